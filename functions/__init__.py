@@ -1,0 +1,1 @@
+"""The three functions; each imports `shared` only, never another one."""

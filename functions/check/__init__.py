@@ -1,0 +1,1 @@
+"""Check photos: usable or not, why, frontal or not."""

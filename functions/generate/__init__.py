@@ -1,0 +1,1 @@
+"""Generate a portrait: the template with the person's face."""

@@ -1,0 +1,1 @@
+"""What all of photog's functions stand on: manifests, buckets, claims, pictures, faces, base models."""

@@ -1,0 +1,84 @@
+"""The errors that answer a request: one small tree, each leaf says what the sender can do.
+
+`type` in an answer is the class name; `field` names the input; `retryable` says whether the same request may work later.
+"""
+
+
+class RequestError(Exception):
+    """A request cannot be answered with OK; the message is for its sender."""
+
+    retryable = False
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def as_dict(self) -> dict[str, object]:
+        """`{"type", "field"?, "retryable"}`, as `data.error` carries it."""
+        answer: dict[str, object] = {"type": type(self).__name__, "retryable": self.retryable}
+        if self.field is not None:
+            answer["field"] = self.field
+        return answer
+
+
+class InvalidManifest(RequestError):
+    """The manifest is no JSON object, or has no usable request_id; send it again, corrected."""
+
+
+class ManifestTooLarge(RequestError):
+    """The manifest is over the size limit; put pictures into the bucket and name their keys."""
+
+
+class InvalidField(RequestError):
+    """A field is missing, of the wrong type or out of its range; the message names both."""
+
+
+class ConflictingRequest(RequestError):
+    """This request_id has been used with another body; send the new body under a new id."""
+
+
+class PhotoError(RequestError):
+    """A picture cannot be used."""
+
+
+class PhotoUnavailable(PhotoError):
+    """A picture cannot be fetched: wrong reference, not there, refused or too slow."""
+
+
+class PhotoTooLarge(PhotoError):
+    """A picture is over the limit of bytes or pixels; send it smaller."""
+
+
+class PhotoUndecodable(PhotoError):
+    """The bytes are no picture that we read; send a jpg or png."""
+
+
+class TooFewPhotos(RequestError):
+    """Fewer usable photos than a training needs; the message says what was wrong with the others."""
+
+
+class UnknownUser(RequestError):
+    """Nobody was trained under this user_id; train first."""
+
+
+class NoFaceInTemplate(RequestError):
+    """The template shows no face that could be replaced; choose another picture."""
+
+
+class FaceCountMismatch(RequestError):
+    """The template shows another number of faces than user ids were given."""
+
+
+class DeadlineExceeded(RequestError):
+    """The request took longer than the limit; ask for fewer steps or raise the limit."""
+
+
+class AttemptsExhausted(RequestError):
+    """Every process that worked on this request died; look at the workers' logs and memory."""
+
+
+class InternalError(RequestError):
+    """Something failed that should not; the log of the worker has the trace."""
+
+    retryable = True

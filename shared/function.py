@@ -1,0 +1,29 @@
+"""What check, train and generate have in common: a body and a workspace in, an answer out."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.manifests import Json
+from shared.workspace import Workspace
+
+NAMES = ("check", "train", "generate")  # in the order in which an application calls them
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a function has to say: the `data` of its envelope, and its message."""
+
+    data: Json = field(default_factory=dict)
+    message: str = "success"
+
+
+class Function(Protocol):
+    """One of the three, with its models loaded."""
+
+    name: str
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        """Serve one request; a RequestError is its failed answer."""
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        """Objects to swap once an answer with this `data` is committed: key to content. Pure, so that it can be repeated."""

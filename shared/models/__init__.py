@@ -1,0 +1,1 @@
+"""Base models: where they are, loading one once; the embedded one lives here."""

@@ -1,0 +1,1 @@
+"""portrait-tiny: a Stable-Diffusion-shaped pipeline of faces at 128 px, small enough to ship."""

@@ -1,0 +1,61 @@
+"""A training's state on disk, with the moving average of its weights, so that a run can be cut at any moment."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+AVERAGING = 0.999  # decay per step of the weights' moving average
+
+
+class Checkpoint:
+    """Saves and restores model, optimiser, average and step; `average` is called once a step."""
+
+    def __init__(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.path, self.model, self.optimiser = path, model, optimiser
+        self.averaged: Any = copy.deepcopy(model).eval().requires_grad_(False)
+        self._steps = 0
+
+    def resume(self) -> int:
+        """The step to go on from; 0 where there is no checkpoint."""
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._steps = int(state["step"])
+        return self._steps
+
+    def save(self, step: int) -> None:
+        """Write beside and rename, so that a cut leaves the older state."""
+        state = {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": step,
+        }
+        staged = self.path.with_suffix(".staged")
+        torch.save(state, staged)
+        staged.replace(self.path)
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the average towards the model; faster during the first steps, when the weights still run."""
+        self._steps += 1
+        decay = min(AVERAGING, (1 + self._steps) / (10 + self._steps))
+        current = self.model.state_dict()
+        for name, value in self.averaged.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(current[name], 1 - decay)
+            else:
+                value.copy_(current[name])
+
+
+def cosine(step: int, steps: int, warm_up: int = 100) -> float:
+    """Factor of the learning rate: a linear rise, then half a cosine down to 2 %."""
+    rise = min(1.0, (step + 1) / warm_up)
+    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))

@@ -1,0 +1,74 @@
+"""What can be configured, with defaults and the reason of each; read from PHOTOG_* environment variables.
+
+Groups nest with two underscores: PHOTOG_LEASE__SECONDS=5, PHOTOG_MODEL__PATH=/models/sd15.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Limits(BaseModel):
+    """How large things may be; the defaults are the contract's."""
+
+    manifest_bytes: int = Field(20480 * 1024, description="a request manifest; the page's max_payload_size_kb")
+    answer_bytes: int = Field(20480 * 1024, description="an answer; a picture that would not fit is given as a key")
+    photo_bytes: int = Field(50 * MEBIBYTE, description="one picture file; a phone's raw-sized jpg has 20 MB")
+    photo_pixels: int = Field(100_000_000, description="one picture decoded; 300 MB of RGB")
+    fetch_seconds: float = Field(30.0, description="one picture over the network, connection and body")
+    request_seconds: float = Field(3600.0, description="one request; the page's keepalive")
+
+
+class Lease(BaseModel):
+    """How a claim lives; see `claims.py`."""
+
+    seconds: float = Field(15.0, gt=0, description="heartbeats come every third of it; takeover after twice of it")
+    attempts: int = Field(3, ge=1, description="processes that may die on one request before it is answered with error")
+    drain_seconds: float = Field(110.0, description="time to finish a request after SIGTERM; ECS kills after 120")
+
+
+class Scan(BaseModel):
+    """How a watched folder is looked through."""
+
+    seconds: float = Field(2.0, gt=0, description="a scan at least this often, whatever the watcher saw")
+    settle_seconds: float = Field(5.0, description="an unreadable manifest counts as half-written for so long")
+
+
+class FaceSettings(BaseModel):
+    """Which face engine."""
+
+    engine: Literal["dlib"] = Field("dlib", description="dlib is embedded and runs anywhere")
+
+
+class ModelSettings(BaseModel):
+    """Which diffusion model."""
+
+    path: str = Field("portrait-tiny", description="portrait-tiny (embedded), or a diffusers folder")
+    device: str = Field("auto", description="auto takes cuda where there is one; or cpu, cuda, cuda:1")
+    threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
+
+
+class GenerateSettings(BaseModel):
+    """What generate leaves behind besides the portrait."""
+
+    keep_stages: bool = Field(False, description="save the picture after each stage as an artifact, for looking at")
+
+
+class Settings(BaseSettings):
+    """All of it; `Settings()` reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PHOTOG_", env_nested_delimiter="__")
+
+    limits: Limits = Limits()
+    lease: Lease = Lease()
+    scan: Scan = Scan()
+    faces: FaceSettings = FaceSettings()
+    model: ModelSettings = ModelSettings()
+    generate: GenerateSettings = GenerateSettings()
+    buckets: list[str] = Field([], description="further buckets whose s3:// and oss:// references are allowed")
+    private_addresses: bool = Field(False, description="allow http(s) pictures from private and loopback addresses")
+    home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")

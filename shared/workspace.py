@@ -1,0 +1,28 @@
+"""What a function sees of the world while it serves one request: pictures in, artifacts out, progress."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.errors import PhotoError
+
+
+class Workspace(Protocol):
+    """One attempt at one request.
+
+    Attributes:
+        request_id: the request's id, as a string.
+    """
+
+    request_id: str
+
+    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
+        """The bytes of each picture, or why they cannot be had; in the order of the references."""
+
+    def read(self, key: str) -> bytes | None:
+        """An object of the bucket, such as a user's model; None where there is none."""
+
+    def save(self, name: str, data: bytes) -> str:
+        """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
+
+    def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
+        """Say how far the work is. Call it often: it is also where a lost claim, a deadline or a shutdown interrupts."""
