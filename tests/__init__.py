@@ -1,0 +1,1 @@
+"""Tests; unit: one noun alone, functional: a function or a protocol, scenario: real processes."""

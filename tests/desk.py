@@ -1,0 +1,28 @@
+"""A workspace with no bucket behind it: a dictionary of objects, and a list of what was said."""
+
+from collections.abc import Sequence
+
+from shared.errors import PhotoError, PhotoUnavailable
+
+
+class Desk:
+    """Implements `shared.workspace.Workspace` for tests of a function alone."""
+
+    def __init__(self, objects: dict[str, bytes] | None = None, request_id: str = "r1") -> None:
+        self.request_id = request_id
+        self.objects = dict(objects or {})
+        self.said: list[tuple[str, int, int, dict[str, float]]] = []
+
+    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
+        return [self.objects.get(name, PhotoUnavailable(f"{name} is not there")) for name in references]
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def save(self, name: str, data: bytes) -> str:
+        key = f"results/any/{self.request_id}/a1/{name}"
+        self.objects[key] = data
+        return key
+
+    def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
+        self.said.append((stage, step, steps, figures))
