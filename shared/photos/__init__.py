@@ -1,0 +1,6 @@
+"""Pictures from outside: fetching them safely, decoding them safely. Knows nothing of buckets."""
+
+from shared.photos.decoding import Decoded, decode
+from shared.photos.fetching import PhotoFetcher, ReadKey
+
+__all__ = ["Decoded", "PhotoFetcher", "ReadKey", "decode"]

@@ -1,0 +1,179 @@
+"""Bytes of pictures by reference: http(s), data URLs, keys of buckets; all at once, bounded in size, time and reach.
+
+Every hop of a redirect is looked up once, its addresses are checked, and the connection goes to the very address that
+was checked, so that a second DNS answer cannot lead elsewhere. Proxies of the environment are not used for that reason.
+"""
+
+import asyncio
+import ssl
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+
+import httpx
+
+from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
+from shared.photos import addresses
+from shared.settings import Limits
+
+AT_ONCE = 8  # connections of one request; more gain little against one server and cost memory
+REDIRECTS = 5
+SHOWN = 120  # characters of a reference that a message repeats; a data URL may have millions
+
+ReadKey = Callable[[str], bytes | None]
+"""Reads a key; None where there is none. May be called from several threads at once."""
+Resolve = Callable[[str, int], list[str]]
+
+
+class PhotoFetcher:
+    """Fetches the pictures of requests; keeps no connection between two calls.
+
+    Args:
+        limits: `photo_bytes` and `fetch_seconds` are per picture.
+        allow_private: let http(s) reach private, link-local and loopback addresses.
+        read_key: reads keys of the request's own bucket; may raise OSError.
+        buckets: readers for s3://name/key and oss://name/key by the name of the bucket, the own one included.
+        resolve: looks a host up; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        allow_private: bool,
+        read_key: ReadKey,
+        buckets: Mapping[str, ReadKey] | None = None,
+        resolve: Resolve = addresses.resolve,
+    ) -> None:
+        self._limits = limits
+        self._allow_private = allow_private
+        self._read_key = read_key
+        self._buckets = dict(buckets or {})
+        self._resolve = resolve
+        self._tls: ssl.SSLContext | None = None
+
+    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
+        """The bytes of each picture, or why they cannot be had, in the order given; equal references are fetched once.
+
+        Call it from a thread that runs no event loop.
+        """
+        distinct = list(dict.fromkeys(references))
+        found = dict(zip(distinct, asyncio.run(self._fetch_all(distinct)), strict=True))
+        return [found[reference] for reference in references]
+
+    async def _fetch_all(self, references: list[str]) -> list[bytes | PhotoError]:
+        turn = asyncio.Semaphore(AT_ONCE)
+        async with httpx.AsyncClient(verify=self._context(references), trust_env=False) as client:
+            return await asyncio.gather(*(self._fetch_one(client, turn, reference) for reference in references))
+
+    def _context(self, references: list[str]) -> ssl.SSLContext | bool:
+        """Reading the certificates takes 20 ms: only where https may be met, and once."""
+        if self._tls is None and any(reference.lower().startswith("http") for reference in references):
+            self._tls = httpx.create_ssl_context()
+        return self._tls or False
+
+    async def _fetch_one(
+        self, client: httpx.AsyncClient, turn: asyncio.Semaphore, reference: str
+    ) -> bytes | PhotoError:
+        async with turn:
+            try:
+                async with asyncio.timeout(self._limits.fetch_seconds):
+                    return self._bounded(await self._get(client, reference))
+            except PhotoError as error:
+                return error
+            except TimeoutError:
+                return PhotoUnavailable(f"{_shown(reference)} took longer than {self._limits.fetch_seconds:g} seconds")
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                return PhotoUnavailable(f"{_shown(reference)} cannot be fetched: {error or type(error).__name__}")
+
+    async def _get(self, client: httpx.AsyncClient, reference: str) -> bytes:
+        scheme = reference.partition(":")[0].lower()
+        if scheme in ("http", "https"):
+            return await self._download(client, httpx.URL(reference))
+        if scheme == "data":
+            return self._data_url(reference)
+        if scheme in ("s3", "oss") and "://" in reference:
+            name, _, key = reference.partition("://")[2].partition("/")
+            if name not in self._buckets:
+                raise PhotoUnavailable(
+                    f"bucket {name} is not one that this service may read; PHOTOG_BUCKETS names them"
+                )
+            return await self._object(self._buckets[name], key)
+        if "://" in reference:
+            raise PhotoUnavailable(f"{_shown(reference)} is no http(s), s3, oss or data URL, and no key")
+        return await self._object(self._read_key, reference)
+
+    async def _object(self, read: ReadKey, key: str) -> bytes:
+        if not key or key.startswith("/") or ".." in key.split("/") or "\\" in key or "\0" in key:
+            raise PhotoUnavailable(f"{_shown(key)} is no key: it must not be empty, start with / or contain ..")
+        data = await asyncio.to_thread(read, key)
+        if data is None:
+            raise PhotoUnavailable(f"{_shown(key)} is not in the bucket")
+        return data
+
+    def _data_url(self, reference: str) -> bytes:
+        header, comma, content = reference.partition(",")
+        if not comma:
+            raise PhotoUnavailable("the data URL has no comma before its data")
+        if not header.lower().endswith(";base64"):
+            return unquote_to_bytes(content)
+        if len(content) * 3 // 4 > self._limits.photo_bytes + 3:
+            raise PhotoTooLarge(f"the data URL holds more than the limit of {self._limits.photo_bytes} bytes")
+        return b64decode(unquote_to_bytes(content), validate=True)
+
+    async def _download(self, client: httpx.AsyncClient, url: httpx.URL) -> bytes:
+        for _ in range(REDIRECTS + 1):
+            if url.scheme not in ("http", "https") or not url.host:
+                raise PhotoUnavailable(f"{_shown(str(url))} is no http(s) address")
+            outcome = await self._hop(client, url, await self._checked(url))
+            if isinstance(outcome, bytes):
+                return outcome
+            url = outcome
+        raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {_shown(str(url))}")
+
+    async def _checked(self, url: httpx.URL) -> str:
+        """The address to connect to; one private address among several is enough to refuse."""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        found = await asyncio.to_thread(self._resolve, url.host, port)
+        if not self._allow_private and not all(map(addresses.is_public, found)):
+            raise PhotoUnavailable(
+                f"{url.host} is at a private address: put the picture into the bucket, or set PHOTOG_PRIVATE_ADDRESSES"
+            )
+        return found[0]
+
+    async def _hop(self, client: httpx.AsyncClient, url: httpx.URL, address: str) -> bytes | httpx.URL:
+        """The body, or where a redirect leads."""
+        # identity: a compressed answer could grow beyond the cap between two looks
+        headers = {"Host": url.netloc.decode("ascii"), "Accept": "image/*", "Accept-Encoding": "identity"}
+        timeout = httpx.Timeout(self._limits.fetch_seconds)
+        async with client.stream(
+            "GET", url.copy_with(host=address), headers=headers, timeout=timeout, extensions={"sni_hostname": url.host}
+        ) as response:
+            if response.has_redirect_location:
+                return url.join(response.headers["Location"])
+            if response.status_code != httpx.codes.OK:
+                raise PhotoUnavailable(f"{_shown(str(url))} answered {response.status_code} {response.reason_phrase}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise PhotoUnavailable(f"{_shown(str(url))} sends its pictures compressed, which was not asked for")
+            return await self._body(response, url)
+
+    async def _body(self, response: httpx.Response, url: httpx.URL) -> bytes:
+        if int(response.headers.get("Content-Length", 0)) > self._limits.photo_bytes:
+            raise self._too_large(url)
+        parts = bytearray()
+        async for part in response.aiter_raw():
+            parts += part
+            if len(parts) > self._limits.photo_bytes:
+                raise self._too_large(url)
+        return bytes(parts)
+
+    def _bounded(self, data: bytes) -> bytes:
+        if len(data) > self._limits.photo_bytes:
+            raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {self._limits.photo_bytes}")
+        return data
+
+    def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
+        return PhotoTooLarge(f"{_shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
+
+
+def _shown(reference: str) -> str:
+    return reference if len(reference) <= SHOWN else reference[: SHOWN - 3] + "..."
