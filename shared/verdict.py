@@ -1,0 +1,201 @@
+"""Whether a photo of a person can be used, and how good it is: what check answers and train chooses by.
+
+| code | message | here |
+|---|---|---|
+| 1 | success | one whole face, and it has a vector |
+| 2 | Image decode error | not fetched, or not decoded |
+| 3 | Number of face is not 1 | none, several, or one that the border cuts off: the photo shows no one whole face |
+| 4 | Image detect error | the engine failed while it looked for faces |
+| 5 | Image encoding error | the engine gave no vector for the face |
+| 6 | This photo is not the same person in photos | with `same_person` only: it differs from the person that most photos show |
+
+Why a photo got its code is in its `warnings`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from shared.errors import PhotoError
+from shared.faces import Face, FaceEngine, FaceError, appearance, pose
+from shared.faces.base import similarity
+from shared.images import Embedding, Image
+from shared.majority import Majority, majority, to_others
+from shared.photos import decode
+from shared.settings import Limits
+
+USABLE, UNDECODABLE, NOT_ONE_FACE, UNDETECTED, UNENCODED, STRANGER = 1, 2, 3, 4, 5, 6
+MESSAGES = {
+    USABLE: "success",
+    UNDECODABLE: "Image decode error",
+    NOT_ONE_FACE: "Number of face is not 1",
+    UNDETECTED: "Image detect error",
+    UNENCODED: "Image encoding error",
+    STRANGER: "This photo is not the same person in photos",
+}
+
+FRONTAL_YAW = FRONTAL_PITCH = FRONTAL_ROLL = 20.0  # degrees; hobby checks use 20/15/10, ICAO passports 5/5/8
+WHOLE = 0.97  # share of landmarks within the picture; a face cut through the cheek keeps 0.91 to 0.93
+BLURRED = 0.02  # sharpness of a good photo blurred by a Gaussian of 1 % of the face's width
+SHARP = 0.2  # sharpness from which more is texture and noise rather than focus
+ADVISED_SIDE = 512  # pixels; the page's advice for training photos
+ADVISED_FACE = 128  # pixels; below it the embedded base model sees an enlarged face
+DIM, GLARING = 0.2, 0.85  # mean luma of a face outside of which detail is lost
+BLOWN = 0.1  # share of a face without detail
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What is known of one photo; keeps no pixels.
+
+    Attributes:
+        code, message: of the table above.
+        warnings: reasons and advice, for the sender.
+        width, height: of the upright picture in pixels; 0 where it was not decoded.
+        face: the one face in pixels of the upright picture; None with codes 2 to 4.
+        embedding: the engine's vector; with codes 1 and 6.
+        sharpness: of the face, see `faces.appearance`; below 0.02 it is blurred.
+        brightness: mean luma of the face in [0, 1].
+        yaw, pitch, roll: degrees, see `faces.pose`.
+        frontal: whether all three angles are within 20 degrees.
+        quality: total rank in [0, 1], comparable between photos; 0 unless usable.
+        similarity: to the other photos of the person in [0, 1]; None where it was not compared.
+    """
+
+    code: int
+    warnings: list[str] = field(default_factory=list)
+    width: int = 0
+    height: int = 0
+    face: Face | None = None
+    embedding: Embedding | None = None
+    sharpness: float = 0.0
+    brightness: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    frontal: bool = False
+    quality: float = 0.0
+    similarity: float | None = None
+
+    @property
+    def message(self) -> str:
+        """The contract's words for the code."""
+        return MESSAGES[self.code]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the code is 1."""
+        return self.code == USABLE
+
+
+def inspect(data: bytes | PhotoError, engine: FaceEngine, limits: Limits) -> Verdict:
+    """Judge one photo by itself; never raises for what is wrong with the photo.
+
+    Args:
+        data: the file's bytes, or why they could not be had.
+        engine: finds and embeds faces.
+        limits: of bytes and pixels.
+    """
+    if isinstance(data, PhotoError):
+        return Verdict(UNDECODABLE, [data.message])
+    try:
+        decoded = decode(data, limits)
+    except PhotoError as error:
+        return Verdict(UNDECODABLE, [error.message])
+    return judge(decoded.image, engine, decoded.warnings)
+
+
+def judge(image: Image, engine: FaceEngine, warnings: list[str]) -> Verdict:
+    """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already."""
+    height, width = image.shape[:2]
+    try:
+        faces = engine.detect(image)
+    except FaceError as error:
+        return Verdict(UNDETECTED, [*warnings, str(error)], width, height)
+    if len(faces) != 1:
+        found = f"{len(faces)} faces were found" if faces else "no face was found"
+        return Verdict(NOT_ONE_FACE, [*warnings, found], width, height)
+    face = faces[0]
+    if appearance.visible(face, width, height) < WHOLE:
+        return Verdict(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
+    try:
+        embedding = engine.embed(image, face)
+    except FaceError as error:
+        return Verdict(UNENCODED, [*warnings, str(error)], width, height, face)
+    return _measured(image, face, embedding, warnings)
+
+
+def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict]:
+    """Give code 6 to usable photos of anybody but the person of most photos, and a similarity to the compared ones.
+
+    Who that is, is said in `majority.py`. In a fair tie nobody can say who is meant: every usable photo gets code 6, no
+    similarity, and a warning that says so. One usable photo is its own person and is compared with nothing.
+    """
+    compared = [index for index, verdict in enumerate(verdicts) if verdict.usable]
+    answer = list(verdicts)
+    if len(compared) < 2:
+        return answer
+    vectors = [vector for index in compared if (vector := verdicts[index].embedding) is not None]
+    apart = np.array([[engine.distance(a, b) for b in vectors] for a in vectors])
+    most = majority(apart, engine.same_person)
+    for row, index in enumerate(compared):
+        verdict = verdicts[index]
+        if most.tied:
+            answer[index] = replace(verdict, code=STRANGER, quality=0.0, warnings=[*verdict.warnings, _tie(most)])
+            continue
+        likeness = similarity(engine, to_others(apart, row, most.members))
+        stranger = row not in most.members
+        code, quality = (STRANGER, 0.0) if stranger else (verdict.code, verdict.quality)
+        answer[index] = replace(verdict, code=code, quality=quality, similarity=likeness)
+    return answer
+
+
+def _tie(most: Majority) -> str:
+    if len(most.members) == 1:
+        return "no two photos show the same person, so nobody can say who is meant"
+    return f"a tie: two persons are in {len(most.members)} photos each, so nobody can say who is meant"
+
+
+def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> Verdict:
+    height, width = image.shape[:2]
+    sharpness = appearance.sharpness(image, face)
+    brightness = appearance.brightness(image, face)
+    clipped = appearance.clipped(image, face)
+    looks = pose.estimate(face.landmarks)
+    advice = []
+    if min(width, height) < ADVISED_SIDE:
+        advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")
+    if face.box.width < ADVISED_FACE:
+        advice.append(f"the face is {face.box.width:.0f} pixels wide, {ADVISED_FACE} or more are better")
+    if sharpness < BLURRED:
+        advice.append("the face is blurred")
+    if brightness < DIM:
+        advice.append("the face is too dark")
+    if brightness > GLARING or clipped > BLOWN:
+        advice.append("parts of the face are too bright or too dark to show detail")
+    return Verdict(
+        USABLE,
+        [*warnings, *advice],
+        width,
+        height,
+        face,
+        embedding,
+        sharpness,
+        brightness,
+        looks.yaw,
+        looks.pitch,
+        looks.roll,
+        abs(looks.yaw) <= FRONTAL_YAW and abs(looks.pitch) <= FRONTAL_PITCH and abs(looks.roll) <= FRONTAL_ROLL,
+        _quality(face, sharpness, brightness, clipped, looks),
+    )
+
+
+def _quality(face: Face, sharpness: float, brightness: float, clipped: float, looks: pose.Pose) -> float:
+    """A product, so that one bad property cannot hide behind good ones; each factor is 1 for a good portrait."""
+    focus = min(sharpness / SHARP, 1.0) ** 0.5
+    size = min(face.box.width / (2 * ADVISED_FACE), 1.0) ** 0.5
+    turned = max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll) / 2)  # a tilt is undone by alignment, a turn is not
+    towards = max(1 - turned / 90, 0.0)
+    light = min(brightness / (2 * DIM), (1 - brightness) / (1 - GLARING), 1.0) * (1 - clipped)
+    return float(focus * size * towards * max(light, 0.0))
