@@ -1,0 +1,51 @@
+"""train, joined to an invocation."""
+
+from functions.train.request import TrainRequest
+from functions.train.training import Trainer, run
+from shared.context import Context
+from shared.faces.dlib import DlibEngine
+from shared.function import Answer, Function
+from shared.manifests import Json
+from shared.models import diffusion
+from shared.settings import Settings
+from shared.users import UserModel, model_key
+from shared.validation import validate
+from shared.workspace import Workspace
+
+
+class TrainFunction:
+    """Implements `shared.function.Function`."""
+
+    name = "train"
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        """Train; a RequestError is the failed answer."""
+        request, warnings = validate(TrainRequest, body)
+        answer = run(request, workspace, self._trainer)
+        return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        """The user's model, swapped to this training."""
+        user = UserModel(
+            user_id=data["user_id"],
+            request_id=str(data["request_id"]),
+            lora=data["lora"],
+            base_model=data["base_model"],
+            face_engine=data["face_engine"],
+            trigger=data["trigger"],
+            references=data["references"],
+        )
+        return {model_key(user.user_id): user.model_dump(mode="json")}
+
+
+def load(settings: Settings) -> Function:
+    """Load the face engine and the base model, once per process."""
+    return TrainFunction(Trainer(diffusion.load(settings.model), DlibEngine(), settings.limits))
+
+
+def handler(event: Json, context: Context) -> Json:
+    """Serve the requests that an event of the bucket speaks of."""
+    return context.handle("train", event)

@@ -1,0 +1,112 @@
+"""What the frozen parts of a base model make of crops and words: latents by photo and crop, text states; made once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from functions.train.crops import Crop
+from shared.images import Image
+from shared.models.diffusion import DiffusionModel
+
+AT_ONCE = 8  # crops through the autoencoder in one pass; more only takes memory
+
+CropKey = tuple[int, int]
+"""Which photo, which crop of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Distributions of latents, scaled as the UNet wants them.
+
+    Attributes:
+        mean: (N, C, h, w), float32.
+        deviation: of the same shape; None where the autoencoder gives one latent, not a distribution.
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor | None
+
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """A draw from each distribution: anew at every use, since one draw kept would become part of the photo."""
+        if self.deviation is None:
+            return self.mean
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        return self.mean + self.deviation * noise
+
+    def rows(self, chosen: torch.Tensor) -> "Latents":
+        """Some of them, (n,) indices, in that order."""
+        return Latents(self.mean[chosen], None if self.deviation is None else self.deviation[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """All crops of a training as latents.
+
+    Attributes:
+        keys: photo and crop of each row: a cache by step would hand a reshuffled loop the wrong picture.
+        masks: (N, 1, h, w), float32, the loss's weight.
+    """
+
+    keys: list[CropKey]
+    latents: Latents
+    masks: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def cached(model: DiffusionModel, crops: dict[CropKey, Crop]) -> Cache:
+    """Encode every crop once; on the model's device."""
+    keys = sorted(crops)
+    latents = encode(model, [crops[key].image for key in keys])
+    masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None].to(model.device)
+    return Cache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
+
+
+@torch.no_grad()
+def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
+    """Latents of RGB uint8 pictures of working size."""
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    parts = [_encode_some(model, part) for part in torch.split(pixels, AT_ONCE)]
+    deviations = [part.deviation for part in parts if part.deviation is not None]
+    return Latents(torch.cat([part.mean for part in parts]), torch.cat(deviations) if deviations else None)
+
+
+@torch.no_grad()
+def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
+    """RGB uint8 pictures of latents (N, C, h, w)."""
+    scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.dtype)
+    pixels = model.vae.decode(scaled).sample.float().clamp(-1, 1)
+    levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [np.ascontiguousarray(picture) for picture in levels]
+
+
+@torch.no_grad()
+def text_states(model: DiffusionModel, words: str) -> torch.Tensor:
+    """The text encoder's last hidden states, (1, length, width)."""
+    tokens = model.tokenizer(
+        words,
+        padding="max_length",
+        truncation=True,
+        max_length=model.tokenizer.model_max_length,
+        return_tensors="pt",
+    )
+    states: torch.Tensor = model.text_encoder(tokens.input_ids.to(model.device))[0]
+    return states
+
+
+def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
+    pixels = (levels.to(model.device).float() / 127.5 - 1).to(model.dtype)
+    encoded = model.vae.encode(pixels)
+    factor = model.vae.config.scaling_factor
+    if hasattr(encoded, "latent_dist"):
+        mean, deviation = encoded.latent_dist.mean.float(), encoded.latent_dist.std.float()
+        return Latents((mean - _shift(model)) * factor, deviation * factor)
+    return Latents((encoded.latents.float() - _shift(model)) * factor, None)
+
+
+def _shift(model: DiffusionModel) -> float:
+    return float(getattr(model.vae.config, "shift_factor", None) or 0.0)

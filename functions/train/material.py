@@ -1,0 +1,74 @@
+"""Everything that a training needs before its first step, made of photos and prompt by the frozen parts of a base."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from functions.train.crops import cut, variations
+from functions.train.dataset import Photo
+from functions.train.latents import Cache, CropKey, cached, encode, text_states
+from functions.train.loss import DiffusionLoss
+from functions.train.plan import TrainingPlan
+from functions.train.sampling import Words
+from functions.train.validation import Start, Validator
+from shared.faces import FaceEngine
+from shared.models.diffusion import DiffusionModel
+
+TRIGGER = "ohwx"  # a word that the text encoder has no picture of yet
+VALIDATED = 2  # photos that validation paints over
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the updates learn from: the crops' latents, the prompt's text states, and the loss of the base model."""
+
+    cache: Cache
+    states: torch.Tensor
+    loss: DiffusionLoss
+
+
+def prompt(model: DiffusionModel) -> str:
+    """What every picture of the person is called, in training and later."""
+    return model.working.prompt.format(trigger=TRIGGER)
+
+
+def words(model: DiffusionModel) -> Words:
+    """The text states of a training, computed once."""
+    return Words(text_states(model, prompt(model)), text_states(model, model.working.negative_prompt))
+
+
+def material(
+    model: DiffusionModel, photos: dict[int, Photo], states: torch.Tensor, plan: TrainingPlan, steps: int
+) -> Material:
+    """Crops of the photos as latents, no more of them than the steps can see.
+
+    Args:
+        photos: those to train on, by their number among all.
+        states: of the prompt.
+    """
+    count = min(plan.crops, -(-steps * plan.batch // (2 * len(photos))))
+    size, framing = model.working.size, model.working.framing
+    crops = {}
+    for index, photo in photos.items():
+        generator = np.random.default_rng([plan.seed, index])
+        for number, variation in enumerate(variations(count, generator)):
+            key: CropKey = (index, number)
+            crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
+    return Material(cached(model, crops), states, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+
+
+def validator(
+    model: DiffusionModel, engine: FaceEngine, photos: Sequence[Photo], aside: Sequence[int], words: Words
+) -> Validator:
+    """Paints over the photos held out, else over the best ones; compares with every other photo of the person."""
+    size, framing = model.working.size, model.working.framing
+    painted = [*aside, *(index for index in range(len(photos)) if index not in aside)][:VALIDATED]
+    latents = encode(model, [cut(*photos[index].material, size, framing, 0).image for index in painted]).mean
+    starts = [
+        Start(latents[row], [photo.embedding for other, photo in enumerate(photos) if other != index])
+        for row, index in enumerate(painted)
+    ]
+    judges = aside or range(len(photos))
+    return Validator(model, engine, words, starts, [photos[index].embedding for index in judges])

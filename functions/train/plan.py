@@ -1,0 +1,43 @@
+"""How an adapter is trained: every number with its reason, and defaults for each working size."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.models.diffusion import Working
+
+REFERENCE_SIZE = 512  # pixels at which Stable Diffusion's noise schedule and min-SNR's gamma of 5 belong together
+GAMMA = 5.0  # Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023)
+SMALL = 256  # working sizes up to here are the embedded model's kind: narrow layers, no cost per crop
+
+
+class TrainingPlan(BaseModel):
+    """The settings of one training; `suited` fills in what depends on the base model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rank: int = Field(16, ge=1, le=256, description="width of the adapter; 16 is 13 MB on SD 1.5, enough for one face")
+    alpha: float = Field(16, gt=0, description="equal to the rank, so that the rate means the same at every rank")
+    targets: tuple[str, ...] = Field(
+        ("to_q", "to_k", "to_v", "to_out.0"),
+        description="attention only: one list for all adapters of a base model, so that they can be swapped in place",
+    )
+    learning_rate: float = Field(3e-4, gt=0, description="at batch 4; 1e-4 needs 800 steps or more for a likeness")
+    batch: int = Field(4, ge=1, description="one pass of four costs a GPU little more than one pass of one")
+    warm_up: int = Field(10, ge=0, description="steps until the full rate; AdamW's first steps are as long as its rate")
+    final_rate: float = Field(0.1, gt=0, le=1, description="share of the rate that is left at the end of half a cosine")
+    clip: float = Field(1.0, gt=0, description="norm of the gradient; a rare outlier may not undo the training")
+    gamma: float = Field(GAMMA, gt=0, description="min-SNR: time steps with more signal than this do not count more")
+    crops: int = Field(2, ge=1, description="crops of each photo in the cache, each also mirrored")
+    outside: float = Field(0.1, ge=0, le=1, description="weight in the loss of what is not the head: some, for the rim")
+    seed: int = Field(42, description="the same photos and seed give the same adapter on the same device")
+
+    @classmethod
+    def suited(cls, working: Working) -> "TrainingPlan":
+        """The plan for a base model of this working size.
+
+        A pixel of a small picture stands for many of a large one, so the same look needs (512 / size)^2 times the SNR
+        (Hoogeboom et al., "simple diffusion", 2023); gamma moves along, up to Stable Diffusion's own value.
+        """
+        gamma = GAMMA * max(1.0, REFERENCE_SIZE / working.size) ** 2
+        if working.size <= SMALL:
+            return cls(gamma=gamma, learning_rate=1e-3, crops=4)
+        return cls(gamma=gamma)

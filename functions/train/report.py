@@ -1,0 +1,62 @@
+"""What a training says of itself: in the answer, and in the header of the adapter's file."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from functions.train.material import TRIGGER, prompt
+from functions.train.plan import TrainingPlan
+from functions.train.request import TrainRequest
+from functions.train.selection import Chosen, Selection
+from shared.faces import FaceEngine
+from shared.models.diffusion import DiffusionModel
+from shared.users import Reference
+
+PACKAGES = ("torch", "diffusers", "peft", "transformers")
+
+
+def facts(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step: int) -> dict[str, Any]:
+    """For the file's header; the person's photos are not named in it."""
+    return {
+        "base_model": model.name,
+        "prompt": prompt(model),
+        "trigger": TRIGGER,
+        "sex": request.configure.sex,
+        "size": model.working.size,
+        "framing": model.working.framing,
+        "step": step,
+        "steps": request.configure.max_train_steps,
+        "plan": plan.model_dump(mode="json"),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def figures(selection: Selection, chosen: Chosen) -> dict[str, Any]:
+    """Which checkpoint was chosen, and how each of them did; step 0 is the base model."""
+    return {
+        "best_step": chosen.trial.step,
+        "similarity": _rounded(chosen.trial.similarity),
+        "similarity_before": _rounded(selection.trials[0].similarity),
+        "checkpoints": [
+            {"step": trial.step, "similarity": _rounded(trial.similarity), "faces": trial.faces}
+            for trial in selection.trials
+        ],
+    }
+
+
+def bundle(
+    request: TrainRequest, model: DiffusionModel, engine: FaceEngine, references: Sequence[Reference]
+) -> dict[str, Any]:
+    """What generate needs to know of the user, beside the adapter's key."""
+    return {
+        "user_id": request.configure.user_id,
+        "request_id": request.request_id,
+        "base_model": model.name,
+        "face_engine": engine.name,
+        "trigger": TRIGGER,
+        "references": [reference.model_dump(mode="json") for reference in references],
+    }
+
+
+def _rounded(similarity: float | None) -> float | None:
+    return None if similarity is None else round(similarity, 4)

@@ -1,0 +1,26 @@
+"""The body of a train request."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.validation import Body, Reference, UserId
+
+MOST_IMAGES = 50  # the best 20 of them are used; the limit keeps one request from holding a worker for hours
+
+
+class TrainConfigure(Body):
+    """The knobs, as the contract names them."""
+
+    user_id: UserId
+    sex: str = "secret"
+    max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
+    val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
+
+
+class TrainRequest(Body):
+    """Photos of one person, and who that is."""
+
+    request_id: int | str
+    images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]
+    configure: TrainConfigure

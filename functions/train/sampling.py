@@ -1,0 +1,48 @@
+"""Pictures out of the resident base model with whatever adapter it wears: DDIM from a crop or from noise."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDIMScheduler
+
+from shared.models.diffusion import DiffusionModel
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Text states of the prompt and the negative prompt, (1, length, width) each, computed once."""
+
+    prompt: torch.Tensor
+    negative: torch.Tensor
+
+
+@torch.no_grad()
+def sampled(
+    model: DiffusionModel, words: Words, starts: torch.Tensor, noise: torch.Tensor, strength: float, steps: int
+) -> torch.Tensor:
+    """Denoise a batch of latents.
+
+    Args:
+        starts, noise: (B, C, h, w), float32; at strength 1 the starts do not matter.
+        strength: share in (0, 1] of the `steps` that are taken.
+    """
+    scheduler = DDIMScheduler.from_config(model.scheduler.config)
+    scheduler.set_timesteps(steps, device=model.device)
+    times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
+    latents = noise if strength >= 1 else scheduler.add_noise(starts, noise, times[:1].expand(len(starts)))
+    for time in times:
+        latents = scheduler.step(_predicted(model, words, latents, time), time, latents).prev_sample
+    return latents
+
+
+def _predicted(model: DiffusionModel, words: Words, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    scale = model.working.guidance
+    given = latents.to(model.dtype)
+    prompt = words.prompt.expand(len(latents), -1, -1)
+    if scale <= 1:
+        plain: torch.Tensor = model.unet(given, time, prompt).sample.float()
+        return plain
+    both = torch.cat([words.negative.expand_as(prompt), prompt])
+    without, following = model.unet(torch.cat([given, given]), time, both).sample.float().chunk(2)
+    guided: torch.Tensor = without + scale * (following - without)
+    return guided

@@ -1,0 +1,32 @@
+"""The validation sheet: one row per checkpoint, one column per picture, for looking at."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from functions.train.validation import Trial
+from shared.images import Image
+
+MARGIN = 120  # pixels left of each row for its label
+INK, MARK = (40, 40, 40), (20, 130, 40)
+
+
+def sheet(trials: Sequence[Trial], best_step: int) -> bytes:
+    """A PNG; the chosen checkpoint's label is green."""
+    rows = [np.hstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials]
+    return png(np.vstack(rows))
+
+
+def png(image: Image) -> bytes:
+    """An RGB picture as the bytes of a PNG file."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
+def _label(trial: Trial, chosen: bool) -> Image:
+    label = np.full((trial.pictures[0].shape[0], MARGIN, 3), 255, np.uint8)
+    score = "no face" if trial.similarity is None else f"{trial.similarity:.3f}"
+    for line, text in enumerate([f"step {trial.step}" if trial.step else "base", score]):
+        at = (8, 24 + 22 * line)
+        cv2.putText(label, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, MARK if chosen else INK, 1, cv2.LINE_AA)
+    return label

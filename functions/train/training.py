@@ -1,0 +1,116 @@
+"""train as a plain call: photos in; an adapter, reference faces and a report out.
+
+photos -> verdicts -> crops -> latents ----+
+                                           +-> updates -> every n steps: validation -> selection -> lora.safetensors
+prompt -> text states ---------------------+
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from functions.train import dataset, references, report
+from functions.train.course import Course
+from functions.train.lora import adapted
+from functions.train.material import material, validator, words
+from functions.train.plan import TrainingPlan
+from functions.train.request import TrainConfigure, TrainRequest
+from functions.train.selection import Chosen, Selection
+from functions.train.sheet import sheet
+from functions.train.stopwatch import Stopwatch
+from shared.errors import InternalError
+from shared.faces import FaceEngine
+from shared.function import Answer
+from shared.models.diffusion import DiffusionModel
+from shared.settings import Limits
+from shared.workspace import Workspace
+
+MOST_CHECKPOINTS = 50  # validations of one training; each costs as much as several updates
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """What every training of a process shares.
+
+    Attributes:
+        plan: None takes the one that suits the base model.
+    """
+
+    model: DiffusionModel
+    engine: FaceEngine
+    limits: Limits
+    plan: TrainingPlan | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    selection: Selection
+    chosen: Chosen
+    lora: bytes
+
+
+def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer:
+    """Train the adapter of one person.
+
+    Raises TooFewPhotos where fewer than five photos are usable. What `workspace.progress` raises passes through. In
+    every case the base model is left as it was.
+    """
+    watch = Stopwatch()
+    with watch("photos"):
+        data = dataset.prepare(request.images, workspace, trainer.engine, trainer.model.working, trainer.limits)
+    aside = dataset.held_out(data.photos)
+    outcome = _trained(request, workspace, trainer, data.photos, aside, watch)
+    workspace.progress("saving", 0, 1)
+    with watch("saving"):
+        bundle = report.bundle(request, trainer.model, trainer.engine, references.saved(data.photos, workspace))
+        keys = {
+            "lora": workspace.save("lora.safetensors", outcome.lora),
+            "validation": workspace.save("validation.png", sheet(outcome.selection.trials, outcome.chosen.trial.step)),
+        }
+    rest: dict[str, Any] = {
+        "steps": request.configure.max_train_steps,
+        "images_used": len(data.photos),
+        "images_held_out": len(aside),
+        "images_rejected": data.rejected,
+        "warnings": [*_thinned(request.configure), *outcome.selection.warnings()],
+        "seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+        "cost_time": watch.total(),
+    }
+    return Answer(bundle | keys | report.figures(outcome.selection, outcome.chosen) | rest)
+
+
+def _trained(
+    request: TrainRequest,
+    workspace: Workspace,
+    trainer: Trainer,
+    photos: list[dataset.Photo],
+    aside: list[int],
+    watch: Stopwatch,
+) -> _Outcome:
+    model, steps = trainer.model, request.configure.max_train_steps
+    plan = trainer.plan or TrainingPlan.suited(model.working)
+    workspace.progress("latents", 0, 1)
+    with watch("latents"):
+        said = words(model)
+        trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
+        learnt = material(model, trained, said.prompt, plan, steps)
+        judge = validator(model, trainer.engine, photos, aside, said)
+    with watch("training"), adapted(model.unet, plan) as adapter:
+        selection = Course(model, adapter, learnt, plan, judge, workspace, watch).run(
+            steps, _spacing(request.configure)
+        )
+        chosen = selection.chosen
+        if chosen is None:
+            raise InternalError("the training ran away before its first checkpoint: the loss is no number any more")
+        facts = report.facts(model, plan, request, chosen.trial.step)
+        return _Outcome(selection, chosen, adapter.serialise(chosen.weights, facts))
+
+
+def _spacing(configure: TrainConfigure) -> int:
+    return max(configure.val_save_checkpointing_steps, -(-configure.max_train_steps // MOST_CHECKPOINTS))
+
+
+def _thinned(configure: TrainConfigure) -> list[str]:
+    spacing, wanted = _spacing(configure), configure.val_save_checkpointing_steps
+    if spacing == wanted:
+        return []
+    return [f"checkpoints every {spacing} steps instead of {wanted}: {MOST_CHECKPOINTS} are the most of a training"]

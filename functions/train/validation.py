@@ -1,0 +1,113 @@
+"""A few pictures by the adapter as it is now, and how much they look like the person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from functions.train.latents import decode
+from functions.train.sampling import Words, sampled
+from shared.faces import FaceEngine, FaceError
+from shared.faces.base import largest, similarity
+from shared.images import Embedding, Image
+from shared.models.diffusion import DiffusionModel
+
+STRENGTH = 0.6  # from a photo: the features are the model's, the pose is the photo's
+STEPS = 12  # DDIM; more sharpens the picture and does not change who it shows
+FROM_NOISE = 2  # pictures by the prompt alone, which show what the adapter knows by itself
+SEED = 1234  # the same noise at every checkpoint: scores differ by the adapter only
+KEPT_SIDE = 192  # pixels of what is kept for the sheet
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A photo to paint over, as latents (C, h, w), and the faces that the result is compared with."""
+
+    latents: torch.Tensor
+    others: list[Embedding]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One checkpoint's pictures.
+
+    Attributes:
+        step: after so many updates; 0 is the base model.
+        pictures: RGB uint8, at most 192 px a side.
+        similarities: to the person, in [0, 1]; None where no face was found.
+    """
+
+    step: int
+    pictures: list[Image]
+    similarities: list[float | None]
+
+    @property
+    def faces(self) -> int:
+        """Pictures with a face."""
+        return sum(score is not None for score in self.similarities)
+
+    @property
+    def similarity(self) -> float | None:
+        """Mean over all pictures, those without a face as 0; None where no picture has one."""
+        if not self.faces:
+            return None
+        return float(np.mean([score or 0.0 for score in self.similarities]))
+
+
+class Validator:
+    """Makes and scores the pictures with the model that is in memory anyway; nothing is loaded or merged.
+
+    Args:
+        starts: photos to paint over; nobody's own embedding is among its `others`.
+        person: faces to compare the pictures from noise with, best of photos that the training does not see.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        engine: FaceEngine,
+        words: Words,
+        starts: Sequence[Start],
+        person: Sequence[Embedding],
+    ) -> None:
+        self._model, self._engine, self._words = model, engine, words
+        self._starts = torch.stack([start.latents for start in starts])
+        self._compared = [*(start.others for start in starts), *(list(person) for _ in range(FROM_NOISE))]
+        generator = torch.Generator(self._starts.device).manual_seed(SEED)
+        shape = (len(self._compared), *self._starts.shape[1:])
+        self._noise = torch.randn(shape, generator=generator, device=self._starts.device)
+
+    def __call__(self, step: int) -> Trial:
+        """Pictures and scores of the adapter as it is."""
+        count = len(self._starts)
+        over = sampled(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
+        free = sampled(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
+        pictures = decode(self._model, torch.cat([over, free]))
+        scores = [self._score(picture, faces) for picture, faces in zip(pictures, self._compared, strict=True)]
+        return Trial(step, [_small(picture) for picture in pictures], scores)
+
+    def _score(self, picture: Image, person: Sequence[Embedding]) -> float | None:
+        try:
+            faces = self._engine.detect(picture)
+            if not faces:
+                return None
+            shown = self._engine.embed(picture, largest(faces))
+        except FaceError:
+            return None
+        return float(np.mean([similarity(self._engine, self._engine.distance(shown, face)) for face in person]))
+
+
+def change(a: Trial, b: Trial) -> float:
+    """Mean absolute difference of two trials' pictures in levels of 255."""
+    pairs = zip(a.pictures, b.pictures, strict=True)
+    return float(np.mean([np.abs(one.astype(np.int16) - other).mean() for one, other in pairs]))
+
+
+def _small(picture: Image) -> Image:
+    scale = KEPT_SIDE / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    small: Image = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return small
