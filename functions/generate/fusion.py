@@ -1,0 +1,141 @@
+"""Face fusion without a network: the person's own photo, bent into the template's face and lit like it.
+
+    landmarks of the template --(share of shape)--> landmarks towards the person's
+    template's face  --thin-plate spline-->  moved face       (outline, brows, mouth where the person has them)
+    person's photo   --thin-plate spline-->  drawn face       (same landmarks: nothing shows double when blended)
+    drawn face       --LAB low frequencies, grain-->  lit face
+    moved face, lit face  --soft mask x share of pixels-->  fused face
+
+A degree of 0 is the template bit for bit, 1 is all of the person; every share rises with it.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from functions.generate import light, mask
+from functions.generate.landmarks import face_width, fit, with_forehead
+from functions.generate.warp import draw, move
+from shared.images import Image, Mask, Points
+
+SKIN_BEND = 1.6  # exponents of 1 - (1 - degree) ** bend
+FEATURE_BEND = 2.2  # eyes, brows, nose, mouth lead, since half of each of two people is neither
+SHAPE_BEND = 1.3
+SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
+COLOUR_ON_FEATURES = 0.35  # and of its colour shift
+
+
+@dataclass(frozen=True, eq=False)
+class Portrayal:
+    """A photo of the person with its landmarks: (68, 2) in pixels of the image."""
+
+    image: Image
+    landmarks: Points
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """The picture after a fusion, and where its face's landmarks lie now."""
+
+    image: Image
+    landmarks: Points
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of the person each part of a face takes over, in [0, 1]."""
+
+    shape: float
+    skin: float
+    features: float
+
+    @classmethod
+    def of(cls, degree: float) -> "Shares":
+        """Of `more_like_me`: all 0 at 0, all 1 at 1, rising in between."""
+        shape, skin, features = (1 - (1 - degree) ** bend for bend in (SHAPE_BEND, SKIN_BEND, FEATURE_BEND))
+        return cls(shape, skin, features)
+
+
+def fuse(base: Image, landmarks: Points, person: Portrayal, degree: float, free: Mask | None = None) -> Fused:
+    """Give the face at `landmarks` the person's shape and looks, by `degree`.
+
+    Args:
+        base: RGB, uint8, (H, W, 3), the template or what became of it.
+        landmarks: (68, 2) of the face, in pixels of `base`.
+        person: one photo of the person; the nearer in pose and expression, the better.
+        degree: 0 to 1.
+        free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
+
+    Returns:
+        The picture, bit-identical to `base` away from the face and all over at degree 0; and the new landmarks.
+    """
+    if degree <= 0:
+        return Fused(base.copy(), landmarks.copy())
+    shares = Shares.of(min(degree, 1.0))
+    target = landmarks + shares.shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
+    moved = move(base, landmarks, target, free)
+    window = mask.region(target, moved.shape[:2])
+    corner = np.array([window[1].start, window[0].start])
+    patch = moved[window]
+    if patch.size:
+        moved[window] = _blend(patch, target - corner, person, shares, None if free is None else free[window])
+    return Fused(moved, target)
+
+
+def _blend(patch: Image, points: Points, person: Portrayal, shares: Shares, free: Mask | None) -> Image:
+    """The patch of the moved template with the person's face in it."""
+    size = patch.shape[:2]
+    drawn = light.to_lab(_drawn(person, points, size))
+    base = light.to_lab(patch)
+    lit, covering = _lit(drawn, base, points)
+    soft = mask.face(points, size) * covering * (1 if free is None else free)
+    lead = mask.features(points, size)
+    share = soft * (shares.skin + (shares.features - shares.skin) * lead)
+    mixed = light.to_rgb(base + share[..., None] * (lit - base))
+    return np.where(share[..., None] > 0, mixed, patch)
+
+
+def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
+    """The person's face on the patch's canvas; large photos are reduced first, so that their detail does not alias."""
+    image, source = person.image, with_forehead(person.landmarks)
+    scale = face_width(points) / face_width(person.landmarks)
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        exact = np.array([image.shape[1] / person.image.shape[1], image.shape[0] / person.image.shape[0]])
+        source = (source + 0.5) * exact - 0.5
+    return draw(image, source, with_forehead(points), size)
+
+
+def _lit(drawn: light.Lab, base: light.Lab, points: Points) -> tuple[light.Lab, Mask]:
+    """The drawn face in the base's light, with its grain; and where it may cover the base at all."""
+    size = base.shape[:2]
+    width = face_width(points)
+    bare = mask.bare(points, size)
+    skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
+    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
+    own = np.maximum(mask.eyes(points, size), mask.mouth(points, size))[..., None]
+    damping = np.array([SHADE_ON_FEATURES, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
+    lit = drawn + shift * (1 - own * (1 - damping))
+    lit[..., 0] = light.compressed(lit[..., 0], drawn[..., 0])
+    lit[..., 0] = light.match_grain(lit, base, bare * skin_drawn * skin_base, width)
+    return lit, _covering(points, skin_drawn, skin_base, width)
+
+
+def _covering(points: Points, skin_drawn: Mask, skin_base: Mask, width: float) -> Mask:
+    """1 on the face below the brows; above them only where both faces show skin, so that no fringe is cut in two."""
+    forehead = _above_brows(points, skin_base.shape)
+    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), 0.02 * width)
+    covering: Mask = 1 - forehead * (1 - np.clip(both * 1.5, 0, 1))
+    return covering
+
+
+def _above_brows(points: Points, size: tuple[int, ...]) -> Mask:
+    """0 below the brows, rising to 1 a tenth of the face width above them."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    brows, bridge = points[17:27].mean(axis=0), points[27:31].mean(axis=0)
+    up = (brows - bridge) / np.linalg.norm(brows - bridge)
+    width = face_width(points)
+    height = (x - brows[0]) * up[0] + (y - brows[1]) * up[1]
+    above: Mask = np.clip((height / width - 0.05) / 0.08, 0, 1).astype(np.float32)
+    return above

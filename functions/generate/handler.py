@@ -1,0 +1,38 @@
+"""generate as a function: models loaded once, requests answered, events handled."""
+
+from functions.generate.portrait import run
+from functions.generate.studio import Studio
+from shared.context import Context
+from shared.faces.dlib import DlibEngine
+from shared.function import Answer, Function
+from shared.manifests import Json
+from shared.models import diffusion
+from shared.settings import Settings
+from shared.workspace import Workspace
+
+
+class GenerateFunction:
+    """Implements `shared.function.Function`."""
+
+    name = "generate"
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        """Make one portrait."""
+        return run(body, workspace, self._studio)
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        """A portrait leaves nothing behind that later requests look up."""
+        return {}
+
+
+def load(settings: Settings) -> Function:
+    """The function with face engine and base model loaded."""
+    return GenerateFunction(Studio(settings, DlibEngine(), diffusion.load(settings.model)))
+
+
+def handler(event: Json, context: Context) -> Json:
+    """Serve the requests that an event speaks of."""
+    return context.handle("generate", event)

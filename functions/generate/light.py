@@ -1,0 +1,128 @@
+"""Light and colour between two aligned faces: low frequencies in LAB, grain in the high ones."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.images import Image, Mask
+
+Lab = NDArray[np.float32]
+"""(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""
+
+WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
+REACH = 0.12  # sigma of the light's Gaussian in face widths: keeps shading, drops texture
+TRUST = 0.02  # weight below which the estimate leans on the face's mean
+SHIFT_LIMIT = np.array([38.0, 22.0, 24.0], np.float32)  # the most that light or colour may be changed, per channel
+KNEE = 90.0  # lightness from where brightening is compressed, so that teeth and highlights do not burn out
+SKIN_SPREAD = (16.0, 7.0, 8.0)  # of skin under one light, per channel; twice that is a beard, hair or glasses
+GRAIN = 0.012  # sigma of the high band in face widths: pores, lashes, film grain
+GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on the high band
+
+
+def to_lab(image: Image) -> Lab:
+    """RGB uint8 as LAB in float32."""
+    lab: Lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return lab
+
+
+def to_rgb(lab: Lab) -> Image:
+    """LAB float32 as RGB uint8, rounded."""
+    rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+    rounded: Image = np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def skin(lab: Lab, where: Mask) -> Mask:
+    """How much each pixel looks like most of the bare face under `where`; beard, hair and frames get little."""
+    inside = lab[where > 0.5]
+    if len(inside) == 0:
+        return np.zeros(lab.shape[:2], np.float32)
+    middle = np.median(inside, axis=0)
+    # the median of a bearded or shaded face lies between two groups; the brighter half is the skin
+    bright = inside[inside[:, 0] >= middle[0] - 5]
+    middle = np.median(bright, axis=0)
+    away = (lab - middle.astype(np.float32)) / np.array(SKIN_SPREAD, np.float32)
+    distance = np.square(away).sum(axis=-1)
+    weight: Mask = np.exp(-0.5 * np.maximum(distance - 1, 0) / 2).astype(np.float32)
+    return weight
+
+
+def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float) -> Lab:
+    """How `drawn` has to shift to get the low-frequency light and colour that `base` has on its skin.
+
+    Args:
+        drawn, base: LAB, (H, W, 3), aligned to each other.
+        skin_drawn, skin_base: weights, (H, W): where each shows skin. Estimates are made of these pixels only.
+        width: of the face in pixels.
+
+    Returns:
+        float32, (H, W, 3), to be added to `drawn`; smooth, bounded by SHIFT_LIMIT.
+
+    Normalised convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
+    """
+    factor = min(1.0, WORKING_WIDTH / width)
+    size = (max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor)))
+    sigma = REACH * width * factor
+    low_drawn = _low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _small(skin_drawn, size), sigma)
+    low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
+    shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
+    result: Lab = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return result
+
+
+def compressed(lightness: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lightness with what was brightened beyond KNEE bent towards 100; what was that bright before stays."""
+    limit = np.maximum(before, KNEE)
+    over = np.maximum(lightness - limit, 0)
+    return np.minimum(lightness, limit + over / (1 + over / 6))
+
+
+def match_grain(drawn: Lab, base: Lab, skin_both: Mask, width: float) -> NDArray[np.float32]:
+    """Lightness of `drawn` with as much fine detail as `base` shows on its skin.
+
+    A photo smaller than the template is too smooth, a larger one too sharp for it: the high band is scaled within
+    GRAIN_GAIN, and what is missing then is the base's own grain, which on bare skin carries no feature.
+    """
+    sigma = max(GRAIN * width, 0.8)
+    high_drawn, high_base = _high(drawn[..., 0], sigma), _high(base[..., 0], sigma)
+    strength_drawn, strength_base = _strength(high_drawn, skin_both), _strength(high_base, skin_both)
+    if strength_drawn == 0 or strength_base == 0:
+        return drawn[..., 0]
+    wanted = strength_base / strength_drawn
+    gain = float(np.clip(wanted, *GRAIN_GAIN))
+    lightness = drawn[..., 0] + (gain - 1) * high_drawn
+    if wanted > gain:
+        missing = float(np.sqrt(1 - (gain / wanted) ** 2))
+        bound = 3 * strength_base
+        lightness = lightness + missing * skin_both * np.clip(high_base, -bound, bound)
+    return lightness.astype(np.float32)
+
+
+def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
+    total = float(weight.sum())
+    if total < 1e-3:
+        return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
+    mean = (lab * weight[..., None]).sum(axis=(0, 1)) / total
+    blurred = cv2.GaussianBlur(lab * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
+    low: Lab = (blurred + TRUST * mean.astype(np.float32)) / (amount + TRUST)
+    return low
+
+
+def _small(mask: Mask, size: tuple[int, int]) -> Mask:
+    small: Mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _high(lightness: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    high: NDArray[np.float32] = lightness - cv2.GaussianBlur(lightness, (0, 0), sigma)
+    return high
+
+
+def _strength(high: NDArray[np.float32], where: Mask) -> float:
+    """Root mean square on the skin, without the strongest tenth: those are edges and wrinkles, not grain."""
+    values = np.abs(high[where > 0.5])
+    if len(values) < 16:
+        return 0.0
+    kept = values[values <= np.quantile(values, 0.9)]
+    return float(np.sqrt(np.square(kept).mean()))

@@ -1,0 +1,63 @@
+"""The body of a generate request: a template, who goes into it, and the knobs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field
+
+from shared.validation import Body, Reference, UserId
+
+NOBODY = "none"  # the user_id that leaves a face as it is
+LATER = ("skin_retouching_bool", "photo_enhancement_bool", "background_restore", "makeup_transfer")
+
+Steps = Annotated[int, Field(ge=1, le=200)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+UserIds = Annotated[list[UserId], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class GenerateConfigure(Body):
+    """The knobs, as the contract names them."""
+
+    user_id: UserIds = Field(
+        validation_alias=AliasChoices("user_id", "model_id"), description="one id per face, left to right"
+    )
+    sex: str = "secret"
+    first_diffusion_steps: Steps = 50
+    first_denoising_strength: Share = 0.45
+    second_diffusion_steps: Steps = 20
+    second_denoising_strength: Share = 0.30
+    more_like_me_before: Share = 0.50
+    more_like_me: Share = 0.50
+    apply_face_fusion_before: bool = True
+    apply_face_fusion_after: bool = True
+    mask_region: Literal["edge", "face"] = "edge"
+    crop_face_preprocess: bool = True
+    color_shift_middle: bool = True
+    color_shift_last: bool = True
+    background_restore: bool = False
+    skin_retouching_bool: bool = True
+    photo_enhancement_bool: bool = True
+    photo_enhancement_method: Literal["photo_fix", "super_resolution"] = "photo_fix"
+    makeup_transfer: bool = False
+    makeup_transfer_ratio: Share = 0.50
+    seed: Seed | None = None
+    image_format: Literal["base64", "png"] = "base64"
+    additional_prompt: str = ""
+
+    def not_built(self) -> list[str]:
+        """The knobs that the request turns on in so many words and that do nothing yet."""
+        return [name for name in LATER if name in self.model_fields_set and getattr(self, name)]
+
+
+class GenerateRequest(Body):
+    """A template and the people to put into it."""
+
+    request_id: int | str
+    template_image: Reference
+    configure: GenerateConfigure

@@ -1,0 +1,127 @@
+"""A sitting: one person for one of the template's faces, from crop to paste."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from functions.generate import mask, person
+from functions.generate.adapter import LoraError
+from functions.generate.person import Person
+from functions.generate.request import GenerateConfigure
+from functions.generate.stages import FaceJob
+from functions.generate.studio import Studio
+from shared.errors import UnknownUser
+from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.images import Image, Mask, Points
+from shared.workspace import Workspace
+
+CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
+OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this sitting's
+
+Area = tuple[slice, slice]
+"""Rows and columns of the picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sitting:
+    """Who, for which of the template's faces, with which knobs and what noise."""
+
+    person: Person
+    faces: list[Face]
+    index: int
+    knobs: GenerateConfigure
+    seed: int
+
+    @property
+    def face(self) -> Face:
+        return self.faces[self.index]
+
+    def area(self, shape: tuple[int, ...]) -> Area:
+        """The portrait area of a picture, or the whole of it without `crop_face_preprocess`."""
+        if not self.knobs.crop_face_preprocess:
+            return slice(0, shape[0]), slice(0, shape[1])
+        left, top, right, bottom = self.face.box.square(CROP).rounded()
+        return slice(max(top, 0), min(bottom, shape[0])), slice(max(left, 0), min(right, shape[1]))
+
+    def prepare(self, picture: Image, workspace: Workspace, studio: Studio) -> FaceJob:
+        """The job that the stages work on: the portrait area of the picture, and all that they need."""
+        rows, columns = self.area(picture.shape)
+        crop = np.ascontiguousarray(picture[rows, columns])
+        corner = np.array([columns.start, rows.start], float)
+        landmarks = self.face.landmarks - corner
+        return FaceJob(
+            template=crop,
+            template_landmarks=landmarks,
+            image=crop,
+            landmarks=landmarks,
+            photo=person.nearest(self.person.portrayals, landmarks),
+            free=self._free(corner, crop.shape[:2]),
+            square=self._square(crop.shape, corner, studio.framing),
+            words=studio.prompts.of(self.person.model.trigger, self.knobs.additional_prompt),
+            worn=lambda: wearing(self.person, workspace, studio),
+            seed=self.seed,
+            configure=self.knobs,
+        )
+
+    def _square(self, shape: tuple[int, ...], corner: Points, framing: float) -> Box:
+        """What the diffusion sees: the face as the base model likes it framed, or the whole picture."""
+        if not self.knobs.crop_face_preprocess:
+            return Box(0, 0, shape[1], shape[0]).square(1.0)
+        square = self.face.box.square(framing)
+        x, y = corner
+        return Box(square.left - x, square.top - y, square.right - x, square.bottom - y)
+
+    def _free(self, corner: Points, size: tuple[int, int]) -> Mask:
+        """1 where this sitting may change the picture, 0 on all other faces."""
+        free = np.ones(size, np.float32)
+        for index, other in enumerate(self.faces):
+            if index != self.index:
+                free *= 1 - mask.face(other.landmarks - corner, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
+        return free
+
+
+@contextmanager
+def wearing(who: Person, workspace: Workspace, studio: Studio) -> Iterator[None]:
+    """The base model wearing the person's LoRA; bare when that was trained for another base model."""
+    user = who.model
+    if user.base_model != studio.base_model:
+        yield
+        return
+
+    def read() -> bytes:
+        data = workspace.read(user.lora)
+        if data is None:
+            raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", person.FIELD)
+        return data
+
+    try:
+        with studio.adapters.worn(user.lora, read):
+            yield
+    except LoraError as error:
+        raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", person.FIELD) from error
+
+
+def distances(job: FaceJob, who: Person, engine: FaceEngine) -> tuple[float | None, float | None]:
+    """From the person to the template's face and to the portrait's; None where no vector could be made."""
+    return (
+        _distance(job.template, job.template_landmarks, who, engine),
+        _distance(job.image, job.landmarks, who, engine),
+    )
+
+
+def _distance(image: Image, landmarks: Points, who: Person, engine: FaceEngine) -> float | None:
+    """By the face that a fresh look finds where the landmarks are; by the landmarks when it finds none there."""
+    centre = landmarks.mean(axis=0)
+    box = Box(*landmarks.min(axis=0), *landmarks.max(axis=0))
+    try:
+        seen = [face for face in engine.detect(image) if _holds(face.box, centre)]
+        face = min(seen, key=lambda one: abs(one.box.area - box.area)) if seen else Face(box, landmarks, 0.0)
+        return engine.distance(engine.embed(image, face), who.embedding)
+    except FaceError:
+        return None
+
+
+def _holds(box: Box, point: Points) -> bool:
+    return bool(box.left <= point[0] <= box.right and box.top <= point[1] <= box.bottom)

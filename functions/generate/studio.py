@@ -1,0 +1,27 @@
+"""What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
+
+from functions.generate.adapter import Adapters
+from functions.generate.diffusion import Diffuser
+from functions.generate.prompt import Prompts
+from shared.faces import FaceEngine
+from shared.models.diffusion import DiffusionModel
+from shared.settings import Settings
+
+
+class Studio:
+    """The resident models.
+
+    Attributes:
+        settings: of the process.
+        engine: finds and compares faces.
+        base_model: name of the base model.
+        framing: side of the square that it wants to see over the longer side of a face's box.
+        adapters, prompts, diffuser: around the one base model.
+    """
+
+    def __init__(self, settings: Settings, engine: FaceEngine, model: DiffusionModel) -> None:
+        self.settings, self.engine = settings, engine
+        self.base_model, self.framing = model.name, model.working.framing
+        self.adapters = Adapters(model.unet)
+        self.prompts = Prompts(model)
+        self.diffuser = Diffuser(model)

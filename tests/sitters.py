@@ -1,0 +1,59 @@
+"""Trained people without a training: photos, landmarks and a LoRA of random weights, as train leaves them in the bucket."""
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig, get_peft_model_state_dict
+
+from shared.faces import FaceEngine
+from shared.faces.base import largest
+from shared.images import Image
+from shared.users import Reference, UserModel, model_key
+from tests.pictures import png
+
+MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+def lora(unet: UNet2DConditionModel, folder: str, rank: int = 4, seed: int = 0, scale: float = 0.3) -> bytes:
+    """A LoRA file in the form that diffusers writes, strong enough to be seen; the UNet is left as it was."""
+    unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=MODULES), adapter_name="made")
+    generator = torch.Generator().manual_seed(seed)
+    state = get_peft_model_state_dict(unet, adapter_name="made")
+    drawn = {name: torch.randn(tensor.shape, generator=generator) * scale for name, tensor in state.items()}
+    unet.delete_adapters("made")
+    StableDiffusionPipeline.save_lora_weights(
+        folder, unet_lora_layers=convert_state_dict_to_diffusers(drawn), weight_name=f"{rank}-{seed}.safetensors"
+    )
+    with open(f"{folder}/{rank}-{seed}.safetensors", "rb") as file:
+        return file.read()
+
+
+def trained(
+    user_id: str, photos: list[Image], engine: FaceEngine, lora_file: bytes, base_model: str
+) -> dict[str, bytes]:
+    """The objects of the bucket that make somebody a trained user."""
+    objects: dict[str, bytes] = {f"results/train/{user_id}/a1/lora.safetensors": lora_file}
+    references = []
+    for index, photo in enumerate(photos):
+        face = largest(engine.detect(photo))
+        key = f"results/train/{user_id}/a1/references/{index}.png"
+        objects[key] = png(photo)
+        box = face.box
+        references.append(
+            Reference(
+                key=key,
+                landmarks=[(float(x), float(y)) for x, y in face.landmarks],
+                box=(box.left, box.top, box.right, box.bottom),
+                embedding=[float(value) for value in engine.embed(photo, face)],
+            )
+        )
+    model = UserModel(
+        user_id=user_id,
+        request_id=f"train-{user_id}",
+        lora=f"results/train/{user_id}/a1/lora.safetensors",
+        base_model=base_model,
+        face_engine=engine.name,
+        trigger="",
+        references=references,
+    )
+    return objects | {model_key(user_id): model.model_dump_json().encode()}
