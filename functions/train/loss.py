@@ -67,5 +67,6 @@ def weights(alphas_cumprod: torch.Tensor, gamma: float, prediction: str) -> torc
     if prediction == "epsilon":
         return torch.where(snr > 0, capped / snr.clamp(min=1e-12), torch.ones_like(snr)).float()
     if prediction == "v_prediction":
-        return (capped / (snr + 1)).clamp(min=LEAST).float()
+        velocity = capped / (snr + 1)
+        return torch.where(snr < 1, velocity.clamp(min=LEAST), velocity).float()
     raise ValueError(f"the base model's scheduler predicts {prediction}; known are epsilon, v_prediction and sample")

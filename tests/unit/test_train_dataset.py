@@ -1,0 +1,98 @@
+"""Which photos a training uses."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.train.dataset import FEWEST, REFERENCE_SIDE, held_out, prepare
+from shared.errors import TooFewPhotos
+from shared.faces.dlib import DlibEngine
+from shared.models.diffusion import Working
+from shared.settings import Limits
+from tests.desk import Desk
+from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
+
+WORKING = Working(size=64, framing=1.75)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return DlibEngine()
+
+
+@pytest.fixture(scope="module")
+def person():
+    return {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
+
+
+def prepared(files, engine, working=WORKING):
+    return prepare(list(files), Desk({name: data for name, data in files.items() if data}), engine, working, Limits())
+
+
+def test_every_photo_that_cannot_be_used_has_its_reason(engine, person):
+    head = np.ascontiguousarray(astronaut()[:300, 90:390])
+    files = person | {
+        "gone.jpg": b"",
+        "broken.jpg": b"no picture",
+        "cup.jpg": jpeg(coffee()),
+        "group.jpg": jpeg(group()),
+        "other.jpg": jpeg(head),
+    }
+    data = prepared(files, engine)
+    assert {photo.name for photo in data.photos} == set(person)
+    reasons = {one["url"]: one["reason"] for one in data.rejected}
+    assert "not there" in reasons["gone.jpg"]
+    assert "Image decode error" in reasons["broken.jpg"]
+    assert "no face was found" in reasons["cup.jpg"]
+    assert "faces were found" in reasons["group.jpg"]
+    assert "not the same person" in reasons["other.jpg"]
+
+
+def test_too_few_usable_photos_is_an_error_that_names_each_reason(engine, person):
+    files = {name: person[name] for name in list(person)[: FEWEST - 1]} | {"cup.jpg": jpeg(coffee()), "gone.jpg": b""}
+    with pytest.raises(TooFewPhotos) as raised:
+        prepared(files, engine)
+    assert raised.value.field == "images"
+    assert raised.value.message.startswith("4 usable photos, 5 are needed")
+    assert "cup.jpg: Number of face is not 1: no face was found" in raised.value.message
+    assert "gone.jpg" in raised.value.message
+
+
+def test_a_face_much_smaller_than_the_model_sees_is_rejected(engine, person):
+    small = cv2.resize(variations(hopper(), 6)[0], None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    data = prepared(person | {"small.png": jpeg(small)}, engine, Working(size=512, framing=2.0))
+    assert "at least 64 are needed" in {one["url"]: one["reason"] for one in data.rejected}["small.png"]
+
+
+def test_the_best_twenty_are_taken_best_first(engine):
+    files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 22))}
+    data = prepared(files, engine)
+    qualities = [photo.quality for photo in data.photos]
+    assert len(data.photos) == 20
+    assert qualities == sorted(qualities, reverse=True)
+    assert [one["reason"] for one in data.rejected] == ["usable, but 20 photos are better"] * 2
+
+
+def test_a_photo_inside_the_request_is_not_repeated_in_the_answer(engine, person):
+    data = prepared(person | {"data:image/jpeg;base64," + "A" * 10_000: b"no picture"}, engine)
+    assert len(data.rejected[0]["url"]) < 200
+
+
+def test_references_are_the_photos_own_pixels_around_the_face(engine, person):
+    photo = prepared(person, engine).photos[0]
+    image, face = photo.reference
+    assert max(image.shape[:2]) <= REFERENCE_SIDE
+    found = engine.detect(image)[0]
+    assert found.box.centre == pytest.approx(face.box.centre, abs=0.1 * face.box.width)
+
+
+@pytest.mark.parametrize(("count", "held"), [(5, 0), (6, 0), (7, 1), (9, 1), (10, 2), (20, 2)])
+def test_photos_are_held_out_only_where_there_are_enough(count, held):
+    assert len(held_out([SimpleNamespace(frontal=True)] * count)) == held
+
+
+def test_the_held_out_are_frontal_and_not_the_best():
+    photos = [SimpleNamespace(frontal=index != 5) for index in range(10)]
+    assert held_out(photos) == [6, 7]

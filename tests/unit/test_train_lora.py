@@ -1,0 +1,117 @@
+"""The adapter: on, off, and as a file."""
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+
+from functions.train.lora import adapted, finite
+from functions.train.plan import TrainingPlan
+from shared.models.diffusion import load
+from shared.settings import ModelSettings
+from tests.tiny_base import make_tiny_base
+
+PLAN = TrainingPlan(rank=4, alpha=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def unet(folder):
+    return load(ModelSettings(path=str(folder), device="cpu")).unet
+
+
+def prediction(unet):
+    generator = torch.Generator().manual_seed(3)
+    noisy, states = torch.randn(2, 16, 8, 8, generator=generator), torch.randn(2, 5, 32, generator=generator)
+    with torch.no_grad():
+        return unet(noisy, 500, states).sample
+
+
+def disturb(adapter):
+    """As a training would, at once."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for parameter in adapter.parameters:
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+
+
+def test_a_fresh_adapter_changes_nothing(unet):
+    before = prediction(unet)
+    with adapted(unet, PLAN):
+        assert torch.equal(prediction(unet), before)
+
+
+def test_the_base_is_bit_identical_after_the_adapter_is_off(unet):
+    before, answer = {name: value.clone() for name, value in unet.state_dict().items()}, prediction(unet)
+    with adapted(unet, PLAN) as adapter:
+        disturb(adapter)
+        assert not torch.equal(prediction(unet), answer)
+    after = unet.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert torch.equal(prediction(unet), answer)
+    assert not any(parameter.requires_grad for parameter in unet.parameters())
+
+
+def test_an_interrupted_training_takes_its_adapter_off_too(unet):
+    names = list(unet.state_dict())
+
+    def interrupted():
+        with adapted(unet, PLAN):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(unet.state_dict()) == names
+    with adapted(unet, PLAN):
+        pass
+
+
+def test_the_adapter_is_trained_in_full_precision_on_a_half_precision_base(unet):
+    with adapted(unet.half(), PLAN) as adapter:
+        assert {parameter.dtype for parameter in adapter.parameters} == {torch.float32}
+    assert unet.dtype == torch.float16
+
+
+def test_the_same_seed_makes_the_same_adapter(unet):
+    made = []
+    for seed in (1, 1, 2):
+        torch.rand(1)
+        with adapted(unet, TrainingPlan(rank=4, seed=seed)) as adapter:
+            made.append(adapter.weights())
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+    assert any(not torch.equal(made[0][name], made[2][name]) for name in made[0])
+
+
+def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp_path):
+    """Rank and alpha differ here, so the scale must have come through the file."""
+    with adapted(unet, PLAN) as adapter:
+        disturb(adapter)
+        expected = prediction(unet)
+        (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), {}))
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    assert torch.allclose(prediction(pipeline.unet), expected, atol=1e-6)
+
+
+def test_the_files_header_tells_how_it_was_made(unet, tmp_path):
+    facts = {"base_model": "tiny", "plan": PLAN.model_dump(mode="json")}
+    with adapted(unet, PLAN) as adapter:
+        (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), facts))
+    with safe_open(tmp_path / "lora.safetensors", "pt") as opened:
+        header = opened.metadata()
+    assert json.loads(header["photog"]) == facts
+    assert json.loads(header["lora_adapter_metadata"])["unet.lora_alpha"] == 8
+
+
+def test_a_weight_that_is_no_number_is_noticed():
+    assert finite({"a": torch.ones(2)})
+    assert not finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])})
