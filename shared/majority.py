@@ -1,12 +1,16 @@
 """Whom most photos show, from nothing but the distances between their faces."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 Distances = NDArray[np.float64]
 """(N, N), symmetric: how far apart the faces of each two photos are."""
+
+Group = frozenset[int]
+"""Photos of one person, as rows of the distances."""
 
 
 @dataclass(frozen=True)
@@ -15,38 +19,35 @@ class Majority:
 
     Attributes:
         members: rows of the distances.
-        tied: another group, without a common photo, is as large.
+        tied: another group is as large.
     """
 
-    members: frozenset[int]
+    members: Group
     tied: bool
 
 
 def majority(apart: Distances, limit: float) -> Majority:
-    """The largest group around a medoid: the photo that is nearer than `limit` to most others.
+    """The largest group when photos are grouped by person; ValueError when there is no photo.
 
-    A photo belongs when its mean distance to the group's other photos is below the limit too. It is left out of that
-    mean, so that no photo vouches for itself. ValueError when there is no photo.
+    The two groups whose photos are nearest to each other in the mean are joined again and again, until the nearest two
+    are `limit` apart or more (average linkage, Sokal & Michener 1958). No photo's distance to itself takes part, so that
+    none vouches for itself, and relatives who are near to one photo of a person but not to the others stay apart.
     """
-    everybody = frozenset(range(len(apart)))
-    members = _largest(apart, limit, everybody)
-    rest = everybody - members
-    return Majority(members, bool(rest) and len(_largest(apart, limit, rest)) == len(members))
+    groups = [frozenset([row]) for row in range(len(apart))]
+    while len(groups) > 1:
+        near, far = min(combinations(groups, 2), key=lambda pair: _between(apart, *pair))
+        if _between(apart, near, far) >= limit:
+            break
+        groups = [group for group in groups if group not in (near, far)] + [near | far]
+    members = max(groups, key=len)
+    return Majority(members, sum(len(group) == len(members) for group in groups) > 1)
 
 
-def to_others(apart: Distances, row: int, group: frozenset[int]) -> float:
+def to_others(apart: Distances, row: int, group: Group) -> float:
     """Mean distance of a photo to the group's photos other than itself; 0 where there are none."""
-    others = [apart[row, other] for other in group if other != row]
-    return float(np.mean(others)) if others else 0.0
+    others = group - {row}
+    return _between(apart, frozenset([row]), others) if others else 0.0
 
 
-def _largest(apart: Distances, limit: float, among: frozenset[int]) -> frozenset[int]:
-    def around(medoid: int) -> frozenset[int]:
-        return frozenset(row for row in among if apart[medoid, row] < limit)
-
-    def rank(medoid: int) -> tuple[int, float]:
-        near = around(medoid)
-        return len(near), -float(sum(apart[medoid, row] for row in near))
-
-    group = around(max(sorted(among), key=rank))
-    return frozenset(row for row in group if to_others(apart, row, group) < limit)
+def _between(apart: Distances, one: Group, other: Group) -> float:
+    return float(apart[np.ix_(sorted(one), sorted(other))].mean())

@@ -57,7 +57,8 @@ def closeup(image: Image, box: Box, face: int, side: int) -> Closeup:
     x, y = np.clip([left, left + size], 0, width), np.clip([top, top + size], 0, height)
     x, y = np.clip(x, [0, 1], [width - 1, width]), np.clip(y, [0, 1], [height - 1, height])
     cut = image[y[0] : y[1], x[0] : x[1]]
-    margins = (y[0] - top, top + size - y[1], x[0] - left, left + size - x[1])
-    square = cv2.copyMakeBorder(cut, *(max(int(margin), 0) for margin in margins), cv2.BORDER_REPLICATE)
+    above, below = max(int(y[0]) - top, 0), max(top + size - int(y[1]), 0)
+    before, behind = max(int(x[0]) - left, 0), max(left + size - int(x[1]), 0)
+    square = cv2.copyMakeBorder(cut, above, below, before, behind, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
     return Closeup(cv2.resize(square, (side, side), interpolation=interpolation), left, top, side / size)

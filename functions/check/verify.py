@@ -1,0 +1,85 @@
+"""Photos in, a verdict on each out."""
+
+import time
+from collections import Counter
+
+from functions.check.request import CheckRequest
+from shared.faces import FaceEngine
+from shared.function import Answer
+from shared.manifests import Json
+from shared.settings import Limits
+from shared.verdict import Verdict, inspect, same_person
+from shared.workspace import Workspace
+
+AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting four times costs little
+SHOWN = 100  # characters of a data URL that a result repeats; `images` has it whole
+
+
+def run(request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Answer:
+    """Verify every photo of a request.
+
+    Args:
+        request: validated; says whether the photos are compared with each other.
+        workspace: fetches the photos and hears how far the work is.
+        engine: finds and compares faces.
+        limits: of one photo.
+
+    Returns:
+        The contract's `data`, one check result per image in the order of the request; the message is `success` when
+        every photo is usable, else a sentence with the counts.
+    """
+    started = time.monotonic()
+    verdicts = _inspected(request.images, workspace, engine, limits)
+    if request.configure.face_reconize:
+        verdicts = same_person(verdicts, engine)
+    results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
+    came = request.model_dump(mode="json", exclude_unset=True)
+    data = {
+        "request_id": request.request_id,
+        "images": request.images,
+        "configure": came.get("configure", {}),
+        "cost_time": round(time.monotonic() - started, 3),
+        "check_results": results,
+    }
+    return Answer(data, _message(verdicts))
+
+
+def _inspected(references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    for start in range(0, len(references), AT_ONCE):
+        files = workspace.fetch(references[start : start + AT_ONCE])
+        while files:
+            workspace.progress("check", len(verdicts), len(references))
+            verdicts.append(inspect(files.pop(0), engine, limits))
+    workspace.progress("check", len(references), len(references))
+    return verdicts
+
+
+def _result(url: str, verdict: Verdict) -> Json:
+    return {
+        "url": url if len(url) <= SHOWN or not url.startswith("data:") else url[:SHOWN] + "...",
+        "message": verdict.message,
+        "code": verdict.code,
+        "frontal": verdict.frontal,
+        "face": list(verdict.face.box.rounded()) if verdict.face else None,
+        "width": verdict.width,
+        "height": verdict.height,
+        "sharpness": round(verdict.sharpness, 4),
+        "brightness": round(verdict.brightness, 3),
+        "yaw": round(verdict.yaw, 1),
+        "pitch": round(verdict.pitch, 1),
+        "roll": round(verdict.roll, 1),
+        "quality": round(verdict.quality, 3),
+        "similarity": None if verdict.similarity is None else round(verdict.similarity, 3),
+        "warnings": verdict.warnings,
+    }
+
+
+def _message(verdicts: list[Verdict]) -> str:
+    """`success`, or how many photos can be used and what is wrong with the others."""
+    usable = sum(verdict.usable for verdict in verdicts)
+    if usable == len(verdicts):
+        return "success"
+    reasons = Counter(verdict.message for verdict in verdicts if not verdict.usable)
+    counts = ", ".join(f"{count} x {reason}" for reason, count in reasons.items())
+    return f"{usable} of {len(verdicts)} photos can be used; {counts}"
