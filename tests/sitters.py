@@ -1,4 +1,4 @@
-"""Trained people without a training: photos, landmarks and a LoRA of random weights, as train leaves them in the bucket."""
+"""Trained people without a training: photos, landmarks and a LoRA of random weights, as train leaves them."""
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel

@@ -24,6 +24,7 @@ FEATURE_BEND = 2.2  # eyes, brows, nose, mouth lead, since half of each of two p
 SHAPE_BEND = 1.3
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
+HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,22 @@ class Fused:
 
     image: Image
     landmarks: Points
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The face before it was moved: how much detail it has on its skin is what the fused one is to have."""
+
+    lab: light.Lab
+    skin: Mask
+
+    @classmethod
+    def of(cls, image: Image, landmarks: Points) -> "Original":
+        """Of the face at `landmarks`, (68, 2) in pixels of the RGB `image`."""
+        rows, columns = mask.region(landmarks, image.shape[:2])
+        lab = light.to_lab(image[rows, columns])
+        bare = mask.bare(landmarks - np.array([columns.start, rows.start]), lab.shape[:2])
+        return cls(lab, bare * light.skin(lab, bare))
 
 
 @dataclass(frozen=True)
@@ -74,26 +91,33 @@ def fuse(base: Image, landmarks: Points, person: Portrayal, degree: float, free:
         return Fused(base.copy(), landmarks.copy())
     shares = Shares.of(min(degree, 1.0))
     target = landmarks + shares.shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
+    free = np.ones(base.shape[:2], np.float32) if free is None else free
     moved = move(base, landmarks, target, free)
-    window = mask.region(target, moved.shape[:2])
-    corner = np.array([window[1].start, window[0].start])
-    patch = moved[window]
+    rows, columns = mask.region(target, moved.shape[:2])
+    patch = moved[rows, columns]
     if patch.size:
-        moved[window] = _blend(patch, target - corner, person, shares, None if free is None else free[window])
+        corner = np.array([columns.start, rows.start])
+        original = Original.of(base, landmarks)
+        moved[rows, columns] = _blend(patch, target - corner, original, person, shares, free[rows, columns])
     return Fused(moved, target)
 
 
-def _blend(patch: Image, points: Points, person: Portrayal, shares: Shares, free: Mask | None) -> Image:
+def _blend(patch: Image, points: Points, original: Original, person: Portrayal, shares: Shares, free: Mask) -> Image:
     """The patch of the moved template with the person's face in it."""
     size = patch.shape[:2]
-    drawn = light.to_lab(_drawn(person, points, size))
-    base = light.to_lab(patch)
-    lit, covering = _lit(drawn, base, points)
-    soft = mask.face(points, size) * covering * (1 if free is None else free)
-    lead = mask.features(points, size)
-    share = soft * (shares.skin + (shares.features - shares.skin) * lead)
-    mixed = light.to_rgb(base + share[..., None] * (lit - base))
-    return np.where(share[..., None] > 0, mixed, patch)
+    width = face_width(points)
+    drawn, base = light.to_lab(_drawn(person, points, size)), light.to_lab(patch)
+    bare = mask.bare(points, size)
+    skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
+    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
+    lit = _lit(drawn, shift, points)
+    soft = mask.face(points, size) * _covering(points, skin_drawn, skin_base, width) * free
+    share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
+    mixed = base + share[..., None] * (lit - base)
+    bare *= skin_drawn * skin_base
+    grained = light.match_grain(mixed, base, bare, original.lab, original.skin, width)
+    mixed[..., 0] += soft * (grained - mixed[..., 0])
+    return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
 
 
 def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
@@ -107,26 +131,23 @@ def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
     return draw(image, source, with_forehead(points), size)
 
 
-def _lit(drawn: light.Lab, base: light.Lab, points: Points) -> tuple[light.Lab, Mask]:
-    """The drawn face in the base's light, with its grain; and where it may cover the base at all."""
-    size = base.shape[:2]
-    width = face_width(points)
-    bare = mask.bare(points, size)
-    skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
-    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
+def _lit(drawn: light.Lab, shift: light.Lab, points: Points) -> light.Lab:
+    """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour."""
+    size = drawn.shape[:2]
     own = np.maximum(mask.eyes(points, size), mask.mouth(points, size))[..., None]
     damping = np.array([SHADE_ON_FEATURES, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
-    lit = drawn + shift * (1 - own * (1 - damping))
+    lit: light.Lab = drawn + shift * (1 - own * (1 - damping))
     lit[..., 0] = light.compressed(lit[..., 0], drawn[..., 0])
-    lit[..., 0] = light.match_grain(lit, base, bare * skin_drawn * skin_base, width)
-    return lit, _covering(points, skin_drawn, skin_base, width)
+    return lit
 
 
 def _covering(points: Points, skin_drawn: Mask, skin_base: Mask, width: float) -> Mask:
-    """1 on the face below the brows; above them only where both faces show skin, so that no fringe is cut in two."""
-    forehead = _above_brows(points, skin_base.shape)
-    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), 0.02 * width)
-    covering: Mask = 1 - forehead * (1 - np.clip(both * 1.5, 0, 1))
+    """1 on the face below the brows; above them only well inside of the skin of both faces: no fringe is cut in two."""
+    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), HAIR_SOFTNESS * width)
+    reach = 2 * round(HAIR_MARGIN * width) + 1
+    both = cv2.erode(both, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width)
+    covering: Mask = 1 - _above_brows(points, skin_base.shape) * (1 - clear)
     return covering
 
 

@@ -8,6 +8,8 @@ from shared.images import Image, Mask
 
 Lab = NDArray[np.float32]
 """(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""
+Lightness = NDArray[np.float32]
+"""(H, W), 0 to 100."""
 
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
 REACH = 0.12  # sigma of the light's Gaussian in face widths: keeps shading, drops texture
@@ -15,8 +17,10 @@ TRUST = 0.02  # weight below which the estimate leans on the face's mean
 SHIFT_LIMIT = np.array([38.0, 22.0, 24.0], np.float32)  # the most that light or colour may be changed, per channel
 KNEE = 90.0  # lightness from where brightening is compressed, so that teeth and highlights do not burn out
 SKIN_SPREAD = (16.0, 7.0, 8.0)  # of skin under one light, per channel; twice that is a beard, hair or glasses
-GRAIN = 0.012  # sigma of the high band in face widths: pores, lashes, film grain
-GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on the high band
+BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
+FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
+GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
+DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
 
 
 def to_lab(image: Image) -> Lab:
@@ -56,7 +60,7 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
         width: of the face in pixels.
 
     Returns:
-        float32, (H, W, 3), to be added to `drawn`; smooth, bounded by SHIFT_LIMIT.
+        float32, (H, W, 3), to be added to `drawn`; smooth but for the colour of dark pixels; bounded by SHIFT_LIMIT.
 
     Normalised convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
     """
@@ -66,36 +70,44 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     low_drawn = _low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _small(skin_drawn, size), sigma)
     low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
-    result: Lab = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    # black has no colour to shift: brows would turn blue when brown skin becomes pale
+    lightness = cv2.resize(low_drawn[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    shift[..., 1:] *= np.clip(drawn[..., 0] / (DARK * np.maximum(lightness, 1)), 0, 1)[..., None]
+    result: Lab = shift
     return result
 
 
-def compressed(lightness: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[np.float32]:
+def compressed(lightness: Lightness, before: Lightness) -> Lightness:
     """Lightness with what was brightened beyond KNEE bent towards 100; what was that bright before stays."""
     limit = np.maximum(before, KNEE)
     over = np.maximum(lightness - limit, 0)
     return np.minimum(lightness, limit + over / (1 + over / 6))
 
 
-def match_grain(drawn: Lab, base: Lab, skin_both: Mask, width: float) -> NDArray[np.float32]:
-    """Lightness of `drawn` with as much fine detail as `base` shows on its skin.
+def match_grain(
+    mixed: Lab, grain: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float
+) -> Lightness:
+    """Lightness of `mixed` with as much fine detail on its skin as the template shows on its own, band by band.
 
-    A photo smaller than the template is too smooth, a larger one too sharp for it: the high band is scaled within
-    GRAIN_GAIN, and what is missing then is the base's own grain, which on bare skin carries no feature.
+    A photo smaller than the template is too smooth, a larger one too sharp for it, and mixing two textures smooths
+    both. Each band is scaled within GRAIN_GAIN; what is missing then is lent by `grain`, the template's face aligned
+    to `mixed`, since on bare skin it carries no feature.
     """
-    sigma = max(GRAIN * width, 0.8)
-    high_drawn, high_base = _high(drawn[..., 0], sigma), _high(base[..., 0], sigma)
-    strength_drawn, strength_base = _strength(high_drawn, skin_both), _strength(high_base, skin_both)
-    if strength_drawn == 0 or strength_base == 0:
-        return drawn[..., 0]
-    wanted = strength_base / strength_drawn
-    gain = float(np.clip(wanted, *GRAIN_GAIN))
-    lightness = drawn[..., 0] + (gain - 1) * high_drawn
-    if wanted > gain:
-        missing = float(np.sqrt(1 - (gain / wanted) ** 2))
-        bound = 3 * strength_base
-        lightness = lightness + missing * skin_both * np.clip(high_base, -bound, bound)
-    return lightness.astype(np.float32)
+    lightness = mixed[..., 0].copy()
+    for finer, coarser in zip((0.0, *BANDS), BANDS, strict=False):
+        own, lent, wanted = (_band(lab[..., 0], finer * width, coarser * width) for lab in (mixed, grain, template))
+        strength_own, strength_wanted = _strength(own, skin_mixed), _strength(wanted, skin_template)
+        if strength_own == 0 or strength_wanted == 0:
+            continue
+        ratio = strength_wanted / strength_own
+        gain = float(np.clip(ratio, *GRAIN_GAIN))
+        lightness += (gain - 1) * own
+        if ratio > gain:
+            missing = float(np.sqrt(1 - (gain / ratio) ** 2))
+            bound = 3 * strength_wanted
+            lightness += missing * skin_mixed * np.clip(lent, -bound, bound)
+    return lightness
 
 
 def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
@@ -114,12 +126,14 @@ def _small(mask: Mask, size: tuple[int, int]) -> Mask:
     return small
 
 
-def _high(lightness: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    high: NDArray[np.float32] = lightness - cv2.GaussianBlur(lightness, (0, 0), sigma)
-    return high
+def _band(lightness: Lightness, finer: float, coarser: float) -> Lightness:
+    """What lies between two Gaussians, sigmas in pixels; below 0.3 px there is nothing to take away."""
+    upper = cv2.GaussianBlur(lightness, (0, 0), finer) if finer > FINEST else lightness
+    band: Lightness = upper - cv2.GaussianBlur(lightness, (0, 0), max(coarser, FINEST + 0.4))
+    return band
 
 
-def _strength(high: NDArray[np.float32], where: Mask) -> float:
+def _strength(high: Lightness, where: Mask) -> float:
     """Root mean square on the skin, without the strongest tenth: those are edges and wrinkles, not grain."""
     values = np.abs(high[where > 0.5])
     if len(values) < 16:
