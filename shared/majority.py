@@ -29,8 +29,8 @@ class Majority:
 def majority(apart: Distances, limit: float) -> Majority:
     """The largest group when photos are grouped by person; ValueError when there is no photo.
 
-    The two groups whose photos are nearest to each other in the mean are joined again and again, until the nearest two
-    are `limit` apart or more (average linkage, Sokal & Michener 1958). No photo's distance to itself takes part, so that
+    The two groups whose photos are nearest to each other in the mean are joined again and again, until the nearest are
+    `limit` apart or more (average linkage, Sokal & Michener 1958). No photo's distance to itself takes part, so that
     none vouches for itself, and relatives who are near to one photo of a person but not to the others stay apart.
     """
     groups = [frozenset([row]) for row in range(len(apart))]

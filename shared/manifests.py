@@ -82,8 +82,8 @@ def running(request_id: str, data: Json) -> Json:
 
 
 def encode(envelope: Json) -> bytes:
-    """An envelope as the bytes of its object."""
-    return json.dumps(envelope, ensure_ascii=False, indent=1).encode()
+    """An object as bytes; ValueError or TypeError for what JSON cannot say."""
+    return json.dumps(envelope, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
 def decode(text: bytes) -> Json:

@@ -52,6 +52,12 @@ class ModelSettings(BaseModel):
     threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
 
 
+class NotifySettings(BaseModel):
+    """Who is told of an answer."""
+
+    bucket: bool = Field(False, description="write each completion event to notifications/ of the bucket")
+
+
 class GenerateSettings(BaseModel):
     """What generate leaves behind besides the portrait."""
 
@@ -69,6 +75,7 @@ class Settings(BaseSettings):
     faces: FaceSettings = FaceSettings()
     model: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
+    notify: NotifySettings = NotifySettings()
     buckets: list[str] = Field([], description="further buckets whose s3:// and oss:// references are allowed")
     private_addresses: bool = Field(False, description="allow http(s) pictures from private and loopback addresses")
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")

@@ -1,4 +1,4 @@
-"""One command for the whole recipe; `--stage` runs a part of it."""
+"""One command for the whole recipe; stages can run one by one, and two at a time in two processes."""
 
 import argparse
 import logging
@@ -7,8 +7,12 @@ from pathlib import Path
 import torch
 
 from shared.faces.dlib import DlibEngine
-from shared.models.portrait_tiny.recipe import autoencoder
-from shared.models.portrait_tiny.recipe.portraits import Portraits, prepare
+from shared.models.portrait_tiny.recipe import autoencoder, denoiser, pipeline
+from shared.models.portrait_tiny.recipe.autoencoder import Components, DecoderPlan
+from shared.models.portrait_tiny.recipe.denoiser import DenoiserPlan
+from shared.models.portrait_tiny.recipe.portraits import Portraits, centred, prepare, tensor
+
+STAGES = ("decoder", "denoiser", "export")
 
 
 def main() -> None:
@@ -16,18 +20,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m shared.models.portrait_tiny.recipe", description=__doc__)
     parser.add_argument("portraits", type=Path, help="folder of portraits, *.jpg")
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints")
+    parser.add_argument("--out", type=Path, default=pipeline.WEIGHTS, help="folder for the finished pipeline")
+    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage; may be given again")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--autoencoder-pictures", type=int, default=autoencoder.AutoencoderPlan.pictures)
+    parser.add_argument("--decoder-pictures", type=int, default=DecoderPlan.pictures)
+    parser.add_argument("--denoiser-pictures", type=int, default=DenoiserPlan.pictures)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    data = arguments.work / "portraits.npz"
-    if not data.exists():
-        prepare(arguments.portraits, DlibEngine()).save(data)
-    portraits = Portraits.load(data)
-    plan = autoencoder.AutoencoderPlan(pictures=arguments.autoencoder_pictures)
-    autoencoder.train(portraits, plan, arguments.work)
+    portraits = _portraits(arguments.portraits, arguments.work / "portraits.npz")
+    stages = arguments.stage or STAGES
+    if "decoder" in stages:
+        autoencoder.train(portraits, DecoderPlan(pictures=arguments.decoder_pictures), arguments.work)
+    if "denoiser" in stages:
+        training = tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]])
+        encoder = autoencoder.untrained(Components.of(training))
+        denoiser.train(encoder, portraits, DenoiserPlan(pictures=arguments.denoiser_pictures), arguments.work)
+    if "export" in stages:
+        pipeline.export(portraits, arguments.work, arguments.out)
+
+
+def _portraits(folder: Path, prepared: Path) -> Portraits:
+    if not prepared.exists():
+        prepare(folder, DlibEngine()).save(prepared)
+    return Portraits.load(prepared)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""The autoencoder: 128 px to 16 x 16 x 16 and back, an AutoencoderTiny whose latents have mean 0 and deviation 1."""
+"""The autoencoder: 96 px to 24 x 24 x 8 and back, an AutoencoderTiny of which only the decoder is trained.
+
+The encoder is the principal components of 4 x 4 patches, whitened, written into the convolutions of an encoder without
+blocks, which is linear. It needs no training, keeps all that 8 of 48 numbers can keep (32.4 dB with a linear decoder),
+and its latents have a known deviation by construction; so the denoiser can train beside the decoder. A jointly trained
+encoder of the same size reached 20.7 dB in the time in which this decoder reached 26.6.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -15,54 +21,82 @@ from shared.models.portrait_tiny.recipe.portraits import Portraits, augmented, c
 
 log = logging.getLogger(__name__)
 
-CHANNELS = 16
-WIDTH = 64
-ENCODER_BLOCKS = (0, 2, 3, 3)  # none at full size, where a block costs most and adds least
-DECODER_BLOCKS = (3, 3, 2, 1)
-LATENT_NOISE = 0.05  # the decoder learns to shrug off the denoiser's last errors
+CHANNELS = 8
+PATCH = 4
+WIDTH = 64  # at least the 48 numbers of a patch, which the encoder carries before it chooses
+DECODER_BLOCKS = (3, 3, 1)
+DEVIATION = 0.5  # of the latents; the decoder squashes them by 3 tanh(x / 3), which edges of 6 deviations shall survive
+LATENT_NOISE = 0.015  # the decoder learns to shrug off the denoiser's last errors
 
 
 @dataclass(frozen=True)
-class AutoencoderPlan:
+class DecoderPlan:
     """How long and how fast to train."""
 
-    pictures: int = 16_000
+    pictures: int = 20_000
     batch: int = 8
-    rate: float = 1.5e-3
+    rate: float = 1e-3
     seed: int = 1
 
 
-class NormalisedAutoencoder(nn.Module):
-    """AutoencoderTiny with a batch norm on its latents, which `folded` turns into weights of the last convolution."""
+@dataclass(frozen=True)
+class Components:
+    """Whitened principal components of 4 x 4 patches: `latent = basis @ (patch - mean)`, of DEVIATION each."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tiny = AutoencoderTiny(
-            encoder_block_out_channels=(WIDTH,) * 4,
-            decoder_block_out_channels=(WIDTH,) * 4,
-            latent_channels=CHANNELS,
-            num_encoder_blocks=ENCODER_BLOCKS,
-            num_decoder_blocks=DECODER_BLOCKS,
-            scaling_factor=1.0,
-        ).to(memory_format=torch.channels_last)
-        self.norm = nn.BatchNorm2d(CHANNELS, affine=False, momentum=0.02)
+    mean: torch.Tensor
+    basis: torch.Tensor
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels in [-1, 1] to their reconstruction."""
-        latents = self.norm(self.tiny.encoder(pixels))
-        if self.training:
-            latents = latents + LATENT_NOISE * torch.randn_like(latents)
-        decoded: torch.Tensor = self.tiny.decoder(latents)
-        return decoded
+    @classmethod
+    def of(cls, pixels: torch.Tensor) -> "Components":
+        """From pictures (N, 3, H, W) in [-1, 1]."""
+        patches = functional.pixel_unshuffle(pixels, PATCH).permute(0, 2, 3, 1).reshape(-1, 3 * PATCH**2)
+        mean = patches.mean(0)
+        variances, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
+        strongest = DEVIATION * vectors[:, -CHANNELS:].flip(1) / variances[-CHANNELS:].flip(0).sqrt()
+        return cls(mean, strongest.T.contiguous())
 
-    def folded(self) -> AutoencoderTiny:
-        """A plain AutoencoderTiny that encodes to normalised latents by itself."""
-        encoder = self.tiny.encoder.layers[-1]
-        mean, deviation = self.norm.running_mean, (self.norm.running_var + self.norm.eps).sqrt()
-        with torch.no_grad():
-            encoder.weight.div_(deviation[:, None, None, None])
-            encoder.bias.sub_(mean).div_(deviation)
-        return self.tiny.eval()
+
+def untrained(components: Components) -> AutoencoderTiny:
+    """The autoencoder with its final encoder and a decoder that has learnt nothing."""
+    stages = len(DECODER_BLOCKS)
+    model = AutoencoderTiny(
+        encoder_block_out_channels=(WIDTH,) * stages,
+        decoder_block_out_channels=(WIDTH,) * stages,
+        latent_channels=CHANNELS,
+        num_encoder_blocks=(0,) * stages,
+        num_decoder_blocks=DECODER_BLOCKS,
+        scaling_factor=1 / DEVIATION,
+    )
+    write_components(model, components)
+    return model.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def write_components(model: AutoencoderTiny, components: Components) -> None:
+    """Set the encoder's four convolutions so that together they are the projection onto the components.
+
+    The first passes the colours; two of stride 2 gather 2 x 2 neighbours each, whose positions their kernels pick; the
+    last projects. AutoencoderTiny feeds its encoder (x + 1) / 2, which the last convolution undoes.
+    """
+    first, *gathering, last = model.encoder.layers
+    for layer in (first, *gathering, last):
+        layer.weight.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()
+    for colour in range(3):
+        first.weight[colour, colour, 1, 1] = 1
+    order = [(colour, 0, 0) for colour in range(3)]
+    for level, layer in enumerate(gathering):
+        gathered = []
+        for channel, (colour, y, x) in enumerate(order):
+            for dy in range(2):
+                for dx in range(2):
+                    layer.weight[len(gathered), channel, 1 + dy, 1 + dx] = 1
+                    gathered.append((colour, y + dy * 2**level, x + dx * 2**level))
+        order = gathered
+    places = torch.tensor([colour * PATCH**2 + y * PATCH + x for colour, y, x in order])
+    last.weight[:, : len(order), 1, 1] = 2 * components.basis[:, places]
+    last.bias.copy_(-(components.basis @ (components.mean + 1)))
 
 
 def loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -72,12 +106,12 @@ def loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return functional.mse_loss(decoded, pixels) + 0.2 * functional.l1_loss(decoded, pixels) + 0.4 * (rows + columns)
 
 
-def train(portraits: Portraits, plan: AutoencoderPlan, work: Path) -> NormalisedAutoencoder:
-    """Train up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
+def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTiny:
+    """Train the decoder up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
-    model = NormalisedAutoencoder()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
-    checkpoint = Checkpoint(work / "autoencoder.pt", model, optimiser)
+    model = untrained(Components.of(tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]])))
+    optimiser = torch.optim.AdamW(model.decoder.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
+    checkpoint = Checkpoint(work / "decoder.pt", model, optimiser, averaging=0.99)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     generator = np.random.default_rng(plan.seed + first)
     for step in range(first, steps):
@@ -86,23 +120,25 @@ def train(portraits: Portraits, plan: AutoencoderPlan, work: Path) -> Normalised
         chosen = generator.integers(0, portraits.training, plan.batch)
         pixels = tensor([augmented(portraits.canvases[row], generator)[0] for row in chosen])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        value = loss(model(pixels), pixels)
+        with torch.no_grad():
+            latents = model.encoder(pixels)
+        value = loss(model.decoder(latents + LATENT_NOISE * torch.randn_like(latents)), pixels)
         optimiser.zero_grad()
         value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
         optimiser.step()
         checkpoint.average()
-        if (step + 1) % 100 == 0:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
             checkpoint.save(step + 1)
-            log.info("autoencoder step %d of %d, loss %.4f, held-out PSNR %.2f dB", step + 1, steps, value.item(),
-                     held_out_psnr(checkpoint.averaged, portraits))
-    return checkpoint.averaged.eval()
+            psnr = held_out_psnr(checkpoint.averaged, portraits)
+            log.info("decoder step %d of %d, loss %.4f, held-out PSNR %.2f dB", step + 1, steps, value.item(), psnr)
+    averaged: AutoencoderTiny = checkpoint.averaged
+    return averaged
 
 
 @torch.no_grad()
-def held_out_psnr(model: nn.Module, portraits: Portraits) -> float:
+def held_out_psnr(model: AutoencoderTiny, portraits: Portraits) -> float:
     """Mean over the held-out portraits of the peak signal-to-noise ratio in dB, pixels clipped as a picture's are."""
-    model.eval()
     pixels = tensor([centred(image) for image in portraits.canvases[portraits.training :]])
-    errors = (model(pixels).clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3))
+    errors = (model.decoder(model.encoder(pixels)).clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3))
     return float((10 * torch.log10(4 / errors)).mean())

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-AVERAGING = 0.999  # decay per step of the weights' moving average
-
 
 class Checkpoint:
-    """Saves and restores model, optimiser, average and step; `average` is called once a step."""
+    """Saves and restores model, optimiser, average and step; `average` is called once a step.
 
-    def __init__(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        self.path, self.model, self.optimiser = path, model, optimiser
+    Args:
+        averaging: decay per step of the weights' moving average, which is what gets shipped.
+    """
+
+    def __init__(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, averaging: float) -> None:
+        self.path, self.model, self.optimiser, self._averaging = path, model, optimiser, averaging
         self.averaged: Any = copy.deepcopy(model).eval().requires_grad_(False)
         self._steps = 0
 
@@ -46,7 +48,7 @@ class Checkpoint:
     def average(self) -> None:
         """Move the average towards the model; faster during the first steps, when the weights still run."""
         self._steps += 1
-        decay = min(AVERAGING, (1 + self._steps) / (10 + self._steps))
+        decay = min(self._averaging, (1 + self._steps) / (10 + self._steps))
         current = self.model.state_dict()
         for name, value in self.averaged.state_dict().items():
             if value.dtype.is_floating_point:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from shared.faces.base import Face, FaceEngine, largest
 from shared.images import Image
 
-SIZE = 128  # working size of the model in pixels
+SIZE = 96  # working size of the model in pixels: the portraits' own resolution, so that nothing it learns is enlarged
 FRAMING = 1.75  # side of the crop over dlib's box: forehead to below the chin, ears, no shoulders
-CANVAS = 176  # pixels kept of each face, so that crops can shift, turn and zoom
+CANVAS = 132  # pixels kept of each face, so that crops can shift, turn and zoom
 HELD_OUT = 40  # portraits that no training sees, spread evenly over the sorted names
 TURNED = 0.12  # nose offset over eye distance, from where a face is said to look aside
 SMILING = 0.09  # gap between the inner lips over the mouth's width, from where teeth show
@@ -23,7 +23,7 @@ DIRECTIONS = ("looking ahead", "looking left", "looking right")
 
 @dataclass(frozen=True)
 class Portraits:
-    """Canvases (N, 176, 176, 3) uint8, one direction and one smile flag each; the first rows are for training."""
+    """Canvases (N, 132, 132, 3) uint8, one direction and one smile flag each; the first rows are for training."""
 
     canvases: NDArray[np.uint8]
     directions: NDArray[np.int64]
@@ -90,7 +90,7 @@ def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, b
     """A crop of working size with a mild shift, turn, zoom and change of light; and whether it was mirrored."""
     angle, zoom = generator.uniform(-6, 6), generator.uniform(0.92, 1.1)
     matrix = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), angle, zoom)
-    matrix[:, 2] += (SIZE - CANVAS) / 2 + generator.uniform(-6, 6, 2)
+    matrix[:, 2] += (SIZE - CANVAS) / 2 + generator.uniform(-4, 4, 2)
     crop = cv2.warpAffine(portrait, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     light = crop.astype(np.float32) * generator.uniform(0.85, 1.15) + generator.uniform(-12, 12)
     light *= generator.uniform(0.96, 1.04, 3)

@@ -1,0 +1,54 @@
+"""A bucket in this process's memory: for tests and for trying things out."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+from shared.buckets.base import MissingObject, ObjectInfo, checked
+
+
+class MemoryBucket:
+    """Objects in a dictionary behind a lock; safe between threads, gone with the process."""
+
+    def __init__(self, name: str = "memory") -> None:
+        self.address = f"memory://{name}"
+        self._objects: dict[str, tuple[bytes, ObjectInfo]] = {}
+        self._versions = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._objects[checked(key)][0]
+        except KeyError:
+            raise MissingObject(f"no object {key} in {self.address}") from None
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        yield self.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._store(checked(key), data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        with self._lock:
+            if checked(key) in self._objects:
+                return False
+            self._store(key, data)
+            return True
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._lock:
+            found = [info for key, (_, info) in self._objects.items() if key.startswith(prefix)]
+        yield from sorted(found, key=lambda info: info.key)
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._objects.pop(checked(key), None)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        stored = self._objects.get(checked(key))
+        return stored[1] if stored else None
+
+    def _store(self, key: str, data: bytes) -> None:
+        self._objects[key] = bytes(data), ObjectInfo(key, len(data), str(next(self._versions)), time.time())

@@ -1,0 +1,147 @@
+"""Who works on a request, and who may take over: a generation log that needs create-if-absent and nothing else.
+
+    claims/<function>/<request_id>/000001.json, 000002.json, ...    one per attempt; the owner is the highest
+
+| state of the highest claim | who moves | how | to |
+|---|---|---|---|
+| none | any worker | create 000001 | held |
+| held | its owner | rewrite own claim with a new `beat`, every lease/3 | held |
+| held, unchanged for 2 leases on the observer's own monotonic clock | any observer | create the next | held, next attempt |
+| held | its owner, on shutdown | rewrite own claim with `released` | released |
+| released | any worker | create the next | held, not counted as an attempt |
+
+No two wall clocks are ever compared. A lease is not mutual exclusion: a paused owner may come back. What fences it is
+`result.json`, created only if absent (`invocation.py`); a claim only keeps work from being done twice for nothing.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.buckets.base import Bucket, MissingObject
+from shared.settings import Lease
+
+STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
+
+
+class ClaimRecord(BaseModel):
+    """One attempt, as the bucket holds it. `started` is the owner's wall clock, for people only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    attempt: int
+    nonce: str
+    payload_sha256: str
+    manifest: str
+    started: float
+    beat: int = 0
+    released: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """We own the request; `record.attempt` names the prefix of our artifacts."""
+
+    record: ClaimRecord
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody else owns it, or has just taken it; look again later."""
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """Every allowed attempt died; the claim is ours for writing the answer that says so."""
+
+    record: ClaimRecord
+
+
+@dataclass(frozen=True)
+class _Observation:
+    record: ClaimRecord
+    since: float
+
+
+class Claims:
+    """The claims of one function's requests, as one worker sees them."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        function: str,
+        lease: Lease,
+        owner: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
+        self._observed: dict[str, _Observation] = {}
+
+    def first(self, request_id: str) -> ClaimRecord | None:
+        """The claim that accepted the request: its hash is the body that will be answered."""
+        return self._read(self._key(request_id, 1))
+
+    def all(self, request_id: str) -> list[ClaimRecord]:
+        """Every attempt, in order."""
+        records = [self._read(info.key) for info in self._bucket.list(self._prefix(request_id))]
+        return [record for record in records if record is not None]
+
+    def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
+        """Take the request if nobody holds it, or if its holder is dead or gave it back."""
+        records = self.all(request_id)
+        if records and not (records[-1].released or self._stale(request_id, records[-1])):
+            return Busy()
+        record = ClaimRecord(
+            owner=self._owner,
+            attempt=len(records) + 1,
+            nonce=secrets.token_hex(8),
+            payload_sha256=payload_sha256,
+            manifest=manifest,
+            started=time.time(),
+        )
+        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
+            return Busy()
+        self._observed.pop(request_id, None)
+        died = sum(not earlier.released for earlier in records)
+        return Exhausted(record) if died >= self._lease.attempts else Held(record)
+
+    def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
+        """Say that we live; the record as it is now, or None when another attempt has taken over."""
+        if self._bucket.head(self._key(request_id, record.attempt + 1)) is not None:
+            return None
+        return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
+
+    def release(self, request_id: str, record: ClaimRecord) -> None:
+        """Give the request back so that anybody may go on at once."""
+        self._rewrite(request_id, record.model_copy(update={"released": True}))
+
+    def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
+        self._bucket.put(self._key(request_id, record.attempt), _bytes(record))
+        return record
+
+    def _stale(self, request_id: str, record: ClaimRecord) -> bool:
+        seen, now = self._observed.get(request_id), self._clock()
+        if seen is None or seen.record != record:
+            self._observed[request_id] = _Observation(record, now)
+            return False
+        return now - seen.since >= STALE_LEASES * self._lease.seconds
+
+    def _read(self, key: str) -> ClaimRecord | None:
+        try:
+            return ClaimRecord.model_validate_json(self._bucket.get(key))
+        except MissingObject:
+            return None
+
+    def _prefix(self, request_id: str) -> str:
+        return f"claims/{self._function}/{request_id}/"
+
+    def _key(self, request_id: str, attempt: int) -> str:
+        return f"{self._prefix(request_id)}{attempt:06d}.json"
+
+
+def _bytes(record: ClaimRecord) -> bytes:
+    return record.model_dump_json().encode()

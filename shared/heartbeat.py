@@ -1,0 +1,78 @@
+"""A thread that keeps a claim alive while a function works, and notices when the work has become pointless."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from shared.buckets.base import BucketError
+from shared.claims import STALE_LEASES, ClaimRecord, Claims
+from shared.interruption import ClaimLost, HandedBack, Shutdown
+from shared.settings import Lease
+
+log = logging.getLogger(__name__)
+
+BEATS_PER_LEASE = 3
+
+
+class Heartbeat:
+    """Beats from `__enter__` to `__exit__`; `check` raises in the working thread when it must stop.
+
+    Args:
+        on_deadline: called once, in the beating thread, when the request has taken longer than allowed; a function that
+            hangs in native code is answered even so.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        request_id: str,
+        record: ClaimRecord,
+        lease: Lease,
+        shutdown: Shutdown,
+        deadline_seconds: float,
+        on_deadline: Callable[[], None],
+    ) -> None:
+        self._claims, self._request_id, self.record = claims, request_id, record
+        self._period = lease.seconds / BEATS_PER_LEASE
+        self._patience = lease.seconds * STALE_LEASES
+        self._shutdown, self._on_deadline = shutdown, on_deadline
+        self._deadline = time.monotonic() + deadline_seconds
+        self._lost, self._done = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat {request_id}", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise ClaimLost or HandedBack when the work must stop here."""
+        if self._lost.is_set():
+            raise ClaimLost(f"{self._request_id} is answered by another attempt")
+        if self._shutdown.overdue():
+            raise HandedBack(f"{self._request_id} is handed back, this worker is going down")
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._done.wait(min(self._period, max(0.0, self._deadline - time.monotonic()))):
+            if time.monotonic() >= self._deadline:
+                self._on_deadline()
+                self._lost.set()
+                return
+            try:
+                beaten = self._claims.beat(self._request_id, self.record)
+                last = time.monotonic()
+            except (BucketError, OSError) as error:
+                log.warning("no heartbeat for %s: %s", self._request_id, error)
+                beaten = self.record if time.monotonic() - last < self._patience else None
+            if beaten is None:
+                self._lost.set()
+                return
+            self.record = beaten

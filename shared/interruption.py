@@ -1,0 +1,35 @@
+"""Why work in progress may have to stop, and the errors that stop it; checked wherever a function reports progress."""
+
+import threading
+import time
+
+
+class Interrupted(Exception):
+    """The work must stop and publish nothing."""
+
+
+class ClaimLost(Interrupted):
+    """Another attempt has taken over, or the answer is already there."""
+
+
+class HandedBack(Interrupted):
+    """The process is asked to go; another one will start over."""
+
+
+class Shutdown:
+    """A process's wish to stop: no new request is begun, and the running one has `drain_seconds` to finish."""
+
+    def __init__(self, drain_seconds: float) -> None:
+        self.requested = threading.Event()
+        self._drain_seconds = drain_seconds
+        self._until = float("inf")
+
+    def request(self, now: bool = False) -> None:
+        """Ask once to drain, or with `now` to hand the running request back at its next report."""
+        if now or not self.requested.is_set():
+            self._until = time.monotonic() + (0 if now else self._drain_seconds)
+        self.requested.set()
+
+    def overdue(self) -> bool:
+        """Whether the time to finish is over."""
+        return time.monotonic() > self._until

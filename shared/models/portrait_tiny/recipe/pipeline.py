@@ -1,0 +1,44 @@
+"""The finished pipeline: checkpoints in, a plain diffusers folder in half precision out."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from shared.models.diffusion import CARD, EMBEDDED_FOLDER, Working
+from shared.models.portrait_tiny.recipe import text
+from shared.models.portrait_tiny.recipe.autoencoder import Components, untrained
+from shared.models.portrait_tiny.recipe.denoiser import Denoiser
+from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, centred, tensor
+from shared.models.portrait_tiny.recipe.schedule import scheduler
+
+WEIGHTS = EMBEDDED_FOLDER
+WORKING = Working(
+    size=SIZE, framing=FRAMING, guidance=1.5, prompt="portrait photo of a {trigger} person", negative_prompt=""
+)
+
+
+def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
+    """The averaged weights of the checkpoints in `work` as a pipeline."""
+    training = tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]])
+    tokens = text.tokenizer()
+    vae, denoiser = untrained(Components.of(training)), Denoiser(tokens)
+    vae.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["averaged"])
+    denoiser.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averaged"])
+    return StableDiffusionPipeline(
+        vae=vae.to(memory_format=torch.contiguous_format),
+        text_encoder=denoiser.text,
+        tokenizer=tokens,
+        unet=denoiser.unet,
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def export(portraits: Portraits, work: Path, out: Path) -> None:
+    """Write the pipeline and its card of working size and framing to `out`."""
+    assemble(portraits, work).to(torch.float16).save_pretrained(out)
+    (out / CARD).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")

@@ -1,0 +1,15 @@
+"""Completion events as objects of the bucket: `notifications/<function>/<event id>.json`."""
+
+from shared.buckets.base import Bucket
+from shared.manifests import Json, encode
+
+
+class BucketNotifier:
+    """Writes each event once, under its id."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def notify(self, function: str, event: Json) -> None:
+        """Write the event unless it is there."""
+        self._bucket.put_if_absent(f"notifications/{function}/{event['id']}.json", encode(event))

@@ -1,0 +1,1 @@
+"""Where ObjectCreated comes from."""

@@ -1,0 +1,117 @@
+"""Requests out of a watched folder: the watcher only wakes, a scan decides.
+
+watchfiles misses files in new sub-folders, whatever was there before the start, and says nothing of when a writer is
+done; so every wake, and every `scan.seconds` without one, all manifests are listed and the unsettled ones offered.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+
+from watchfiles import watch
+
+from shared.buckets import BucketError, FolderBucket, InvalidKey, MissingObject, ObjectInfo
+from shared.events import ObjectCreated
+from shared.invocation import Outcome, is_request
+from shared.manifests import complete
+from shared.settings import Scan
+
+log = logging.getLogger(__name__)
+
+Receive = Callable[[ObjectCreated], Outcome]
+
+
+@dataclass(frozen=True)
+class _Sight:
+    etag: str
+    since: float
+
+
+class FolderTrigger:
+    """Offers the manifests of one function to `receive`, oldest first, until each is settled."""
+
+    def __init__(
+        self,
+        bucket: FolderBucket,
+        function: str,
+        scan: Scan,
+        largest_manifest: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
+        self._largest = largest_manifest
+        self._prefix = f"requests/{function}/"
+        self._settled: dict[str, str] = {}
+        self._sights: dict[str, _Sight] = {}
+
+    def run(self, receive: Receive, stop: Event) -> None:
+        """Scan, wait, scan again, until `stop` is set; a failing store is logged and tried again."""
+        while not stop.is_set():
+            try:
+                self.scan(receive, stop)
+            except (BucketError, OSError):
+                log.exception("the scan of %s%s failed, the next one goes on", self._bucket.address, self._prefix)
+            self._wait(stop)
+
+    def scan(self, receive: Receive, stop: Event) -> None:
+        """Offer every manifest that is whole and not settled yet."""
+        infos = [info for info in self._bucket.list(self._prefix) if is_request(info.key, self._function)]
+        self._forget({info.key for info in infos})
+        for info in sorted(infos, key=lambda info: (info.modified, info.key)):
+            if stop.is_set():
+                return
+            if self._settled.get(info.key) != info.etag and self._whole(info):
+                self._offer(info, receive)
+
+    def _offer(self, info: ObjectInfo, receive: Receive) -> None:
+        try:
+            outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag))
+        except InvalidKey as error:
+            log.error("%s can never be answered: %s", info.key.encode(errors="replace"), error)
+            outcome = Outcome.IGNORED
+        if outcome.settled:
+            self._settled[info.key] = info.etag
+
+    def _whole(self, info: ObjectInfo) -> bool:
+        """Whether the writer is done: the text is a whole object, or nobody has touched it for a while."""
+        if info.size == 0:
+            return False
+        if info.size <= self._largest:
+            try:
+                if complete(self._bucket.get(info.key)):
+                    return True
+            except MissingObject:
+                return False
+            except InvalidKey:
+                return True
+        sight = self._sights.get(info.key)
+        if sight is None or sight.etag != info.etag:
+            self._sights[info.key] = _Sight(info.etag, self._clock())
+            return False
+        return self._clock() - sight.since >= self._scan.settle_seconds
+
+    def _forget(self, present: set[str]) -> None:
+        for memory in (self._settled, self._sights):
+            for key in memory.keys() - present:
+                del memory[key]
+
+    def _wait(self, stop: Event) -> None:
+        """Until something below the prefix changes, the scan is due, or `stop` is set."""
+        folder = self._bucket.root / self._prefix
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            changes = watch(
+                folder,
+                watch_filter=None,
+                debounce=200,
+                rust_timeout=round(self._scan.seconds * 1000),
+                yield_on_timeout=True,
+                stop_event=stop,
+                raise_interrupt=False,
+            )
+            next(changes, None)
+        except (OSError, RuntimeError) as error:
+            log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
+            stop.wait(self._scan.seconds)
