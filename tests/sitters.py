@@ -1,5 +1,8 @@
 """Trained people without a training: photos, landmarks and a LoRA of random weights, as train leaves them."""
 
+import json
+from pathlib import Path
+
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
@@ -10,8 +13,16 @@ from shared.faces.base import largest
 from shared.images import Image
 from shared.users import Reference, UserModel, model_key
 from tests.pictures import png
+from tests.tiny_base import make_tiny_base
 
 MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+def make_visible_base(folder: Path) -> Path:
+    """The tiny base model with latents that its random decoder turns into differences of many levels, not of half."""
+    config = make_tiny_base(folder) / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 1.0}))
+    return folder
 
 
 def lora(unet: UNet2DConditionModel, folder: str, rank: int = 4, seed: int = 0, scale: float = 0.3) -> bytes:

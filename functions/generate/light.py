@@ -20,6 +20,7 @@ SKIN_SPREAD = (16.0, 7.0, 8.0)  # of skin under one light, per channel; twice th
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
+LENT_GAIN = 1.6  # the most that borrowed grain is strengthened
 DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
 
 
@@ -106,7 +107,9 @@ def match_grain(
         if ratio > gain:
             missing = float(np.sqrt(1 - (gain / ratio) ** 2))
             bound = 3 * strength_wanted
-            lightness += missing * skin_mixed * np.clip(lent, -bound, bound)
+            # moving the face has smoothed its grain a little
+            renewed = min(LENT_GAIN, strength_wanted / max(_strength(lent, skin_mixed), 1e-6))
+            lightness += missing * skin_mixed * np.clip(renewed * lent, -bound, bound)
     return lightness
 
 

@@ -106,22 +106,29 @@ def wearing(who: Person, workspace: Workspace, studio: Studio) -> Iterator[None]
 def distances(job: FaceJob, who: Person, engine: FaceEngine) -> tuple[float | None, float | None]:
     """From the person to the template's face and to the portrait's; None where no vector could be made."""
     return (
-        _distance(job.template, job.template_landmarks, who, engine),
-        _distance(job.image, job.landmarks, who, engine),
+        _distance(job.template, _outlined(job.template_landmarks), who, engine),
+        _distance(job.image, _seen(job.image, job.landmarks, engine), who, engine),
     )
 
 
-def _distance(image: Image, landmarks: Points, who: Person, engine: FaceEngine) -> float | None:
-    """By the face that a fresh look finds where the landmarks are; by the landmarks when it finds none there."""
-    centre = landmarks.mean(axis=0)
-    box = Box(*landmarks.min(axis=0), *landmarks.max(axis=0))
+def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
     try:
-        seen = [face for face in engine.detect(image) if _holds(face.box, centre)]
-        face = min(seen, key=lambda one: abs(one.box.area - box.area)) if seen else Face(box, landmarks, 0.0)
         return engine.distance(engine.embed(image, face), who.embedding)
     except FaceError:
         return None
 
 
-def _holds(box: Box, point: Points) -> bool:
-    return bool(box.left <= point[0] <= box.right and box.top <= point[1] <= box.bottom)
+def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
+    """The face that a fresh look finds where the landmarks are; the landmarks themselves when it finds none there."""
+    known = _outlined(landmarks)
+    x, y = known.box.centre
+    try:
+        found = engine.detect(image)
+    except FaceError:
+        return known
+    there = [one for one in found if one.box.left <= x <= one.box.right and one.box.top <= y <= one.box.bottom]
+    return min(there, key=lambda one: abs(one.box.area - known.box.area), default=known)
+
+
+def _outlined(landmarks: Points) -> Face:
+    return Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)

@@ -1,0 +1,191 @@
+"""Masked diffusion and LoRA swapping, on a random base model of the real shape."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from functions.generate.adapter import Adapters, LoraError
+from functions.generate.diffusion import Denoising, Diffuser
+from functions.generate.prompt import Prompts
+from shared.faces import Box
+from shared.models import diffusion
+from shared.settings import ModelSettings
+from tests.pictures import astronaut
+from tests.sitters import lora, make_visible_base
+
+FACE = Box(176, 77, 266, 167)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_visible_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def model(base):
+    return diffusion.load(ModelSettings(path=str(base), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def files(base, tmp_path_factory):
+    """LoRA files of three people, by rank and seed."""
+    unet = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    folder = str(tmp_path_factory.mktemp("lora"))
+    return {name: lora(unet, folder, rank, seed) for name, rank, seed in (("ann", 4, 1), ("bob", 4, 2), ("cleo", 8, 3))}
+
+
+@pytest.fixture
+def mask():
+    painted = np.zeros((512, 512), np.float32)
+    painted[90:150, 190:250] = 1
+    return painted
+
+
+def noise_prediction(model):
+    with torch.inference_mode():
+        latents = torch.linspace(-1, 1, 16 * 64).reshape(1, 16, 8, 8)
+        words = torch.linspace(-1, 1, 77 * 32).reshape(1, 77, 32)
+        return model.unet(latents, 500, encoder_hidden_states=words).sample
+
+
+class TestRepainting:
+    @pytest.fixture
+    def repaint(self, model, mask):
+        diffuser, words = Diffuser(model), Prompts(model).of("ann")
+
+        def run(steps=10, strength=0.5, seed=1, square=None, said=lambda: None):
+            return diffuser.repaint(
+                astronaut(), square or FACE.square(1.75), mask, words, Denoising(steps, strength, seed), said
+            )
+
+        return run
+
+    def test_nothing_outside_of_the_mask_changes(self, repaint, mask):
+        image = repaint()
+        assert np.array_equal(image[mask == 0], astronaut()[mask == 0])
+        assert not np.array_equal(image[mask == 1], astronaut()[mask == 1])
+
+    @pytest.mark.parametrize(("steps", "strength"), [(50, 0.0), (20, 0.04)])
+    def test_no_effective_step_is_no_change(self, repaint, steps, strength):
+        assert np.array_equal(repaint(steps, strength), astronaut())
+
+    @pytest.mark.parametrize(("steps", "strength", "evaluations"), [(50, 0.45, 22), (20, 0.30, 6), (7, 1.0, 7)])
+    def test_the_network_runs_steps_times_strength_times(self, repaint, steps, strength, evaluations):
+        said = []
+        repaint(steps, strength, said=lambda: said.append(1))
+        assert len(said) == evaluations
+
+    def test_the_same_seed_gives_the_same_bytes_and_another_does_not(self, repaint):
+        assert np.array_equal(repaint(seed=3), repaint(seed=3))
+        assert not np.array_equal(repaint(seed=3), repaint(seed=4))
+
+    def test_more_strength_changes_more(self, repaint):
+        def change(strength):
+            return np.abs(repaint(strength=strength).astype(int) - astronaut()).mean()
+
+        assert change(0.2) < change(0.9)
+
+    def test_a_square_beyond_the_picture_is_no_error(self, repaint):
+        assert repaint(square=Box(-300, -400, 400, 300)).shape == (512, 512, 3)
+
+    def test_guidance_needs_the_negative_words(self, model, repaint, mask):
+        model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": 4.0})})
+        words = Prompts(model).of("ann")
+        guided = Diffuser(model).repaint(astronaut(), FACE.square(1.75), mask, words, Denoising(10, 0.5, 1))
+        assert not np.array_equal(guided, repaint())
+
+    def test_words_are_encoded_once(self, model):
+        prompts = Prompts(model)
+        assert prompts.of("ann")[0] is prompts.of("ann")[0]
+        assert not torch.equal(prompts.of("ann")[0], prompts.of("ann", "in the rain")[0])
+
+
+class TestWearingALora:
+    def test_the_base_is_bit_identical_after_any_number_of_users(self, model, files):
+        bare = noise_prediction(model)
+        weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
+        adapters = Adapters(model.unet)
+        for name in ("ann", "cleo", "bob", "ann"):
+            with adapters.worn(name, lambda name=name: files[name]):
+                assert not torch.equal(noise_prediction(model), bare)
+            assert torch.equal(noise_prediction(model), bare)
+        after = {name.replace(".base_layer", ""): tensor for name, tensor in model.unet.state_dict().items()}
+        assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
+
+    @pytest.mark.parametrize("name", ["ann", "cleo"])
+    def test_it_does_what_diffusers_own_loading_does(self, model, base, files, name, tmp_path):
+        (tmp_path / "it.safetensors").write_bytes(files[name])
+        pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, requires_safety_checker=False)
+        pipeline.load_lora_weights(str(tmp_path), weight_name="it.safetensors")
+        pipeline.unet.eval()
+        adapters = Adapters(model.unet)
+        for other in ("bob", "cleo"):
+            with adapters.worn(other, lambda other=other: files[other]):
+                pass
+        with adapters.worn(name, lambda: files[name]):
+            assert torch.equal(noise_prediction(model), noise_prediction(pipeline))
+
+    def test_a_known_user_is_not_read_again(self, model, files):
+        adapters, reads = Adapters(model.unet), []
+
+        def read():
+            reads.append(1)
+            return files["ann"]
+
+        for _ in range(3):
+            with adapters.worn("ann", read):
+                pass
+        assert len(reads) == 1
+
+    def test_the_least_recently_used_user_is_forgotten(self, model, files):
+        adapters, reads = Adapters(model.unet, users=2), []
+
+        def read(name):
+            reads.append(name)
+            return files[name]
+
+        for name in ("ann", "bob", "ann", "cleo", "ann", "bob"):
+            with adapters.worn(name, lambda name=name: read(name)):
+                pass
+        assert reads == ["ann", "bob", "cleo", "bob"]
+
+    def test_adapters_of_other_ranks_make_room(self, model, files):
+        adapters = Adapters(model.unet, resident=1)
+        expected = {}
+        for name in ("ann", "cleo", "ann", "cleo"):
+            with adapters.worn(name, lambda name=name: files[name]):
+                seen = noise_prediction(model)
+            assert torch.equal(expected.setdefault(name, seen), seen)
+            assert len(model.unet.peft_config) == 1
+
+    def test_an_error_inside_leaves_the_base_bare(self, model, files):
+        bare = noise_prediction(model)
+        adapters = Adapters(model.unet)
+        with suppress(ZeroDivisionError), adapters.worn("ann", lambda: files["ann"]):
+            raise ZeroDivisionError
+        assert torch.equal(noise_prediction(model), bare)
+
+    @pytest.mark.parametrize("data", [b"", b"no safetensors at all", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+    def test_a_broken_file_is_named_so(self, model, files, data):
+        bare = noise_prediction(model)
+        adapters = Adapters(model.unet)
+        with pytest.raises(LoraError), adapters.worn("ann", lambda: data):
+            pass
+        assert torch.equal(noise_prediction(model), bare)
+        with adapters.worn("ann", lambda: files["ann"]):
+            assert not torch.equal(noise_prediction(model), bare)
+
+    def test_a_lora_of_another_base_is_refused_and_leaves_nothing(self, model, files, tmp_path):
+        other = diffusion.load(ModelSettings(path=str(make_visible_base(tmp_path / "base")), device="cpu")).unet
+        other.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q = torch.nn.Linear(32, 48)
+        foreign = lora(other, str(tmp_path))
+        bare = noise_prediction(model)
+        adapters = Adapters(model.unet)
+        with pytest.raises(LoraError), adapters.worn("ann", lambda: foreign):
+            pass
+        assert torch.equal(noise_prediction(model), bare)
+        with adapters.worn("bob", lambda: files["bob"]):
+            assert not torch.equal(noise_prediction(model), bare)

@@ -1,0 +1,173 @@
+"""Face fusion on real faces, without any diffusion."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.generate import mask
+from functions.generate.fusion import Portrayal, Shares, fuse
+from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
+from functions.generate.person import nearest
+from functions.generate.warp import REACH, move
+from shared.faces.dlib import DlibEngine
+from tests import pictures
+
+DEGREES = (0.25, 0.5, 0.75, 1.0)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return DlibEngine()
+
+
+def best(engine, image):
+    return max(engine.detect(image), key=lambda face: face.score)
+
+
+@pytest.fixture(scope="module")
+def person(engine):
+    image = pictures.astronaut()
+    return Portrayal(image, best(engine, image).landmarks)
+
+
+@pytest.fixture(scope="module")
+def template(engine):
+    image = pictures.hopper()
+    return Portrayal(image, best(engine, image).landmarks)
+
+
+@pytest.fixture(scope="module")
+def fused(template, person):
+    return {degree: fuse(template.image, template.landmarks, person, degree) for degree in DEGREES}
+
+
+def test_degree_0_is_the_template_bit_for_bit(template, person):
+    untouched = fuse(template.image, template.landmarks, person, 0.0)
+    assert np.array_equal(untouched.image, template.image)
+    assert np.array_equal(untouched.landmarks, template.landmarks)
+
+
+def test_every_degree_brings_the_face_nearer_to_the_person(engine, template, person, fused):
+    wanted = engine.embed(person.image, best(engine, person.image))
+    looks = [
+        engine.embed(picture, best(engine, picture)) for picture in (template.image, *(f.image for f in fused.values()))
+    ]
+    distances = [engine.distance(look, wanted) for look in looks]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > engine.same_person
+    assert distances[-1] < 0.45
+
+
+def test_the_default_degrees_twice_make_the_person_recognised(engine, template, person, fused):
+    half = fused[0.5]
+    twice = fuse(half.image, half.landmarks, person, 0.5).image
+    wanted = engine.embed(person.image, best(engine, person.image))
+    assert engine.distance(engine.embed(twice, best(engine, twice)), wanted) < engine.same_person
+
+
+def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
+    shares = [Shares.of(degree) for degree in np.linspace(0, 1, 11)]
+    for part in ("shape", "skin", "features"):
+        values = [getattr(share, part) for share in shares]
+        assert values[0] == 0
+        assert values[-1] == 1
+        assert all(a < b for a, b in pairwise(values))
+
+
+def test_pixels_away_from_the_face_stay_bit_for_bit(template, fused):
+    target = fused[1.0].landmarks
+    y, x = np.mgrid[: template.image.shape[0], : template.image.shape[1]]
+    away = np.hypot(x - target[:, 0].mean(), y - target[:, 1].mean()) > REACH * face_width(target) + 1
+    assert away.mean() > 0.3
+    assert np.array_equal(fused[1.0].image[away], template.image[away])
+    assert not np.array_equal(fused[1.0].image[~away], template.image[~away])
+
+
+def test_a_neighbours_face_is_never_touched(template, person):
+    free = np.ones(template.image.shape[:2], np.float32)
+    free[:, 330:] = 0
+    image = fuse(template.image, template.landmarks, person, 1.0, free).image
+    assert np.array_equal(image[:, 330:], template.image[:, 330:])
+
+
+def test_the_skin_keeps_the_templates_colour(template, person, fused):
+    def colour(image, landmarks):
+        where = mask.bare(landmarks, image.shape[:2]) > 0.5
+        return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[where].mean(axis=0)
+
+    wanted = colour(template.image, template.landmarks)
+    got = colour(fused[1.0].image, fused[1.0].landmarks)
+    assert np.abs(got - wanted).max() < 6
+    assert np.abs(colour(person.image, person.landmarks) - wanted).max() > 6
+
+
+def test_a_small_photo_does_not_make_the_face_soft(engine, template):
+    small = cv2.resize(pictures.astronaut(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    fused = fuse(template.image, template.landmarks, Portrayal(small, best(engine, small).landmarks), 1.0)
+
+    def sharpness(picture, landmarks):
+        edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
+        # the median: the template's glasses are edges, not skin
+        return np.median(np.abs(edges[mask.bare(landmarks, picture.shape[:2]) > 0.5]))
+
+    assert sharpness(fused.image, fused.landmarks) > 0.8 * sharpness(template.image, template.landmarks)
+
+
+def test_a_face_at_the_pictures_border_is_no_error(template, person):
+    cut = np.ascontiguousarray(template.image[190:, 230:330])
+    image = fuse(cut, template.landmarks - [230, 190], person, 1.0).image
+    assert image.shape == cut.shape
+
+
+def test_moving_nothing_moves_nothing(template):
+    assert np.array_equal(move(template.image, template.landmarks, template.landmarks), template.image)
+
+
+def test_the_photo_with_the_nearest_pose_is_taken(template, person):
+    turned = person.landmarks.copy()
+    turned[27:36, 0] += 12  # nose to one side: a face that looks away
+    away = Portrayal(person.image, turned)
+    assert nearest([away, person], person.landmarks) is person
+
+
+def test_a_face_turned_the_other_way_is_used_in_the_mirror(person):
+    turned = person.landmarks.copy()
+    turned[27:36, 0] += 12
+    other_way = mirrored(turned, person.image.shape[1])
+    taken = nearest([Portrayal(person.image, turned)], other_way)
+    assert np.array_equal(taken.image, person.image[:, ::-1])
+    assert np.allclose(taken.landmarks, other_way)
+
+
+def test_mirroring_twice_gives_the_points_back(person):
+    assert np.allclose(mirrored(mirrored(person.landmarks, 512), 512), person.landmarks)
+
+
+def test_alignment_undoes_turn_scale_and_shift(person):
+    turn = np.exp(0.3j) * 1.7
+    moved = (person.landmarks[:, 0] + 1j * person.landmarks[:, 1]) * turn + (5 - 3j)
+    target = np.stack([moved.real, moved.imag], axis=1)
+    assert np.allclose(fit(person.landmarks, target)(person.landmarks), target)
+
+
+def test_masks_cost_no_more_on_a_large_face_and_mean_the_same(person):
+    small = mask.face(person.landmarks, (512, 512))
+    large = mask.face(person.landmarks * 6 + 2.5, (3072, 3072))
+    assert np.abs(cv2.resize(large, (512, 512), interpolation=cv2.INTER_AREA) - small).max() < 0.25
+    assert abs(large.mean() - small.mean()) < 0.05 * small.mean()
+
+
+def test_the_edge_mask_is_a_ring_with_eyes_and_lips(person):
+    edge = mask.edge(person.landmarks, (512, 512))
+    points = with_forehead(person.landmarks)
+    cheek = (points[2] + points[31]) / 2
+    for x, y, least, most in [
+        (*points[37], 0.3, 1),
+        (*points[51], 0.3, 1),
+        (*points[8], 0.8, 1),
+        (*cheek, 0, 0.2),
+        (2, 2, 0, 0),
+    ]:
+        assert least <= edge[round(y), round(x)] <= most

@@ -1,0 +1,106 @@
+"""What a generate request may say."""
+
+import pytest
+
+from functions.generate.request import GenerateRequest
+from shared.errors import InvalidField
+from shared.validation import validate
+
+
+def body(**knobs):
+    return {"request_id": 1, "template_image": "t.jpg", "configure": {"user_id": "ann"} | knobs}
+
+
+def knobs(**given):
+    return validate(GenerateRequest, body(**given))[0].configure
+
+
+def test_the_defaults_are_the_contracts():
+    given = knobs().model_dump()
+    assert given == {
+        "user_id": ["ann"],
+        "sex": "secret",
+        "first_diffusion_steps": 50,
+        "first_denoising_strength": 0.45,
+        "second_diffusion_steps": 20,
+        "second_denoising_strength": 0.30,
+        "more_like_me_before": 0.50,
+        "more_like_me": 0.50,
+        "apply_face_fusion_before": True,
+        "apply_face_fusion_after": True,
+        "mask_region": "edge",
+        "crop_face_preprocess": True,
+        "color_shift_middle": True,
+        "color_shift_last": True,
+        "background_restore": False,
+        "skin_retouching_bool": True,
+        "photo_enhancement_bool": True,
+        "photo_enhancement_method": "photo_fix",
+        "makeup_transfer": False,
+        "makeup_transfer_ratio": 0.50,
+        "seed": None,
+        "image_format": "base64",
+        "additional_prompt": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("first_diffusion_steps", 0),
+        ("second_diffusion_steps", 201),
+        ("first_diffusion_steps", 2.5),
+        ("first_diffusion_steps", "50"),
+        ("second_denoising_strength", 1.01),
+        ("more_like_me", -0.1),
+        ("more_like_me", True),
+        ("apply_face_fusion_before", 1),
+        ("mask_region", "eyes"),
+        ("photo_enhancement_method", "gfpgan"),
+        ("makeup_transfer_ratio", 2),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("image_format", "jpg"),
+        ("user_id", 7),
+        ("user_id", []),
+        ("user_id", "../ann"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(knob, value):
+    with pytest.raises(InvalidField) as refused:
+        knobs(**{knob: value})
+    assert refused.value.field.startswith(f"configure.{knob}")
+
+
+@pytest.mark.parametrize("missing", ["template_image", "configure"])
+def test_a_missing_field_is_named(missing):
+    given = body()
+    del given[missing]
+    with pytest.raises(InvalidField) as refused:
+        validate(GenerateRequest, given)
+    assert refused.value.field == missing
+
+
+def test_several_people_come_as_a_list():
+    assert knobs(user_id=["ann", "none", "bob"]).user_id == ["ann", "none", "bob"]
+
+
+def test_model_id_stands_for_user_id():
+    given = body(model_id="bob")
+    del given["configure"]["user_id"]
+    request, warnings = validate(GenerateRequest, given)
+    assert request.configure.user_id == ["bob"]
+    assert warnings == []
+
+
+def test_an_unknown_knob_is_a_warning():
+    _, warnings = validate(GenerateRequest, body(more_like_you=1))
+    assert warnings == ["unknown key configure.more_like_you was ignored"]
+
+
+def test_only_what_is_asked_for_in_so_many_words_is_reported_as_not_built():
+    assert knobs().not_built() == []
+    assert knobs(skin_retouching_bool=True, makeup_transfer=True, photo_enhancement_bool=False).not_built() == [
+        "skin_retouching_bool",
+        "makeup_transfer",
+    ]
