@@ -13,6 +13,7 @@ from shared.models.diffusion import CARD, Working
 TEXT_WIDTH = 32
 TEXT_LENGTH = 77
 LATENT_CHANNELS = 16
+AMPLIFIED = 20.0  # brings what the random encoder makes of photos to a deviation of about 1, as trained ones have
 
 
 def make_tiny_base(folder: Path, size: int = 64) -> Path:
@@ -59,7 +60,7 @@ def _unet(size: int) -> UNet2DConditionModel:
 
 
 def _autoencoder() -> AutoencoderTiny:
-    return AutoencoderTiny(
+    autoencoder = AutoencoderTiny(
         encoder_block_out_channels=(16, 16, 16, 16),
         decoder_block_out_channels=(16, 16, 16, 16),
         latent_channels=LATENT_CHANNELS,
@@ -67,6 +68,9 @@ def _autoencoder() -> AutoencoderTiny:
         num_decoder_blocks=(1, 1, 1, 1),
         scaling_factor=1.0,
     )
+    with torch.no_grad():
+        autoencoder.encoder.layers[-1].weight.mul_(AMPLIFIED)
+    return autoencoder
 
 
 def _tokenizer() -> CLIPTokenizer:

@@ -41,7 +41,7 @@ class Adapter:
         """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}
-        return safetensors.torch.save(weights, metadata=header)
+        return _ordered(safetensors.torch.save(weights, metadata=header))
 
 
 @contextmanager
@@ -66,6 +66,14 @@ def adapted(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[Adapter]
 def finite(weights: Weights) -> bool:
     """Whether every weight is a number; a training that ran away leaves some that are not."""
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same .safetensors with the entries of its header in order; safetensors writes metadata in a random one."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def _plain(value: object) -> object:

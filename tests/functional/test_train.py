@@ -1,0 +1,245 @@
+"""train from photos to answer, on a base model with random weights."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from functions.train import training
+from functions.train.handler import TrainFunction
+from functions.train.plan import TrainingPlan
+from functions.train.training import Trainer
+from shared.errors import InvalidField, TooFewPhotos
+from shared.faces.base import Box, Face
+from shared.faces.dlib import DlibEngine
+from shared.interruption import HandedBack
+from shared.models.diffusion import load
+from shared.settings import Limits, ModelSettings
+from shared.users import UserModel
+from tests.desk import Desk
+from tests.pictures import coffee, hopper, jpeg, variations
+from tests.tiny_base import make_tiny_base
+
+SIZE = 64
+PICTURES = 4  # of one validation: two over photos, two from noise
+
+
+class Remembering:
+    """dlib that looks at each picture once; these tests show it the same photos again and again."""
+
+    name, same_person = "dlib", 0.6
+
+    def __init__(self):
+        self._engine, self._found, self._vectors = DlibEngine(), {}, {}
+        self.distance = self._engine.distance
+
+    def detect(self, image):
+        key = image.tobytes()
+        if key not in self._found:
+            self._found[key] = self._engine.detect(image)
+        return self._found[key]
+
+    def embed(self, image, face):
+        key = image.tobytes()
+        if key not in self._vectors:
+            self._vectors[key] = self._engine.embed(image, face)
+        return self._vectors[key]
+
+
+class Recognising:
+    """dlib for photos; in pictures of working size it sees the person from as far away as it is told.
+
+    Args:
+        distances: of the pictures of one validation after the other; None is no face.
+    """
+
+    name, same_person = "recognising", 0.6
+
+    def __init__(self, engine, distances):
+        self._engine, self._distances = engine, distances
+        self._seen, self._person = 0, None
+
+    def detect(self, image):
+        if image.shape[0] != SIZE:
+            return self._engine.detect(image)
+        self._seen += 1
+        if self._distance() is None:
+            return []
+        return [Face(Box(10, 10, 50, 50), np.zeros((68, 2)), 1.0)]
+
+    def embed(self, image, face):
+        if image.shape[0] != SIZE:
+            self._person = self._engine.embed(image, face)
+            return self._person
+        return self._person + self._distance() / np.sqrt(len(self._person))
+
+    def distance(self, a, b):
+        return self._engine.distance(a, b)
+
+    def _distance(self):
+        return self._distances[(self._seen - 1) // PICTURES]
+
+
+class InterruptingDesk(Desk):
+    """Stops the work at its thirtieth step."""
+
+    def progress(self, stage, step, steps, eta_seconds=None, **figures):
+        super().progress(stage, step, steps, eta_seconds, **figures)
+        if stage == "training" and step == 30:
+            raise HandedBack
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny", SIZE)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load(ModelSettings(path=str(folder), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Remembering()
+
+
+@pytest.fixture(scope="module")
+def photos():
+    small = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in variations(hopper(), 7))
+    return {f"{index}.jpg": jpeg(image) for index, image in enumerate(small)}
+
+
+def body(photos, steps=40, spacing=20, **more):
+    knobs = {"user_id": "grace", "max_train_steps": steps, "val_save_checkpointing_steps": spacing}
+    return {"request_id": 7, "images": list(photos), "configure": knobs | more}
+
+
+def trained(model, engine, photos, desk=None, plan=None, **knobs):
+    desk = desk or Desk(photos)
+    function = TrainFunction(Trainer(model, engine, Limits(), plan))
+    return function.answer(body(photos, **knobs), desk), desk
+
+
+def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photos):
+    recognising = Recognising(engine, [0.7, 0.5, 0.2, 0.4])
+    answer, desk = trained(model, recognising, photos, steps=60, plan=TrainingPlan(learning_rate=2e-2))
+    data = answer.data
+    assert answer.message == "success"
+    assert (data["best_step"], data["steps"], data["user_id"]) == (40, 60, "grace")
+    assert [one["step"] for one in data["checkpoints"]] == [0, 20, 40, 60]
+    assert data["similarity"] > data["similarity_before"]
+    assert data["base_model"] == "tiny"
+    assert data["cost_time"] > 0
+    assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "saving"}
+    assert data["warnings"] == []
+    assert desk.objects[data["lora"]]
+    assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[0] == 4 * SIZE
+    json.dumps(data, allow_nan=False)
+
+
+def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path):
+    answer, desk = trained(model, engine, photos, steps=10)
+    (tmp_path / "lora.safetensors").write_bytes(desk.objects[answer.data["lora"]])
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    plain = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    changed = [name for name, value in pipeline.unet.state_dict().items() if not torch.equal(value, plain[name])]
+    assert changed
+    assert all("attentions" in name for name in changed)
+
+
+def test_every_photo_leaves_a_reference_face(model, engine, photos):
+    answer, desk = trained(model, engine, photos, steps=2)
+    user = TrainFunction(Trainer(model, engine, Limits())).pointers(answer.data)["users/grace/model.json"]
+    references = UserModel.model_validate(user).references
+    assert len(references) == answer.data["images_used"] == 7
+    for reference in references:
+        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(desk.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB)
+        vector = DlibEngine().embed(image, Face(Box(*reference.box), np.array(reference.landmarks), 1.0))
+        assert engine.distance(vector, np.array(reference.embedding)) < 0.1
+
+
+def test_without_a_face_in_any_validation_picture_there_still_is_a_lora(model, engine, photos):
+    answer, desk = trained(model, Recognising(engine, [None] * 3), photos)
+    assert answer.data["best_step"] == 40
+    assert answer.data["similarity"] is None
+    assert "no face was found in any validation picture" in answer.data["warnings"][0]
+    assert desk.objects[answer.data["lora"]]
+
+
+def test_an_adapter_that_learns_nothing_is_reported(model, engine, photos):
+    answer, _ = trained(model, engine, photos, steps=4, plan=TrainingPlan(learning_rate=1e-9))
+    assert any("train for more steps" in warning for warning in answer.data["warnings"])
+
+
+def test_an_interrupted_training_leaves_the_base_model_as_it_was(model, engine, photos):
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    desk = InterruptingDesk(photos)
+    with pytest.raises(HandedBack):
+        trained(model, engine, photos, desk=desk)
+    after = model.unet.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert set(desk.objects) == set(photos)
+
+
+def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
+    """Also after another training in the same process."""
+    files = []
+    for _ in range(2):
+        answer, desk = trained(model, engine, photos, steps=12)
+        files.append(desk.objects[answer.data["lora"]])
+    assert files[0] == files[1]
+
+
+def test_progress_names_stage_step_and_loss(model, engine, photos):
+    _, desk = trained(model, engine, photos, steps=30)
+    stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
+    assert stages == ["photos", "latents", "validation", "training", "saving"]
+    steps = [(step, figures) for stage, step, _, figures in desk.said if stage == "training"]
+    assert [step for step, _ in steps] == list(range(1, 31))
+    assert steps[-1][1]["loss"] > 0
+
+
+def test_checkpoints_beyond_reason_are_thinned_out_with_a_warning(model, engine, photos, monkeypatch):
+    monkeypatch.setattr(training, "MOST_CHECKPOINTS", 3)
+    answer, _ = trained(model, Recognising(engine, [None] * 9), photos, steps=8, spacing=1)
+    assert [one["step"] for one in answer.data["checkpoints"]] == [0, 3, 6, 8]
+    assert answer.data["warnings"][0].startswith("checkpoints every 3 steps instead of 1")
+
+
+def test_too_few_usable_photos_is_an_error_before_any_training(model, engine, photos):
+    few = dict(list(photos.items())[:4]) | {"cup.jpg": jpeg(coffee())}
+    desk = Desk(few)
+    with pytest.raises(TooFewPhotos, match=r"cup\.jpg"):
+        trained(model, engine, few, desk=desk)
+    assert "training" not in {stage for stage, *_ in desk.said}
+
+
+def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, photos):
+    desk = Desk(photos)
+    with pytest.raises(InvalidField, match="max_train_steps"):
+        trained(model, engine, photos, desk=desk, steps=0)
+    assert desk.said == []
+
+
+def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
+    answer, _ = trained(model, Recognising(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
+    assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
+
+
+@pytest.mark.slow
+def test_some_hundred_steps_learn_the_person(model, engine, photos):
+    """The loss of random weights falls by a tenth at least, by attention alone."""
+    plan = TrainingPlan(learning_rate=3e-3, gamma=320, crops=4)
+    _, desk = trained(model, engine, photos, steps=300, spacing=300, plan=plan)
+    losses = [figures["loss"] for stage, _, _, figures in desk.said if stage == "training" and figures]
+    assert np.mean(losses[-50:]) < 0.9 * np.mean(losses[:50])
