@@ -6,12 +6,13 @@
 |---|---|---|---|
 | none | any worker | create 000001 | held |
 | held | its owner | rewrite own claim with a new `beat`, every lease/3 | held |
-| held, unchanged for 2 leases on the observer's own monotonic clock | any observer | create the next | held, next attempt |
+| held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
 | held | its owner, on shutdown | rewrite own claim with `released` | released |
 | released | any worker | create the next | held, not counted as an attempt |
 
-No two wall clocks are ever compared. A lease is not mutual exclusion: a paused owner may come back. What fences it is
-`result.json`, created only if absent (`invocation.py`); a claim only keeps work from being done twice for nothing.
+That clock is monotonic and nobody else's: no two wall clocks are ever compared. A lease is not mutual exclusion: a
+paused owner may come back. What fences it is `result.json`, created only if absent (`invocation.py`); a claim only
+keeps work from being done twice for nothing.
 """
 
 import secrets

@@ -6,13 +6,14 @@ import socket
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
-from shared.buckets.base import Bucket
-from shared.events import ObjectCreated, parse
+from shared.buckets import Bucket, InvalidKey, MissingObject, open_bucket
+from shared.events import parse
 from shared.function import Function
 from shared.interruption import Shutdown
 from shared.invocation import Invocation
 from shared.manifests import Json
 from shared.notify.bucket import BucketNotifier
+from shared.photos import ReadKey
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
@@ -59,9 +60,27 @@ class Context:
         if function not in self._invocations:
             notifiers = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
             self._invocations[function] = Invocation(
-                self._bucket, self._load(function, self._settings), self._settings, owner(), self._shutdown, notifiers
+                self._bucket,
+                self._load(function, self._settings),
+                self._settings,
+                owner(),
+                self._shutdown,
+                notifiers,
+                {name: _reader(address) for name, address in self._settings.buckets.items()},
             )
         return self._invocations[function]
+
+
+def _reader(address: str) -> ReadKey:
+    bucket = open_bucket(address)
+
+    def read(key: str) -> bytes | None:
+        try:
+            return bucket.get(key)
+        except (MissingObject, InvalidKey):
+            return None
+
+    return read
 
 
 def owner() -> str:

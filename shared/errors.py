@@ -1,6 +1,6 @@
-"""The errors that answer a request: one small tree, each leaf says what the sender can do.
+"""The errors that answer a request: one small tree; each leaf says what the sender can do.
 
-`type` in an answer is the class name; `field` names the input; `retryable` says whether the same request may work later.
+`type` in an answer is the class name, `field` names the input, `retryable` says whether asking again may help.
 """
 
 

@@ -39,7 +39,9 @@ def parse(event: Json) -> list[ObjectCreated]:
 def _from_record(record: Json) -> ObjectCreated:
     stored = record["s3"]["object"]
     # S3 quotes the key of a record as a form does: + for a space
-    return ObjectCreated(unquote_plus(stored["key"]), record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))
+    return ObjectCreated(
+        unquote_plus(stored["key"]), record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag")
+    )
 
 
 def _from_detail(detail: Json) -> ObjectCreated:

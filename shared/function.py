@@ -26,4 +26,4 @@ class Function(Protocol):
         """Serve one request; a RequestError is its failed answer."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Objects to swap once an answer with this `data` is committed: key to content. Pure, so that it can be repeated."""
+        """Objects to swap once an answer with this `data` is committed, key to content; pure, since it is repeated."""

@@ -12,7 +12,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt, progress_key
@@ -32,7 +32,7 @@ from shared.heartbeat import Heartbeat
 from shared.interruption import ClaimLost, HandedBack, Shutdown
 from shared.manifests import Json, Manifest, decode, encode, failure, invalid_id, parse, success
 from shared.notify import Notifier
-from shared.photos import PhotoFetcher
+from shared.photos import PhotoFetcher, ReadKey
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,12 @@ class Invocation:
         owner: str,
         shutdown: Shutdown,
         notifiers: Sequence[Notifier] = (),
+        readers: Mapping[str, ReadKey] | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
         self._shutdown, self._notifiers = shutdown, notifiers
         self._claims = Claims(bucket, function.name, settings.lease, owner)
-        self._fetcher = PhotoFetcher(settings.limits, settings.private_addresses, self._photo, settings.buckets)
+        self._fetcher = PhotoFetcher(settings.limits, settings.private_addresses, self._photo, readers)
 
     def receive(self, created: ObjectCreated) -> Outcome:
         """Answer the request that a manifest makes, whoever delivers it and however often."""
@@ -123,7 +124,8 @@ class Invocation:
     def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
         """The id is taken by another body, whose answer this never touches."""
         error = ConflictingRequest(
-            f"request_id {manifest.request_id} was used by {first.manifest} with another body; send {key} under a new id",
+            f"request_id {manifest.request_id} was used by {first.manifest} with another body; "
+            f"send {key} under a new id",
             "request_id",
         )
         name = f"conflict-{manifest.sha256[:8]}.json"
@@ -139,7 +141,9 @@ class Invocation:
         claim = self._claims.acquire(manifest.request_id, key, first.payload_sha256)
         if isinstance(claim, Busy):
             return Outcome.BUSY
-        error = ConflictingRequest(f"{key} was overwritten before it was answered; send both under new ids", "request_id")
+        error = ConflictingRequest(
+            f"{key} was overwritten before it was answered; send both under new ids", "request_id"
+        )
         self._publish(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
         return Outcome.CONFLICT
 
@@ -171,8 +175,13 @@ class Invocation:
             self._clear(request_id, record.attempt)
             return Outcome.BUSY
         self._publish(envelope, record)
-        log.info("%s %s ends after %.1f s: %s", self._function.name, request_id, time.monotonic() - started,
-                 envelope["message"])
+        log.info(
+            "%s %s ends after %.1f s: %s",
+            self._function.name,
+            request_id,
+            time.monotonic() - started,
+            envelope["message"],
+        )
         return Outcome.ANSWERED
 
     def _envelope(self, manifest: Manifest, attempt: Attempt, started: float) -> Json:
@@ -186,7 +195,7 @@ class Invocation:
             raise
         except RequestError as error:
             return failure(manifest.request_id, error, {"cost_time": time.monotonic() - started})
-        except Exception as error:  # noqa: BLE001  the boundary: a request must be answered whatever happens in it
+        except Exception as error:  # the boundary: a request must be answered whatever happens in it
             log.exception("%s %s failed", self._function.name, manifest.request_id)
             unforeseen = InternalError(f"{type(error).__name__}: {error}; the worker's log has the trace")
             return failure(manifest.request_id, unforeseen, {"cost_time": time.monotonic() - started})
@@ -257,4 +266,6 @@ class Invocation:
 
 def is_request(key: str, function: str) -> bool:
     """Whether a key is a manifest of this function: `requests/<function>/.../<name>.json`, no hidden file."""
-    return key.startswith(f"requests/{function}/") and key.endswith(".json") and not key.rpartition("/")[2].startswith(".")
+    return (
+        key.startswith(f"requests/{function}/") and key.endswith(".json") and not key.rpartition("/")[2].startswith(".")
+    )

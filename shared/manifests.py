@@ -41,7 +41,9 @@ def parse(text: bytes) -> Manifest:
         raise InvalidManifest("the manifest has no request_id; add one, a string or a number", "request_id")
     identity = body["request_id"]
     if isinstance(identity, bool) or not isinstance(identity, str | int):
-        raise InvalidManifest(f"request_id must be a string or a whole number, not {type(identity).__name__}", "request_id")
+        raise InvalidManifest(
+            f"request_id must be a string or a whole number, not {type(identity).__name__}", "request_id"
+        )
     if not REQUEST_ID.fullmatch(str(identity)):
         raise InvalidManifest("request_id must be 1 to 128 of A-Z a-z 0-9 . _ - and not start with a dot", "request_id")
     return Manifest(str(identity), body, canonical_hash(body))
@@ -73,7 +75,12 @@ def success(request_id: str, message: str, data: Json) -> Json:
 
 def failure(request_id: str, error: RequestError, data: Json) -> Json:
     """The answer of a request that could not be served."""
-    return {"request_id": request_id, "code": "error", "message": error.message, "data": data | {"error": error.as_dict()}}
+    return {
+        "request_id": request_id,
+        "code": "error",
+        "message": error.message,
+        "data": data | {"error": error.as_dict()},
+    }
 
 
 def running(request_id: str, data: Json) -> Json:

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
     notify: NotifySettings = NotifySettings()
-    buckets: list[str] = Field([], description="further buckets whose s3:// and oss:// references are allowed")
+    buckets: dict[str, str] = Field(
+        {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"
+    )
     private_addresses: bool = Field(False, description="allow http(s) pictures from private and loopback addresses")
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")

@@ -25,4 +25,4 @@ class Workspace(Protocol):
         """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
-        """Say how far the work is. Call it often: it is also where a lost claim, a deadline or a shutdown interrupts."""
+        """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""

@@ -94,7 +94,7 @@ class DlibEngine:
 
     def _by_network(self, image: Image) -> list[tuple[Box, float]]:
         """The CNN's faces with its confidence; its boxes are HOG's, to 5 % of their width."""
-        factor = min(SEARCH_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
+        factor = min(SEARCH_SIDE / max(image.shape[:2]), 1.0)
         if min(image.shape[:2]) * factor < LOOK_FACE / 2:
             return []  # thinner than half a face; the network does not take what is thinner than its filters
         detections = [found for found in self._network(_resized(image, factor), 0) if found.confidence >= CONFIRMED]

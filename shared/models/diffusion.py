@@ -49,15 +49,18 @@ class DiffusionModel:
 
 def load(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
-    folder = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
-    if not (folder / "model_index.json").is_file():
-        raise BaseModelMissing(f"no diffusers model at {folder}: set PHOTOG_MODEL__PATH to a folder with model_index.json")
+    folder = folder_of(settings)
     device = resolve_device(settings.device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, dtype=dtype, safety_checker=None, feature_extractor=None, requires_safety_checker=False, local_files_only=True
+        folder,
+        dtype=dtype,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        local_files_only=True,
     ).to(device)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.eval().requires_grad_(False)
@@ -73,6 +76,16 @@ def load(settings: ModelSettings) -> DiffusionModel:
         device=device,
         dtype=dtype,
     )
+
+
+def folder_of(settings: ModelSettings) -> Path:
+    """Where the configured base model lies; BaseModelMissing where it does not."""
+    folder = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
+    if not (folder / "model_index.json").is_file():
+        raise BaseModelMissing(
+            f"no diffusers model at {folder}: set PHOTOG_MODEL__PATH to a folder with model_index.json"
+        )
+    return folder
 
 
 def resolve_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ done; so every wake, and every `scan.seconds` without one, all manifests are lis
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
@@ -19,6 +19,8 @@ from shared.manifests import complete
 from shared.settings import Scan
 
 log = logging.getLogger(__name__)
+
+WAKE_MILLISECONDS = 200  # longest grouping of changes into one wake; not a quiet time
 
 Receive = Callable[[ObjectCreated], Outcome]
 
@@ -48,12 +50,13 @@ class FolderTrigger:
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Scan, wait, scan again, until `stop` is set; a failing store is logged and tried again."""
+        changes = self._changes(stop)
         while not stop.is_set():
             try:
                 self.scan(receive, stop)
             except (BucketError, OSError):
-                log.exception("the scan of %s%s failed, the next one goes on", self._bucket.address, self._prefix)
-            self._wait(stop)
+                log.exception("the scan of %s/%s failed, the next one goes on", self._bucket.address, self._prefix)
+            next(changes, None)
 
     def scan(self, receive: Receive, stop: Event) -> None:
         """Offer every manifest that is whole and not settled yet."""
@@ -97,21 +100,23 @@ class FolderTrigger:
             for key in memory.keys() - present:
                 del memory[key]
 
-    def _wait(self, stop: Event) -> None:
-        """Until something below the prefix changes, the scan is due, or `stop` is set."""
+    def _changes(self, stop: Event) -> Iterator[None]:
+        """Yields when something below the prefix has changed or the scan is due; ends when `stop` is set."""
         folder = self._bucket.root / self._prefix
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            changes = watch(
-                folder,
-                watch_filter=None,
-                debounce=200,
-                rust_timeout=round(self._scan.seconds * 1000),
-                yield_on_timeout=True,
-                stop_event=stop,
-                raise_interrupt=False,
-            )
-            next(changes, None)
-        except (OSError, RuntimeError) as error:
-            log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
-            stop.wait(self._scan.seconds)
+        while not stop.is_set():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                for _ in watch(
+                    folder,
+                    watch_filter=None,
+                    debounce=WAKE_MILLISECONDS,
+                    rust_timeout=round(self._scan.seconds * 1000),
+                    yield_on_timeout=True,
+                    stop_event=stop,
+                    raise_interrupt=False,
+                ):
+                    yield
+            except (OSError, RuntimeError) as error:
+                log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
+                stop.wait(self._scan.seconds)
+                yield

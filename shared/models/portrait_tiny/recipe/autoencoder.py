@@ -87,7 +87,7 @@ def write_components(model: AutoencoderTiny, components: Components) -> None:
         first.weight[colour, colour, 1, 1] = 1
     order = [(colour, 0, 0) for colour in range(3)]
     for level, layer in enumerate(gathering):
-        gathered = []
+        gathered: list[tuple[int, int, int]] = []
         for channel, (colour, y, x) in enumerate(order):
             for dy in range(2):
                 for dx in range(2):

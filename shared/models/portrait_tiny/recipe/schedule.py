@@ -1,8 +1,8 @@
 """Stable Diffusion's noise schedule, moved to a small picture.
 
-A small picture is destroyed by less noise than a large one, so that the same strength would mean more change. Adding
+A small picture is destroyed by less noise than a large one, so the same strength would mean more change. Adding
 2 ln(512 / size) to the log of the signal-to-noise ratio makes up for it ("simple diffusion", Hoogeboom et al. 2023;
-SD3, Esser et al. 2024). Then the end is brought to zero signal (Lin et al. 2023), so that samples start from pure noise.
+SD3, Esser et al. 2024). The end is brought to zero signal (Lin et al. 2023), so that samples start from pure noise.
 """
 
 import math

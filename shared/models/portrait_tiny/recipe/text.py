@@ -1,4 +1,4 @@
-"""A small text side: a byte-level CLIP tokenizer that takes any text, and a CLIP text encoder of half a million weights."""
+"""A small text side: a byte-level CLIP tokenizer that takes any text, and a CLIP text encoder of 0.5 M weights."""
 
 import json
 import tempfile
@@ -9,7 +9,22 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from shared.models.portrait_tiny.recipe.portraits import DIRECTIONS, caption
 
 LENGTH = 32  # tokens of a prompt
-WORDS = ("a", "of", "with", "wearing", "glasses", "beard", "hair", "man", "woman", "child", "sks", "close", "up", "light")
+WORDS = (
+    "a",
+    "of",
+    "with",
+    "wearing",
+    "glasses",
+    "beard",
+    "hair",
+    "man",
+    "woman",
+    "child",
+    "sks",
+    "close",
+    "up",
+    "light",
+)
 END = "</w>"
 
 

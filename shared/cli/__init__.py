@@ -1,0 +1,17 @@
+"""The command line `photog`. Answers go to stdout, progress and logs to stderr; exit 0 OK, 1 error answer, 2 usage."""
+
+import typer
+
+from shared.cli import doctor, portrait, requests, workers
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket.")
+app.command("portrait")(portrait.portrait)
+app.command("up")(workers.up)
+app.command("worker")(workers.worker)
+app.command("check")(requests.check)
+app.command("train")(requests.train)
+app.command("generate")(requests.generate)
+app.command("submit")(requests.submit)
+app.command("status")(requests.status)
+app.command("invoke")(workers.invoke)
+app.command("doctor")(doctor.doctor)

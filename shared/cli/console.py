@@ -1,0 +1,124 @@
+"""How the command line speaks: answers to stdout, everything else to stderr."""
+
+import json
+import logging
+import sys
+import time
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from shared.buckets import BucketError, FolderBucket, open_bucket
+from shared.client import Client
+from shared.errors import RequestError
+from shared.manifests import Json
+
+LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
+
+
+def log_to_stderr() -> None:
+    """Times and names of what happens, for a terminal or a container's log."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "watchfiles", "transformers", "diffusers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def bucket_at(address: str) -> FolderBucket:
+    """The bucket, or the end of the program with what is wrong with its address."""
+    try:
+        return open_bucket(address)
+    except BucketError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Wrong usage: say so and exit with 2."""
+    typer.echo(f"photog: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def show(value: Json) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def finish(envelope: Json, as_json: bool, summary: str) -> None:
+    """Print an answer, whole or as its summary, and exit with 1 if it is an error."""
+    if as_json:
+        show(envelope)
+    elif envelope["code"] == "OK":
+        typer.echo(summary)
+    if envelope["code"] != "OK":
+        typer.echo(f"photog: {envelope['message']}", err=True)
+        raise typer.Exit(1)
+
+
+def submitted(client: Client, function: str, body: Json) -> Json:
+    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar."""
+    try:
+        identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
+    except RequestError as error:
+        fail(error.message)
+    return waited(client, function, identity)
+
+
+def waited(client: Client, function: str, request_id: str) -> Json:
+    """The answer of a submitted request; a bar on a terminal, a line per stage elsewhere."""
+    with Waiting(function) as waiting:
+        return client.wait(function, request_id, waiting.update)
+
+
+class Waiting:
+    """A progress bar on stderr that follows a request's progress objects."""
+
+    def __init__(self, function: str) -> None:
+        self._console = Console(stderr=True)
+        self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
+        columns = (
+            TextColumn("{task.description:<26}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(
+            *columns, console=self._console, disable=not self._console.is_terminal, transient=True
+        )
+        self._task = self._progress.add_task(f"{function}: waiting", total=None, figures="")
+
+    def __enter__(self) -> "Waiting":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, data: Json | None) -> None:
+        """Show one progress object, or that there is none yet."""
+        if data is None:
+            self._hint()
+            return
+        stage, self._hinted = data["stage"], True
+        figures = f"{data['step']}/{data['steps']}"
+        if "loss" in data:
+            figures += f" loss {data['loss']:.3f}"
+        if data.get("eta_seconds") is not None:
+            figures += f" {data['eta_seconds']:.0f} s left"
+        self._progress.update(
+            self._task,
+            description=f"{self._function}: {stage}",
+            completed=data["step"],
+            total=data["steps"],
+            figures=figures,
+        )
+        if stage != self._stage and not self._console.is_terminal:
+            typer.echo(f"{self._function}: {stage}", err=True)
+        self._stage = stage
+
+    def _hint(self) -> None:
+        if not self._hinted and time.monotonic() - self._started > LONELY_SECONDS:
+            self._hinted = True
+            self._console.print(f"{self._function}: nobody has begun yet; workers are started with `photog up BUCKET`")

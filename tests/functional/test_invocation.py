@@ -1,0 +1,365 @@
+"""The life of a request: one answer each, whatever is delivered how often and whoever dies."""
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.buckets import BucketError, FolderBucket, MemoryBucket
+from shared.claims import Claims, Held
+from shared.errors import TooFewPhotos
+from shared.events import ObjectCreated
+from shared.interruption import Shutdown
+from shared.invocation import Invocation, Outcome
+from shared.manifests import parse
+from shared.notify.bucket import BucketNotifier
+from shared.settings import Lease, Limits, Settings
+from tests.echo import QUICK, Echo, invocation, until
+
+
+@pytest.fixture(params=["memory", "folder"])
+def bucket(request, tmp_path):
+    return MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path / "bucket")
+
+
+def drop(bucket, request_id="r1", name=None, **more) -> ObjectCreated:
+    key = f"requests/check/{name or request_id}.json"
+    bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
+    return ObjectCreated(key)
+
+
+def answer(bucket, request_id="r1"):
+    return json.loads(bucket.get(f"results/check/{request_id}/result.json"))
+
+
+def test_a_request_is_answered_and_its_artifact_lies_under_its_attempt(bucket):
+    assert invocation(bucket, Echo()).receive(drop(bucket, x=1)) is Outcome.ANSWERED
+    got = answer(bucket)
+    assert (got["request_id"], got["code"], got["message"]) == ("r1", "OK", "success")
+    assert got["data"]["echo"] == {"request_id": "r1", "x": 1}
+    assert got["data"]["artifact"] == "results/check/r1/a1/echo.txt"
+    assert got["data"]["cost_time"] >= 0
+    assert bucket.get("results/check/r1/a1/echo.txt") == b"echo"
+    assert bucket.head("progress/check/r1.json") is None
+
+
+def test_a_repeated_delivery_and_a_copy_under_another_name_run_nothing(bucket):
+    function = Echo()
+    invoked = invocation(bucket, function)
+    first, copy = drop(bucket), drop(bucket, name="sub/copy")
+    assert [invoked.receive(one) for one in (first, first, copy)] == [
+        Outcome.ANSWERED,
+        Outcome.ALREADY,
+        Outcome.ALREADY,
+    ]
+    assert function.runs == ["r1"]
+
+
+def test_the_same_id_with_another_body_is_a_conflict_that_never_touches_the_first_answer(bucket):
+    invoked = invocation(bucket, Echo())
+    invoked.receive(drop(bucket, x=1))
+    before = bucket.get("results/check/r1/result.json")
+    assert invoked.receive(drop(bucket, name="other", x=2)) is Outcome.CONFLICT
+    conflicts = [info.key for info in bucket.list("results/check/r1/conflict-")]
+    assert len(conflicts) == 1
+    told = json.loads(bucket.get(conflicts[0]))
+    assert told["data"]["error"]["type"] == "ConflictingRequest"
+    assert "requests/check/other.json" in told["message"]
+    assert bucket.get("results/check/r1/result.json") == before
+
+
+def test_a_failure_is_an_answer_and_is_not_run_again(bucket):
+    def fail(body, workspace):
+        raise TooFewPhotos("2 usable photos, 5 are needed", "images")
+
+    function = Echo(fail)
+    invoked = invocation(bucket, function)
+    created = drop(bucket)
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert invoked.receive(created) is Outcome.ALREADY
+    got = answer(bucket)
+    assert (got["code"], got["message"]) == ("error", "2 usable photos, 5 are needed")
+    assert got["data"]["error"] == {"type": "TooFewPhotos", "retryable": False, "field": "images"}
+    assert got["data"]["cost_time"] >= 0
+    assert function.runs == ["r1"]
+    assert list(bucket.list("results/check/r1/a1/")) == [], "artifacts that no answer names are removed"
+    assert bucket.head("users/u/model.json") is None
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), RecursionError("deep"), OSError(28, "disk full")])
+def test_an_unforeseen_failure_is_an_answer_too_and_the_worker_lives_on(bucket, error):
+    def fail(body, workspace):
+        if workspace.request_id == "bad":
+            raise error
+
+    invoked = invocation(bucket, Echo(fail))
+    assert invoked.receive(drop(bucket, "bad")) is Outcome.ANSWERED
+    assert answer(bucket, "bad")["data"]["error"] == {"type": "InternalError", "retryable": True}
+    assert type(error).__name__ in answer(bucket, "bad")["message"]
+    assert invoked.receive(drop(bucket, "good")) is Outcome.ANSWERED
+
+
+def test_an_answer_that_json_cannot_say_is_an_error_answer(bucket):
+    function = Echo(lambda body, workspace: body.update(x=float("nan")))
+    assert invocation(bucket, function).receive(drop(bucket)) is Outcome.ANSWERED
+    assert answer(bucket)["data"]["error"]["type"] == "InternalError"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b"no json", "InvalidManifest"),
+        (b'{"request_id": "../x"}', "InvalidManifest"),
+        (b" " * 100_001, "ManifestTooLarge"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_answered_under_the_hash_of_its_bytes(bucket, text, error):
+    bucket.put("requests/check/odd.json", text)
+    invoked = invocation(bucket, Echo())
+    assert invoked.receive(ObjectCreated("requests/check/odd.json")) is Outcome.ANSWERED
+    assert invoked.receive(ObjectCreated("requests/check/odd.json")) is Outcome.ALREADY
+    (key,) = [info.key for info in bucket.list("results/check/")]
+    got = json.loads(bucket.get(key))
+    assert key == f"results/check/{got['request_id']}/result.json"
+    assert got["request_id"].startswith("invalid-")
+    assert len(got["request_id"]) == len("invalid-") + 12
+    assert got["data"]["error"]["type"] == error
+    assert "requests/check/odd.json" in got["message"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "requests/check/x.txt",
+        "requests/train/x.json",
+        "requests/check/.x.json",
+        "results/check/x.json",
+        "requests/check/gone.json",
+    ],
+)
+def test_what_is_no_request_is_ignored(bucket, key):
+    if "gone" not in key:
+        bucket.put(key, b'{"request_id": "r1"}')
+    assert invocation(bucket, Echo()).receive(ObjectCreated(key)) is Outcome.IGNORED
+
+
+def test_an_empty_manifest_is_ignored_until_it_has_content(bucket):
+    bucket.put("requests/check/x.json", b"")
+    assert invocation(bucket, Echo()).receive(ObjectCreated("requests/check/x.json")) is Outcome.IGNORED
+
+
+def test_a_dead_owner_is_followed_by_the_next_attempt_and_its_artifacts_go(bucket):
+    created = drop(bucket)
+    sha = _sha(bucket, created)
+    assert isinstance(Claims(bucket, "check", QUICK.lease, "dead").acquire("r1", created.key, sha), Held)
+    bucket.put("results/check/r1/a1/half.bin", b"half")
+    function = Echo()
+    invoked = invocation(bucket, function)
+    assert invoked.receive(created) is Outcome.BUSY, "the owner may still live"
+    until(lambda: invoked.receive(created) is Outcome.ANSWERED, 5)
+    assert function.runs == ["r1"]
+    assert answer(bucket)["data"]["artifact"] == "results/check/r1/a2/echo.txt"
+    assert [info.key for info in bucket.list("results/check/r1/a")] == ["results/check/r1/a2/echo.txt"]
+
+
+def test_a_request_that_kills_every_worker_is_answered_with_an_error_after_three(bucket):
+    created = drop(bucket)
+    sha = _sha(bucket, created)
+    for attempt in (1, 2, 3):
+        claims = Claims(bucket, "check", QUICK.lease, f"dead{attempt}")
+        until(lambda claims=claims: isinstance(claims.acquire("r1", created.key, sha), Held), 5)
+    function = Echo()
+    invoked = invocation(bucket, function)
+    until(lambda: invoked.receive(created) is Outcome.ANSWERED, 5)
+    assert function.runs == []
+    assert answer(bucket)["data"]["error"]["type"] == "AttemptsExhausted"
+    assert "3 workers died" in answer(bucket)["message"]
+
+
+def test_an_owner_that_beats_keeps_its_request_however_long_it_takes(bucket):
+    function = Echo(lambda body, workspace: time.sleep(4 * QUICK.lease.seconds))
+    created = drop(bucket)
+    thread = threading.Thread(target=invocation(bucket, function).receive, args=(created,))
+    thread.start()
+    until(lambda: function.runs)
+    other, outcomes = invocation(bucket, function, owner="w2"), set()
+    while thread.is_alive():
+        outcomes.add(other.receive(created))
+        time.sleep(0.05)
+    thread.join()
+    assert outcomes <= {Outcome.BUSY, Outcome.ALREADY}
+    assert function.runs == ["r1"]
+    assert answer(bucket)["data"]["artifact"] == "results/check/r1/a1/echo.txt"
+
+
+def test_a_zombie_that_was_taken_over_publishes_nothing_and_removes_its_artifacts(bucket):
+    asleep, wake = threading.Event(), threading.Event()
+
+    def freeze(body, workspace):
+        asleep.set()
+        wake.wait(20)
+
+    created = drop(bucket)
+    zombie = invocation(bucket, Echo(freeze), owner="zombie")
+    zombie._claims.beat = lambda request_id, record: record  # its heartbeat has stopped, as a paused machine's does
+    outcome: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcome.append(zombie.receive(created)))
+    thread.start()
+    asleep.wait(5)
+    heir = invocation(bucket, Echo(), owner="heir")
+    until(lambda: heir.receive(created) is Outcome.ANSWERED, 5)
+    before = bucket.get("results/check/r1/result.json")
+    wake.set()
+    thread.join()
+    assert bucket.get("results/check/r1/result.json") == before
+    assert [info.key for info in bucket.list("results/check/r1/a")] == ["results/check/r1/a2/echo.txt"]
+
+
+def test_work_is_interrupted_at_its_next_report_when_another_attempt_has_taken_over(bucket):
+    def work(body, workspace):
+        key = "claims/check/r1/000002.json"
+        bucket.put(key, bucket.get("claims/check/r1/000001.json"))
+        for _ in range(200):
+            workspace.progress("work", 1, 2)
+            time.sleep(0.02)
+        raise AssertionError("nobody stopped the work")
+
+    assert invocation(bucket, Echo(work)).receive(drop(bucket)) is Outcome.BUSY
+    assert bucket.head("results/check/r1/result.json") is None
+
+
+def test_a_shutdown_hands_the_request_back_without_counting_an_attempt(bucket):
+    created, shutdown = drop(bucket), Shutdown(0.0)
+
+    def work(body, workspace):
+        shutdown.request()
+        time.sleep(0.01)
+        workspace.progress("work", 1, 2)
+
+    going = Invocation(bucket, Echo(work), QUICK, "going", shutdown)
+    assert going.receive(created) is Outcome.HANDED_BACK
+    for turn in range(4):
+        shutdown = Shutdown(0.0)
+        assert Invocation(bucket, Echo(work), QUICK, f"going{turn}", shutdown).receive(created) is Outcome.HANDED_BACK
+    assert invocation(bucket, Echo()).receive(created) is Outcome.ANSWERED, "at once, and although five gave it back"
+
+
+def test_a_request_over_its_deadline_is_answered_even_while_it_hangs(bucket):
+    settings = Settings(lease=QUICK.lease, limits=Limits(request_seconds=0.3))
+    wake = threading.Event()
+    created = drop(bucket)
+    hanging = invocation(bucket, Echo(lambda body, workspace: wake.wait(20)), settings)
+    thread = threading.Thread(target=hanging.receive, args=(created,))
+    thread.start()
+    until(lambda: bucket.head("results/check/r1/result.json"), 5)
+    assert answer(bucket)["data"]["error"]["type"] == "DeadlineExceeded"
+    wake.set()
+    thread.join()
+    assert answer(bucket)["data"]["error"]["type"] == "DeadlineExceeded"
+    assert list(bucket.list("results/check/r1/a")) == []
+
+
+def test_a_manifest_overwritten_before_its_worker_answered_is_a_conflict_and_the_first_body_wins(bucket):
+    created = drop(bucket, x=1)
+
+    def work(body, workspace):
+        drop(bucket, x=2)
+
+    invoked = invocation(bucket, Echo(work))
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert answer(bucket)["data"]["echo"]["x"] == 1
+    assert invoked.receive(created) is Outcome.CONFLICT
+
+
+def test_an_accepted_body_that_was_overwritten_while_its_worker_died_is_still_answered(bucket):
+    created = drop(bucket, x=1)
+    Claims(bucket, "check", QUICK.lease, "dead").acquire("r1", created.key, _sha(bucket, created))
+    drop(bucket, x=2)
+    invoked = invocation(bucket, Echo())
+    until(lambda: invoked.receive(created) is Outcome.CONFLICT, 5)
+    assert answer(bucket)["data"]["error"]["type"] == "ConflictingRequest"
+
+
+def test_a_crash_between_the_answer_and_the_pointer_is_healed_by_the_next_look(bucket):
+    invoked = invocation(bucket, Echo())
+    created = drop(bucket)
+    invoked.receive(created)
+    bucket.delete("users/u/model.json")
+    assert invocation(bucket, Echo(), owner="next").receive(created) is Outcome.ALREADY
+    assert json.loads(bucket.get("users/u/model.json"))["artifact"] == "results/check/r1/a1/echo.txt"
+
+
+def test_an_old_answer_seen_again_does_not_take_the_pointer_from_a_newer_one(bucket):
+    invoked = invocation(bucket, Echo())
+    old = drop(bucket, "old")
+    invoked.receive(old)
+    time.sleep(0.02)
+    invoked.receive(drop(bucket, "new"))
+    assert invoked.receive(old) is Outcome.ALREADY
+    assert "/new/" in json.loads(bucket.get("users/u/model.json"))["artifact"]
+
+
+def test_a_completion_event_is_written_once_however_often_it_is_told(bucket):
+    created = drop(bucket)
+    for owner in ("w1", "w2"):
+        Invocation(bucket, Echo(), QUICK, owner, Shutdown(1), [BucketNotifier(bucket)]).receive(created)
+    (key,) = [info.key for info in bucket.list("notifications/check/")]
+    event = json.loads(bucket.get(key))
+    assert event["specversion"] == "1.0"
+    assert (event["type"], event["subject"]) == ("photog.check.succeeded.v1", "r1")
+    assert event["dataref"] == "results/check/r1/result.json"
+    assert key.endswith(event["id"] + ".json")
+
+
+def test_progress_says_502_with_stage_and_figures_while_it_runs(bucket):
+    seen = []
+
+    def work(body, workspace):
+        workspace.progress("train", 3, 10, 7.5, loss=0.25)
+        seen.append(json.loads(bucket.get("progress/check/r1.json")))
+
+    invocation(bucket, Echo(work)).receive(drop(bucket))
+    assert seen[0]["code"] == "502"
+    assert seen[0]["data"] == {"stage": "train", "step": 3, "steps": 10, "eta_seconds": 7.5, "loss": 0.25}
+
+
+def test_twenty_requests_each_delivered_three_times_to_four_workers_run_twenty_times(bucket):
+    function = Echo(lambda body, workspace: time.sleep(0.01))
+    deliveries = [drop(bucket, f"r{number}") for number in range(20)] * 3
+    settings = QUICK.model_copy(update={"lease": Lease(seconds=30)})
+    workers = [invocation(bucket, function, settings, owner=f"w{index}") for index in range(4)]
+
+    def deliver(index: int) -> None:
+        for one in deliveries[index::4]:
+            until(lambda one=one: workers[index].receive(one).settled)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(deliver, range(4)))
+    assert sorted(function.runs) == sorted(f"r{number}" for number in range(20))
+    assert all(answer(bucket, f"r{number}")["code"] == "OK" for number in range(20))
+
+
+def test_a_store_that_fails_for_a_moment_costs_a_heartbeat_not_the_request():
+    class Flaky(MemoryBucket):
+        fails = False
+
+        def put(self, key, data):
+            if self.fails and key.startswith(("claims/", "progress/")):
+                raise BucketError("down")
+            super().put(key, data)
+
+    bucket = Flaky()
+
+    def work(body, workspace):
+        bucket.fails = True
+        time.sleep(0.25)
+        workspace.progress("late", 1, 1)
+        bucket.fails = False
+
+    assert invocation(bucket, Echo(work)).receive(drop(bucket)) is Outcome.ANSWERED
+
+
+def _sha(bucket, created) -> str:
+    return parse(bucket.get(created.key)).sha256
