@@ -115,7 +115,7 @@ def _blend(patch: Image, points: Points, original: Original, person: Portrayal, 
     share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
     mixed = base + share[..., None] * (lit - base)
     bare *= skin_drawn * skin_base
-    grained = light.match_grain(mixed, base, bare, original.lab, original.skin, width)
+    grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
     mixed[..., 0] += soft * (grained - mixed[..., 0])
     return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
 

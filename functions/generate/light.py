@@ -20,7 +20,8 @@ SKIN_SPREAD = (16.0, 7.0, 8.0)  # of skin under one light, per channel; twice th
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
-LENT_GAIN = 1.6  # the most that borrowed grain is strengthened
+NOISE = (1.0, 0.6)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
+GRAIN_SEED = 68  # the same grain on every run
 DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
 
 
@@ -86,18 +87,19 @@ def compressed(lightness: Lightness, before: Lightness) -> Lightness:
     return np.minimum(lightness, limit + over / (1 + over / 6))
 
 
-def match_grain(
-    mixed: Lab, grain: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float
-) -> Lightness:
+def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float) -> Lightness:
     """Lightness of `mixed` with as much fine detail on its skin as the template shows on its own, band by band.
 
     A photo smaller than the template is too smooth, a larger one too sharp for it, and mixing two textures smooths
-    both. Each band is scaled within GRAIN_GAIN; what is missing then is lent by `grain`, the template's face aligned
-    to `mixed`, since on bare skin it carries no feature.
+    both. Each band is scaled within GRAIN_GAIN. What is missing then is noise, as film and sensors make it: lending
+    the template's own texture would lend its wrinkles and the rims of its glasses.
     """
     lightness = mixed[..., 0].copy()
-    for finer, coarser in zip((0.0, *BANDS), BANDS, strict=False):
-        own, lent, wanted = (_band(lab[..., 0], finer * width, coarser * width) for lab in (mixed, grain, template))
+    noise = np.random.default_rng(GRAIN_SEED).standard_normal(lightness.shape, dtype=np.float32)
+    for finer, coarser, most in zip((0.0, *BANDS), BANDS, NOISE, strict=False):
+        own, added, wanted = (
+            _band(plane, finer * width, coarser * width) for plane in (mixed[..., 0], noise, template[..., 0])
+        )
         strength_own, strength_wanted = _strength(own, skin_mixed), _strength(wanted, skin_template)
         if strength_own == 0 or strength_wanted == 0:
             continue
@@ -105,11 +107,8 @@ def match_grain(
         gain = float(np.clip(ratio, *GRAIN_GAIN))
         lightness += (gain - 1) * own
         if ratio > gain:
-            missing = float(np.sqrt(1 - (gain / ratio) ** 2))
-            bound = 3 * strength_wanted
-            # moving the face has smoothed its grain a little
-            renewed = min(LENT_GAIN, strength_wanted / max(_strength(lent, skin_mixed), 1e-6))
-            lightness += missing * skin_mixed * np.clip(renewed * lent, -bound, bound)
+            missing = float(np.sqrt(1 - (gain / ratio) ** 2)) * most
+            lightness += missing * strength_wanted / float(added.std()) * added
     return lightness
 
 
