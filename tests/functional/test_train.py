@@ -234,12 +234,3 @@ def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, phot
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
     answer, _ = trained(model, Recognising(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
-
-
-@pytest.mark.slow
-def test_some_hundred_steps_learn_the_person(model, engine, photos):
-    """The loss of random weights falls by a tenth at least, by attention alone."""
-    plan = TrainingPlan(learning_rate=3e-3, gamma=320, crops=4)
-    _, desk = trained(model, engine, photos, steps=300, spacing=300, plan=plan)
-    losses = [figures["loss"] for stage, _, _, figures in desk.said if stage == "training" and figures]
-    assert np.mean(losses[-50:]) < 0.9 * np.mean(losses[:50])

@@ -1,0 +1,48 @@
+"""Whether training learns anything."""
+
+import numpy as np
+import pytest
+import torch
+
+from functions.train.dataset import prepare
+from functions.train.lora import adapted
+from functions.train.material import material, words
+from functions.train.plan import TrainingPlan
+from functions.train.updates import updates
+from shared.faces.dlib import DlibEngine
+from shared.models.diffusion import load
+from shared.settings import Limits, ModelSettings
+from tests.desk import Desk
+from tests.pictures import hopper, jpeg, variations
+from tests.tiny_base import make_tiny_base
+
+STEPS = 300
+PLAN = TrainingPlan(learning_rate=3e-3, gamma=320, crops=4)
+
+
+@torch.no_grad()
+def paired_loss(model, learnt, states):
+    """The loss of all crops at twenty noise levels, with the same noise at every call."""
+    generator = torch.Generator().manual_seed(1)
+    latents, masks = learnt.cache.latents.mean, learnt.cache.masks
+    values = []
+    for time in range(0, 1000, 50):
+        noise = torch.randn(latents.shape, generator=generator)
+        times = torch.full((len(latents),), time)
+        values.append(float(learnt.loss(model.unet, latents, noise, times, states, masks)))
+    return float(np.mean(values))
+
+
+@pytest.mark.slow
+def test_some_hundred_steps_learn_the_photos(tmp_path):
+    """The loss of random weights falls by a tenth at least, by attention alone."""
+    model = load(ModelSettings(path=str(make_tiny_base(tmp_path)), device="cpu"))
+    files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
+    photos = prepare(list(files), Desk(files), DlibEngine(), model.working, Limits()).photos
+    said = words(model)
+    learnt = material(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
+    with adapted(model.unet, PLAN) as adapter:
+        before = paired_loss(model, learnt, said.prompt)
+        for _ in updates(model.unet, adapter, learnt, PLAN, STEPS):
+            pass
+        assert paired_loss(model, learnt, said.prompt) < 0.9 * before
