@@ -1,14 +1,15 @@
 """train from photos to answer, on a base model with random weights."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
-from functions.train import training
+from functions.train import handler, training
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
@@ -17,7 +18,7 @@ from shared.faces.base import Box, Face
 from shared.faces.dlib import DlibEngine
 from shared.interruption import HandedBack
 from shared.models.diffusion import load
-from shared.settings import Limits, ModelSettings
+from shared.settings import Limits, ModelSettings, Settings
 from shared.users import UserModel
 from tests.desk import Desk
 from tests.pictures import coffee, hopper, jpeg, variations
@@ -159,11 +160,11 @@ def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path
 def test_every_photo_leaves_a_reference_face(model, engine, photos):
     answer, desk = trained(model, engine, photos, steps=2)
     user = TrainFunction(Trainer(model, engine, Limits())).pointers(answer.data)["users/grace/model.json"]
-    references = UserModel.model_validate(user).references
+    references, dlib = UserModel.model_validate(user).references, DlibEngine()
     assert len(references) == answer.data["images_used"] == 7
     for reference in references:
         image = cv2.cvtColor(cv2.imdecode(np.frombuffer(desk.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB)
-        vector = DlibEngine().embed(image, Face(Box(*reference.box), np.array(reference.landmarks), 1.0))
+        vector = dlib.embed(image, Face(Box(*reference.box), np.array(reference.landmarks), 1.0))
         assert engine.distance(vector, np.array(reference.embedding)) < 0.1
 
 
@@ -234,3 +235,30 @@ def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, phot
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
     answer, _ = trained(model, Recognising(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
+
+
+def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):
+    """Epsilon instead of v, an autoencoder that gives distributions, guidance."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            latent_channels=16,
+            norm_num_groups=4,
+        )
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False, steps_offset=1
+    )
+    working = model.working.model_copy(update={"guidance": 5.0})
+    like = replace(model, vae=vae.eval().requires_grad_(False), scheduler=scheduler, working=working)
+    answer, desk = trained(like, engine, photos, steps=20, spacing=10)
+    assert [one["step"] for one in answer.data["checkpoints"]] == [0, 10, 20]
+    assert desk.objects[answer.data["lora"]]
+
+
+def test_the_function_loads_from_settings_once(folder):
+    settings = Settings(model=ModelSettings(path=str(folder), device="cpu"))
+    function = handler.load(settings)
+    assert function.name == "train"
