@@ -29,6 +29,7 @@ LOOK_FACE, LOOK_SIDE = 80, 160  # the CNN's smallest face, and a square that sho
 SEARCH_SIDE = 600  # long side that the CNN searches, 1.5 s on one core: faces from 13 % of the side
 LANDMARK_FACE, LANDMARK_SIDE = 200, 400  # twice the recogniser's 100 px, so that rounding to pixels costs nothing
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
+SAME_PLACE = 0.5  # overlap from which the CNN confirms a box; less is another face, or the corner of one
 SAME_PERSON = 0.54  # one of 1,000 pairs of strangers is nearer, benchmarks/verification.py; King's 0.6 lets 1 of 100 in
 
 
@@ -47,7 +48,7 @@ class DlibEngine:
     def detect(self, image: Image) -> list[Face]:
         """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
         try:
-            found = self._distinct(self._by_histogram(image)) or self._distinct(self._by_network(image))
+            found = self._by_histogram(image) or self._by_network(image)
             faces = [self._face(image, box, score) for box, score in found]
         except RuntimeError as error:
             raise FaceError(f"dlib could not search this picture: {error}") from error
@@ -74,9 +75,12 @@ class DlibEngine:
         """HOG's boxes with their scores, the doubtful ones confirmed."""
         factor = min(DETECTION_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
         boxes, scores, _ = self._detector.run(_resized(image, factor), 0, DOUBTFUL)
-        found, doubts = [], 0
+        found: list[tuple[Box, float]] = []
+        doubts = 0
         for box, score in zip(boxes, scores, strict=True):  # dlib sorts them, best first
             candidate = _box(box).scaled(1 / factor)
+            if any(_overlap(candidate, other) > SAME_FACE for other, _ in found):
+                continue
             if score < CERTAIN:
                 doubts += 1
                 if doubts > MOST_DOUBTS or not self._confirms(image, candidate):
@@ -88,7 +92,7 @@ class DlibEngine:
         view = closeup(image, candidate, LOOK_FACE, LOOK_SIDE)
         expected = view.box_inwards(candidate)
         return any(
-            detection.confidence >= CONFIRMED and _overlap(_box(detection.rect), expected) > SAME_FACE
+            detection.confidence >= CONFIRMED and _overlap(_box(detection.rect), expected) > SAME_PLACE
             for detection in self._network(view.image, 0)
         )
 
@@ -99,14 +103,6 @@ class DlibEngine:
             return []  # thinner than half a face; the network does not take what is thinner than its filters
         detections = [found for found in self._network(_resized(image, factor), 0) if found.confidence >= CONFIRMED]
         return [(_box(found.rect).scaled(1 / factor), float(found.confidence)) for found in detections]
-
-    def _distinct(self, found: list[tuple[Box, float]]) -> list[tuple[Box, float]]:
-        """Without the boxes that repeat a better one."""
-        kept: list[tuple[Box, float]] = []
-        for box, score in sorted(found, key=lambda entry: -entry[1]):
-            if not any(_overlap(box, other) > SAME_FACE for other, _ in kept):
-                kept.append((box, score))
-        return kept
 
     def _face(self, image: Image, box: Box, score: float) -> Face:
         view = closeup(image, box, LANDMARK_FACE, LANDMARK_SIDE)

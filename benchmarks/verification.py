@@ -1,0 +1,127 @@
+"""How well check tells people apart: every labelled pair of some folders, and every pair of a folder of strangers.
+
+    python -m benchmarks.verification FOLDER... [--strangers FOLDER]
+
+Photos are labelled by their path: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and `family/Dad`, whatever digits
+follow. In the folder of strangers every picture shows another person; it says how many strangers a threshold lets in,
+which a few labelled people cannot. Photos that check does not find usable take no part and are listed.
+"""
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.faces import FaceEngine
+from shared.faces.dlib import DlibEngine
+from shared.images import Embedding
+from shared.settings import Limits
+from shared.verdict import inspect
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+Distances = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A usable photo and the person that its path names."""
+
+    path: str
+    person: str
+    embedding: Embedding
+
+
+def main() -> None:
+    """Measure, print, and skip with a reason where there is nothing to measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="+", help="folders of labelled photos")
+    parser.add_argument("--strangers", type=Path, help="folder with one photo of each of many people")
+    arguments = parser.parse_args()
+    missing = [str(folder) for folder in arguments.photos if not folder.is_dir()]
+    if missing:
+        sys.exit(f"skipped: no folder {', '.join(missing)}; give folders with labelled photos of people")
+    engine = DlibEngine()
+    photos = [photo for folder in arguments.photos for photo in usable(folder, engine, labelled=True)]
+    same, different = pairs(photos, engine)
+    if not len(same) or not len(different):
+        sys.exit("skipped: no two photos of one person and of two; label them like Dad1.jpg, Dad2.jpg, Mom1.jpg")
+    print(f"{len(photos)} usable photos of {len({photo.person for photo in photos})} people:")
+    report(same, different, engine.same_person)
+    for path_a, path_b, distance in mistakes(photos, engine):
+        print(f"  wrong: {path_a} and {path_b} are {distance:.3f} apart")
+    if arguments.strangers is not None and arguments.strangers.is_dir():
+        _, strangers = pairs(usable(arguments.strangers, engine, labelled=False), engine)
+        print(f"strangers in {arguments.strangers}:")
+        report(same, strangers, engine.same_person)
+
+
+def usable(folder: Path, engine: FaceEngine, labelled: bool) -> list[Photo]:
+    """The photos of a folder and its sub-folders that check finds usable; without labels each shows another person."""
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        name = str(path.relative_to(folder.parent))
+        verdict = inspect(path.read_bytes(), engine, Limits())
+        if verdict.embedding is None:
+            print(f"  left out: {name}: {verdict.message} ({'; '.join(verdict.warnings)})")
+            continue
+        person = re.sub(r"\d+\.\w+$", "", name) if labelled else name
+        found.append(Photo(name, person, verdict.embedding))
+    return found
+
+
+def pairs(photos: list[Photo], engine: FaceEngine) -> tuple[Distances, Distances]:
+    """Distances of all pairs of one person, and of all pairs of two."""
+    same, different = [], []
+    for a, b in combinations(photos, 2):
+        (same if a.person == b.person else different).append(engine.distance(a.embedding, b.embedding))
+    return np.sort(same), np.sort(different)
+
+
+def mistakes(photos: list[Photo], engine: FaceEngine) -> list[tuple[str, str, float]]:
+    """The pairs on the wrong side of the engine's threshold."""
+    judged = ((a, b, engine.distance(a.embedding, b.embedding)) for a, b in combinations(photos, 2))
+    return [(a.path, b.path, d) for a, b, d in judged if (d < engine.same_person) != (a.person == b.person)]
+
+
+def auc(same: Distances, different: Distances) -> float:
+    """Probability that a pair of one person is nearer than a pair of two (Mann-Whitney; ties count half)."""
+    below = np.searchsorted(different, same, side="left")
+    upto = np.searchsorted(different, same, side="right")
+    return float(1 - (below + upto).mean() / 2 / len(different))
+
+
+def rates(same: Distances, different: Distances, threshold: float) -> tuple[float, float]:
+    """Share of one person's pairs that are refused, and of two people's that are let in."""
+    return float((same >= threshold).mean()), float((different < threshold).mean())
+
+
+def equal_error(same: Distances, different: Distances) -> tuple[float, float]:
+    """Threshold at which both rates are most alike, the middle of the best range, and their mean there."""
+    candidates = np.unique(np.concatenate([same, different, [0.0]]))
+    middles = np.append((candidates[:-1] + candidates[1:]) / 2, candidates[-1] + 1e-6)
+    gaps = [abs(refused - let_in) for refused, let_in in (rates(same, different, float(at)) for at in middles)]
+    best = float(np.median(middles[np.isclose(gaps, min(gaps))]))
+    return best, float(np.mean(rates(same, different, best)))
+
+
+def report(same: Distances, different: Distances, threshold: float) -> None:
+    """Print the figures of one set of pairs."""
+    refused, let_in = rates(same, different, threshold)
+    at, error = equal_error(same, different)
+    wrong = refused * len(same) + let_in * len(different)
+    print(f"  pairs: {len(same)} of one person ({same[0]:.3f} to {same[-1]:.3f}), {len(different)} of two")
+    print(f"  nearest of two: {', '.join(f'{value:.3f}' for value in different[:5])}")
+    print(f"  ROC AUC {auc(same, different):.5f}")
+    share = wrong / (len(same) + len(different))
+    print(f"  at {threshold}: {refused:.2%} refused, {let_in:.3%} let in, {share:.2%} of all pairs wrong")
+    print(f"  equal error {error:.2%} at {at:.3f}")
+    print(f"  one pair of two people in 1,000 is nearer than {np.quantile(different, 0.001):.3f}")
+
+
+if __name__ == "__main__":
+    main()
