@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from typing import Annotated, NoReturn
@@ -22,6 +23,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JS
 
 def log_to_stderr() -> None:
     """Times and names of what happens, for a terminal or a container's log."""
+    # its own handler would tell every user of a missing torchvision, which nothing here needs
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "watchfiles", "transformers", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -41,7 +41,7 @@ class Running:
         return json.loads(path.read_text()) if path.exists() else None
 
 
-@pytest.fixture()
+@pytest.fixture
 def bucket(tmp_path: Path) -> FolderBucket:
     return FolderBucket(tmp_path / "bucket")
 

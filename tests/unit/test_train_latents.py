@@ -63,7 +63,7 @@ def test_cached_and_uncached_loss_agree_on_the_same_noise(kind, request):
     model = request.getfixturevalue(kind)
     made = crops()
     cache = cached(model, made)
-    states = text_states(model, "photo of ohwx person")
+    states = text_states(model, "photo of sks person")
     loss = DiffusionLoss(model.scheduler, 5.0, model.device)
     for row, key in enumerate(cache.keys):
         posterior = torch.randn((1, 16, 8, 8), generator=torch.Generator().manual_seed(row))

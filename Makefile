@@ -1,0 +1,33 @@
+# photog: every target works in a fresh clone with Python 3.11 or newer and make
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,dev]'
+	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python -m demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(READY)
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache

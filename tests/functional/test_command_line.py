@@ -1,0 +1,94 @@
+"""The command line as a program meets it: stdout, stderr, exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.buckets import FolderBucket
+from tests import pictures
+
+ROOT = Path(__file__).parents[2]
+
+
+def photog(*arguments: object, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> FolderBucket:
+    return FolderBucket(tmp_path / "bucket")
+
+
+def test_doctor_reports_versions_models_and_conditional_writes(bucket):
+    done = photog("doctor", bucket.root, "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert report["bucket"] == {"address": bucket.address, "conditional_writes": True}
+    assert sorted(report["functions"]) == ["check", "generate", "train"]
+    assert report["packages"]["dlib-bin"]
+    assert report["diffusion"]["model"] == "portrait-tiny"
+    assert list(bucket.list("probes/")) == []
+
+
+def test_doctor_says_what_is_missing_and_exits_with_1(monkeypatch, tmp_path):
+    monkeypatch.setenv("PHOTOG_MODEL__PATH", str(tmp_path / "nowhere"))
+    done = photog("doctor")
+    assert done.returncode == 1
+    assert "PHOTOG_MODEL__PATH" in done.stdout
+
+
+def test_submit_drops_the_manifest_and_the_same_one_twice_is_fine(bucket, tmp_path):
+    manifest = tmp_path / "m.json"
+    manifest.write_text('{"request_id": 7, "images": ["x.jpg"]}')
+    for _ in range(2):
+        done = photog("submit", "check", bucket.root, manifest)
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"request_id": "7"})
+    manifest.write_text('{"request_id": 7, "images": ["y.jpg"]}')
+    done = photog("submit", "check", bucket.root, manifest)
+    assert done.returncode == 2
+    assert "another body" in done.stderr
+
+
+def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
+    bucket.put("photos/a.jpg", pictures.jpeg(pictures.astronaut()))
+    bucket.put("requests/check/my photo+1.json", b'{"request_id": 12345, "images": ["photos/a.jpg"]}')
+    event = {
+        "Records": [
+            {
+                "eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": "b"}, "object": {"key": "requests/check/my+photo%2B1.json", "size": 60}},
+            }
+        ]
+    }
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    done = photog("invoke", "check", bucket.root, tmp_path / "event.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"outcomes": {"requests/check/my photo+1.json": "answered"}}
+    status = photog("status", bucket.root, "--json")
+    assert json.loads(status.stdout)["check"] == {"waiting": [], "running": [], "ok": ["12345"], "error": []}
+    history = json.loads(photog("status", bucket.root, "12345").stdout)["check"]
+    assert history["answer"]["data"]["check_results"][0]["code"] == 1
+    assert history["claims"][0]["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", "paint", "b", "m.json"),
+        ("submit", "check", "b", "no-such-file.json"),
+        ("status", "b", "unknown-request"),
+        ("portrait", "no-such-photo.jpg", "--template", "t.jpg", "--bucket", "b"),
+        ("up", "s3://bucket"),
+        ("invoke", "check", "b", "no-such-event.json"),
+        ("train", "b", "a.jpg"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_why(arguments, tmp_path):
+    done = photog(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert not done.stdout.strip()

@@ -1,0 +1,174 @@
+"""Real worker processes on a real folder, and real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.buckets import FolderBucket
+from tests import pictures
+from tests.echo import until
+
+ROOT = Path(__file__).parents[2]
+QUICK_LEASE = {"PHOTOG_LEASE__SECONDS": "1", "PHOTOG_SCAN__SECONDS": "0.3", "PHOTOG_SCAN__SETTLE_SECONDS": "1"}
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> FolderBucket:
+    made = FolderBucket(tmp_path / "bucket")
+    made.put("photos/one.jpg", pictures.jpeg(pictures.astronaut()))
+    made.put("photos/six.jpg", pictures.group_path().read_bytes())
+    return made
+
+
+def worker(bucket: FolderBucket, function: str = "check", **environment: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "shared.cli", "worker", function, bucket.address]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK_LEASE | environment)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> int:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(60)
+
+
+def request(bucket: FolderBucket, request_id: str, images: list[str], name: str | None = None) -> None:
+    body = json.dumps({"request_id": request_id, "images": images}).encode()
+    bucket.put(f"requests/check/{name or request_id}.json", body)
+
+
+def answer(bucket: FolderBucket, request_id: str) -> dict | None:
+    path = bucket.root / "results" / "check" / request_id / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def claims(bucket: FolderBucket, request_id: str) -> list[str]:
+    return [info.key for info in bucket.list(f"claims/check/{request_id}/")]
+
+
+def test_twenty_manifests_at_once_each_delivered_three_times_to_two_workers(bucket):
+    workers = [worker(bucket), worker(bucket)]
+    try:
+        for copy in ("a", "b", "c"):
+            for number in range(20):
+                request(bucket, f"r{number}", ["photos/one.jpg"], f"{copy}/r{number}")
+        until(lambda: all(answer(bucket, f"r{number}") for number in range(20)), 90)
+        time.sleep(1.0)
+    finally:
+        codes = [stop(one) for one in workers]
+    assert codes == [0, 0]
+    assert len(list((bucket.root / "results" / "check").iterdir())) == 20
+    for number in range(20):
+        assert answer(bucket, f"r{number}")["data"]["check_results"][0]["code"] == 1
+        assert len(claims(bucket, f"r{number}")) == 1, "one run each"
+
+
+@pytest.mark.parametrize("moment", ["claimed", "in progress", "answered"])
+def test_a_worker_killed_at_any_moment_leaves_exactly_one_right_answer(bucket, moment):
+    request(bucket, "r1", ["photos/one.jpg", "photos/six.jpg"] * 10)
+    seen = {
+        "claimed": lambda: claims(bucket, "r1"),
+        "in progress": lambda: (bucket.root / "progress/check/r1.json").exists(),
+        "answered": lambda: answer(bucket, "r1"),
+    }[moment]
+    first = worker(bucket)
+    until(seen, 60)
+    first.send_signal(signal.SIGKILL)
+    first.wait(10)
+    second = worker(bucket)
+    try:
+        until(lambda: answer(bucket, "r1"), 90)
+        time.sleep(0.5)
+    finally:
+        stop(second)
+    codes = [one["code"] for one in answer(bucket, "r1")["data"]["check_results"]]
+    assert codes == [1, 3] * 10
+    assert sorted(info.key for info in bucket.list("results/check/")) == ["results/check/r1/result.json"]
+
+
+def test_a_terminated_worker_finishes_its_request_and_begins_no_other(bucket):
+    request(bucket, "r1", ["photos/six.jpg"] * 20)
+    one = worker(bucket)
+    until(lambda: claims(bucket, "r1"), 60)
+    request(bucket, "r2", ["photos/one.jpg"])
+    assert stop(one) == 0
+    assert answer(bucket, "r1")["code"] == "OK"
+    assert answer(bucket, "r2") is None
+    assert claims(bucket, "r2") == []
+
+
+def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
+    one = worker(bucket)
+    try:
+        bucket.put("requests/check/not.json", b"this is no json")
+        bucket.put("requests/check/types.json", b'{"request_id": "types", "images": "photos/one.jpg"}')
+        bucket.put("requests/check/large.json", b'{"request_id": "large", "x": "' + b"x" * (21 << 20) + b'"}')
+        bucket.put("photos/broken.jpg", pictures.jpeg(pictures.astronaut())[:5000])
+        request(bucket, "broken", ["photos/broken.jpg", "photos/gone.jpg"])
+        found = bucket.root / "results" / "check"
+        until(lambda: found.exists() and len(list(found.glob("*/result.json"))) == 4, 60)
+        pid = one.pid
+        request(bucket, "good", ["photos/one.jpg"])
+        until(lambda: answer(bucket, "good"), 30)
+        assert one.poll() is None
+        assert one.pid == pid
+    finally:
+        stop(one)
+    messages = {path.parent.name: json.loads(path.read_text()) for path in found.glob("*/result.json")}
+    assert messages["types"]["data"]["error"] == {"type": "InvalidField", "field": "images", "retryable": False}
+    assert [one["code"] for one in messages["broken"]["data"]["check_results"]] == [2, 2]
+    invalid = {one["message"] for name, one in messages.items() if name.startswith("invalid-")}
+    assert any("requests/check/not.json" in message for message in invalid)
+    assert any("requests/check/large.json" in message and "20971520" in message for message in invalid)
+
+
+@pytest.mark.slow
+def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket):
+    command = [sys.executable, "-m", "shared.cli", "up", bucket.address]
+    supervisor = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK_LEASE, stderr=subprocess.PIPE, text=True)
+    try:
+        request(bucket, "r1", ["photos/one.jpg"])
+        until(lambda: answer(bucket, "r1"), 90)
+        before = _check_worker(bucket)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: _check_worker(bucket) not in (None, before), 30)
+        request(bucket, "r2", ["photos/one.jpg"])
+        until(lambda: answer(bucket, "r2"), 90)
+    finally:
+        supervisor.send_signal(signal.SIGTERM)
+        _, log = supervisor.communicate(timeout=150)
+    assert supervisor.returncode == 0
+    assert "check died with SIGKILL" in log
+    assert _check_worker(bucket) is None
+
+
+def test_a_worker_whose_supervisor_is_killed_stops_by_itself(bucket):
+    code = (
+        "import sys, time; from shared.supervisor import Supervisor; "
+        f"s = Supervisor({bucket.address!r}, ['check'], 5); s.__enter__(); "
+        "print(s.processes()['check'], flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    request(bucket, "r1", ["photos/one.jpg"])
+    until(lambda: answer(bucket, "r1"), 60)
+    parent.kill()
+    parent.wait(10)
+    until(lambda: _check_worker(bucket) is None, 30)
+    assert child
+
+
+def _check_worker(bucket: FolderBucket) -> int | None:
+    """The process id of the check worker on this bucket, from the process table."""
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = status.read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"worker" in words and b"check" in words and bucket.address.encode() in words:
+            return int(status.parent.name)
+    return None
