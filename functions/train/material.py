@@ -16,7 +16,7 @@ from functions.train.validation import Start, Validator
 from shared.faces import FaceEngine
 from shared.models.diffusion import DiffusionModel
 
-TRIGGER = "ohwx"  # a word that the text encoder has no picture of yet
+TRIGGER = "sks"  # one token to CLIP and to portrait-tiny, of which neither has a picture of a person
 VALIDATED = 2  # photos that validation paints over
 
 
