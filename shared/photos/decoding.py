@@ -1,6 +1,7 @@
 """From the bytes of a picture file to upright RGB, whatever the file is; limits are checked before pixels are made."""
 
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,6 +20,7 @@ from shared.settings import Limits
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error)
 
 FORMATS = ["JPEG", "PNG", "WEBP"]  # MPO, the phones' jpg with a second picture inside, is opened by the JPEG plugin
+STRIP = 512  # rows; a strip of a 100 MP photo has 18 MB
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -62,7 +64,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     if len(data) > limits.photo_bytes:
         raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
     try:
-        with Pillow.open(BytesIO(data), formats=FORMATS) as opened:
+        with _opened(data) as opened:
             _check_pixels(opened, limits)
             return _upright(opened)
     except UnidentifiedImageError as error:
@@ -73,6 +75,13 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         raise PhotoUndecodable(f"the picture is broken: {error}") from error
 
 
+def _opened(data: bytes) -> Pillow.Image:
+    """The file with its header read; Pillow's warning of many pixels says nothing beyond our own limit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+        return Pillow.open(BytesIO(data), formats=FORMATS)
+
+
 def _check_pixels(opened: Pillow.Image, limits: Limits) -> None:
     width, height = opened.size
     if width * height > limits.photo_pixels:
@@ -80,38 +89,48 @@ def _check_pixels(opened: Pillow.Image, limits: Limits) -> None:
 
 
 def _upright(opened: Pillow.Image) -> Decoded:
-    warnings = []
+    said: list[str] = []
     name = opened.format or ""
     if name != "MPO" and getattr(opened, "n_frames", 1) > 1:
-        warnings.append("animated: only the first frame was used")
-    orientation = _orientation(opened, warnings)
-    rgb = _rgb(opened, warnings)
+        said.append("animated: only the first frame was used")
+    orientation = _orientation(opened, said)
+    rgb = _rgb(opened, said)
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
-    return Decoded(np.array(rgb, dtype=np.uint8), warnings, name)
+    return Decoded(_pixels(rgb), said, name)
 
 
-def _orientation(opened: Pillow.Image, warnings: list[str]) -> int:
+def _pixels(rgb: Pillow.Image) -> Image:
+    """As an array, copied strip by strip: at once, numpy's way needs the picture's memory twice more."""
+    width, height = rgb.size
+    image = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, STRIP):
+        bottom = min(top + STRIP, height)
+        image[top:bottom] = np.asarray(rgb.crop((0, top, width, bottom)))
+    return image
+
+
+def _orientation(opened: Pillow.Image, said: list[str]) -> int:
     """Unreadable EXIF is no reason to lose the picture."""
     try:
         return int(opened.getexif().get(EXIF_ORIENTATION, 1))
     except BROKEN:
-        warnings.append("EXIF could not be read: the picture may lie on its side")
+        said.append("EXIF could not be read: the picture may lie on its side")
         return 1
 
 
-def _rgb(opened: Pillow.Image, warnings: list[str]) -> Pillow.Image:
+def _rgb(opened: Pillow.Image, said: list[str]) -> Pillow.Image:
     if opened.mode.startswith("I"):
-        warnings.append("16 bits were reduced to 8")
+        said.append("16 bits were reduced to 8")
         levels = np.clip(np.asarray(opened), 0, 65535).astype(np.uint16) >> 8
         return Pillow.fromarray(levels.astype(np.uint8)).convert("RGB")
     if opened.mode == "CMYK":
-        warnings.append("CMYK was converted without its colour profile")
+        said.append("CMYK was converted without its colour profile")
     if opened.has_transparency_data:
-        warnings.append("transparent parts were put on white")
+        said.append("transparent parts were put on white")
         layered = opened.convert("RGBA")
         return Pillow.alpha_composite(Pillow.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    return opened.convert("RGB")
+    return opened if opened.mode == "RGB" else opened.convert("RGB")  # convert would copy
 
 
 def _readable() -> str:
