@@ -79,12 +79,20 @@ def test_a_photo_of_nobody_and_a_photo_of_six_are_code_3(engine):
     assert (six.code, six.warnings) == (3, ["6 faces were found"])
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_a_face_that_the_border_cuts_off_is_refused(engine, side):
-    whole = pictures.hopper()
-    cut = whole[:, 230:] if side == "left" else whole[:, :320]
-    verdict = inspect(pictures.png(np.ascontiguousarray(cut)), engine, LIMITS)
-    assert verdict.code == 3
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(np.s_[:, 200:], np.s_[:, 240:], np.s_[:, :350], np.s_[:, :300]),  # left and right
+        *(np.s_[160:], np.s_[200:], np.s_[:320], np.s_[:270]),  # above and below
+    ],
+)
+def test_a_face_that_the_border_cuts_off_is_refused(engine, part):
+    verdict = inspect(pictures.png(np.ascontiguousarray(pictures.hopper()[part])), engine, LIMITS)
+    assert (verdict.code, verdict.warnings) == (3, ["the face is cut off by the border"])
+
+
+def test_a_face_that_just_fits_is_whole(engine):
+    assert inspect(pictures.png(np.ascontiguousarray(pictures.hopper()[140:340, 150:375])), engine, LIMITS).usable
 
 
 def test_a_photo_that_lies_on_its_side_gets_a_hint(engine):
