@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from functions.generate import light, mask
+from functions.generate import glasses, light, mask
 from functions.generate.landmarks import face_width, fit, with_forehead
 from functions.generate.warp import draw, move
 from shared.images import Image, Mask, Points
 
-SKIN_BEND = 1.6  # exponents of 1 - (1 - degree) ** bend
-FEATURE_BEND = 2.2  # eyes, brows, nose, mouth lead, since half of each of two people is neither
-SHAPE_BEND = 1.3
+SKIN_BEND = 2.2  # exponents of 1 - (1 - degree) ** bend
+FEATURE_BEND = 3.0  # eyes, brows, nose, mouth lead, since half of each of two people is neither
+SHAPE_BEND = 1.7
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
@@ -37,10 +37,11 @@ class Portrayal:
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """The picture after a fusion, and where its face's landmarks lie now."""
+    """The picture after a fusion, and where the face's landmarks and the frames of its glasses lie now."""
 
     image: Image
     landmarks: Points
+    frames: Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,14 @@ class Shares:
         return cls(shape, skin, features)
 
 
-def fuse(base: Image, landmarks: Points, person: Portrayal, degree: float, free: Mask | None = None) -> Fused:
+def fuse(
+    base: Image,
+    landmarks: Points,
+    person: Portrayal,
+    degree: float,
+    free: Mask | None = None,
+    frames: Mask | None = None,
+) -> Fused:
     """Give the face at `landmarks` the person's shape and looks, by `degree`.
 
     Args:
@@ -83,27 +91,42 @@ def fuse(base: Image, landmarks: Points, person: Portrayal, degree: float, free:
         person: one photo of the person; the nearer in pose and expression, the better.
         degree: 0 to 1.
         free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
+        frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
 
     Returns:
-        The picture, bit-identical to `base` away from the face and all over at degree 0; and the new landmarks.
+        The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.
     """
+    frames = worn_frames(base, landmarks) if frames is None else frames
     if degree <= 0:
-        return Fused(base.copy(), landmarks.copy())
+        return Fused(base.copy(), landmarks.copy(), frames)
     shares = Shares.of(min(degree, 1.0))
     target = landmarks + shares.shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
     moved = move(base, landmarks, target, free)
+    if frames.any():
+        frames = move(frames, landmarks, target, free)
     rows, columns = mask.region(target, moved.shape[:2])
     patch = moved[rows, columns]
     if patch.size:
         corner = np.array([columns.start, rows.start])
         original = Original.of(base, landmarks)
-        moved[rows, columns] = _blend(patch, target - corner, original, person, shares, free[rows, columns])
-    return Fused(moved, target)
+        kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
+        moved[rows, columns] = _blend(patch, target - corner, original, person, shares, kept)
+    return Fused(moved, target, frames)
 
 
-def _blend(patch: Image, points: Points, original: Original, person: Portrayal, shares: Shares, free: Mask) -> Image:
-    """The patch of the moved template with the person's face in it."""
+def worn_frames(image: Image, landmarks: Points) -> Mask:
+    """Where the glasses of the face have their frames, (H, W); all 0 when it wears none."""
+    frames = np.zeros(image.shape[:2], np.float32)
+    rows, columns = mask.region(landmarks, image.shape[:2])
+    if rows.stop > rows.start and columns.stop > columns.start:
+        corner = np.array([columns.start, rows.start])
+        frames[rows, columns] = glasses.frames(light.to_lab(image[rows, columns]), landmarks - corner)
+    return frames
+
+
+def _blend(patch: Image, points: Points, original: Original, person: Portrayal, shares: Shares, kept: Mask) -> Image:
+    """The patch of the moved template with the person's face in it, but for what is `kept`."""
     size = patch.shape[:2]
     width = face_width(points)
     drawn, base = light.to_lab(_drawn(person, points, size)), light.to_lab(patch)
@@ -111,7 +134,7 @@ def _blend(patch: Image, points: Points, original: Original, person: Portrayal, 
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
     lit = _lit(drawn, shift, points)
-    soft = mask.face(points, size) * _covering(points, skin_drawn, skin_base, width) * free
+    soft = mask.face(points, size) * _covering(points, skin_drawn, skin_base, width) * (1 - kept)
     share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
     mixed = base + share[..., None] * (lit - base)
     bare *= skin_drawn * skin_base

@@ -8,6 +8,7 @@ import numpy as np
 
 from functions.generate import mask, person
 from functions.generate.adapter import LoraError
+from functions.generate.fusion import worn_frames
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import FaceJob
@@ -56,6 +57,7 @@ class Sitting:
             template_landmarks=landmarks,
             image=crop,
             landmarks=landmarks,
+            frames=worn_frames(crop, landmarks),
             photo=person.nearest(self.person.portrayals, landmarks),
             free=self._free(corner, crop.shape[:2]),
             square=self._square(crop.shape, corner, studio.framing),

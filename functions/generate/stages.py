@@ -30,6 +30,7 @@ class FaceJob:
     Attributes:
         template, template_landmarks: the crop as it was, RGB, and its face, (68, 2).
         image, landmarks: the crop as it is now.
+        frames: mask, where the template's glasses have their frames.
         photo: of the person, the nearest in pose and expression.
         free: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
@@ -42,6 +43,7 @@ class FaceJob:
     template_landmarks: Points
     image: Image
     landmarks: Points
+    frames: Mask
     photo: Portrayal
     free: Mask
     square: Box
@@ -118,8 +120,8 @@ def balance_last(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]
 
 
 def _fuse(job: FaceJob, degree: float) -> None:
-    fused = fuse(job.image, job.landmarks, job.photo, degree, job.free)
-    job.image, job.landmarks = fused.image, fused.landmarks
+    fused = fuse(job.image, job.landmarks, job.photo, degree, job.free, job.frames)
+    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 
 def _repaint(

@@ -4,6 +4,8 @@ A displacement is added to the exact grid of pixel positions. Where it is zero t
 which a resampled grid of positions does not give.
 """
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +23,19 @@ Displacement = NDArray[np.float32]
 """(H, W, 2): how far from each pixel its colour is fetched, x and y, in pixels."""
 
 
-def move(image: Image, source: Points, target: Points, free: Mask | None = None) -> Image:
+Picture = TypeVar("Picture", Image, Mask)
+
+
+def move(image: Picture, source: Points, target: Points, free: Mask | None = None) -> Picture:
     """Move a face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH.
 
     Args:
-        image: RGB, uint8, (H, W, 3).
+        image: RGB, uint8, (H, W, 3); or a mask.
         source, target: (68, 2) in pixels of the image.
         free: (H, W), 0 where nothing may move; None leaves all free.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` outside the circle of REACH face widths around the face.
+        A picture of the same kind, bit-identical to `image` outside the circle of REACH face widths around the face.
     """
     if np.array_equal(source, target):
         return image.copy()
@@ -89,12 +94,12 @@ def displacement(anchors: Points, shifts: Points, size: tuple[int, int], width: 
     return field
 
 
-def sample(image: Image, field: Displacement, corner: NDArray[np.int64]) -> Image:
+def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Picture:
     """The patch at `corner` (x, y) of the picture, each pixel fetched from where the field says."""
     height, width = field.shape[:2]
     x = np.arange(corner[0], corner[0] + width, dtype=np.float32)
     y = np.arange(corner[1], corner[1] + height, dtype=np.float32)
-    fetched: Image = cv2.remap(
+    fetched: Picture = cv2.remap(
         image,
         x[None, :] + field[..., 0],
         y[:, None] + field[..., 1],
