@@ -17,6 +17,7 @@ import numpy as np
 from functions.generate import glasses, light, mask
 from functions.generate.landmarks import face_width, fit, with_forehead
 from functions.generate.warp import draw, move
+from shared.faces import pose
 from shared.images import Image, Mask, Points
 
 SKIN_BEND = 2.2  # exponents of 1 - (1 - degree) ** bend
@@ -24,6 +25,8 @@ FEATURE_BEND = 3.0  # eyes, brows, nose, mouth lead, since half of each of two p
 SHAPE_BEND = 1.7
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
+SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
+LEAST_SHAPE = 0.15
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
 
 
@@ -100,7 +103,8 @@ def fuse(
     if degree <= 0:
         return Fused(base.copy(), landmarks.copy(), frames)
     shares = Shares.of(min(degree, 1.0))
-    target = landmarks + shares.shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
+    shape = shares.shape * pose_agreement(person.landmarks, landmarks)
+    target = landmarks + shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
     moved = move(base, landmarks, target, free)
     if frames.any():
@@ -113,6 +117,16 @@ def fuse(
         kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
         moved[rows, columns] = _blend(patch, target - corner, original, person, shares, kept)
     return Fused(moved, target, frames)
+
+
+def pose_agreement(source: Points, target: Points) -> float:
+    """How much of a photo's face shape may be taken over, LEAST_SHAPE to 1: one turned elsewhere would turn the head.
+
+    `source`, `target`: (68, 2) of the photo's face and of the one that it comes onto.
+    """
+    one, other = pose.estimate(source), pose.estimate(target)
+    apart = float(np.hypot(one.yaw - other.yaw, one.pitch - other.pitch))
+    return float(np.clip(1 - (apart - SAME_POSE) / (OTHER_POSE - SAME_POSE), LEAST_SHAPE, 1))
 
 
 def worn_frames(image: Image, landmarks: Points) -> Mask:

@@ -14,9 +14,10 @@ Lightness = NDArray[np.float32]
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
 REACH = 0.12  # sigma of the light's Gaussian in face widths: keeps shading, drops texture
 TRUST = 0.02  # weight below which the estimate leans on the face's mean
-SHIFT_LIMIT = np.array([38.0, 22.0, 24.0], np.float32)  # the most that light or colour may be changed, per channel
+SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # the most that light or colour may be changed, per channel
 KNEE = 90.0  # lightness from where brightening is compressed, so that teeth and highlights do not burn out
-SKIN_SPREAD = (16.0, 7.0, 8.0)  # of skin under one light, per channel; twice that is a beard, hair or glasses
+SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice that is hair or glasses
+DARKEST = 0.25  # share of a bare face that a beard may take
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
@@ -43,9 +44,8 @@ def skin(lab: Lab, where: Mask) -> Mask:
     inside = lab[where > 0.5]
     if len(inside) == 0:
         return np.zeros(lab.shape[:2], np.float32)
-    middle = np.median(inside, axis=0)
-    # the median of a bearded or shaded face lies between two groups; the brighter half is the skin
-    bright = inside[inside[:, 0] >= middle[0] - 5]
+    # without the darkest: of a bearded face, the median is to be the skin's
+    bright = inside[inside[:, 0] >= np.quantile(inside[:, 0], DARKEST)]
     middle = np.median(bright, axis=0)
     away = (lab - middle.astype(np.float32)) / np.array(SKIN_SPREAD, np.float32)
     distance = np.square(away).sum(axis=-1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from functions.generate import mask
-from functions.generate.fusion import Portrayal, Shares, fuse
+from functions.generate.fusion import Portrayal, Shares, fuse, pose_agreement
 from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
 from functions.generate.person import nearest
 from functions.generate.warp import REACH, move
@@ -49,22 +49,43 @@ def test_degree_0_is_the_template_bit_for_bit(template, person):
     assert np.array_equal(untouched.landmarks, template.landmarks)
 
 
-def test_every_degree_brings_the_face_nearer_to_the_person(engine, template, person, fused):
-    wanted = engine.embed(person.image, best(engine, person.image))
-    looks = [
-        engine.embed(picture, best(engine, picture)) for picture in (template.image, *(f.image for f in fused.values()))
-    ]
-    distances = [engine.distance(look, wanted) for look in looks]
+@pytest.fixture(scope="module")
+def bare(engine):
+    """A template without glasses: what hides half of the eyes hides half of the likeness."""
+    image = pictures.group()
+    return Portrayal(image, engine.detect(image)[-1].landmarks)
+
+
+def likeness(engine, image, person, landmarks):
+    """Distance to the person of the face found at the landmarks."""
+    centre = landmarks.mean(axis=0)
+    there = min(engine.detect(image), key=lambda face: np.hypot(*(face.landmarks.mean(axis=0) - centre)))
+    return engine.distance(engine.embed(image, there), engine.embed(person.image, best(engine, person.image)))
+
+
+def test_every_degree_brings_the_face_nearer_to_the_person(engine, bare, person):
+    made = [fuse(bare.image, bare.landmarks, person, degree).image for degree in (0.0, *DEGREES)]
+    distances = [likeness(engine, image, person, bare.landmarks) for image in made]
     assert distances == sorted(distances, reverse=True)
-    assert distances[0] > engine.same_person
+    assert distances[0] > 0.7
     assert distances[-1] < 0.45
 
 
-def test_the_default_degrees_twice_make_the_person_recognised(engine, template, person, fused):
-    half = fused[0.5]
-    twice = fuse(half.image, half.landmarks, person, 0.5).image
-    wanted = engine.embed(person.image, best(engine, person.image))
-    assert engine.distance(engine.embed(twice, best(engine, twice)), wanted) < engine.same_person
+def test_the_default_degrees_twice_make_the_person_recognised(engine, bare, person):
+    half = fuse(bare.image, bare.landmarks, person, 0.5)
+    twice = fuse(half.image, half.landmarks, person, 0.5, frames=half.frames).image
+    assert likeness(engine, twice, person, bare.landmarks) < 0.45
+
+
+def test_a_person_comes_through_a_templates_glasses(engine, template, person, fused):
+    assert likeness(engine, fused[1.0].image, person, template.landmarks) < 0.6
+
+
+def test_a_photo_turned_elsewhere_does_not_tear_the_head(person):
+    turned = person.landmarks.copy()
+    turned[27:36, 0] += 14
+    assert pose_agreement(person.landmarks, person.landmarks) == 1
+    assert pose_agreement(turned, person.landmarks) < 0.8
 
 
 def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
@@ -112,7 +133,7 @@ def test_a_small_photo_does_not_make_the_face_soft(engine, template):
         # the median: the template's glasses are edges, not skin
         return np.median(np.abs(edges[mask.bare(landmarks, picture.shape[:2]) > 0.5]))
 
-    assert sharpness(fused.image, fused.landmarks) > 0.8 * sharpness(template.image, template.landmarks)
+    assert sharpness(fused.image, fused.landmarks) > 0.7 * sharpness(template.image, template.landmarks)
 
 
 def test_a_face_at_the_pictures_border_is_no_error(template, person):
