@@ -83,7 +83,7 @@ def test_a_person_comes_through_a_templates_glasses(engine, template, person, fu
 
 def test_a_photo_turned_elsewhere_does_not_tear_the_head(person):
     turned = person.landmarks.copy()
-    turned[27:36, 0] += 14
+    turned[27:36, 0] += 25
     assert pose_agreement(person.landmarks, person.landmarks) == 1
     assert pose_agreement(turned, person.landmarks) < 0.8
 
