@@ -41,10 +41,10 @@ def make_photos(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", fold
     generator = np.random.default_rng(3)
     face, paths = (222, 125), []
     for index in range(PHOTOS):
-        zoom = generator.uniform(1.6, 2.4)
+        zoom = generator.uniform(2.1, 2.7)
         matrix = cv2.getRotationMatrix2D(face, generator.uniform(-10, 10), zoom)
-        matrix[:, 2] += SIDE / 2 - np.array(face) + generator.uniform(-40, 40, 2)
-        photo = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        matrix[:, 2] += (SIDE / 2, SIDE * 0.38) - np.array(face) + generator.uniform(-20, 20, 2)
+        photo = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         photo = np.clip(photo * generator.uniform(0.8, 1.15) + generator.uniform(-10, 10), 0, 255).astype(np.uint8)
         if index % 2:
             photo = photo[:, ::-1]

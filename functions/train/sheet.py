@@ -1,4 +1,4 @@
-"""The validation sheet: one row per checkpoint, one column per picture, for looking at."""
+"""The validation sheet: one column per checkpoint, one row per picture, for looking at."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ import numpy as np
 from functions.train.validation import Trial
 from shared.images import Image
 
-MARGIN = 120  # pixels left of each row for its label
+MARGIN = 48  # pixels above each column for its label
 INK, MARK = (40, 40, 40), (20, 130, 40)
 
 
 def sheet(trials: Sequence[Trial], best_step: int) -> bytes:
     """A PNG; the chosen checkpoint's label is green."""
-    rows = [np.hstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials]
-    return png(np.vstack(rows))
+    columns = [np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials]
+    return png(np.hstack(columns))
 
 
 def png(image: Image) -> bytes:
@@ -24,9 +24,9 @@ def png(image: Image) -> bytes:
 
 
 def _label(trial: Trial, chosen: bool) -> Image:
-    label = np.full((trial.pictures[0].shape[0], MARGIN, 3), 255, np.uint8)
+    label = np.full((MARGIN, trial.pictures[0].shape[1], 3), 255, np.uint8)
     score = "no face" if trial.similarity is None else f"{trial.similarity:.3f}"
     for line, text in enumerate([f"step {trial.step}" if trial.step else "base", score]):
-        at = (8, 24 + 22 * line)
-        cv2.putText(label, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, MARK if chosen else INK, 1, cv2.LINE_AA)
+        at = (6, 18 + 20 * line)
+        cv2.putText(label, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, MARK if chosen else INK, 1, cv2.LINE_AA)
     return label

@@ -23,8 +23,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JS
 
 def log_to_stderr() -> None:
     """Times and names of what happens, for a terminal or a container's log."""
-    # its own handler would tell every user of a missing torchvision, which nothing here needs
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # their own handlers would tell every user of a torchvision that nothing here needs, and the like
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "watchfiles", "transformers", "diffusers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -84,7 +84,9 @@ def _training(client: Client, trained: Json) -> list[Row]:
     if not data.get("validation"):
         return []
     heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
-    return [Row(heading, [Cell(_picture(client, data["validation"]), "validation pictures by step")], 260)]
+    return [
+        Row(heading, [Cell(_picture(client, data["validation"]), "validation pictures by step, similarity above")], 360)
+    ]
 
 
 def _fitted(row: Row) -> list[Pictures.Image]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from shared.settings import ModelSettings
 
@@ -54,6 +56,8 @@ def load(settings: ModelSettings) -> DiffusionModel:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
+    for bars in (disable_diffusers_bars, disable_transformers_bars):
+        bars()  # logs are for lines
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder,
         dtype=dtype,

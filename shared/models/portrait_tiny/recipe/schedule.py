@@ -37,4 +37,5 @@ def scheduler() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
+        steps_offset=1,  # no effect on trailing spacing; pipelines warn of anything else
     )
