@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from shared.faces.dlib import DlibEngine
-from shared.models.portrait_tiny.recipe import autoencoder, denoiser, pipeline
+from shared.models.portrait_tiny.recipe import autoencoder, denoiser, evaluation, pipeline
 from shared.models.portrait_tiny.recipe.autoencoder import Components, DecoderPlan
 from shared.models.portrait_tiny.recipe.denoiser import DenoiserPlan
 from shared.models.portrait_tiny.recipe.portraits import Portraits, centred, prepare, tensor
 
-STAGES = ("decoder", "denoiser", "export")
+STAGES = ("decoder", "denoiser", "export", "evaluate")
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def main() -> None:
         denoiser.train(encoder, portraits, DenoiserPlan(pictures=arguments.denoiser_pictures), arguments.work)
     if "export" in stages:
         pipeline.export(portraits, arguments.work, arguments.out)
+    if "evaluate" in stages:
+        logging.info("%s", evaluation.evaluate(arguments.out, portraits, DlibEngine(), arguments.work))
 
 
 def _portraits(folder: Path, prepared: Path) -> Portraits:

@@ -1,0 +1,144 @@
+"""What a LoRA of the default length does on a base model: how near its pictures come to the person, with and without.
+
+    python -m benchmarks.lora_likeness PHOTO... [--steps 400] [--sheet sheet.png]
+
+Trains through the whole path, in memory. Then 16 samples from noise and 16 pictures painted over other people's faces
+(of packages' pictures) are made by stock diffusers pipelines from the same noise, once with the LoRA and once without.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from PIL import Image as Pictures
+
+from shared.buckets import MemoryBucket
+from shared.client import Client
+from shared.context import Context
+from shared.events import ObjectCreated
+from shared.faces.base import FaceEngine, largest
+from shared.faces.dlib import DlibEngine
+from shared.images import Embedding, Image
+from shared.manifests import Json
+from shared.models.diffusion import folder_of, load
+from shared.settings import Settings
+from tests import pictures
+
+COUNT = 16
+STEPS = 30
+STRENGTH = 0.6
+ENLARGED = 4  # dlib sees no face below 80 px
+
+
+def main() -> int:
+    """Train, paint, measure, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*", type=Path)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--sheet", type=Path)
+    arguments = parser.parse_args()
+    if not arguments.photos:
+        print("skipped: give five or more photos of one person")
+        return 0
+    bucket, engine = MemoryBucket(), DlibEngine()
+    data = train(bucket, arguments.photos, arguments.steps)
+    person = [embedding for photo in arguments.photos if (embedding := embedded(engine, read(photo))) is not None]
+    pipeline = StableDiffusionPipeline.from_pretrained(folder_of(Settings().model), safety_checker=None)
+    working = load(Settings().model).working
+    prompts = {"base": working.prompt.format(trigger=""), "LoRA": working.prompt.format(trigger=data["trigger"])}
+    before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    rows = {}
+    for name, prompt in prompts.items():
+        if name == "LoRA":
+            Path("out").mkdir(exist_ok=True)
+            Path("out/likeness.safetensors").write_bytes(bucket.get(data["lora"]))
+            pipeline.load_lora_weights("out/likeness.safetensors")
+        rows[name] = paint(pipeline, " ".join(prompt.split()), working.guidance, working.framing, working.size, engine)
+    pipeline.unload_lora_weights()
+    untouched = all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
+    report(rows, engine, person)
+    print(f"chosen: step {data['best_step']} of {data['steps']}; base weights untouched: {untouched}")
+    if arguments.sheet:
+        sheet = np.vstack([np.hstack(images) for kinds in rows.values() for images in kinds.values()])
+        Pictures.fromarray(sheet).resize((sheet.shape[1] * 2, sheet.shape[0] * 2)).save(arguments.sheet)
+    return 0
+
+
+def train(bucket: MemoryBucket, photos: Sequence[Path], steps: int) -> Json:
+    """The answer's data of a training through the whole path; the program ends where it fails."""
+    client = Client(bucket)
+    configure = {"user_id": "person", "max_train_steps": steps, "val_save_checkpointing_steps": max(1, steps // 4)}
+    body = {"request_id": "r", "images": [client.reference(str(photo)) for photo in photos], "configure": configure}
+    client.submit("train", body)
+    Context(bucket, Settings()).invocation("train").receive(ObjectCreated("requests/train/r.json"))
+    answer = client.wait("train", "r", timeout_seconds=1)
+    if answer["code"] != "OK":
+        sys.exit(answer["message"])
+    data: Json = answer["data"]
+    return data
+
+
+def paint(
+    pipeline: StableDiffusionPipeline, prompt: str, guidance: float, framing: float, size: int, engine: FaceEngine
+) -> dict[str, list[Image]]:
+    """Sixteen pictures from noise and sixteen over other people, always from the same noise."""
+    over = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    common = {"prompt": [prompt] * COUNT, "num_inference_steps": STEPS, "guidance_scale": guidance}
+    for one in (pipeline, over):
+        one.set_progress_bar_config(disable=True)
+    free = pipeline(**common, generator=torch.Generator().manual_seed(0)).images
+    starts = [Pictures.fromarray(face) for face in strangers(engine, framing, size)]
+    painted = over(image=starts, strength=STRENGTH, **common, generator=torch.Generator().manual_seed(0)).images
+    return {"from noise": [np.asarray(one) for one in free], "over others": [np.asarray(one) for one in painted]}
+
+
+def strangers(engine: FaceEngine, framing: float, size: int) -> list[Image]:
+    """Eight faces of packages' pictures and their mirrors, framed as the model wants them."""
+    crops = []
+    for picture in (pictures.group(), pictures.astronaut(), pictures.hopper()):
+        for face in engine.detect(picture):
+            side = face.box.square(framing)
+            scale = size / side.width
+            matrix = np.array([[scale, 0, -side.left * scale], [0, scale, -side.top * scale]])
+            crops.append(
+                cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+            )
+    return [*crops, *(np.ascontiguousarray(crop[:, ::-1]) for crop in crops)][:COUNT]
+
+
+def report(rows: dict[str, dict[str, list[Image]]], engine: FaceEngine, person: Sequence[Embedding]) -> None:
+    """Mean distance to the person, and in how many pictures a face was found."""
+    titles = "from noise", f"over others, {STRENGTH}"
+    print(" " * 8 + "".join(f"{title:>22}" for title in titles) + f"   mean distance (faces of {COUNT})")
+    for name, kinds in rows.items():
+        cells = []
+        for images in kinds.values():
+            found = [embedding for image in images if (embedding := embedded(engine, enlarged(image))) is not None]
+            distances = [np.mean([engine.distance(one, photo) for photo in person]) for one in found]
+            cells.append(f"{np.mean(distances):.3f} ({len(found)})" if found else "no face")
+        print(f"{name:<8}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def embedded(engine: FaceEngine, image: Image) -> Embedding | None:
+    """The largest face's vector; None without a face."""
+    faces = engine.detect(image)
+    return engine.embed(image, largest(faces)) if faces else None
+
+
+def enlarged(image: Image) -> Image:
+    """Large enough for the detector."""
+    return cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+
+
+def read(path: Path) -> Image:
+    """A photo as RGB."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
