@@ -138,7 +138,7 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "saving"}
     assert data["warnings"] == []
     assert desk.objects[data["lora"]]
-    assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[0] == 4 * SIZE
+    assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
     json.dumps(data, allow_nan=False)
 
 
