@@ -32,6 +32,7 @@ class Attempt:
     ) -> None:
         self.request_id = request_id
         self.prefix = f"results/{function}/{request_id}/a{attempt}/"
+        self._earlier = [f"results/{function}/{request_id}/a{number}/" for number in range(attempt - 1, 0, -1)]
         self._bucket, self._fetcher, self._check = bucket, fetcher, check
         self._progress_key = progress_key(function, request_id)
         self._said = float("-inf")
@@ -53,6 +54,11 @@ class Attempt:
         self._check()
         self._bucket.put(self.prefix + name, data)
         return self.prefix + name
+
+    def previous(self, name: str) -> bytes | None:
+        """What an earlier attempt saved under `name`, the newest one's; their artifacts stay until the answer."""
+        found = (self.read(prefix + name) for prefix in self._earlier)
+        return next((data for data in found if data is not None), None)
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         """Publish how far the work is, at once for a new stage and else once a second at most."""

@@ -4,7 +4,7 @@
 |---|---|
 | receive | a request whose answer exists is not run again; the same id with another body becomes a conflict object |
 | claim | `claims.py`; the attempt's number is stored before the work starts |
-| run | artifacts lie under the attempt's own prefix |
+| run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears the older ones |
 | publish | `result.json` is created only if absent: the commit point, for success and failure alike |
 | notify | pointers and events follow from the result alone, so they are repeated whenever the request is seen again |
 """
@@ -34,6 +34,7 @@ from shared.manifests import Json, Manifest, decode, encode, failure, invalid_id
 from shared.notify import Notifier
 from shared.photos import PhotoFetcher, ReadKey
 from shared.settings import Settings
+from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +167,7 @@ class Invocation:
                     self._bucket, self._function.name, request_id, record.attempt, self._fetcher, heartbeat.check
                 )
                 envelope = self._envelope(manifest, attempt, started)
-        except HandedBack:
-            self._clear(request_id, record.attempt)
+        except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
             self._claims.release(request_id, heartbeat.record)
             return Outcome.HANDED_BACK
         except ClaimLost as lost:
@@ -211,6 +211,7 @@ class Invocation:
             return
         for attempt in range(1, record.attempt + (envelope["code"] != "OK")):
             self._clear(request_id, attempt)
+        self._clear(request_id, record.attempt, SCRATCH)
         self._finish(envelope)
 
     def _answered(self, request_id: str) -> bool:
@@ -240,8 +241,8 @@ class Invocation:
             return
         self._bucket.put(pointer, encode(content | {"committed": result.modified}))
 
-    def _clear(self, request_id: str, attempt: int) -> None:
-        for info in self._bucket.list(f"{self._folder(request_id)}a{attempt}/"):
+    def _clear(self, request_id: str, attempt: int, below: str = "") -> None:
+        for info in self._bucket.list(f"{self._folder(request_id)}a{attempt}/{below}"):
             self._bucket.delete(info.key)
 
     def _read(self, key: str) -> bytes | None:

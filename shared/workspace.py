@@ -5,6 +5,8 @@ from typing import Protocol
 
 from shared.errors import PhotoError
 
+SCRATCH = "scratch/"  # artifacts below it are for the next attempt only; they go once the request is answered
+
 
 class Workspace(Protocol):
     """One attempt at one request.
@@ -23,6 +25,9 @@ class Workspace(Protocol):
 
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
+
+    def previous(self, name: str) -> bytes | None:
+        """What an earlier attempt at this request saved under `name`, the newest one's; None where none did."""
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""

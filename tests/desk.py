@@ -8,8 +8,9 @@ from shared.errors import PhotoError, PhotoUnavailable
 class Desk:
     """Implements `shared.workspace.Workspace` for tests of a function alone."""
 
-    def __init__(self, objects: dict[str, bytes] | None = None, request_id: str = "r1") -> None:
+    def __init__(self, objects: dict[str, bytes] | None = None, request_id: str = "r1", attempt: int = 1) -> None:
         self.request_id = request_id
+        self.attempt = attempt
         self.objects = dict(objects or {})
         self.said: list[tuple[str, int, int, dict[str, float]]] = []
 
@@ -20,9 +21,13 @@ class Desk:
         return self.objects.get(key)
 
     def save(self, name: str, data: bytes) -> str:
-        key = f"results/any/{self.request_id}/a1/{name}"
+        key = f"results/any/{self.request_id}/a{self.attempt}/{name}"
         self.objects[key] = data
         return key
+
+    def previous(self, name: str) -> bytes | None:
+        keys = [f"results/any/{self.request_id}/a{number}/{name}" for number in range(self.attempt - 1, 0, -1)]
+        return next((self.objects[key] for key in keys if key in self.objects), None)
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         self.said.append((stage, step, steps, figures))

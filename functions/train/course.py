@@ -1,27 +1,43 @@
-"""The course of one training: updates, progress, and at every checkpoint a validation."""
+"""The course of one training: updates, progress, and every now and then a validation and a checkpoint."""
 
 import math
 import time
 from dataclasses import dataclass
 
-import torch
-
+from functions.train import checkpoint
+from functions.train.checkpoint import Checkpoint
 from functions.train.lora import Adapter, finite
+from functions.train.losses import Curve, Losses
 from functions.train.material import Material
 from functions.train.plan import TrainingPlan
 from functions.train.selection import Selection
 from functions.train.stopwatch import Stopwatch
-from functions.train.updates import Update, updates
+from functions.train.updates import Updates
 from functions.train.validation import Validator
 from shared.models.diffusion import DiffusionModel
 from shared.workspace import Workspace
 
-LOSS_EVERY = 10  # steps; reading the loss waits for the device
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """A course that was run.
+
+    Attributes:
+        resumed: the step of an earlier attempt that it went on from; 0 for none.
+    """
+
+    selection: Selection
+    curve: Curve
+    resumed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """What one training has at hand."""
+    """What one training has at hand.
+
+    Attributes:
+        mark: the training's fingerprint; an earlier attempt's checkpoint must have the same.
+    """
 
     model: DiffusionModel
     adapter: Adapter
@@ -30,49 +46,45 @@ class Course:
     validator: Validator
     workspace: Workspace
     watch: Stopwatch
+    mark: str
 
-    def run(self, steps: int, spacing: int) -> Selection:
+    def run(self, steps: int, spacing: int) -> Ran:
         """Make all updates; validate before the first, after every `spacing` of them and after the last.
 
-        Ends early when the loss is no number any more; the checkpoints until then count.
+        Goes on from the last checkpoint of an earlier attempt where there is one. Ends early when the loss is no
+        number any more; the checkpoints until then count.
         """
+        updates = Updates(self.model.unet, self.adapter, self.material, self.plan, steps)
         self.workspace.progress("validation", 0, steps)
-        with self.watch("validation"):
-            selection = Selection(self.validator(0))
-        loss, started = _Loss(), time.monotonic()
-        for update in updates(self.model.unet, self.adapter, self.material, self.plan, steps):
-            loss.add(update, last=update.step == steps)
-            if loss.read is not None and not math.isfinite(loss.read):
+        selection, losses = self._begun(updates)
+        resumed, started = updates.done, time.monotonic()
+        for update in updates:
+            due = update.step % spacing == 0 or update.step == steps
+            losses.add(update, now=due)
+            if losses.read is not None and not math.isfinite(losses.read):
                 break
-            eta = (time.monotonic() - started) / update.step * (steps - update.step)
-            self.workspace.progress("training", update.step, steps, eta, **loss.figures())
-            if update.step % spacing == 0 or update.step == steps:
-                self._checkpoint(update.step, selection)
-        return selection
+            eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
+            self.workspace.progress("training", update.step, steps, eta, **losses.figures())
+            if due:
+                self._checkpoint(updates, selection, losses)
+        return Ran(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed)
 
-    def _checkpoint(self, step: int, selection: Selection) -> None:
+    def _begun(self, updates: Updates) -> tuple[Selection, Losses]:
+        """What there is before the next update: an earlier attempt's work, or a validation of the base model."""
+        saved = self.workspace.previous(checkpoint.NAME)
+        found = None if saved is None else checkpoint.read(saved, self.mark)
+        if found is None:
+            with self.watch("validation"):
+                return Selection(self.validator(0)), Losses()
+        updates.resume(found.step, found.state)
+        return found.selection, Losses(found.curve)
+
+    def _checkpoint(self, updates: Updates, selection: Selection, losses: Losses) -> None:
         with self.watch("validation"):
             weights = self.adapter.weights()
-            if finite(weights):
-                selection.offer(self.validator(step), weights)
-
-
-class _Loss:
-    """The mean loss of the last steps, read from the device now and then only.
-
-    Attributes:
-        read: the last mean; None before the first.
-    """
-
-    def __init__(self) -> None:
-        self.read: float | None = None
-        self._unread: list[torch.Tensor] = []
-
-    def add(self, update: Update, last: bool) -> None:
-        self._unread.append(update.loss)
-        if len(self._unread) == LOSS_EVERY or last:
-            self.read = float(torch.stack(self._unread).mean())
-            self._unread = []
-
-    def figures(self) -> dict[str, float]:
-        return {} if self.read is None else {"loss": self.read}
+            if not finite(weights):
+                return
+            selection.offer(self.validator(updates.done), weights)
+        with self.watch("checkpoints"):
+            state = Checkpoint(updates.done, updates.state(), selection, losses.curve)
+            self.workspace.save(checkpoint.NAME, checkpoint.write(state, self.mark))

@@ -3,7 +3,7 @@
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
 from shared.context import Context
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
 from shared.models import diffusion
@@ -43,7 +43,7 @@ class TrainFunction:
 
 def load(settings: Settings) -> Function:
     """Load the face engine and the base model, once per process."""
-    return TrainFunction(Trainer(diffusion.load(settings.model), DlibEngine(), settings.limits))
+    return TrainFunction(Trainer(diffusion.load(settings.model), load_engine(settings.faces), settings.limits))
 
 
 def handler(event: Json, context: Context) -> Json:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import safetensors.torch
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
@@ -14,6 +13,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from functions.train.plan import TrainingPlan
+from functions.train.tensorfile import written
 
 NAME = "photog"
 PREFIX = "unet."  # diffusers tells the UNet's adapter from a text encoder's by it
@@ -41,7 +41,7 @@ class Adapter:
         """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}
-        return _ordered(safetensors.torch.save(weights, metadata=header))
+        return written(weights, header)
 
 
 @contextmanager
@@ -66,14 +66,6 @@ def adapted(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[Adapter]
 def finite(weights: Weights) -> bool:
     """Whether every weight is a number; a training that ran away leaves some that are not."""
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
-
-
-def _ordered(data: bytes) -> bytes:
-    """The same .safetensors with the entries of its header in order; safetensors writes metadata in a random one."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
-    return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def _plain(value: object) -> object:

@@ -42,7 +42,9 @@ class DiffusionLoss:
             masks: (B, 1, h, w); the loss is the mean over what they weigh.
         """
         noisy = self._scheduler.add_noise(latents, noise, times)
-        predicted = unet(noisy, times, states.expand(len(latents), -1, -1)).sample.float()
+        # the base is in half precision on CUDA and the adapter is not; bfloat16 needs no loss scaling
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
+            predicted = unet(noisy, times, states.expand(len(latents), -1, -1)).sample.float()
         errors = (predicted - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
         by_picture = (errors * masks).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         mean: torch.Tensor = (by_picture * self.weights[times]).mean()

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from functions.train.crops import cut, variations
+from functions.train.crops import STRAIGHT, Crop, Variation, cut, variations
 from functions.train.dataset import Photo
 from functions.train.latents import Cache, CropKey, cached, encode, text_states
 from functions.train.loss import DiffusionLoss
 from functions.train.plan import TrainingPlan
+from functions.train.probe import Probe
 from functions.train.sampling import Words
-from functions.train.validation import Start, Validator
+from functions.train.validation import Faces, Start, Validator
 from shared.faces import FaceEngine
 from shared.models.diffusion import DiffusionModel
 
@@ -59,16 +60,34 @@ def material(
     return Material(cached(model, crops), states, DiffusionLoss(model.scheduler, plan.gamma, model.device))
 
 
+def probe(
+    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learnt: Material, plan: TrainingPlan
+) -> Probe | None:
+    """The loss on the photos held out, each straight and mirrored; None where there are none."""
+    size, framing = model.working.size, model.working.framing
+    crops: dict[CropKey, Crop] = {}
+    for index in aside:
+        for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
+            crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
+    return Probe(model, cached(model, crops), learnt.states, learnt.loss) if crops else None
+
+
 def validator(
-    model: DiffusionModel, engine: FaceEngine, photos: Sequence[Photo], aside: Sequence[int], words: Words
+    model: DiffusionModel,
+    engine: FaceEngine,
+    photos: Sequence[Photo],
+    aside: Sequence[int],
+    words: Words,
+    probe: Probe | None,
 ) -> Validator:
     """Paints over the photos held out, else over the best ones; compares with every other photo of the person."""
     size, framing = model.working.size, model.working.framing
     painted = [*aside, *(index for index in range(len(photos)) if index not in aside)][:VALIDATED]
     latents = encode(model, [cut(*photos[index].material, size, framing, 0).image for index in painted]).mean
-    starts = [
-        Start(latents[row], [photo.embedding for other, photo in enumerate(photos) if other != index])
-        for row, index in enumerate(painted)
-    ]
-    judges = aside or range(len(photos))
-    return Validator(model, engine, words, starts, [photos[index].embedding for index in judges])
+    starts = []
+    for row, index in enumerate(painted):
+        others = [photo.embedding for other, photo in enumerate(photos) if other != index]
+        starts.append(Start(latents[row], others, [photos[other].embedding for other in aside if other != index]))
+    trained = [photo.embedding for index, photo in enumerate(photos) if index not in aside]
+    faces = Faces(trained, [photos[index].embedding for index in aside])
+    return Validator(model, engine, words, starts, faces, probe)

@@ -19,6 +19,7 @@ def facts(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step
     """For the file's header; the person's photos are not named in it."""
     return {
         "base_model": model.name,
+        "architecture": model.architecture,
         "prompt": prompt(model),
         "trigger": TRIGGER,
         "sex": request.configure.sex,
@@ -38,7 +39,15 @@ def figures(selection: Selection, chosen: Chosen) -> dict[str, Any]:
         "similarity": _rounded(chosen.trial.similarity),
         "similarity_before": _rounded(selection.trials[0].similarity),
         "checkpoints": [
-            {"step": trial.step, "similarity": _rounded(trial.similarity), "faces": trial.faces}
+            {
+                "step": trial.step,
+                "similarity": _rounded(trial.similarity),
+                "faces": trial.faces,
+                "copying": _rounded(trial.copying),
+                "diversity": _rounded(trial.diversity),
+                "held_out_loss": _rounded(trial.held_out_loss),
+                "score": _rounded(selection.score(trial)),
+            }
             for trial in selection.trials
         ],
     }

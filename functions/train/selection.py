@@ -1,4 +1,8 @@
-"""Which checkpoint is kept: the one whose validation pictures look most like the person, and never none."""
+"""Which checkpoint is kept: the one whose validation pictures look most like the person, and never none.
+
+The likeness counts less by what speaks against a checkpoint: pictures that copy a photo of the training, a loss on the
+photos held out that has begun to rise, and pictures that have become all the same.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +10,9 @@ from functions.train.lora import Weights
 from functions.train.validation import Trial, change
 
 UNMOVED = 0.5  # levels of 255: below it rounding hides what the adapter does
+COPY_FREE = 0.05  # of similarity; two photos of a person differ by more in how near a third one is
+NARROW = 0.5  # of the base's diversity: one person is less diverse than all, but half of it is pose and light
+OVERTRAINED = 0.05  # rise of the loss on photos held out that is worth a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,27 +26,43 @@ class Chosen:
 class Selection:
     """Keeps the best checkpoint so far and the last one; two in memory, however many are offered.
 
-    Args:
-        base: validation of the base model with an adapter that does nothing yet.
+    Attributes:
+        trials: of the base model with an adapter that does nothing yet, and of every checkpoint.
+        best, last: None before there is one.
     """
 
     def __init__(self, base: Trial) -> None:
         self.trials = [base]
-        self._best: Chosen | None = None
-        self._last: Chosen | None = None
+        self.best: Chosen | None = None
+        self.last: Chosen | None = None
 
     def offer(self, trial: Trial, weights: Weights) -> None:
         """Take a checkpoint into account."""
         self.trials.append(trial)
-        self._last = Chosen(trial, weights)
-        best = self._best.trial.similarity if self._best else None
-        if trial.similarity is not None and (best is None or trial.similarity > best):
-            self._best = self._last
+        self.last = Chosen(trial, weights)
+        score = self.score(trial)
+        best = self.score(self.best.trial) if self.best else None
+        if score is not None and (best is None or score > best):
+            self.best = self.last
+
+    def score(self, trial: Trial) -> float | None:
+        """Likeness less what speaks against it; None where no picture shows a face."""
+        if trial.similarity is None:
+            return None
+        copied = max(0.0, (trial.copying or 0.0) - COPY_FREE)
+        return trial.similarity - copied - self.rise(trial) - self._narrowing(trial)
+
+    def rise(self, trial: Trial) -> float:
+        """How far the loss on photos held out lies above its least value before, as a share of that."""
+        before = [one.held_out_loss for one in self.trials if one.step < trial.step and one.held_out_loss]
+        if trial.held_out_loss is None or not before:
+            return 0.0
+        return max(0.0, trial.held_out_loss / min(before) - 1)
 
     @property
     def chosen(self) -> Chosen | None:
-        """The most similar one, or the last where no validation picture shows a face; None before the first offer."""
-        return self._best or self._last
+        """The one with the best score, or the last where no validation picture shows a face; None before any offer."""
+        return self.best or self.last
 
     def warnings(self) -> list[str]:
         """What the sender should know about the choice."""
@@ -55,4 +78,27 @@ class Selection:
         moved = change(base, chosen.trial)
         if moved < UNMOVED:
             said.append(f"the adapter changes pictures by {moved:.2f} of 255 levels only: train for more steps")
+        return said + self._excesses(chosen.trial)
+
+    def _excesses(self, chosen: Trial) -> list[str]:
+        said = []
+        if chosen.copying is not None and chosen.copying > 2 * COPY_FREE:
+            said.append(
+                f"portraits are {chosen.copying:.2f} nearer to a photo of the training than to those held out: "
+                "send photos that differ more"
+            )
+        last = self.trials[-1]
+        if self.rise(last) > OVERTRAINED:
+            said.append(
+                f"the loss on photos held out has risen by {self.rise(last):.0%} at the end: "
+                f"step {chosen.step} was kept, fewer steps suffice"
+            )
+        if self._narrowing(chosen) > 0:
+            said.append("the portraits have become all alike: train for fewer steps or with photos that differ more")
         return said
+
+    def _narrowing(self, trial: Trial) -> float:
+        base = self.trials[0].diversity
+        if not base or trial.diversity is None:
+            return 0.0
+        return max(0.0, NARROW - trial.diversity / base)

@@ -14,8 +14,12 @@ INK, MARK = (40, 40, 40), (20, 130, 40)
 
 def sheet(trials: Sequence[Trial], best_step: int) -> bytes:
     """A PNG; the chosen checkpoint's label is green."""
-    columns = [np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials]
-    return png(np.hstack(columns))
+    return png(columns(trials, best_step))
+
+
+def columns(trials: Sequence[Trial], best_step: int) -> Image:
+    """The sheet as a picture."""
+    return np.hstack([np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials])
 
 
 def png(image: Image) -> bytes:

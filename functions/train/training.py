@@ -8,13 +8,15 @@ prompt -> text states ---------------------+
 from dataclasses import dataclass
 from typing import Any
 
-from functions.train import dataset, references, report
-from functions.train.course import Course
+from functions.train import dataset, kohya, references, report
+from functions.train.chart import report as drawn
+from functions.train.checkpoint import fingerprint
+from functions.train.course import Course, Ran
 from functions.train.lora import adapted
-from functions.train.material import material, validator, words
+from functions.train.material import material, probe, validator, words
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainConfigure, TrainRequest
-from functions.train.selection import Chosen, Selection
+from functions.train.selection import Chosen
 from functions.train.sheet import sheet
 from functions.train.stopwatch import Stopwatch
 from shared.errors import InternalError
@@ -43,9 +45,10 @@ class Trainer:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    selection: Selection
+    ran: Ran
     chosen: Chosen
     lora: bytes
+    kohya: bytes
 
 
 def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer:
@@ -59,23 +62,27 @@ def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer
         data = dataset.prepare(request.images, workspace, trainer.engine, trainer.model.working, trainer.limits)
     aside = dataset.held_out(data.photos)
     outcome = _trained(request, workspace, trainer, data.photos, aside, watch)
+    selection, best = outcome.ran.selection, outcome.chosen.trial.step
     workspace.progress("saving", 0, 1)
     with watch("saving"):
         bundle = report.bundle(request, trainer.model, trainer.engine, references.saved(data.photos, workspace))
         keys = {
             "lora": workspace.save("lora.safetensors", outcome.lora),
-            "validation": workspace.save("validation.png", sheet(outcome.selection.trials, outcome.chosen.trial.step)),
+            "lora_kohya": workspace.save("lora-kohya.safetensors", outcome.kohya),
+            "validation": workspace.save("validation.png", sheet(selection.trials, best)),
+            "report": workspace.save("report.png", drawn(selection, outcome.ran.curve, best)),
         }
     rest: dict[str, Any] = {
         "steps": request.configure.max_train_steps,
+        "resumed_at": outcome.ran.resumed,
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
-        "warnings": [*_thinned(request.configure), *outcome.selection.warnings()],
+        "warnings": [*_thinned(request.configure), *selection.warnings()],
         "seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
         "cost_time": watch.total(),
     }
-    return Answer(bundle | keys | report.figures(outcome.selection, outcome.chosen) | rest)
+    return Answer(bundle | keys | report.figures(selection, outcome.chosen) | rest)
 
 
 def _trained(
@@ -87,22 +94,23 @@ def _trained(
     watch: Stopwatch,
 ) -> _Outcome:
     model, steps = trainer.model, request.configure.max_train_steps
+    spacing = _spacing(request.configure)
     plan = trainer.plan or TrainingPlan.suited(model.working)
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         said = words(model)
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
         learnt = material(model, trained, said.prompt, plan, steps)
-        judge = validator(model, trainer.engine, photos, aside, said)
+        judge = validator(model, trainer.engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
+        mark = fingerprint(photos, aside, model, plan, steps, spacing)
     with watch("training"), adapted(model.unet, plan) as adapter:
-        selection = Course(model, adapter, learnt, plan, judge, workspace, watch).run(
-            steps, _spacing(request.configure)
-        )
-        chosen = selection.chosen
+        ran = Course(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
+        chosen = ran.selection.chosen
         if chosen is None:
             raise InternalError("the training ran away before its first checkpoint: the loss is no number any more")
         facts = report.facts(model, plan, request, chosen.trial.step)
-        return _Outcome(selection, chosen, adapter.serialise(chosen.weights, facts))
+        lora = adapter.serialise(chosen.weights, facts)
+        return _Outcome(ran, chosen, lora, kohya.serialise(chosen.weights, plan, facts))
 
 
 def _spacing(configure: TrainConfigure) -> int:

@@ -11,6 +11,10 @@ from functions.train.lora import Adapter
 from functions.train.material import Material
 from functions.train.plan import TrainingPlan
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
+
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True, eq=False)
 class Update:
@@ -25,27 +29,62 @@ class Update:
     loss: torch.Tensor
 
 
-def updates(
-    unet: UNet2DConditionModel, adapter: Adapter, material: Material, plan: TrainingPlan, steps: int
-) -> Iterator[Update]:
-    """Train the adapter; stop whenever the caller stops asking.
+class Updates:
+    """The updates of one training, to be iterated once; stops whenever the caller stops asking.
 
     Batches go through all crops before any comes again. Time steps are spread evenly over each batch, which takes out
     most of the loss's noise (Kingma et al., "Variational Diffusion Models", 2021, appendix I.1).
+
+    Attributes:
+        done: how many updates the adapter has had.
     """
-    device = material.cache.latents.mean.device
-    generator = torch.Generator(device).manual_seed(plan.seed)
-    optimiser = torch.optim.AdamW(adapter.parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
-    batches = order(len(material.cache), plan.batch, steps, plan.seed).to(device)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = plan.learning_rate * pace(step, steps, plan)
-        value = _loss(unet, material, batches[step], generator)
-        optimiser.zero_grad()
+
+    def __init__(
+        self, unet: UNet2DConditionModel, adapter: Adapter, material: Material, plan: TrainingPlan, steps: int
+    ) -> None:
+        device = material.cache.latents.mean.device
+        self._unet, self._parameters, self._material, self._plan = unet, adapter.parameters, material, plan
+        self._steps, self.done = steps, 0
+        self._generator = torch.Generator(device).manual_seed(plan.seed)
+        self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
+        self._batches = order(len(material.cache), plan.batch, steps, plan.seed).to(device)
+
+    def __iter__(self) -> Iterator[Update]:
+        while self.done < self._steps:
+            yield self._update()
+
+    def state(self) -> Tensors:
+        """All that the next update depends on, copied to the CPU: parameters, the optimiser's moments, the noise's."""
+        tensors = {"generator": self._generator.get_state()}
+        for index, parameter in enumerate(self._parameters):
+            tensors[f"{index}.parameter"] = parameter.detach().to("cpu", copy=True)
+            moments = self._optimiser.state[parameter]
+            tensors |= {f"{index}.{name}": moments[name].to("cpu", copy=True) for name in MOMENTS}
+        return tensors
+
+    def resume(self, done: int, state: Tensors) -> None:
+        """Go on after `done` updates as if they had been made here."""
+        self.done = done
+        self._generator.set_state(state["generator"])
+        with torch.no_grad():
+            for index, parameter in enumerate(self._parameters):
+                parameter.copy_(state[f"{index}.parameter"])
+        moments = {
+            index: {name: state[f"{index}.{name}"].clone() for name in MOMENTS}
+            for index in range(len(self._parameters))
+        }
+        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": moments})
+
+    def _update(self) -> Update:
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._plan.learning_rate * pace(self.done, self._steps, self._plan)
+        value = _loss(self._unet, self._material, self._batches[self.done], self._generator)
+        self._optimiser.zero_grad()
         torch.autograd.backward(value)
-        torch.nn.utils.clip_grad_norm_(adapter.parameters, plan.clip)
-        optimiser.step()
-        yield Update(step + 1, value.detach())
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.clip)
+        self._optimiser.step()
+        self.done += 1
+        return Update(self.done, value.detach())
 
 
 def order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
@@ -74,10 +113,7 @@ def pace(step: int, steps: int, plan: TrainingPlan) -> float:
 def _loss(
     unet: UNet2DConditionModel, material: Material, rows: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
-    device = rows.device
     latents = material.cache.latents.rows(rows).sample(generator)
-    noise = torch.randn(latents.shape, generator=generator, device=device)
+    noise = torch.randn(latents.shape, generator=generator, device=rows.device)
     times = spread(len(rows), material.loss.steps, generator)
-    # the base is in half precision on CUDA and the adapter is not; bfloat16 needs no loss scaling
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        return material.loss(unet, latents, noise, times, material.states, material.cache.masks[rows])
+    return material.loss(unet, latents, noise, times, material.states, material.cache.masks[rows])

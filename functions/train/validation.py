@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from functions.train.latents import decode
+from functions.train.measures import copying, diversity
+from functions.train.probe import Probe
 from functions.train.sampling import Words, sampled
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
@@ -23,10 +25,29 @@ KEPT_SIDE = 192  # pixels of what is kept for the sheet
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A photo to paint over, as latents (C, h, w), and the faces that the result is compared with."""
+    """A photo to paint over.
+
+    Attributes:
+        latents: (C, h, w).
+        others: faces of the person that the result is compared with.
+        held_out: those of them that the training does not see.
+    """
 
     latents: torch.Tensor
     others: list[Embedding]
+    held_out: list[Embedding]
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """The photos' faces.
+
+    Attributes:
+        trained, held_out: those that updates see, and those that they don't.
+    """
+
+    trained: list[Embedding]
+    held_out: list[Embedding]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +58,17 @@ class Trial:
         step: after so many updates; 0 is the base model.
         pictures: RGB uint8, at most 192 px a side.
         similarities: to the person, in [0, 1]; None where no face was found.
+        copying: mean of `measures.copying`; None without photos held out.
+        diversity: of the pictures from noise, `measures.diversity`.
+        held_out_loss: see `Probe`; None without photos held out.
     """
 
     step: int
     pictures: list[Image]
     similarities: list[float | None]
+    copying: float | None = None
+    diversity: float | None = None
+    held_out_loss: float | None = None
 
     @property
     def faces(self) -> int:
@@ -61,7 +88,8 @@ class Validator:
 
     Args:
         starts: photos to paint over; nobody's own embedding is among its `others`.
-        person: faces to compare the pictures from noise with, best of photos that the training does not see.
+        faces: pictures from noise are compared with those held out, without any with all.
+        probe: None without photos held out.
     """
 
     def __init__(
@@ -70,11 +98,14 @@ class Validator:
         engine: FaceEngine,
         words: Words,
         starts: Sequence[Start],
-        person: Sequence[Embedding],
+        faces: Faces,
+        probe: Probe | None = None,
     ) -> None:
         self._model, self._engine, self._words = model, engine, words
+        self._trained, self._probe = faces.trained, probe
         self._starts = torch.stack([start.latents for start in starts])
-        self._compared = [*(start.others for start in starts), *(list(person) for _ in range(FROM_NOISE))]
+        free = (faces.held_out or faces.trained, faces.held_out)
+        self._compared = [*((start.others, start.held_out) for start in starts), *[free] * FROM_NOISE]
         generator = torch.Generator(self._starts.device).manual_seed(SEED)
         shape = (len(self._compared), *self._starts.shape[1:])
         self._noise = torch.randn(shape, generator=generator, device=self._starts.device)
@@ -85,24 +116,45 @@ class Validator:
         over = sampled(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
         free = sampled(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
         pictures = decode(self._model, torch.cat([over, free]))
-        scores = [self._score(picture, faces) for picture, faces in zip(pictures, self._compared, strict=True)]
-        return Trial(step, [_small(picture) for picture in pictures], scores)
+        shown = [self._shown(picture) for picture in pictures]
+        scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
+        copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]
+        return Trial(
+            step,
+            [_small(picture) for picture in pictures],
+            scores,
+            _mean([one for one in copied if one is not None]),
+            diversity([_small(picture) for picture in pictures[count:]]),
+            self._probe() if self._probe else None,
+        )
 
-    def _score(self, picture: Image, person: Sequence[Embedding]) -> float | None:
+    def _shown(self, picture: Image) -> Embedding | None:
         try:
             faces = self._engine.detect(picture)
-            if not faces:
-                return None
-            shown = self._engine.embed(picture, largest(faces))
+            return self._engine.embed(picture, largest(faces)) if faces else None
         except FaceError:
             return None
-        return float(np.mean([similarity(self._engine, self._engine.distance(shown, face)) for face in person]))
+
+    def _likeness(self, shown: Embedding | None, person: Sequence[Embedding]) -> float | None:
+        return None if shown is None else _mean(self._similarities(shown, person))
+
+    def _copying(self, shown: Embedding | None, held_out: Sequence[Embedding]) -> float | None:
+        if shown is None:
+            return None
+        return copying(self._similarities(shown, self._trained), self._similarities(shown, held_out))
+
+    def _similarities(self, shown: Embedding, faces: Sequence[Embedding]) -> list[float]:
+        return [similarity(self._engine, self._engine.distance(shown, face)) for face in faces]
 
 
 def change(a: Trial, b: Trial) -> float:
     """Mean absolute difference of two trials' pictures in levels of 255."""
     pairs = zip(a.pictures, b.pictures, strict=True)
     return float(np.mean([np.abs(one.astype(np.int16) - other).mean() for one, other in pairs]))
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+    return float(np.mean(scores)) if scores else None
 
 
 def _small(picture: Image) -> Image:

@@ -47,6 +47,7 @@ class DiffusionModel:
     scheduler: DDIMScheduler
     device: torch.device
     dtype: torch.dtype
+    architecture: str = "sd15"
 
 
 def load(settings: ModelSettings) -> DiffusionModel:

@@ -244,6 +244,37 @@ def test_a_shutdown_hands_the_request_back_without_counting_an_attempt(bucket):
         shutdown = Shutdown(0.0)
         assert Invocation(bucket, Echo(work), QUICK, f"going{turn}", shutdown).receive(created) is Outcome.HANDED_BACK
     assert invocation(bucket, Echo()).receive(created) is Outcome.ANSWERED, "at once, and although five gave it back"
+    assert answer(bucket)["data"]["artifact"] == "results/check/r1/a6/echo.txt"
+    assert [info.key for info in bucket.list("results/check/r1/a")] == ["results/check/r1/a6/echo.txt"]
+
+
+def test_the_next_attempt_goes_on_from_what_the_last_one_saved(bucket):
+    """After a hand-over and after a death alike; the answer clears it."""
+    created, read = drop(bucket), []
+
+    def saving(body, workspace):
+        read.append(workspace.previous("scratch/done"))
+        workspace.save("scratch/done", f"by {len(read)}".encode())
+
+    def going_down(body, workspace):
+        saving(body, workspace)
+        shutdown.request()
+        time.sleep(0.01)
+        workspace.progress("work", 1, 2)
+
+    def dying(body, workspace):
+        saving(body, workspace)
+        raise KeyboardInterrupt
+
+    shutdown = Shutdown(0.0)
+    going = Invocation(bucket, Echo(going_down), QUICK, "going", shutdown)
+    assert going.receive(created) is Outcome.HANDED_BACK
+    with pytest.raises(KeyboardInterrupt):
+        invocation(bucket, Echo(dying), owner="dying").receive(created)
+    last = invocation(bucket, Echo(saving), owner="last")
+    until(lambda: last.receive(created) is Outcome.ANSWERED, 10)
+    assert read == [None, b"by 1", b"by 2"]
+    assert [info.key for info in bucket.list("results/check/r1/a")] == ["results/check/r1/a3/echo.txt"]
 
 
 def test_a_request_over_its_deadline_is_answered_even_while_it_hangs(bucket):

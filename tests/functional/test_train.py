@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
-from functions.train import handler, training
+from functions.train import checkpoint, handler, training
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
@@ -135,7 +135,7 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert data["similarity"] > data["similarity_before"]
     assert data["base_model"] == "tiny"
     assert data["cost_time"] > 0
-    assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "saving"}
+    assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "checkpoints", "saving"}
     assert data["warnings"] == []
     assert desk.objects[data["lora"]]
     assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
@@ -189,7 +189,32 @@ def test_an_interrupted_training_leaves_the_base_model_as_it_was(model, engine, 
     after = model.unet.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert set(desk.objects) == set(photos)
+    assert [name.split("/", 4)[-1] for name in desk.objects.keys() - photos.keys()] == [checkpoint.NAME]
+
+
+def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model, engine, photos):
+    desk = InterruptingDesk(photos)
+    with pytest.raises(HandedBack):
+        trained(model, engine, photos, desk=desk)
+    resumed, after = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2))
+    whole, desk = trained(model, engine, photos)
+    assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (20, 0)
+    trained_steps = [step for stage, step, *_ in after.said if stage == "training"]
+    assert trained_steps == list(range(21, 41))
+    for key in ("lora", "lora_kohya", "validation", "report"):
+        assert after.objects[resumed.data[key]] == desk.objects[whole.data[key]], key
+    assert resumed.data["checkpoints"] == whole.data["checkpoints"]
+
+
+def test_only_the_same_photos_and_settings_are_resumed(model, engine, photos):
+    desk = InterruptingDesk(photos)
+    with pytest.raises(HandedBack):
+        trained(model, engine, photos, desk=desk)
+    others = {name: jpeg(image) for name, image in zip(photos, variations(hopper(), 9)[2:], strict=True)}
+    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects | others, attempt=2))
+    assert answer.data["resumed_at"] == 0
+    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2), steps=45)
+    assert answer.data["resumed_at"] == 0
 
 
 def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):

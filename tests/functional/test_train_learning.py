@@ -8,7 +8,7 @@ from functions.train.dataset import prepare
 from functions.train.lora import adapted
 from functions.train.material import material, words
 from functions.train.plan import TrainingPlan
-from functions.train.updates import updates
+from functions.train.updates import Updates
 from shared.faces.dlib import DlibEngine
 from shared.models.diffusion import load
 from shared.settings import Limits, ModelSettings
@@ -43,6 +43,6 @@ def test_some_hundred_steps_learn_the_photos(tmp_path):
     learnt = material(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
     with adapted(model.unet, PLAN) as adapter:
         before = paired_loss(model, learnt, said.prompt)
-        for _ in updates(model.unet, adapter, learnt, PLAN, STEPS):
+        for _ in Updates(model.unet, adapter, learnt, PLAN, STEPS):
             pass
         assert paired_loss(model, learnt, said.prompt) < 0.9 * before

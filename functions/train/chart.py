@@ -1,0 +1,67 @@
+"""The training report as a picture: loss and likeness by step, and what each checkpoint painted."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from functions.train.losses import Curve
+from functions.train.selection import Selection
+from functions.train.sheet import INK, MARK, columns, png
+from shared.images import Image
+
+HEIGHT, LEAST_WIDTH = 260, 480  # pixels of a panel
+LEFT, BELOW, ABOVE, RIGHT = 64, 36, 36, 16  # pixels around its plot
+FAINT, LINE = (225, 225, 225), (40, 90, 180)
+
+
+def report(selection: Selection, curve: Curve, best_step: int) -> bytes:
+    """A PNG: panels of loss, loss on photos held out, and likeness; below them the validation sheet."""
+    pictures = columns(selection.trials, best_step)
+    width = max(pictures.shape[1], LEAST_WIDTH)
+    alike = [(trial.step, trial.similarity) for trial in selection.trials if trial.similarity is not None]
+    aside = [(trial.step, trial.held_out_loss) for trial in selection.trials if trial.held_out_loss is not None]
+    panels = [panel("loss", curve, width, best_step), panel("similarity", alike, width, best_step)]
+    if aside:
+        panels.insert(1, panel("loss on photos held out", aside, width, best_step))
+    wide = np.full((pictures.shape[0], width, 3), 255, np.uint8)
+    wide[:, : pictures.shape[1]] = pictures
+    return png(np.vstack([*panels, wide]))
+
+
+def panel(title: str, points: Sequence[tuple[int, float]], width: int, best_step: int) -> Image:
+    """One curve with its axes, RGB uint8, (HEIGHT, width, 3); the chosen step is a green line."""
+    canvas = np.full((HEIGHT, width, 3), 255, np.uint8)
+    _text(canvas, title, (LEFT, 22), 0.5)
+    if not points:
+        _text(canvas, "nothing measured", (LEFT, HEIGHT // 2), 0.45)
+        return canvas
+    values = [value for _, value in points]
+    low, high = min(values), max(values)
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    last = max(step for step, _ in points) or 1
+    inner = width - LEFT - RIGHT, HEIGHT - ABOVE - BELOW
+
+    def at(step: float, value: float) -> tuple[int, int]:
+        return (
+            round(LEFT + inner[0] * step / last),
+            round(ABOVE + inner[1] * (1 - (value - low) / (high - low))),
+        )
+
+    for share in (0.0, 0.5, 1.0):
+        value, step = low + share * (high - low), round(share * last)
+        cv2.line(canvas, at(0, value), at(last, value), FAINT, 1)
+        _text(canvas, f"{value:.3g}", (6, at(0, value)[1] + 4))
+        _text(canvas, str(step), (at(step, low)[0] - 10, HEIGHT - 12))
+    if best_step <= last:
+        cv2.line(canvas, at(best_step, low), at(best_step, high), MARK, 1)
+    placed = np.array([at(step, value) for step, value in points], np.int32)
+    cv2.polylines(canvas, [placed], False, LINE, 2, cv2.LINE_AA)
+    for x, y in placed if len(placed) < 60 else ():
+        cv2.circle(canvas, (int(x), int(y)), 3, LINE, cv2.FILLED, cv2.LINE_AA)
+    return canvas
+
+
+def _text(canvas: Image, text: str, at: tuple[int, int], size: float = 0.4) -> None:
+    cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, INK, 1, cv2.LINE_AA)

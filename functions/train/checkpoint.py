@@ -1,0 +1,112 @@
+"""A training in the middle, as a file: what the next attempt needs to end where an uninterrupted one would have."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from functions.train.dataset import Photo
+from functions.train.lora import Weights
+from functions.train.losses import Curve
+from functions.train.plan import TrainingPlan
+from functions.train.selection import Chosen, Selection
+from functions.train.updates import Tensors
+from functions.train.validation import Trial
+from shared.models.diffusion import DiffusionModel
+from shared.workspace import SCRATCH
+
+NAME = SCRATCH + "checkpoint.safetensors"
+HEADER = "photog-checkpoint"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where a training is.
+
+    Attributes:
+        step: updates made.
+        state: what the next update depends on, see `Updates.state`.
+        selection: trials so far, and the weights that may still be chosen.
+        curve: the losses so far.
+    """
+
+    step: int
+    state: Tensors
+    selection: Selection
+    curve: Curve
+
+
+def fingerprint(
+    photos: Sequence[Photo], aside: Sequence[int], model: DiffusionModel, plan: TrainingPlan, steps: int, spacing: int
+) -> str:
+    """Equal for two attempts whose updates and validations are the same: photos, settings, base model, device."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(photo.material[0].tobytes())
+    said = {
+        "aside": list(aside),
+        "model": [model.name, model.device.type, model.working.model_dump(mode="json")],
+        "plan": plan.model_dump(mode="json"),
+        "steps": [steps, spacing],
+        "versions": {name: version(name) for name in ("torch", "diffusers", "peft")},
+    }
+    digest.update(json.dumps(said, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def write(checkpoint: Checkpoint, mark: str) -> bytes:
+    """The checkpoint under the fingerprint that a training must have to go on from it."""
+    selection = checkpoint.selection
+    tensors = {f"state.{name}": tensor for name, tensor in checkpoint.state.items()}
+    for index, trial in enumerate(selection.trials):
+        for row, picture in enumerate(trial.pictures):
+            tensors[f"trials.{index}.{row}"] = torch.from_numpy(picture)
+    kept = {"best": selection.best, "last": None if selection.last is selection.best else selection.last}
+    for name, chosen in kept.items():
+        tensors |= _named(f"{name}.", chosen.weights if chosen else {})
+    trials = [asdict(replace(trial, pictures=[])) | {"count": len(trial.pictures)} for trial in selection.trials]
+    header = {"mark": mark, "step": checkpoint.step, "curve": checkpoint.curve, "trials": trials}
+    header |= {name: chosen.trial.step if chosen else None for name, chosen in kept.items()}
+    return safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, {HEADER: json.dumps(header)}
+    )
+
+
+def read(data: bytes, mark: str) -> Checkpoint | None:
+    """The checkpoint; None where it belongs to other photos, settings or versions."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
+    if header["mark"] != mark:
+        return None
+    tensors = safetensors.torch.load(data)
+    trials = [_trial(index, said, tensors) for index, said in enumerate(header["trials"])]
+    selection = Selection(trials[0])
+    selection.trials = trials
+    selection.best = _chosen("best", header, trials, tensors)
+    selection.last = _chosen("last", header, trials, tensors) or selection.best
+    curve = [(int(step), float(loss)) for step, loss in header["curve"]]
+    return Checkpoint(header["step"], _below("state.", tensors), selection, curve)
+
+
+def _trial(index: int, said: dict[str, Any], tensors: Tensors) -> Trial:
+    pictures = [tensors[f"trials.{index}.{row}"].numpy() for row in range(said.pop("count"))]
+    return Trial(**said | {"pictures": pictures})
+
+
+def _chosen(name: str, header: dict[str, Any], trials: list[Trial], tensors: Tensors) -> Chosen | None:
+    if header[name] is None:
+        return None
+    return Chosen(next(trial for trial in trials if trial.step == header[name]), _below(f"{name}.", tensors))
+
+
+def _named(prefix: str, weights: Weights) -> Tensors:
+    return {prefix + name: tensor for name, tensor in weights.items()}
+
+
+def _below(prefix: str, tensors: Tensors) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

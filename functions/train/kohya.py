@@ -1,0 +1,51 @@
+"""The adapter under the names that A1111, ComfyUI and kohya's own scripts read."""
+
+import json
+from typing import Any
+
+import torch
+
+from functions.train.lora import PREFIX, Weights
+from functions.train.plan import TrainingPlan
+from functions.train.tensorfile import written
+
+UNET = "lora_unet_"
+SIDES = {
+    ".lora.down.weight": ".lora_down.weight",
+    ".lora_A.weight": ".lora_down.weight",
+    ".lora.up.weight": ".lora_up.weight",
+    ".lora_B.weight": ".lora_up.weight",
+}
+BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names for what an adapter fits
+
+
+def serialise(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
+    """A .safetensors in kohya's form; `facts` go into its header, beside what kohya's readers look for.
+
+    Args:
+        weights: of the UNet, under diffusers' names.
+    """
+    header = {
+        "format": "pt",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(plan.rank),
+        "ss_network_alpha": str(plan.alpha),
+        "ss_base_model_version": BASES.get(facts["architecture"], facts["architecture"]),
+        "ss_sd_model_name": str(facts["base_model"]),
+        "ss_learning_rate": str(plan.learning_rate),
+        "ss_seed": str(plan.seed),
+        "ss_steps": str(facts["step"]),
+        "photog": json.dumps(facts),
+    }
+    return written(renamed(weights, plan.alpha), header)
+
+
+def renamed(weights: Weights, alpha: float) -> Weights:
+    """`unet.a.b.to_q.lora_A.weight` as `lora_unet_a_b_to_q.lora_down.weight`, with an alpha for each module."""
+    named: Weights = {}
+    for name, tensor in weights.items():
+        side = next(ending for ending in SIDES if name.endswith(ending))
+        module = UNET + name.removeprefix(PREFIX).removesuffix(side).replace(".", "_")
+        named[module + SIDES[side]] = tensor
+        named[module + ".alpha"] = torch.tensor(float(alpha))
+    return named
