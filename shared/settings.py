@@ -39,9 +39,30 @@ class Scan(BaseModel):
 
 
 class FaceSettings(BaseModel):
-    """Which face engine."""
+    """Which face engine, and what counts as the one face of a photo."""
 
-    engine: Literal["dlib"] = Field("dlib", description="dlib is embedded and runs anywhere")
+    engine: Literal["dlib", "insightface"] = Field(
+        "dlib", description="dlib is embedded and runs anywhere; insightface is the gpu profile's and brings no weights"
+    )
+    model: str = Field(
+        "buffalo_l", description="insightface: a folder of .onnx files, or the name of one in ~/.insightface/models"
+    )
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="insightface: auto takes cuda where onnxruntime has it; cuda is an error where it has not"
+    )
+    intra_threads: int = Field(
+        0, ge=0, description="insightface: CPU threads within one operation; 0 is one a core, too many beside torch's"
+    )
+    inter_threads: int = Field(
+        1, ge=0, description="insightface: operations at once; these networks are chains, more only costs memory"
+    )
+    ignored_face: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="a further face whose side is at most this share of the largest one's, and that lies further from "
+        "it than the largest one is wide, is no reason for code 3; 0 is the page's rule: exactly one face",
+    )
 
 
 class ModelSettings(BaseModel):

@@ -4,7 +4,7 @@ from functions.check.request import CheckRequest
 from functions.check.verify import run
 from shared.context import Context
 from shared.faces import FaceEngine
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
 from shared.settings import Limits, Settings
@@ -34,7 +34,7 @@ class CheckFunction:
 
 def load(settings: Settings) -> Function:
     """Load the face engine, once per process."""
-    return CheckFunction(DlibEngine(), settings.limits)
+    return CheckFunction(load_engine(settings.faces), settings.limits)
 
 
 def handler(event: Json, context: Context) -> Json:

@@ -3,7 +3,7 @@
 from functions.generate.portrait import run
 from functions.generate.studio import Studio
 from shared.context import Context
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
 from shared.models import diffusion
@@ -30,7 +30,7 @@ class GenerateFunction:
 
 def load(settings: Settings) -> Function:
     """The function with face engine and base model loaded."""
-    return GenerateFunction(Studio(settings, DlibEngine(), diffusion.load(settings.model)))
+    return GenerateFunction(Studio(settings, load_engine(settings.faces), diffusion.load(settings.model)))
 
 
 def handler(event: Json, context: Context) -> Json:

@@ -1,15 +1,23 @@
 """What a face is, and what every face engine can do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from shared.images import Embedding, Image, Points
 
+Chip = Image
+"""A face cut out and aligned as an engine's recogniser wants it; a few kilobytes that stand for the whole picture."""
+
 
 class FaceError(Exception):
     """The engine failed on this picture or this face; another picture may work."""
+
+
+class EngineUnavailable(Exception):
+    """The face engine cannot be loaded here; the message says what to install, to download or to set."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,17 @@ class FaceEngine(Protocol):
 
     def distance(self, a: Embedding, b: Embedding) -> float:
         """How far apart two faces are; below `same_person` they are one person."""
+
+
+@runtime_checkable
+class BatchEngine(FaceEngine, Protocol):
+    """An engine whose recogniser is faster on several faces at once than on one after the other."""
+
+    def chip(self, image: Image, face: Face) -> Chip:
+        """What the recogniser sees of this face; FaceError when it cannot be aligned."""
+
+    def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
+        """The vector of each chip, or why there is none, in their order."""
 
 
 def similarity(engine: FaceEngine, distance: float) -> float:

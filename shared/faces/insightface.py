@@ -1,0 +1,136 @@
+"""The gpu profile's face engine: the networks of an insightface model folder on onnxruntime, CPU or CUDA.
+
+Of the folder only three networks are used: SCRFD finds faces, 3d68 gives their landmarks, ArcFace the vector of 512
+numbers (Deng et al. 2019). insightface's own classes prepare the inputs and read the outputs; the sessions are made
+here, so that provider and threads are what the settings say. The published weights (buffalo_l, antelopev2 and the
+like) are for non-commercial research only.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from insightface.app.common import Face as Detection
+from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+from insightface.model_zoo.landmark import Landmark
+from insightface.model_zoo.scrfd import SCRFD
+from insightface.utils.face_align import arcface_dst
+from numpy.typing import NDArray
+from skimage.transform import SimilarityTransform
+
+from shared.faces.base import Box, Chip, Face, FaceError
+from shared.faces.closeup import closeup
+from shared.faces.networks import FAILURES, Networks, networks
+from shared.images import Embedding, Image, Points
+from shared.settings import FaceSettings
+
+SEARCHED = [(128, 128), (640, 640)]  # insightface's own: faces from 5 % of the side, and those that fill the picture
+FOUND = 0.5  # confidence, insightface's default
+THINNEST = 8  # pixels of a reduced picture in which no face can be; the network does not take what rounds to none
+CLOSEUP_FACE, CLOSEUP_SIDE = 256, 512  # twice what the networks see of a face, which they reduce without a filter
+SAME_PERSON = 0.55  # cosine distance; deepface's for buffalo_l, users' similarities of 0.45 to 0.5 are 0.5 to 0.55
+BROKEN: tuple[type[Exception], ...] = (*FAILURES, cv2.error)
+CHIP_SIDE = 112  # pixels that ArcFace sees of a face
+
+
+class InsightfaceEngine:
+    """Faces by insightface's networks; see the module.
+
+    Attributes:
+        name: with the model folder's, since vectors of two recognisers cannot be compared.
+        provider: of onnxruntime, the one really used.
+
+    Raises EngineUnavailable where the folder, a network or the provider that was asked for is not there.
+    """
+
+    same_person = SAME_PERSON
+
+    def __init__(self, settings: FaceSettings) -> None:
+        loaded = networks(settings)
+        self.name = f"insightface/{loaded.folder.name}"
+        self.provider = loaded.provider
+        self._detector = SCRFD(str(loaded.detector.path), loaded.detector.session, static_shape_sessions=False)
+        self._detector.prepare(0, input_size=SEARCHED, det_thresh=FOUND)
+        self._landmarks = Landmark(str(loaded.landmarks.path), loaded.landmarks.session)
+        self._recogniser = ArcFaceONNX(str(loaded.recogniser.path), loaded.recogniser.session)
+        self._batch = loaded.recogniser.batch
+        self._warm(loaded)
+
+    def detect(self, image: Image) -> list[Face]:
+        """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
+        try:
+            found = [self._face(image, box, score) for box, score in self._search(image)]
+        except BROKEN as error:
+            raise FaceError(f"insightface could not search this picture: {error}") from error
+        return sorted(found, key=lambda face: face.box.centre[0])
+
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """512 numbers of unit length."""
+        (vector,) = self.embed_all([self.chip(image, face)])
+        if isinstance(vector, FaceError):
+            raise vector
+        return vector
+
+    def chip(self, image: Image, face: Face) -> Chip:
+        """The face as the recogniser wants it, aligned by eyes, nose and mouth: RGB, uint8, (112, 112, 3)."""
+        view = closeup(image, face.box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        fit = SimilarityTransform.from_estimate(five_points(view.inwards(face.landmarks)), arcface_dst)
+        if not fit:
+            raise FaceError("the landmarks of this face cannot be aligned: they lie in one place")
+        return cv2.warpAffine(view.image, fit.params[:2], (CHIP_SIDE, CHIP_SIDE))
+
+    def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
+        """The vector of each chip, or why there is none; as many at once as the network takes."""
+        vectors: list[Embedding | FaceError] = []
+        step = self._batch or max(len(chips), 1)
+        for start in range(0, len(chips), step):
+            vectors += self._embedded(list(chips[start : start + step]))
+        return vectors
+
+    def distance(self, a: Embedding, b: Embedding) -> float:
+        """1 - cosine; see SAME_PERSON."""
+        return float(1 - a @ b)
+
+    def _search(self, image: Image) -> list[tuple[Box, float]]:
+        factor = min(max(max(size) for size in SEARCHED) / max(image.shape[:2]), 1.0)
+        size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
+        if min(size) < THINNEST:
+            return []
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # the library's own reduction has no filter
+        boxes, _ = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        return [(Box(*map(float, box[:4])).scaled(1 / factor), float(box[4])) for box in boxes]
+
+    def _face(self, image: Image, box: Box, score: float) -> Face:
+        view = closeup(image, box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        inner = view.box_inwards(box)
+        found = Detection(bbox=np.array([inner.left, inner.top, inner.right, inner.bottom]))
+        points = self._landmarks.get(cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR), found)
+        return Face(box, view.outwards(points[:, :2].astype(float)), score)
+
+    def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
+        try:
+            features = self._recogniser.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
+        except BROKEN as error:
+            return [FaceError(f"insightface could not embed this face: {error}")] * len(chips)
+        return [_unit(vector) for vector in features.astype(float)]
+
+    def _warm(self, loaded: Networks) -> None:
+        """The first run on CUDA takes seconds to choose kernels: better now than in the first request."""
+        if loaded.on_cuda:
+            blank = np.zeros((CLOSEUP_SIDE, CLOSEUP_SIDE, 3), np.uint8)
+            self.detect(blank)
+            self._face(blank, Box(128, 128, 384, 384), 0.0)
+            self._embedded([blank[:CHIP_SIDE, :CHIP_SIDE]])
+
+
+def five_points(landmarks: Points) -> Points:
+    """Eyes, tip of the nose and corners of the mouth out of the 68 landmarks, (5, 2)."""
+    eyes = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
+    return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]])
+
+
+def _unit(vector: NDArray[np.float64]) -> Embedding | FaceError:
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        return FaceError("insightface gave no usable vector for this face")
+    return vector / length

@@ -1,0 +1,160 @@
+"""The three networks of an insightface model folder, told apart by their signature, as onnxruntime sessions.
+
+| network | input | outputs |
+|---|---|---|
+| detector (SCRFD) | one picture of any or a fixed size | 6 or more: scores, boxes and points at 3 or 5 strides |
+| landmarks (3d68) | 192 x 192 | one, 3309 numbers |
+| recogniser (ArcFace) | 112 x 112 | one vector |
+
+Other networks of the folder (age, 106 points) are not loaded.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+from insightface.model_zoo.onnxruntime_utils import preload_cuda_libraries
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from shared.faces.base import EngineUnavailable
+from shared.settings import FaceSettings
+
+log = logging.getLogger(__name__)
+
+HOME = Path("~/.insightface/models")  # where insightface itself keeps model folders
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+LANDMARK_SIDE, LANDMARK_NUMBERS = 192, 3309
+RECOGNISER_SIDE = 112
+DETECTOR_OUTPUTS = (6, 9, 10, 15)
+HOW_TO_GET = (
+    "download the archive (buffalo_l.zip) from the releases of deepinsight/insightface on GitHub and unpack it into "
+    "that folder, or name another folder in PHOTOG_FACES__MODEL; the published weights are for non-commercial "
+    "research only"
+)
+
+FAILURES: tuple[type[Exception], ...] = (
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.RuntimeException,
+    runtime.EPFail,
+    runtime.InvalidGraph,
+)
+"""What onnxruntime raises when a network cannot be loaded or run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One network, ready to run.
+
+    Attributes:
+        batch: how many inputs it takes at once; 0 is any number.
+    """
+
+    path: Path
+    session: onnxruntime.InferenceSession
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What the engine needs of a folder; `provider` is the one that all three really run on."""
+
+    folder: Path
+    provider: str
+    detector: Network
+    landmarks: Network
+    recogniser: Network
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether they run on an NVIDIA GPU."""
+        return self.provider == CUDA
+
+
+def networks(settings: FaceSettings) -> Networks:
+    """Load them; EngineUnavailable says what is missing and how to get it."""
+    folder = folder_of(settings)
+    wanted = _wanted(settings)
+    loaded: dict[str, Network] = {}
+    for path in sorted(folder.glob("*.onnx")):
+        kind, batch = _signature(path)
+        if kind is not None and kind not in loaded:
+            loaded[kind] = Network(path, _session(path, settings, wanted), batch)
+    missing = [kind for kind in ("detector", "landmarks", "recogniser") if kind not in loaded]
+    if missing:
+        raise EngineUnavailable(
+            f"{folder} has no {' and no '.join(missing)} network that insightface knows: {HOW_TO_GET}"
+        )
+    used = {network.session.get_providers()[0] for network in loaded.values()}
+    return Networks(folder, wanted if used == {wanted} else CPU, **loaded)
+
+
+def folder_of(settings: FaceSettings) -> Path:
+    """The model folder, by its path or by its name in ~/.insightface/models; EngineUnavailable if there is none."""
+    for folder in (Path(settings.model).expanduser(), HOME.expanduser() / settings.model):
+        if folder.is_dir():
+            return folder.resolve()
+    raise EngineUnavailable(f"there is no model folder {folder}: {HOW_TO_GET}")
+
+
+def _wanted(settings: FaceSettings) -> str:
+    available = onnxruntime.get_available_providers()
+    if settings.provider == "cpu":
+        return CPU
+    if CUDA in available:
+        return CUDA
+    if settings.provider == "cuda":
+        raise EngineUnavailable(
+            f"this onnxruntime has no {CUDA}, only {', '.join(available)}: pip uninstall onnxruntime, then "
+            "pip install onnxruntime-gpu, or set PHOTOG_FACES__PROVIDER=cpu"
+        )
+    return CPU
+
+
+def _session(path: Path, settings: FaceSettings, wanted: str) -> onnxruntime.InferenceSession:
+    """A session on the provider wanted; onnxruntime's own fallback to the CPU is an error where CUDA was asked for."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.intra_threads
+    options.inter_op_num_threads = settings.inter_threads
+    options.log_severity_level = 3  # errors; warnings speak of the graph's unused weights
+    providers = [CUDA, CPU] if wanted == CUDA else [CPU]  # the CPU runs the operations that CUDA lacks
+    preload_cuda_libraries(providers)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except FAILURES as error:
+        raise EngineUnavailable(f"{path} cannot be loaded on {wanted}: {error}") from error
+    session.disable_fallback()  # a failing run is an error, not a run elsewhere
+    used = session.get_providers()[0]
+    if used != wanted and settings.provider == "cuda":
+        raise EngineUnavailable(
+            f"{path.name} runs on {used} though CUDA was asked for: CUDA or cuDNN cannot be loaded; install the "
+            "versions that this onnxruntime-gpu was built for, or set PHOTOG_FACES__PROVIDER=cpu"
+        )
+    if used != wanted:
+        log.warning("%s runs on %s: onnxruntime has %s but could not load it", path.name, used, wanted)
+    return session
+
+
+def _signature(path: Path) -> tuple[str | None, int]:
+    """Which of the three a file is, None for others, and its batch; told from the graph, which costs no session."""
+    try:
+        graph = onnx.load_model(str(path), load_external_data=False).graph
+    except DecodeError as error:
+        raise EngineUnavailable(f"{path} is no ONNX model: {HOW_TO_GET}") from error
+    weights = {weight.name for weight in graph.initializer}
+    inputs = [one for one in graph.input if one.name not in weights]
+    shape = [side.dim_value for side in inputs[0].type.tensor_type.shape.dim] if len(inputs) == 1 else []
+    if len(shape) != 4:
+        return None, 0
+    batch, _, height, width = shape
+    if len(graph.output) in DETECTOR_OUTPUTS:
+        return "detector", batch
+    numbers = graph.output[0].type.tensor_type.shape.dim
+    if (height, width) == (LANDMARK_SIDE, LANDMARK_SIDE) and numbers[-1].dim_value == LANDMARK_NUMBERS:
+        return "landmarks", batch
+    if (height, width) == (RECOGNISER_SIDE, RECOGNISER_SIDE) and len(graph.output) == 1:
+        return "recogniser", batch
+    return None, 0
