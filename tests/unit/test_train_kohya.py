@@ -1,0 +1,66 @@
+"""The adapter in kohya's form, read back by a stock pipeline."""
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+
+from functions.generate.adapter import Adapters
+from functions.train import kohya
+from functions.train.lora import adapted
+from functions.train.plan import TrainingPlan
+from shared.models.diffusion import load
+from shared.settings import ModelSettings
+from tests.tiny_base import make_tiny_base
+from tests.unit.test_train_lora import disturb, prediction
+
+PLAN = TrainingPlan(rank=4, alpha=2)  # a wrong scale would show
+FACTS = {"base_model": "tiny", "architecture": "sd15", "step": 40, "plan": PLAN.model_dump(mode="json")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The file, and what the UNet predicts while it wears the adapter."""
+    unet = load(ModelSettings(path=str(folder), device="cpu")).unet
+    with adapted(unet, PLAN) as adapter:
+        disturb(adapter)
+        return kohya.serialise(adapter.weights(), PLAN, FACTS), prediction(unet)
+
+
+def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, trained, tmp_path):
+    data, expected = trained
+    (tmp_path / "lora.safetensors").write_bytes(data)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    assert torch.allclose(prediction(pipeline.unet), expected, atol=1e-6)
+
+
+def test_generate_wears_it_too(folder, trained):
+    data, expected = trained
+    unet = load(ModelSettings(path=str(folder), device="cpu")).unet
+    with Adapters(unet).worn("key", lambda: data):
+        assert torch.allclose(prediction(unet), expected, atol=1e-6)
+
+
+def test_the_names_and_the_header_are_those_that_its_readers_look_for(trained, tmp_path):
+    (tmp_path / "lora.safetensors").write_bytes(trained[0])
+    with safe_open(tmp_path / "lora.safetensors", "pt") as opened:
+        names, header = set(opened.keys()), opened.metadata()
+    modules = {name.split(".")[0] for name in names}
+    assert names == {f"{module}.{end}" for module in modules for end in ("lora_down.weight", "lora_up.weight", "alpha")}
+    assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0" in modules
+    assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_base_model_version"]) == (
+        "4",
+        "2.0",
+        "sd_v1",
+    )
+    assert json.loads(header["photog"]) == FACTS
