@@ -8,6 +8,7 @@
 | held | its owner | rewrite own claim with a new `beat`, every lease/3 | held |
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
 | held | its owner, on shutdown | rewrite own claim with `released` | released |
+| held | whoever forgets its user | create the next, released | released; its owner notices within a lease |
 | released | any worker | create the next | held, not counted as an attempt |
 
 That clock is monotonic and nobody else's: no two wall clocks are ever compared. A lease is not mutual exclusion: a
@@ -119,6 +120,14 @@ class Claims:
     def release(self, request_id: str, record: ClaimRecord) -> None:
         """Give the request back so that anybody may go on at once."""
         self._rewrite(request_id, record.model_copy(update={"released": True}))
+
+    def supersede(self, request_id: str) -> None:
+        """Take an answered request from whoever still works on it; the owner notices at its next beat."""
+        records = self.all(request_id)
+        if records and not records[-1].released:
+            key = self._key(request_id, len(records) + 1)
+            taken = {"owner": self._owner, "attempt": len(records) + 1, "nonce": secrets.token_hex(8), "released": True}
+            self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
         self._bucket.put(self._key(request_id, record.attempt), _bytes(record))

@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.cli import doctor, portrait, requests, workers
+from shared.cli import doctor, forget, portrait, requests, workers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket.")
 app.command("portrait")(portrait.portrait)
@@ -13,5 +13,6 @@ app.command("train")(requests.train)
 app.command("generate")(requests.generate)
 app.command("submit")(requests.submit)
 app.command("status")(requests.status)
+app.command("forget")(forget.forget)
 app.command("invoke")(workers.invoke)
 app.command("doctor")(doctor.doctor)

@@ -92,3 +92,15 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, tmp_path):
     assert done.returncode == 2
     assert done.stderr.strip()
     assert not done.stdout.strip()
+
+
+def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
+    bucket.put("photos/a.jpg", b"photo")
+    body = {"request_id": "t", "images": ["photos/a.jpg"], "configure": {"user_id": "ann"}}
+    bucket.put("requests/train/t.json", json.dumps(body).encode())
+    done = photog("forget", bucket.root, "ann", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report == {"user_id": "ann", "removed": ["photos/a.jpg", "requests/train/t.json"], "remaining": []}
+    assert list(bucket.list("")) == []
+    assert photog("forget", bucket.root, "../ann").returncode == 2

@@ -1,0 +1,35 @@
+"""The verb that removes a person."""
+
+from typing import Annotated
+
+import typer
+
+from shared.cli.console import AsJson, bucket_at, fail, show
+from shared.cli.workers import BucketArgument
+from shared.forgetting import Forgetting
+from shared.manifests import USER_ID
+from shared.settings import Settings
+
+
+def forget(
+    bucket: BucketArgument,
+    user: Annotated[str, typer.Argument(metavar="USER", help="The person's id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
+    if not USER_ID.fullmatch(user):
+        fail(f"{user} is no user id; 1 to 64 of A-Z a-z 0-9 . _ -")
+    forgetting = Forgetting(bucket_at(bucket), Settings().lease)
+    removed = forgetting.forget(user)
+    remaining = forgetting.holdings(user).keys
+    if as_json:
+        show({"user_id": user, "removed": removed, "remaining": remaining})
+    else:
+        for key in removed:
+            typer.echo(f"removed {key}")
+        for key in remaining:
+            typer.echo(f"remains {key}")
+        typer.echo(f"{user}: {len(removed)} objects removed, {len(remaining)} remain")
+    if remaining:
+        typer.echo("photog: a worker writes as fast as this removes; stop the workers and forget again", err=True)
+        raise typer.Exit(1)

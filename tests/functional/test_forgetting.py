@@ -1,0 +1,182 @@
+"""Forgetting a user: nothing of that person remains, everything of others does, and nothing comes back."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from shared.buckets import FolderBucket, MemoryBucket
+from shared.client import Client
+from shared.events import ObjectCreated
+from shared.forgetting import Forgetting
+from shared.function import Answer
+from shared.interruption import Shutdown
+from shared.invocation import Invocation, Outcome
+from shared.notify.bucket import BucketNotifier
+from shared.settings import Scan
+from shared.triggers.folder import FolderTrigger
+from tests.echo import QUICK, until
+
+
+class Stand:
+    """A function that only leaves behind what the real ones do."""
+
+    def __init__(self, name, work=lambda workspace: None):
+        self.name, self._work, self.runs = name, work, []
+
+    def answer(self, body, workspace):
+        self.runs.append(workspace.request_id)
+        workspace.progress("work", 0, 1)
+        self._work(workspace)
+        user = body.get("configure", {}).get("user_id")
+        return Answer({"user_id": user, "artifact": workspace.save("made.bin", b"made")})
+
+    def pointers(self, data):
+        return {f"users/{data['user_id']}/model.json": data} if self.name == "train" else {}
+
+
+@pytest.fixture(params=["memory", "folder"])
+def bucket(request, tmp_path):
+    made = MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path / "bucket")
+    for name in ("ann/1.jpg", "ann/2.jpg", "both.jpg", "bob/1.jpg"):
+        made.put(f"photos/{name}", b"photo")
+    made.put("templates/t.png", b"template")
+    return made
+
+
+def serve(bucket, function, body, stand=None):
+    Client(bucket).submit(function, body)
+    key = f"requests/{function}/{body['request_id']}.json"
+    stand = stand or Stand(function)
+    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0), [BucketNotifier(bucket)])
+    return invocation.receive(ObjectCreated(key))
+
+
+def train(request_id, user, *photos):
+    images = [f"photos/{name}" for name in photos]
+    return {"request_id": request_id, "images": images, "configure": {"user_id": user}}
+
+
+def generate(request_id, user):
+    return {"request_id": request_id, "template_image": "templates/t.png", "configure": {"user_id": user}}
+
+
+def lived_in(bucket):
+    """A bucket in which ann and bob were served, alone and together."""
+    check = {"images": ["photos/ann/1.jpg", "photos/both.jpg"]}
+    serve(bucket, "check", {"request_id": "c-ann"} | check)
+    serve(bucket, "check", {"request_id": "c-bob", "images": ["photos/bob/1.jpg"]})
+    serve(bucket, "train", train("t-ann", "ann", "ann/1.jpg", "both.jpg"))
+    serve(bucket, "train", train("t-ann-again", "ann", "ann/1.jpg", "ann/2.jpg"))
+    serve(bucket, "train", train("t-bob", "bob", "bob/1.jpg", "both.jpg"))
+    serve(bucket, "generate", generate("g-ann", "ann"))
+    serve(bucket, "generate", generate("g-bob", "bob"))
+    serve(bucket, "generate", generate("g-both", ["ann", "bob"]))
+    bucket.delete("requests/generate/g-ann.json")  # an operator may have tidied up
+    return bucket
+
+
+def keys(bucket):
+    return sorted(info.key for info in bucket.list(""))
+
+
+def test_nothing_of_the_user_remains_and_everything_of_others_does(bucket):
+    before = set(keys(lived_in(bucket)))
+    forgetting = Forgetting(bucket, QUICK.lease)
+    removed = forgetting.forget("ann")
+    assert set(removed) == before - set(keys(bucket))
+    assert forgetting.holdings("ann").keys == Forgetting(bucket, QUICK.lease).holdings("ann").keys == []
+    for info in bucket.list(""):
+        assert b'"ann"' not in bucket.get(info.key), info.key
+        assert not any(name in info.key for name in ("-ann", "/ann", "g-both")), info.key
+    assert {"photos/both.jpg", "photos/bob/1.jpg", "templates/t.png"} <= set(keys(bucket))
+    alone = type(bucket)("alone") if isinstance(bucket, MemoryBucket) else FolderBucket(bucket.root.parent / "alone")
+    for function, body in (
+        ("check", {"request_id": "c-bob", "images": ["photos/bob/1.jpg"]}),
+        ("train", train("t-bob", "bob", "bob/1.jpg", "both.jpg")),
+        ("generate", generate("g-bob", "bob")),
+    ):
+        serve(alone, function, body)
+    ours = {key for key in keys(bucket) if not key.startswith(("photos/", "templates/"))}
+    assert ours == set(keys(alone))
+
+
+def test_forgetting_again_removes_nothing(bucket):
+    Forgetting(lived_in(bucket), QUICK.lease).forget("ann")
+    before = keys(bucket)
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == []
+    assert keys(bucket) == before
+
+
+def test_a_request_cannot_name_other_peoples_objects_as_photos_to_be_removed(bucket):
+    lived_in(bucket)
+    model, answer = "users/bob/model.json", "results/train/t-bob/result.json"
+    body = {"request_id": "evil", "images": [model, answer, "../x", "a\\b"], "configure": {"user_id": "eve"}}
+    serve(bucket, "train", body)
+    removed = Forgetting(bucket, QUICK.lease).forget("eve")
+    assert "requests/train/evil.json" in removed
+    assert bucket.head(model)
+    assert bucket.head(answer)
+
+
+def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_with(bucket):
+    serve(bucket, "train", train("1", "bob", "bob/1.jpg"))
+    bucket.put("requests/train/other.json", json.dumps(train("1", "ann", "ann/1.jpg")).encode())
+    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    assert invocation.receive(ObjectCreated("requests/train/other.json")) is Outcome.CONFLICT
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert [key for key in removed if "conflict-" in key]
+    assert "requests/train/other.json" in removed
+    assert bucket.head("results/train/1/result.json")
+    assert bucket.head("claims/train/1/000001.json")
+
+
+def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
+    begun = threading.Event()
+
+    def work(workspace):
+        workspace.save("half.bin", b"half")
+        begun.set()
+        for _ in range(500):
+            time.sleep(0.02)
+            workspace.progress("work", 1, 2)
+
+    outcomes = []
+    body = train("t-ann", "ann", "ann/1.jpg")
+    thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, Stand("train", work))))
+    thread.start()
+    assert begun.wait(10)
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    thread.join(10)
+    assert outcomes == [Outcome.BUSY]
+    assert "requests/train/t-ann.json" in removed
+    assert not [key for key in keys(bucket) if "t-ann" in key or "users/" in key]
+
+
+def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_path):
+    bucket, stop, stand = FolderBucket(tmp_path / "bucket"), threading.Event(), Stand("train")
+    bucket.put("photos/ann/1.jpg", b"photo")
+    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0))
+    trigger = FolderTrigger(bucket, "train", Scan(seconds=0.2, settle_seconds=0.5), 100_000)
+    thread = threading.Thread(target=trigger.run, args=(invocation.receive, stop))
+    thread.start()
+    try:
+        Client(bucket).submit("train", train("t-ann", "ann", "ann/1.jpg"))
+        until(lambda: bucket.head("users/ann/model.json"))
+        assert Forgetting(bucket, QUICK.lease).forget("ann")
+        time.sleep(1.0)
+        assert keys(bucket) == []
+        assert stand.runs == ["t-ann"]
+        Client(bucket).submit("train", train("t-ann", "ann", "ann/1.jpg"))
+        until(lambda: bucket.head("users/ann/model.json"))
+        assert stand.runs == ["t-ann", "t-ann"], "asked anew it is served anew"
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def test_a_user_trained_again_is_served_by_the_new_version_and_the_old_one_stays(bucket):
+    lived_in(bucket)
+    assert json.loads(bucket.get("users/ann/model.json"))["artifact"] == "results/train/t-ann-again/a1/made.bin"
+    assert bucket.head("results/train/t-ann/a1/made.bin")
