@@ -68,9 +68,28 @@ class FaceSettings(BaseModel):
 class ModelSettings(BaseModel):
     """Which diffusion model."""
 
-    path: str = Field("portrait-tiny", description="portrait-tiny (embedded), or a diffusers folder")
+    path: str = Field(
+        "portrait-tiny",
+        description="portrait-tiny (embedded), or SD 1.5 or SDXL as a diffusers folder, .safetensors file or hub id",
+    )
+    config: Path | None = Field(
+        None, description="diffusers folder whose configurations a .safetensors file is read with; None asks the hub"
+    )
     device: str = Field("auto", description="auto takes cuda where there is one; or cpu, cuda, cuda:1")
     threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
+
+
+class TrainSettings(BaseModel):
+    """What trainings do otherwise than the plan that suits the base model; None leaves the plan's own."""
+
+    rank: int | None = Field(None, ge=1, le=256, description="more holds more detail of a face in a larger file")
+    alpha: float | None = Field(None, gt=0, description="strength of the adapter over its rank; equal to it means 1")
+    targets: tuple[str, ...] | None = Field(None, description="modules of the UNet that learn; same for all its users")
+    learning_rate: float | None = Field(None, gt=0, description="higher learns in fewer steps and forgets more")
+    batch: int | None = Field(None, ge=1, description="pictures of an update; fewer where the memory is small")
+    crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each also mirrored")
+    outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of what is not the head")
+    seed: int | None = Field(None, description="another one trains another adapter of the same photos")
 
 
 class NotifySettings(BaseModel):
@@ -95,6 +114,7 @@ class Settings(BaseSettings):
     scan: Scan = Scan()
     faces: FaceSettings = FaceSettings()
     model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
     notify: NotifySettings = NotifySettings()
     buckets: dict[str, str] = Field(

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from shared.faces import Box
 from shared.images import Image, Mask
+from shared.models.conditioning import Conditioning, predicted
 from shared.models.diffusion import DiffusionModel
 
-Words = tuple[torch.Tensor, torch.Tensor]
-"""Text states of the prompt and of the negative prompt."""
+Words = tuple[Conditioning, Conditioning]
+"""The prompt and the negative prompt."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,11 @@ class Diffuser:
         generator = torch.Generator("cpu").manual_seed(denoising.seed)
         noise = torch.randn(latents.shape, generator=generator).to(device, latents.dtype)
         guidance = self._model.working.guidance
-        states = words[0] if guidance <= 1 else torch.cat([words[1], words[0]])
+        states = words[0] if guidance <= 1 else words[1].followed_by(words[0])
         current: torch.Tensor = scheduler.add_noise(latents, noise, times[:1])
         for index, time in enumerate(times):
-            predicted = self._predict(current, time, states, guidance)
-            current = scheduler.step(predicted, time, current).prev_sample
+            made = self._predict(current, time, states, guidance)
+            current = scheduler.step(made, time, current).prev_sample
             following = times[index + 1 : index + 2]
             unchanged = scheduler.add_noise(latents, noise, following) if len(following) else latents
             current = mask * current + (1 - mask) * unchanged
@@ -111,29 +112,27 @@ class Diffuser:
         return current
 
     def _predict(
-        self, current: torch.Tensor, time: torch.Tensor, states: torch.Tensor, guidance: float
+        self, current: torch.Tensor, time: torch.Tensor, states: Conditioning, guidance: float
     ) -> torch.Tensor:
         seen = self._scheduler.scale_model_input(current, time)
         if guidance <= 1:
-            predicted: torch.Tensor = self._model.unet(seen, time, encoder_hidden_states=states).sample
-            return predicted
-        both: torch.Tensor = self._model.unet(torch.cat([seen, seen]), time, encoder_hidden_states=states).sample
-        without, with_words = both.chunk(2)
+            return predicted(self._model.unet, seen, time, states)
+        without, with_words = predicted(self._model.unet, torch.cat([seen, seen]), time, states).chunk(2)
         return without + guidance * (with_words - without)
 
     def _encode(self, patch: Image) -> torch.Tensor:
         vae = self._model.vae
         pixels = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        encoded = vae.encode(pixels.to(self._model.device, self._model.dtype))
+        encoded = vae.encode(pixels.to(self._model.device, vae.dtype))
         latents: torch.Tensor = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
         shift, scale = _latent_scale(vae)
-        return (latents - shift) * scale
+        return ((latents - shift) * scale).to(self._model.dtype)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(3, size, size) float32 on the CPU, in units of 8-bit levels."""
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
-        pixels: torch.Tensor = vae.decode(latents / scale + shift).sample[0]
+        pixels: torch.Tensor = vae.decode((latents / scale + shift).to(vae.dtype)).sample[0]
         return pixels.clamp(-1, 1).float().cpu() * 127.5
 
     def _latent_mask(self, shown: Mask, latents: torch.Tensor) -> torch.Tensor:

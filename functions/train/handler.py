@@ -43,7 +43,9 @@ class TrainFunction:
 
 def load(settings: Settings) -> Function:
     """Load the face engine and the base model, once per process."""
-    return TrainFunction(Trainer(diffusion.load(settings.model), load_engine(settings.faces), settings.limits))
+    return TrainFunction(
+        Trainer(diffusion.load(settings.model), load_engine(settings.faces), settings.limits, wanted=settings.train)
+    )
 
 
 def handler(event: Json, context: Context) -> Json:

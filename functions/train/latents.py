@@ -1,4 +1,4 @@
-"""What the frozen parts of a base model make of crops and words: latents by photo and crop, text states; made once."""
+"""What the autoencoder of a base model makes of crops: latents by photo and crop, made once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,28 +78,14 @@ def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
 @torch.no_grad()
 def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
     """RGB uint8 pictures of latents (N, C, h, w)."""
-    scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.dtype)
+    scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.vae.dtype)
     pixels = model.vae.decode(scaled).sample.float().clamp(-1, 1)
     levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [np.ascontiguousarray(picture) for picture in levels]
 
 
-@torch.no_grad()
-def text_states(model: DiffusionModel, words: str) -> torch.Tensor:
-    """The text encoder's last hidden states, (1, length, width)."""
-    tokens = model.tokenizer(
-        words,
-        padding="max_length",
-        truncation=True,
-        max_length=model.tokenizer.model_max_length,
-        return_tensors="pt",
-    )
-    states: torch.Tensor = model.text_encoder(tokens.input_ids.to(model.device))[0]
-    return states
-
-
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    pixels = (levels.to(model.device).float() / 127.5 - 1).to(model.dtype)
+    pixels = (levels.to(model.device).float() / 127.5 - 1).to(model.vae.dtype)
     encoded = model.vae.encode(pixels)
     factor = model.vae.config.scaling_factor
     if hasattr(encoded, "latent_dist"):

@@ -3,6 +3,8 @@
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
+from shared.models.conditioning import Conditioning, predicted
+
 LEAST = 0.1  # v-prediction's weight goes to 0 with the SNR, and the first step from pure noise would never learn
 
 
@@ -30,7 +32,7 @@ class DiffusionLoss:
         latents: torch.Tensor,
         noise: torch.Tensor,
         times: torch.Tensor,
-        states: torch.Tensor,
+        words: Conditioning,
         masks: torch.Tensor,
     ) -> torch.Tensor:
         """The loss of one batch, a scalar on the device.
@@ -38,14 +40,14 @@ class DiffusionLoss:
         Args:
             latents, noise: (B, C, h, w), float32.
             times: (B,), whole numbers below `steps`.
-            states: text states, (1, length, width).
+            words: of one picture, the same for all.
             masks: (B, 1, h, w); the loss is the mean over what they weigh.
         """
         noisy = self._scheduler.add_noise(latents, noise, times)
         # the base is in half precision on CUDA and the adapter is not; bfloat16 needs no loss scaling
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
-            predicted = unet(noisy, times, states.expand(len(latents), -1, -1)).sample.float()
-        errors = (predicted - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
+            made = predicted(unet, noisy, times, words.expand(len(latents))).float()
+        errors = (made - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
         by_picture = (errors * masks).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         mean: torch.Tensor = (by_picture * self.weights[times]).mean()
         return mean

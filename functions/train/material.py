@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from functions.train.crops import STRAIGHT, Crop, Variation, cut, variations
 from functions.train.dataset import Photo
-from functions.train.latents import Cache, CropKey, cached, encode, text_states
+from functions.train.latents import Cache, CropKey, cached, encode
 from functions.train.loss import DiffusionLoss
 from functions.train.plan import TrainingPlan
 from functions.train.probe import Probe
 from functions.train.sampling import Words
 from functions.train.validation import Faces, Start, Validator
 from shared.faces import FaceEngine
+from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
 
 TRIGGER = "sks"  # one token to CLIP and to portrait-tiny, of which neither has a picture of a person
@@ -23,10 +23,10 @@ VALIDATED = 2  # photos that validation paints over
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What the updates learn from: the crops' latents, the prompt's text states, and the loss of the base model."""
+    """What the updates learn from: the crops' latents, the prompt, and the loss of the base model."""
 
     cache: Cache
-    states: torch.Tensor
+    words: Conditioning
     loss: DiffusionLoss
 
 
@@ -36,18 +36,18 @@ def prompt(model: DiffusionModel) -> str:
 
 
 def words(model: DiffusionModel) -> Words:
-    """The text states of a training, computed once."""
-    return Words(text_states(model, prompt(model)), text_states(model, model.working.negative_prompt))
+    """The words of a training, encoded once."""
+    return Words(conditioned(model, prompt(model)), conditioned(model, model.working.negative_prompt))
 
 
 def material(
-    model: DiffusionModel, photos: dict[int, Photo], states: torch.Tensor, plan: TrainingPlan, steps: int
+    model: DiffusionModel, photos: dict[int, Photo], words: Conditioning, plan: TrainingPlan, steps: int
 ) -> Material:
     """Crops of the photos as latents, no more of them than the steps can see.
 
     Args:
         photos: those to train on, by their number among all.
-        states: of the prompt.
+        words: the prompt.
     """
     count = min(plan.crops, -(-steps * plan.batch // (2 * len(photos))))
     size, framing = model.working.size, model.working.framing
@@ -57,7 +57,7 @@ def material(
         for number, variation in enumerate(variations(count, generator)):
             key: CropKey = (index, number)
             crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
-    return Material(cached(model, crops), states, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+    return Material(cached(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
 
 
 def probe(
@@ -69,7 +69,7 @@ def probe(
     for index in aside:
         for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
             crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
-    return Probe(model, cached(model, crops), learnt.states, learnt.loss) if crops else None
+    return Probe(model, cached(model, crops), learnt.words, learnt.loss) if crops else None
 
 
 def validator(

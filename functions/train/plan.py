@@ -1,11 +1,20 @@
 """How an adapter is trained: every number with its reason, and defaults for each working size."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.models.diffusion import Working
+from shared.settings import TrainSettings
 
 REFERENCE_SIZE = 512  # pixels at which Stable Diffusion's noise schedule and min-SNR's gamma of 5 belong together
 GAMMA = 5.0  # Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023)
+SDXL: dict[str, Any] = {
+    "rank": 8,  # 70 attention blocks instead of 16: as many weights as rank 28 on SD 1.5
+    "alpha": 8,
+    "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a card of 40 GB
+    "learning_rate": 1e-4,  # diffusers' and kohya's for a batch of one at this size
+}
 SMALL = 256  # working sizes up to here are the embedded model's kind: narrow layers, no cost per crop
 
 
@@ -31,13 +40,20 @@ class TrainingPlan(BaseModel):
     seed: int = Field(42, description="the same photos and seed give the same adapter on the same device")
 
     @classmethod
-    def suited(cls, working: Working) -> "TrainingPlan":
-        """The plan for a base model of this working size.
+    def suited(
+        cls, working: Working, architecture: str = "sd15", wanted: TrainSettings | None = None
+    ) -> "TrainingPlan":
+        """The plan for a base model of this working size and architecture, but for what the settings want otherwise.
 
         A pixel of a small picture stands for many of a large one, so the same look needs (512 / size)^2 times the SNR
         (Hoogeboom et al., "simple diffusion", 2023); gamma moves along, up to Stable Diffusion's own value.
         """
-        gamma = GAMMA * max(1.0, REFERENCE_SIZE / working.size) ** 2
+        fitting: dict[str, Any] = {"gamma": GAMMA * max(1.0, REFERENCE_SIZE / working.size) ** 2}
         if working.size <= SMALL:
-            return cls(gamma=gamma, learning_rate=1e-3, crops=4)
-        return cls(gamma=gamma)
+            fitting |= {"learning_rate": 1e-3, "crops": 4}
+        if architecture == "sdxl":
+            fitting |= SDXL
+        otherwise = {} if wanted is None else wanted.model_dump(exclude_none=True)
+        if "rank" in otherwise:
+            fitting["alpha"] = otherwise["rank"]
+        return cls(**fitting | otherwise)

@@ -4,6 +4,7 @@ import torch
 
 from functions.train.latents import Cache
 from functions.train.loss import DiffusionLoss
+from shared.models.conditioning import Conditioning
 from shared.models.diffusion import DiffusionModel
 
 LEVELS = 8  # noise levels, evenly over all time steps; a checkpoint's probe costs about two updates
@@ -13,8 +14,8 @@ SEED = 4321
 class Probe:
     """The diffusion loss of some crops as a function of the adapter alone."""
 
-    def __init__(self, model: DiffusionModel, cache: Cache, states: torch.Tensor, loss: DiffusionLoss) -> None:
-        self._model, self._cache, self._states, self._loss = model, cache, states, loss
+    def __init__(self, model: DiffusionModel, cache: Cache, words: Conditioning, loss: DiffusionLoss) -> None:
+        self._model, self._cache, self._words, self._loss = model, cache, words, loss
         latents = cache.latents.mean
         generator = torch.Generator(latents.device).manual_seed(SEED)
         self._noise = torch.randn((LEVELS, *latents.shape), generator=generator, device=latents.device)
@@ -27,5 +28,5 @@ class Probe:
         losses = []
         for time, noise in zip(self._times, self._noise, strict=True):
             times = torch.full((len(latents),), time, device=latents.device)
-            losses.append(self._loss(self._model.unet, latents, noise, times, self._states, masks))
+            losses.append(self._loss(self._model.unet, latents, noise, times, self._words, masks))
         return float(torch.stack(losses).mean())

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDIMScheduler
 
+from shared.models.conditioning import Conditioning, predicted
 from shared.models.diffusion import DiffusionModel
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Text states of the prompt and the negative prompt, (1, length, width) each, computed once."""
+    """The prompt and the negative prompt, of one picture each, computed once."""
 
-    prompt: torch.Tensor
-    negative: torch.Tensor
+    prompt: Conditioning
+    negative: Conditioning
 
 
 @torch.no_grad()
@@ -38,11 +39,10 @@ def sampled(
 def _predicted(model: DiffusionModel, words: Words, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     scale = model.working.guidance
     given = latents.to(model.dtype)
-    prompt = words.prompt.expand(len(latents), -1, -1)
+    prompt = words.prompt.expand(len(latents))
     if scale <= 1:
-        plain: torch.Tensor = model.unet(given, time, prompt).sample.float()
-        return plain
-    both = torch.cat([words.negative.expand_as(prompt), prompt])
-    without, following = model.unet(torch.cat([given, given]), time, both).sample.float().chunk(2)
+        return predicted(model.unet, given, time, prompt).float()
+    both = words.negative.expand(len(latents)).followed_by(prompt)
+    without, following = predicted(model.unet, torch.cat([given, given]), time, both).float().chunk(2)
     guided: torch.Tensor = without + scale * (following - without)
     return guided

@@ -23,7 +23,7 @@ from shared.errors import InternalError
 from shared.faces import FaceEngine
 from shared.function import Answer
 from shared.models.diffusion import DiffusionModel
-from shared.settings import Limits
+from shared.settings import Limits, TrainSettings
 from shared.workspace import Workspace
 
 MOST_CHECKPOINTS = 50  # validations of one training; each costs as much as several updates
@@ -34,13 +34,14 @@ class Trainer:
     """What every training of a process shares.
 
     Attributes:
-        plan: None takes the one that suits the base model.
+        plan: None takes the one that suits the base model, but for what `wanted` says.
     """
 
     model: DiffusionModel
     engine: FaceEngine
     limits: Limits
     plan: TrainingPlan | None = None
+    wanted: TrainSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def _trained(
 ) -> _Outcome:
     model, steps = trainer.model, request.configure.max_train_steps
     spacing = _spacing(request.configure)
-    plan = trainer.plan or TrainingPlan.suited(model.working)
+    plan = trainer.plan or TrainingPlan.suited(model.working, model.architecture, trainer.wanted)
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         said = words(model)

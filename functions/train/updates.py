@@ -116,4 +116,4 @@ def _loss(
     latents = material.cache.latents.rows(rows).sample(generator)
     noise = torch.randn(latents.shape, generator=generator, device=rows.device)
     times = spread(len(rows), material.loss.steps, generator)
-    return material.loss(unet, latents, noise, times, material.states, material.cache.masks[rows])
+    return material.loss(unet, latents, noise, times, material.words, material.cache.masks[rows])

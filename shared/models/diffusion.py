@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
+from shared.models import opening
+from shared.models.opening import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
-EMBEDDED = "portrait-tiny"
-EMBEDDED_FOLDER = Path(__file__).parent / "portrait_tiny" / "weights"
+__all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
+
 CARD = "photog.json"
-
-
-class BaseModelMissing(Exception):
-    """The configured base model is not there; the message says how to get it."""
+SIZES = {"sd15": 512, "sdxl": 1024}  # pixels that the architecture was trained at
 
 
 class Working(BaseModel):
@@ -35,8 +34,22 @@ class Working(BaseModel):
 
 
 @dataclass(frozen=True)
+class Text:
+    """A text encoder and the tokens that it reads."""
+
+    encoder: CLIPTextModel | CLIPTextModelWithProjection
+    tokenizer: CLIPTokenizer
+
+
+@dataclass(frozen=True)
 class DiffusionModel:
-    """The parts of a pipeline, in evaluation mode and without gradients, on one device."""
+    """The parts of a pipeline, in evaluation mode and without gradients, on one device.
+
+    Attributes:
+        second: SDXL's other text encoder; None for SD 1.5.
+        dtype: of the UNet; an autoencoder that overflows in half precision keeps its own.
+        architecture: `sd15` or `sdxl`; portrait-tiny is shaped as the first.
+    """
 
     name: str
     working: Working
@@ -47,32 +60,34 @@ class DiffusionModel:
     scheduler: DDIMScheduler
     device: torch.device
     dtype: torch.dtype
+    second: Text | None = None
     architecture: str = "sd15"
+
+    @property
+    def first(self) -> Text:
+        """The text encoder that both architectures have."""
+        return Text(self.text_encoder, self.tokenizer)
 
 
 def load(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
-    folder = folder_of(settings)
+    where = opening.source(settings)
+    kind = opening.architecture(where)
     device = resolve_device(settings.device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # logs are for lines
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder,
-        dtype=dtype,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-        local_files_only=True,
-    ).to(device)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+    pipeline = opening.opened(settings, where, kind, dtype).to(device)
+    if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
+        pipeline.vae.float()  # SDXL's activations leave half precision's range and come out black
+    second = Text(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
-    card = folder / CARD
     return DiffusionModel(
-        name=settings.path if settings.path == EMBEDDED else folder.name,
-        working=Working.model_validate(json.loads(card.read_text()) if card.exists() else {}),
+        name=where.name,
+        working=_working(where, kind),
         unet=pipeline.unet,
         vae=pipeline.vae,
         text_encoder=pipeline.text_encoder,
@@ -80,17 +95,24 @@ def load(settings: ModelSettings) -> DiffusionModel:
         scheduler=DDIMScheduler.from_config(pipeline.scheduler.config),
         device=device,
         dtype=dtype,
+        second=second,
+        architecture=kind,
     )
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """CPU float32, which it computes fastest in; CUDA bfloat16, or float16 on cards before Ampere."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
 def folder_of(settings: ModelSettings) -> Path:
-    """Where the configured base model lies; BaseModelMissing where it does not."""
-    folder = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
-    if not (folder / "model_index.json").is_file():
-        raise BaseModelMissing(
-            f"no diffusers model at {folder}: set PHOTOG_MODEL__PATH to a folder with model_index.json"
-        )
-    return folder
+    """Where the configured base model lies as a folder; BaseModelMissing where it does not."""
+    where = opening.source(settings)
+    if where.kind != "folder":
+        raise BaseModelMissing(f"{where.place} is no folder")
+    return Path(where.place)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -98,3 +120,9 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def _working(where: opening.Source, kind: str) -> Working:
+    """The card beside the model, or the architecture's defaults."""
+    card = Path(where.place) / CARD
+    return Working.model_validate(json.loads(card.read_text()) if card.is_file() else {"size": SIZES[kind]})

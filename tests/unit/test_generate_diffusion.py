@@ -100,7 +100,7 @@ class TestRepainting:
     def test_words_are_encoded_once(self, model):
         prompts = Prompts(model)
         assert prompts.of("ann")[0] is prompts.of("ann")[0]
-        assert not torch.equal(prompts.of("ann")[0], prompts.of("ann", "in the rain")[0])
+        assert not torch.equal(prompts.of("ann")[0].states, prompts.of("ann", "in the rain")[0].states)
 
 
 class TestWearingALora:

@@ -8,8 +8,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from functions.train.crops import Crop
-from functions.train.latents import Latents, cached, decode, encode, text_states
+from functions.train.latents import Latents, cached, decode, encode
 from functions.train.loss import DiffusionLoss
+from shared.models.conditioning import conditioned
 from shared.models.diffusion import load
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
@@ -63,7 +64,7 @@ def test_cached_and_uncached_loss_agree_on_the_same_noise(kind, request):
     model = request.getfixturevalue(kind)
     made = crops()
     cache = cached(model, made)
-    states = text_states(model, "photo of sks person")
+    states = conditioned(model, "photo of sks person")
     loss = DiffusionLoss(model.scheduler, 5.0, model.device)
     for row, key in enumerate(cache.keys):
         posterior = torch.randn((1, 16, 8, 8), generator=torch.Generator().manual_seed(row))

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from functions.train.loss import LEAST, DiffusionLoss, weights
+from shared.models.conditioning import Conditioning
 
 CPU = torch.device("cpu")
 
@@ -26,7 +27,7 @@ def scheduler(prediction, zero_snr=False):
 def batch(count=4):
     generator = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(2, count, 16, 8, 8, generator=generator)
-    return latents, noise, torch.tensor([0, 300, 700, 999][:count]), torch.zeros(1, 3, 8)
+    return latents, noise, torch.tensor([0, 300, 700, 999][:count]), Conditioning(torch.zeros(1, 3, 8))
 
 
 def model(answer):

@@ -1,0 +1,95 @@
+"""Where a base model comes from: the embedded one, a diffusers folder, a single .safetensors file, or a hub id.
+
+| `path` | architecture known by |
+|---|---|
+| `portrait-tiny` | it is Stable Diffusion's |
+| a folder with `model_index.json` | the class that it names |
+| a `.safetensors` file | the names of its tensors: only SDXL has a `conditioner` with a second text encoder |
+| `owner/name` | the class that the hub's `model_index.json` names; fetched once, then out of the hub's cache |
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from safetensors import safe_open
+
+from shared.settings import ModelSettings
+
+EMBEDDED = "portrait-tiny"
+EMBEDDED_FOLDER = Path(__file__).parent / "portrait_tiny" / "weights"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+SDXL_TENSOR = "conditioner.embedders.1."
+PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+class BaseModelMissing(Exception):
+    """The configured base model is not there; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that a base model can be read from.
+
+    Attributes:
+        name: what answers and adapters call the model.
+        place: folder, file or hub id.
+        kind: "folder", "file" or "hub".
+    """
+
+    name: str
+    place: str
+    kind: str
+
+
+def source(settings: ModelSettings) -> Source:
+    """What the configured path means; BaseModelMissing where nothing is there."""
+    path = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
+    if (path / "model_index.json").is_file():
+        return Source(settings.path if settings.path == EMBEDDED else path.name, str(path), "folder")
+    if path.is_file() and path.suffix == ".safetensors":
+        return Source(path.stem, str(path), "file")
+    if not path.exists() and HUB_ID.fullmatch(settings.path):
+        return Source(settings.path, settings.path, "hub")
+    raise BaseModelMissing(
+        f"no diffusers model at {path}: set PHOTOG_MODEL__PATH to a folder with model_index.json, a .safetensors file "
+        "of SD 1.5 or SDXL, or a hub id such as owner/name"
+    )
+
+
+def architecture(where: Source) -> str:
+    """`sd15` or `sdxl`; BaseModelMissing for anything else."""
+    if where.kind == "file":
+        with safe_open(where.place, "pt") as opened:
+            return "sdxl" if any(name.startswith(SDXL_TENSOR) for name in opened.keys()) else "sd15"  # noqa: SIM118
+    if where.kind == "folder":
+        named = json.loads((Path(where.place) / "model_index.json").read_text())["_class_name"]
+    else:
+        try:
+            named = DiffusionPipeline.load_config(where.place)["_class_name"]
+        except OSError as error:
+            raise BaseModelMissing(f"{where.place} cannot be had from the hub: {error}") from error
+    known = {pipeline.__name__: name for name, pipeline in PIPELINES.items()}
+    if named not in known:
+        raise BaseModelMissing(f"{where.place} is a {named}; base models can be {' or '.join(sorted(known))}")
+    return known[named]
+
+
+def opened(
+    settings: ModelSettings, where: Source, kind: str, dtype: torch.dtype
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """The pipeline, on the CPU; BaseModelMissing where it cannot be read."""
+    pipeline, options = PIPELINES[kind], dict(UNCHECKED) if kind == "sd15" else {}
+    try:
+        if where.kind == "file":
+            # without a folder of configurations diffusers asks the hub for the architecture's own
+            config = None if settings.config is None else str(settings.config.expanduser())
+            return pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
+        local = where.kind == "folder"
+        return pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
+    except OSError as error:
+        raise BaseModelMissing(f"{where.place} cannot be loaded: {error}") from error
