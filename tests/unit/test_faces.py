@@ -70,6 +70,21 @@ def test_a_tilted_head_is_found(engine, degrees):
     assert pose.estimate(face.landmarks).roll == pytest.approx(-degrees, abs=12)
 
 
+@pytest.mark.parametrize("picture", [pictures.hopper, pictures.astronaut])
+@pytest.mark.parametrize("degrees", [-60, -45, -40, 40, 45, 60])
+def test_the_roll_of_a_strongly_tilted_head_is_read_right(engine, picture, degrees):
+    """Landmarks of an upright search read -6 for -40, so that such a photo passed as frontal."""
+    image = picture()
+    (upright,) = engine.detect(image)
+    matrix = cv2.getRotationMatrix2D(upright.box.centre, degrees, 1)
+    matrix[:, 2] += np.array([400, 400]) - upright.box.centre
+    (face,) = engine.detect(cv2.warpAffine(image, matrix, (800, 800), borderMode=cv2.BORDER_REPLICATE))
+    expected = pose.estimate(upright.landmarks).roll - degrees
+    assert pose.estimate(face.landmarks).roll == pytest.approx(expected, abs=3)
+    moved = upright.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    assert np.abs(face.landmarks - moved).mean() < 0.03 * upright.box.width
+
+
 def test_landmarks_lie_where_eyes_nose_and_chin_are(hopper):
     left_eye, right_eye = hopper.landmarks[36:42].mean(axis=0), hopper.landmarks[42:48].mean(axis=0)
     nose, chin = hopper.landmarks[30], hopper.landmarks[8]
