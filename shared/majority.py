@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Distances = NDArray[np.float64]
 """(N, N), symmetric: how far apart the faces of each two photos are."""
 
+SAME_PHOTO = 1e-4  # the same file twice is 0 apart, up to rounding; another photo of the person 0.1 and more
+
 Group = frozenset[int]
 """Photos of one person, as rows of the distances."""
 
@@ -41,6 +43,11 @@ def majority(apart: Distances, limit: float) -> Majority:
         groups = [group for group in groups if group not in (near, far)] + [near | far]
     members = max(groups, key=len)
     return Majority(members, sum(len(group) == len(members) for group in groups) > 1)
+
+
+def firsts(apart: Distances) -> list[int]:
+    """For each photo the first one that is the very same; itself where there is none before it."""
+    return [int(np.argmax(row < SAME_PHOTO)) for row in apart]
 
 
 def to_others(apart: Distances, row: int, group: Group) -> float:

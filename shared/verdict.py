@@ -12,6 +12,7 @@
 Why a photo got its code is in its `warnings`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,9 +21,10 @@ import numpy as np
 
 from shared.errors import PhotoError
 from shared.faces import Face, FaceEngine, FaceError, appearance, pose
-from shared.faces.base import similarity
+from shared.faces.base import largest, similarity
+from shared.faces.deferred import Deferred
 from shared.images import Embedding, Image
-from shared.majority import Majority, majority, to_others
+from shared.majority import Distances, Majority, firsts, majority, to_others
 from shared.photos import decode
 from shared.settings import Limits
 
@@ -96,13 +98,14 @@ class Verdict:
         return self.code == USABLE
 
 
-def inspect(data: bytes | PhotoError, engine: FaceEngine, limits: Limits) -> Verdict:
+def inspect(data: bytes | PhotoError, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0) -> Verdict:
     """Judge one photo by itself; never raises for what is wrong with the photo.
 
     Args:
         data: the file's bytes, or why they could not be had.
         engine: finds and embeds faces.
         limits: of bytes and pixels.
+        ignored_face: see `judge`.
     """
     if isinstance(data, PhotoError):
         return Verdict(UNDECODABLE, [data.message])
@@ -110,16 +113,23 @@ def inspect(data: bytes | PhotoError, engine: FaceEngine, limits: Limits) -> Ver
         decoded = decode(data, limits)
     except PhotoError as error:
         return Verdict(UNDECODABLE, [error.message])
-    return judge(decoded.image, engine, decoded.warnings)
+    return judge(decoded.image, engine, decoded.warnings, ignored_face)
 
 
-def judge(image: Image, engine: FaceEngine, warnings: list[str]) -> Verdict:
-    """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already."""
+def judge(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float = 0.0) -> Verdict:
+    """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already.
+
+    `ignored_face` is the setting of that name: how small a further face must be against the main one to be ignored; 0
+    ignores none.
+    """
     height, width = image.shape[:2]
     try:
         faces = engine.detect(image)
     except FaceError as error:
         return Verdict(UNDETECTED, [*warnings, str(error)], width, height)
+    faces, beside = counted(faces, ignored_face)
+    if beside:
+        warnings = [*warnings, f"{beside} much smaller faces far from the main one were ignored"]
     if len(faces) != 1:
         found = f"{len(faces)} faces were found" if faces else _no_face(image, engine)
         return Verdict(NOT_ONE_FACE, [*warnings, found], width, height)
@@ -133,29 +143,76 @@ def judge(image: Image, engine: FaceEngine, warnings: list[str]) -> Verdict:
     return _measured(image, face, embedding, warnings)
 
 
+def counted(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
+    """The faces that count, and how many do not.
+
+    Not counted is one whose longer side is at most `ignored` times that of the largest face, and whose centre is
+    further from the largest one's than that one is wide. The page's rule is `ignored` 0: every face counts.
+    """
+    if not faces or not ignored:
+        return faces, 0
+    main = largest(faces)
+    most = ignored * max(main.box.width, main.box.height)
+    kept = [
+        face
+        for face in faces
+        if max(face.box.width, face.box.height) > most or math.dist(face.box.centre, main.box.centre) <= main.box.width
+    ]
+    return kept, len(faces) - len(kept)
+
+
+def embedded_later(verdicts: Sequence[Verdict], engine: Deferred) -> list[Verdict]:
+    """Verdicts given by a deferred engine, with their vectors; code 5 where there is none after all."""
+    waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
+    places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
+    answer = list(verdicts)
+    for index, vector in zip(waiting, engine.embedded(places), strict=True):
+        one = verdicts[index]
+        if isinstance(vector, FaceError):
+            answer[index] = Verdict(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
+        else:
+            answer[index] = replace(one, embedding=vector)
+    return answer
+
+
 def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict]:
     """Give code 6 to usable photos of anybody but the person of most photos, and a similarity to the compared ones.
 
     Who that is, is said in `majority.py`. In a fair tie nobody can say who is meant: every usable photo gets code 6, no
-    similarity, and a warning that says so. One usable photo is its own person and is compared with nothing.
+    similarity, and a warning that says so. A photo that came twice has one vote, and is judged like its first copy.
+    One usable photo is its own person and is compared with nothing.
     """
-    compared = [index for index, verdict in enumerate(verdicts) if verdict.usable]
-    answer = list(verdicts)
-    if len(compared) < 2:
-        return answer
+    compared = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None and verdict.usable]
     vectors = [vector for index in compared if (vector := verdicts[index].embedding) is not None]
+    answer = list(verdicts)
+    if not compared:
+        return answer
     apart = np.array([[engine.distance(a, b) for b in vectors] for a in vectors])
-    most = majority(apart, engine.same_person)
+    first = firsts(apart)
+    votes = [row for row, copied in enumerate(first) if row == copied]
+    judged = _judged([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
     for row, index in enumerate(compared):
-        verdict = verdicts[index]
-        if most.tied:
-            answer[index] = replace(verdict, code=STRANGER, quality=0.0, warnings=[*verdict.warnings, _tie(most)])
-            continue
-        likeness = similarity(engine, to_others(apart, row, most.members))
-        stranger = row not in most.members
-        code, quality = (STRANGER, 0.0) if stranger else (verdict.code, verdict.quality)
-        answer[index] = replace(verdict, code=code, quality=quality, similarity=likeness)
+        one = judged[votes.index(first[row])]
+        said = one.warnings[len(verdicts[compared[first[row]]].warnings) :]
+        if first[row] != row:
+            said = [*said, f"the same photo as number {compared[first[row]] + 1}: the two count once"]
+        answer[index] = replace(one, warnings=[*verdicts[index].warnings, *said])
     return answer
+
+
+def _judged(verdicts: Sequence[Verdict], apart: Distances, engine: FaceEngine) -> list[Verdict]:
+    """Usable verdicts on different photos, with what their distances say."""
+    if len(verdicts) < 2:
+        return list(verdicts)
+    most = majority(apart, engine.same_person)
+    if most.tied:
+        return [replace(one, code=STRANGER, quality=0.0, warnings=[*one.warnings, _tie(most)]) for one in verdicts]
+    judged = []
+    for row, verdict in enumerate(verdicts):
+        likeness = similarity(engine, to_others(apart, row, most.members))
+        code, quality = (verdict.code, verdict.quality) if row in most.members else (STRANGER, 0.0)
+        judged.append(replace(verdict, code=code, quality=quality, similarity=likeness))
+    return judged
 
 
 def _tie(most: Majority) -> str:

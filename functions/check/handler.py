@@ -17,14 +17,15 @@ class CheckFunction:
 
     name = "check"
 
-    def __init__(self, engine: FaceEngine, limits: Limits) -> None:
+    def __init__(self, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0) -> None:
         self._engine = engine
         self._limits = limits
+        self._ignored_face = ignored_face
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Verify the photos; a RequestError is the failed answer."""
         request, warnings = validate(CheckRequest, body)
-        answer = run(request, workspace, self._engine, self._limits)
+        answer = run(request, workspace, self._engine, self._limits, self._ignored_face)
         return Answer(answer.data | {"warnings": warnings}, answer.message)
 
     def pointers(self, data: Json) -> dict[str, Json]:
@@ -34,7 +35,7 @@ class CheckFunction:
 
 def load(settings: Settings) -> Function:
     """Load the face engine, once per process."""
-    return CheckFunction(load_engine(settings.faces), settings.limits)
+    return CheckFunction(load_engine(settings.faces), settings.limits, settings.faces.ignored_face)
 
 
 def handler(event: Json, context: Context) -> Json:

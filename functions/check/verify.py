@@ -5,17 +5,21 @@ from collections import Counter
 
 from functions.check.request import CheckRequest
 from shared.faces import FaceEngine
+from shared.faces.base import BatchEngine
+from shared.faces.deferred import Deferred
 from shared.function import Answer
 from shared.manifests import Json
 from shared.settings import Limits
-from shared.verdict import Verdict, inspect, same_person
+from shared.verdict import Verdict, embedded_later, inspect, same_person
 from shared.workspace import Workspace
 
 AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting four times costs little
 SHOWN = 100  # characters of a data URL that a result repeats; `images` has it whole
 
 
-def run(request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Answer:
+def run(
+    request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0
+) -> Answer:
     """Verify every photo of a request.
 
     Args:
@@ -23,13 +27,18 @@ def run(request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits:
         workspace: fetches the photos and hears how far the work is.
         engine: finds and compares faces.
         limits: of one photo.
+        ignored_face: the setting of that name, see `shared.verdict.counted`.
 
     Returns:
         The contract's `data`, one check result per image in the order of the request; the message is `success` when
         every photo is usable, else a sentence with the counts.
     """
     started = time.monotonic()
-    verdicts = _inspected(request.images, workspace, engine, limits)
+    if isinstance(engine, BatchEngine):
+        later = Deferred(engine)
+        verdicts = embedded_later(_inspected(request.images, workspace, later, limits, ignored_face), later)
+    else:
+        verdicts = _inspected(request.images, workspace, engine, limits, ignored_face)
     if request.configure.face_reconize:
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
@@ -44,13 +53,15 @@ def run(request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits:
     return Answer(data, _message(verdicts))
 
 
-def _inspected(references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits) -> list[Verdict]:
+def _inspected(
+    references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float
+) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for start in range(0, len(references), AT_ONCE):
         files = workspace.fetch(references[start : start + AT_ONCE])
         while files:
             workspace.progress("check", len(verdicts), len(references))
-            verdicts.append(inspect(files.pop(0), engine, limits))
+            verdicts.append(inspect(files.pop(0), engine, limits, ignored_face))
     workspace.progress("check", len(references), len(references))
     return verdicts
 

@@ -30,7 +30,7 @@ HEAD = np.array(
     ]
 )
 FAR = 8.0  # camera distance in face spans; portraits are taken from 1 m and more
-RESTING_PITCH = -2.0  # degrees that the head reads when a face looks straight ahead; median of 407 studio portraits (-1.5 to -2.4)
+RESTING_PITCH = -2.0  # degrees that the head reads of a straight look: 407 studio portraits, median -1.5, frontal -2.4
 
 
 @dataclass(frozen=True)

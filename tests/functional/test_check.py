@@ -11,9 +11,10 @@ import pytest
 from functions.check.handler import CheckFunction, load
 from shared.errors import InvalidField
 from shared.faces import FaceError
-from shared.settings import Limits, Settings
+from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
 from tests.desk import Desk
+from tests.networks import model_folder
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,27 @@ def test_the_engine_failing_on_one_photo_costs_only_that_photo(check, photos):
     answer = function.answer(body("hopper0.jpg", "astronaut.jpg", "small.png", face_reconize=True), desk)
     assert [result["code"] for result in answer.data["check_results"]] == [1, 4, 5]
     assert answer.data["check_results"][2]["message"] == "Image encoding error"
+
+
+def test_the_faces_of_a_request_are_embedded_in_one_run(tmp_path, photos):
+    """With insightface; toy networks find a bright square and take its colour for the person."""
+    folder = model_folder(tmp_path / "toy")
+    function = load(Settings(faces=FaceSettings(engine="insightface", model=str(folder), provider="cpu")))
+    runs, embed_all = [], function._engine.embed_all
+    function._engine.embed_all = lambda chips: runs.append(len(chips)) or embed_all(chips)
+    dark, white, red = (np.zeros((640, 640, 3), np.uint8) for _ in range(3))
+    white[256:288, 320:352] = 255
+    red[256:288, 320:352] = 255
+    red[200:350, 250:420, 1:] //= 2
+    desk = Desk({"dark.png": pictures.png(dark), "white.png": pictures.png(white), "pale.png": pictures.png(red)})
+    answer = function.answer(body("white.png", "nowhere.png", "pale.png", "dark.png", face_reconize=True), desk)
+    assert [result["code"] for result in answer.data["check_results"]] == [1, 2, 1, 3]
+    assert answer.data["check_results"][0]["similarity"] > 0.5
+    assert runs == [2]
+
+    function._engine.embed_all = lambda chips: [FaceError("no vector") for _ in chips]
+    answer = function.answer(body("white.png", face_reconize=True), desk)
+    assert [result["code"] for result in answer.data["check_results"]] == [5]
 
 
 def test_progress_is_said_before_every_photo(check, photos):

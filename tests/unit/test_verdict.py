@@ -11,7 +11,7 @@ from shared.faces import Box, Face, FaceError
 from shared.faces.dlib import DlibEngine
 from shared.majority import majority
 from shared.settings import Limits
-from shared.verdict import STRANGER, USABLE, Verdict, inspect, same_person
+from shared.verdict import STRANGER, USABLE, Verdict, counted, inspect, same_person
 from tests import pictures
 
 LIMITS = Limits()
@@ -154,6 +154,52 @@ def test_a_fair_tie_blames_everybody_and_says_so():
     assert [verdict.code for verdict in verdicts] == [STRANGER] * 4
     assert all("a tie" in verdict.warnings[0] for verdict in verdicts)
     assert {verdict.similarity for verdict in verdicts} == {None}
+
+
+def test_a_photo_that_came_twice_has_one_vote():
+    verdicts = same_person(people(0, 0.1, 5, 5, 5, 0.2), Faulty())
+    assert [verdict.code for verdict in verdicts] == [1, 1, 6, 6, 6, 1]
+    assert verdicts[3].warnings == ["the same photo as number 3: the two count once"]
+    assert verdicts[2].warnings == []
+
+
+def test_a_copy_does_not_vouch_for_its_original():
+    here, copy, there = same_person(people(0, 0, 0.6), Faulty())
+    assert here.similarity == copy.similarity == there.similarity == pytest.approx(1 - 0.6 / 2)
+
+
+def test_one_photo_sent_twice_is_compared_with_nothing():
+    verdicts = same_person(people(3, 3), Faulty())
+    assert [(verdict.code, verdict.similarity) for verdict in verdicts] == [(1, None)] * 2
+    assert "count once" in verdicts[1].warnings[0]
+
+
+def face(x, y, side):
+    return Face(Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2), np.zeros((68, 2)), 1.0)
+
+
+def test_every_face_counts_unless_a_setting_says_otherwise():
+    main, passer = face(300, 300, 200), face(800, 300, 40)
+    assert counted([main, passer], 0.0) == ([main, passer], 0)
+    assert counted([main, passer], 0.25) == ([main], 1)
+    assert counted([], 0.25) == ([], 0)
+
+
+@pytest.mark.parametrize("other", [face(450, 300, 40), face(800, 300, 90)])
+def test_a_near_face_and_a_large_face_always_count(other):
+    main = face(300, 300, 200)
+    assert counted([main, other], 0.25) == ([main, other], 0)
+
+
+def test_a_small_face_in_the_back_is_ignored_by_setting_only(engine):
+    image = cv2.resize(pictures.hopper(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    passer = cv2.resize(pictures.astronaut()[20:220, 110:310], (200, 200))
+    image = np.concatenate([image, np.full((image.shape[0], 500, 3), 128, np.uint8)], axis=1)
+    image[100:300, -300:-100] = passer
+    strict = inspect(pictures.png(image), engine, LIMITS)
+    lenient = inspect(pictures.png(image), engine, LIMITS, ignored_face=0.4)
+    assert (strict.code, strict.warnings) == (3, ["2 faces were found"])
+    assert (lenient.code, lenient.warnings) == (1, ["1 much smaller faces far from the main one were ignored"])
 
 
 def test_photos_of_all_different_people_say_so():
