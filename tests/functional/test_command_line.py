@@ -9,6 +9,7 @@ import pytest
 
 from shared.buckets import FolderBucket
 from tests import pictures
+from tests.networks import model_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,19 @@ def test_doctor_says_what_is_missing_and_exits_with_1(monkeypatch, tmp_path):
     done = photog("doctor")
     assert done.returncode == 1
     assert "PHOTOG_MODEL__PATH" in done.stdout
+
+
+def test_doctor_shows_the_face_engine_with_the_provider_really_used(monkeypatch, tmp_path):
+    folder = model_folder(tmp_path / "toy")
+    monkeypatch.setenv("PHOTOG_FACES__ENGINE", "insightface")
+    monkeypatch.setenv("PHOTOG_FACES__MODEL", str(folder))
+    monkeypatch.setenv("PHOTOG_FACES__PROVIDER", "cpu")
+    faces = json.loads(photog("doctor", "--json").stdout)["faces"]
+    assert faces == {"engine": "insightface/toy", "folder": str(folder), "provider": "CPUExecutionProvider"}
+    monkeypatch.setenv("PHOTOG_FACES__MODEL", str(tmp_path / "nowhere"))
+    done = photog("doctor")
+    assert done.returncode == 1
+    assert "buffalo_l.zip" in done.stdout
 
 
 def test_submit_drops_the_manifest_and_the_same_one_twice_is_fine(bucket, tmp_path):

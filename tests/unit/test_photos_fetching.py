@@ -132,6 +132,20 @@ def test_data_urls_are_photos_too():
     assert len(refusal(fetcher().fetch(["data:image/png" + "A" * 100 * KILOBYTE]))) < 300
 
 
+def test_an_object_that_is_too_large_is_not_read():
+    read = []
+    photos = fetcher(
+        lambda key: read.append(key) or b"small",
+        buckets={"other": lambda key: read.append(key) or b"small"},
+        size_of={"large.jpg": 65 * KILOBYTE, "small.jpg": 5}.get,
+        bucket_sizes={"other": lambda key: 10**12},
+    )
+    refused, small, unknown, other = photos.fetch(["large.jpg", "small.jpg", "unknown.jpg", "s3://other/1.jpg"])
+    assert (type(refused), type(other)) == (PhotoTooLarge, PhotoTooLarge)
+    assert (small, unknown) == (b"small", b"small")
+    assert sorted(read) == ["small.jpg", "unknown.jpg"]
+
+
 def test_buckets_are_read_by_name_and_others_refused():
     mine, other = {"a b/1.jpg": b"mine"}, {"1.jpg": b"other"}
     photos = fetcher(mine.get, buckets={"mine": mine.get, "other": other.get})
