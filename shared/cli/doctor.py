@@ -83,13 +83,15 @@ def _faces(settings: Settings) -> Json:
 def _diffusion(settings: Settings) -> Json:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
         return {"missing": "torch and diffusers; pip install 'photog[diffusion]' for train and generate"}
-    from shared.models.diffusion import BaseModelMissing, folder_of, resolve_device
+    from shared.models.diffusion import BaseModelMissing, resolve_device
+    from shared.models.opening import source
 
     try:
-        folder = folder_of(settings.model)
+        where = source(settings.model)
     except BaseModelMissing as error:
         return {"missing": str(error)}
-    return {"model": settings.model.path, "folder": str(folder), "device": str(resolve_device(settings.model.device))}
+    device = str(resolve_device(settings.model.device))
+    return {"model": settings.model.path, where.kind: where.place, "device": device}
 
 
 def _version(name: str) -> str | None:
