@@ -11,12 +11,12 @@ from functions.generate.adapter import Adapters
 from functions.train import kohya
 from functions.train.lora import adapted
 from functions.train.plan import TrainingPlan
-from shared.models.diffusion import load
+from shared.models.diffusion import Working, load
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
 from tests.unit.test_train_lora import disturb, prediction
 
-PLAN = TrainingPlan(rank=4, alpha=2)  # a wrong scale would show
+PLAN = TrainingPlan.suited(Working(size=64)).model_copy(update={"rank": 4, "alpha": 2.0})  # a wrong scale would show
 FACTS = {"base_model": "tiny", "architecture": "sd15", "step": 40, "plan": PLAN.model_dump(mode="json")}
 
 
@@ -57,6 +57,7 @@ def test_the_names_and_the_header_are_those_that_its_readers_look_for(trained, t
         names, header = set(opened.keys()), opened.metadata()
     modules = {name.split(".")[0] for name in names}
     assert names == {f"{module}.{end}" for module in modules for end in ("lora_down.weight", "lora_up.weight", "alpha")}
+    assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_ff_net_0_proj" in modules
     assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0" in modules
     assert (header["ss_network_dim"], header["ss_network_alpha"], header["ss_base_model_version"]) == (
         "4",
