@@ -48,7 +48,9 @@ def main() -> int:
     bucket, engine = MemoryBucket(), DlibEngine()
     data = train(bucket, arguments.photos, arguments.steps)
     person = [embedding for photo in arguments.photos if (embedding := embedded(engine, read(photo))) is not None]
-    pipeline = StableDiffusionPipeline.from_pretrained(folder_of(Settings().model), safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder_of(Settings().model), safety_checker=None, dtype=torch.float32
+    )
     working = load(Settings().model).working
     prompts = {"base": working.prompt.format(trigger=""), "LoRA": working.prompt.format(trigger=data["trigger"])}
     before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}

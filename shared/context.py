@@ -6,14 +6,13 @@ import socket
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
-from shared.buckets import Bucket, InvalidKey, MissingObject, open_bucket
+from shared.buckets import Bucket, open_bucket
 from shared.events import parse
 from shared.function import Function
 from shared.interruption import Shutdown
 from shared.invocation import Invocation
 from shared.manifests import Json
 from shared.notify.bucket import BucketNotifier
-from shared.photos import ReadKey
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
@@ -66,21 +65,9 @@ class Context:
                 owner(),
                 self._shutdown,
                 notifiers,
-                {name: _reader(address) for name, address in self._settings.buckets.items()},
+                {name: open_bucket(address) for name, address in self._settings.buckets.items()},
             )
         return self._invocations[function]
-
-
-def _reader(address: str) -> ReadKey:
-    bucket = open_bucket(address)
-
-    def read(key: str) -> bytes | None:
-        try:
-            return bucket.get(key)
-        except (MissingObject, InvalidKey):
-            return None
-
-    return read
 
 
 def owner() -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt, progress_key
-from shared.buckets.base import Bucket, InvalidKey, MissingObject
+from shared.buckets.base import Bucket, MissingObject
 from shared.claims import Busy, ClaimRecord, Claims, Exhausted
 from shared.errors import (
     AttemptsExhausted,
@@ -32,7 +32,8 @@ from shared.heartbeat import Heartbeat
 from shared.interruption import ClaimLost, HandedBack, Shutdown
 from shared.manifests import Json, Manifest, decode, encode, failure, invalid_id, parse, success
 from shared.notify import Notifier
-from shared.photos import PhotoFetcher, ReadKey
+from shared.photo_source import PhotoSource
+from shared.photos import PhotoFetcher
 from shared.settings import Settings
 from shared.workspace import SCRATCH
 
@@ -66,12 +67,21 @@ class Invocation:
         owner: str,
         shutdown: Shutdown,
         notifiers: Sequence[Notifier] = (),
-        readers: Mapping[str, ReadKey] | None = None,
+        named: Mapping[str, Bucket] | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
         self._shutdown, self._notifiers = shutdown, notifiers
         self._claims = Claims(bucket, function.name, settings.lease, owner)
-        self._fetcher = PhotoFetcher(settings.limits, settings.private_addresses, self._photo, readers)
+        sources = {name: PhotoSource(source) for name, source in (named or {}).items()}
+        own = PhotoSource(bucket)
+        self._fetcher = PhotoFetcher(
+            settings.limits,
+            settings.private_addresses,
+            own.read,
+            {name: source.read for name, source in sources.items()},
+            size_of=own.size,
+            bucket_sizes={name: source.size for name, source in sources.items()},
+        )
 
     def receive(self, created: ObjectCreated) -> Outcome:
         """Answer the request that a manifest makes, whoever delivers it and however often."""
@@ -249,13 +259,6 @@ class Invocation:
         try:
             return self._bucket.get(key)
         except MissingObject:
-            return None
-
-    def _photo(self, key: str) -> bytes | None:
-        """A picture that a request names by key; a name that cannot be a key is no picture."""
-        try:
-            return self._read(key)
-        except InvalidKey:
             return None
 
     def _folder(self, request_id: str) -> str:

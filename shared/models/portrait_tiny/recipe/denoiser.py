@@ -70,7 +70,7 @@ def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan
     checkpoint = Checkpoint(work / "denoiser.pt", model, optimiser, averaging=0.998)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     generator = np.random.default_rng(plan.seed + first)
-    total = 0.0
+    losses: list[float] = []
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * cosine(step, steps, warm_up=200)
@@ -81,12 +81,12 @@ def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         checkpoint.average()
-        total += value.item()
+        losses.append(value.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             checkpoint.save(step + 1)
             held = held_out_loss(checkpoint.averaged, autoencoder, portraits)
-            log.info("denoiser step %d of %d, loss %.4f, held-out %.4f", step + 1, steps, total / 100, held)
-            total = 0.0
+            log.info("denoiser step %d of %d, loss %.4f, held-out %.4f", step + 1, steps, np.mean(losses), held)
+            losses.clear()
     averaged: Denoiser = checkpoint.averaged
     return averaged
 

@@ -42,3 +42,11 @@ def export(portraits: Portraits, work: Path, out: Path) -> None:
     """Write the pipeline and its card of working size and framing to `out`."""
     assemble(portraits, work).to(torch.float16).save_pretrained(out)
     (out / CARD).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
+    _drop_derived(out / "vae" / "config.json")
+
+
+def _drop_derived(path: Path) -> None:
+    """AutoencoderTiny writes a key that it warns of when it reads it; it makes the value anew anyway."""
+    config = json.loads(path.read_text())
+    config.pop("block_out_channels", None)
+    path.write_text(json.dumps(config, indent=2) + "\n")
