@@ -58,16 +58,21 @@ class _Examined:
 
 
 def prepare(
-    references: Sequence[str], workspace: Workspace, engine: FaceEngine, working: Working, limits: Limits
+    references: Sequence[str],
+    workspace: Workspace,
+    engine: FaceEngine,
+    working: Working,
+    limits: Limits,
+    ignored_face: float = 0.0,
 ) -> Dataset:
-    """Fetch and judge the photos, and keep the best.
+    """Fetch and judge the photos, and keep the best; `ignored_face` is the setting of that name.
 
     Raises TooFewPhotos with every rejected photo's reason where fewer than five are usable.
     """
     examined = []
     for index, data in enumerate(workspace.fetch(references)):
         workspace.progress("photos", index, len(references))
-        examined.append(_examine(references[index], data, engine, working, limits))
+        examined.append(_examine(references[index], data, engine, working, limits, ignored_face))
     verdicts = same_person([one.verdict for one in examined], engine)
     reasons = [_reason(verdict, working) for verdict in verdicts]
     usable = [index for index, reason in enumerate(reasons) if reason is None]
@@ -92,7 +97,7 @@ def held_out(photos: Sequence[Photo]) -> list[int]:
 
 
 def _examine(
-    reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits
+    reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits, ignored_face: float
 ) -> _Examined:
     """Decode once, for the verdict and for the close-ups."""
     name = reference if len(reference) <= SHOWN else reference[:SHOWN] + "..."
@@ -102,7 +107,7 @@ def _examine(
         decoded = decode(data, limits)
     except PhotoError as error:
         return _Examined(name, Verdict(UNDECODABLE, [error.message]))
-    verdict = judge(decoded.image, engine, decoded.warnings)
+    verdict = judge(decoded.image, engine, decoded.warnings, ignored_face)
     if not verdict.usable or verdict.face is None:
         return _Examined(name, verdict)
     material = closest(decoded.image, verdict.face, working.size, working.framing)

@@ -44,7 +44,13 @@ class TrainFunction:
 def load(settings: Settings) -> Function:
     """Load the face engine and the base model, once per process."""
     return TrainFunction(
-        Trainer(diffusion.load(settings.model), load_engine(settings.faces), settings.limits, wanted=settings.train)
+        Trainer(
+            diffusion.load(settings.model),
+            load_engine(settings.faces),
+            settings.limits,
+            wanted=settings.train,
+            ignored_face=settings.faces.ignored_face,
+        )
     )
 
 

@@ -2,17 +2,24 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.validation import Body, Reference, UserId
 
+NOBODY = "none"  # in a generate request
 MOST_IMAGES = 50  # the best 20 of them are used; the limit keeps one request from holding a worker for hours
+
+
+def _somebody(user_id: str) -> str:
+    if user_id == NOBODY:
+        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so nobody can have that id")
+    return user_id
 
 
 class TrainConfigure(Body):
     """The knobs, as the contract names them."""
 
-    user_id: UserId
+    user_id: Annotated[UserId, AfterValidator(_somebody)]
     sex: str = "secret"
     max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50

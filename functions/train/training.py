@@ -35,6 +35,7 @@ class Trainer:
 
     Attributes:
         plan: None takes the one that suits the base model, but for what `wanted` says.
+        ignored_face: the setting of that name; the same as check's, so that it accepts the same photos.
     """
 
     model: DiffusionModel
@@ -42,6 +43,7 @@ class Trainer:
     limits: Limits
     plan: TrainingPlan | None = None
     wanted: TrainSettings | None = None
+    ignored_face: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,9 @@ def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer
     """
     watch = Stopwatch()
     with watch("photos"):
-        data = dataset.prepare(request.images, workspace, trainer.engine, trainer.model.working, trainer.limits)
+        data = dataset.prepare(
+            request.images, workspace, trainer.engine, trainer.model.working, trainer.limits, trainer.ignored_face
+        )
     aside = dataset.held_out(data.photos)
     outcome = _trained(request, workspace, trainer, data.photos, aside, watch)
     selection, best = outcome.ran.selection, outcome.chosen.trial.step

@@ -52,3 +52,8 @@ def test_the_plan_follows_the_working_size():
     assert small.gamma == GAMMA * 16
     assert large.gamma == GAMMA
     assert small.learning_rate > large.learning_rate
+
+
+def test_nobody_can_be_trained_under_the_id_that_leaves_a_face_as_it_is():
+    with pytest.raises(InvalidField, match="none leaves a face"):
+        validate(TrainRequest, {"request_id": 1, "images": ["a.jpg"], "configure": {"user_id": "none"}})
