@@ -110,7 +110,13 @@ class FolderBucket:
     def _place(self, key: str, staged: Path, move: Callable[[Path, Path], None]) -> None:
         path = self.path(key)
         for _ in range(PLACING_TRIES):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                # mkdir says so too of a folder that is gone again when it looks what stands in its way;
+                # never to be mistaken for the object itself being there
+                self._nothing_above(key, path)
+                continue
             try:
                 move(staged, path)
             except FileNotFoundError:
@@ -118,6 +124,12 @@ class FolderBucket:
             _sync(path.parent)
             return
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+
+    def _nothing_above(self, key: str, path: Path) -> None:
+        """Raises InvalidKey when an object stands where a folder of the key would have to be."""
+        for folder in path.relative_to(self.root).parents:
+            if (self.root / folder).is_file():
+                raise InvalidKey(f"{key} cannot be a key of {self.address}: {folder.as_posix()} is an object")
 
     def _walk(self, folder: Path) -> Iterator[ObjectInfo]:
         try:
@@ -137,8 +149,11 @@ class FolderBucket:
 
 
 def _sync(folder: Path) -> None:
-    """Make a new name in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make a new name in a folder survive a loss of power; nothing where it was removed since, with its folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -1,5 +1,6 @@
 """The contract of every bucket: one suite over all of them."""
 
+import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -149,3 +150,28 @@ def test_writers_and_removers_of_one_folder_do_not_trip_each_other(tmp_path):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(churn, range(6)))
     assert list(bucket.list("results/")) == []
+
+
+def test_a_folder_that_vanishes_while_it_is_made_is_not_taken_for_the_object(tmp_path, monkeypatch):
+    bucket = FolderBucket(tmp_path / "bucket")
+    made, real = [], Path.mkdir
+
+    def raced(path: Path, *arguments: object, **options: object) -> None:
+        made.append(path)
+        if len(made) == 1:  # as pathlib does when another process removes the folder between its two looks
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", raced)
+    assert bucket.put_if_absent("results/x/y/1", b"x")
+    assert bucket.get("results/x/y/1") == b"x"
+
+
+def test_a_key_below_an_object_is_refused_by_name(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    bucket.put("results/x", b"1")
+    for write in (bucket.put, bucket.put_if_absent):
+        with pytest.raises(InvalidKey, match="results/x is an object"):
+            write("results/x/y", b"2")
+        with pytest.raises(InvalidKey, match="results/x is an object"):
+            write("results/x/y/z", b"2")
