@@ -38,7 +38,7 @@ FAINT = -1.0  # HOG score that anything face-like reaches
 UPRIGHT = 10.0  # degrees; a face found more tilted than it was looked at is looked at again
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
 SAME_PLACE = 0.5  # overlap from which the CNN confirms a box; less is another face, or the corner of one
-SAME_PERSON = 0.54  # one of 1,000 pairs of strangers is nearer, benchmarks/verification.py; King's 0.6 lets 1 of 100 in
+SAME_PERSON = 0.5  # relatives begin at 0.502, 1 of 6,000 strangers is nearer, benchmarks/verification.py; King's is 0.6
 
 
 class DlibEngine:
