@@ -29,34 +29,34 @@ def face(points: Points, size: tuple[int, int], margin: float = FACE_MARGIN, sof
         margin: how far to stay inside the outline, in face widths; negative goes beyond it.
         softness: sigma of the border, in face widths.
     """
-    return _soft(_outline(points), points, size, -margin, softness)
+    return soft(_outline(points), points, size, -margin, softness)
 
 
 def features(points: Points, size: tuple[int, int], growth: float = 0.03, softness: float = 0.025) -> Mask:
     """Eyes, brows, lips and the tip of the nose: what a face is known by, and what shows double when blended."""
     groups = [*_eyes_with_brows(points), points[LIPS], np.vstack([points[NOSE_BASE], points[28:31]])]
-    return _soft(groups, points, size, growth, softness)
+    return soft(groups, points, size, growth, softness)
 
 
 def eyes(points: Points, size: tuple[int, int], growth: float = 0.02, softness: float = 0.012) -> Mask:
     """Both eyes with their lids."""
-    return _soft([points[side] for side in EYES], points, size, growth, softness)
+    return soft([points[side] for side in EYES], points, size, growth, softness)
 
 
 def lips(points: Points, size: tuple[int, int], growth: float = 0.01, softness: float = 0.012) -> Mask:
     """The lips and what is between them."""
-    return _soft([points[LIPS]], points, size, growth, softness)
+    return soft([points[LIPS]], points, size, growth, softness)
 
 
 def mouth(points: Points, size: tuple[int, int], growth: float = 0.0, softness: float = 0.008) -> Mask:
     """The opening of the mouth alone."""
-    return _soft([points[MOUTH]], points, size, growth, softness)
+    return soft([points[MOUTH]], points, size, growth, softness)
 
 
 def bare(points: Points, size: tuple[int, int]) -> Mask:
     """The face without brows, eyes, lips and nostrils: skin, if no beard, hair or glasses cover it."""
     groups = [points[side] for side in (*BROW_SIDES, *EYES)] + [points[LIPS], points[NOSE_BASE]]
-    return face(points, size, 0.06, 0.01) * (1 - _soft(groups, points, size, 0.035, 0.01))
+    return face(points, size, 0.06, 0.01) * (1 - soft(groups, points, size, 0.035, 0.01))
 
 
 def edge(points: Points, size: tuple[int, int]) -> Mask:
@@ -91,7 +91,7 @@ def _eyes_with_brows(points: Points) -> list[Points]:
     return [np.vstack([points[brow], points[eye]]) for brow, eye in zip(BROW_SIDES, EYES, strict=True)]
 
 
-def _soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth: float, softness: float) -> Mask:
+def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth: float, softness: float) -> Mask:
     """Convex hulls of the groups, grown (or shrunk) and blurred by shares of the face width."""
     width = face_width(points)
     factor = min(1.0, DRAWING_WIDTH / width)
