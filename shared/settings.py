@@ -65,6 +65,32 @@ class FaceSettings(BaseModel):
     )
 
 
+class ControlSettings(BaseModel):
+    """One ControlNet beside the base model, and how much it says in which diffusion."""
+
+    kind: Literal["canny", "pose", "tile"] = Field(description="it is shown edges, the face's points, the picture")
+    path: str = Field(description="diffusers folder, .safetensors file or hub id of a ControlNet of the base's kind")
+    first: float | None = Field(None, ge=0, le=2, description="scale in the first diffusion; None is the kind's own")
+    second: float | None = Field(None, ge=0, le=2, description="scale in the second; 0 in both: it is not even loaded")
+    start: float = Field(0.0, ge=0, le=1, description="share of the diffusion's steps after which it begins to count")
+    end: float = Field(
+        0.6, ge=0, le=1, description="and after which it no longer does: where things lie is settled early, detail late"
+    )
+
+
+class FewStepSettings(BaseModel):
+    """A LoRA that makes the base model one of few steps: LCM, Hyper-SD, TCD, Lightning."""
+
+    path: str = Field(description="the .safetensors file")
+    steps: int = Field(8, ge=1, le=50, description="of the whole schedule; a strength of 0.5 runs half of them")
+    scheduler: Literal["lcm", "tcd", "ddim", "euler"] = Field(
+        "lcm",
+        description="lcm for LCM-LoRA, tcd for TCD and Hyper-SD's one file for all, ddim for Hyper-SD's others, "
+        "euler for SDXL-Lightning",
+    )
+    scale: float = Field(1.0, gt=0, le=2, description="strength of the LoRA; its makers' figure, most often 1")
+
+
 class ModelSettings(BaseModel):
     """Which diffusion model."""
 
@@ -77,6 +103,10 @@ class ModelSettings(BaseModel):
     )
     device: str = Field("auto", description="auto takes cuda where there is one; or cpu, cuda, cuda:1")
     threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
+    controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
+    few_step: FewStepSettings | None = Field(
+        None, description="LoRA of few steps; generate fuses it in, train does not"
+    )
 
 
 class TrainSettings(BaseModel):
@@ -92,6 +122,16 @@ class TrainSettings(BaseModel):
     seed: int | None = Field(None, description="another one trains another adapter of the same photos")
 
 
+class HealthSettings(BaseModel):
+    """How a worker without a port shows that it is alive; see `liveness.py`."""
+
+    file: Path | None = Field(
+        None, description="kept fresh by the working loop; the images set it, a laptop needs none"
+    )
+    loading_seconds: float = Field(900.0, gt=0, description="loading the models, off a network drive at worst")
+    idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; a long poll takes 20")
+
+
 class NotifySettings(BaseModel):
     """Who is told of an answer."""
 
@@ -99,8 +139,9 @@ class NotifySettings(BaseModel):
 
 
 class GenerateSettings(BaseModel):
-    """What generate leaves behind besides the portrait."""
+    """How generate works, and what it leaves behind besides the portrait."""
 
+    faces_at_once: int = Field(4, ge=1, description="faces of one picture in a batch; fewer where the memory is small")
     keep_stages: bool = Field(False, description="save the picture after each stage as an artifact, for looking at")
 
 
@@ -117,6 +158,7 @@ class Settings(BaseSettings):
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
     notify: NotifySettings = NotifySettings()
+    health: HealthSettings = HealthSettings()
     buckets: dict[str, str] = Field(
         {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"
     )

@@ -1,17 +1,18 @@
-"""A user's LoRA on the resident UNet: tensors are copied into adapters that stay, the base's weights are never touched.
+"""Users' LoRAs on the resident UNet: tensors are copied into adapters that stay, the base's weights are never touched.
 
 | from | event | to |
 |---|---|---|
-| base | `worn(key)`, shapes seen before | worn: the adapter of these shapes gets the user's tensors, in place |
-| base | `worn(key)`, new shapes | worn: one more resident adapter; beyond RESIDENT the least recently used one goes |
+| base | `worn([lora])`, shapes seen before | worn: the adapter of these shapes gets the user's tensors, in place |
+| base | `worn([lora])`, new shapes | worn: one more resident adapter; beyond RESIDENT the least lately used one goes |
+| base | `worn([lora, another, None])` | each picture of the batch wears its own, by peft's mixed batches |
 | worn | the block ends, however | base: adapters disabled, outputs bit-identical to a UNet that never had one |
 """
 
 import hashlib
 import json
 import tempfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_unet_state_dict_to_peft
 from peft import get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 
 USERS = 32  # of which tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
 RESIDENT = 4  # shapes of adapters kept on the UNet; one per rank that the users were trained with
 PREFIX = "unet."
+BARE = "__base__"  # peft's name for a picture of a mixed batch that wears nothing
 
 Tensors = dict[str, torch.Tensor]
 
@@ -50,71 +53,135 @@ class Lora:
     metadata: dict[str, Any] | None
 
 
+@dataclass(eq=False)
+class Resident:
+    """An adapter on the UNet.
+
+    Attributes:
+        names, tensors: its parameters, under peft's names without the adapter's.
+        wearer: whose values they have.
+    """
+
+    names: list[str]
+    tensors: list[torch.Tensor]
+    wearer: Lora
+
+
 class Adapters:
     """The adapters of a UNet that many users share."""
 
     def __init__(self, unet: UNet2DConditionModel, users: int = USERS, resident: int = RESIDENT) -> None:
         self._unet, self._most_users, self._most_resident = unet, users, resident
         self._users: OrderedDict[str, Lora] = OrderedDict()
-        self._resident: OrderedDict[str, Tensors] = OrderedDict()
+        self._resident: OrderedDict[str, Resident] = OrderedDict()
+        self._layers: list[LoraLayer] = []
 
-    @contextmanager
-    def worn(self, key: str, read: Callable[[], bytes]) -> Iterator[None]:
-        """Have the UNet wear the LoRA stored under `key` inside of the block; `read` gives the file if it is new.
+    def lora(self, key: str, read: Callable[[], bytes]) -> Lora:
+        """The LoRA stored under `key`; `read` gives the file if it is not in memory.
 
         Raises LoraError when the file does not fit the UNet.
         """
-        lora = self._lora(key, read)
-        self._put_on(lora)
-        self._unet.set_adapter(lora.shape)
-        self._unet.enable_adapters()
-        try:
-            yield
-        finally:
-            self._unet.disable_adapters()
-
-    def _lora(self, key: str, read: Callable[[], bytes]) -> Lora:
         if key not in self._users:
-            self._users[key] = parse(read())
+            lora = parse(read())
+            # that it fits is known before any work is done, and not in the middle of it
+            self._slot(lora, 0, 1)
+            self._users[key] = lora
             while len(self._users) > self._most_users:
                 self._users.popitem(last=False)
         self._users.move_to_end(key)
         return self._users[key]
 
-    def _put_on(self, lora: Lora) -> None:
-        if lora.shape not in self._resident:
-            self._add(lora)
-        self._resident.move_to_end(lora.shape)
-        with torch.no_grad():
-            for name, tensor in self._resident[lora.shape].items():
-                tensor.copy_(lora.tensors[name])
+    @contextmanager
+    def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
+        """Inside of the block the pictures of a batch wear these, in their order.
 
-    def _add(self, lora: Lora) -> None:
-        while len(self._resident) >= self._most_resident:
-            oldest, _ = self._resident.popitem(last=False)
-            self._unet.delete_adapters(oldest)
+        A batch of any multiple of them repeats the order, as guidance does. None is the bare base.
+        """
+        names = self._put_on(loras)
+        if all(name == BARE for name in names):
+            yield
+            return
+        mixed = len(set(names)) > 1
+        hooks = [layer.register_forward_pre_hook(_naming(names), with_kwargs=True) for layer in self._layers if mixed]
+        try:
+            if not mixed:
+                self._activate(names[0])
+            self._enable(True)
+            yield
+        finally:
+            self._enable(False)
+            for hook in hooks:
+                hook.remove()
+
+    def _put_on(self, loras: Sequence[Lora | None]) -> list[str]:
+        """The user's tensors into resident adapters of their shapes; the name of each picture's adapter."""
+        different = list(dict.fromkeys(lora for lora in loras if lora is not None))
+        slots: dict[Lora | None, str] = {None: BARE}
+        taken: Counter[str] = Counter()
+        for lora in different:
+            name = slots[lora] = self._slot(lora, taken[lora.shape], len(different))
+            taken[lora.shape] += 1
+            resident = self._resident[name]
+            if resident.wearer is not lora:
+                with torch.no_grad():
+                    torch._foreach_copy_(resident.tensors, [lora.tensors[part] for part in resident.names])
+                resident.wearer = lora
+        return [slots[lora] for lora in loras]
+
+    def _slot(self, lora: Lora, number: int, wanted: int) -> str:
+        """Name of the resident adapter of these shapes, made if it is not there; the `wanted` last used ones stay."""
+        name = f"{lora.shape}-{number}"
+        if name not in self._resident:
+            while len(self._resident) >= max(self._most_resident, wanted):
+                oldest, _ = self._resident.popitem(last=False)
+                self._unet.delete_adapters(oldest)
+            self._resident[name] = self._added(lora, name)
+            self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
+            self._enable(False)
+        self._resident.move_to_end(name)
+        return name
+
+    def _added(self, lora: Lora, name: str) -> "Resident":
         try:
             self._unet.load_lora_adapter(
                 dict(lora.state),
                 prefix="unet",
-                adapter_name=lora.shape,
+                adapter_name=name,
                 network_alphas=lora.alphas,
                 metadata=lora.metadata,
             )
         except (ValueError, RuntimeError, KeyError) as error:
-            self._forget(lora)
+            self._forget(name)
             raise LoraError(f"this LoRA does not fit the base model: {error}") from error
-        resident: Tensors = get_peft_model_state_dict(self._unet, adapter_name=lora.shape)
-        if resident.keys() != lora.tensors.keys():
-            self._forget(lora)
+        tensors: Tensors = get_peft_model_state_dict(self._unet, adapter_name=name)
+        if tensors.keys() != lora.tensors.keys():
+            self._forget(name)
             raise LoraError("this LoRA has other modules than the base model")
         self._unet.requires_grad_(False).eval()
-        self._resident[lora.shape] = resident
+        return Resident(list(tensors), list(tensors.values()), lora)
 
-    def _forget(self, lora: Lora) -> None:
+    def _forget(self, name: str) -> None:
         """Take off what a failed load left behind; the next user finds the UNet as it was."""
-        if lora.shape in getattr(self._unet, "peft_config", {}):
-            self._unet.delete_adapters(lora.shape)
+        if name in getattr(self._unet, "peft_config", {}):
+            self._unet.delete_adapters(name)
+            self._enable(False)
+
+    def _activate(self, name: str) -> None:
+        for layer in self._layers:
+            layer.set_adapter(name, inference_mode=True)
+
+    def _enable(self, enabled: bool) -> None:
+        for layer in self._layers:
+            layer.enable_adapters(enabled)
+
+
+def _naming(names: list[str]) -> Callable[..., Any]:
+    """A hook that tells a layer which picture of its batch wears which adapter."""
+
+    def hook(layer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return arguments, named | {"adapter_names": names * (len(arguments[0]) // len(names))}
+
+    return hook
 
 
 def parse(data: bytes) -> Lora:

@@ -1,14 +1,21 @@
-"""Masked image-to-image diffusion of a face, of which only the difference is brought back.
+"""Masked image-to-image diffusion of faces, of which only the difference is brought back.
 
 The crop is brought to the base model's working size, encoded, noised, denoised and decoded. What the picture gets is
 decoded-after minus decoded-before, enlarged: the autoencoder's own losses cancel out, and detail of the template that
 is finer than the model's pixels stays.
+
+Several faces are one batch, each with its own noise, words, control pictures and LoRA; a face alone comes out as in
+company but for the rounding of floats. Nothing is computed that counts for nothing: ControlNets run only while their
+scale is above 0, on the side of the words alone (diffusers' `guess_mode`), their pictures are embedded once, and the
+negative words are asked only between the noise levels where guidance matters (`Working.guided`).
 """
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,13 +23,14 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
-from shared.faces import Box
-from shared.images import Image, Mask
-from shared.models.conditioning import Conditioning, predicted
+from functions.generate import controls as drawing
+from functions.generate.canvas import Canvas
+from shared.images import Image
+from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
+from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel
 
-Words = tuple[Conditioning, Conditioning]
-"""The prompt and the negative prompt."""
+FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled on
 
 
 @dataclass(frozen=True)
@@ -32,149 +40,170 @@ class Denoising:
     Attributes:
         steps: of the whole schedule.
         strength: 0 to 1; the share of the schedule that is run.
-        seed: of the noise.
+        diffusion: which of the two it is; the ControlNets' scales depend on it.
+        most: steps of a distilled model's schedule; more of them are asked for in vain.
     """
 
     steps: int
     strength: float
-    seed: int
+    diffusion: Literal["first", "second"] = "first"
+    most: int | None = None
 
     @property
     def effective(self) -> int:
-        """Network evaluations that are left of the steps, as diffusers counts them."""
-        return min(int(self.steps * self.strength), self.steps)
+        """Network evaluations: steps x strength, as diffusers counts them.
+
+        Of a distilled model min(steps, most) x strength, rounded up: 8 steps make 4 of 50 x 0.45 and 3 of 20 x 0.30.
+        """
+        asked = min(int(self.steps * self.strength), self.steps)
+        if self.most is None or asked == 0:
+            return asked
+        # the difference keeps 0.3 x 10 from being 4
+        return min(asked, math.ceil(min(self.steps, self.most) * self.strength - 1e-9))
+
+    @property
+    def schedule(self) -> int:
+        """Steps of the schedule whose last `effective` ones are run; begins as near to `strength` as it can."""
+        if self.most is None or self.effective == 0:
+            return self.steps
+        return min(max(round(self.effective / self.strength), self.effective), FINEST_FEW)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A batch of faces as the network has them.
+
+    Attributes:
+        latents, mask: (B, C, h, w) and (B, 1, h, w).
+        words, negative: of B pictures.
+        hints: embedded pictures of the ControlNets that count in this diffusion.
+        generators: of the noise, one each.
+    """
+
+    latents: torch.Tensor
+    mask: torch.Tensor
+    words: Conditioning
+    negative: Conditioning
+    hints: list[tuple[Control, torch.Tensor]]
+    generators: list[torch.Generator]
 
 
 class Diffuser:
     """A resident base model that repaints parts of pictures."""
 
-    def __init__(self, model: DiffusionModel) -> None:
-        self._model = model
+    def __init__(self, model: DiffusionModel, controls: Sequence[Control] = ()) -> None:
+        self._model, self._controls = model, controls
         # diffusers' schedulers keep the state of one run: this one is ours alone
         self._scheduler = copy.deepcopy(model.scheduler)
 
     def repaint(
-        self,
-        image: Image,
-        square: Box,
-        mask: Mask,
-        words: Words,
-        denoising: Denoising,
-        step_done: Callable[[], None] = lambda: None,
-    ) -> Image:
-        """Repaint what lies under `mask` inside of `square`.
+        self, canvases: Sequence[Canvas], denoising: Denoising, step_done: Callable[[], None] = lambda: None
+    ) -> list[Image]:
+        """Repaint what lies under each canvas's mask, all of them in one batch.
 
         Args:
-            image: RGB, uint8, (H, W, 3).
-            square: what the model sees; may reach beyond the picture, which is then mirrored.
-            mask: (H, W); the picture is bit-identical where it is 0.
-            words: from `Prompts.of`.
+            canvases: one for each face.
+            denoising: the same for all.
             step_done: called after each network evaluation.
 
         Returns:
-            RGB, uint8, (H, W, 3). Same inputs on one device give the same bytes.
+            For each canvas its picture, RGB, uint8, (H, W, 3). Same inputs on one device give the same bytes.
         """
         if denoising.effective == 0:
-            return image.copy()
-        size = self._model.working.size
-        patch = _cut(image, square, size)
-        shown = _cut(mask, square, size)
+            return [canvas.image.copy() for canvas in canvases]
         with torch.inference_mode():
-            latents = self._encode(patch)
-            kept = self._latent_mask(shown, latents)
-            changed = self._denoise(latents, kept, words, denoising, step_done)
-            difference = self._decode(changed) - self._decode(latents)
-        return _added(image, difference.permute(1, 2, 0).numpy(), square, mask)
+            sample = self._sample(canvases, denoising)
+            changed = self._denoise(sample, denoising, step_done)
+            difference = self._decode(changed) - self._decode(sample.latents)
+        return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
-    def _denoise(
-        self,
-        latents: torch.Tensor,
-        mask: torch.Tensor,
-        words: Words,
-        denoising: Denoising,
-        step_done: Callable[[], None],
-    ) -> torch.Tensor:
-        scheduler, device = self._scheduler, self._model.device
-        scheduler.set_timesteps(denoising.steps, device=device)
+    def _sample(self, canvases: Sequence[Canvas], denoising: Denoising) -> Sample:
+        size = self._model.working.size
+        patches = [canvas.patch(size) for canvas in canvases]
+        latents = self._encode(np.stack(patches))
+        sides = (latents.shape[3], latents.shape[2])
+        masks = [cv2.resize(canvas.patch_mask(size), sides, interpolation=cv2.INTER_AREA) for canvas in canvases]
+        hints = []
+        for control in self._controls:
+            if control.first if denoising.diffusion == "first" else control.second:
+                drawn = [
+                    drawing.picture(control.kind, patch, canvas.patch_landmarks(size))
+                    for canvas, patch in zip(canvases, patches, strict=True)
+                ]
+                hints.append((control, control.embed(self._pixels(np.stack(drawn)).to(self._model.dtype))))
+        return Sample(
+            latents,
+            torch.from_numpy(np.stack(masks))[:, None].to(latents.device, latents.dtype),
+            reduce(Conditioning.followed_by, [canvas.words[0] for canvas in canvases]),
+            reduce(Conditioning.followed_by, [canvas.words[1] for canvas in canvases]),
+            hints,
+            [torch.Generator("cpu").manual_seed(canvas.seed) for canvas in canvases],
+        )
+
+    def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
+        scheduler, latents = self._scheduler, sample.latents
+        scheduler.set_timesteps(denoising.schedule, device=self._model.device)
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
-        generator = torch.Generator("cpu").manual_seed(denoising.seed)
-        noise = torch.randn(latents.shape, generator=generator).to(device, latents.dtype)
-        guidance = self._model.working.guidance
-        states = words[0] if guidance <= 1 else words[1].followed_by(words[0])
+        drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
+        noise = torch.stack(drawn).to(latents.device, latents.dtype)
         current: torch.Tensor = scheduler.add_noise(latents, noise, times[:1])
         for index, time in enumerate(times):
-            made = self._predict(current, time, states, guidance)
-            current = scheduler.step(made, time, current).prev_sample
+            seen = scheduler.scale_model_input(current, time)
+            residuals = self._controlled(sample, seen, time, denoising.diffusion, index, len(times))
+            made = self._predicted(sample, seen, time, residuals)
+            current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
             following = times[index + 1 : index + 2]
             unchanged = scheduler.add_noise(latents, noise, following) if len(following) else latents
-            current = mask * current + (1 - mask) * unchanged
+            current = sample.mask * current + (1 - sample.mask) * unchanged
             step_done()
         return current
 
-    def _predict(
-        self, current: torch.Tensor, time: torch.Tensor, states: Conditioning, guidance: float
-    ) -> torch.Tensor:
-        seen = self._scheduler.scale_model_input(current, time)
-        if guidance <= 1:
-            return predicted(self._model.unet, seen, time, states)
-        without, with_words = predicted(self._model.unet, torch.cat([seen, seen]), time, states).chunk(2)
-        return without + guidance * (with_words - without)
+    def _controlled(
+        self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, diffusion: str, step: int, steps: int
+    ) -> Residuals | None:
+        scaled = [(control, hint, control.scale(diffusion, step, steps)) for control, hint in sample.hints]
+        made = [controlled(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
+        return reduce(Residuals.__add__, made) if made else None
 
-    def _encode(self, patch: Image) -> torch.Tensor:
+    def _predicted(
+        self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None
+    ) -> torch.Tensor:
+        unet = self._model.unet
+        if not self._guided(time):
+            return predicted(unet, seen, time, sample.words, residuals)
+        states = sample.negative.followed_by(sample.words)
+        both = predicted(unet, torch.cat([seen, seen]), time, states, residuals and residuals.after_nothing())
+        without, with_words = both.chunk(2)
+        return without + self._model.working.guidance * (with_words - without)
+
+    def _guided(self, time: torch.Tensor) -> bool:
+        """Whether guidance matters at this time."""
+        working = self._model.working
+        if working.guidance <= 1 or working.guided is None:
+            return working.guidance > 1
+        signal = float(self._scheduler.alphas_cumprod[int(time)])
+        lowest, highest = working.guided
+        return lowest**2 * signal < 1 - signal <= highest**2 * signal
+
+    def _pixels(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+        """(B, 3, H, W) float32 in 0..1 on the model's device."""
+        return torch.from_numpy(pictures).to(self._model.device).permute(0, 3, 1, 2).float() / 255
+
+    def _encode(self, patches: NDArray[np.uint8]) -> torch.Tensor:
         vae = self._model.vae
-        pixels = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        encoded = vae.encode(pixels.to(self._model.device, vae.dtype))
+        encoded = vae.encode((self._pixels(patches) * 2 - 1).to(vae.dtype))
         latents: torch.Tensor = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
         shift, scale = _latent_scale(vae)
         return ((latents - shift) * scale).to(self._model.dtype)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(3, size, size) float32 on the CPU, in units of 8-bit levels."""
+        """(B, size, size, 3) float32 on the CPU, in units of 8-bit levels."""
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
-        pixels: torch.Tensor = vae.decode((latents / scale + shift).to(vae.dtype)).sample[0]
-        return pixels.clamp(-1, 1).float().cpu() * 127.5
-
-    def _latent_mask(self, shown: Mask, latents: torch.Tensor) -> torch.Tensor:
-        small = cv2.resize(shown, (latents.shape[3], latents.shape[2]), interpolation=cv2.INTER_AREA)
-        return torch.from_numpy(small)[None, None].to(latents.device, latents.dtype)
+        pixels: torch.Tensor = vae.decode((latents / scale + shift).to(vae.dtype)).sample
+        return pixels.clamp(-1, 1).float().cpu().permute(0, 2, 3, 1) * 127.5
 
 
 def _latent_scale(vae: AutoencoderKL | AutoencoderTiny) -> tuple[float, float]:
     """What is taken off the encoder's output, and what that is multiplied by, before the UNet sees it."""
     return float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)
-
-
-def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
-    """The square of a picture or mask at `size`, mirrored beyond the border; reduced by area, enlarged by cubics."""
-    left, top, right, bottom = square.rounded()
-    height, width = picture.shape[:2]
-    columns = _mirror(np.arange(left, max(right, left + 1)), width)
-    rows = _mirror(np.arange(top, max(bottom, top + 1)), height)
-    cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
-    interpolation = cv2.INTER_AREA if len(rows) >= size else cv2.INTER_CUBIC
-    return cv2.resize(cut, (size, size), interpolation=interpolation)
-
-
-def _mirror(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Positions beyond 0 .. length - 1 reflected into it, however far out they lie."""
-    if length == 1:
-        return np.zeros_like(positions)
-    folded = np.abs(positions) % (2 * length - 2)
-    mirrored: NDArray[np.int64] = np.minimum(folded, 2 * length - 2 - folded)
-    return mirrored
-
-
-def _added(image: Image, difference: NDArray[np.float32], square: Box, mask: Mask) -> Image:
-    """The picture with the enlarged difference added inside of the square, as far as the mask lets it."""
-    left, top, right, bottom = square.rounded()
-    sides = max(right - left, 1), max(bottom - top, 1)
-    interpolation = cv2.INTER_AREA if sides[0] < difference.shape[1] else cv2.INTER_LANCZOS4
-    enlarged = cv2.resize(np.ascontiguousarray(difference), sides, interpolation=interpolation)
-    rows = slice(max(top, 0), min(bottom, image.shape[0]))
-    columns = slice(max(left, 0), min(right, image.shape[1]))
-    part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    result = image.copy()
-    summed = np.rint(image[rows, columns] + part * mask[rows, columns, None])
-    result[rows, columns] = np.clip(summed, 0, 255).astype(np.uint8)
-    return result

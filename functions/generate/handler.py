@@ -6,7 +6,7 @@ from shared.context import Context
 from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
-from shared.models import diffusion
+from shared.models import controls, diffusion, few_step
 from shared.settings import Settings
 from shared.workspace import Workspace
 
@@ -30,7 +30,10 @@ class GenerateFunction:
 
 def load(settings: Settings) -> Function:
     """The function with face engine and base model loaded."""
-    return GenerateFunction(Studio(settings, load_engine(settings.faces), diffusion.load(settings.model)))
+    model = few_step.fused(diffusion.load(settings.model), settings.model.few_step)
+    return GenerateFunction(
+        Studio(settings, load_engine(settings.faces), model, controls.load(settings.model.controls, model))
+    )
 
 
 def handler(event: Json, context: Context) -> Json:

@@ -2,14 +2,17 @@
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from functions.generate import output, person, template
 from functions.generate.person import Person
 from functions.generate.progress import Progress
 from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
 from functions.generate.sitting import Sitting, distances
-from functions.generate.stages import planned
+from functions.generate.stages import FaceJob, planned
 from functions.generate.studio import Studio
 from shared.function import Answer
 from shared.images import Image
@@ -46,14 +49,16 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     warnings += foreign(people, studio)
     faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.engine)
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
+    sittings = [
+        Sitting(people[user_id], faces, index, knobs, (seed + SEEDS_PER_FACE * index) % SEEDS)
+        for index, user_id in enumerate(knobs.user_id)
+        if user_id != NOBODY
+    ]
     portrait = Portrait(decoded.image.copy())
-    progress = Progress(workspace, planned(knobs), sum(user_id != NOBODY for user_id in knobs.user_id))
-    for index, (user_id, face) in enumerate(zip(knobs.user_id, faces, strict=True)):
-        if user_id == NOBODY:
-            portrait.faces.append(output.described(user_id, face.box, None, None, studio.engine))
-            continue
-        sitting = Sitting(people[user_id], faces, index, knobs, (seed + SEEDS_PER_FACE * index) % SEEDS)
-        portray(sitting, portrait, workspace, studio, progress)
+    described = portray(sittings, portrait, workspace, studio) if sittings else {}
+    for index, face in enumerate(faces):
+        nobody = output.described(NOBODY, face.box, None, None, studio.engine)
+        portrait.faces.append(described.get(index, nobody))
     data = output.published(portrait.image, knobs.image_format, workspace, limits, warnings)
     data |= {"user_id": asked(body), "faces": portrait.faces, "seed": seed, "warnings": warnings}
     if portrait.stages:
@@ -76,21 +81,41 @@ def foreign(people: dict[str, Person], studio: Studio) -> list[str]:
     ]
 
 
-def portray(sitting: Sitting, portrait: Portrait, workspace: Workspace, studio: Studio, progress: Progress) -> None:
-    """Take one face through all stages and put it back into the picture."""
-    job = sitting.prepare(portrait.image, workspace, studio)
-    for stage in planned(sitting.knobs):
+def portray(sittings: Sequence[Sitting], portrait: Portrait, workspace: Workspace, studio: Studio) -> dict[int, Json]:
+    """Take the faces through all stages side by side and put them back; what there is to say of each, by index."""
+    stages = planned(sittings[0].knobs, studio.most_steps)
+    progress = Progress(workspace, stages, len(sittings))
+    jobs = [sitting.prepare(portrait.image, workspace, studio) for sitting in sittings]
+    for number, stage in enumerate(stages, start=1):
         progress.begin(stage.name)
-        stage.work(job, studio.diffuser, progress.advance)
-        progress.advance()
+        stage.work(jobs, studio, progress.advance)
+        progress.advance(len(jobs))
         if studio.settings.generate.keep_stages:
-            name = f"{len(portrait.stages) + 1}-{stage.name}"
-            portrait.stages[name] = workspace.save(f"stages/{name}.png", output.png(job.image))
-    before, after = distances(job, sitting.person, studio.engine)
-    user_id = sitting.person.model.user_id
-    portrait.faces.append(output.described(user_id, sitting.face.box, before, after, studio.engine))
-    # outside of the stages' masks the crop still has the picture's own pixels
-    portrait.image[sitting.area(portrait.image.shape)] = job.image
+            keep(f"{number}-{stage.name}", jobs, portrait, workspace)
+    described = {}
+    for sitting, job in zip(sittings, jobs, strict=True):
+        before, after = distances(job, sitting.person, studio.engine)
+        user_id = sitting.person.model.user_id
+        described[sitting.index] = output.described(user_id, sitting.face.box, before, after, studio.engine)
+        paste(job, portrait.image[sitting.area(portrait.image.shape)])
+    return described
+
+
+def paste(job: FaceJob, area: Image) -> None:
+    """Bring what changed of a crop into its area of the picture.
+
+    Crops overlap: what a neighbour's sitting changed there before stays, and untouched pixels remain the picture's own.
+    """
+    changed = np.any(job.image != job.template, axis=-1)
+    difference = job.image[changed].astype(np.int16) - job.template[changed]
+    area[changed] = np.clip(area[changed] + difference, 0, 255)
+
+
+def keep(name: str, jobs: Sequence[FaceJob], portrait: Portrait, workspace: Workspace) -> None:
+    """Save the crops as they are after a stage, for looking at."""
+    for number, job in enumerate(jobs, start=1):
+        full = name if len(jobs) == 1 else f"{name}-{number}"
+        portrait.stages[full] = workspace.save(f"stages/{full}.png", output.png(job.image))
 
 
 def asked(body: Json) -> object:

@@ -20,9 +20,9 @@ class Progress:
         self._stage = stage
         self._say()
 
-    def advance(self) -> None:
-        """One network evaluation, or the stage itself, is done."""
-        self._done += 1
+    def advance(self, faces: int = 1) -> None:
+        """One network evaluation of so many faces, or the stage itself, is done."""
+        self._done += faces
         self._say()
 
     def _say(self) -> None:

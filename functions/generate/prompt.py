@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+from functions.generate.canvas import Words
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
 
@@ -15,7 +16,7 @@ class Prompts:
         self._model, self._most = model, wordings
         self._states: OrderedDict[str, Conditioning] = OrderedDict()
 
-    def of(self, trigger: str, additional: str = "") -> tuple[Conditioning, Conditioning]:
+    def of(self, trigger: str, additional: str = "") -> Words:
         """The states of the model's prompt with the user's word and the sender's additions, and of its negative one.
 
         Each of one picture, on the model's device.

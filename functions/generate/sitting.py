@@ -1,13 +1,11 @@
 """A sitting: one person for one of the template's faces, from crop to paste."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from functions.generate import mask, person
-from functions.generate.adapter import LoraError
+from functions.generate.adapter import Lora, LoraError
 from functions.generate.fusion import worn_frames
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
@@ -62,7 +60,7 @@ class Sitting:
             free=self._free(corner, crop.shape[:2]),
             square=self._square(crop.shape, corner, studio.framing),
             words=studio.prompts.of(self.person.model.trigger, self.knobs.additional_prompt),
-            worn=lambda: wearing(self.person, workspace, studio),
+            lora=worn(self.person, workspace, studio),
             seed=self.seed,
             configure=self.knobs,
         )
@@ -76,21 +74,25 @@ class Sitting:
         return Box(square.left - x, square.top - y, square.right - x, square.bottom - y)
 
     def _free(self, corner: Points, size: tuple[int, int]) -> Mask:
-        """1 where this sitting may change the picture, 0 on all other faces."""
+        """1 where this sitting may change the picture, 0 on all other faces.
+
+        Where the surroundings of faces overlap each has its share, so that what their sittings change there adds up
+        to no more than one change.
+        """
+        others = [other.landmarks - corner for index, other in enumerate(self.faces) if index != self.index]
         free = np.ones(size, np.float32)
-        for index, other in enumerate(self.faces):
-            if index != self.index:
-                free *= 1 - mask.face(other.landmarks - corner, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
-        return free
+        for other in others:
+            free *= 1 - mask.face(other, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
+        own = mask.whole(self.face.landmarks - corner, size)
+        together = own + sum(mask.whole(other, size) for other in others)
+        return np.where(together > 1, free * own / np.maximum(together, 1), free)
 
 
-@contextmanager
-def wearing(who: Person, workspace: Workspace, studio: Studio) -> Iterator[None]:
-    """The base model wearing the person's LoRA; bare when that was trained for another base model."""
+def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
+    """The person's LoRA; None when it was trained for another base model."""
     user = who.model
     if user.base_model != studio.base_model:
-        yield
-        return
+        return None
 
     def read() -> bytes:
         data = workspace.read(user.lora)
@@ -99,8 +101,7 @@ def wearing(who: Person, workspace: Workspace, studio: Studio) -> Iterator[None]
         return data
 
     try:
-        with studio.adapters.worn(user.lora, read):
-            yield
+        return studio.adapters.lora(user.lora, read)
     except LoraError as error:
         raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", person.FIELD) from error
 

@@ -1,4 +1,6 @@
-"""The stages that one face goes through, in their order; each takes the job and leaves it further on.
+"""The stages that the faces go through, in their order; each takes all jobs and leaves them further on.
+
+Most stages work on face after face; a diffusion takes up to `generate.faces_at_once` of them in one batch.
 
 | stage | done when | by |
 |---|---|---|
@@ -10,15 +12,18 @@
 | colour 2 | color_shift_last | the template's skin, eyes and lips left out |
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from functions.generate import mask
+from functions.generate.adapter import Lora
+from functions.generate.canvas import Canvas, Words
 from functions.generate.color import balance
-from functions.generate.diffusion import Denoising, Diffuser, Words
+from functions.generate.diffusion import Denoising
 from functions.generate.fusion import Portrayal, fuse
 from functions.generate.request import GenerateConfigure
+from functions.generate.studio import Studio
 from shared.faces import Box
 from shared.images import Image, Mask, Points
 
@@ -35,7 +40,7 @@ class FaceJob:
         free: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
         words: for the diffusion.
-        worn: makes the diffusion model wear the person's LoRA.
+        lora: the person's, None where it belongs to another base model.
         seed: of this face's noise.
     """
 
@@ -48,9 +53,15 @@ class FaceJob:
     free: Mask
     square: Box
     words: Words
-    worn: Callable[[], AbstractContextManager[None]]
+    lora: Lora | None
     seed: int
     configure: GenerateConfigure
+
+
+Advance = Callable[[int], None]
+"""Is told of how many faces a network evaluation, or the stage itself, is done."""
+
+Work = Callable[[Sequence[FaceJob], Studio, Advance], None]
 
 
 @dataclass(frozen=True)
@@ -59,62 +70,84 @@ class Stage:
 
     Attributes:
         name: for progress and for the files of `keep_stages`.
-        work: does it; the callable is to be called after each network evaluation.
-        evaluations: of the network, for progress.
+        work: does it for all faces, and calls `Advance` after each network evaluation.
+        evaluations: of the network for one face, for progress.
     """
 
     name: str
-    work: Callable[[FaceJob, Diffuser, Callable[[], None]], None]
+    work: Work
     evaluations: int = 0
 
 
-def planned(configure: GenerateConfigure) -> list[Stage]:
-    """The stages that these knobs ask for, in order; those that would change nothing are left out."""
-    first = Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, 0).effective
-    second = Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, 0).effective
+def each(work: Callable[[FaceJob], None]) -> Work:
+    """Work that takes one face after the other and needs no model."""
+
+    def of_all(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+        for job in jobs:
+            work(job)
+
+    return of_all
+
+
+def planned(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage]:
+    """The stages that these knobs ask for, in order; those that would change nothing are left out.
+
+    Args:
+        configure: the knobs.
+        most_steps: of the base model's schedule, if it is one of few steps.
+    """
+    first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
     wanted = [
-        (configure.apply_face_fusion_before and configure.more_like_me_before > 0, Stage("fusion-1", fuse_first)),
+        (configure.apply_face_fusion_before and configure.more_like_me_before > 0, Stage("fusion-1", each(fuse_first))),
         (first > 0, Stage("diffusion-1", diffuse_first, first)),
-        (configure.color_shift_middle, Stage("colour-1", balance_middle)),
-        (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", fuse_second)),
+        (configure.color_shift_middle, Stage("colour-1", each(balance_middle))),
+        (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", each(fuse_second))),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
-        (configure.color_shift_last, Stage("colour-2", balance_last)),
+        (configure.color_shift_last, Stage("colour-2", each(balance_last))),
     ]
     return [stage for asked, stage in wanted if asked]
 
 
-def fuse_first(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+    """What the knobs of the first diffusion mean."""
+    return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", most_steps)
+
+
+def second_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+    """What the knobs of the second diffusion mean."""
+    return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", most_steps)
+
+
+def fuse_first(job: FaceJob) -> None:
     """The first face fusion, by `more_like_me_before`."""
     _fuse(job, job.configure.more_like_me_before)
 
 
-def fuse_second(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def fuse_second(job: FaceJob) -> None:
     """The second face fusion, by `more_like_me`."""
     _fuse(job, job.configure.more_like_me)
 
 
-def diffuse_first(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def diffuse_first(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
     """The first diffusion: the whole face."""
-    knobs = job.configure
-    denoising = Denoising(knobs.first_diffusion_steps, knobs.first_denoising_strength, job.seed)
-    _repaint(job, diffuser, mask.whole(job.landmarks, job.image.shape[:2]), denoising, step_done)
+    painted = [_canvas(job, mask.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    _repaint(jobs, painted, first_denoising(jobs[0].configure, studio.most_steps), studio, advance)
 
 
-def diffuse_second(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def diffuse_second(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
     """The second diffusion: the edges of the face with eyes and lips, or all of it."""
-    knobs = job.configure
-    region = mask.edge if knobs.mask_region == "edge" else mask.whole
+    region = mask.edge if jobs[0].configure.mask_region == "edge" else mask.whole
     # other noise than the first time, else its pattern would be laid over itself
-    denoising = Denoising(knobs.second_diffusion_steps, knobs.second_denoising_strength, (job.seed + 1) % 2**32)
-    _repaint(job, diffuser, region(job.landmarks, job.image.shape[:2]), denoising, step_done)
+    painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
+    _repaint(jobs, painted, second_denoising(jobs[0].configure, studio.most_steps), studio, advance)
 
 
-def balance_middle(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def balance_middle(job: FaceJob) -> None:
     """The first colour balance: the whole face."""
     _balance(job, skin_only=False)
 
 
-def balance_last(job: FaceJob, diffuser: Diffuser, step_done: Callable[[], None]) -> None:
+def balance_last(job: FaceJob) -> None:
     """The second colour balance: the skin."""
     _balance(job, skin_only=True)
 
@@ -124,11 +157,21 @@ def _fuse(job: FaceJob, degree: float) -> None:
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 
+def _canvas(job: FaceJob, region: Mask, seed: int) -> Canvas:
+    return Canvas(job.image, job.square, region * job.free, job.landmarks, job.words, seed)
+
+
 def _repaint(
-    job: FaceJob, diffuser: Diffuser, region: Mask, denoising: Denoising, step_done: Callable[[], None]
+    jobs: Sequence[FaceJob], canvases: Sequence[Canvas], denoising: Denoising, studio: Studio, advance: Advance
 ) -> None:
-    with job.worn():
-        job.image = diffuser.repaint(job.image, job.square, region * job.free, job.words, denoising, step_done)
+    most = studio.settings.generate.faces_at_once
+    for start in range(0, len(jobs), most):
+        group = jobs[start : start + most]
+        done = partial(advance, len(group))
+        with studio.adapters.worn([job.lora for job in group]):
+            painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
+        for job, image in zip(group, painted, strict=True):
+            job.image = image
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:

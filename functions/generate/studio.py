@@ -1,9 +1,12 @@
 """What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
 
+from collections.abc import Sequence
+
 from functions.generate.adapter import Adapters
 from functions.generate.diffusion import Diffuser
 from functions.generate.prompt import Prompts
 from shared.faces import FaceEngine
+from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel
 from shared.settings import Settings
 
@@ -16,12 +19,16 @@ class Studio:
         engine: finds and compares faces.
         base_model: name of the base model.
         framing: side of the square that it wants to see over the longer side of a face's box.
+        most_steps: of its schedule, if it is one of few steps.
         adapters, prompts, diffuser: around the one base model.
     """
 
-    def __init__(self, settings: Settings, engine: FaceEngine, model: DiffusionModel) -> None:
+    def __init__(
+        self, settings: Settings, engine: FaceEngine, model: DiffusionModel, controls: Sequence[Control] = ()
+    ) -> None:
         self.settings, self.engine = settings, engine
         self.base_model, self.framing = model.name, model.working.framing
+        self.most_steps = model.working.most_steps
         self.adapters = Adapters(model.unet)
         self.prompts = Prompts(model)
-        self.diffuser = Diffuser(model)
+        self.diffuser = Diffuser(model, controls)

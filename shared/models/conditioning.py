@@ -1,10 +1,13 @@
-"""Words as a UNet takes them: text states, and for SDXL the pooled state and the picture's size beside them."""
+"""Words as a UNet takes them: text states, and for SDXL the pooled state and the picture's size beside them.
+
+And what ControlNets add to it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 
 from shared.models.diffusion import DiffusionModel, Text
 
@@ -50,15 +53,69 @@ def conditioned(model: DiffusionModel, words: str) -> Conditioning:
     return Conditioning(states, {"text_embeds": outputs[1].text_embeds.to(model.dtype), "time_ids": sizes})
 
 
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """What ControlNets add to a UNet's own activations: at each level going down, and in the middle."""
+
+    down: list[torch.Tensor]
+    middle: torch.Tensor
+
+    def __add__(self, other: "Residuals") -> "Residuals":
+        """Of two ControlNets together, as diffusers' MultiControlNetModel adds them."""
+        pairs = zip(self.down, other.down, strict=True)
+        return Residuals([one + another for one, another in pairs], self.middle + other.middle)
+
+    def after_nothing(self) -> "Residuals":
+        """For a batch of which the first half, the negative words, is not controlled."""
+        return Residuals([_after_zeros(one) for one in self.down], _after_zeros(self.middle))
+
+
+def controlled(
+    net: ControlNetModel,
+    latents: torch.Tensor,
+    times: torch.Tensor,
+    conditioning: Conditioning,
+    hint: torch.Tensor,
+    scale: float,
+) -> Residuals:
+    """What a ControlNet makes of noisy latents (B, C, h, w) and its embedded picture, level by level weaker the finer.
+
+    That weighting is diffusers' `guess_mode`, for nets that work beside the words and not beside the negative ones.
+    """
+    down, middle = net(
+        latents,
+        times,
+        encoder_hidden_states=conditioning.states,
+        controlnet_cond=hint,
+        conditioning_scale=scale,
+        guess_mode=True,
+        added_cond_kwargs=conditioning.added,
+        return_dict=False,
+    )
+    return Residuals(list(down), middle)
+
+
 def predicted(
-    unet: UNet2DConditionModel, latents: torch.Tensor, times: torch.Tensor, conditioning: Conditioning
+    unet: UNet2DConditionModel,
+    latents: torch.Tensor,
+    times: torch.Tensor,
+    conditioning: Conditioning,
+    residuals: Residuals | None = None,
 ) -> torch.Tensor:
     """What the UNet makes of noisy latents (B, C, h, w)."""
-    if conditioning.added is None:
-        plain: torch.Tensor = unet(latents, times, conditioning.states).sample
-        return plain
-    sized: torch.Tensor = unet(latents, times, conditioning.states, added_cond_kwargs=conditioning.added).sample
-    return sized
+    made: torch.Tensor = unet(
+        latents,
+        times,
+        conditioning.states,
+        added_cond_kwargs=conditioning.added,
+        down_block_additional_residuals=residuals and tuple(residuals.down),
+        mid_block_additional_residual=residuals and residuals.middle,
+    ).sample
+    return made
+
+
+def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.zeros_like(tensor), tensor])
 
 
 def _encoded(model: DiffusionModel, text: Text, words: str, **options: bool) -> Any:

@@ -3,9 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+    UNet2DConditionModel,
+)
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -18,7 +27,12 @@ from shared.settings import ModelSettings
 __all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
 
 CARD = "photog.json"
-SIZES = {"sd15": 512, "sdxl": 1024}  # pixels that the architecture was trained at
+Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
+# pixels that the architecture was trained at, and the noise levels between which guidance matters: docs/models.md
+DEFAULTS: dict[str, dict[str, object]] = {
+    "sd15": {"size": 512, "guided": (0.7, 5.42)},
+    "sdxl": {"size": 1024, "guided": (0.28, 5.42)},
+}
 
 
 class Working(BaseModel):
@@ -29,6 +43,10 @@ class Working(BaseModel):
     size: int = Field(512, description="side in pixels of the square that the model works on")
     framing: float = Field(2.2, description="side of that square over the longer side of the face's box")
     guidance: float = Field(5.0, description="classifier-free guidance scale; 1 means none")
+    guided: tuple[float, float] | None = Field(
+        None, description="noise over signal above which and up to which there is guidance; None is always"
+    )
+    most_steps: int | None = Field(None, description="steps of a distilled model's whole schedule; None is any number")
     prompt: str = Field("photo of {trigger} person", description="{trigger} is the user's word, or nothing")
     negative_prompt: str = Field("blurry, deformed, lowres", description="nothing here that takes glasses or age away")
 
@@ -57,7 +75,7 @@ class DiffusionModel:
     vae: AutoencoderKL | AutoencoderTiny
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
-    scheduler: DDIMScheduler
+    scheduler: Scheduler
     device: torch.device
     dtype: torch.dtype
     second: Text | None = None
@@ -125,4 +143,4 @@ def resolve_device(name: str) -> torch.device:
 def _working(where: opening.Source, kind: str) -> Working:
     """The card beside the model, or the architecture's defaults."""
     card = Path(where.place) / CARD
-    return Working.model_validate(json.loads(card.read_text()) if card.is_file() else {"size": SIZES[kind]})
+    return Working.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
+from functions.generate.canvas import Canvas
 from functions.generate.diffusion import Denoising, Diffuser
 from functions.generate.prompt import Prompts
 from functions.train.handler import TrainFunction
@@ -78,7 +79,8 @@ def test_a_face_is_repainted(model):
     mask = np.zeros((512, 512), np.float32)
     mask[90:150, 190:250] = 1
     words = Prompts(model).of("ann")
-    painted = Diffuser(model).repaint(astronaut(), Box(150, 50, 300, 200), mask, words, Denoising(10, 0.5, 1))
+    canvas = Canvas(astronaut(), Box(150, 50, 300, 200), mask, np.zeros((68, 2)), words, seed=1)
+    (painted,) = Diffuser(model).repaint([canvas], Denoising(10, 0.5))
     assert not np.array_equal(painted, astronaut())
     assert np.array_equal(painted[:80], astronaut()[:80])
 

@@ -1,6 +1,7 @@
 """Masked diffusion and LoRA swapping, on a random base model of the real shape."""
 
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from functions.generate.adapter import Adapters, LoraError
+from functions.generate.canvas import Canvas
 from functions.generate.diffusion import Denoising, Diffuser
 from functions.generate.prompt import Prompts
 from shared.faces import Box
@@ -17,6 +19,7 @@ from tests.pictures import astronaut
 from tests.sitters import lora, make_visible_base
 
 FACE = Box(176, 77, 266, 167)
+LANDMARKS = np.random.default_rng(0).uniform((190, 90), (250, 150), (68, 2))
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +54,19 @@ def noise_prediction(model):
         return model.unet(latents, 500, encoder_hidden_states=words).sample
 
 
+def worn(adapters, files, *names):
+    """The UNet wearing these people's LoRAs, a picture of the batch each."""
+    return adapters.worn([name and adapters.lora(name, partial(files.get, name)) for name in names])
+
+
 class TestRepainting:
     @pytest.fixture
     def repaint(self, model, mask):
         diffuser, words = Diffuser(model), Prompts(model).of("ann")
 
         def run(steps=10, strength=0.5, seed=1, square=None, said=lambda: None):
-            return diffuser.repaint(
-                astronaut(), square or FACE.square(1.75), mask, words, Denoising(steps, strength, seed), said
-            )
+            canvas = Canvas(astronaut(), square or FACE.square(1.75), mask, LANDMARKS, words, seed)
+            return diffuser.repaint([canvas], Denoising(steps, strength), said)[0]
 
         return run
 
@@ -94,7 +101,8 @@ class TestRepainting:
     def test_guidance_needs_the_negative_words(self, model, repaint, mask):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": 4.0})})
         words = Prompts(model).of("ann")
-        guided = Diffuser(model).repaint(astronaut(), FACE.square(1.75), mask, words, Denoising(10, 0.5, 1))
+        canvas = Canvas(astronaut(), FACE.square(1.75), mask, LANDMARKS, words, seed=1)
+        (guided,) = Diffuser(model).repaint([canvas], Denoising(10, 0.5))
         assert not np.array_equal(guided, repaint())
 
     def test_words_are_encoded_once(self, model):
@@ -109,7 +117,7 @@ class TestWearingALora:
         weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
         adapters = Adapters(model.unet)
         for name in ("ann", "cleo", "bob", "ann"):
-            with adapters.worn(name, lambda name=name: files[name]):
+            with worn(adapters, files, name):
                 assert not torch.equal(noise_prediction(model), bare)
             assert torch.equal(noise_prediction(model), bare)
         after = {name.replace(".base_layer", ""): tensor for name, tensor in model.unet.state_dict().items()}
@@ -123,9 +131,9 @@ class TestWearingALora:
         pipeline.unet.eval()
         adapters = Adapters(model.unet)
         for other in ("bob", "cleo"):
-            with adapters.worn(other, lambda other=other: files[other]):
+            with worn(adapters, files, other):
                 pass
-        with adapters.worn(name, lambda: files[name]):
+        with worn(adapters, files, name):
             assert torch.equal(noise_prediction(model), noise_prediction(pipeline))
 
     def test_a_known_user_is_not_read_again(self, model, files):
@@ -136,8 +144,7 @@ class TestWearingALora:
             return files["ann"]
 
         for _ in range(3):
-            with adapters.worn("ann", read):
-                pass
+            adapters.lora("ann", read)
         assert len(reads) == 1
 
     def test_the_least_recently_used_user_is_forgotten(self, model, files):
@@ -148,15 +155,14 @@ class TestWearingALora:
             return files[name]
 
         for name in ("ann", "bob", "ann", "cleo", "ann", "bob"):
-            with adapters.worn(name, lambda name=name: read(name)):
-                pass
+            adapters.lora(name, lambda name=name: read(name))
         assert reads == ["ann", "bob", "cleo", "bob"]
 
     def test_adapters_of_other_ranks_make_room(self, model, files):
         adapters = Adapters(model.unet, resident=1)
         expected = {}
         for name in ("ann", "cleo", "ann", "cleo"):
-            with adapters.worn(name, lambda name=name: files[name]):
+            with worn(adapters, files, name):
                 seen = noise_prediction(model)
             assert torch.equal(expected.setdefault(name, seen), seen)
             assert len(model.unet.peft_config) == 1
@@ -164,7 +170,7 @@ class TestWearingALora:
     def test_an_error_inside_leaves_the_base_bare(self, model, files):
         bare = noise_prediction(model)
         adapters = Adapters(model.unet)
-        with suppress(ZeroDivisionError), adapters.worn("ann", lambda: files["ann"]):
+        with suppress(ZeroDivisionError), worn(adapters, files, "ann"):
             raise ZeroDivisionError
         assert torch.equal(noise_prediction(model), bare)
 
@@ -172,10 +178,10 @@ class TestWearingALora:
     def test_a_broken_file_is_named_so(self, model, files, data):
         bare = noise_prediction(model)
         adapters = Adapters(model.unet)
-        with pytest.raises(LoraError), adapters.worn("ann", lambda: data):
-            pass
+        with pytest.raises(LoraError):
+            adapters.lora("ann", lambda: data)
         assert torch.equal(noise_prediction(model), bare)
-        with adapters.worn("ann", lambda: files["ann"]):
+        with worn(adapters, files, "ann"):
             assert not torch.equal(noise_prediction(model), bare)
 
     def test_a_lora_of_another_base_is_refused_and_leaves_nothing(self, model, files, tmp_path):
@@ -184,8 +190,8 @@ class TestWearingALora:
         foreign = lora(other, str(tmp_path))
         bare = noise_prediction(model)
         adapters = Adapters(model.unet)
-        with pytest.raises(LoraError), adapters.worn("ann", lambda: foreign):
-            pass
+        with pytest.raises(LoraError):
+            adapters.lora("ann", lambda: foreign)
         assert torch.equal(noise_prediction(model), bare)
-        with adapters.worn("bob", lambda: files["bob"]):
+        with worn(adapters, files, "bob"):
             assert not torch.equal(noise_prediction(model), bare)
