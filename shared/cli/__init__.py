@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.cli import doctor, forget, portrait, requests, workers
+from shared.cli import container, doctor, forget, portrait, requests, workers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket.")
 app.command("portrait")(portrait.portrait)
@@ -15,4 +15,6 @@ app.command("submit")(requests.submit)
 app.command("status")(requests.status)
 app.command("forget")(forget.forget)
 app.command("invoke")(workers.invoke)
+app.command("http")(container.http)
+app.command("health")(container.health)
 app.command("doctor")(doctor.doctor)

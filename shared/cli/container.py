@@ -1,0 +1,38 @@
+"""The verbs that only containers need: http and health."""
+
+from typing import Annotated
+
+import typer
+
+from shared.cli.console import bucket_at, fail, log_to_stderr
+from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.context import Context
+from shared.http import Desk, HttpEntry
+from shared.interruption import Shutdown
+from shared.liveness import Unhealthy, examine
+from shared.settings import Settings
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port; Function Compute's default is 9000.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
+    """POST /invoke with a storage event runs the function; for Function Compute, webhooks and CloudEvents."""
+    log_to_stderr()
+    settings = Settings()
+    shutdown = Shutdown(settings.lease.drain_seconds)
+    desk = Desk(Context(bucket_at(bucket), settings, shutdown), known(function), shutdown)
+    try:
+        entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}")
+    entry.run()
+
+
+def health(function: FunctionArgument) -> None:
+    """Whether this container's worker is alive, by PHOTOG_HEALTH__FILE; exit status 1 says: restart it."""
+    try:
+        typer.echo(examine(known(function), Settings()))
+    except Unhealthy as error:
+        typer.echo(f"photog: {error}", err=True)
+        raise typer.Exit(1) from error

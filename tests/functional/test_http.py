@@ -1,0 +1,198 @@
+"""A platform that pushes events over HTTP: what it is told, what it may try again, what happens when it stops us."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from shared.buckets.memory import MemoryBucket
+from shared.context import Context
+from shared.http import LARGEST_EVENT, Desk, HttpEntry
+from shared.interruption import Shutdown
+from tests.echo import QUICK, Echo, until
+
+RECORD = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
+
+
+class Platform:
+    """The entry with an Echo behind it, and a client that calls it as a platform does."""
+
+    def __init__(self) -> None:
+        self.bucket, self.shutdown = MemoryBucket(), Shutdown(QUICK.lease.drain_seconds)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        self.echo = Echo(self._work)
+        context = Context(self.bucket, QUICK, self.shutdown, load=lambda name, settings: self.echo)
+        self.desk = Desk(context, "check", self.shutdown)
+        self.entry = HttpEntry(self.desk, self.shutdown, 20.0, ("127.0.0.1", 0))
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.entry.port}", timeout=20)
+
+    def _work(self, body, workspace) -> None:
+        self.begun.set()
+        assert self.go_on.wait(20)
+
+    def put(self, request_id: str) -> dict:
+        key = f"requests/check/{request_id}.json"
+        self.bucket.put(key, json.dumps({"request_id": request_id}).encode())
+        return {"Records": [RECORD | {"s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 20}}}]}
+
+    def invoke(self, event: object, **headers: str) -> httpx.Response:
+        text = event if isinstance(event, bytes) else json.dumps(event).encode()
+        # Function Compute sends events as octet-stream
+        given = {"content-type": "application/octet-stream", "x-fc-request-id": "fc-1"} | headers
+        return self.client.post("/invoke", content=text, headers=given)
+
+    def answered(self, request_id: str) -> bool:
+        return self.bucket.head(f"results/check/{request_id}/result.json") is not None
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    made = Platform()
+    made.entry.start()
+    yield made
+    made.go_on.set()
+    made.client.close()
+    made.shutdown.request()
+    made.entry.stop()
+
+
+def test_an_event_is_answered_before_the_call_returns(platform):
+    answer = platform.invoke(platform.put("r1"))
+    assert answer.status_code == 200
+    assert answer.json() == {"outcomes": {"requests/check/r1.json": "answered"}}
+    assert answer.headers["x-fc-status"] == "200"
+    assert platform.answered("r1")
+
+
+def test_the_same_event_again_runs_nothing(platform):
+    event = platform.put("r1")
+    platform.invoke(event)
+    assert platform.invoke(event).json() == {"outcomes": {"requests/check/r1.json": "already answered"}}
+    assert platform.echo.runs == ["r1"]
+
+
+def test_models_are_loaded_by_initialize_and_the_state_says_so(platform):
+    assert platform.client.get("/healthz").json() == {"state": "starting"}
+    assert platform.client.post("/initialize").json() == {"state": "ready"}
+    assert platform.client.get("/healthz").json() == {"state": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"{'no': 'json'}", 400, "NotJson"),
+        (b"\xff\xfe", 400, "NotJson"),
+        (b"[]", 400, "UnknownEvent"),
+        (b'{"hello": "world"}', 400, "UnknownEvent"),
+        (b" " * (LARGEST_EVENT + 1), 413, "EventTooLarge"),
+    ],
+)
+def test_what_is_no_event_is_refused_by_name_and_the_next_one_is_served(platform, body, status, kind):
+    answer = platform.invoke(body)
+    assert answer.status_code == status
+    assert answer.json()["error"]["type"] == kind
+    assert answer.json()["error"]["retryable"] is False
+    assert answer.headers["x-fc-status"] == "404", "Function Compute counts it as failed"
+    assert platform.invoke(platform.put("r1")).status_code == 200
+
+
+def test_paths_that_are_not_there_are_named(platform):
+    for answer in (platform.client.get("/"), platform.client.post("/2015-03-31/functions")):
+        assert answer.status_code == 404
+        assert answer.json()["error"]["type"] == "NotFound"
+
+
+def test_a_body_without_length_is_refused(platform):
+    def pieces() -> Iterator[bytes]:
+        yield b"{}"
+
+    assert platform.client.post("/invoke", content=pieces()).status_code == 411
+
+
+def test_one_call_at_a_time_the_second_may_come_again(platform):
+    platform.go_on.clear()
+    first = _in_background(lambda: platform.invoke(platform.put("r1")))
+    assert platform.begun.wait(20)
+    assert platform.client.get("/healthz").json() == {"state": "busy"}
+    second = platform.invoke(platform.put("r2"))
+    assert (second.status_code, second.json()["error"]["type"]) == (503, "Busy")
+    assert second.json()["error"]["retryable"] is True
+    platform.go_on.set()
+    assert first().status_code == 200
+    assert platform.invoke(platform.put("r2")).status_code == 200
+
+
+def test_a_request_that_another_worker_has_must_come_again(platform):
+    event = platform.put("r1")
+    platform.go_on.clear()
+    first = _in_background(lambda: platform.invoke(event))
+    assert platform.begun.wait(20)
+    other = Platform()
+    other.bucket, other.echo = platform.bucket, platform.echo
+    context = Context(platform.bucket, QUICK, Shutdown(1), load=lambda name, settings: platform.echo)
+    other.entry.start()
+    other.desk._context = context
+    answer = other.invoke(event)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "Unsettled")
+    platform.go_on.set()
+    assert first().status_code == 200
+    assert other.invoke(event).json()["outcomes"] == {"requests/check/r1.json": "already answered"}
+    other.client.close()
+    other.shutdown.request()
+    other.entry.stop()
+
+
+def test_stopping_finishes_the_running_call_and_refuses_the_next(platform):
+    platform.go_on.clear()
+    first = _in_background(lambda: platform.invoke(platform.put("r1")))
+    assert platform.begun.wait(20)
+    platform.shutdown.request()
+    refused = platform.invoke(platform.put("r2"))
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "Stopping")
+    assert platform.client.get("/healthz").status_code == 503
+    stopping = _in_background(platform.entry.stop)
+    platform.go_on.set()
+    assert first().status_code == 200
+    stopping()
+    assert platform.answered("r1")
+    assert not platform.answered("r2")
+    with pytest.raises(httpx.ConnectError), socket.socket():
+        httpx.get(f"http://127.0.0.1:{platform.entry.port}/healthz")
+
+
+def test_a_failure_that_nobody_foresaw_is_answered_and_logged(platform, caplog):
+    def broken(name: str, settings: object) -> Echo:
+        raise RuntimeError("no such model")
+
+    platform.desk._context = Context(platform.bucket, QUICK, platform.shutdown, load=broken)
+    answer = platform.invoke(platform.put("r1"))
+    assert answer.status_code == 500
+    assert "no such model" in answer.json()["error"]["message"]
+    assert "Traceback" in caplog.text
+
+
+def test_a_cloudevent_in_binary_mode_has_its_attributes_in_headers(platform, monkeypatch):
+    seen = []
+    monkeypatch.setattr(platform.desk, "invoke", lambda event: seen.append(event) or {"outcomes": {}})
+    headers = {"ce-specversion": "1.0", "ce-type": "oss:ObjectCreated:PutObject", "ce-id": "7", "ce-source": "acs.oss"}
+    assert platform.invoke({"oss": {}}, **headers).status_code == 200
+    attributes = {"specversion": "1.0", "type": "oss:ObjectCreated:PutObject", "id": "7", "source": "acs.oss"}
+    assert seen == [attributes | {"data": {"oss": {}}}]
+
+
+def _in_background(call):
+    """Start a call; the function given back waits for what it returns."""
+    got: list = []
+    thread = threading.Thread(target=lambda: got.append(call()))
+    thread.start()
+
+    def result():
+        thread.join(30)
+        until(lambda: got, 1)
+        return got[0]
+
+    return result
