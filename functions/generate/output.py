@@ -1,9 +1,11 @@
 """The portrait on its way out: PNG, base64 or key, and what the answer says of each face."""
 
 import base64
+from io import BytesIO
 
-import cv2
+from PIL import Image as Pillow
 
+from functions.generate.provenance import Provenance
 from shared.faces import Box, FaceEngine
 from shared.faces.base import similarity
 from shared.images import Image
@@ -13,25 +15,37 @@ from shared.workspace import Workspace
 
 NAME = "portrait.png"
 ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
-COMPRESSION = 4  # of zlib; 9 saves 3 % and takes five times as long on photos
+COMPRESSION = 2  # of zlib; of 24 noisy megapixels 4 saves 13 % and takes 9.6 s instead of 4.9
 
 
-def png(image: Image) -> bytes:
-    """The picture as a PNG file, lossless; `image` RGB, uint8, (H, W, 3)."""
-    encoded, data = cv2.imencode(
-        ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION]
-    )
-    if not encoded:
-        raise ValueError(f"a picture of {image.shape} could not be written as PNG")
-    return bytes(data)
+def png(image: Image, provenance: Provenance | None = None, icc: bytes | None = None) -> bytes:
+    """The picture as a PNG file, lossless.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        provenance: written into the file.
+        icc: colour profile that the picture's numbers are meant in; None writes none.
+    """
+    file = BytesIO()
+    chunks = None if provenance is None else provenance.chunks()
+    Pillow.fromarray(image).save(file, "PNG", compress_level=COMPRESSION, pnginfo=chunks, icc_profile=icc)
+    return file.getvalue()
 
 
-def published(image: Image, image_format: str, workspace: Workspace, limits: Limits, warnings: list[str]) -> Json:
+def published(
+    image: Image,
+    image_format: str,
+    workspace: Workspace,
+    limits: Limits,
+    warnings: list[str],
+    provenance: Provenance | None = None,
+    icc: bytes | None = None,
+) -> Json:
     """Save the portrait; `image`, `image_key`, `width`, `height` of the answer.
 
     A picture that does not fit into an answer as base64 is given as its key, and `warnings` says so.
     """
-    data = png(image)
+    data = png(image, provenance, icc)
     key = workspace.save(NAME, data)
     given = key
     if image_format == "base64":
