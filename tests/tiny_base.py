@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -16,7 +16,7 @@ LATENT_CHANNELS = 16
 AMPLIFIED = 20.0  # brings what the random encoder makes of photos to a deviation of about 1, as trained ones have
 
 
-def make_tiny_base(folder: Path, size: int = 64) -> Path:
+def make_tiny_base(folder: Path, size: int = 64, channels: int = LATENT_CHANNELS) -> Path:
     """Write a pipeline with random weights, the same ones every time, that `shared.models.diffusion.load` loads.
 
     UNet of about 1 M parameters with cross attention, AutoencoderTiny that halves three times (64 px to 8 x 8 x 16),
@@ -29,8 +29,8 @@ def make_tiny_base(folder: Path, size: int = 64) -> Path:
         torch.manual_seed(0)
         tokenizer = _tokenizer()
         pipeline = StableDiffusionPipeline(
-            unet=_unet(size),
-            vae=_autoencoder(),
+            unet=_unet(size, channels),
+            vae=_autoencoder(channels),
             text_encoder=_text_encoder(tokenizer),
             tokenizer=tokenizer,
             scheduler=_scheduler(),
@@ -44,11 +44,22 @@ def make_tiny_base(folder: Path, size: int = 64) -> Path:
     return folder
 
 
-def _unet(size: int) -> UNet2DConditionModel:
+def make_tiny_control(folder: Path, unet: UNet2DConditionModel, seed: int = 0) -> Path:
+    """Write a ControlNet for this UNet with random weights, those that begin as zeros too; returns `folder`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 8, 8))
+        for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
+            torch.nn.init.normal_(part.weight, std=0.1)
+    net.save_pretrained(folder)
+    return folder
+
+
+def _unet(size: int, channels: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=size // 8,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=(32, 64),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -59,11 +70,11 @@ def _unet(size: int) -> UNet2DConditionModel:
     )
 
 
-def _autoencoder() -> AutoencoderTiny:
+def _autoencoder(channels: int = LATENT_CHANNELS) -> AutoencoderTiny:
     autoencoder = AutoencoderTiny(
         encoder_block_out_channels=(16, 16, 16, 16),
         decoder_block_out_channels=(16, 16, 16, 16),
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=channels,
         num_encoder_blocks=(0, 1, 1, 1),
         num_decoder_blocks=(1, 1, 1, 1),
         scaling_factor=1.0,

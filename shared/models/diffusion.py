@@ -98,6 +98,7 @@ def load(settings: ModelSettings) -> DiffusionModel:
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # logs are for lines
     pipeline = opening.opened(settings, where, kind, dtype).to(device)
+    _check(pipeline.unet, where.name)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.float()  # SDXL's activations leave half precision's range and come out black
     second = Text(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
@@ -138,6 +139,16 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def _check(unet: UNet2DConditionModel, name: str) -> None:
+    """Inpainting checkpoints look at mask and picture beside the latents, which nobody here gives them."""
+    seen, made = unet.config.in_channels, unet.config.out_channels
+    if seen != made:
+        raise BaseModelMissing(
+            f"{name} is an inpainting checkpoint: its UNet takes {seen} channels where {made} are made; "
+            "take the plain checkpoint that it was made of"
+        )
 
 
 def _working(where: opening.Source, kind: str) -> Working:

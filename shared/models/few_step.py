@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, StableDiffusionPipeline, TCDScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
 from shared.models.diffusion import DiffusionModel, Scheduler
-from shared.models.opening import BaseModelMissing
+from shared.models.opening import PIPELINES, BaseModelMissing
 from shared.settings import FewStepSettings
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
@@ -30,7 +30,7 @@ def fused(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionM
     """
     if settings is None:
         return model
-    state, alphas = _read(settings)
+    state, alphas = _read(settings, model)
     unet = model.unet.float()
     try:
         unet.load_lora_adapter(state, prefix="unet", adapter_name=ADAPTER, network_alphas=alphas)
@@ -39,19 +39,20 @@ def fused(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionM
     unet.fuse_lora(lora_scale=settings.scale, adapter_names=[ADAPTER])
     unet.unload_lora()
     unet.to(model.dtype).eval().requires_grad_(False)
-    scheduler = SCHEDULERS[settings.scheduler].from_config(
-        model.scheduler.config, timestep_spacing="trailing", rescale_betas_zero_snr=False
-    )
+    scheduler = SCHEDULERS[settings.scheduler].from_config(model.scheduler.config, timestep_spacing="trailing")
     working = model.working.model_copy(update={"guidance": 1.0, "most_steps": settings.steps})
     return dataclasses.replace(model, scheduler=scheduler, working=working)
 
 
-def _read(settings: FewStepSettings) -> tuple[dict[str, torch.Tensor], dict[str, float] | None]:
+def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, torch.Tensor], dict[str, float] | None]:
     path = Path(settings.path).expanduser()
     if not path.is_file():
         raise BaseModelMissing(f"no few-step LoRA at {path}: set PHOTOG_MODEL__FEW_STEP__PATH to its .safetensors file")
     try:
-        state, alphas = StableDiffusionPipeline.lora_state_dict(str(path), local_files_only=True)
+        # the UNet's configuration maps the names of SDXL's blocks in kohya's files
+        state, alphas = PIPELINES[model.architecture].lora_state_dict(
+            str(path), unet_config=model.unet.config, local_files_only=True
+        )
     except (ValueError, OSError, KeyError) as error:
         raise BaseModelMissing(f"the few-step LoRA {path} cannot be read: {error}") from error
     if not any(name.startswith("unet.") for name in state):

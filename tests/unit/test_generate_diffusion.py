@@ -111,6 +111,53 @@ class TestRepainting:
         assert not torch.equal(prompts.of("ann")[0].states, prompts.of("ann", "in the rain")[0].states)
 
 
+class TestFacesInOneBatch:
+    """Ann wears hers, Cleo one of another rank, Bob one of Ann's shapes; the last wears none."""
+
+    PEOPLE = ("ann", "cleo", "bob", None)
+
+    @pytest.fixture
+    def faces(self, model, mask):
+        words = [Prompts(model).of(str(name)) for name in self.PEOPLE]
+        squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(4)]
+        return [Canvas(astronaut(), squares[i], mask, LANDMARKS, words[i], seed=i) for i in range(4)]
+
+    @pytest.mark.parametrize("guidance", [1.0, 3.0])
+    def test_a_face_in_company_is_the_face_alone_but_for_rounding(self, model, files, faces, guidance):
+        model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
+        adapters, diffuser, denoising = Adapters(model.unet), Diffuser(model), Denoising(10, 0.5)
+        with worn(adapters, files, *self.PEOPLE):
+            together = diffuser.repaint(faces, denoising)
+            again = diffuser.repaint(faces, denoising)
+        for name, face, made, repeated in zip(self.PEOPLE, faces, together, again, strict=True):
+            with worn(adapters, files, name):
+                (alone,) = diffuser.repaint([face], denoising)
+            assert np.abs(made.astype(int) - alone).max() <= 1
+            assert np.mean(made != alone) < 1e-3
+            assert np.array_equal(made, repeated)
+        bare = diffuser.repaint(faces, denoising)
+        assert np.abs(bare[3].astype(int) - together[3]).max() <= 1
+        assert all(np.abs(bare[i].astype(int) - together[i]).max() > 1 for i in range(3))
+
+    def test_one_person_for_all_faces_is_one_adapter(self, model, files, faces):
+        adapters = Adapters(model.unet)
+        with worn(adapters, files, "ann", "ann"):
+            assert len(model.unet.peft_config) == 1
+            twice = Diffuser(model).repaint([faces[0], faces[0]], Denoising(10, 0.5))
+        assert np.abs(twice[0].astype(int) - twice[1]).max() <= 1
+
+    def test_more_people_than_adapters_stay_find_room(self, model, files, faces):
+        adapters = Adapters(model.unet, resident=1)
+        with worn(adapters, files, "ann", "cleo", "bob"):
+            assert len(model.unet.peft_config) == 3
+        expected = {}
+        for name in ("bob", "ann", "cleo", "bob", "ann"):
+            with worn(adapters, files, name):
+                seen = noise_prediction(model)
+            assert torch.equal(expected.setdefault(name, seen), seen)
+        assert not torch.equal(expected["ann"], expected["bob"])
+
+
 class TestWearingALora:
     def test_the_base_is_bit_identical_after_any_number_of_users(self, model, files):
         bare = noise_prediction(model)
