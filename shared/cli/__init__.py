@@ -3,8 +3,11 @@
 import typer
 
 from shared.cli import container, doctor, forget, portrait, requests, workers
+from shared.cli.extensions import Extensible
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket.")
+app = typer.Typer(
+    cls=Extensible, no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket."
+)
 app.command("portrait")(portrait.portrait)
 app.command("up")(workers.up)
 app.command("worker")(workers.worker)

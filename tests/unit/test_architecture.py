@@ -47,9 +47,14 @@ def test_a_function_imports_shared_and_itself_only(function):
                 assert within(name, (f"functions.{function}",)), f"{path} imports {name}"
 
 
-def test_shared_imports_no_function():
+def test_shared_imports_no_function_and_no_server():
     for path in sources("shared"):
-        assert not [name for name in imports(path) if within(name, ("functions",))], path
+        assert not [name for name in imports(path) if within(name, ("functions", "serve"))], path
+
+
+def test_the_server_knows_shared_and_no_function_or_picture_code():
+    for path in sources("serve"):
+        assert not [name for name in imports(path) if within(name, ("functions", *PICTURES))], path
 
 
 def test_pictures_and_buckets_do_not_know_each_other():
@@ -72,7 +77,7 @@ def test_the_command_line_starts_without_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("folder", ["shared", "functions", "demo", "benchmarks"])
+@pytest.mark.parametrize("folder", ["shared", "functions", "serve", "demo", "benchmarks"])
 def test_a_reader_sees_every_file_and_function_whole(folder):
     for path in sources(folder):
         text = path.read_text()
@@ -83,7 +88,7 @@ def test_a_reader_sees_every_file_and_function_whole(folder):
 
 
 def test_every_file_says_what_it_is_for():
-    for folder in ("shared", "functions", "demo", "tests", "benchmarks"):
+    for folder in ("shared", "functions", "serve", "demo", "tests", "benchmarks"):
         for path in sources(folder):
             text = path.read_text()
             assert not text.strip() or ast.get_docstring(ast.parse(text)), path

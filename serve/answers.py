@@ -1,0 +1,73 @@
+"""The bytes of an entry: what was put, or what the sink has to say."""
+
+import base64
+import json
+
+from serve.ledger import Entry, Queue
+from serve.record import Record, decoded, header, record_key
+from serve.store import Store
+from serve.wire import Frame
+from shared.buckets.base import Bucket, MissingObject
+from shared.client import Client
+from shared.manifests import Json, running
+from shared.settings import Limits
+
+ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
+
+
+class Answers:
+    """Reads entries out of the bucket at the moment they are handed out, so that nothing of them is kept in memory."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._store, self._bucket, self._limits = store, store.bucket, limits
+        self._client = Client(store.bucket)
+
+    def frame(self, queue: Queue, one: Entry) -> Frame | None:
+        """The entry with its bytes; None where the bucket has them no longer, since somebody removed them there."""
+        try:
+            data = self._put(one) if queue.side == "source" else self._answer(one)
+        except MissingObject:
+            return None
+        return None if data is None else Frame(one.index, one.tags, data)
+
+    def pending(self, service: str, tag: str) -> Frame | None:
+        """How far an unanswered put is: the page's code 502, in a frame without an index; None for an unknown one."""
+        one = self._store.ledger.of_tag(service, tag)
+        if one is None or one.state == "answered" or one.request_id is None:
+            return None
+        data: Json = {"stage": "queued", "step": 0, "steps": 1, "eta_seconds": None}
+        if one.state == "running":
+            data = self._client.progress(self._store.services[service], one.request_id) or data | {"stage": "start"}
+        else:
+            data["ahead"] = self._store.ledger.ahead(one)
+        return Frame(0, one.tags, _written(running(one.request_id, data)))
+
+    def _put(self, one: Entry) -> bytes:
+        return decoded(self._bucket.get(record_key(one.service, one.uuid)))[1]
+
+    def _answer(self, one: Entry) -> bytes | None:
+        key = record_key(one.service, one.uuid)
+        record = header(self._bucket, key)
+        if record.inline:
+            return decoded(self._bucket.get(key))[1]
+        if record.error is not None:
+            return _written(record.error)
+        envelope = self._client.answer(self._store.services[one.service], record.request_id or "")
+        return None if envelope is None else _written(with_picture(envelope, record, self._bucket, self._limits))
+
+
+def with_picture(envelope: Json, record: Record, bucket: Bucket, limits: Limits) -> Json:
+    """The answer with its picture as base64, where the request wants that, it has only a key, and it fits."""
+    data = envelope["data"]
+    key = data.get("image_key")
+    if key is None or record.picture != "base64" or data.get("image") not in (None, key):
+        return envelope
+    info = bucket.head(key)
+    if info is None or 4 * ((info.size + 2) // 3) + ENVELOPE_BYTES > limits.answer_bytes:
+        return envelope
+    return envelope | {"data": data | {"image": base64.b64encode(bucket.get(key)).decode("ascii")}}
+
+
+def _written(envelope: Json) -> bytes:
+    """On one line, as the page shows answers."""
+    return json.dumps(envelope, ensure_ascii=False).encode()

@@ -1,0 +1,103 @@
+"""The ASGI application: the SDK's calls, /healthz, /metrics and the OpenAPI page at /docs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+
+from serve.answers import Answers
+from serve.calls import Calls
+from serve.database import Database
+from serve.errors import Refused
+from serve.follower import Follower
+from serve.metrics import Metrics
+from serve.parameters import BadParameter
+from serve.polling import Polling
+from serve.recovery import recover
+from serve.routes import add_routes
+from serve.settings import ServeSettings
+from serve.store import QueueFull, Store
+from serve.watching import Watching
+from shared.buckets.base import Bucket, BucketError
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STATUS = {BadParameter: 400, QueueFull: 429, BucketError: 503}
+
+
+def application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
+    """The server of one bucket; its followers run while the application does."""
+    store = Store(bucket, database, serve.services, serve.longest_queue)
+    metrics, answers = Metrics(store), Answers(store, settings.limits)
+    polling, watching = Polling(store, answers, serve.reply_bytes), Watching(store, answers)
+    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes)
+    followers = [
+        Follower(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
+        for service in serve.services
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(recover, store)
+        store.deliveries.begin()
+        for follower in followers:
+            follower.start()
+        waiting = asyncio.create_task(_give_up(store, serve.reconnect_seconds))
+        log.info("serving %s: %s", bucket.address, ", ".join(serve.services))
+        yield
+        waiting.cancel()
+        for follower in followers:
+            await run_in_threadpool(follower.stop)
+        database.close()
+
+    app = FastAPI(
+        title="photog serve",
+        description="The queue protocol of `eas_prediction.QueueClient` over a bucket.",
+        lifespan=lifespan,
+    )
+    add_routes(app, calls)
+    _add_own(app, metrics, store)
+    for kind, status in STATUS.items():
+        app.add_exception_handler(kind, _answering(status))
+    app.add_exception_handler(Refused, _refused)
+    return app
+
+
+def _add_own(app: FastAPI, metrics: Metrics, store: Store) -> None:
+    @app.get("/healthz", summary="Whether the server and its state work", tags=["server"])
+    async def healthz() -> JSONResponse:
+        services = await run_in_threadpool(
+            lambda: {service: {state: n for state, (n, _) in store.ledger.states(service).items()}
+                     for service in store.services}
+        )  # fmt: skip
+        return JSONResponse({"status": "ok", "bucket": store.bucket.address, "services": services})
+
+    @app.get("/metrics", summary="For Prometheus", tags=["server"])
+    async def exposition() -> Response:
+        return Response(await run_in_threadpool(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _give_up(store: Store, seconds: float) -> None:
+    """Consumers that have not come back since the start lose what they held."""
+    await asyncio.sleep(seconds)
+    await run_in_threadpool(store.deliveries.give_up)
+    for bell in store.bells.values():
+        bell.ring()
+
+
+def _answering(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        return PlainTextResponse(str(error), status)
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return PlainTextResponse(error.message, error.status)

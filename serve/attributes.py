@@ -1,0 +1,62 @@
+"""`attributes()` and `search()`: what a queue says of itself, with the keys of the page's samples."""
+
+import hashlib
+import time
+
+from serve.durations import written
+from serve.ledger import RUNNING, Entry, Queue
+from serve.store import Store
+from shared.manifests import Json
+
+GROUP_HEADER, USER_HEADER = "X-EAS-QueueService-Gid", "X-EAS-QueueService-Uid"
+PRIORITY_HEADER = "X-EAS-QueueService-Priority"
+
+
+def attributes(store: Store, queue: Queue, payload_bytes: int) -> dict[str, str]:
+    """All of it, every value a string."""
+    length, first, last = store.ledger.bounds(queue)
+    consumers, now = store.deliveries.consumers(queue), time.time()
+    said = {
+        "meta.header.group": GROUP_HEADER,
+        "meta.header.priority": PRIORITY_HEADER,
+        "meta.header.user": USER_HEADER,
+        "meta.name": _name(store, queue),
+        "meta.state": "Normal" if length < store.longest_queue else "Full",
+        "stream.approxMaxLength": str(store.longest_queue),
+        "stream.firstEntry": str(first),
+        "stream.lastEntry": str(last),
+        "stream.length": str(length),
+        "stream.maxPayloadBytes": str(payload_bytes),
+        "consumers.stats.total": str(len(consumers)),
+        "consumers.status.total": str(len(consumers)),
+    }
+    for number, one in enumerate(consumers):
+        said[f"consumers.list.[{number}]"] = (
+            f"Id: {one.gid}.{one.uid}, Index: {one.position}, Pending: {one.pending}, Status: Running, "
+            f"Idle: {written(now - one.seen)}, Window: {one.size}, Slots: {max(0, one.size - one.pending)}, "
+            f"AutoCommit: {str(bool(one.auto_commit)).lower()}"
+        )
+    for number, group in enumerate(store.deliveries.groups(queue)):
+        said[f"groups.list.[{number}]"] = (
+            f"Id: {group.gid}, Index: {group.position}, Pending: {group.pending}, Delivered: {group.delivered}, "
+            f"Consumers: {group.consumers}"
+        )
+    return dict(sorted(said.items()))
+
+
+def position(store: Store, queue: Queue, one: Entry) -> Json:
+    """Where an entry stands: who works on it or holds it, or how many come before it."""
+    holder = store.deliveries.holder(queue, one.uuid)
+    if queue.side == "source" and one.state == RUNNING:
+        holder = f"{one.service}.{one.owner}"
+    if holder is not None:
+        return {"ConsumerId": holder, "IsPending": True, "WaitCount": 0}
+    ahead = store.ledger.ahead(one) if queue.side == "source" else len(store.ledger.below(queue, one.index))
+    return {"ConsumerId": "", "IsPending": False, "WaitCount": ahead}
+
+
+def _name(store: Store, queue: Queue) -> str:
+    """Like the hosted `photog-check-queue-95e006df`; the last part is the bucket's."""
+    digest = hashlib.sha256(store.bucket.address.encode()).hexdigest()[:8]
+    kind = "queue" if queue.side == "source" else "sink"
+    return f"{queue.service.replace('_', '-')}-{kind}-{digest}"

@@ -1,0 +1,160 @@
+"""The SDK's calls as methods, free of routes: checked, counted, answered."""
+
+from fastapi import Request, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from serve.attributes import attributes, position
+from serve.errors import Refused
+from serve.ledger import Queue, Side
+from serve.metrics import Metrics
+from serve.parameters import BadParameter, Parameters
+from serve.polling import Found, Polling, Wanted
+from serve.settings import ServeSettings
+from serve.store import Store
+from serve.tokens import opens
+from serve.watching import Subscription, Watching
+from serve.wire import PROTOBUF, several
+
+REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
+INDEX_HEADER = "X-Eas-Queueservice-Index"  # ours, on raw answers
+DRAINED = 4  # times the limit that is read of a body that is too large, so that its sender gets to read the answer
+SDK_WAIT_SECONDS = 5.0  # the SDK's default
+
+
+class Calls:
+    """Everything that a queue can be asked."""
+
+    def __init__(
+        self,
+        store: Store,
+        polling: Polling,
+        watching: Watching,
+        metrics: Metrics,
+        settings: ServeSettings,
+        payload_bytes: int,
+    ) -> None:
+        self._store, self._polling, self._watching = store, polling, watching
+        self._metrics, self._settings, self._payload_bytes = metrics, settings, payload_bytes
+
+    def queue(self, request: HTTPConnection, service: str, side: Side) -> Queue:
+        """The queue that a request may work on; Refused with 401 or 404."""
+        if not opens(self._settings, service, request.headers.get("Authorization")):
+            raise Refused(401, f"no or wrong token for {service}; send it as the Authorization header")
+        if service not in self._store.services:
+            raise Refused(404, f"there is no service {service}; there are {', '.join(self._store.services)}")
+        return Queue(service, side)
+
+    async def put(self, request: Request, queue: Queue) -> Response:
+        """Accept the body; its index as text, its request id as a header."""
+        asked = Parameters(request.query_params, request.headers)
+        tags, priority = asked.tags(), asked.priority()
+        if queue.side == "source" and "requestId" in tags:
+            raise BadParameter("the tag requestId is given by the input queue; use another name")
+        body = await self._body(request)
+        index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
+        self._metrics.put(str(queue))
+        return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: identity})
+
+    async def read(self, request: Request, queue: Queue) -> Response:
+        """attributes, search or get, by the parameters."""
+        asked = Parameters(request.query_params, request.headers)
+        if asked.flag("_attrs_"):
+            return JSONResponse(await run_in_threadpool(attributes, self._store, queue, self._payload_bytes))
+        if asked.flag("_search_"):
+            return JSONResponse(await run_in_threadpool(self._search, queue, asked.number("_index_", 0)))
+        wait = min(asked.seconds("_timeout_", SDK_WAIT_SECONDS), self._settings.longest_poll_seconds)
+        wanted = Wanted(
+            first=asked.number("_index_", 0),
+            length=asked.number("_length_", 1),
+            wait_seconds=wait,
+            tags=asked.tags(),
+            take=asked.flag("_auto_delete_"),
+        )
+        found = await self._polling.get(queue, wanted, request)
+        sent = BackgroundTask(self._sent, queue, found) if found.taken else None
+        return _raw(found, sent) if asked.flag("_raw_") else _framed(found, sent)
+
+    async def remove(self, request: Request, queue: Queue) -> Response:
+        """delete or truncate; how many entries were there."""
+        asked = Parameters(request.query_params, request.headers)
+        if asked.flag("_trunc_"):
+            index = asked.number("_index_", 0)
+            return await self._remove(queue, await run_in_threadpool(self._store.ledger.below, queue, index))
+        return await self._remove_at(queue, asked)
+
+    async def commit(self, request: Request, queue: Queue) -> Response:
+        """The consumer is done with these entries; they leave the queue."""
+        return await self._remove_at(queue, Parameters(request.query_params, request.headers))
+
+    async def watch(self, socket: WebSocket, service: str, side: Side) -> None:
+        """Stream entries; a refused watcher gets an HTTP status instead of its WebSocket."""
+        try:
+            subscription = self._subscription(socket, self.queue(socket, service, side))
+        except (Refused, BadParameter) as error:
+            status = error.status if isinstance(error, Refused) else 400
+            await socket.send_denial_response(PlainTextResponse(str(error), status))
+            return
+        await self._watching.serve(socket, subscription)
+
+    def _subscription(self, socket: WebSocket, queue: Queue) -> Subscription:
+        asked = Parameters(socket.query_params, socket.headers)
+        group, user = asked.consumer()
+        return Subscription(
+            queue=queue,
+            gid=group,
+            uid=user,
+            first=asked.number("_index_", 0),
+            window=asked.number("_window_", 1, least=1),
+            index_only=asked.flag("_index_only_"),
+            auto_commit=asked.flag("_auto_commit_"),
+            tags=asked.tags(),
+        )
+
+    def _search(self, queue: Queue, index: int) -> dict[str, object]:
+        found = self._store.ledger.find(queue, index, 1, {})
+        if not found or found[0].index != index:
+            raise Refused(404, f"{queue} has no entry {index}")
+        return position(self._store, queue, found[0])
+
+    async def _remove_at(self, queue: Queue, asked: Parameters) -> Response:
+        if not asked.has("_indexes_"):
+            raise BadParameter("_indexes_ is missing: name the entries, separated by commas")
+        indexes = asked.numbers("_indexes_")
+        return await self._remove(queue, await run_in_threadpool(self._store.ledger.at, queue, indexes))
+
+    async def _remove(self, queue: Queue, uuids: list[str]) -> Response:
+        removed = await run_in_threadpool(self._store.remove, queue, uuids)
+        self._metrics.consumed(str(queue), removed)
+        return PlainTextResponse(str(removed))
+
+    def _sent(self, queue: Queue, found: Found) -> None:
+        self._metrics.consumed(str(queue), self._polling.sent(queue, found))
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; Refused with 413 when it is too large, after reading it so far that the sender reads on."""
+        limit, pieces, size = self._payload_bytes, list[bytes](), 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size <= limit:
+                pieces.append(piece)
+            elif size > DRAINED * limit:
+                break
+        if size > limit:
+            raise Refused(413, f"the data has {size} bytes or more, {limit} are allowed; put pictures into the bucket")
+        return b"".join(pieces)
+
+
+def _framed(found: Found, sent: BackgroundTask | None) -> Response:
+    return Response(several(found.frames), media_type=PROTOBUF, background=sent)
+
+
+def _raw(found: Found, sent: BackgroundTask | None) -> Response:
+    """The bytes of the first entry; 204 where there is none."""
+    if not found.frames:
+        return Response(status_code=204)
+    first = found.frames[0]
+    headers = {INDEX_HEADER: str(first.index), REQUEST_ID_HEADER: first.tags["requestId"]}
+    return Response(first.data, media_type="application/octet-stream", headers=headers, background=sent)

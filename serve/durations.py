@@ -1,0 +1,27 @@
+"""Durations as the protocol writes them, Go's form: `5s`, `1m30s`, `250ms`, `1h10m4.997s`."""
+
+import re
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+WHOLE = re.compile(rf"(?:{PART.pattern})+")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def seconds(text: str) -> float:
+    """How long; a bare number is seconds. ValueError for anything else."""
+    if NUMBER.fullmatch(text):
+        return float(text)
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration; write 5s, 1m30s or 250ms")
+    return sum(float(amount) * SECONDS[unit] for amount, unit in PART.findall(text))
+
+
+def written(duration: float) -> str:
+    """Seconds in that form, to the millisecond."""
+    whole, rest = divmod(round(max(0.0, duration) * 1000), 60_000)
+    hours, minutes = divmod(whole, 60)
+    text = f"{rest / 1000:g}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    return f"{hours}h{text}" if hours else text

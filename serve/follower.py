@@ -1,0 +1,193 @@
+"""Moves the puts of one service on: releases manifests by priority, sees claims and answers.
+
+The cost of a look depends on what is under way, never on how much waits or was answered: one read of a claim for each
+request that is released and unclaimed, one head of `result.json` for each that runs. Looks come at once after a put
+and every 20 ms while things move, then at growing pauses up to `poll_seconds`.
+"""
+
+import hashlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+
+from serve.lead import Lead
+from serve.ledger import RELEASED, Entry, Queue
+from serve.metrics import Metrics
+from serve.record import decoded, record_key
+from serve.stages import Stages
+from serve.store import Store, readable
+from shared.buckets.base import BucketError, MissingObject
+from shared.claims import Claims
+from shared.client import Client
+from shared.errors import ConflictingRequest, InvalidManifest, RequestError
+from shared.manifests import Json, failure, invalid_id, parse
+from shared.settings import Lease
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.02
+TURNS = 100  # puts looked at for their turn in one look
+
+
+class Follower:
+    """One thread per service."""
+
+    def __init__(
+        self, store: Store, service: str, metrics: Metrics, lease: Lease, longest_lead: int, poll_seconds: float
+    ) -> None:
+        self._store, self._service, self._metrics, self._poll = store, service, metrics, poll_seconds
+        self._function, self._bucket, self._ledger = store.services[service], store.bucket, store.ledger
+        self._claims = Claims(store.bucket, self._function, lease, "serve")
+        self._client, self._lead = Client(store.bucket), Lead(longest_lead)
+        self._stages = Stages(self._client, self._function, service, metrics)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the look and end."""
+        self._stop.set()
+        self._store.wake[self._service].set()
+        self._thread.join()
+
+    def look(self, quiet: bool = False) -> bool:
+        """Once: see what became of what is under way, then release; whether anything moved.
+
+        Args:
+            quiet: nothing has moved for a while; also make sure that released manifests are still there.
+        """
+        unclaimed, moved = set[str](), False
+        for entries in _by_request(self._ledger.under_way(self._service)):
+            state = self._follow(entries, quiet)
+            moved |= state
+            if not state and entries[0].state == RELEASED:
+                unclaimed.add(entries[0].uuid)
+        return self._release(self._lead.room(unclaimed)) or moved
+
+    def _run(self) -> None:
+        pause, wake = SHORTEST_PAUSE, self._store.wake[self._service]
+        while not self._stop.is_set():
+            try:
+                moved = self.look(quiet=pause >= self._poll)
+            except (BucketError, OSError, sqlite3.Error):
+                log.exception("looking after %s failed, the next look goes on", self._service)
+                moved = False
+            pause = SHORTEST_PAUSE if moved else min(2 * pause, self._poll)
+            self._stop.wait(SHORTEST_PAUSE)
+            wake.wait(pause)
+            wake.clear()
+
+    def _follow(self, entries: list[Entry], quiet: bool) -> bool:
+        """See what became of one request, which several puts may share; whether anything has."""
+        request_id, sha256 = entries[0].request_id or "", entries[0].sha256
+        waiting = [one for one in entries if one.state == RELEASED]
+        if waiting:
+            claim = self._claims.first(request_id)
+            if claim is None:
+                return quiet and self._vanished(entries)
+            if claim.payload_sha256 != sha256:
+                return self._refuse(entries, self._taken(request_id, claim.manifest))
+            for one in waiting:
+                self._claimed(one, claim.owner)
+        if self._bucket.head(f"results/{self._function}/{request_id}/result.json") is None:
+            self._stages.look(request_id)
+            return bool(waiting)
+        self._stages.end(request_id)
+        envelope = self._client.answer(self._function, request_id)
+        for one in entries:
+            self._answer(one, None, envelope["code"] if envelope else "error")
+        return True
+
+    def _claimed(self, one: Entry, owner: str) -> None:
+        now = time.time()
+        self._ledger.claim(one.uuid, owner, now)
+        self._store.deliveries.claimed(Queue(self._service, "source"), owner, one.index)
+        self._metrics.stage(self._service, "waiting", now - one.accepted)
+
+    def _release(self, room: int) -> bool:
+        """Answer what needs no worker, and release the next ones while there is room."""
+        moved = False
+        for one in self._ledger.turn(self._service, TURNS):
+            if one.request_id is None:
+                moved |= self._refuse([one], None)
+            elif self._ledger.rival(one):
+                moved |= self._refuse([one], self._taken(one.request_id, "an earlier put"))
+            elif room > 0:
+                moved |= self._manifest(one)
+                room -= 1
+            else:
+                break
+        return moved
+
+    def _manifest(self, one: Entry) -> bool:
+        """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
+        key = self._manifest_key(one)
+        try:
+            body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
+        except MissingObject:
+            return False  # taken back in this moment; whoever did it removes the row
+        first = self._claims.first(one.request_id or "")
+        if first is not None and first.payload_sha256 != one.sha256:
+            return self._refuse([one], self._taken(one.request_id, first.manifest))
+        if not self._bucket.put_if_absent(key, body):
+            there = readable(self._bucket.get(key))
+            if there is None or there.sha256 != one.sha256:
+                return self._refuse([one], self._taken(one.request_id, key))
+        self._ledger.release(one.uuid)
+        self._lead.released(one.uuid)
+        return True
+
+    def _vanished(self, entries: list[Entry]) -> bool:
+        """Whether somebody took the manifest out of the bucket before any worker claimed it; then it never runs."""
+        key = self._manifest_key(entries[0])
+        if self._bucket.head(key) is not None or self._claims.first(entries[0].request_id or "") is not None:
+            return False
+        return self._refuse(entries, InvalidManifest(f"{key} was removed from the bucket before any worker began it"))
+
+    def _refuse(self, entries: Iterable[Entry], error: RequestError | None) -> bool:
+        """Answer puts with an error of ours; with None, with what is wrong with their bytes."""
+        for one in entries:
+            self._answer(one, self._envelope(one, error), "error")
+        return True
+
+    def _envelope(self, one: Entry, error: RequestError | None) -> Json:
+        data = {"cost_time": 0.0}
+        if error is not None:
+            return failure(one.request_id or "", error, data)
+        try:
+            body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
+        except MissingObject:
+            return {}  # taken back; `Store.answer` finds no record either
+        try:
+            parse(body)
+        except RequestError as unfit:
+            return failure(invalid_id(hashlib.sha256(body).hexdigest()), unfit, data)
+        raise AssertionError(f"{one.uuid} was taken for no request and is one")
+
+    def _answer(self, one: Entry, error: Json | None, code: str) -> None:
+        record = self._store.answer(one, error)
+        if record is not None and record.answered is not None:
+            self._metrics.answered(self._service, code)
+            if one.claimed is not None:
+                self._metrics.stage(self._service, "running", record.answered - one.claimed)
+
+    def _taken(self, request_id: str | None, by: str) -> ConflictingRequest:
+        return ConflictingRequest(
+            f"request_id {request_id} was used by {by} with another body; put this one under a new id", "request_id"
+        )
+
+    def _manifest_key(self, one: Entry) -> str:
+        return f"requests/{self._function}/{one.request_id}.json"
+
+
+def _by_request(entries: list[Entry]) -> list[list[Entry]]:
+    """Puts of the same request together: they share its claim and its answer."""
+    groups: dict[tuple[str | None, str | None], list[Entry]] = {}
+    for one in entries:
+        groups.setdefault((one.request_id, one.sha256), []).append(one)
+    return list(groups.values())

@@ -1,0 +1,39 @@
+"""How many manifests may lie ahead of the workers: one for slow requests, more while workers outrun the looks.
+
+| at a look | lead |
+|---|---|
+| all that was released has been claimed, the last of it within a second | doubled, up to the longest |
+| something released is unclaimed for more than a second | halved, down to one, once a second |
+
+So a request of higher priority waits behind one released manifest where requests take seconds or minutes, and a
+function that answers in milliseconds is not slowed down by being fed one by one.
+"""
+
+import time
+from collections.abc import Callable, Set
+
+PATIENCE_SECONDS = 1.0  # unclaimed for so long, the workers are busy
+
+
+class Lead:
+    """The lead of one service; remembers when it let each request go."""
+
+    def __init__(self, longest: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest, self._clock = longest, clock
+        self.size = 1
+        self._last = self._changed = float("-inf")
+        self._released: dict[str, float] = {}
+
+    def released(self, uuid: str) -> None:
+        """A manifest lies in the bucket since now."""
+        self._last = self._released[uuid] = self._clock()
+
+    def room(self, unclaimed: Set[str]) -> int:
+        """How many more may be released while these are unclaimed; call it at every look."""
+        now = self._clock()
+        self._released = {uuid: self._released.get(uuid, now) for uuid in unclaimed}
+        if not unclaimed and now - self._last < PATIENCE_SECONDS:
+            self.size = min(self._longest, self.size * 2)
+        elif unclaimed and now - min(self._released.values()) > PATIENCE_SECONDS < now - self._changed:
+            self.size, self._changed = max(1, self.size // 2), now
+        return max(0, self.size - len(unclaimed))

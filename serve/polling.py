@@ -1,0 +1,103 @@
+"""`get`: entries now, or as soon as there are any."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from serve.answers import Answers
+from serve.ledger import Entry, Queue
+from serve.store import Store
+from serve.wire import Frame
+
+EARLY = 0.1  # share of the time-out that a poll ends early: the SDK's own socket gives up after the same 5 s
+FEW = 100  # entries read from the ledger at once
+LOOK_SECONDS = 1.0  # a waiting get makes sure this often that its client is there
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a get asks for."""
+
+    first: int
+    length: int
+    wait_seconds: float
+    tags: Mapping[str, str]
+    take: bool
+
+
+@dataclass
+class Found:
+    """Frames to send, and the entries behind them that leave the queue once they are sent."""
+
+    frames: list[Frame] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+
+
+class Polling:
+    """Serves gets of all queues."""
+
+    def __init__(self, store: Store, answers: Answers, reply_bytes: int) -> None:
+        self._store, self._answers, self._reply_bytes = store, answers, reply_bytes
+
+    async def get(self, queue: Queue, wanted: Wanted, request: Request) -> Found:
+        """Wait for entries; nothing is taken for a client that has gone."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wanted.wait_seconds * (1 - EARLY)
+        with self._store.bells[queue].listening() as changed:
+            while True:
+                changed.clear()
+                found = await run_in_threadpool(self._look, queue, wanted)
+                if await request.is_disconnected():
+                    self._store.put_back(queue, found.taken)
+                    return Found()
+                left = until - loop.time()
+                if found.frames or left <= 0:
+                    break
+                try:
+                    await asyncio.wait_for(changed.wait(), min(left, LOOK_SECONDS))
+                except TimeoutError:
+                    continue
+        tag = wanted.tags.get("requestId")
+        if not found.frames and tag is not None and queue.side == "sink" and wanted.wait_seconds > 0:
+            running = await run_in_threadpool(self._answers.pending, queue.service, tag)
+            found.frames = [running] if running is not None else []
+        return found
+
+    def sent(self, queue: Queue, found: Found) -> int:
+        """The client has been given what it took: that leaves the queue; how many entries."""
+        removed = self._store.remove(queue, found.taken)
+        self._store.put_back(queue, found.taken)
+        return removed
+
+    def _look(self, queue: Queue, wanted: Wanted) -> Found:
+        """As many of the entries as fit into a reply, at least one."""
+        found, size, first = Found(), 0, wanted.first
+        while len(found.frames) < wanted.length:
+            some = self._store.find(queue, first, min(FEW, wanted.length - len(found.frames)), wanted.tags, wanted.take)
+            for number, one in enumerate(some):
+                frame = self._frame(queue, one, wanted.take)
+                if frame is None:
+                    continue
+                size += len(frame.data)
+                if found.frames and size > self._reply_bytes:
+                    if wanted.take:
+                        self._store.put_back(queue, [left.uuid for left in some[number:]])
+                    return found
+                found.frames.append(frame)
+                found.taken += [one.uuid] if wanted.take else []
+            if not some:
+                break
+            first = some[-1].index + 1
+        return found
+
+    def _frame(self, queue: Queue, one: Entry, taken: bool) -> Frame | None:
+        """The entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""
+        frame = self._answers.frame(queue, one)
+        if frame is None:
+            self._store.remove(queue, [one.uuid])
+            if taken:
+                self._store.put_back(queue, [one.uuid])
+        return frame

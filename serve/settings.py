@@ -1,0 +1,62 @@
+"""What can be configured of the queue server, out of PHOTOG_SERVE__*; PHOTOG_TOKEN is the token for all services."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]  # part of keys and paths
+FunctionName = Literal["check", "train", "generate"]
+
+PAGE_SERVICES: dict[str, FunctionName] = {
+    "photog_check": "check",
+    "photog_train_pmml": "train",
+    "photog_pre_pmml": "generate",
+}
+
+
+class ServeSettings(BaseSettings):
+    """All of it; `ServeSettings()` reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PHOTOG_SERVE__", populate_by_name=True)
+
+    token: str | None = Field(
+        None, validation_alias=AliasChoices("PHOTOG_TOKEN"), description="opens every service that has none of its own"
+    )
+    tokens: dict[str, str] = Field({}, description="a token per service, by its name; such a service takes no other")
+    services: dict[ServiceName, FunctionName] = Field(
+        PAGE_SERVICES, description="function by service name; the default is the page's"
+    )
+    state: Path | None = Field(None, description="folder of the SQLite file; None makes one per bucket below the home")
+    longest_queue: int = Field(100_000, ge=1, description="unanswered puts of a service; one more is refused with 429")
+    reply_bytes: int = Field(64 * 1024 * 1024, ge=1, description="entries of one get, at least one: bounds the memory")
+    poll_seconds: float = Field(
+        0.5, gt=0, description="longest pause between two looks for answers; a busy service is looked at more often"
+    )
+    longest_lead: int = Field(64, ge=1, description="manifests ahead of the workers at most, however fast they are")
+    reconnect_seconds: float = Field(
+        5.0, ge=0, description="after a start, how long a consumer's uncommitted entries are kept for it"
+    )
+    longest_poll_seconds: float = Field(600.0, gt=0, description="a get waits no longer, whatever it asks for")
+    silent_seconds: float = Field(600.0, gt=0, description="a watching consumer that answers no ping so long is gone")
+
+    def token_of(self, service: str) -> str | None:
+        """The token that opens a service; None where nothing does."""
+        return self.tokens.get(service) or self.token
+
+    def without_token(self) -> list[str]:
+        """Services that nobody could call."""
+        return [name for name in self.services if not self.token_of(name)]
+
+
+def pairs(options: list[str]) -> dict[str, str]:
+    """`["photog_check=abc"]` as a dictionary; ValueError for an option without `=`."""
+    found = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not value:
+            raise ValueError(f"{json.dumps(option)} is not SERVICE=TOKEN")
+        found[name] = value
+    return found
