@@ -6,8 +6,10 @@ Groups nest with two underscores: PHOTOG_LEASE__SECONDS=5, PHOTOG_MODEL__PATH=/m
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.aws import S3Settings, SqsSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -132,10 +134,40 @@ class HealthSettings(BaseModel):
     idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; a long poll takes 20")
 
 
+class EnhanceSettings(BaseModel):
+    """Networks that generate enhances with, each a file that somebody trusts; without one the classical way is taken."""
+
+    face_network: Path | None = Field(
+        None, description="for photo_fix: .pth or .safetensors of GFPGAN, CodeFormer or another that spandrel knows"
+    )
+    upscale_network: Path | None = Field(
+        None, description="for super_resolution: .pth or .safetensors of Real-ESRGAN x2 or x4, or another of spandrel's"
+    )
+    people_network: Path | None = Field(
+        None, description="for background_restore: .onnx with u2net_human_seg's signature; needs onnxruntime"
+    )
+
+
 class NotifySettings(BaseModel):
     """Who is told of an answer."""
 
     bucket: bool = Field(False, description="write each completion event to notifications/ of the bucket")
+    sns_topic: str | None = Field(None, description="ARN of an SNS topic; FIFO topics too")
+    sns_endpoint: str | None = Field(None, description="None: the one of the topic's region")
+    webhooks: list[str] = Field([], description="URLs that get each completion event as a signed POST")
+    webhook_secret: SecretStr | None = Field(
+        None, description="whsec_ and base64, or any text; Standard Webhooks. Webhooks are not sent unsigned"
+    )
+    webhook_seconds: float = Field(10.0, gt=0, description="an endpoint's time to answer")
+    redelivery_seconds: float = Field(
+        60.0, gt=0, description="between two looks for events that another worker left undelivered"
+    )
+
+    @model_validator(mode="after")
+    def _signed(self) -> "NotifySettings":
+        if self.webhooks and self.webhook_secret is None:
+            raise ValueError("webhooks are signed: set PHOTOG_NOTIFY__WEBHOOK_SECRET")
+        return self
 
 
 class GenerateSettings(BaseModel):
@@ -157,7 +189,10 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     generate: GenerateSettings = GenerateSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     notify: NotifySettings = NotifySettings()
+    s3: S3Settings = S3Settings()
+    sqs: SqsSettings = SqsSettings()
     health: HealthSettings = HealthSettings()
     buckets: dict[str, str] = Field(
         {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"

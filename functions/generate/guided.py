@@ -32,7 +32,8 @@ def guided(plane: Plane, guide: Plane, radius: float, tolerance: float) -> Plane
     guide, plane = guide - centre, plane - middle
     mean_guide, mean_plane = mean(guide), mean(plane)
     variance = np.maximum(mean(guide * guide) - mean_guide * mean_guide, 0)
-    slope = (mean(guide * plane) - mean_guide * mean_plane) / (variance + np.float32(tolerance * tolerance))
+    covariance: Plane = mean(guide * plane) - mean_guide * mean_plane
+    slope: Plane = (covariance / (variance + tolerance * tolerance)).astype(np.float32, copy=False)
     offset = mean_plane - slope * mean_guide
     smooth: Plane = mean(slope) * guide + mean(offset) + middle
     return smooth

@@ -2,7 +2,7 @@
 
 | chunk of the PNG | what it holds | for |
 |---|---|---|
-| iTXt `XML:com.adobe.xmp` | IPTC's digital source type: made by a trained model; the software and its version | readers that label AI pictures |
+| iTXt `XML:com.adobe.xmp` | IPTC's digital source type: made by a trained model; which | readers that label AI |
 | iTXt `parameters` | JSON: version, models, knobs, seed | whoever wants to make the picture again |
 
 No personal data: neither ids nor references nor free words are written. No times either: the same request gives the
@@ -30,7 +30,9 @@ NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
 }
-PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="r"?>'  # XMP specification, part 1
+PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="r"?>'  # XMP specification, part 1
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,7 @@ class Provenance:
     ) -> "Provenance":
         """Of one request."""
         # the model's own fields alone: keys that nobody knows may hold anything
-        kept = {
-            name: getattr(knobs, name)
-            for name in type(knobs).model_fields
-            if name not in (*PERSONAL, *DELIVERY)
-        }
+        kept = {name: getattr(knobs, name) for name in type(knobs).model_fields if name not in (*PERSONAL, *DELIVERY)}
         return cls(base_model, seed, generated, kept, enhanced_by)
 
     def chunks(self) -> PngInfo:

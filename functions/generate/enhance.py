@@ -1,0 +1,100 @@
+"""Photo fix without a network: the face's detail is brought to the strength that the template's face had.
+
+Diffusion and blending soften a face. Each band of detail of the features, and the finest one of the skin, is scaled up
+until it is about as strong as in the template, never above and never by more than MOST: what is not there cannot be
+scaled up, that takes a restoration network (`restoration.py`). The skin's coarser bands are unevenness, which
+retouching takes away. Values are kept near those of their neighbourhood, which leaves no halos.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate import glasses, light, mask
+from functions.generate.landmarks import face_width
+from shared.images import Image, Mask, Points
+
+BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
+FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
+AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbours a little
+MOST = 1.8  # factor on a band; beyond it noise and the blocks of jpg show
+OVERSHOOT = 0.15  # of the neighbourhood's range, that a sharpened pixel may leave it by
+NEIGHBOURHOOD = 0.01  # radius in face widths
+SEEN = 64  # pixels that tell how strong a band is
+
+
+def sharpen(
+    image: Image, landmarks: Points, template: Image, template_landmarks: Points, free: Mask, frames: Mask
+) -> Image:
+    """Give a face as much detail as the template's face has.
+
+    Args:
+        image, template: RGB, uint8, (H, W, 3).
+        landmarks, template_landmarks: (68, 2) of the face in each.
+        free: (H, W), 0 where nothing may change.
+        frames: (H, W), where the glasses of the face in `image` have their frames.
+
+    Returns:
+        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face, and all over where it is sharp enough.
+    """
+    rows, columns = mask.region(landmarks, image.shape[:2])
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return image.copy()
+    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
+    lab = light.to_lab(part)
+    clear = free[rows, columns] * (1 - frames[rows, columns])
+    raised = _raised(lab[..., 0], points, clear, _wanted(template, template_landmarks))
+    soft = mask.face(points, part.shape[:2]) * clear
+    change = soft * (_limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points)) - lab[..., 0])
+    lab[..., 0] += change
+    done = image.copy()
+    done[rows, columns] = np.where(change[..., None] != 0, light.to_rgb(lab), part)
+    return done
+
+
+def strengths(lightness: light.Lightness, points: Points, clear: Mask) -> NDArray[np.float64]:
+    """How strong each band of detail is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
+    features = mask.features(points, lightness.shape[:2])
+    places = [mask.bare(points, lightness.shape[:2]) * clear > 0.5, features * clear > 0.5]
+    return np.array([[_strength(band[place]) for place in places] for band in _bands(lightness, face_width(points))])
+
+
+def _wanted(template: Image, landmarks: Points) -> NDArray[np.float64]:
+    rows, columns = mask.region(landmarks, template.shape[:2])
+    lab, points = light.to_lab(template[rows, columns]), landmarks - np.array([columns.start, rows.start])
+    return strengths(lab[..., 0], points, 1 - glasses.frames(lab, points))
+
+
+def _raised(lightness: light.Lightness, points: Points, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+    own = strengths(lightness, points, clear)
+    gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
+    gains[1:, 0] = 0  # of the skin's only the finest
+    features = mask.features(points, lightness.shape[:2])
+    raised = lightness.copy()
+    for band, (skin, feature) in zip(_bands(lightness, face_width(points)), gains.astype(np.float32), strict=True):
+        raised += (skin + (feature - skin) * features) * band
+    return raised
+
+
+def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
+    """The sharpened plane, kept within OVERSHOOT of what lies around each pixel."""
+    side = 2 * max(1, round(radius)) + 1
+    kernel = np.ones((side, side), np.uint8)
+    lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
+    room = OVERSHOOT * (highest - lowest)
+    limited: light.Lightness = np.clip(raised, lowest - room, highest + room)
+    return limited
+
+
+def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
+    """What lies between Gaussians of growing width; the finest band first, empty where it is finer than pixels."""
+    bands, upper = [], lightness
+    for share in BANDS:
+        lower = cv2.GaussianBlur(lightness, (0, 0), share * width) if share * width > FINEST else upper
+        bands.append(upper - lower)
+        upper = lower
+    return bands
+
+
+def _strength(values: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean())) if len(values) >= SEEN else 0.0

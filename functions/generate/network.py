@@ -1,0 +1,77 @@
+"""Restoration and upscaling networks that spandrel knows by their weights: GFPGAN, CodeFormer, Real-ESRGAN and kin.
+
+photog brings none: a settings' path names the file, and its licence is between its makers and whoever sets it (GFPGAN
+Apache-2.0, Real-ESRGAN BSD-3, CodeFormer non-commercial). spandrel imports torchvision, so that both are an extra of
+their own, imported only where a file is configured.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.images import Image
+
+
+class NetworkMissing(Exception):
+    """A configured network cannot be loaded; the message says which setting and what to do."""
+
+
+class ImageNetwork:
+    """A network from picture to picture.
+
+    Attributes:
+        name: of its architecture and file, for answers.
+        scale: how much larger its output is.
+    """
+
+    def __init__(self, name: str, descriptor: Any, device: torch.device) -> None:
+        self.name, self.scale = name, int(descriptor.scale)
+        self._descriptor, self._device = descriptor, device
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        """What it makes of an RGB picture (H, W, 3): float32, 0 to 255, (scale H, scale W, 3)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            made: torch.Tensor = self._descriptor(pixels.to(self._device))[0]
+        result: NDArray[np.float32] = made.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255
+        return result
+
+
+def load(path: Path | None, setting: str, device: torch.device, upscaling: bool) -> ImageNetwork | None:
+    """The network of a file, or None where none is configured.
+
+    Args:
+        path: .pth or .safetensors.
+        setting: that names the file, for errors.
+        device: to run on.
+        upscaling: whether a network is wanted whose output is larger than its input.
+
+    Raises NetworkMissing.
+    """
+    if path is None:
+        return None
+    try:
+        import spandrel
+    except (ImportError, RuntimeError) as error:  # torchvision for another torch raises the second
+        raise NetworkMissing(
+            f"{setting} needs spandrel and a torchvision made for this torch: pip install 'photog[enhance]'; {error}"
+        ) from error
+    file = path.expanduser()
+    if not file.is_file():
+        raise NetworkMissing(f"{setting}: there is no file {file}")
+    try:
+        descriptor = spandrel.ModelLoader(device=device).load_from_file(file)
+    except (spandrel.UnsupportedModelError, ValueError, RuntimeError, KeyError, OSError) as error:
+        raise NetworkMissing(f"{setting}: {file} is no network that spandrel knows: {error}") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
+        descriptor.input_channels,
+        descriptor.output_channels,
+    ) != (3, 3):
+        raise NetworkMissing(f"{setting}: {file} is no network from RGB to RGB")
+    if (descriptor.scale >= 2) != upscaling:
+        wanted = "of scale 2 or more" if upscaling else "that keeps the size"
+        raise NetworkMissing(f"{setting}: {file} has scale {descriptor.scale}, wanted is one {wanted}")
+    return ImageNetwork(f"{descriptor.architecture.name} {file.name}", descriptor.eval(), device)
