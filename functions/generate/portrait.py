@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from functions.generate import output, person, template
+from functions.generate import finishing, output, person, template
+from functions.generate.finishing import Finish, Scene
 from functions.generate.person import Person
 from functions.generate.progress import Progress
+from functions.generate.provenance import Provenance
 from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
 from functions.generate.sitting import Sitting, distances
-from functions.generate.stages import FaceJob, planned
+from functions.generate.stages import FaceJob, Stage, planned
 from functions.generate.studio import Studio
 from shared.function import Answer
 from shared.images import Image
@@ -33,6 +35,15 @@ class Portrait:
     stages: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Way:
+    """What every step of a portrait needs: where things are kept, the models, whom to tell how far it is."""
+
+    workspace: Workspace
+    studio: Studio
+    progress: Progress
+
+
 def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     """Answer one generate request.
 
@@ -42,11 +53,11 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
     knobs, limits = request.configure, studio.settings.limits
-    warnings += [f"{name} was asked for and is not built yet" for name in knobs.not_built()]
     decoded = template.fetch(request.template_image, workspace, limits)
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
+    finishing.check(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, studio)
-    warnings += foreign(people, studio)
+    warnings += foreign(people, studio) + finishing.warnings(knobs, studio)
     faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.engine)
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     sittings = [
@@ -55,12 +66,21 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
         if user_id != NOBODY
     ]
     portrait = Portrait(decoded.image.copy())
-    described = portray(sittings, portrait, workspace, studio) if sittings else {}
+    stages = planned(knobs, studio.most_steps) if sittings else []
+    finishes = finishing.planned(knobs, portrait.image.shape, studio)
+    afterwards = sum(1 + finish.evaluations for finish in finishes)
+    way = Way(workspace, studio, Progress(workspace, stages, len(sittings), afterwards))
+    described = portray(sittings, stages, portrait, way)
     for index, face in enumerate(faces):
         nobody = output.described(NOBODY, face.box, None, None, studio.engine)
         portrait.faces.append(described.get(index, nobody))
-    data = output.published(portrait.image, knobs.image_format, workspace, limits, warnings)
+    finish(Scene(portrait.image, faces, knobs, seed), finishes, portrait, way)
+    by = enhanced_by(knobs, bool(sittings), studio)
+    made = Provenance.of(knobs, seed, studio.base_model, bool(sittings) or bool(finishes), by)
+    data = output.published(portrait.image, knobs.image_format, workspace, limits, warnings, made, decoded.icc)
     data |= {"user_id": asked(body), "faces": portrait.faces, "seed": seed, "warnings": warnings}
+    if by:
+        data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
     if portrait.stages:
         data["stages"] = portrait.stages
     return Answer(data | {"cost_time": round(time.monotonic() - started, 3)})
@@ -81,10 +101,9 @@ def foreign(people: dict[str, Person], studio: Studio) -> list[str]:
     ]
 
 
-def portray(sittings: Sequence[Sitting], portrait: Portrait, workspace: Workspace, studio: Studio) -> dict[int, Json]:
+def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Portrait, way: Way) -> dict[int, Json]:
     """Take the faces through all stages side by side and put them back; what there is to say of each, by index."""
-    stages = planned(sittings[0].knobs, studio.most_steps)
-    progress = Progress(workspace, stages, len(sittings))
+    workspace, studio, progress = way.workspace, way.studio, way.progress
     jobs = [sitting.prepare(portrait.image, workspace, studio) for sitting in sittings]
     for number, stage in enumerate(stages, start=1):
         progress.begin(stage.name)
@@ -99,6 +118,22 @@ def portray(sittings: Sequence[Sitting], portrait: Portrait, workspace: Workspac
         described[sitting.index] = output.described(user_id, sitting.face.box, before, after, studio.engine)
         paste(job, portrait.image[sitting.area(portrait.image.shape)])
     return described
+
+
+def finish(scene: Scene, finishes: Sequence[Finish], portrait: Portrait, way: Way) -> None:
+    """Do to the whole picture what is to be done to it."""
+    for step in finishes:
+        way.progress.begin(step.name)
+        step.work(scene, way.studio, way.progress.advance)
+        way.progress.advance()
+    portrait.image = scene.image
+
+
+def enhanced_by(knobs: GenerateConfigure, anybody: bool, studio: Studio) -> str:
+    """What `photo_enhancement_bool` was done with; empty where it did nothing."""
+    if not knobs.photo_enhancement_bool or not (anybody or finishing.doubles(knobs)):
+        return ""
+    return studio.enhancers.by(knobs.photo_enhancement_method)
 
 
 def paste(job: FaceJob, area: Image) -> None:

@@ -10,9 +10,10 @@ from shared.workspace import Workspace
 class Progress:
     """Counts what is done of one request and tells the workspace."""
 
-    def __init__(self, workspace: Workspace, stages: Sequence[Stage], faces: int) -> None:
+    def __init__(self, workspace: Workspace, stages: Sequence[Stage], faces: int, afterwards: int = 0) -> None:
+        """Of a request with so many faces; `afterwards` is what is to be done on the whole picture."""
         self._workspace = workspace
-        self._total = max(1, faces * sum(1 + stage.evaluations for stage in stages))
+        self._total = max(1, faces * sum(1 + stage.evaluations for stage in stages) + afterwards)
         self._done, self._stage, self._started = 0, "template", time.monotonic()
 
     def begin(self, stage: str) -> None:

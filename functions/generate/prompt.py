@@ -6,6 +6,7 @@ from functions.generate.canvas import Words
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
 
+SCENE = "photo of a background, natural light, realistic, detailed"
 WORDINGS = 64  # kept in memory; 118 kB each for SD 1.5
 
 
@@ -26,6 +27,11 @@ class Prompts:
         if additional.strip():
             wording = f"{wording}, {additional.strip()}"
         return self._state(wording), self._state(working.negative_prompt)
+
+    def scene(self, additional: str = "") -> Words:
+        """The states for a picture's background, in which nobody is to be painted, and of the negative prompt."""
+        wording = f"{SCENE}, {additional.strip()}" if additional.strip() else SCENE
+        return self._state(wording), self._state(self._model.working.negative_prompt)
 
     def _state(self, wording: str) -> Conditioning:
         if wording not in self._states:

@@ -7,7 +7,6 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from shared.validation import Body, Reference, UserId
 
 NOBODY = "none"  # the user_id that leaves a face as it is
-LATER = ("skin_retouching_bool", "photo_enhancement_bool", "background_restore", "makeup_transfer")
 
 Steps = Annotated[int, Field(ge=1, le=200)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,10 +48,6 @@ class GenerateConfigure(Body):
     seed: Seed | None = None
     image_format: Literal["base64", "png"] = "base64"
     additional_prompt: str = ""
-
-    def not_built(self) -> list[str]:
-        """The knobs that the request turns on in so many words and that do nothing yet."""
-        return [name for name in LATER if name in self.model_fields_set and getattr(self, name)]
 
 
 class GenerateRequest(Body):

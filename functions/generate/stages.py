@@ -10,6 +10,9 @@ Most stages work on face after face; a diffusion takes up to `generate.faces_at_
 | fusion 2 | apply_face_fusion_after, more_like_me > 0 | the same photo again |
 | diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | the LoRA, on `mask_region` |
 | colour 2 | color_shift_last | the template's skin, eyes and lips left out |
+| makeup | makeup_transfer, makeup_transfer_ratio > 0 | the template's lips, lids and cheeks |
+| retouch | skin_retouching_bool | smoothing of the skin that keeps pores and edges |
+| enhance | photo_enhancement_bool with photo_fix | a restoration network, or the template's sharpness |
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +24,12 @@ from functions.generate.adapter import Lora
 from functions.generate.canvas import Canvas, Words
 from functions.generate.color import balance
 from functions.generate.diffusion import Denoising
+from functions.generate.enhance import sharpen
 from functions.generate.fusion import Portrayal, fuse
+from functions.generate.makeup import transfer
 from functions.generate.request import GenerateConfigure
+from functions.generate.restoration import restore
+from functions.generate.retouch import retouch
 from functions.generate.studio import Studio
 from shared.faces import Box
 from shared.images import Image, Mask, Points
@@ -104,6 +111,12 @@ def planned(configure: GenerateConfigure, most_steps: int | None = None) -> list
         (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", each(fuse_second))),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
         (configure.color_shift_last, Stage("colour-2", each(balance_last))),
+        (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", each(make_up))),
+        (configure.skin_retouching_bool, Stage("retouch", each(retouch_skin))),
+        (
+            configure.photo_enhancement_bool and configure.photo_enhancement_method == "photo_fix",
+            Stage("enhance", fix_photo),
+        ),
     ]
     return [stage for asked, stage in wanted if asked]
 
@@ -150,6 +163,28 @@ def balance_middle(job: FaceJob) -> None:
 def balance_last(job: FaceJob) -> None:
     """The second colour balance: the skin."""
     _balance(job, skin_only=True)
+
+
+def make_up(job: FaceJob) -> None:
+    """Carry the template's make-up over, by `makeup_transfer_ratio`."""
+    ratio, worn = job.configure.makeup_transfer_ratio, (job.template, job.template_landmarks)
+    job.image = transfer(job.image, job.landmarks, *worn, ratio, job.free, job.frames)
+
+
+def retouch_skin(job: FaceJob) -> None:
+    """Smooth the skin."""
+    job.image = retouch(job.image, job.landmarks, job.free, job.frames)
+
+
+def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+    """Restore the faces' detail, by the network that is configured or up to the template's sharpness."""
+    network = studio.enhancers.face
+    for job in jobs:
+        if network is None:
+            shown = (job.template, job.template_landmarks)
+            job.image = sharpen(job.image, job.landmarks, *shown, job.free, job.frames)
+        else:
+            job.image = restore(job.image, job.landmarks, network, studio.engine, job.free, job.frames)
 
 
 def _fuse(job: FaceJob, degree: float) -> None:

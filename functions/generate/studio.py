@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from functions.generate.adapter import Adapters
 from functions.generate.diffusion import Diffuser
+from functions.generate.enhancers import Enhancers
 from functions.generate.prompt import Prompts
 from shared.faces import FaceEngine
 from shared.models.controls import Control
@@ -21,6 +22,7 @@ class Studio:
         framing: side of the square that it wants to see over the longer side of a face's box.
         most_steps: of its schedule, if it is one of few steps.
         adapters, prompts, diffuser: around the one base model.
+        enhancers: networks of photo_fix, super_resolution and background_restore, where any are configured.
     """
 
     def __init__(
@@ -32,3 +34,4 @@ class Studio:
         self.adapters = Adapters(model.unet)
         self.prompts = Prompts(model)
         self.diffuser = Diffuser(model, controls)
+        self.enhancers = Enhancers.load(settings.enhance, model.device)

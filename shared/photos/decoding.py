@@ -22,6 +22,7 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError
 FORMATS = ["JPEG", "PNG", "WEBP"]  # MPO, the phones' jpg with a second picture inside, is opened by the JPEG plugin
 STRIP = 512  # rows; a strip of a 100 MP photo has 18 MB
 EXIF_ORIENTATION = 0x0112
+ICC_HEADER, ICC_BYTES = 128, 4 * 1024 * 1024  # a profile of tables has less than two of these megabytes
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -45,11 +46,13 @@ class Decoded:
         image: RGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
         warnings: what was left out or changed on the way, for the sender.
         format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP or HEIF.
+        icc: the colour profile that the numbers are meant in; None without one that is of RGB.
     """
 
     image: Image
     warnings: list[str] = field(default_factory=list)
     format: str = ""
+    icc: bytes | None = None
 
 
 def decode(data: bytes, limits: Limits) -> Decoded:
@@ -97,7 +100,15 @@ def _upright(opened: Pillow.Image) -> Decoded:
     rgb = _rgb(opened, said)
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
-    return Decoded(_pixels(rgb), said, name)
+    return Decoded(_pixels(rgb), said, name, _profile(opened))
+
+
+def _profile(opened: Pillow.Image) -> bytes | None:
+    """The file's ICC profile; one of grey or CMYK says nothing of the RGB that was made of them."""
+    profile = opened.info.get("icc_profile")
+    if not isinstance(profile, bytes) or not ICC_HEADER <= len(profile) <= ICC_BYTES:
+        return None
+    return profile if profile[16:20] == b"RGB " and profile[36:40] == b"acsp" else None
 
 
 def _pixels(rgb: Pillow.Image) -> Image:
