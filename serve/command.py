@@ -1,7 +1,9 @@
 """`photog serve`."""
 
 import hashlib
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -46,7 +48,14 @@ def serve(
         ws_ping_timeout=configured.silent_seconds,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    # uvicorn drains and then raises the signal again, for which the default would be an exit status that says killed
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopped)
     uvicorn.Server(server).run()
+
+
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """The server has stopped for this signal already."""
 
 
 def _configured(tokens: list[str], state: Path | None) -> ServeSettings:

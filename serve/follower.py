@@ -99,8 +99,11 @@ class Follower:
             return bool(waiting)
         self._stages.end(request_id)
         envelope = self._client.answer(self._function, request_id)
+        if envelope is None:
+            return bool(waiting)  # removed in this moment; the next look sees the same
+        self._metrics.stage(self._service, "running", envelope["data"].get("cost_time", 0.0))
         for one in entries:
-            self._answer(one, None, envelope["code"] if envelope else "error")
+            self._answer(one, None, envelope["code"])
         return True
 
     def _claimed(self, one: Entry, owner: str) -> None:
@@ -171,10 +174,8 @@ class Follower:
 
     def _answer(self, one: Entry, error: Json | None, code: str) -> None:
         record = self._store.answer(one, error)
-        if record is not None and record.answered is not None:
+        if record is not None:
             self._metrics.answered(self._service, code)
-            if one.claimed is not None:
-                self._metrics.stage(self._service, "running", record.answered - one.claimed)
 
     def _taken(self, request_id: str | None, by: str) -> ConflictingRequest:
         return ConflictingRequest(

@@ -78,8 +78,8 @@ class Watching:
                     continue
                 entry, shown = frame
                 await socket.send_bytes(one(shown))
-                if asked.auto_commit:
-                    await run_in_threadpool(self._store.remove, asked.queue, [entry.uuid])
+                if asked.auto_commit:  # sent is committed, also when the client goes in this moment
+                    await asyncio.shield(run_in_threadpool(self._store.remove, asked.queue, [entry.uuid]))
 
     def _next(self, asked: Subscription, session: str) -> tuple[Entry, Frame] | None:
         """The next entry that is still there, pending from now on."""

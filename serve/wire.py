@@ -36,6 +36,20 @@ def several(frames: Iterable[Frame]) -> bytes:
     return encoded
 
 
+def read_one(data: bytes) -> Frame:
+    """The frame in a DataFrameProto."""
+    return _read(_DataFrame.FromString(data))
+
+
+def read_several(data: bytes) -> list[Frame]:
+    """The frames in a DataFrameListProto."""
+    return [_read(message) for message in _DataFrameList.FromString(data).index]
+
+
+def _read(message: Any) -> Frame:
+    return Frame(message.index, dict(message.tags), message.data, message.message)
+
+
 def _filled(message: Any, frame: Frame) -> Any:
     message.index, message.data, message.message = frame.index, frame.data, frame.message
     message.tags.update(frame.tags)

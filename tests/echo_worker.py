@@ -1,0 +1,50 @@
+"""A worker process whose function only echoes: `python -m tests.echo_worker FUNCTION BUCKET`, until SIGTERM.
+
+Everything but the function is the product's: trigger, claims, attempts, answers. A body may ask for `seconds` of work.
+"""
+
+import signal
+import sys
+import time
+
+from shared.buckets import FolderBucket, open_bucket
+from shared.context import owner
+from shared.function import Answer
+from shared.interruption import Shutdown
+from shared.invocation import Invocation
+from shared.manifests import Json
+from shared.settings import Settings
+from shared.triggers.folder import FolderTrigger
+from shared.workspace import Workspace
+
+STEP_SECONDS = 0.05
+
+
+class Swift:
+    """Answers at once with what it was sent, or after `seconds`, reporting a stage."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        until = time.monotonic() + body.get("seconds", 0)
+        while time.monotonic() < until:
+            workspace.progress("echoing", 1, 2)
+            time.sleep(STEP_SECONDS)
+        return Answer({"echo": body})
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        return {}
+
+
+def main(function: str, address: str) -> None:
+    bucket, settings, shutdown = open_bucket(address), Settings(), Shutdown(10)
+    assert isinstance(bucket, FolderBucket)
+    signal.signal(signal.SIGTERM, lambda number, frame: shutdown.request())
+    invocation = Invocation(bucket, Swift(function), settings, owner(), shutdown)
+    trigger = FolderTrigger(bucket, function, settings.scan, settings.limits.manifest_bytes)
+    trigger.run(invocation.receive, shutdown.requested)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
