@@ -6,13 +6,18 @@ import socket
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
-from shared.buckets import Bucket, open_bucket
+from shared.buckets import Bucket, open_bucket, prefix_of, s3_name
 from shared.events import parse
 from shared.function import Function
 from shared.interruption import Shutdown
 from shared.invocation import Invocation
 from shared.manifests import Json
+from shared.notify import Destination, Notifier
 from shared.notify.bucket import BucketNotifier
+from shared.notify.delivery import Delivery
+from shared.notify.outbox import Outbox
+from shared.notify.sns import SnsTopic
+from shared.notify.webhook import Webhook
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
@@ -44,30 +49,64 @@ class Context:
         settings: Settings,
         shutdown: Shutdown | None = None,
         load: Callable[[str, Settings], Function] = load_function,
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._bucket, self._settings, self._load = bucket, settings, load
+        self._bucket, self._settings, self._load, self._on_beat = bucket, settings, load, on_beat
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
+        self._deliveries: list[Delivery] = []
 
     def handle(self, function: str, event: Json) -> Json:
         """Serve every object that the event speaks of; what became of each, by key."""
-        created = parse(event)
+        prefix = prefix_of(self._bucket)
+        created = [ours for one in parse(event) if (ours := one.below(prefix)) is not None]
         return {"outcomes": {one.key: self.invocation(function).receive(one).value for one in created}}
 
     def invocation(self, function: str) -> Invocation:
         """The invocation of a function, loaded at the first call."""
         if function not in self._invocations:
-            notifiers = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
             self._invocations[function] = Invocation(
                 self._bucket,
                 self._load(function, self._settings),
                 self._settings,
                 owner(),
                 self._shutdown,
-                notifiers,
-                {name: open_bucket(address) for name, address in self._settings.buckets.items()},
+                self._notifiers(function),
+                self._named(),
+                self._on_beat,
             )
         return self._invocations[function]
+
+    def close(self) -> None:
+        """Give the events of the last answers a moment; what is not delivered in it stays in the outbox."""
+        for delivery in self._deliveries:
+            delivery.close()
+
+    def _notifiers(self, function: str) -> list[Notifier]:
+        notifiers: list[Notifier] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
+        if outside := destinations(self._settings):
+            delivery = Delivery(Outbox(self._bucket, outside), self._settings.notify.redelivery_seconds)
+            delivery.start(function)
+            self._deliveries.append(delivery)
+            notifiers.append(delivery)
+        return notifiers
+
+    def _named(self) -> dict[str, Bucket]:
+        """The buckets that references may name: the configured ones, and this one where it has a name and no prefix."""
+        own = s3_name(self._bucket)
+        named: dict[str, Bucket] = {own: self._bucket} if own is not None and not prefix_of(self._bucket) else {}
+        return named | {name: open_bucket(at, self._settings.s3) for name, at in self._settings.buckets.items()}
+
+
+def destinations(settings: Settings) -> list[Destination]:
+    """Whom the settings want told of answers outside of the bucket."""
+    told: list[Destination] = []
+    if settings.notify.sns_topic:
+        told.append(SnsTopic(settings.notify.sns_topic, settings.notify.sns_endpoint))
+    if settings.notify.webhook_secret is not None:
+        secret, seconds = settings.notify.webhook_secret.get_secret_value(), settings.notify.webhook_seconds
+        told += [Webhook(url, secret, seconds) for url in settings.notify.webhooks]
+    return told
 
 
 def owner() -> str:

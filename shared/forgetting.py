@@ -22,9 +22,19 @@ from shared.errors import RequestError
 from shared.function import NAMES
 from shared.invocation import is_request
 from shared.manifests import Json, Manifest, decode, encode, failure, parse
+from shared.notify.outbox import entry_key
 from shared.settings import Lease
 
-OURS = ("requests/", "claims/", "progress/", "results/", "users/", "notifications/")  # never a photo's key
+OURS = (
+    "requests/",
+    "claims/",
+    "progress/",
+    "results/",
+    "users/",
+    "notifications/",
+    "outbox/",
+    "probes/",
+)  # never a photo's key
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
 
 
@@ -128,7 +138,8 @@ class Forgetting:
             claims += claimed
             if claimed and folder + "result.json" not in answers:
                 held.running.append((function, request_id))
-            artifacts += [key for key in [progress_key(function, request_id)] if self._bucket.head(key)]
+            beside = [progress_key(function, request_id), entry_key(function, request_id)]
+            artifacts += [key for key in beside if self._bucket.head(key)]
         artifacts += [key for one in mine if not one.accepted for key in self._conflicts(one)]
         artifacts += [info.key for info in self._bucket.list(f"users/{user_id}/")]
         artifacts += self._notifications(known)

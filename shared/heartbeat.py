@@ -22,6 +22,7 @@ class Heartbeat:
     Args:
         on_deadline: called once, in the beating thread, when the request has taken longer than allowed; a function that
             hangs in native code is answered even so.
+        on_beat: called after every beat: what else must be kept as long, like a queue's message; never raises.
     """
 
     def __init__(
@@ -33,11 +34,12 @@ class Heartbeat:
         shutdown: Shutdown,
         deadline_seconds: float,
         on_deadline: Callable[[], None],
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._claims, self._request_id, self.record = claims, request_id, record
         self._period = lease.seconds / BEATS_PER_LEASE
         self._patience = lease.seconds * STALE_LEASES
-        self._shutdown, self._on_deadline = shutdown, on_deadline
+        self._shutdown, self._on_deadline, self._on_beat = shutdown, on_deadline, on_beat
         self._deadline = time.monotonic() + deadline_seconds
         self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {request_id}", daemon=True)
@@ -76,3 +78,4 @@ class Heartbeat:
                 self._lost.set()
                 return
             self.record = beaten
+            self._on_beat()

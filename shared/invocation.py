@@ -12,7 +12,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt, progress_key
@@ -68,9 +68,10 @@ class Invocation:
         shutdown: Shutdown,
         notifiers: Sequence[Notifier] = (),
         named: Mapping[str, Bucket] | None = None,
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
-        self._shutdown, self._notifiers = shutdown, notifiers
+        self._shutdown, self._notifiers, self._on_beat = shutdown, notifiers, on_beat
         self._claims = Claims(bucket, function.name, settings.lease, owner)
         sources = {name: PhotoSource(source) for name, source in (named or {}).items()}
         own = PhotoSource(bucket)
@@ -110,7 +111,7 @@ class Invocation:
         identity = invalid_id(digest.hexdigest())
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
-        written = self._bucket.put_if_absent(self._result_key(identity), encode(envelope))
+        written = self._commit(envelope)
         self._finish(envelope)
         return Outcome.ANSWERED if written else Outcome.ALREADY
 
@@ -169,7 +170,14 @@ class Invocation:
 
         limit = self._settings.limits.request_seconds
         heartbeat = Heartbeat(
-            self._claims, request_id, record, self._settings.lease, self._shutdown, limit, publish_deadline
+            self._claims,
+            request_id,
+            record,
+            self._settings.lease,
+            self._shutdown,
+            limit,
+            publish_deadline,
+            self._on_beat,
         )
         try:
             with heartbeat:
@@ -215,7 +223,7 @@ class Invocation:
         """Commit the answer; if another one is there, ours and its artifacts go."""
         request_id, data = envelope["request_id"], encode(envelope)
         key = self._result_key(request_id)
-        if not self._bucket.put_if_absent(key, data) and self._bucket.get(key) != data:
+        if not self._commit(envelope) and self._bucket.get(key) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
             self._clear(request_id, record.attempt)
             return
@@ -223,6 +231,12 @@ class Invocation:
             self._clear(request_id, attempt)
         self._clear(request_id, record.attempt, SCRATCH)
         self._finish(envelope)
+
+    def _commit(self, envelope: Json) -> bool:
+        """Create the answer, whose events are noted before it; False where there is one."""
+        for notifier in self._notifiers:
+            notifier.announce(self._function.name, envelope["request_id"])
+        return self._bucket.put_if_absent(self._result_key(envelope["request_id"]), encode(envelope))
 
     def _answered(self, request_id: str) -> bool:
         """Whether the answer is there; if so, whatever follows from it is made sure of."""

@@ -1,7 +1,9 @@
 """Object stores: one protocol, several places, and the address that names one."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from shared.aws import ClientUnavailable, S3Settings
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, ObjectInfo
 from shared.buckets.folder import FolderBucket
 from shared.buckets.memory import MemoryBucket
@@ -15,11 +17,34 @@ __all__ = [
     "MissingObject",
     "ObjectInfo",
     "open_bucket",
+    "prefix_of",
+    "s3_name",
 ]
 
 
-def open_bucket(address: str) -> FolderBucket:
-    """The bucket at an address: a folder's path, made if it is not there."""
-    if "://" in address:
-        raise BucketError(f"{address}: only folders can be buckets; give the path of one")
-    return FolderBucket(Path(address))
+def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
+    """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`."""
+    if "://" not in address:
+        return FolderBucket(Path(address))
+    parts = urlsplit(address)
+    if parts.scheme not in ("s3", "oss") or not parts.netloc or parts.query or parts.fragment:
+        raise BucketError(f"{address} is no bucket; give a folder's path, s3://NAME or s3://NAME/PREFIX")
+    try:
+        from shared.buckets.s3 import S3Bucket
+
+        return S3Bucket(parts.netloc, s3 or S3Settings(), parts.path)
+    except ModuleNotFoundError as error:
+        raise BucketError(f"{address} needs boto3: pip install 'photog[cloud]'") from error
+    except ClientUnavailable as error:
+        raise BucketError(f"{address}: {error}") from error
+
+
+def s3_name(bucket: Bucket) -> str | None:
+    """What events call the bucket; None where it is no store's."""
+    return urlsplit(bucket.address).netloc if bucket.address.startswith("s3://") else None
+
+
+def prefix_of(bucket: Bucket) -> str:
+    """What stands before every key of the bucket in the store and in its events: empty, or ending with /."""
+    path = urlsplit(bucket.address).path.strip("/") if bucket.address.startswith("s3://") else ""
+    return f"{path}/" if path else ""

@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.cli import container, doctor, forget, portrait, requests, workers
+from shared.cli import container, doctor, forget, portrait, queues, requests, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -18,6 +18,10 @@ app.command("submit")(requests.submit)
 app.command("status")(requests.status)
 app.command("forget")(forget.forget)
 app.command("invoke")(workers.invoke)
+app.command("job")(queues.job)
+app.command("sweep")(queues.sweep)
+app.command("dead-letters")(queues.dead_letters)
+app.command("redrive")(queues.redrive)
 app.command("http")(container.http)
 app.command("health")(container.health)
 app.command("doctor")(doctor.doctor)

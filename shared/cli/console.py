@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.buckets import BucketError, FolderBucket, open_bucket
+from shared.buckets import Bucket, BucketError, open_bucket
 from shared.client import Client
 from shared.errors import RequestError
 from shared.manifests import Json
+from shared.settings import Settings
 
 LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
 
@@ -27,14 +28,14 @@ def log_to_stderr() -> None:
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "watchfiles", "transformers", "diffusers"):
+    for chatty in ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def bucket_at(address: str) -> FolderBucket:
+def bucket_at(address: str) -> Bucket:
     """The bucket, or the end of the program with what is wrong with its address."""
     try:
-        return open_bucket(address)
+        return open_bucket(address, Settings().s3)
     except BucketError as error:
         fail(str(error))
 

@@ -2,13 +2,13 @@
 
 import importlib.util
 import platform
-import secrets
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from shared.buckets.base import Bucket
+from shared.buckets import BucketError
+from shared.buckets.conditions import honours_conditions
 from shared.cli.console import AsJson, bucket_at, show
 from shared.context import installed
 from shared.faces.base import EngineUnavailable
@@ -29,6 +29,7 @@ PACKAGES = (
     "diffusers",
     "peft",
     "transformers",
+    "boto3",
 )
 
 
@@ -47,23 +48,17 @@ def doctor(
     }
     if bucket is not None:
         place = bucket_at(bucket)
-        report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
+        try:
+            report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
+        except BucketError as error:
+            report["bucket"] = {"address": place.address, "missing": str(error)}
     if as_json:
         show(report)
     else:
         _print(report)
-    missing = "missing" in report["faces"] or "missing" in report["diffusion"]
+    missing = any("missing" in report.get(part, {}) for part in ("faces", "diffusion", "bucket"))
     if missing or report.get("bucket", {}).get("conditional_writes") is False:
         raise typer.Exit(1)
-
-
-def honours_conditions(bucket: Bucket) -> bool:
-    """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
-    key = f"probes/{secrets.token_hex(8)}"
-    try:
-        return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
-    finally:
-        bucket.delete(key)
 
 
 def _faces(settings: Settings) -> Json:

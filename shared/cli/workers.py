@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from shared.aws import ClientUnavailable
+from shared.buckets import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr, show
 from shared.context import Context, UnknownFunction
 from shared.events import UnknownEvent
@@ -18,7 +20,9 @@ from shared.settings import Settings
 from shared.supervisor import Supervisor
 from shared.worker import Worker
 
-BucketArgument = Annotated[str, typer.Argument(metavar="BUCKET", help="A folder; it is made if it is not there.")]
+BucketArgument = Annotated[
+    str, typer.Argument(metavar="BUCKET", help="A folder, made if it is not there, or s3://NAME[/PREFIX].")
+]
 FunctionArgument = Annotated[str, typer.Argument(metavar="FUNCTION", help="check, train or generate.")]
 
 
@@ -33,6 +37,8 @@ def up(bucket: BucketArgument) -> None:
     """The three workers on a bucket, until stopped. Ctrl-C or SIGTERM drains; a second one hands requests back."""
     log_to_stderr()
     settings, address = Settings(), bucket_at(bucket).address
+    if settings.sqs.queue is not None:
+        fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -54,12 +60,15 @@ def worker(
     bucket: BucketArgument,
     follow_parent: Annotated[bool, typer.Option(help="Stop when standard input ends.")] = False,
 ) -> None:
-    """One worker: what a container runs."""
+    """One worker: what a container runs. With PHOTOG_SQS__QUEUE it polls that queue, else it watches or scans."""
     log_to_stderr()
     one = Worker(known(function), bucket_at(bucket), Settings())
     if follow_parent:
         one.follow_parent()
-    one.run()
+    try:
+        one.run()
+    except (BucketError, ClientUnavailable) as error:
+        fail(str(error))
 
 
 def invoke(
@@ -72,7 +81,9 @@ def invoke(
     text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
     try:
         parsed: Json = json.loads(text)
-        show(Context(bucket_at(bucket), Settings()).handle(known(function), parsed))
+        context = Context(bucket_at(bucket), Settings())
+        show(context.handle(known(function), parsed))
+        context.close()
     except (json.JSONDecodeError, UnknownEvent, UnknownFunction) as error:
         fail(f"{event}: {error}")
 

@@ -6,7 +6,23 @@ from shared.manifests import Json
 
 
 class Notifier(Protocol):
-    """Takes a completion event; called at least once for every answer, so repeats must do no harm."""
+    """Told of every answer before it is committed and, at least once, afterwards; repeats must do no harm."""
+
+    def announce(self, function: str, request_id: str) -> None:
+        """The answer of this request is about to be committed: what must not be lost is noted now."""
 
     def notify(self, function: str, event: Json) -> None:
-        """Pass the event on."""
+        """The answer is committed: pass its event on, without waiting for anybody."""
+
+
+class Undelivered(Exception):
+    """The destination did not take an event; it is tried again later."""
+
+
+class Destination(Protocol):
+    """A place outside of the bucket; `name` stands for it in the outbox and holds no secret."""
+
+    name: str
+
+    def send(self, event: Json) -> None:
+        """Deliver one event; Undelivered."""

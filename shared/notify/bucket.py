@@ -10,6 +10,9 @@ class BucketNotifier:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
+    def announce(self, function: str, request_id: str) -> None:
+        """Nothing: the event follows from the answer, beside which it lies."""
+
     def notify(self, function: str, event: Json) -> None:
         """Write the event unless it is there."""
         self._bucket.put_if_absent(f"notifications/{function}/{event['id']}.json", encode(event))

@@ -1,38 +1,27 @@
 """Requests out of a watched folder: the watcher only wakes, a scan decides.
 
 watchfiles misses files in new sub-folders, whatever was there before the start, and says nothing of when a writer is
-done; so every wake, and every `scan.seconds` without one, all manifests are listed and the unsettled ones offered.
+done; so every wake, and every `scan.seconds` without one, is a scan as of any other bucket.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from threading import Event
 
 from watchfiles import watch
 
-from shared.buckets import BucketError, FolderBucket, InvalidKey, MissingObject, ObjectInfo
-from shared.events import ObjectCreated
-from shared.invocation import Outcome, is_request
-from shared.manifests import complete
+from shared.buckets import FolderBucket
 from shared.settings import Scan
+from shared.triggers.scan import ScanTrigger
 
 log = logging.getLogger(__name__)
 
 WAKE_MILLISECONDS = 200  # longest grouping of changes into one wake; not a quiet time
 
-Receive = Callable[[ObjectCreated], Outcome]
 
-
-@dataclass(frozen=True)
-class _Sight:
-    etag: str
-    since: float
-
-
-class FolderTrigger:
-    """Offers the manifests of one function to `receive`, oldest first, until each is settled."""
+class FolderTrigger(ScanTrigger):
+    """Scans when something below the function's prefix has changed, and now and then."""
 
     def __init__(
         self,
@@ -42,67 +31,12 @@ class FolderTrigger:
         largest_manifest: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
-        self._largest = largest_manifest
-        self._prefix = f"requests/{function}/"
-        self._settled: dict[str, str] = {}
-        self._sights: dict[str, _Sight] = {}
-
-    def run(self, receive: Receive, stop: Event) -> None:
-        """Scan, wait, scan again, until `stop` is set; a failing store is logged and tried again."""
-        changes = self._changes(stop)
-        while not stop.is_set():
-            try:
-                self.scan(receive, stop)
-            except (BucketError, OSError):
-                log.exception("the scan of %s/%s failed, the next one goes on", self._bucket.address, self._prefix)
-            next(changes, None)
-
-    def scan(self, receive: Receive, stop: Event) -> None:
-        """Offer every manifest that is whole and not settled yet."""
-        infos = [info for info in self._bucket.list(self._prefix) if is_request(info.key, self._function)]
-        self._forget({info.key for info in infos})
-        for info in sorted(infos, key=lambda info: (info.modified, info.key)):
-            if stop.is_set():
-                return
-            if self._settled.get(info.key) != info.etag and self._whole(info):
-                self._offer(info, receive)
-
-    def _offer(self, info: ObjectInfo, receive: Receive) -> None:
-        try:
-            outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag))
-        except InvalidKey as error:
-            log.error("%s can never be answered: %s", info.key.encode(errors="replace"), error)
-            outcome = Outcome.IGNORED
-        if outcome.settled:
-            self._settled[info.key] = info.etag
-
-    def _whole(self, info: ObjectInfo) -> bool:
-        """Whether the writer is done: the text is a whole object, or nobody has touched it for a while."""
-        if info.size == 0:
-            return False
-        if info.size <= self._largest:
-            try:
-                if complete(self._bucket.get(info.key)):
-                    return True
-            except MissingObject:
-                return False
-            except InvalidKey:
-                return True
-        sight = self._sights.get(info.key)
-        if sight is None or sight.etag != info.etag:
-            self._sights[info.key] = _Sight(info.etag, self._clock())
-            return False
-        return self._clock() - sight.since >= self._scan.settle_seconds
-
-    def _forget(self, present: set[str]) -> None:
-        for memory in (self._settled, self._sights):
-            for key in memory.keys() - present:
-                del memory[key]
+        super().__init__(bucket, function, scan, largest_manifest, clock)
+        self._root = bucket.root
 
     def _changes(self, stop: Event) -> Iterator[None]:
         """Yields when something below the prefix has changed or the scan is due; ends when `stop` is set."""
-        folder = self._bucket.root / self._prefix
+        folder = self._root / self._prefix
         while not stop.is_set():
             try:
                 folder.mkdir(parents=True, exist_ok=True)

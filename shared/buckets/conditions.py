@@ -1,0 +1,24 @@
+"""Whether a store can be trusted with claims: it must refuse to create what is there."""
+
+import secrets
+
+from shared.buckets.base import Bucket, BucketError
+
+
+def honours_conditions(bucket: Bucket) -> bool:
+    """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
+    key = f"probes/{secrets.token_hex(8)}"
+    try:
+        return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
+    finally:
+        bucket.delete(key)
+
+
+def require_conditions(bucket: Bucket) -> None:
+    """BucketError for a store that says it created what was there: two workers would own one request."""
+    if not honours_conditions(bucket):
+        raise BucketError(
+            f"{bucket.address} overwrites what it is asked to create if absent: requests could be answered twice. "
+            "For OSS set PHOTOG_S3__CONDITIONS=oss-forbid-overwrite and leave versioning off; other stores need a "
+            "release that knows If-None-Match"
+        )

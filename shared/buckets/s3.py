@@ -1,0 +1,207 @@
+"""A bucket of S3, or of a store that speaks its protocol: MinIO, Ceph, R2, OSS.
+
+| call | how it is exclusive or whole |
+|---|---|
+| put_if_absent | `If-None-Match: *`, on OSS `x-oss-forbid-overwrite: true`; also on CompleteMultipartUpload |
+| refused: 412, 409 FileAlreadyExists | lost, unless the object carries our nonce: a retried try of ours had won |
+| undecided: 409 ConditionalRequestConflict | two at once, undecided: asked again after a pause |
+| put of more than one part | multipart; it appears whole when completed, and is aborted on any failure |
+
+Threads with boto3 do the few calls that profit from being many (parts of an object); a request makes about ten calls,
+one after another because each depends on the last, so an asynchronous client would have nothing to do at once.
+"""
+
+import base64
+import hashlib
+import random
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.aws import S3Settings, client, region
+from shared.buckets.base import BucketError, InvalidKey, MissingObject, ObjectInfo, checked
+
+NONCE = "photog-nonce"  # user metadata
+PIECE = 1024 * 1024  # bytes of a stream read at a time
+UPLOADS = 4  # parts at once
+CONFLICTS = 8  # undecided races after which the store is taken for broken
+ABSENT = {"404", "NoSuchKey", "NotFound"}
+REFUSED = {"412", "PreconditionFailed", "FileAlreadyExists"}
+UNDECIDED = {"409", "ConditionalRequestConflict", "OperationAborted"}
+
+
+class S3Bucket:
+    """The objects of bucket `name` whose keys begin with `prefix`, which callers never see."""
+
+    def __init__(self, name: str, settings: S3Settings, prefix: str = "") -> None:
+        self.name, self._settings = name, settings
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.address = f"s3://{name}/{self.prefix}".rstrip("/")
+        self._client, self._creator = self._connect(), self._connect()
+        if settings.conditions == "oss-forbid-overwrite":
+            for operation in ("PutObject", "CompleteMultipartUpload"):
+                self._creator.meta.events.register(f"before-sign.s3.{operation}", _forbid_overwrite)
+            self._condition: dict[str, str] = {}
+        else:
+            self._condition = {"IfNoneMatch": "*"}
+
+    def get(self, key: str) -> bytes:
+        return b"".join(self.stream(key))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with self._explained(key):
+            body = self._client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
+            with body:
+                yield from body.iter_chunks(PIECE)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._explained(key):
+            self._upload(self._client, key, data, secrets.token_hex(12), {})
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        nonce = secrets.token_hex(12)
+        for conflict in range(CONFLICTS):
+            try:
+                self._upload(self._creator, key, data, nonce, self._condition)
+            except ClientError as error:
+                code = _code(error)
+                if code in REFUSED:
+                    return self._nonce(key) == nonce
+                if code not in UNDECIDED:
+                    raise self._error(key, error) from error
+                time.sleep(random.uniform(0, 0.05 * 2**conflict))
+            except BotoCoreError as error:
+                raise self._error(key, error) from error
+            else:
+                return True
+        raise BucketError(f"{self.address} could not decide {CONFLICTS} times in a row who creates {key}")
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    key = entry["Key"].removeprefix(self.prefix)
+                    if _usable(key):  # folder markers and the like cannot be named, so nobody can ask for them
+                        yield ObjectInfo(
+                            key, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"].timestamp()
+                        )
+
+    def delete(self, key: str) -> None:
+        with self._explained(key):
+            self._client.delete_object(Bucket=self.name, Key=self._full(key))
+
+    def head(self, key: str) -> ObjectInfo | None:
+        found = self._head(key)
+        if found is None:
+            return None
+        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"].timestamp())
+
+    def _connect(self) -> Any:
+        crc = "when_supported" if self._settings.checksums == "crc32" else "when_required"
+        return client(
+            "s3",
+            self._settings.endpoint,
+            region(self._settings),
+            self._settings.tries,
+            self._settings.read_seconds,
+            connect_timeout=self._settings.connect_seconds,
+            s3={"addressing_style": self._settings.addressing},
+            request_checksum_calculation=crc,
+            response_checksum_validation=crc,
+        )
+
+    def _full(self, key: str) -> str:
+        return checked(self.prefix + checked(key))
+
+    def _nonce(self, key: str) -> str | None:
+        """Whose the object is. None where it has gone since: somebody else's, which was deleted."""
+        found = self._head(key)
+        return None if found is None else found["Metadata"].get(NONCE)
+
+    def _head(self, key: str) -> Any:
+        full = self._full(key)
+        try:
+            with self._explained(key):
+                return self._client.head_object(Bucket=self.name, Key=full)
+        except MissingObject:
+            return None
+
+    def _upload(self, by: Any, key: str, data: bytes, nonce: str, condition: dict[str, str]) -> None:
+        target = {"Bucket": self.name, "Key": self._full(key)}
+        if len(data) <= self._settings.part_bytes:
+            by.put_object(**target, Body=data, Metadata={NONCE: nonce}, **self._sum(data), **condition)
+            return
+        algorithm = {"ChecksumAlgorithm": "CRC32"} if self._settings.checksums == "crc32" else {}
+        begun = by.create_multipart_upload(**target, Metadata={NONCE: nonce}, **algorithm)
+        upload = target | {"UploadId": begun["UploadId"]}
+        try:
+            parts = self._send_parts(by, upload, data)
+            by.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)
+        except BaseException as error:  # whatever it was: unfinished parts are invisible and cost money
+            if _code(error) == "NoSuchUpload" and self._nonce(key) == nonce:
+                return  # a try whose answer was lost had completed it
+            with suppress(ClientError, BotoCoreError):
+                by.abort_multipart_upload(**upload)
+            raise
+
+    def _send_parts(self, by: Any, upload: dict[str, str], data: bytes) -> Sequence[dict[str, Any]]:
+        algorithm = {"ChecksumAlgorithm": "CRC32"} if self._settings.checksums == "crc32" else {}
+        view, size = memoryview(data), self._settings.part_bytes
+
+        def send(number: int) -> dict[str, Any]:
+            part = bytes(view[(number - 1) * size : number * size])
+            sent = by.upload_part(**upload, PartNumber=number, Body=part, **algorithm, **self._sum(part))
+            sums = {name: sent[name] for name in ("ChecksumCRC32",) if name in sent}
+            return {"PartNumber": number, "ETag": sent["ETag"], **sums}
+
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            return list(pool.map(send, range(1, -(-len(data) // size) + 1)))
+
+    def _sum(self, data: bytes) -> dict[str, str]:
+        if self._settings.checksums == "crc32":
+            return {}  # botocore adds it
+        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise self._error(key, error) from error
+
+    def _error(self, key: str, error: ClientError | BotoCoreError) -> BucketError:
+        if isinstance(error, BotoCoreError):
+            return BucketError(f"{key} in {self.address}: {error}")
+        code = _code(error)
+        if code in ABSENT:
+            return MissingObject(f"no object {key} in {self.address}")
+        if code in ("403", "AccessDenied"):
+            return BucketError(
+                f"{key} in {self.address}: access denied; the role needs s3:GetObject, s3:PutObject, s3:DeleteObject "
+                "and s3:ListBucket, without which what is absent looks forbidden"
+            )
+        return BucketError(f"{key} in {self.address}: {error}")
+
+
+def _forbid_overwrite(request: Any, **context: Any) -> None:
+    request.headers["x-oss-forbid-overwrite"] = "true"
+
+
+def _code(error: BaseException) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
+
+
+def _usable(key: str) -> bool:
+    try:
+        checked(key)
+    except InvalidKey:
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""The verbs of operation on a store with queues: job, sweep, dead-letters, redrive."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from shared.aws import ClientUnavailable
+from shared.buckets import Bucket, BucketError, prefix_of, s3_name
+from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show
+from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.context import Context, destinations
+from shared.events import put_event
+from shared.function import NAMES
+from shared.interruption import Shutdown
+from shared.invocation import is_request
+from shared.job import run_job
+from shared.notify.outbox import Outbox
+from shared.settings import Settings
+from shared.sweep import Lost, Sweep
+from shared.triggers.protection import TaskProtection
+from shared.triggers.queue import Queue, QueueError
+from shared.triggers.redrive import redrive as move
+from shared.triggers.sqs import SqsTrigger
+from shared.undelivered import Undelivered
+from shared.worker import Worker
+
+ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
+
+QueueUrl = Annotated[str | None, typer.Option("--queue", help="URL of the queue; PHOTOG_SQS__QUEUE when not given.")]
+
+
+def job(
+    function: FunctionArgument,
+    bucket: BucketArgument,
+    key: Annotated[str, typer.Argument(help="The manifest's key: requests/FUNCTION/....json")],
+) -> None:
+    """One manifest, then exit, as AWS Batch wants it. Exit status 0: answered, whatever the answer's code; also when
+    another attempt had answered it or the manifest is gone. 75: not answered, another attempt should follow (handed
+    back on SIGTERM, claimed by a living worker, or the store failed). 1: crashed. 2: wrong usage.
+    """
+    log_to_stderr()
+    if not is_request(key, known(function)):
+        fail(f"{key} is no manifest of {function}: requests/{function}/....json")
+    settings = Settings()
+    shutdown = Shutdown(settings.lease.drain_seconds)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        shutdown.request(now=shutdown.requested.is_set())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    context = Context(bucket_at(bucket), settings, shutdown)
+    try:
+        outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
+        context.close()
+    except (BucketError, OSError) as error:
+        typer.echo(f"photog: {error}", err=True)
+        raise typer.Exit(ANOTHER_ATTEMPT) from error
+    show({"key": key, "outcome": outcome.value})
+    if not outcome.settled:
+        raise typer.Exit(ANOTHER_ATTEMPT)
+
+
+def dead_letters(
+    function: FunctionArgument,
+    bucket: BucketArgument,
+    queue: QueueUrl = None,
+    once: Annotated[bool, typer.Option("--once", help="End when the queue is empty.")] = False,
+) -> None:
+    """Answer what no worker could take: an error for each request of the dead-letter queue that has no answer, then
+    the message goes. Loads no model.
+    """
+    log_to_stderr()
+    settings, place = Settings(), bucket_at(bucket)
+    with _usable():
+        letters, protection = _queue(queue, settings), TaskProtection(settings.limits.request_seconds)
+        trigger = SqsTrigger(letters, place, known(function), settings.lease, protection, True, once)
+        Worker(function, place, settings, Undelivered).run(trigger)
+
+
+def redrive(
+    function: FunctionArgument,
+    source: Annotated[str, typer.Option("--from", help="URL of the dead-letter queue.")],
+    target: Annotated[str, typer.Option("--to", help="URL of the queue that a worker polls.")],
+    limit: Annotated[int, typer.Option(min=1, help="Move so many at most.")] = 100_000,
+) -> None:
+    """Put a function's dead letters back into its queue, once what made them fail is mended."""
+    settings = Settings()
+    with _usable():
+        moved = move(known(function), _queue(source, settings), _queue(target, settings), limit)
+    show({"moved": moved})
+
+
+def sweep(
+    bucket: BucketArgument,
+    function: Annotated[list[str] | None, typer.Option("--function", help="Only these.")] = None,
+    queue: Annotated[list[str] | None, typer.Option(help="URL per --function: send their events again.")] = None,
+    older: Annotated[float, typer.Option(help="Seconds since the manifest was written.")] = 900.0,
+    as_json: AsJson = False,
+) -> None:
+    """Find requests whose event was lost; with queues send it again. Delivers what lies in the outbox, too.
+
+    Exit status 0: nothing was lost, or everything lost was sent again. 1: there are lost requests.
+    """
+    log_to_stderr()
+    settings, place = Settings(), bucket_at(bucket)
+    functions = [known(one) for one in function] if function else list(NAMES)
+    if queue and len(queue) != len(functions):
+        fail(f"{len(queue)} queues for {len(functions)} functions; give --queue once for each --function, in order")
+    with _usable():
+        lost = Sweep(place, settings.limits, settings.lease).find(functions, older)
+        queues = dict(zip(functions, queue or [], strict=False))
+        for one in lost:
+            if one.function in queues:
+                _queue(queues[one.function], settings).send(json.dumps(_event(place, one)))
+        undelivered = _deliver(place, settings)
+    rows = [
+        {"function": one.function, "request_id": one.request_id, "key": one.info.key, "state": one.state}
+        for one in lost
+    ]
+    if as_json:
+        show({"lost": rows, "sent": bool(queue), "undelivered": undelivered})
+    else:
+        for row in rows:
+            typer.echo(f"{row['function']:<9} {row['state']:<10} {row['key']}")
+        typer.echo(f"{len(rows)} lost, {'sent again' if queue else 'not sent'}; {undelivered} events undelivered")
+    if rows and not queue:
+        raise typer.Exit(1)
+
+
+def _event(place: Bucket, one: Lost) -> dict[str, object]:
+    name = s3_name(place)
+    if name is None:
+        fail("a folder has no events to send again; its workers scan it")
+    return put_event(name, one.info, prefix_of(place))
+
+
+def _deliver(place: Bucket, settings: Settings) -> int:
+    """Try every entry of the outbox once; how many remain."""
+    outbox = Outbox(place, destinations(settings))
+    for key in outbox.entries():
+        outbox.deliver(key)
+    return len(outbox.entries())
+
+
+def _queue(url: str | None, settings: Settings) -> Queue:
+    named = url or settings.sqs.queue
+    if named is None:
+        fail("which queue? give --queue or PHOTOG_SQS__QUEUE")
+    return Queue(named, settings.sqs, settings.s3)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """The end of the program with what is wrong, instead of a trace, where a store or queue cannot be used."""
+    try:
+        yield
+    except (BucketError, QueueError, ClientUnavailable) as error:
+        fail(str(error))

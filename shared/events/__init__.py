@@ -1,0 +1,7 @@
+"""ObjectCreated out of any store's notification; CloudEvents going out."""
+
+from shared.events.created import ObjectCreated, UnknownEvent
+from shared.events.envelopes import parse, parse_text
+from shared.events.outgoing import completed, put_event
+
+__all__ = ["ObjectCreated", "UnknownEvent", "completed", "parse", "parse_text", "put_event"]

@@ -1,0 +1,91 @@
+"""What notifications travel in: SQS messages, SNS notifications, MNS messages, batches; nested as they come."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from typing import Any
+
+from shared.events import senders
+from shared.events.created import ObjectCreated, UnknownEvent
+from shared.manifests import Json
+
+DEEPEST = 5  # envelopes in envelopes; SNS in SQS in a Lambda event are three
+
+
+def parse(event: object) -> list[ObjectCreated]:
+    """The objects that an event speaks of; none for test events, removals, folder markers and empty objects.
+
+    Args:
+        event: one decoded event in any form of `senders.py`, in any envelope.
+
+    Raises:
+        UnknownEvent: it is no storage event, or lacks what its form must have.
+    """
+    try:
+        return [one for one in _opened(event, 0) if one.holds_something]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UnknownEvent(f"a storage event that is not whole: {type(error).__name__} {error}") from error
+
+
+def parse_text(text: str) -> list[ObjectCreated]:
+    """The same for an event as it stands in a message: JSON, or JSON as base64. UnknownEvent."""
+    return parse(_decoded(text))
+
+
+def _opened(event: object, depth: int) -> list[ObjectCreated]:
+    """Whatever it is, and what is in it."""
+    if depth > DEEPEST:
+        raise UnknownEvent(f"more than {DEEPEST} envelopes in one another")
+    if isinstance(event, str):
+        return _opened(_decoded(event), depth + 1)
+    if isinstance(event, list):  # a batch of CloudEvents
+        return _each(event, lambda one: _opened(one, depth + 1))
+    if isinstance(event, dict):
+        return _object(event, depth)
+    raise UnknownEvent(f"no storage event: a {type(event).__name__}")
+
+
+def _object(event: Json, depth: int) -> list[ObjectCreated]:
+    if event.get("Event") == "s3:TestEvent":
+        return []
+    if isinstance(event.get("Records"), list):
+        return _each(event["Records"], lambda record: _record(record, depth))
+    if event.get("source") == "aws.s3":
+        return senders.of_eventbridge(event)
+    if isinstance(event.get("events"), list):
+        return _each(event["events"], senders.of_oss)
+    if "specversion" in event:
+        return senders.of_cloud_event(event)
+    return _opened(_content(event), depth + 1)
+
+
+def _record(record: Json, depth: int) -> list[ObjectCreated]:
+    """One of `Records`: a store's, or a message that Lambda was given in one."""
+    if "Sns" in record:
+        return _opened(record["Sns"]["Message"], depth + 1)
+    if "body" in record:
+        return _opened(record["body"], depth + 1)
+    return senders.of_record(record)
+
+
+def _content(event: Json) -> object:
+    """What an envelope holds: SQS's `Body`, SNS's and MNS's `Message`, MNS's `MessageBody`."""
+    for name in ("Body", "Message", "MessageBody"):
+        if isinstance(event.get(name), str):
+            return event[name]
+    raise UnknownEvent(f"no storage event: it has the keys {', '.join(sorted(map(str, event))) or 'of nothing'}")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as not_json:
+        try:
+            return json.loads(base64.b64decode(text, validate=True))
+        except (binascii.Error, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
+            raise UnknownEvent(f"no JSON: {not_json}") from not_json
+
+
+def _each(entries: list[Any], read: Callable[[Any], list[ObjectCreated]]) -> list[ObjectCreated]:
+    return [one for entry in entries for one in read(entry)]

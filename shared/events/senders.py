@@ -1,0 +1,72 @@
+"""The forms in which stores tell of an object, one function each; keys are decoded as their sender encodes them.
+
+| sender | recognised by | key |
+|---|---|---|
+| S3, MinIO | `eventSource` aws:s3, minio:s3 in `Records` | quoted as a form: + for a space |
+| Ceph | `eventSource` ceph:s3 in `Records` | as it is |
+| S3 through EventBridge | `source` aws.s3 | as it is |
+| OSS, by Function Compute, MNS, EventBridge | `oss` in an entry of `events` or a CloudEvent's data | as it is |
+| Google Cloud Storage | CloudEvent of type google.cloud.storage... | as it is |
+| S3 as a CloudEvent | type com.amazonaws.s3.<event name>, the record as data | as in the record |
+"""
+
+from urllib.parse import unquote_plus
+
+from shared.events.created import ObjectCreated, UnknownEvent
+from shared.manifests import Json
+
+# What makes an object, under all its names. The rest of ObjectCreated:* is none: OSS calls a part that was uploaded so,
+# and MinIO a tag that was set.
+CREATIONS = {"Put", "PutObject", "Post", "PostObject", "Copy", "CopyObject", "CompleteMultipartUpload"}
+QUOTING = {"aws:s3", "minio:s3"}
+GCS_FINALIZED = "google.cloud.storage.object.v1.finalized"
+S3_CLOUD_EVENT = "com.amazonaws.s3."
+
+
+def of_record(record: Json) -> list[ObjectCreated]:
+    """An entry of `Records`."""
+    if not _created(record.get("eventName", "")):
+        return []
+    stored = record["s3"]["object"]
+    # a sender that does not say who it is quotes as S3 does: it copies S3's form
+    key = unquote_plus(stored["key"]) if record.get("eventSource", "aws:s3") in QUOTING else stored["key"]
+    return [ObjectCreated(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+
+
+def of_eventbridge(event: Json) -> list[ObjectCreated]:
+    """S3 through EventBridge."""
+    if event.get("detail-type") != "Object Created":
+        return []
+    detail = event["detail"]
+    stored = detail["object"]
+    etag = stored.get("etag", stored.get("eTag"))
+    return [ObjectCreated(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
+
+
+def of_oss(entry: Json) -> list[ObjectCreated]:
+    """An entry of `events`, or the data of OSS's CloudEvent."""
+    if not _created(entry.get("eventName", "")):
+        return []
+    stored = entry["oss"]["object"]
+    return [ObjectCreated(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+
+
+def of_cloud_event(event: Json) -> list[ObjectCreated]:
+    """CloudEvents 1.0, structured; UnknownEvent for a type that no store sends."""
+    kind, data = str(event.get("type", "")), event.get("data")
+    if not isinstance(data, dict):
+        raise UnknownEvent(f"the CloudEvent {kind} has no object as its data")
+    if kind.startswith("oss:"):
+        return of_oss(data | {"eventName": kind.removeprefix("oss:")})
+    if kind == GCS_FINALIZED:
+        size = int(data["size"]) if "size" in data else None  # a string: JSON's numbers lose digits of 64 bits
+        return [ObjectCreated(data["name"], data["bucket"], size, data.get("etag"))]
+    if kind.startswith(S3_CLOUD_EVENT):
+        record = data if "s3" in data else {"s3": data}
+        return of_record(record | {"eventName": kind.removeprefix(S3_CLOUD_EVENT)})
+    raise UnknownEvent(f"no store sends CloudEvents of type {kind}")
+
+
+def _created(name: str) -> bool:
+    family, _, kind = name.removeprefix("s3:").partition(":")
+    return family == "ObjectCreated" and kind in CREATIONS

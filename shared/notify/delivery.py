@@ -1,0 +1,94 @@
+"""The thread that empties the outbox, so that no endpoint ever delays a request."""
+
+import logging
+import threading
+import time
+
+from shared.buckets.base import BucketError
+from shared.manifests import Json
+from shared.notify.outbox import OUTBOX, Outbox
+
+log = logging.getLogger(__name__)
+
+LAST_SECONDS = 10.0  # what a process that goes down still gives to deliveries
+
+
+class Delivery:
+    """A notifier: notes before the commit, and hands over to its thread afterwards."""
+
+    def __init__(self, outbox: Outbox, redelivery_seconds: float) -> None:
+        self._outbox, self._period = outbox, redelivery_seconds
+        self._due: set[str] = set()
+        self._seen: dict[str, str] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def announce(self, function: str, request_id: str) -> None:
+        """Note the event that will be."""
+        self._outbox.note(function, request_id)
+
+    def notify(self, function: str, event: Json) -> None:
+        """Wake the thread; whether there is an entry is for it to see."""
+        with self._changed:
+            self._due.add(f"{OUTBOX}{function}/{event['subject']}.json")
+            self._changed.notify()
+
+    def start(self, function: str) -> None:
+        """Begin to deliver: own events at once, those of the dead when two looks found them unchanged."""
+        self._thread = threading.Thread(target=self._run, args=(function,), name="outbox", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Deliver what is due in a last moment; what remains stays in the outbox for others."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(LAST_SECONDS)
+            return
+        until = time.monotonic() + LAST_SECONDS
+        while self._due and time.monotonic() < until and self._turn():
+            pass
+
+    def _run(self, function: str) -> None:
+        look = time.monotonic()
+        while True:
+            if not self._closing and time.monotonic() >= look:
+                self._look(function)
+                look = time.monotonic() + self._period
+            progress = self._turn()
+            with self._changed:
+                if self._closing and (not self._due or not progress):
+                    return
+                if not self._due or not progress:
+                    pause = self._outbox.rest() if self._due else self._period
+                    self._changed.wait(min(max(pause, 0.05), max(0.05, look - time.monotonic())))
+
+    def _look(self, function: str) -> None:
+        """Adopt the entries that nobody has moved since the last look."""
+        try:
+            entries = self._outbox.entries(function)
+        except (BucketError, OSError) as error:
+            log.warning("the outbox cannot be listed: %s", error)
+            return
+        with self._changed:
+            self._due |= {key for key, etag in entries.items() if self._seen.get(key) == etag}
+        self._seen = entries
+
+    def _turn(self) -> bool:
+        """Try all that is due once; whether anything was settled."""
+        with self._changed:
+            due = set(self._due)
+        settled = set()
+        try:
+            for key in sorted(due, key=self._outbox.weight):
+                if self._outbox.asleep():
+                    break
+                if self._outbox.deliver(key):
+                    settled.add(key)
+                    with self._changed:
+                        self._due.discard(key)
+        except (BucketError, OSError) as error:
+            log.warning("the outbox cannot be read: %s", error)
+        return bool(settled)

@@ -1,0 +1,124 @@
+"""Completion events to the outside, at least once: an outbox in the bucket that no crash can lose.
+
+    outbox/<function>/<request_id>.json    {"function", "request_id", "pending": [name], "failures": {name: count}}
+
+| state | who moves | how | to |
+|---|---|---|---|
+| no entry, no answer | whoever is about to answer | put the entry with all destinations pending | noted |
+| noted | the same | create `result.json` if absent | due |
+| noted, and that process died | nobody: without an answer there is no event | | noted, until the next attempt |
+| due | the worker that committed, at once, in a thread | send to each pending destination | delivered or due |
+| due, unchanged for two looks: its worker died | any worker of the function, or a sweep | send | delivered or due |
+| delivered | who delivered it | delete the entry | none |
+
+The event itself is made of `result.json`, with an id of function, request and outcome: whoever sends it again sends the
+same, and a receiver drops what it has seen. A destination that fails is left alone for a while that doubles, for all
+events; entries that failed less come first, so one that nobody takes does not hold up the others. An entry is never
+given up: it goes when it is delivered, or with the user who is forgotten.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from shared.buckets.base import Bucket, MissingObject
+from shared.events import completed
+from shared.manifests import Json, decode, encode
+from shared.notify import Destination, Undelivered
+
+log = logging.getLogger(__name__)
+
+OUTBOX = "outbox/"
+FIRST_PAUSE = 1.0  # seconds a destination is left alone after a failure, doubled with each in a row
+LONGEST_PAUSE = 900.0
+
+
+class Outbox:
+    """The undelivered events of a bucket, and the destinations that this process can reach."""
+
+    def __init__(
+        self, bucket: Bucket, destinations: Sequence[Destination], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bucket, self._clock = bucket, clock
+        self._destinations = {one.name: one for one in destinations}
+        self._failures: dict[str, int] = {}
+        self._resting: dict[str, float] = {}
+        self._weights: dict[str, int] = {}
+
+    def note(self, function: str, request_id: str) -> None:
+        """Before the commit: all destinations are to be told."""
+        entry = {"function": function, "request_id": request_id, "pending": list(self._destinations), "failures": {}}
+        self._bucket.put(entry_key(function, request_id), encode(entry))
+
+    def entries(self, function: str | None = None) -> dict[str, str]:
+        """The keys of what is not delivered, with their etags."""
+        prefix = f"{OUTBOX}{function}/" if function else OUTBOX
+        return {info.key: info.etag for info in self._bucket.list(prefix)}
+
+    def deliver(self, key: str) -> bool:
+        """Send what is pending to whoever is not resting; whether nothing is left to do for this process."""
+        entry = self._json(key)
+        if entry is None:
+            return True
+        result_key = f"results/{entry['function']}/{entry['request_id']}/result.json"
+        envelope = self._json(result_key)
+        if envelope is None:
+            return True  # its answer is to come, and with it somebody who delivers
+        event = completed(entry["function"], envelope, self._bucket.address, result_key)
+        failed = dict(entry["failures"])
+        self._weights[key] = sum(failed.values())
+        sent = {name for name in self._awake(entry["pending"]) if self._sent(name, event, failed)}
+        left = [name for name in entry["pending"] if name not in sent]
+        if not left:
+            self._bucket.delete(key)
+            self._weights.pop(key, None)
+        elif sent or failed != entry["failures"]:
+            self._bucket.put(key, encode(entry | {"pending": left, "failures": failed}))
+            self._weights[key] = sum(failed.values())
+        return not set(left) & set(self._destinations)
+
+    def weight(self, key: str) -> int:
+        """How often this entry has failed, as far as it was seen; who has failed less comes first."""
+        return self._weights.get(key, 0)
+
+    def asleep(self) -> bool:
+        """Whether all destinations rest."""
+        now = self._clock()
+        return all(self._resting.get(name, now) > now for name in self._destinations)
+
+    def rest(self) -> float:
+        """Seconds until a destination that failed may be tried again; 0 where none rests."""
+        waits = [until - self._clock() for until in self._resting.values()]
+        return max(0.0, min(waits, default=0.0))
+
+    def _awake(self, pending: list[str]) -> list[str]:
+        now = self._clock()
+        return [name for name in pending if name in self._destinations and self._resting.get(name, now) <= now]
+
+    def _sent(self, name: str, event: Json, failed: dict[str, int]) -> bool:
+        try:
+            self._destinations[name].send(event)
+        except Undelivered as error:
+            row = self._failures[name] = self._failures.get(name, 0) + 1
+            failed[name] = failed.get(name, 0) + 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(row - 1, 16)) * random.uniform(0.5, 1)
+            self._resting[name] = self._clock() + pause
+            log.warning(
+                "%s of %s is not delivered, next try in %.1f s: %s", event["type"], event["subject"], pause, error
+            )
+            return False
+        self._failures.pop(name, None)
+        self._resting.pop(name, None)
+        return True
+
+    def _json(self, key: str) -> Json | None:
+        try:
+            return decode(self._bucket.get(key))
+        except MissingObject:
+            return None
+
+
+def entry_key(function: str, request_id: str) -> str:
+    """Where the undelivered event of a request is noted."""
+    return f"{OUTBOX}{function}/{request_id}.json"

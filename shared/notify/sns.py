@@ -1,0 +1,48 @@
+"""Completion events to an SNS topic: the CloudEvent as the message, type and subject as attributes to filter by."""
+
+import json
+import threading
+from typing import Any
+
+from shared.aws import client
+from shared.manifests import Json
+from shared.notify import Undelivered
+
+TRIES = 2  # within one call; the outbox tries again later
+READ_SECONDS = 10.0
+FIFO = ".fifo"
+
+
+class SnsTopic:
+    """One topic, standard or FIFO; its region is the one that its ARN names."""
+
+    def __init__(self, arn: str, endpoint: str | None = None) -> None:
+        self._arn, self._endpoint = arn, endpoint
+        self.name = f"sns-{arn.rpartition(':')[2]}"
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def send(self, event: Json) -> None:
+        """Publish it; Undelivered with the service's reason."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        attributes = {
+            name: {"DataType": "String", "StringValue": event[name]} for name in ("type", "subject", "source")
+        }
+        order = {"MessageGroupId": event["subject"], "MessageDeduplicationId": event["id"]}
+        try:
+            self._connected().publish(
+                TopicArn=self._arn,
+                Message=json.dumps(event, ensure_ascii=False),
+                MessageAttributes=attributes,
+                **(order if self._arn.endswith(FIFO) else {}),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Undelivered(f"{self.name}: {error}") from error
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                region = self._arn.split(":")[3] or None
+                self._client = client("sns", self._endpoint, region, TRIES, READ_SECONDS)
+            return self._client

@@ -1,0 +1,158 @@
+"""Requests out of an SQS queue: one message at a time, deleted only when its request is answered.
+
+| state of a message | when | what we do |
+|---|---|---|
+| held | received; its request is claimed and runs | each heartbeat of the claim keeps it invisible, 12 hours at most |
+| deleted | every object that it speaks of is answered, was answered before, or is no request | delete |
+| postponed | another worker has the claim: its answer or its death decides | sent anew for later, then deleted |
+| back | SIGTERM came, before or while it ran | visible at once |
+| back later | the store failed | visible after a pause that doubles with each receive |
+| left to the dead letters | unreadable, or another's | visible after a pause; the 10th time dropped |
+
+Ten receives come only where there is no dead-letter queue. A postponed message is a new one, two leases later,
+because waiting for a long training must not count as failed receives.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from threading import Event
+
+from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
+from shared.claims import STALE_LEASES
+from shared.events import ObjectCreated, UnknownEvent, parse_text
+from shared.function import NAMES
+from shared.invocation import Outcome, is_request
+from shared.settings import Lease
+from shared.triggers import Receive
+from shared.triggers.protection import TaskProtection
+from shared.triggers.queue import Message, Queue, QueueError
+
+log = logging.getLogger(__name__)
+
+LAST_RECEIVE = 10  # of what cannot be read, where no dead-letter queue takes it before
+UNREADABLE_SECONDS = 10.0  # until somebody else may try to read it
+FAILED_SECONDS = 15.0  # after the first failure of the store; doubled with each receive
+LONGEST_PAUSE = 900.0
+RETRY_SECONDS = 5.0  # without a queue or a store, before the next try
+STOP_POLL = 0.1
+EXTENSIONS = 3  # within one visibility time-out
+
+
+class ForeignEvent(Exception):
+    """The message speaks of another bucket or function than this worker's: the queue is wired wrongly."""
+
+
+class SqsTrigger:
+    """Offers what the messages speak of to `receive`.
+
+    Args:
+        last: drop what cannot be read at once; for a dead-letter queue, behind which there is no other.
+        until_empty: end with the first poll that brings nothing.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        bucket: Bucket,
+        function: str,
+        lease: Lease,
+        protection: TaskProtection,
+        last: bool = False,
+        until_empty: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue, self._protection, self._clock = queue, protection, clock
+        self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
+        self._function = function
+        self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
+        self._last_receive = 1 if last else LAST_RECEIVE
+        self._until_empty = until_empty
+        self._held: Message | None = None
+        self._extended = 0.0
+
+    def run(self, receive: Receive, stop: Event) -> None:
+        """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
+        while not stop.is_set():
+            try:
+                message = self._queue.receive()
+                if message is None:
+                    self._protection.idle()
+                    if self._until_empty:
+                        return
+                elif stop.is_set():
+                    self._queue.hold(message, 0)
+                else:
+                    self._serve(message, receive)
+            except (QueueError, BucketError, OSError):
+                log.exception("a message was not served; it comes again")
+                self._pause(stop)
+        self._protection.idle()
+
+    def beat(self) -> None:
+        """Keep the held message invisible."""
+        message = self._held
+        if message is None or self._clock() - self._extended < self._queue.visibility / EXTENSIONS:
+            return
+        try:
+            if not self._queue.hold(message, self._queue.visibility):
+                log.warning("message %s has been held for 12 hours and comes again", message.identity)
+            self._extended = self._clock()
+        except QueueError as error:
+            log.warning("message %s is not held any longer: %s", message.identity, error)
+
+    def _serve(self, message: Message, receive: Receive) -> None:
+        self._protection.busy()
+        self._held, self._extended = message, message.received
+        try:
+            outcomes = {self._offer(one, receive) for one in self._objects(message)}
+        except (UnknownEvent, ForeignEvent) as error:
+            self._leave(message, error)
+        except (BucketError, OSError):
+            self._queue.hold(message, min(LONGEST_PAUSE, FAILED_SECONDS * 2 ** min(message.receives, 10)))
+            raise
+        else:
+            self._settle(message, outcomes)
+        finally:
+            self._held = None
+
+    def _settle(self, message: Message, outcomes: set[Outcome]) -> None:
+        self._held = None  # a late heartbeat must not hide again what is given back
+        if Outcome.HANDED_BACK in outcomes:
+            self._queue.hold(message, 0)
+        elif Outcome.BUSY in outcomes:
+            self._queue.postpone(message, self._busy_seconds)
+        else:
+            self._queue.delete(message)
+
+    def _objects(self, message: Message) -> list[ObjectCreated]:
+        created = parse_text(message.body)
+        for one in created:
+            if self._name is not None and one.bucket not in (None, self._name):
+                raise ForeignEvent(f"{one.key} lies in {one.bucket}, this worker serves {self._name}")
+        ours = [local for one in created if (local := one.below(self._prefix)) is not None]
+        for one in ours:
+            if not is_request(one.key, self._function) and any(is_request(one.key, other) for other in NAMES):
+                raise ForeignEvent(f"{one.key} is not for {self._function}: every function needs a queue of its own")
+        return ours
+
+    def _offer(self, created: ObjectCreated, receive: Receive) -> Outcome:
+        try:
+            return receive(created)
+        except InvalidKey as error:
+            log.error("%s can never be answered: %s", created.key.encode(errors="replace"), error)
+            return Outcome.IGNORED
+
+    def _leave(self, message: Message, error: Exception) -> None:
+        if message.receives < self._last_receive:
+            log.error("message %s is left to the dead letters: %s", message.identity, error)
+            self._queue.hold(message, UNREADABLE_SECONDS)
+        else:
+            log.error("message %s is dropped: %s; it was %.300s", message.identity, error, message.body)
+            self._queue.delete(message)
+
+    def _pause(self, stop: Event) -> None:
+        until = time.monotonic() + RETRY_SECONDS
+        while time.monotonic() < until and not stop.is_set():
+            time.sleep(STOP_POLL)
