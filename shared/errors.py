@@ -66,6 +66,10 @@ class NoFaceInTemplate(RequestError):
     """The template shows no face that could be replaced; choose another picture."""
 
 
+class UnsuitableFace(RequestError):
+    """A face of the template is too small or turned too far away; choose another picture, or "none" for that face."""
+
+
 class FaceCountMismatch(RequestError):
     """The template shows another number of faces than user ids were given."""
 

@@ -175,6 +175,21 @@ class GenerateSettings(BaseModel):
 
     faces_at_once: int = Field(4, ge=1, description="faces of one picture in a batch; fewer where the memory is small")
     keep_stages: bool = Field(False, description="save the picture after each stage as an artifact, for looking at")
+    smallest_face: float = Field(
+        48.0, ge=0, description="pixels across a template's face, below which it is refused: eyes have 9 of them"
+    )
+    most_turned: float = Field(
+        35.0,
+        ge=0,
+        le=90,
+        description="degrees that a template's face may look aside, up or down, as landmarks tell it; beyond, one half "
+        "is hidden, landmarks are guesses, and photos that look into the camera smear",
+    )
+    fuser: Path | None = Field(
+        None,
+        description="an .onnx of inswapper_128's signature that fuses faces instead of the landmark warp; needs "
+        "PHOTOG_FACES__ENGINE=insightface",
+    )
 
 
 class Settings(BaseSettings):

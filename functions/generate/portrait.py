@@ -48,7 +48,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, FaceCountMismatch, UnknownUser: each naming the input.
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each naming the input.
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
@@ -59,6 +59,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     people = load_people(knobs, workspace, studio)
     warnings += foreign(people, studio) + finishing.warnings(knobs, studio)
     faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.engine)
+    template.check(faces, knobs.user_id, request.template_image, studio.settings.generate)
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     sittings = [
         Sitting(people[user_id], faces, index, knobs, (seed + SEEDS_PER_FACE * index) % SEEDS)

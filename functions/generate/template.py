@@ -1,11 +1,14 @@
 """The template: fetched, decoded, and its faces found."""
 
+from collections.abc import Sequence
+
+from functions.generate.landmarks import face_width
 from functions.generate.request import NOBODY
-from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError
-from shared.faces import Face, FaceEngine, FaceError
+from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
+from shared.faces import Face, FaceEngine, FaceError, pose
 from shared.images import Image
 from shared.photos import Decoded, decode
-from shared.settings import Limits
+from shared.settings import GenerateSettings, Limits
 from shared.workspace import Workspace
 
 FIELD = "template_image"
@@ -44,6 +47,27 @@ def faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list
             "configure.user_id",
         )
     return kept
+
+
+def check(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
+    """Refuse faces that no good portrait can come of, unless nobody takes them; UnsuitableFace says which and why."""
+    for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
+        wrong = None if user_id == NOBODY else _unsuitable(face, settings)
+        if wrong:
+            which = "the face" if len(found) == 1 else f"face {number} from the left"
+            advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
+            raise UnsuitableFace(f"the template {shown(reference)}: {which} {wrong}; {advice}", FIELD)
+
+
+def _unsuitable(face: Face, settings: GenerateSettings) -> str | None:
+    width = face_width(face.landmarks)
+    if width < settings.smallest_face:
+        return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"
+    angles = pose.estimate(face.landmarks)
+    for angle, direction in ((angles.yaw, "to the side"), (angles.pitch, "up or down")):
+        if abs(angle) > settings.most_turned:
+            return f"looks {abs(angle):.0f} degrees {direction}, more than the limit of {settings.most_turned:.0f}"
+    return None
 
 
 def shown(reference: str) -> str:

@@ -100,6 +100,11 @@ def folder_of(settings: FaceSettings) -> Path:
     raise EngineUnavailable(f"there is no model folder {folder}: {HOW_TO_GET}")
 
 
+def opened(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
+    """Any other network about faces, on the provider and with the threads that the settings name."""
+    return _session(path, settings, _wanted(settings))
+
+
 def _wanted(settings: FaceSettings) -> str:
     available = onnxruntime.get_available_providers()
     if settings.provider == "cpu":
