@@ -48,7 +48,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each naming the input.
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each names the input.
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
