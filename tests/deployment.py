@@ -1,0 +1,78 @@
+"""What the files under which photog is deployed are held against: the real command line and the real settings."""
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from typer.main import get_command
+
+from shared.cli import app
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+FUNCTIONS = ("check", "train", "generate")
+DOCKERFILES = {name: ROOT / "functions" / name / "Dockerfile" for name in FUNCTIONS}
+
+
+def understood(words: Sequence[str]) -> None:
+    """Fail unless `photog WORDS` is a verb with arguments and options that it has; nothing is run."""
+    verbs = get_command(app).commands
+    name, *rest = words
+    assert name in verbs, f"photog has no verb {name}; it has {', '.join(verbs)}"
+    verbs[name].make_context(name, list(rest))
+
+
+def is_setting(variable: str, value: str | None = None) -> None:
+    """Fail unless a PHOTOG_ variable is read by something, and its value, where it is known, accepted."""
+    assert variable.startswith("PHOTOG_"), variable
+    model = Settings
+    *groups, leaf = variable.removeprefix("PHOTOG_").lower().split("__")
+    for group in groups:
+        assert group in model.model_fields, f"{variable}: there are no settings {group}"
+        model = model.model_fields[group].annotation
+    assert leaf in model.model_fields, f"{variable}: there is no setting {leaf}"
+    if value is not None:
+        read = json.loads(value) if value.startswith(("[", "{")) else value
+        model.__pydantic_validator__.validate_assignment(model.model_construct(), leaf, read)
+
+
+def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
+    """The instructions of a Dockerfile, comments left out and continued lines joined."""
+    joined = dockerfile.read_text().replace("\\\n", " ")
+    for line in joined.splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, _, rest = line.strip().partition(" ")
+            yield name.upper(), rest.strip()
+
+
+def last_stage(dockerfile: Path) -> dict[str, list[str]]:
+    """What the image itself is made with: the instructions after the last FROM, by name."""
+    stage: dict[str, list[str]] = {}
+    for name, rest in instructions(dockerfile):
+        if name == "FROM":
+            stage = {}
+        stage.setdefault(name, []).append(rest)
+    return stage
+
+
+def environment(dockerfile: Path) -> dict[str, str]:
+    """ENV of the image; `${NAME}` is replaced by the argument's default."""
+    stage = last_stage(dockerfile)
+    defaults = dict(one.split("=", 1) for one in stage.get("ARG", []))
+    pairs = [word for line in stage["ENV"] for word in shlex.split(line)]
+    made = dict(pair.split("=", 1) for pair in pairs)
+    for name, default in defaults.items():
+        made = {key: value.replace(f"${{{name}}}", default) for key, value in made.items()}
+    return made
+
+
+def command(dockerfile: Path) -> list[str]:
+    """ENTRYPOINT and CMD, which must be in exec form: a shell between would swallow SIGTERM."""
+    stage = last_stage(dockerfile)
+    return [*json.loads(stage["ENTRYPOINT"][-1]), *json.loads(stage["CMD"][-1])]
+
+
+def health_command(dockerfile: Path) -> list[str]:
+    """The command of HEALTHCHECK, in exec form."""
+    return json.loads(last_stage(dockerfile)["HEALTHCHECK"][-1].partition("CMD ")[2])
