@@ -42,13 +42,12 @@ class S3Bucket:
         self.name, self._settings = name, settings
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.address = f"s3://{name}/{self.prefix}".rstrip("/")
-        self._client, self._creator = self._connect(), self._connect()
-        if settings.conditions == "oss-forbid-overwrite":
+        self._client = self._creator = self._connect()
+        self._condition = {"IfNoneMatch": "*"}
+        if settings.conditions == "oss-forbid-overwrite":  # a header that boto3 has no argument for
+            self._creator, self._condition = self._connect(), {}
             for operation in ("PutObject", "CompleteMultipartUpload"):
                 self._creator.meta.events.register(f"before-sign.s3.{operation}", _forbid_overwrite)
-            self._condition: dict[str, str] = {}
-        else:
-            self._condition = {"IfNoneMatch": "*"}
 
     def get(self, key: str) -> bytes:
         return b"".join(self.stream(key))

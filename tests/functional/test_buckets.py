@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from shared.buckets import Bucket, FolderBucket, InvalidKey, MemoryBucket, MissingObject
+from shared.aws import S3Settings
+from shared.buckets import Bucket, FolderBucket, InvalidKey, MemoryBucket, MissingObject, open_bucket
+from tests.cloud import REGION
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "s3", "s3 below a prefix"])
 def bucket(request, tmp_path: Path) -> Bucket:
-    return MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path / "bucket")
+    if request.param == "memory":
+        return MemoryBucket()
+    if request.param == "folder":
+        return FolderBucket(tmp_path / "bucket")
+    cloud = request.getfixturevalue("cloud")
+    address = f"s3://{cloud.bucket()}" + ("/some/where" if "prefix" in request.param else "")
+    return open_bucket(address, S3Settings(endpoint=cloud.endpoint, region=REGION))
 
 
 def test_what_was_put_is_got_and_streamed(bucket):
