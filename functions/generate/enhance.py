@@ -45,10 +45,11 @@ def sharpen(
     clear = free[rows, columns] * (1 - frames[rows, columns])
     raised = _raised(lab[..., 0], points, clear, _wanted(template, template_landmarks))
     soft = mask.face(points, part.shape[:2]) * clear
-    change = soft * (_limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points)) - lab[..., 0])
-    lab[..., 0] += change
+    sharp = _limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points))
+    touched = (soft > mask.LEAST) & (sharp != lab[..., 0])
+    lab[..., 0] += soft * (sharp - lab[..., 0])
     done = image.copy()
-    done[rows, columns] = np.where(change[..., None] != 0, light.to_rgb(lab), part)
+    done[rows, columns] = np.where(touched[..., None], light.to_rgb(lab), part)
     return done
 
 

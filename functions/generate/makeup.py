@@ -72,7 +72,7 @@ def transfer(
             everywhere = np.maximum(everywhere, where)
     mixed = light.to_rgb(lab + ratio * shift)
     done = image.copy()
-    done[rows, columns] = np.where(everywhere[..., None] > 0, mixed, part)
+    done[rows, columns] = np.where(everywhere[..., None] > mask.LEAST, mixed, part)
     return done
 
 

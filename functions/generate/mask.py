@@ -17,6 +17,7 @@ FRACTION_BITS = 4  # of cv2's polygon coordinates
 FACE_MARGIN = 0.045  # of the face width that the face mask stays inside of the outline
 FACE_SOFTNESS = 0.045  # of the face width, Gaussian sigma
 REGION_MARGIN = 0.25  # face widths around the landmarks; masks have faded to nothing there
+LEAST = 1 / 255  # of a mask; less changes no level by itself, but converting to LAB and back could
 RING_OUT, RING_IN = 0.10, 0.12  # of the face width: how far the ring reaches out of and into the face
 
 

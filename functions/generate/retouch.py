@@ -20,6 +20,7 @@ TOLERANCE = 7.0  # levels of lightness; folds and the sides of the nose are stee
 COLOUR_TOLERANCE = 5.0  # of a and b, where redness is
 EVENING = 0.75  # share of the unevenness in lightness that goes; 1 looks like plastic
 COLOUR_EVENING = 0.6
+BLEMISH = 0.025  # sigma in face widths of what is looked at to tell skin: a spot smaller than that is skin all the same
 CERTAIN = 0.02  # face widths that the mask stays away from what is no skin
 
 
@@ -43,16 +44,17 @@ def retouch(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
     soft = skin_mask(lab, points) * free[rows, columns] * (1 - frames[rows, columns])
     even = light.to_rgb(lab - soft[..., None] * unevenness(lab, face_width(points)))
     done = image.copy()
-    done[rows, columns] = np.where(soft[..., None] > 0, even, part)
+    done[rows, columns] = np.where(soft[..., None] > mask.LEAST, even, part)
     return done
 
 
 def skin_mask(lab: light.Lab, points: Points) -> Mask:
-    """The face's skin, (H, W), soft: no eyes, brows, lips, nostrils, and no hair, beard or mole on it."""
+    """The face's skin, (H, W), soft: no eyes, brows, lips, nostrils, and no hair or beard on it; blemishes are skin."""
     bare = mask.bare(points, lab.shape[:2])
     width = face_width(points)
     reach = 2 * max(1, round(CERTAIN * width / 2)) + 1
-    alike = cv2.erode(light.skin(lab, bare), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    around = cv2.GaussianBlur(lab, (0, 0), max(BLEMISH * width, 0.5))
+    alike = cv2.erode(light.skin(around, bare), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     soft: Mask = bare * cv2.GaussianBlur(alike, (0, 0), max(CERTAIN * width / 2, 0.5))
     return soft
 

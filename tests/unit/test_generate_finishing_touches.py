@@ -1,0 +1,205 @@
+"""Retouching, make-up and sharpening on real faces: an effect in the right place, and none anywhere else."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.generate import enhance, light, makeup, mask, retouch
+from functions.generate.fusion import worn_frames
+from functions.generate.guided import guided
+from functions.generate.landmarks import face_width
+from shared.faces.dlib import DlibEngine
+from tests import pictures
+
+SOURCES = ("astronaut", "hopper", "group")
+
+
+class Subject:
+    """A picture with one of its faces."""
+
+    def __init__(self, image, landmarks):
+        self.image, self.landmarks = image, landmarks
+        self.size, self.width = image.shape[:2], face_width(landmarks)
+        self.frames = worn_frames(image, landmarks)
+        self.free, self.no_frames = np.ones(self.size, np.float32), np.zeros(self.size, np.float32)
+
+    def retouched(self, free=None):
+        return retouch.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
+
+    def sharpened(self, image):
+        shown = (self.image, self.landmarks)
+        return enhance.sharpen(image, self.landmarks, *shown, self.free, self.no_frames)
+
+    def made_up(self, other, ratio, free=None):
+        worn = (other.image, other.landmarks)
+        allowed = self.free if free is None else free
+        return makeup.transfer(self.image, self.landmarks, *worn, ratio, allowed, self.frames)
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    engine = DlibEngine()
+    found = {}
+    for name in SOURCES:
+        image = getattr(pictures, name)()
+        best = max(engine.detect(image), key=lambda face: face.score)
+        found[name] = Subject(image, best.landmarks)
+    return found
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def subject(request, subjects):
+    return subjects[request.param]
+
+
+def apart(one, other):
+    return np.abs(one.astype(int) - other).max(axis=-1)
+
+
+def lightness(image):
+    return light.to_lab(image)[..., 0]
+
+
+class TestTheGuidedFilter:
+    def test_a_step_stays_and_noise_goes(self):
+        noise = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
+        step = np.where(np.arange(64) < 32, 20, 80).astype(np.float32)[None, :]
+        smooth = guided(step + noise, step + noise, 6, 5)
+        assert smooth[:, :24].std() < 0.4 * noise.std()
+        assert smooth[:, 33].mean() - smooth[:, 30].mean() > 55
+
+    def test_a_flat_plane_stays_flat(self):
+        flat = np.full((20, 30), 37.5, np.float32)
+        assert np.allclose(guided(flat, flat, 4, 2), flat, atol=1e-4)
+
+
+class TestRetouching:
+    def test_only_skin_changes(self, subject):
+        changed = apart(subject.retouched(), subject.image)
+        protected = [
+            region(subject.landmarks, subject.size, 0, 0.001) > 0.5 for region in (mask.eyes, mask.lips, mask.mouth)
+        ]
+        outside = mask.face(subject.landmarks, subject.size, 0, 0.001) < 0.01
+        assert changed[~outside].any()
+        assert not changed[np.logical_or.reduce(protected)].any()
+        assert not changed[outside].any()
+
+    def test_blotches_go_and_pores_stay(self, subject):
+        before, after = lightness(subject.image), lightness(subject.retouched())
+        lab, points = light.to_lab(subject.image), subject.landmarks
+        skin = retouch.skin_mask(lab, points) > 0.9
+        pore, blotch = max(retouch.PORES * subject.width, 0.5), 0.03 * subject.width
+
+        def bands(plane):
+            low = cv2.GaussianBlur(plane, (0, 0), pore)
+            return (plane - low)[skin].std(), (low - cv2.GaussianBlur(plane, (0, 0), blotch))[skin].std()
+
+        (fine_before, rough_before), (fine_after, rough_after) = bands(before), bands(after)
+        assert rough_after < 0.9 * rough_before
+        if subject.width > 150:  # of a smaller face, pores are finer than pixels and their levels
+            assert fine_after > 0.9 * fine_before
+
+    def test_a_blemish_fades(self, subjects):
+        subject = subjects["hopper"]
+        cheek = subject.landmarks[[14, 35, 47]].mean(axis=0)
+        spotted = Subject(subject.image.copy(), subject.landmarks)
+        spot = np.zeros(subject.size, np.float32)
+        cv2.circle(spot, tuple(np.round(cheek).astype(int).tolist()), round(0.02 * subject.width), 1.0, -1)
+        spot = cv2.GaussianBlur(spot, (0, 0), 0.006 * subject.width)[..., None]
+        spotted.image = np.clip(subject.image - spot * (12, 22, 22), 0, 255).astype(np.uint8)
+        where = spot[..., 0] > 0.3
+        before = apart(spotted.image, subject.image)[where].mean()
+        assert apart(spotted.retouched(), subject.retouched())[where].mean() < 0.8 * before
+
+    def test_it_stays_a_photograph(self, subject):
+        assert apart(subject.retouched(), subject.image).max() < 40
+        assert np.abs(lightness(subject.retouched()) - lightness(subject.image)).mean() < 1
+
+    def test_nothing_changes_where_it_may_not(self, subject):
+        assert np.array_equal(subject.retouched(subject.no_frames), subject.image)
+
+    def test_a_face_outside_of_the_picture_is_no_error(self, subject):
+        away = subject.landmarks + 10_000
+        assert np.array_equal(retouch.retouch(subject.image, away, subject.free, subject.no_frames), subject.image)
+
+
+class TestSharpening:
+    def blurred(self, subject):
+        return cv2.GaussianBlur(subject.image, (0, 0), max(0.006 * subject.width, 0.7))
+
+    def test_a_face_as_sharp_as_the_template_is_left_bit_for_bit(self, subject):
+        assert np.array_equal(subject.sharpened(subject.image), subject.image)
+
+    def test_a_soft_face_comes_nearer_to_the_template_and_not_beyond(self, subject):
+        soft = self.blurred(subject)
+        clear = subject.free
+        wanted, before, after = (
+            enhance.strengths(lightness(image), subject.landmarks, clear)
+            for image in (subject.image, soft, subject.sharpened(soft))
+        )
+        seen = wanted[:, 1] > 0
+        assert (before[seen, 1] < 0.99 * wanted[seen, 1]).all()
+        assert after[1, 1] > 1.08 * before[1, 1]
+        assert (after[seen] <= 1.02 * wanted[seen]).all()
+
+    def test_the_features_come_nearer_to_what_they_were(self, subject):
+        soft = self.blurred(subject)
+        features = mask.features(subject.landmarks, subject.size) > 0.5
+        error = [
+            np.abs(lightness(one) - lightness(subject.image))[features].mean()
+            for one in (soft, subject.sharpened(soft))
+        ]
+        assert error[1] < 0.9 * error[0]
+
+    def test_nothing_outside_of_the_face_changes(self, subject):
+        soft = self.blurred(subject)
+        outside = mask.face(subject.landmarks, subject.size) == 0
+        assert not apart(subject.sharpened(soft), soft)[outside].any()
+
+    def test_no_halos(self, subject):
+        soft = lightness(self.blurred(subject))
+        sharp = lightness(subject.sharpened(self.blurred(subject)))
+        side = 2 * max(1, round(enhance.NEIGHBOURHOOD * subject.width)) + 1
+        highest, lowest = cv2.dilate(soft, np.ones((side, side))), cv2.erode(soft, np.ones((side, side)))
+        room = (enhance.OVERSHOOT + 0.02) * (highest - lowest) + 1
+        assert (sharp <= highest + room).all()
+        assert (sharp >= lowest - room).all()
+
+
+class TestMakeUp:
+    RATIOS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def test_ratio_0_is_the_portrait_bit_for_bit(self, subject, subjects):
+        assert np.array_equal(subject.made_up(subjects["group"], 0.0), subject.image)
+
+    def test_a_face_made_up_as_itself_stays_the_same(self, subject):
+        assert apart(subject.made_up(subject, 1.0), subject.image).max() <= 1
+
+    def test_more_changes_step_by_step(self, subjects):
+        subject, other = subjects["astronaut"], subjects["group"]
+        amounts = [apart(subject.made_up(other, ratio), subject.image).sum() for ratio in self.RATIOS]
+        assert all(less < more for less, more in pairwise(amounts))
+
+    def test_lips_get_the_others_colour_relative_to_the_skin(self, subjects):
+        subject, other = subjects["astronaut"], subjects["group"]
+        done = Subject(subject.made_up(other, 1.0), subject.landmarks)
+        own, wanted, made = (
+            makeup.made_up(light.to_lab(one.image), one.landmarks, one.frames)[0] for one in (subject, other, done)
+        )
+        assert np.abs(wanted - own)[1:].max() > 5
+        assert np.abs(wanted - made)[1:].sum() < 0.5 * np.abs(wanted - own)[1:].sum()
+
+    def test_only_lips_lids_and_cheeks_change(self, subjects):
+        subject = subjects["astronaut"]
+        changed = apart(subject.made_up(subjects["group"], 1.0), subject.image) > 0
+        places = np.max([region.where for region in makeup.regions(subject.landmarks, subject.size)], axis=0)
+        assert changed[places > 0.9].mean() > 0.7
+        assert not changed[places == 0].any()
+        assert not changed[mask.mouth(subject.landmarks, subject.size, -0.02, 0.001) > 0.99].any()
+        assert not changed[mask.face(subject.landmarks, subject.size, -0.02, 0.001) == 0].any()
+
+    def test_nothing_changes_where_it_may_not(self, subjects):
+        subject = subjects["astronaut"]
+        assert np.array_equal(subject.made_up(subjects["group"], 1.0, subject.no_frames), subject.image)
