@@ -14,28 +14,32 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from functions.generate import glasses, light, mask
+from functions.generate import glasses, light, mask, sharpness
+from functions.generate.covering import covering
 from functions.generate.landmarks import face_width, fit, with_forehead
 from functions.generate.warp import draw, move
 from shared.faces import pose
-from shared.images import Image, Mask, Points
+from shared.images import Embedding, Image, Mask, Points
 
-SKIN_BEND = 2.2  # exponents of 1 - (1 - degree) ** bend
-FEATURE_BEND = 3.0  # eyes, brows, nose, mouth lead, since half of each of two people is neither
-SHAPE_BEND = 1.7
+SKIN_LEAD = 3.0  # of degree * (1 + lead) / (1 + lead * degree): early steps are longer, yet the last one is seen too
+FEATURE_LEAD = 5.0  # eyes, brows, nose, mouth lead, since half of each of two people is neither
+SHAPE_LEAD = 2.0
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
 LEAST_SHAPE = 0.15
-HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
 
 
 @dataclass(frozen=True, eq=False)
 class Portrayal:
-    """A photo of the person with its landmarks: (68, 2) in pixels of the image."""
+    """A photo of the person with its landmarks: (68, 2) in pixels of the image; and who that is.
+
+    `identity` is the mean vector of all the person's photos; only a network that fuses by it needs it.
+    """
 
     image: Image
     landmarks: Points
+    identity: Embedding | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +53,20 @@ class Fused:
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """The face before it was moved: how much detail it has on its skin is what the fused one is to have."""
+    """The template's own face: how much detail it has, on its skin and in all, is what the fused one is to have."""
 
     lab: light.Lab
     skin: Mask
+    face: Mask
 
     @classmethod
     def of(cls, image: Image, landmarks: Points) -> "Original":
         """Of the face at `landmarks`, (68, 2) in pixels of the RGB `image`."""
         rows, columns = mask.region(landmarks, image.shape[:2])
         lab = light.to_lab(image[rows, columns])
-        bare = mask.bare(landmarks - np.array([columns.start, rows.start]), lab.shape[:2])
-        return cls(lab, bare * light.skin(lab, bare))
+        points = landmarks - np.array([columns.start, rows.start])
+        bare = mask.bare(points, lab.shape[:2])
+        return cls(lab, bare * light.skin(lab, bare), mask.face(points, lab.shape[:2]))
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ class Shares:
     @classmethod
     def of(cls, degree: float) -> "Shares":
         """Of `more_like_me`: all 0 at 0, all 1 at 1, rising in between."""
-        shape, skin, features = (1 - (1 - degree) ** bend for bend in (SHAPE_BEND, SKIN_BEND, FEATURE_BEND))
+        shape, skin, features = (
+            degree * (1 + lead) / (1 + lead * degree) for lead in (SHAPE_LEAD, SKIN_LEAD, FEATURE_LEAD)
+        )
         return cls(shape, skin, features)
 
 
@@ -85,6 +93,7 @@ def fuse(
     degree: float,
     free: Mask | None = None,
     frames: Mask | None = None,
+    original: Original | None = None,
 ) -> Fused:
     """Give the face at `landmarks` the person's shape and looks, by `degree`.
 
@@ -95,6 +104,7 @@ def fuse(
         degree: 0 to 1.
         free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
         frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
+        original: the template's face, whose detail the fused one is to have; None takes that of `base`.
 
     Returns:
         The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.
@@ -113,7 +123,7 @@ def fuse(
     patch = moved[rows, columns]
     if patch.size:
         corner = np.array([columns.start, rows.start])
-        original = Original.of(base, landmarks)
+        original = original or Original.of(base, landmarks)
         kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
         moved[rows, columns] = _blend(patch, target - corner, original, person, shares, kept)
     return Fused(moved, target, frames)
@@ -147,13 +157,32 @@ def _blend(patch: Image, points: Points, original: Original, person: Portrayal, 
     bare = mask.bare(points, size)
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
-    lit = _lit(drawn, shift, points)
-    soft = mask.face(points, size) * _covering(points, skin_drawn, skin_base, width) * (1 - kept)
+    taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
+    return composed(patch, _lit(drawn, shift, points), points, original, shares, taken)
+
+
+def composed(patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, taken: Mask) -> Image:
+    """The patch with a drawn face mixed in, as sharp as the template's.
+
+    Args:
+        patch: RGB, uint8, (H, W, 3).
+        drawn: the face as it is to look, LAB, of the patch's size.
+        points: (68, 2) of the face, in pixels of the patch.
+        original: whose detail the mixture is to have.
+        shares: of the drawn face, by part.
+        taken: (H, W), where it may be taken at all.
+    """
+    size, width = patch.shape[:2], face_width(points)
+    base, outline = light.to_lab(patch), mask.face(points, size)
+    bare = mask.bare(points, size)
+    bare *= light.skin(drawn, bare) * light.skin(base, bare)
+    drawn[..., 0] = sharpness.defocused(drawn[..., 0], outline, original.lab[..., 0], original.face, width)
+    soft = outline * taken
     share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
-    mixed = base + share[..., None] * (lit - base)
-    bare *= skin_drawn * skin_base
+    mixed = base + share[..., None] * (drawn - base)
     grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
     mixed[..., 0] += soft * (grained - mixed[..., 0])
+    mixed[..., 0] = sharpness.sharpened(mixed[..., 0], outline, soft, original.lab[..., 0], original.face, width)
     return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
 
 
@@ -176,24 +205,3 @@ def _lit(drawn: light.Lab, shift: light.Lab, points: Points) -> light.Lab:
     lit: light.Lab = drawn + shift * (1 - own * (1 - damping))
     lit[..., 0] = light.compressed(lit[..., 0], drawn[..., 0])
     return lit
-
-
-def _covering(points: Points, skin_drawn: Mask, skin_base: Mask, width: float) -> Mask:
-    """1 on the face below the brows; above them only well inside of the skin of both faces: no fringe is cut in two."""
-    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), HAIR_SOFTNESS * width)
-    reach = 2 * round(HAIR_MARGIN * width) + 1
-    both = cv2.erode(both, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width)
-    covering: Mask = 1 - _above_brows(points, skin_base.shape) * (1 - clear)
-    return covering
-
-
-def _above_brows(points: Points, size: tuple[int, ...]) -> Mask:
-    """0 below the brows, rising to 1 a tenth of the face width above them."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    brows, bridge = points[17:27].mean(axis=0), points[27:31].mean(axis=0)
-    up = (brows - bridge) / np.linalg.norm(brows - bridge)
-    width = face_width(points)
-    height = (x - brows[0]) * up[0] + (y - brows[1]) * up[1]
-    above: Mask = np.clip((height / width - 0.05) / 0.08, 0, 1).astype(np.float32)
-    return above

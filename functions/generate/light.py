@@ -73,9 +73,11 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    # black has no colour to shift: brows would turn blue when brown skin becomes pale
+    # black has no colour to shift: brows would turn blue when brown skin becomes pale, and grey
     lightness = cv2.resize(low_drawn[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    shift[..., 1:] *= np.clip(drawn[..., 0] / (DARK * np.maximum(lightness, 1)), 0, 1)[..., None]
+    relative = drawn[..., 0] / np.maximum(lightness, 1)
+    shift[..., 1:] *= np.clip(relative / DARK, 0, 1)[..., None]
+    shift[..., 0] *= np.where(shift[..., 0] > 0, np.clip(relative, 0, 1), 1)
     result: Lab = shift
     return result
 

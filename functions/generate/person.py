@@ -1,7 +1,7 @@
 """A trained person, as a portrait needs them: photos with landmarks, the mean face vector, where the LoRA lies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import ValidationError
@@ -47,15 +47,16 @@ def load(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits)
         raise UnknownUser(f"the training of {user_id} cannot be read; train again", FIELD) from error
     if not model.references:
         raise UnknownUser(f"the training of {user_id} has no photos; train again", FIELD)
-    portrayals = [_portrayal(user_id, reference, workspace, limits) for reference in model.references]
+    photos = [_portrayal(user_id, reference, workspace, limits) for reference in model.references]
     if model.face_engine == engine.name:
         vectors = [np.array(reference.embedding) for reference in model.references]
     else:
         vectors = [
             engine.embed(portrayal.image, Face(Box(*reference.box), portrayal.landmarks, 1.0))
-            for portrayal, reference in zip(portrayals, model.references, strict=True)
+            for portrayal, reference in zip(photos, model.references, strict=True)
         ]
-    return Person(model, portrayals, np.mean(vectors, axis=0))
+    mean = np.mean(vectors, axis=0)
+    return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
 
 
 def nearest(portrayals: Sequence[Portrayal], landmarks: Points) -> Portrayal:
@@ -74,7 +75,7 @@ def nearest(portrayals: Sequence[Portrayal], landmarks: Points) -> Portrayal:
 def mirror_image(portrayal: Portrayal) -> Portrayal:
     """The photo seen in a mirror."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return Portrayal(image, mirrored(portrayal.landmarks, image.shape[1]))
+    return Portrayal(image, mirrored(portrayal.landmarks, image.shape[1]), portrayal.identity)
 
 
 def _portrayal(user_id: str, reference: Reference, workspace: Workspace, limits: Limits) -> Portrayal:

@@ -6,7 +6,7 @@ import numpy as np
 
 from functions.generate import mask, person
 from functions.generate.adapter import Lora, LoraError
-from functions.generate.fusion import worn_frames
+from functions.generate.fusion import Original, worn_frames
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import FaceJob
@@ -57,6 +57,8 @@ class Sitting:
             landmarks=landmarks,
             frames=worn_frames(crop, landmarks),
             photo=person.nearest(self.person.portrayals, landmarks),
+            fuser=studio.fuser,
+            original=Original.of(crop, landmarks),
             free=self._free(corner, crop.shape[:2]),
             square=self._square(crop.shape, corner, studio.framing),
             words=studio.prompts.of(self.person.model.trigger, self.knobs.additional_prompt),

@@ -25,7 +25,8 @@ from functions.generate.canvas import Canvas, Words
 from functions.generate.color import balance
 from functions.generate.diffusion import Denoising
 from functions.generate.enhance import sharpen
-from functions.generate.fusion import Portrayal, fuse
+from functions.generate.fuser import Fuser
+from functions.generate.fusion import Original, Portrayal
 from functions.generate.makeup import transfer
 from functions.generate.request import GenerateConfigure
 from functions.generate.restoration import restore
@@ -44,6 +45,8 @@ class FaceJob:
         image, landmarks: the crop as it is now.
         frames: mask, where the template's glasses have their frames.
         photo: of the person, the nearest in pose and expression.
+        fuser: puts the photo's looks onto the face.
+        original: the template's face, as detailed as which the fused one is to be.
         free: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
         words: for the diffusion.
@@ -57,6 +60,8 @@ class FaceJob:
     landmarks: Points
     frames: Mask
     photo: Portrayal
+    fuser: Fuser
+    original: Original
     free: Mask
     square: Box
     words: Words
@@ -188,7 +193,7 @@ def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None
 
 
 def _fuse(job: FaceJob, degree: float) -> None:
-    fused = fuse(job.image, job.landmarks, job.photo, degree, job.free, job.frames)
+    fused = job.fuser.fuse(job.image, job.landmarks, job.photo, degree, job.free, job.frames, job.original)
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 

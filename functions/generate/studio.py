@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from functions.generate import fuser
 from functions.generate.adapter import Adapters
 from functions.generate.diffusion import Diffuser
 from functions.generate.enhancers import Enhancers
@@ -22,6 +23,7 @@ class Studio:
         framing: side of the square that it wants to see over the longer side of a face's box.
         most_steps: of its schedule, if it is one of few steps.
         adapters, prompts, diffuser: around the one base model.
+        fuser: what fuses faces.
         enhancers: networks of photo_fix, super_resolution and background_restore, where any are configured.
     """
 
@@ -34,4 +36,5 @@ class Studio:
         self.adapters = Adapters(model.unet)
         self.prompts = Prompts(model)
         self.diffuser = Diffuser(model, controls)
+        self.fuser = fuser.load(settings)
         self.enhancers = Enhancers.load(settings.enhance, model.device)

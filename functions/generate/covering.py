@@ -1,0 +1,78 @@
+"""What of the person's photo must not come over: a fringe, a hat, a collar at the chin."""
+
+import cv2
+import numpy as np
+
+from functions.generate import mask
+from functions.generate.landmarks import face_width
+from functions.generate.light import Lab
+from shared.images import Mask, Points
+
+HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
+RISE = 0.08  # of the face width over which what is above the brows begins
+ABOVE, BELOW = 0.05, -0.06  # where it begins, measured from the brows: for a bare forehead, for a fringe over the brows
+BAND = (0.03, 0.13)  # above the brows, where a fringe would be
+FRINGE = (0.3, 0.6)  # share of that band without skin: none yet, a fringe for sure
+RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
+STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
+
+
+def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
+    """How much of the person's drawn face may be taken, (H, W).
+
+    Above the brows only what is well inside of the skin of both faces: no fringe is cut in two. Where the person's own
+    fringe hides the brows, these are the template's too. At the rim nothing whose colour is not a face's.
+
+    Args:
+        points: (68, 2) of the face, in pixels of the canvas.
+        drawn: the person's face on the canvas.
+        skin_drawn, skin_base: how much each pixel of the person's and of the template's face looks like its skin.
+    """
+    width = face_width(points)
+    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), HAIR_SOFTNESS * width)
+    both = cv2.erode(both, _disc(HAIR_MARGIN * width))
+    clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width)
+    height = _height(points, skin_base.shape)
+    start = ABOVE + (BELOW - ABOVE) * fringe(skin_drawn, height, mask.face(points, skin_base.shape[:2]))
+    above = np.clip((height - start) / RISE, 0, 1)
+    taken: Mask = (1 - above * (1 - clear)) * (1 - _strange(points, drawn, skin_drawn))
+    return taken.astype(np.float32)
+
+
+def fringe(skin_drawn: Mask, height: Mask, face: Mask) -> float:
+    """Whether hair hides the forehead down to the brows, 0 to 1."""
+    band = (height > BAND[0]) & (height < BAND[1]) & (face > 0.5)
+    if not band.any():
+        return 0.0
+    hidden = 1 - float(skin_drawn[band].mean())
+    return float(np.clip((hidden - FRINGE[0]) / (FRINGE[1] - FRINGE[0]), 0, 1))
+
+
+def _height(points: Points, size: tuple[int, ...]) -> Mask:
+    """How far above the middle of the brows each pixel lies, in face widths."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    brows, bridge = points[17:27].mean(axis=0), points[27:31].mean(axis=0)
+    up = (brows - bridge) / np.linalg.norm(brows - bridge)
+    height: Mask = (((x - brows[0]) * up[0] + (y - brows[1]) * up[1]) / face_width(points)).astype(np.float32)
+    return height
+
+
+def _strange(points: Points, drawn: Lab, skin_drawn: Mask) -> Mask:
+    """1 at the rim where the drawn picture has a colour that neither skin nor hair has."""
+    size = drawn.shape[:2]
+    width = face_width(points)
+    skin = drawn[(skin_drawn > 0.5) & (mask.face(points, size) > 0.5)]
+    if len(skin) == 0:
+        return np.zeros(size, np.float32)
+    away = np.linalg.norm(drawn[..., 1:] - np.median(skin[:, 1:], axis=0), axis=-1)
+    found = np.clip((away - STRANGE[0]) / (STRANGE[1] - STRANGE[0]), 0, 1).astype(np.float32)
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # without specks
+    found = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
+    strange: Mask = found * (1 - mask.face(points, size, RIM, 0.02))
+    return strange
+
+
+def _disc(radius: float) -> Mask:
+    side = 2 * round(radius) + 1
+    disc: Mask = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return disc
