@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+from shared.aws import ClientUnavailable
+from shared.buckets import BucketError
+from shared.buckets.conditions import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.context import Context
@@ -21,12 +24,18 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     log_to_stderr()
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
-    desk = Desk(Context(bucket_at(bucket), settings, shutdown), known(function), shutdown)
+    place = bucket_at(bucket)
+    context = Context(place, settings, shutdown)
+    desk = Desk(context, known(function), shutdown)
     try:
+        require_conditions(place)
         entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
+    except (BucketError, ClientUnavailable) as error:
+        fail(str(error))
     entry.run()
+    context.close()
 
 
 def health(function: FunctionArgument) -> None:
