@@ -25,7 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Loads its function, then answers requests; SIGTERM and SIGINT drain, a second one hands the request back."""
+    """Loads its function, then answers requests; SIGTERM and SIGINT drain, a second one hands the request back.
+
+    Args:
+        until_empty: end with the first poll of the queue that brings nothing.
+    """
 
     def __init__(
         self,
@@ -33,7 +37,9 @@ class Worker:
         bucket: Bucket,
         settings: Settings,
         load: Callable[[str, Settings], Function] = load_function,
+        until_empty: bool = False,
     ) -> None:
+        self._until_empty = until_empty
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
 
@@ -61,7 +67,9 @@ class Worker:
         if settings.sqs.queue is not None:
             queue = Queue(settings.sqs.queue, settings.sqs, settings.s3)
             protection = TaskProtection(settings.limits.request_seconds)
-            return SqsTrigger(queue, self._bucket, self._function, settings.lease, protection)
+            return SqsTrigger(
+                queue, self._bucket, self._function, settings.lease, protection, until_empty=self._until_empty
+            )
         largest = settings.limits.manifest_bytes
         if isinstance(self._bucket, FolderBucket):
             return FolderTrigger(self._bucket, self._function, settings.scan, largest)

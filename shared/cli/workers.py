@@ -59,10 +59,16 @@ def worker(
     function: FunctionArgument,
     bucket: BucketArgument,
     follow_parent: Annotated[bool, typer.Option(help="Stop when standard input ends.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the queue is empty, as a Kubernetes Job does.")
+    ] = False,
 ) -> None:
     """One worker: what a container runs. With PHOTOG_SQS__QUEUE it polls that queue, else it watches or scans."""
     log_to_stderr()
-    one = Worker(known(function), bucket_at(bucket), Settings())
+    settings = Settings()
+    if once and settings.sqs.queue is None:
+        fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
+    one = Worker(known(function), bucket_at(bucket), settings, until_empty=once)
     if follow_parent:
         one.follow_parent()
     try:
