@@ -58,6 +58,7 @@ class Ledger:
         values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
         values |= {"accepted": record.accepted, "answered": record.answered}
         values["state"] = QUEUED if record.sink is None else ANSWERED
+        values["sha256"] = None if record.error is not None else record.sha256  # a refused body has taken no id
         names = ", ".join(values)
         with self.database.transaction() as connection:
             places = ", ".join(f":{name}" for name in values)
@@ -66,9 +67,12 @@ class Ledger:
     def answer(self, record: Record) -> None:
         """The put has its place in the sink; watchers of the input queue lose it."""
         values = {"uuid": record.uuid, "sink": record.sink, "answered": record.answered, "state": ANSWERED}
+        values["refused"] = record.error is not None
         with self.database.transaction() as connection:
             connection.execute(
-                "UPDATE puts SET sink=:sink, answered=:answered, state=:state WHERE uuid=:uuid AND sink IS NULL", values
+                "UPDATE puts SET sink=:sink, answered=:answered, state=:state, sha256=iif(:refused, NULL, sha256) "
+                "WHERE uuid=:uuid AND sink IS NULL",
+                values,
             )
             connection.execute("DELETE FROM deliveries WHERE uuid=:uuid AND side='source'", values)
 

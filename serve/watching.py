@@ -65,7 +65,7 @@ class Watching:
             await asyncio.shield(run_in_threadpool(deliveries.disconnect, session))
             self._store.bells[asked.queue].ring()
             _report(asked, failed)
-        if sending.cancelled() and not listening.done():
+        if sending.cancelled() and listening.cancelled():
             await socket.close(SUPERSEDED, "the same consumer watches on another connection")
 
     async def _send(self, socket: WebSocket, asked: Subscription, session: str) -> None:

@@ -1,0 +1,293 @@
+"""Priority, the two ids, and what a crash at any point leaves: nothing lost, nothing answered twice."""
+
+import base64
+import json
+
+import pytest
+
+from serve.database import Database, StateInUse
+from serve.follower import Follower
+from serve.indexes import Indexes
+from serve.ledger import Ledger, Queue
+from serve.metrics import Metrics
+from serve.record import decoded
+from serve.store import Store
+from shared.buckets import MemoryBucket
+from shared.events import ObjectCreated
+from shared.manifests import parse
+from tests.echo import invocation, until
+from tests.serving import INPUT, SETTINGS, SINK, Served, attributes, get, put
+
+
+@pytest.fixture
+def served(tmp_path):
+    return Served(tmp_path)
+
+
+def request(identity: str, **more: object) -> str:
+    return json.dumps({"request_id": identity} | more)
+
+
+def answers(client) -> dict[str, dict]:
+    """Every answer in the sink by its put's uuid."""
+    frames = get(client, length=1000, timeout="0")
+    assert len({frame.tags["requestId"] for frame in frames}) == len(frames), "one answer a put"
+    return {frame.tags["requestId"]: json.loads(frame.data) for frame in frames}
+
+
+def all_answered(client, count: int) -> dict[str, dict]:
+    until(lambda: len(answers(client)) == count)
+    return answers(client)
+
+
+def test_a_higher_priority_is_started_first_and_equal_ones_in_order(served):
+    with served.running() as client:
+        put(client, request("early"))
+        until(lambda: served.bucket.head("requests/check/early.json"))
+        for identity, priority in (("low1", 0), ("low2", 0), ("high1", 5), ("higher", 9), ("high2", 5), ("lowest", -1)):
+            put(client, request(identity), priority=priority)
+        served.work_until(7)
+    assert served.echo.runs == ["early", "higher", "high1", "high2", "low1", "low2", "lowest"]
+
+
+def test_the_same_request_put_twice_is_one_run_and_two_entries(served):
+    with served.running() as client:
+        _, first = put(client, request("r1", images=["a.jpg"], configure={"x": 1}))
+        _, second = put(client, json.dumps({"configure": {"x": 1}, "images": ["a.jpg"], "request_id": "r1"}))
+        served.work_until(1)
+        found = all_answered(client, 2)
+        assert found[first] == found[second]
+        assert found[first]["code"] == "OK"
+        _, third = put(client, request("r1", images=["a.jpg"], configure={"x": 1}))
+        assert all_answered(client, 3)[third] == found[first], "asked again later, answered without a run"
+    assert served.echo.runs == ["r1"]
+
+
+def test_the_same_id_with_another_body_is_answered_with_an_error_and_leaves_the_first_alone(served):
+    with served.running() as client:
+        _, first = put(client, request("r1", images=["a.jpg"]))
+        _, second = put(client, request("r1", images=["b.jpg"]), priority=9)
+        served.work_until(1)
+        found = all_answered(client, 2)
+    assert found[first]["data"]["echo"]["images"] == ["a.jpg"]
+    assert found[second]["code"] == "error"
+    assert found[second]["data"]["error"] == {"type": "ConflictingRequest", "field": "request_id", "retryable": False}
+    assert served.echo.runs == ["r1"]
+
+
+def test_the_first_of_two_bodies_wins_even_when_the_second_is_more_urgent_and_both_wait(served):
+    with served.running() as client:
+        put(client, request("ahead"))
+        until(lambda: served.bucket.head("requests/check/ahead.json"))
+        _, first = put(client, request("r1", images=["a.jpg"]))
+        _, second = put(client, request("r1", images=["b.jpg"]), priority=9)
+        served.work_until(2)
+        found = all_answered(client, 3)
+    assert (found[first]["code"], found[second]["code"]) == ("OK", "error")
+
+
+def test_an_id_that_was_used_without_the_queue_is_taken_too(served):
+    served.bucket.put("requests/check/elsewhere.json", request("r1", images=["a.jpg"]).encode())
+    served.work()
+    served.bucket.delete("requests/check/elsewhere.json")
+    with served.running() as client:
+        _, other = put(client, request("r1", images=["b.jpg"]))
+        _, same = put(client, request("r1", images=["a.jpg"]))
+        found = all_answered(client, 2)
+    assert (found[other]["code"], found[same]["code"]) == ("error", "OK")
+
+
+def test_a_worker_that_claimed_the_id_with_another_body_makes_the_put_a_conflict(served):
+    with served.running() as client:
+        _, identity = put(client, request("r1", images=["b.jpg"]))
+        until(lambda: served.bucket.head("requests/check/r1.json"))
+        served.bucket.put("requests/check/dropped.json", request("r1", images=["a.jpg"]).encode())
+        invocation(served.bucket, served.echo).receive(ObjectCreated("requests/check/dropped.json"))
+        assert all_answered(client, 1)[identity]["data"]["error"]["type"] == "ConflictingRequest"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"this is no json", "InvalidManifest"),
+        (b"", "InvalidManifest"),
+        (b"\xff\xfe", "InvalidManifest"),
+        (b"[1, 2]", "InvalidManifest"),
+        (b'{"images": []}', "InvalidManifest"),
+        (b'{"request_id": "../up"}', "InvalidManifest"),
+    ],
+)
+def test_a_put_that_is_no_request_is_answered_at_once_by_name(served, body, kind):
+    with served.running() as client:
+        _, identity = put(client, body)
+        answer = all_answered(client, 1)[identity]
+    assert answer["code"] == "error"
+    assert answer["data"]["error"]["type"] == kind
+    assert answer["request_id"].startswith("invalid-")
+    assert list(served.bucket.list("requests/")) == []
+
+
+def test_a_manifest_that_somebody_removes_before_it_is_begun_is_answered(served):
+    with served.running() as client:
+        _, identity = put(client, request("r1"))
+        until(lambda: served.bucket.head("requests/check/r1.json"))
+        served.bucket.delete("requests/check/r1.json")
+        answer = all_answered(client, 1)[identity]
+    assert "removed" in answer["message"]
+
+
+def test_an_answer_that_somebody_removes_leaves_the_sink(served):
+    with served.running() as client:
+        _, identity = put(client, request("r1"))
+        served.work_until(1)
+        all_answered(client, 1)
+        for info in list(served.bucket.list("results/")):
+            served.bucket.delete(info.key)
+        assert get(client, requestId=identity, timeout="100ms") == []
+        assert attributes(client)["stream.length"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size", "filled"),
+    [
+        ({}, 1000, True),
+        ({"image_format": "base64"}, 1000, True),
+        ({"image_format": "png"}, 1000, False),
+        ({}, 16 * 1024 * 1024, False),
+    ],
+)
+def test_a_picture_that_an_answer_names_by_key_is_filled_in_where_it_is_wanted_and_fits(served, wanted, size, filled):
+    picture = b"\x89PNG" + bytes(size)
+    served.bucket.put("results/check/r1/a1/portrait.png", picture)
+    with served.running() as client:
+        _, identity = put(client, request("r1", configure=wanted))
+        served.bucket.put("claims/check/r1/000001.json", _claim(request("r1", configure=wanted)))
+        key = "results/check/r1/a1/portrait.png"
+        envelope = {"request_id": "r1", "code": "OK", "message": "success", "data": {"image": key, "image_key": key}}
+        served.bucket.put("results/check/r1/result.json", json.dumps(envelope).encode())
+        data = all_answered(client, 1)[identity]["data"]
+    assert data["image"] == (base64.b64encode(picture).decode() if filled else key)
+    assert data["image_key"] == key
+
+
+def _claim(body: str) -> bytes:
+    sha256 = parse(body.encode()).sha256
+    return json.dumps(
+        {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": sha256, "manifest": "m", "started": 0.0}
+    ).encode()
+
+
+def test_everything_is_there_after_a_restart_and_after_the_state_was_lost(served):
+    with served.running() as client:
+        kept = {put(client, request(f"r{number}"), shop=str(number))[1]: number for number in range(4)}
+        put(client, b"raw", SINK, kind="raw")
+        served.work_until(2)
+        all_done = served.results()
+        until(lambda: attributes(client)["stream.length"] == str(all_done + 1))
+        before = {frame.index: frame for frame in get(client, length=99, timeout="0")}
+    for lost in (False, True):
+        if lost:
+            served.lose_state()
+        with served.running() as client:
+            found = {frame.index: frame for frame in get(client, length=99, timeout="0")}
+            assert found == before, "indexes, tags and bytes"
+    with served.running() as client:
+        served.work_until(4)
+        until(lambda: attributes(client)["stream.length"] == "5")
+        frames = [frame for frame in get(client, length=99, timeout="0") if "kind" not in frame.tags]
+    assert {frame.tags["requestId"]: int(frame.tags["shop"]) for frame in frames} == kept
+    assert sorted(served.echo.runs) == ["r0", "r1", "r2", "r3"]
+
+
+def test_priorities_outlive_the_state(served):
+    with served.running() as client:
+        put(client, request("early"))
+        until(lambda: served.bucket.head("requests/check/early.json"))
+        put(client, request("low"))
+        put(client, request("high"), priority=1)
+    served.lose_state()
+    with served.running():
+        served.work_until(3)
+    assert served.echo.runs == ["early", "high", "low"]
+
+
+def test_no_index_is_given_twice_whatever_is_lost(served):
+    given = []
+    for _ in range(3):
+        with served.running() as client:
+            given += [put(client, b"x", SINK)[0] for _ in range(3)]
+            client.delete(SINK, params={"_trunc_": "true", "_index_": given[-1] + 1})
+        served.lose_state()
+    assert given == sorted(set(given))
+
+
+class Killed(BaseException):
+    """A process that ends here."""
+
+
+def until_it_dies(store, served, moment):
+    """What a server does before it is killed in the middle of `moment`."""
+    queue = Queue("photog_check", "source")
+    if moment == "add":
+        store.put(queue, request("r3").encode(), {}, 0)
+    elif moment == "remove":
+        store.remove(queue, [store.ledger.find(queue, 3, 1, {})[0].uuid])
+    follower = Follower(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 1.0)
+    for _ in range(3):
+        follower.look()
+        served.work()
+
+
+@pytest.mark.parametrize("moment", ["add", "answer", "release", "claim", "remove"])
+def test_a_crash_between_the_bucket_and_the_ledger_loses_and_doubles_nothing(served, moment, monkeypatch):
+    with served.running() as client:
+        identities = {put(client, request(f"r{number}"))[1] for number in range(3)}
+    served.work()
+    database = Database(served.folder)
+    store = Store(served.bucket, database, {"photog_check": "check"}, 100)
+
+    def die(*arguments: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Ledger, moment, die)
+    with pytest.raises(Killed):
+        until_it_dies(store, served, moment)
+    database.close()
+    monkeypatch.undo()
+    expected = len(identities) + {"add": 1, "remove": -1}.get(moment, 0)
+    with served.running() as client:
+        served.work_until(expected)
+        found = all_answered(client, expected)
+        assert attributes(client, INPUT)["stream.length"] == "0"
+    assert len(set(served.echo.runs)) == len(served.echo.runs) == expected
+    assert len(set(found) & identities) == 3 - (moment == "remove")
+
+
+def test_a_record_is_gone_from_the_bucket_once_its_answer_is_consumed(served):
+    with served.running() as client:
+        _, identity = put(client, request("r1"), shop="north")
+        [info] = served.bucket.list("queue/photog_check/")
+        record, body = decoded(served.bucket.get(info.key))
+        assert (record.uuid, record.tags["shop"], body) == (identity, "north", request("r1").encode())
+        served.work_until(1)
+        get(client, requestId=identity, auto_delete=True)
+        until(lambda: not list(served.bucket.list("queue/photog_check/")))
+    assert served.bucket.head("results/check/r1/result.json"), "the answer itself is the bucket's"
+
+
+def test_two_servers_on_one_state_are_refused(tmp_path):
+    first = Database(tmp_path)
+    with pytest.raises(StateInUse, match="one process serves a bucket"):
+        Database(tmp_path)
+    first.close()
+    Database(tmp_path).close()
+
+
+def test_indexes_go_on_after_a_block_and_across_servers(tmp_path):
+    bucket, queue = MemoryBucket(), Queue("photog_check", "sink")
+    database = Database(tmp_path)
+    indexes = Indexes(database, bucket)
+    assert [indexes.next(queue) for _ in range(2001)] == list(range(1, 2002))
+    assert Indexes(database, bucket).next(queue) == 2002
+    assert Indexes(database, bucket).next(Queue("photog_check", "source")) == 1
+    database.close()
