@@ -59,9 +59,7 @@ def worker(
     function: FunctionArgument,
     bucket: BucketArgument,
     follow_parent: Annotated[bool, typer.Option(help="Stop when standard input ends.")] = False,
-    once: Annotated[
-        bool, typer.Option("--once", help="End when the queue is empty, as a Kubernetes Job does.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="End when the queue is empty, as Jobs do.")] = False,
 ) -> None:
     """One worker: what a container runs. With PHOTOG_SQS__QUEUE it polls that queue, else it watches or scans."""
     log_to_stderr()
