@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -95,6 +96,7 @@ def _client(service: str, endpoint: str):
 def start() -> tuple[ThreadedMotoServer, Cloud]:
     """A server on a free port; `stop()` it."""
     os.environ.update(CREDENTIALS)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every call of every test
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

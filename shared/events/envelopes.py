@@ -57,15 +57,15 @@ def _object(event: Json, depth: int) -> list[ObjectCreated]:
         return _each(event["events"], senders.of_oss)
     if "specversion" in event:
         return senders.of_cloud_event(event)
-    return _opened(_content(event), depth + 1)
+    return _opened(_content(event), depth)
 
 
 def _record(record: Json, depth: int) -> list[ObjectCreated]:
     """One of `Records`: a store's, or a message that Lambda was given in one."""
     if "Sns" in record:
-        return _opened(record["Sns"]["Message"], depth + 1)
+        return _opened(record["Sns"]["Message"], depth)
     if "body" in record:
-        return _opened(record["body"], depth + 1)
+        return _opened(record["body"], depth)
     return senders.of_record(record)
 
 

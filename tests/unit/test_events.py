@@ -1,14 +1,19 @@
 """Storage events in their real shape, and the samples that the README points to."""
 
+import base64
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
-from shared.events import ObjectCreated, UnknownEvent, completed, parse
+from shared.buckets.base import ObjectInfo
+from shared.events import ObjectCreated, UnknownEvent, completed, parse, parse_text, put_event
 from shared.manifests import parse as parse_manifest
 from shared.validation import validate
 
@@ -16,16 +21,86 @@ EVENTS = Path(__file__).parents[2] / "events"
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 
 
-@pytest.mark.parametrize("name", ["s3-records", "s3-eventbridge"])
-def test_a_key_is_decoded_as_its_sender_encodes_it(name):
-    event = json.loads((EVENTS / f"{name}.json").read_text())
-    assert parse(event) == [ObjectCreated("requests/check/a b+1.json", "portraits", 104, ETAG)]
+NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
+MANIFESTS = {"check", "train", "generate"}
+SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS)
 
 
-def test_test_events_removals_and_other_details_speak_of_no_object():
-    assert parse({"Service": "Amazon S3", "Event": "s3:TestEvent"}) == []
+def sample(name):
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_every_sender_s_event_in_every_envelope_names_the_object_as_the_store_does(name):
+    (created,) = parse(sample(name))
+    assert (created.key, created.bucket, created.size) == ("requests/check/a b+1.json", "portraits", 104)
+    assert created.etag.lower() == ETAG
+
+
+@pytest.mark.parametrize("name", sorted(NOTHING))
+def test_test_events_folder_markers_empty_objects_and_parts_speak_of_nothing(name):
+    assert parse(sample(name)) == []
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_an_event_is_the_same_as_text_as_base64_and_in_a_queue_s_message(name):
+    text = (EVENTS / f"{name}.json").read_text()
+    told = parse(sample(name))
+    assert parse_text(text) == parse_text(base64.b64encode(text.encode()).decode()) == told
+    assert parse_text(json.dumps({"Type": "Notification", "Message": text})) == told
+    assert parse({"Records": [{"eventSource": "aws:sqs", "body": text}]}) == told
+
+
+def test_several_records_and_batches_of_cloud_events_are_all_read():
+    records = sample("s3-records")["Records"]
+    assert len(parse({"Records": records * 2})) == 2
+    assert len(parse([sample("s3-cloudevent"), sample("oss-eventbridge")])) == 2
+
+
+def test_removals_and_other_details_speak_of_no_object():
     assert parse({"Records": [{"eventName": "ObjectRemoved:Delete"}]}) == []
+    assert parse({"Records": [{"eventName": "s3:ObjectCreated:PutTagging"}]}) == []
     assert parse({"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}}) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"specversion": "1.0", "type": "photog.check.succeeded.v1", "data": {}},
+        {"specversion": "1.0", "type": "oss:ObjectCreated:PutObject"},
+        {"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]},
+        {"Records": [1]},
+        {"source": "aws.s3", "detail-type": "Object Created", "detail": {"object": 1}},
+        {"Message": "no json"},
+        ["x"],
+        7,
+        None,
+    ],
+)
+def test_what_is_not_whole_or_not_of_a_store_is_refused(event):
+    with pytest.raises(UnknownEvent):
+        parse(event)
+
+
+def test_envelopes_without_end_are_refused():
+    text = "{}"
+    for _ in range(8):
+        text = json.dumps({"Message": text})
+    with pytest.raises(UnknownEvent, match="envelopes"):
+        parse_text(text)
+
+
+@given(text=st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_no_text_is_ever_more_than_unknown(text):
+    with contextlib.suppress(UnknownEvent):
+        assert isinstance(parse_text(text), list)
+
+
+def test_an_event_that_is_sent_again_names_the_same_object():
+    info = ObjectInfo("requests/check/ü +.json", 5, "e", 0.0)
+    (created,) = parse(put_event("b", info, "some/where/"))
+    assert created.below("some/where/") == ObjectCreated("requests/check/ü +.json", "b", 5, "e")
+    assert created.below("else/") is None
 
 
 def test_what_is_no_storage_event_is_refused_by_its_keys():

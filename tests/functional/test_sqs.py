@@ -1,0 +1,319 @@
+"""Requests out of a queue: held while they run, deleted when they are answered, never lost in between."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from shared.aws import S3Settings, SqsSettings
+from shared.buckets import BucketError, ObjectInfo
+from shared.buckets.s3 import S3Bucket
+from shared.claims import Claims
+from shared.events import ObjectCreated, put_event
+from shared.interruption import Shutdown
+from shared.invocation import Invocation, Outcome
+from shared.job import run_job
+from shared.manifests import canonical_hash
+from shared.settings import Lease
+from shared.sweep import Sweep
+from shared.triggers.protection import TaskProtection
+from shared.triggers.queue import LONGEST_HOLD, Message, Queue, QueueError
+from shared.triggers.redrive import redrive
+from shared.triggers.sqs import SqsTrigger
+from shared.undelivered import Undelivered
+from tests.cloud import REGION
+from tests.echo import QUICK, Echo, until
+from tests.receiver import Receiver
+
+S3 = S3Settings(region=REGION)
+
+
+class Desk:
+    """A bucket whose manifests are notified to a queue, and a worker's parts around them."""
+
+    def __init__(self, cloud, dead_letters=None, receives=3) -> None:
+        self.cloud = cloud
+        self.bucket = S3Bucket(cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION))
+        self.url = cloud.queue(dead_letters, receives)
+        self.queue = self.connect(self.url)
+        self.stop = threading.Event()
+
+    def connect(self, url: str, visibility: int = 30, clock=time.monotonic) -> Queue:
+        settings = SqsSettings(endpoint=self.cloud.endpoint, wait_seconds=0, visibility_seconds=visibility)
+        return Queue(url, settings, S3, clock)
+
+    def request(self, request_id: str = "r1", **more) -> None:
+        """Drop a manifest and send its event."""
+        key = f"requests/check/{request_id}.json"
+        self.bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
+        self.queue.send(json.dumps(put_event(self.bucket.name, self.bucket.head(key))))
+
+    def trigger(self, queue=None, **options) -> SqsTrigger:
+        return SqsTrigger(
+            queue or self.queue, self.bucket, "check", QUICK.lease, TaskProtection(60), until_empty=True, **options
+        )
+
+    def invocation(self, function, shutdown=None, on_beat=lambda: None) -> Invocation:
+        return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), on_beat=on_beat)
+
+    def serve(self, function, **options) -> None:
+        trigger = self.trigger(**options)
+        trigger.run(self.invocation(function, on_beat=trigger.beat).receive, self.stop)
+
+    def answer(self, request_id: str = "r1") -> dict:
+        return json.loads(self.bucket.get(f"results/check/{request_id}/result.json"))
+
+    def counts(self) -> tuple[int, int]:
+        return self.cloud.counts(self.url)
+
+
+@pytest.fixture
+def desk(cloud) -> Desk:
+    return Desk(cloud)
+
+
+def test_a_message_is_deleted_only_when_its_answer_is_there(desk):
+    desk.request()
+    seen = []
+    echo = Echo(lambda body, workspace: seen.append(desk.counts()))
+    desk.serve(echo)
+    assert seen == [(0, 1)], "held while it runs"
+    assert desk.answer()["code"] == "OK"
+    assert desk.counts() == (0, 0)
+
+
+def test_duplicates_and_disorder_run_each_request_once(desk):
+    for number in (3, 1, 2, 3, 1):
+        desk.request(f"r{number}")
+    echo = Echo()
+    desk.serve(echo)
+    assert sorted(echo.runs) == ["r1", "r2", "r3"]
+    assert desk.counts() == (0, 0)
+
+
+def test_a_request_that_another_worker_has_is_postponed_until_its_death_would_show(desk):
+    desk.request()
+    body = json.loads(desk.bucket.get("requests/check/r1.json"))
+    other = Claims(desk.bucket, "check", QUICK.lease, "other")
+    other.acquire("r1", "requests/check/r1.json", canonical_hash(body))
+    echo = Echo()
+    invoked = desk.invocation(echo)
+    desk.trigger().run(invoked.receive, desk.stop)
+    assert (echo.runs, desk.counts()) == ([], (0, 1))
+    until(lambda: desk.counts() == (1, 0), 10)  # two leases of 0.3 s, rounded up, and a second
+    desk.trigger().run(invoked.receive, desk.stop)
+    assert echo.runs == ["r1"], "its worker did not beat in between"
+    assert desk.counts() == (0, 0)
+
+
+def test_a_postponed_message_is_a_new_one_that_comes_later(desk):
+    desk.queue.send("body")
+    message = desk.queue.receive()
+    desk.queue.postpone(message, 2)
+    assert desk.counts() == (0, 1)
+    until(lambda: desk.counts() == (1, 0), 10)
+    again = desk.queue.receive()
+    assert (again.body, again.receives) == ("body", 1)
+
+
+def test_the_claim_s_heartbeat_keeps_the_message_invisible(desk):
+    """The queue lets a message go after 10 s; three heartbeats within them hold it for 10 more each."""
+    now, held = [0.0], []
+    queue = desk.connect(desk.url, visibility=10, clock=lambda: now[0])
+    desk.request()
+    real = queue.hold
+    queue.hold = lambda message, seconds: held.append(seconds) or real(message, seconds)
+    trigger = desk.trigger(queue, clock=lambda: now[0])
+
+    def work(body, workspace):
+        for _ in range(3):
+            beats = len(held)
+            now[0] += 4.0
+            until(lambda beats=beats: len(held) > beats)
+        workspace.progress("still mine", 1, 2)
+
+    trigger.run(desk.invocation(Echo(work), on_beat=trigger.beat).receive, desk.stop)
+    assert held == [10, 10, 10], "once a third of it has gone, and not with every beat"
+    assert desk.counts() == (0, 0)
+
+
+def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(desk):
+    now = [0.0]
+    settings = SqsSettings(endpoint=desk.cloud.endpoint, wait_seconds=0, visibility_seconds=120)
+    queue = Queue(desk.url, settings, S3, clock=lambda: now[0])
+    asked = []
+    queue._quick = type("Sqs", (), {"change_message_visibility": lambda self, **call: asked.append(call)})()
+    message = Message("m", "body", "receipt", 1, 0.0)
+    now[0] = LONGEST_HOLD - 60.0
+    assert queue.hold(message, 120) is True
+    assert asked[-1]["VisibilityTimeout"] == 59
+    now[0] = LONGEST_HOLD - 1.0
+    assert queue.hold(message, 120) is False
+    assert len(asked) == 1
+    assert queue.hold(message, 0) is True, "giving back is always allowed"
+
+
+def test_a_worker_that_goes_down_gives_its_message_back_at_once(desk):
+    desk.request()
+    shutdown = Shutdown(0.2)
+
+    def work(body, workspace):
+        shutdown.request(now=True)
+        workspace.progress("half way", 1, 2)
+
+    trigger = desk.trigger()
+    trigger.run(desk.invocation(Echo(work), shutdown).receive, shutdown.requested)
+    assert desk.counts() == (1, 0)
+    second = Echo()
+    desk.serve(second)
+    assert second.runs == ["r1"]
+    assert desk.answer()["code"] == "OK"
+
+
+def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, monkeypatch):
+    monkeypatch.setattr("shared.triggers.sqs.RETRY_SECONDS", 0.01)
+    desk.request()
+
+    def fail(created):
+        raise BucketError("the store is away")
+
+    desk.trigger().run(fail, desk.stop)
+    assert desk.counts() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no json",
+        '{"hello": 1}',
+        json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}),
+        json.dumps(
+            put_event("another-bucket", type("Info", (), {"key": "requests/check/r.json", "size": 1, "etag": "e"}))
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_consumer(cloud, body, monkeypatch):
+    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 0)
+    letters = cloud.queue()
+    desk = Desk(cloud, letters, receives=2)
+    desk.queue.send(body)
+    desk.serve(Echo())
+    assert desk.counts() == (0, 0)
+    assert cloud.counts(letters) == (1, 0)
+    desk.serve(Undelivered("check", QUICK), queue=desk.connect(letters), last=True)
+    assert cloud.counts(letters) == (0, 0)
+
+
+def test_a_request_of_another_function_is_not_taken_for_done(desk, monkeypatch):
+    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 5)
+    desk.bucket.put("requests/train/t.json", b'{"request_id": "t"}')
+    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("requests/train/t.json"))))
+    desk.serve(Echo())
+    assert desk.counts() == (0, 1), "the queue is wired wrongly; the message must not vanish"
+
+
+def test_messages_of_other_objects_and_test_events_are_acknowledged(desk):
+    desk.queue.send(json.dumps({"Event": "s3:TestEvent"}))
+    desk.bucket.put("photos/1.jpg", b"x")
+    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("photos/1.jpg"))))
+    desk.serve(Echo())
+    assert desk.counts() == (0, 0)
+
+
+def test_a_dead_letter_becomes_an_error_answer_unless_there_is_an_answer_or_a_living_worker(cloud):
+    desk = Desk(cloud)
+    for request_id in ("lost", "done", "running"):
+        desk.request(request_id)
+    done = desk.bucket.head("requests/check/done.json")
+    desk.invocation(Echo()).receive(ObjectCreated(done.key))
+    running = json.loads(desk.bucket.get("requests/check/running.json"))
+    claims = Claims(desk.bucket, "check", QUICK.lease, "other")
+    claims.acquire("running", "requests/check/running.json", canonical_hash(running))
+    desk.serve(Undelivered("check", QUICK), last=True)
+    assert desk.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True}
+    assert desk.answer("done")["code"] == "OK"
+    assert desk.bucket.head("results/check/running/result.json") is None
+    assert desk.counts() == (0, 1), "the running one's letter is looked at again later"
+
+
+def test_redrive_moves_a_function_s_letters_and_no_others(cloud):
+    desk = Desk(cloud)
+    letters = desk.connect(cloud.queue())
+    for key in ("requests/check/a.json", "requests/check/b.json", "requests/train/t.json"):
+        desk.bucket.put(key, b"{}")
+        letters.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head(key))))
+    letters.send("no json")
+    assert redrive("check", letters, desk.queue, 100) == 2
+    assert desk.counts() == (2, 0)
+    assert cloud.counts(letters.url) == (2, 0)
+
+
+def test_a_queue_that_is_not_there_is_an_error_that_names_it(cloud):
+    queue = Desk(cloud).connect(f"{cloud.endpoint}/123456789012/none")
+    with pytest.raises(QueueError, match="none"):
+        queue.receive()
+
+
+def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_idle(desk):
+    for number in range(3):
+        desk.request(f"r{number}")
+    with Receiver() as agent:
+        protection = TaskProtection(90, agent.url)
+        trigger = SqsTrigger(desk.queue, desk.bucket, "check", QUICK.lease, protection, until_empty=True)
+        trigger.run(desk.invocation(Echo()).receive, desk.stop)
+        calls = [(path, json.loads(body)) for path, _, body in agent.got]
+    state = "/task-protection/v1/state"
+    assert calls[0] == (state, {"ProtectionEnabled": True, "ExpiresInMinutes": 3})
+    assert calls[-1] == (state, {"ProtectionEnabled": False})
+    assert len(calls) == 2, "on the edges of busy and idle, not with every request"
+
+
+def test_an_agent_that_fails_does_not_keep_a_request_from_its_answer(desk):
+    desk.request()
+    with Receiver(500, 500, 500) as agent:
+        trigger = SqsTrigger(
+            desk.queue, desk.bucket, "check", QUICK.lease, TaskProtection(90, agent.url), until_empty=True
+        )
+        trigger.run(desk.invocation(Echo()).receive, desk.stop)
+    assert desk.answer()["code"] == "OK"
+
+
+def test_a_sweep_finds_what_nobody_will_answer_and_nothing_else(desk):
+    for request_id in ("lost", "done", "given-back", "died", "running", "young"):
+        desk.bucket.put(f"requests/check/x-{request_id}.json", json.dumps({"request_id": request_id}).encode())
+    desk.bucket.put("requests/check/no.json", b"no json")
+    desk.invocation(Echo()).receive(ObjectCreated("requests/check/x-done.json"))
+    claims = Claims(desk.bucket, "check", QUICK.lease, "other")
+    held = {one: claims.acquire(one, f"requests/check/x-{one}.json", "s") for one in ("given-back", "died", "running")}
+    claims.release("given-back", held["given-back"].record)
+    young = desk.bucket.head("requests/check/x-young.json").modified
+
+    def wait(seconds):
+        assert seconds == 2 * QUICK.lease.seconds
+        claims.beat("running", held["running"].record)
+
+    later = Sweep(desk.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1000, wait=wait)
+    found = {one.request_id: one.state for one in later.find(["check"], 900)}
+    unreadable = next(one for one in found if one.startswith("invalid-"))
+    assert found == {
+        "lost": "unclaimed",
+        "young": "unclaimed",
+        "given-back": "released",
+        "died": "abandoned",
+        unreadable: "unclaimed",
+    }
+    now = Sweep(desk.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1, wait=wait)
+    assert now.find(["check"], 900) == []
+
+
+def test_a_job_waits_for_the_death_of_an_earlier_attempt_and_only_so_long(desk):
+    desk.bucket.put("requests/check/r1.json", b'{"request_id": "r1"}')
+    claims = Claims(desk.bucket, "check", QUICK.lease, "dead")
+    claims.acquire("r1", "requests/check/r1.json", canonical_hash({"request_id": "r1"}))
+    receive = desk.invocation(Echo()).receive
+    assert run_job(receive, "requests/check/r1.json", QUICK.lease, desk.stop) is Outcome.ANSWERED
+    started = time.monotonic()
+    alive = run_job(lambda created: Outcome.BUSY, "requests/check/r1.json", Lease(seconds=0.1), desk.stop)
+    assert alive is Outcome.BUSY
+    assert time.monotonic() - started < 10
