@@ -9,6 +9,10 @@
 
 A photo goes when trainings of this user name it and no request of anybody else does; templates are not of the person
 and stay. A portrait of several people goes when one of them is forgotten. A check goes when it names a photo that goes.
+
+One id may stand in manifests of several people: only the first body's claims and answer are stored under it, any other
+body has a conflict object. Each goes with the body that it belongs to; a conflict whose manifest is gone goes with the
+id. When an id has become free, another's manifest may be served under it while this still sweeps: that is not touched.
 """
 
 import time
@@ -101,7 +105,7 @@ class Forgetting:
 
     def __init__(self, bucket: Bucket, lease: Lease, wait: Callable[[float], None] = time.sleep) -> None:
         self._bucket, self._lease, self._wait = bucket, lease, wait
-        self._known: dict[str, set[tuple[str, str]]] = {}
+        self._known: dict[str, dict[tuple[str, str], set[str]]] = {}  # by user: ids, and the bodies they were for
 
     def forget(self, user_id: str) -> list[str]:
         """Remove everything of the user; the removed keys, sorted."""
@@ -124,16 +128,15 @@ class Forgetting:
         mine = [one for one in requests if one.function != "check" and user_id in one.users]
         photos = self._own_photos(user_id, requests, mine)
         mine += [one for one in requests if one.function == "check" and one.photos & photos]
-        known = {(one.function, one.manifest.request_id) for one in mine if one.accepted}
-        known |= set(self._answered(user_id)) | self._known.get(user_id, set())
-        self._known[user_id] = known
+        known = self._ids(user_id, mine)
+        foreign = {key for one in requests if one not in mine for key in self._conflicts(one)}
         held = Holdings(requests=sorted(known))
         artifacts, answers, claims = [], [], []
         for function, request_id in held.requests:
             folder = f"results/{function}/{request_id}/"
             below = [info.key for info in self._bucket.list(folder)]
             answers += [key for key in below if key.removeprefix(folder) == "result.json"]
-            artifacts += [key for key in below if key not in answers]
+            artifacts += [key for key in below if key not in answers and key not in foreign]
             claimed = [info.key for info in self._bucket.list(f"claims/{function}/{request_id}/")]
             claims += claimed
             if claimed and folder + "result.json" not in answers:
@@ -146,6 +149,25 @@ class Forgetting:
         artifacts += sorted(key for key in photos if self._bucket.head(key))
         held.keys = list(dict.fromkeys([*artifacts, *(one.key for one in mine), *answers, *claims]))
         return held
+
+    def _ids(self, user_id: str, mine: list[_Request]) -> set[tuple[str, str]]:
+        """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
+        known = self._known.setdefault(user_id, {})
+        for one in mine:
+            if one.accepted:
+                known.setdefault((one.function, one.manifest.request_id), set()).add(one.manifest.sha256)
+        firsts = {}
+        for identity in {*known, *self._answered(user_id)}:
+            claims = Claims(self._bucket, identity[0], self._lease, "forgetting")
+            firsts[identity] = claims.first(identity[1])
+        for identity in firsts.keys() - known.keys():
+            first = firsts[identity]
+            known[identity] = {first.payload_sha256} if first else set()
+        return {
+            identity
+            for identity, first in firsts.items()
+            if first is None or not known[identity] or first.payload_sha256 in known[identity]
+        }
 
     def _own_photos(self, user_id: str, requests: list[_Request], mine: list[_Request]) -> set[str]:
         model = self._json(f"users/{user_id}/model.json") or {}

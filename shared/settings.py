@@ -118,7 +118,10 @@ class TrainSettings(BaseModel):
     alpha: float | None = Field(None, gt=0, description="strength of the adapter over its rank; equal to it means 1")
     targets: tuple[str, ...] | None = Field(None, description="modules of the UNet that learn; same for all its users")
     learning_rate: float | None = Field(None, gt=0, description="higher learns in fewer steps and forgets more")
-    batch: int | None = Field(None, ge=1, description="pictures of an update; fewer where the memory is small")
+    batch: int | None = Field(None, ge=1, description="pictures of one pass; fewer where the memory is small")
+    accumulation: int | None = Field(
+        None, ge=1, description="passes of one update, as if their pictures were one batch"
+    )
     crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each also mirrored")
     outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of what is not the head")
     seed: int | None = Field(None, description="another one trains another adapter of the same photos")

@@ -11,7 +11,7 @@ from functions.train.crops import Crop
 from shared.images import Image
 from shared.models.diffusion import DiffusionModel
 
-AT_ONCE = 8  # crops through the autoencoder in one pass; more only takes memory
+PIXELS_AT_ONCE = 512 * 512  # through the autoencoder in one pass: its widest layers hold 128 floats for each of them
 
 CropKey = tuple[int, int]
 """Which photo, which crop of it."""
@@ -70,7 +70,7 @@ def cached(model: DiffusionModel, crops: dict[CropKey, Crop]) -> Cache:
 def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
     """Latents of RGB uint8 pictures of working size."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    parts = [_encode_some(model, part) for part in torch.split(pixels, AT_ONCE)]
+    parts = [_encode_some(model, part) for part in torch.split(pixels, _at_once(model))]
     deviations = [part.deviation for part in parts if part.deviation is not None]
     return Latents(torch.cat([part.mean for part in parts]), torch.cat(deviations) if deviations else None)
 
@@ -79,9 +79,16 @@ def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
 def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
     """RGB uint8 pictures of latents (N, C, h, w)."""
     scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.vae.dtype)
-    pixels = model.vae.decode(scaled).sample.float().clamp(-1, 1)
-    levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [np.ascontiguousarray(picture) for picture in levels]
+    pictures = []
+    for part in torch.split(scaled, _at_once(model)):
+        pixels = model.vae.decode(part).sample.float().clamp(-1, 1)
+        levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        pictures += [np.ascontiguousarray(picture) for picture in levels]
+    return pictures
+
+
+def _at_once(model: DiffusionModel) -> int:
+    return max(1, PIXELS_AT_ONCE // model.working.size**2)
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:

@@ -49,7 +49,7 @@ def material(
         photos: those to train on, by their number among all.
         words: the prompt.
     """
-    count = min(plan.crops, -(-steps * plan.batch // (2 * len(photos))))
+    count = min(plan.crops, -(-steps * plan.pictures // (2 * len(photos))))
     size, framing = model.working.size, model.working.framing
     crops = {}
     for index, photo in photos.items():

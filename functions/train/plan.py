@@ -39,6 +39,7 @@ class TrainingPlan(BaseModel):
     )
     learning_rate: float = Field(3e-4, gt=0, description="at batch 4; 1e-4 needs 800 steps or more for a likeness")
     batch: int = Field(4, ge=1, description="one pass of four costs a GPU little more than one pass of one")
+    accumulation: int = Field(1, ge=1, description="passes of one update; more gives small memories a large batch")
     warm_up: int = Field(10, ge=0, description="steps until the full rate; AdamW's first steps are as long as its rate")
     final_rate: float = Field(0.1, gt=0, le=1, description="share of the rate that is left at the end of half a cosine")
     clip: float = Field(1.0, gt=0, description="norm of the gradient; a rare outlier may not undo the training")
@@ -46,6 +47,11 @@ class TrainingPlan(BaseModel):
     crops: int = Field(2, ge=1, description="crops of each photo in the cache, each also mirrored")
     outside: float = Field(0.1, ge=0, le=1, description="weight in the loss of what is not the head: some, for the rim")
     seed: int = Field(42, description="the same photos and seed give the same adapter on the same device")
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of one update."""
+        return self.batch * self.accumulation
 
     @classmethod
     def suited(

@@ -47,7 +47,7 @@ class Updates:
         self._steps, self.done = steps, 0
         self._generator = torch.Generator(device).manual_seed(plan.seed)
         self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
-        self._batches = order(len(material.cache), plan.batch, steps, plan.seed).to(device)
+        self._batches = order(len(material.cache), plan.pictures, steps, plan.seed).to(device)
 
     def __iter__(self) -> Iterator[Update]:
         while self.done < self._steps:
@@ -78,13 +78,16 @@ class Updates:
     def _update(self) -> Update:
         for group in self._optimiser.param_groups:
             group["lr"] = self._plan.learning_rate * pace(self.done, self._steps, self._plan)
-        value = _loss(self._unet, self._material, self._batches[self.done], self._generator)
         self._optimiser.zero_grad()
-        torch.autograd.backward(value)
+        losses = []
+        for part in drawn(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
+            loss = part.loss(self._unet, self._material) / self._plan.accumulation
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
         torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.clip)
         self._optimiser.step()
         self.done += 1
-        return Update(self.done, value.detach())
+        return Update(self.done, torch.stack(losses).sum())
 
 
 def order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
@@ -110,10 +113,28 @@ def pace(step: int, steps: int, plan: TrainingPlan) -> float:
     return rise * (plan.final_rate + (1 - plan.final_rate) * fall)
 
 
-def _loss(
-    unet: UNet2DConditionModel, material: Material, rows: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The pictures of an update with all that is drawn for them; rows (N, ...) that belong together."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    times: torch.Tensor
+    masks: torch.Tensor
+
+    def split(self, size: int) -> list["Batch"]:
+        """Parts of `size` pictures, to go through the UNet one after the other."""
+        columns = (self.latents, self.noise, self.times, self.masks)
+        return [Batch(*part) for part in zip(*(torch.split(column, size) for column in columns), strict=True)]
+
+    def loss(self, unet: UNet2DConditionModel, material: Material) -> torch.Tensor:
+        """The mean over the pictures, a scalar on the device."""
+        return material.loss(unet, self.latents, self.noise, self.times, material.words, self.masks)
+
+
+def drawn(material: Material, rows: torch.Tensor, generator: torch.Generator) -> Batch:
+    """Latents, noise and time steps of some rows of the cache."""
     latents = material.cache.latents.rows(rows).sample(generator)
     noise = torch.randn(latents.shape, generator=generator, device=rows.device)
     times = spread(len(rows), material.loss.steps, generator)
-    return material.loss(unet, latents, noise, times, material.words, material.cache.masks[rows])
+    return Batch(latents, noise, times, material.cache.masks[rows])

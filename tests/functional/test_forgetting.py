@@ -132,6 +132,41 @@ def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_
     assert bucket.head("claims/train/1/000001.json")
 
 
+def conflicting(bucket, body, key):
+    bucket.put(key, json.dumps(body).encode())
+    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    assert invocation.receive(ObjectCreated(key)) is Outcome.CONFLICT
+    return {info.key for info in bucket.list(f"results/train/{body['request_id']}/conflict-")}
+
+
+def test_another_persons_conflict_under_the_users_id_stays_and_the_users_own_goes(bucket):
+    serve(bucket, "train", train("1", "ann", "ann/1.jpg"))
+    bobs = conflicting(bucket, train("1", "bob", "bob/1.jpg"), "requests/train/bobs.json")
+    both = conflicting(bucket, train("1", "ann", "ann/2.jpg"), "requests/train/anns.json")
+    gone = conflicting(bucket, train("1", "ann", "both.jpg"), "requests/train/gone.json")
+    assert len(gone) == 3
+    bucket.delete("requests/train/gone.json")
+    Forgetting(bucket, QUICK.lease).forget("ann")
+    left = {key for key in keys(bucket) if key.startswith(("requests/", "results/", "claims/"))}
+    assert left == bobs | {"requests/train/bobs.json"}
+    assert not (both | gone) - bobs & set(keys(bucket))
+    assert bucket.head("photos/bob/1.jpg")
+
+
+def test_an_id_that_became_free_may_be_used_by_another_while_forgetting_still_sweeps(bucket):
+    serve(bucket, "train", train("1", "ann", "ann/1.jpg"))
+    conflicting(bucket, train("1", "bob", "bob/1.jpg"), "requests/train/bobs.json")
+    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting.forget("ann")
+    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    assert invocation.receive(ObjectCreated("requests/train/bobs.json")) is Outcome.ANSWERED
+    before = keys(bucket)
+    assert forgetting.holdings("ann").keys == []
+    assert forgetting.forget("ann") == []
+    assert keys(bucket) == before
+    assert json.loads(bucket.get("results/train/1/result.json"))["code"] == "OK"
+
+
 def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
     begun = threading.Event()
 

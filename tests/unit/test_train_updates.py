@@ -1,9 +1,54 @@
 """What the updates see, and how fast they go."""
 
+import pytest
 import torch
 
+from functions.train.latents import Cache, Latents
+from functions.train.lora import adapted
+from functions.train.loss import DiffusionLoss
+from functions.train.material import Material
 from functions.train.plan import TrainingPlan
-from functions.train.updates import order, pace, spread
+from functions.train.updates import Updates, order, pace, spread
+from shared.models.conditioning import conditioned
+from shared.models.diffusion import load
+from shared.settings import ModelSettings, TrainSettings
+from tests.tiny_base import make_tiny_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return load(ModelSettings(path=str(make_tiny_base(tmp_path_factory.mktemp("base"))), device="cpu"))
+
+
+def updated(model, plan):
+    """The losses and the adapter after three updates on eight made-up crops."""
+    generator = torch.Generator().manual_seed(3)
+    latents = Latents(torch.randn(8, 16, 8, 8, generator=generator), torch.full((8, 16, 8, 8), 0.1))
+    masks = torch.rand(8, 1, 8, 8, generator=generator)  # of different weight in sum: a mean of means would differ
+    cache = Cache([(row, 0) for row in range(8)], latents, masks)
+    words = conditioned(model, "photo of sks person")
+    learnt = Material(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+    with adapted(model.unet, plan) as adapter:
+        losses = [float(update.loss) for update in Updates(model.unet, adapter, learnt, plan, 3)]
+        return losses, adapter.weights()
+
+
+@pytest.mark.parametrize("passes", [2, 4])
+def test_accumulated_passes_are_one_large_batch(base, passes):
+    common = {"rank": 4, "alpha": 4, "learning_rate": 1e-3, "warm_up": 0}
+    losses, whole = updated(base, TrainingPlan(batch=4, **common))
+    others, parts = updated(base, TrainingPlan(batch=4 // passes, accumulation=passes, **common))
+    assert others == pytest.approx(losses, rel=1e-5)
+    assert len(set(losses)) == 3
+    for name, tensor in whole.items():
+        assert torch.allclose(parts[name], tensor, atol=1e-5), name
+    _, small = updated(base, TrainingPlan(batch=4 // passes, **common))
+    assert any(not torch.allclose(small[name], tensor, atol=1e-4) for name, tensor in whole.items())
+
+
+def test_the_settings_say_how_many_passes_an_update_has(base):
+    plan = TrainingPlan.suited(base.working, wanted=TrainSettings(batch=2, accumulation=3))
+    assert (plan.batch, plan.accumulation, plan.pictures) == (2, 3, 6)
 
 
 def test_every_crop_is_seen_once_before_any_comes_again():
