@@ -63,10 +63,9 @@ def main(endpoint, count, patient):
         until_done(lambda: sink.commit(frame.index), patient)
         committed.append(frame.index)
         answered.add(answer["request_id"])
-        print("%d" % len(answered), file=sys.stderr, flush=True)
-        if len(answered) == count and not sender.is_alive():
-            if set(accepted.values()) <= {entry[1] for entry in seen}:
-                break
+        print("answered %d" % len(answered), file=sys.stderr, flush=True)
+        if len(answered) == count and not sender.is_alive() and set(accepted.values()) <= {one[1] for one in seen}:
+            break
     watcher.close()
     sender.join()
     json.dump({"accepted": accepted, "failed": failed, "seen": seen, "committed": committed}, sys.stdout)

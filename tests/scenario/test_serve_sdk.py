@@ -89,6 +89,15 @@ def calling(python: Path, server: sdk.Server, *more: str) -> "subprocess.Popen[s
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def await_answers(caller: "subprocess.Popen[str]", answers: int) -> None:
+    """Read what the caller says until it has so many; the SDK logs its reconnecting to the same place."""
+    for line in caller.stderr:
+        word, _, number = line.partition(" ")
+        if word == "answered" and int(number) >= answers:
+            return
+    raise AssertionError(f"the caller ended before {answers} answers")
+
+
 def results(server: sdk.Server) -> set[str]:
     bucket = FolderBucket(server.bucket)
     return {info.key.split("/")[2] for info in bucket.list("results/check/") if info.key.endswith("/result.json")}
@@ -117,8 +126,7 @@ def test_a_server_killed_twice_in_the_middle_of_two_thousand_loses_and_doubles_n
     with sdk.workers(server.bucket, WORKERS):
         caller = calling(python, server, "patient")
         for answers in KILLED_AFTER:
-            while int(caller.stderr.readline() or COUNT) < answers:
-                pass
+            await_answers(caller, answers)
             server.kill()
             server.start()
         out, err = caller.communicate(timeout=200)
