@@ -216,7 +216,7 @@ def explain(cost: Cost, theirs: Cost) -> None:
         (
             "UNet",
             f"negative words in {cost.calls['UNet'] - evaluations:.0f} of {evaluations:.0f} evaluations only: "
-            f"guidance between the noise levels {DEFAULTS['sd15']['guided']}",
+            f"guidance between the noise levels {working().guided}",
         ),
         (
             "ControlNets",

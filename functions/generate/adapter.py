@@ -75,6 +75,7 @@ class Adapters:
         self._users: OrderedDict[str, Lora] = OrderedDict()
         self._resident: OrderedDict[str, Resident] = OrderedDict()
         self._layers: list[LoraLayer] = []
+        self._active: str | None = None
 
     def lora(self, key: str, read: Callable[[], bytes]) -> Lora:
         """The LoRA stored under `key`; `read` gives the file if it is not in memory.
@@ -136,8 +137,7 @@ class Adapters:
                 oldest, _ = self._resident.popitem(last=False)
                 self._unet.delete_adapters(oldest)
             self._resident[name] = self._added(lora, name)
-            self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
-            self._enable(False)
+            self._survey()
         self._resident.move_to_end(name)
         return name
 
@@ -164,15 +164,24 @@ class Adapters:
         """Take off what a failed load left behind; the next user finds the UNet as it was."""
         if name in getattr(self._unet, "peft_config", {}):
             self._unet.delete_adapters(name)
-            self._enable(False)
+        self._survey()
+
+    def _survey(self) -> None:
+        """After adding or deleting, which leave any adapter active: find all layers, and have them bare."""
+        self._active = None
+        self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
+        self._enable(False)
 
     def _activate(self, name: str) -> None:
-        for layer in self._layers:
-            layer.set_adapter(name, inference_mode=True)
+        if name != self._active:
+            for layer in self._layers:
+                layer.set_adapter(name, inference_mode=True)
+            self._active = name
 
     def _enable(self, enabled: bool) -> None:
+        """As the layers' `enable_adapters`, which also walks all parameters for gradients that nobody wants here."""
         for layer in self._layers:
-            layer.enable_adapters(enabled)
+            layer._disable_adapters = not enabled
 
 
 def _naming(names: list[str]) -> Callable[..., Any]:

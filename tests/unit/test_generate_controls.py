@@ -103,7 +103,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_masked_diffusion_is_the_one_of_diffusers_inpainting_pipeline(base, model, nets, patch, mask, case):
     settings, guidance = CASES[case]
-    model = working(model, guidance=guidance)
+    model = working(model, guidance=guidance, guided=None)
     (ours,) = Diffuser(model, loaded(nets, model, **settings)).repaint([canvas(model, patch, mask)], Denoising(10, 0.5))
     # the pipeline must have a ControlNet: one of scale 0 stands for none
     asked = {kind: {"first": 0.0, "start": 0.0, "end": 1.0} | one for kind, one in (settings or {"canny": {}}).items()}
@@ -134,7 +134,7 @@ def test_a_masked_diffusion_is_the_one_of_diffusers_inpainting_pipeline(base, mo
 
 def test_sdxl_with_canny_is_the_one_of_diffusers_pipeline(tmp_path, patch):
     base = make_tiny_sdxl(tmp_path / "xl", SIZE)
-    model = diffusion.load(ModelSettings(path=str(base), device="cpu"))
+    model = working(diffusion.load(ModelSettings(path=str(base), device="cpu")), guided=None)
     net = make_tiny_control(tmp_path / "canny", model.unet)
     found = loaded({"canny": net}, model, canny={"first": 0.9, "end": 1.0})
     everywhere = np.ones((SIZE, SIZE), np.float32)
