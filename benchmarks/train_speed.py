@@ -1,48 +1,55 @@
 """How fast train makes its updates, against diffusers' own scripts and against a bare loop of the same UNet.
 
-    python -m benchmarks.train_speed DIFFUSERS [--size 256] [--steps 60] [--rounds 3]
+    python -m benchmarks.train_speed DIFFUSERS [--size 256] [--megapixels 12] [--turns 8]
 
 DIFFUSERS is a checkout of diffusers; its scripts run unmodified. Same base model (of Stable Diffusion's proportions),
-photos, rank, targets, precision (float32), batch 1 and number of updates; two threads. The four take turns, each in a
-process of its own; times are from one optimiser step to the next, the first ones left out, medians over the rounds.
-What a script does before the first step and after the last one does not count. `tests/unit/test_train_latents.py`
-shows that cached and uncached losses are the same.
+photos, rank, targets, precision (float32), batch 1 and number of updates; two threads. The four are started one after
+the other and then take short turns, a few steps each, while the other three wait; a step's time is from one optimiser
+step to the next. The ratios are medians over the turns. What a script does before the first step and after the last
+one does not count; nor do the first turns. `tests/unit/test_train_latents.py` shows that cached and uncached losses are
+the same.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from benchmarks.like_sd import make
+from benchmarks.one_training import TURN
 from tests.pictures import hopper, jpeg, variations
 
 ROOT = Path(__file__).parents[1]
 BASIC = "examples/dreambooth/train_dreambooth_lora.py"
 ADVANCED = "examples/advanced_diffusion_training/train_dreambooth_lora_sd15_advanced.py"
-RANK, THREADS, WARM = 16, 2, 10  # WARM: steps left out of the times
-PHOTO = 900, 1080  # pixels; a phone's are larger, which would only slow the scripts
+RANK, THREADS, WARM = 16, 2, 2  # WARM: turns left out of the times
+PHONE = 12.0  # megapixels of a photo as people have them; the scripts resize them in every step
+SHAPE = 5 / 6  # of a photo, width over height
 TARGETS = {BASIC: 2.0, ADVANCED: 1.3, "bare": 0.9}  # what issue 5 wants of the ratios
 
 
-@dataclass(frozen=True)
-class Timing:
-    """One run.
+@dataclass(eq=False)
+class Competitor:
+    """One of them in its process, which waits unless it has the turn.
 
     Attributes:
-        before: seconds from the imports' end to the first step's end.
+        first: seconds from the imports' end to the first step's end.
+        times: seconds a step, one for each turn.
     """
 
-    rate: float
-    before: float
-    peak_mb: float
+    process: subprocess.Popen[str]
+    first: float = 0.0
+    times: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
 
 
 def main() -> int:
@@ -50,28 +57,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("diffusers", nargs="?", type=Path)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megapixels", type=float, default=PHONE)
+    parser.add_argument("--turns", type=int, default=8)
     arguments = parser.parse_args()
     if arguments.diffusers is None or not (arguments.diffusers / BASIC).is_file():
         print("skipped: give the path of a diffusers checkout")
         return 0
+    turns = WARM + arguments.turns
     with tempfile.TemporaryDirectory() as folder:
-        commands = prepared(Path(folder), arguments.diffusers, arguments.size, arguments.steps)
-        timings: dict[str, list[Timing]] = {name: [] for name in commands}
-        for _ in range(arguments.rounds):
-            for name, command in commands.items():
-                timings[name].append(timed(command, Path(folder)))
-    report(timings)
+        photographed(Path(folder) / "photos", arguments.megapixels)
+        commands = prepared(Path(folder), arguments.diffusers, arguments.size, 1 + turns * TURN)
+        runners = {name: started(command, Path(folder)) for name, command in commands.items()}
+        for _ in range(turns):
+            for one in runners.values():
+                one.times.append(statistics.mean(answer(one, "gaps")))
+            print(*(f"{one.times[-1]:.3f}" for one in runners.values()), "seconds a step", file=sys.stderr)
+        for one in runners.values():
+            one.peak_mb = answer(one, "peak_mb")
+            one.process.wait()
+    report(runners)
     return 0
 
 
-def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, list[str]]:
-    """Base model and photos on disk, and the command of each competitor."""
-    base, photos = make(folder / "base", size), folder / "photos"
-    photos.mkdir()
+def photographed(folder: Path, megapixels: float) -> None:
+    """Six photos of one person."""
+    folder.mkdir()
+    height = math.sqrt(megapixels * 1e6 / SHAPE)
     for index, image in enumerate(variations(hopper(), 6)):
-        (photos / f"{index}.jpg").write_bytes(jpeg(cv2.resize(image, PHOTO, interpolation=cv2.INTER_CUBIC)))
+        large = cv2.resize(image, (round(height * SHAPE), round(height)), interpolation=cv2.INTER_CUBIC)
+        (folder / f"{index}.jpg").write_bytes(jpeg(large))
+
+
+def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, list[str]]:
+    """The base model on disk, and the command of each competitor."""
+    base, photos = make(folder / "base", size), folder / "photos"
     given = {
         "pretrained_model_name_or_path": base,
         "instance_data_dir": photos,
@@ -97,28 +116,51 @@ def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, 
     return commands | {"bare": [*one, "bare", *mine]}
 
 
-def timed(command: list[str], folder: Path) -> Timing:
-    """Run one; the program ends with its errors where it fails."""
+def started(command: list[str], folder: Path) -> Competitor:
+    """One of them, brought to the end of its first step."""
     settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    ended = said["ended"]
-    warm = min(WARM, len(ended) // 3)
-    gaps = [later - earlier for earlier, later in zip(ended[warm:], ended[warm + 1 :], strict=False)]
-    return Timing(1 / statistics.median(gaps), ended[0], said["peak_mb"])
+    with open(folder / "errors", "w") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | settings,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    one = Competitor(process)
+    one.first = awaited(one, "first")
+    return one
 
 
-def report(timings: dict[str, list[Timing]]) -> None:
-    """Medians over the rounds; the ratios are medians of the rounds' own."""
+def answer(one: Competitor, what: str) -> Any:
+    """Give it the turn, and what it says at the end of that."""
+    assert one.process.stdin is not None
+    one.process.stdin.write("go\n")
+    one.process.stdin.flush()
+    return awaited(one, what)
+
+
+def awaited(one: Competitor, what: str) -> Any:
+    """Its next line of that kind, among whatever else it prints; the program ends where it fails."""
+    assert one.process.stdout is not None
+    for line in one.process.stdout:
+        if line.startswith(f'{{"{what}"'):
+            return json.loads(line)[what]
+    sys.exit(f"{one.process.args} ended with {one.process.wait()}")
+
+
+def report(runners: dict[str, Competitor]) -> None:
+    """Medians over the turns; a ratio is the median of the turns' own."""
     print(f"{'':<76}{'steps/s':>9}{'first step':>12}{'peak MB':>9}{'ours over it':>14}{'wanted':>8}")
-    for name, runs in timings.items():
-        rate = statistics.median(run.rate for run in runs)
-        before, peak = statistics.median(run.before for run in runs), statistics.median(run.peak_mb for run in runs)
-        ratio = statistics.median(our.rate / run.rate for our, run in zip(timings["ours"], runs, strict=True))
+    ours = runners["ours"].times[WARM:]
+    for name, one in runners.items():
+        times = one.times[WARM:]
+        ratio = statistics.median(its / our for our, its in zip(ours, times, strict=True))
         wanted = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
-        print(f"{name:<76}{rate:>9.2f}{before:>10.1f} s{peak:>9.0f}{ratio:>14.2f}{wanted:>8}")
+        rate = 1 / statistics.median(times)
+        print(f"{name:<76}{rate:>9.2f}{one.first:>10.1f} s{one.peak_mb:>9.0f}{ratio:>14.2f}{wanted:>8}")
 
 
 if __name__ == "__main__":

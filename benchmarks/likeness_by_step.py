@@ -1,0 +1,142 @@
+"""What the checkpoints of a training look like to its own validation, and to pictures that it never sees.
+
+    python -m benchmarks.likeness_by_step PHOTO... [--spacing 100] [--set gamma=5 seed=7 ...] [--sheet FILE]
+
+One row a checkpoint: likeness, copying, diversity and loss on photos held out as validation measures them, the score
+that selection gives, and beside it the mean distance to the person of 16 pictures from noise and of 16 over other
+people's faces, from noise that validation does not use. `--set` changes numbers of the plan that suits the base model.
+The photos' paths are all that it is told of the person; with six or fewer none is held out.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image as Pictures
+
+from benchmarks.lora_likeness import COUNT, STRENGTH, embedded, enlarged, strangers
+from functions.train import dataset
+from functions.train.latents import decode, encode
+from functions.train.lora import adapted
+from functions.train.material import material, probe, validator, words
+from functions.train.plan import TrainingPlan
+from functions.train.sampling import Words, sampled
+from functions.train.selection import Selection
+from functions.train.updates import Updates
+from shared.faces import FaceEngine
+from shared.faces.dlib import DlibEngine
+from shared.images import Embedding, Image
+from shared.models.diffusion import DiffusionModel, load
+from shared.settings import Limits, Settings
+from tests.desk import Desk
+
+STEPS, SEED = 20, 5  # of the pictures that validation does not see
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Mean distances of many pictures to a person."""
+
+    model: DiffusionModel
+    engine: FaceEngine
+    said: Words
+    person: Sequence[Embedding]
+    starts: torch.Tensor
+    noise: torch.Tensor
+
+    def __call__(self) -> tuple[list[float], list[Image]]:
+        """Of pictures from noise and of pictures over others; and the pictures."""
+        means, shown = [], []
+        for strength, starts in ((1.0, self.noise), (STRENGTH, self.starts)):
+            made = sampled(self.model, self.said, starts, self.noise, strength, STEPS)
+            images = decode(self.model, made)
+            shown += images
+            found = [one for image in images if (one := embedded(self.engine, enlarged(image))) is not None]
+            gaps = [self.engine.distance(one, photo) for one in found for photo in self.person]
+            means.append(float(np.mean(gaps)) if gaps else float("nan"))
+        return means, shown
+
+
+def main() -> int:
+    """Train, judge every checkpoint, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--spacing", type=int, default=100)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=NUMBER")
+    parser.add_argument("--sheet", type=Path)
+    arguments = parser.parse_args()
+    if not arguments.photos:
+        print("skipped: give five or more photos of one person")
+        return 0
+    model, engine = load(Settings().model), DlibEngine()
+    changes = {name: float(number) for name, number in (one.split("=") for one in arguments.set)}
+    plan = TrainingPlan(**TrainingPlan.suited(model.working).model_dump() | changes)
+    desk = Desk({name: Path(name).read_bytes() for name in arguments.photos})
+    photos = dataset.prepare(arguments.photos, desk, engine, model.working, Limits()).photos
+    rows = course(model, engine, photos, plan, arguments.steps, arguments.spacing)
+    if arguments.sheet:
+        sheet = np.vstack([np.hstack(images) for images in rows])
+        Pictures.fromarray(sheet).save(arguments.sheet)
+    return 0
+
+
+def course(
+    model: DiffusionModel,
+    engine: FaceEngine,
+    photos: list[dataset.Photo],
+    plan: TrainingPlan,
+    steps: int,
+    spacing: int,
+) -> list[list[Image]]:
+    """The training as `functions.train.course` runs it, with a row printed for every checkpoint; their pictures."""
+    aside, said = dataset.held_out(photos), words(model)
+    learnt = material(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
+    validate = validator(model, engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
+    judge, started = judged(model, engine, photos, said), time.process_time()
+    title = f"{'step':>5}{'likeness':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'aside':>8}{'score':>8}"
+    print(f"{len(photos)} photos, {len(aside)} held out, rank {plan.rank}, rate {plan.learning_rate}, ", end="")
+    print(f"gamma {plan.gamma:.0f}, outside {plan.outside}, crops {plan.crops}, seed {plan.seed}")
+    print(title + f"{'from noise':>12}{'over others':>12}  mean distance of {COUNT}", flush=True)
+    with adapted(model.unet, plan) as adapter:
+        selection = Selection(validate(0))
+        shown = [row(selection, judge)]
+        for update in Updates(model.unet, adapter, learnt, plan, steps):
+            if update.step % spacing == 0:
+                selection.offer(validate(update.step), adapter.weights())
+                shown.append(row(selection, judge))
+    chosen = selection.chosen
+    print(f"chosen: step {chosen.trial.step if chosen else None}; {time.process_time() - started:.0f} s of one core")
+    for warning in selection.warnings():
+        print(f"warning: {warning}")
+    return shown
+
+
+def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: Words) -> Judge:
+    """The judge of a person, with other people's faces to paint over."""
+    side = model.working.size
+    faces = [cv2.resize(face, (side, side)) for face in strangers(engine, model.working.framing, side)]
+    starts = encode(model, faces).mean
+    noise = torch.randn(starts.shape, generator=torch.Generator().manual_seed(SEED))
+    return Judge(model, engine, said, [photo.embedding for photo in photos], starts, noise)
+
+
+def row(selection: Selection, judge: Judge) -> list[Image]:
+    """Print the last checkpoint's row; the judge's pictures of it."""
+    trial = selection.trials[-1]
+    distances, pictures = judge()
+    figures = [trial.similarity, trial.copying, trial.diversity, trial.held_out_loss, selection.score(trial)]
+    cells = ["-" if one is None else f"{one:.3f}" for one in figures]
+    print(f"{trial.step:>5}{cells[0]:>10}{trial.faces:>6}{cells[1]:>9}{cells[2]:>10}{cells[3]:>8}{cells[4]:>8}", end="")
+    print("".join(f"{one:>12.3f}" for one in distances), flush=True)
+    return pictures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
