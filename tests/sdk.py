@@ -62,6 +62,12 @@ class Server:
         self.endpoint = found[1]
         self._port = self.endpoint.rpartition(":")[2]
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         assert self._process is not None

@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 
 from eas_prediction import QueueClient
 from eas_prediction.exception import PredictException
@@ -41,13 +42,14 @@ def main(endpoint, count, patient):
     def send():
         source = queue(endpoint, "photog_check")
         for number in range(count):
-            body = json.dumps({"request_id": "r%d" % number})
+            identity = f"r{number}"
+            body = json.dumps({"request_id": identity})
             while True:
                 try:
-                    accepted["r%d" % number] = source.put(body, {"number": str(number)})[1]
+                    accepted[identity] = source.put(body, {"number": str(number)})[1]
                     break
                 except PredictException:
-                    failed.append("r%d" % number)
+                    failed.append(identity)
                     if not patient:
                         raise
                     time.sleep(0.2)
@@ -60,10 +62,10 @@ def main(endpoint, count, patient):
     for frame in watcher.run():
         answer = json.loads(frame.data)
         seen.append([frame.index, frame.tags["requestId"], answer["request_id"], answer["code"], time.time()])
-        until_done(lambda: sink.commit(frame.index), patient)
+        until_done(partial(sink.commit, frame.index), patient)
         committed.append(frame.index)
         answered.add(answer["request_id"])
-        print("answered %d" % len(answered), file=sys.stderr, flush=True)
+        sys.stderr.write(f"answered {len(answered)}\n")
         if len(answered) == count and not sender.is_alive() and set(accepted.values()) <= {one[1] for one in seen}:
             break
     watcher.close()

@@ -1,0 +1,149 @@
+"""The queue server: puts a second, latency from put to answer with an echoing worker, memory over many entries.
+
+    python -m benchmarks.serve_speed [--entries 20000] [--folder DIR]
+
+The folder's disk decides most of it: a put is accepted when it is synced. Give a folder on the disk that would be used.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import websockets
+
+from serve import wire
+from tests.sdk import Server, workers
+
+INPUT, SINK = "/api/predict/photog_check", "/api/predict/photog_check/sink"
+OTHER = "/api/predict/photog_train_pmml"  # nobody works on it
+TOKEN = {"Authorization": "secret"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--entries", type=int, default=20_000, help="entries over which the memory is watched")
+    parser.add_argument("--puts", type=int, default=2_000)
+    parser.add_argument("--folder", type=Path, help="where the bucket and the state go; a temporary one by default")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        server = Server(Path(folder))
+        server.start()
+        try:
+            for threads in (1, 8):
+                rate = puts(server, arguments.puts, threads)
+                print(f"puts into the input queue, {threads} at a time: {rate:8.0f} /s")
+            client(server).delete(OTHER, params={"_trunc_": "true", "_index_": 10**9})
+            with workers(server.bucket, 1):
+                latency("one at a time", one_at_a_time(server, 200))
+                latency(f"{arguments.puts} in a row, watched", flooded(server, arguments.puts))
+            memory(server, arguments.entries)
+        finally:
+            server.stop()
+
+
+def client(server: Server) -> httpx.Client:
+    return httpx.Client(base_url=f"http://{server.endpoint}", headers=TOKEN, timeout=120)
+
+
+def puts(server: Server, count: int, threads: int) -> float:
+    def some(begin: int) -> None:
+        with client(server) as one:
+            for number in range(begin, count, threads):
+                one.post(OTHER, content=request(f"p{threads}-{number}")).raise_for_status()
+
+    running = [threading.Thread(target=some, args=(begin,)) for begin in range(threads)]
+    started = time.perf_counter()
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return count / (time.perf_counter() - started)
+
+
+def request(identity: str) -> str:
+    return json.dumps({"request_id": identity, "images": ["photos/one.jpg"]})
+
+
+def one_at_a_time(server: Server, count: int) -> list[float]:
+    """Seconds from the put to its answer, nothing else going on."""
+    found = []
+    with client(server) as one:
+        for number in range(count):
+            started = time.perf_counter()
+            identity = one.post(INPUT, content=request(f"o{number}")).headers["X-Eas-Queueservice-Request-Id"]
+            asked = {"requestId": identity, "_timeout_": "60s", "_auto_delete_": "true"}
+            [frame] = wire.read_several(one.get(SINK, params=asked).content)
+            assert json.loads(frame.data)["code"] == "OK"
+            found.append(time.perf_counter() - started)
+    return found
+
+
+def flooded(server: Server, count: int) -> list[float]:
+    """The same for puts as fast as they go, seen by a watcher."""
+    sent: dict[str, float] = {}
+    seen: dict[str, float] = {}
+
+    def send() -> None:
+        with client(server) as one:
+            for number in range(count):
+                started = time.perf_counter()
+                sent[one.post(INPUT, content=request(f"f{number}")).headers["X-Eas-Queueservice-Request-Id"]] = started
+
+    async def watch() -> None:
+        url = f"ws://{server.endpoint}{SINK}?_watch_=true&_index_=0&_window_=20&_auto_commit_=true"
+        async with websockets.connect(url, additional_headers=TOKEN) as socket:
+            while len(seen) < count:
+                seen[wire.read_one(await socket.recv()).tags["requestId"]] = time.perf_counter()
+
+    sender = threading.Thread(target=send)
+    started = time.perf_counter()
+    sender.start()
+    asyncio.run(watch())
+    sender.join()
+    print(f"puts to answers in a row, one echoing worker: {count / (time.perf_counter() - started):8.0f} /s")
+    return [seen[identity] - sent[identity] for identity in sent]
+
+
+def latency(name: str, seconds: list[float]) -> None:
+    hundredths = statistics.quantiles(seconds, n=100)
+    print(f"put to answer, {name}: p50 {hundredths[49] * 1000:8.0f} ms   p99 {hundredths[98] * 1000:8.0f} ms")
+
+
+def memory(server: Server, entries: int) -> None:
+    """Resident memory while entries pile up in a sink, and after they have been consumed."""
+    print(f"memory: {resident(server):6.0f} MB before")
+    with client(server) as one:
+        in_steps(
+            entries, lambda number: one.post(OTHER + "/sink", content=b"x" * 1000).raise_for_status(), server, "put"
+        )
+
+        def take(number: int) -> None:
+            if number % 100 == 0:
+                asked = {"_length_": 100, "_timeout_": "0", "_auto_delete_": "true"}
+                assert wire.read_several(one.get(OTHER + "/sink", params=asked).content)
+
+        in_steps(entries, take, server, "consumed")
+
+
+def in_steps(entries: int, step: Callable[[int], object], server: Server, what: str) -> None:
+    for number in range(entries):
+        step(number)
+        if (number + 1) % (entries // 4) == 0:
+            print(f"memory: {resident(server):6.0f} MB after {number + 1} entries {what}")
+
+
+def resident(server: Server) -> float:
+    """MB of the server process."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
