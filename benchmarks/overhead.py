@@ -1,0 +1,162 @@
+"""What photog itself costs a request: from the put of a manifest to its claim, and the worker's memory.
+
+    python -m benchmarks.overhead [--counts 1 100 1000] [--places folder s3]
+
+A worker process with a function that does nothing serves all manifests, which are put as fast as one client can; so for
+more than one at once the figures include the wait behind the others. `folder` is the watched folder; `s3` is moto's S3,
+EventBridge and SQS on this machine, whose own time is part of it. Memory is the worker's resident set after its first
+request and after its last.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.buckets import Bucket, open_bucket
+from shared.claims import ClaimRecord
+from shared.function import Answer
+from shared.manifests import Json
+from shared.settings import Settings
+from shared.worker import Worker
+from shared.workspace import Workspace
+
+KIBIBYTES_PER_MEBIBYTE = 1024
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 900.0
+
+
+class Nothing:
+    """Answers at once."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        """An empty answer."""
+        return Answer({})
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        """None."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place: a bucket, and a worker's environment."""
+
+    bucket: Bucket
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds from put to claim of each request, seconds in all, MiB after the first and the last request."""
+
+    waits: list[float]
+    seconds: float
+    first: float
+    last: float
+
+
+def main() -> None:
+    """Print a row for each place and count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 100, 1000])
+    parser.add_argument("--places", nargs="+", choices=list(PLACES), default=list(PLACES))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        settings = Settings()
+        Worker("check", open_bucket(options.worker, settings.s3), settings, Nothing).run()
+        return
+    print(f"{'place':<8}{'at once':>8}{'p50 s':>9}{'p99 s':>9}{'req/s':>8}{'MiB first':>11}{'MiB last':>10}")
+    for name in options.places:
+        for count in options.counts:
+            with PLACES[name]() as place:
+                run = measure(place, count)
+            p99 = statistics.quantiles(run.waits, n=100)[98] if count > 1 else run.waits[0]
+            figures = f"{statistics.median(run.waits):>9.3f}{p99:>9.3f}{count / run.seconds:>8.1f}"
+            print(f"{name:<8}{count:>8}{figures}{run.first:>11.1f}{run.last:>10.1f}", flush=True)
+
+
+def measure(place: Place, count: int) -> Run:
+    """Warm the worker with one request, then put `count` manifests and wait for their answers."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--worker", place.bucket.address]
+    worker = subprocess.Popen(command, env=place.environment)
+    try:
+        put(place.bucket, "warm")
+        answered(place.bucket, 1)
+        first, started = resident(worker.pid), time.time()
+        put_at = {name: put(place.bucket, name) for name in (f"r{number}" for number in range(count))}
+        answered(place.bucket, count + 1)
+        seconds, last = time.time() - started, resident(worker.pid)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait()
+    return Run([claimed(place.bucket, name) - at for name, at in put_at.items()], seconds, first, last)
+
+
+def put(bucket: Bucket, name: str) -> float:
+    """Drop a manifest; when it was put."""
+    at = time.time()
+    bucket.put(f"requests/check/{name}.json", json.dumps({"request_id": name}).encode())
+    return at
+
+
+def answered(bucket: Bucket, count: int) -> None:
+    """Wait for so many answers."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while sum(info.key.endswith("/result.json") for info in bucket.list("results/check/")) < count:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{count} answers did not come in {PATIENCE_SECONDS:.0f} s")
+        time.sleep(max(POLL_SECONDS, count / 1000))  # a listing costs the store as much as the worker's calls
+
+
+def claimed(bucket: Bucket, name: str) -> float:
+    """When the worker took the request, by the same machine's clock."""
+    return ClaimRecord.model_validate_json(bucket.get(f"claims/check/{name}/000001.json")).started
+
+
+def resident(process: int) -> float:
+    """MiB of a process."""
+    line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / KIBIBYTES_PER_MEBIBYTE
+
+
+@contextmanager
+def folder() -> Iterator[Place]:
+    """A folder of its own."""
+    with tempfile.TemporaryDirectory() as root:
+        yield Place(open_bucket(root), dict(os.environ))
+
+
+@contextmanager
+def s3() -> Iterator[Place]:
+    """A bucket on moto, its manifests by EventBridge in a queue."""
+    from shared.aws import S3Settings
+    from tests.cloud import REGION, start
+
+    server, cloud = start()
+    try:
+        name, queue = cloud.bucket(), cloud.queue()
+        cloud.route(name, "check", queue)
+        bucket = open_bucket(f"s3://{name}", S3Settings(endpoint=cloud.endpoint, region=REGION))
+        yield Place(bucket, dict(cloud.environment(queue)))
+    finally:
+        server.stop()
+
+
+PLACES = {"folder": folder, "s3": s3}
+
+if __name__ == "__main__":
+    main()
