@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from functions.generate import people
+from functions.generate import mask, people
 from functions.generate.canvas import Canvas, Words
 from functions.generate.diffusion import Denoising, Diffuser
 from shared.faces import Box, Face
@@ -64,6 +64,7 @@ def repaint(
         free = 1 - people.at(owned, image.shape, rows, columns)
         faded = fading(squares, index)
         free *= faded[None, :] if width >= height else faded[:, None]
+        free[free < mask.LEAST] = 0  # what rounds to a person's own pixel is to be that
         part = np.ascontiguousarray(image[rows, columns])
         corner = np.array([columns.start, rows.start])
         square = Box(0, 0, part.shape[1], part.shape[0]).square(1.0)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate import mask
 from functions.generate.guided import guided
 from functions.generate.landmarks import face_width, with_forehead
 from functions.generate.people_network import PeopleNetwork
@@ -23,6 +24,7 @@ REFINING_SIDE = 1024
 ROUNDS = 4  # of GrabCut; later ones change hardly a pixel
 RADIUS, TOLERANCE = 0.008, 0.05  # of the guided filter: of REFINING_SIDE, and of lightness 0 to 1
 FULL = 0.5  # share of a person from where a pixel is all theirs
+FACE_MARGIN = 0.03  # in face widths around the outline, that is the person's whatever the cut says
 MARGIN = 0.004  # of the longer side, that is kept around them
 
 Labels = NDArray[np.uint8]
@@ -77,19 +79,20 @@ def kept(share: Mask, landmarks: Sequence[Points]) -> Mask:
     reach = 2 * max(1, round(MARGIN * max(share.shape))) + 1
     wide = cv2.dilate(share, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     labels = np.zeros(share.shape, np.uint8)
+    full: Mask = np.clip(wide / FULL, 0, 1)
     for points in landmarks:
         _fill(labels, points, SURE, 1)
-    full: Mask = np.maximum(np.clip(wide / FULL, 0, 1), labels.astype(np.float32))
-    return full
+        full = np.maximum(full, mask.face(points, (share.shape[0], share.shape[1]), -FACE_MARGIN, 0))
+    return np.maximum(full, labels.astype(np.float32))
 
 
-def at(mask: Mask, shape: tuple[int, ...], rows: slice, columns: slice) -> Mask:
+def at(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) -> Mask:
     """A part of the mask at the size of a picture of `shape`; the whole picture's mask is never made in floats."""
-    x, y = mask.shape[1] / shape[1], mask.shape[0] / shape[0]
+    x, y = share.shape[1] / shape[1], share.shape[0] / shape[0]
     matrix = np.array([[x, 0, (columns.start + 0.5) * x - 0.5], [0, y, (rows.start + 0.5) * y - 0.5]])
     size = (columns.stop - columns.start, rows.stop - rows.start)
     part: Mask = cv2.warpAffine(
-        mask, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        share, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
     return np.clip(part, 0, 1)
 
