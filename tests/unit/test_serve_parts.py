@@ -1,0 +1,96 @@
+"""The small parts of the queue server, alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve import durations, wire
+from serve.lead import Lead
+from serve.record import Record, decoded, encoded
+from serve.settings import ServeSettings, pairs
+from serve.tokens import opens
+
+
+def test_a_frame_is_the_sdks_message_byte_by_byte():
+    frame = wire.Frame(300, {"a": "b"}, b"\x00data", "m")
+    expected = b"\x08\xac\x02" + b"\x12\x06\x0a\x01a\x12\x01b" + b"\x1a\x05\x00data" + b"\x22\x01m"
+    assert wire.one(frame) == expected
+    assert wire.several([frame]) == b"\x0a" + bytes([len(expected)]) + expected
+    assert wire.several([]) == b""
+
+
+@given(st.integers(0, 2**63 - 1), st.dictionaries(st.text(), st.text()), st.binary())
+def test_a_frame_comes_back_as_it_was_sent(index, tags, data):
+    frame = wire.Frame(index, tags, data)
+    assert wire.read_one(wire.one(frame)) == frame
+    assert wire.read_several(wire.several([frame, frame])) == [frame, frame]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5s", 5), ("0", 0), ("0s", 0), ("1m30s", 90), ("250ms", 0.25), ("1h10m4.997s", 4204.997), ("7", 7)],
+)
+def test_durations_are_read_as_go_writes_them(text, seconds):
+    assert durations.seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-5s", "5 s", "5x", "1e3s", "five"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="is no duration"):
+        durations.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (0.004, "0.004s"), (59.9999, "1m0s"), (78064.995, "21h41m4.995s"), (-1, "0s")]
+)
+def test_durations_are_written_as_the_page_shows_them(seconds, text):
+    assert durations.written(seconds) == text
+
+
+@given(st.binary(), st.dictionaries(st.text(), st.text()))
+def test_a_record_keeps_its_bytes_and_tags_whatever_they_are(body, tags):
+    record = Record(uuid="u", service="s", source=1, tags=tags, accepted=1.0)
+    assert decoded(encoded(record, body)) == (record, body)
+
+
+def test_the_lead_is_one_for_slow_requests_and_grows_while_workers_outrun_it():
+    now = [0.0]
+    lead = Lead(8, clock=lambda: now[0])
+    assert lead.room(set()) == 1
+    for expected in (2, 4, 8, 8):
+        lead.released("a")
+        now[0] += 0.1
+        assert lead.room(set()) == expected
+    lead.released("slow")
+    for expected in (4, 2, 1, 1):
+        now[0] += 1.1
+        lead.room({"slow"})
+        assert lead.size == expected
+    assert lead.room({"slow"}) == 0
+    now[0] += 60
+    assert lead.room(set()) == 1, "claimed a minute after it was released: the workers are slow"
+
+
+def test_a_token_opens_its_service_only():
+    settings = ServeSettings(token="all", tokens={"photog_check": "own"})
+    assert opens(settings, "photog_check", "own")
+    assert opens(settings, "photog_check", "Bearer own")
+    assert not opens(settings, "photog_check", "all")
+    assert opens(settings, "photog_pre_pmml", "all")
+    assert not opens(settings, "photog_pre_pmml", None)
+    assert not opens(ServeSettings(token=None), "photog_check", "")
+    assert not opens(ServeSettings(token=None), "photog_check", None)
+
+
+def test_the_token_comes_from_the_environment_under_the_name_that_the_page_of_settings_gives(monkeypatch):
+    monkeypatch.setenv("PHOTOG_TOKEN", "secret")
+    monkeypatch.setenv("PHOTOG_SERVE__TOKENS", '{"photog_check": "own"}')
+    settings = ServeSettings()
+    assert (settings.token_of("photog_check"), settings.token_of("photog_train_pmml")) == ("own", "secret")
+    assert settings.without_token() == []
+
+
+def test_token_options_are_pairs():
+    assert pairs(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    with pytest.raises(ValueError, match="SERVICE=TOKEN"):
+        pairs(["a"])
