@@ -42,6 +42,7 @@ class Follower:
         self._claims = Claims(store.bucket, self._function, lease, "serve")
         self._client, self._lead = Client(store.bucket), Lead(longest_lead)
         self._stages = Stages(self._client, self._function, service, metrics)
+        self._broken: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
 
@@ -63,7 +64,7 @@ class Follower:
         """
         unclaimed, moved = set[str](), False
         for entries in _by_request(self._ledger.under_way(self._service)):
-            state = self._follow(entries, quiet)
+            state = self._safely(entries, quiet)
             moved |= state
             if not state and entries[0].state == RELEASED:
                 unclaimed.add(entries[0].uuid)
@@ -81,6 +82,18 @@ class Follower:
             self._stop.wait(SHORTEST_PAUSE)
             wake.wait(pause)
             wake.clear()
+
+    def _safely(self, entries: list[Entry], quiet: bool) -> bool:
+        """Follow one request; what the bucket says of it may be broken, and must not hold up the others."""
+        try:
+            return self._follow(entries, quiet)
+        except (BucketError, OSError, sqlite3.Error):
+            raise
+        except Exception:  # the boundary between requests: claims and answers are read that others have written
+            if entries[0].uuid not in self._broken:
+                log.exception("%s %s cannot be followed, it is looked at again", self._service, entries[0].request_id)
+            self._broken.add(entries[0].uuid)
+            return False
 
     def _follow(self, entries: list[Entry], quiet: bool) -> bool:
         """See what became of one request, which several puts may share; whether anything has."""
@@ -108,6 +121,7 @@ class Follower:
 
     def _claimed(self, one: Entry, owner: str) -> None:
         now = time.time()
+        self._broken.discard(one.uuid)
         self._ledger.claim(one.uuid, owner, now)
         self._store.deliveries.claimed(Queue(self._service, "source"), owner, one.index)
         self._metrics.stage(self._service, "waiting", now - one.accepted)

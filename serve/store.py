@@ -84,6 +84,7 @@ class Store:
                 self.bucket.put(record.key, encoded(record, body))
             self.ledger.answer(record)
         self._changed(queue)
+        self.bells[Queue(one.service, "source")].ring()
         return record
 
     def remove(self, queue: Queue, uuids: list[str]) -> int:

@@ -136,6 +136,23 @@ def test_a_manifest_that_somebody_removes_before_it_is_begun_is_answered(served)
     assert "removed" in answer["message"]
 
 
+def test_a_broken_answer_of_one_request_holds_up_no_other(served):
+    with served.running() as client:
+        put(client, request("r1"))
+        served.work_until(1)
+        all_answered(client, 1)
+        served.bucket.put("claims/check/broken/000001.json", _claim(request("broken")))
+        served.bucket.put("results/check/broken/result.json", b'{"request_id"')
+        _, broken = put(client, request("broken"))
+        _, later = put(client, request("later"))
+        until(lambda: served.bucket.head("requests/check/later.json"))
+        invocation(served.bucket, served.echo).receive(ObjectCreated("requests/check/later.json"))
+        until(lambda: len(get(client, length=9, timeout="0")) == 2)
+        served.bucket.put("results/check/broken/result.json", b'{"request_id": "broken", "code": "OK", "data": {}}')
+        found = all_answered(client, 3)
+    assert (found[later]["code"], found[broken]["code"]) == ("OK", "OK")
+
+
 def test_an_answer_that_somebody_removes_leaves_the_sink(served):
     with served.running() as client:
         _, identity = put(client, request("r1"))
