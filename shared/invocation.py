@@ -5,7 +5,7 @@
 | receive | a request whose answer exists is not run again; the same id with another body becomes a conflict object |
 | claim | `claims.py`; the attempt's number is stored before the work starts |
 | run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears the older ones |
-| publish | `result.json` is created only if absent: the commit point, for success and failure alike |
+| publish | events are noted (`notify/outbox.py`), then `result.json` is created only if absent: the commit point |
 | notify | pointers and events follow from the result alone, so they are repeated whenever the request is seen again |
 """
 

@@ -155,7 +155,9 @@ class NotifySettings(BaseModel):
     """Who is told of an answer."""
 
     bucket: bool = Field(False, description="write each completion event to notifications/ of the bucket")
-    sns_topic: str | None = Field(None, description="ARN of an SNS topic; FIFO topics too")
+    sns_topic: str | None = Field(
+        None, pattern=r"^arn:[^:]+:sns:[^:]*:[^:]*:[^:]+$", description="ARN of an SNS topic; FIFO topics too"
+    )
     sns_endpoint: str | None = Field(None, description="None: the one of the topic's region")
     webhooks: list[str] = Field([], description="URLs that get each completion event as a signed POST")
     webhook_secret: SecretStr | None = Field(

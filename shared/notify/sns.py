@@ -1,8 +1,6 @@
 """Completion events to an SNS topic: the CloudEvent as the message, type and subject as attributes to filter by."""
 
 import json
-import threading
-from typing import Any
 
 from shared.aws import client
 from shared.manifests import Json
@@ -14,13 +12,12 @@ FIFO = ".fifo"
 
 
 class SnsTopic:
-    """One topic, standard or FIFO; its region is the one that its ARN names."""
+    """One topic, standard or FIFO; its region is the one that its ARN names. ClientUnavailable."""
 
     def __init__(self, arn: str, endpoint: str | None = None) -> None:
-        self._arn, self._endpoint = arn, endpoint
+        self._arn = arn
         self.name = f"sns-{arn.rpartition(':')[2]}"
-        self._lock = threading.Lock()
-        self._client: Any = None
+        self._client = client("sns", endpoint, arn.split(":")[3] or None, TRIES, READ_SECONDS)
 
     def send(self, event: Json) -> None:
         """Publish it; Undelivered with the service's reason."""
@@ -31,7 +28,7 @@ class SnsTopic:
         }
         order = {"MessageGroupId": event["subject"], "MessageDeduplicationId": event["id"]}
         try:
-            self._connected().publish(
+            self._client.publish(
                 TopicArn=self._arn,
                 Message=json.dumps(event, ensure_ascii=False),
                 MessageAttributes=attributes,
@@ -39,10 +36,3 @@ class SnsTopic:
             )
         except (BotoCoreError, ClientError) as error:
             raise Undelivered(f"{self.name}: {error}") from error
-
-    def _connected(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                region = self._arn.split(":")[3] or None
-                self._client = client("sns", self._endpoint, region, TRIES, READ_SECONDS)
-            return self._client
