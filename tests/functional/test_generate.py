@@ -146,7 +146,16 @@ class TestTheAnswer:
     def test_progress_counts_up_to_the_end(self, generate, desk):
         generate()
         stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
-        assert stages == ["fusion-1", "diffusion-1", "colour-1", "fusion-2", "diffusion-2", "colour-2"]
+        assert stages == [
+            "fusion-1",
+            "diffusion-1",
+            "colour-1",
+            "fusion-2",
+            "diffusion-2",
+            "colour-2",
+            "retouch",
+            "enhance",
+        ]
         steps = [step for _, step, *_ in desk.said]
         assert steps == sorted(steps)
         assert desk.said[-1][1] == desk.said[-1][2]
@@ -154,20 +163,17 @@ class TestTheAnswer:
     def test_stages_are_kept_on_request(self, generate, desk, studio, monkeypatch):
         monkeypatch.setattr(studio.settings.generate, "keep_stages", True)
         stages = generate(color_shift_middle=False)["stages"]
-        assert list(stages) == ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-colour-2"]
+        whole = ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-colour-2", "6-retouch", "7-enhance"]
+        assert list(stages) == whole
         assert all(decoded(desk.objects[key]).ndim == 3 for key in stages.values())
         assert stages["1-fusion-1"].endswith("/stages/1-fusion-1.png")
-
-    def test_knobs_that_are_not_built_are_named_only_when_asked_for(self, generate):
-        assert generate(user_id="none")["warnings"] == []
-        warnings = generate(user_id="none", makeup_transfer=True, skin_retouching_bool=True, background_restore=False)
-        assert [warning.split()[0] for warning in warnings["warnings"]] == ["skin_retouching_bool", "makeup_transfer"]
 
 
 class TestKnobs:
     def test_with_everything_off_the_template_comes_back(self, generate, desk):
         off = {"apply_face_fusion_before": False, "apply_face_fusion_after": False}
         off |= {"color_shift_middle": False, "color_shift_last": False}
+        off |= {"skin_retouching_bool": False, "photo_enhancement_bool": False}
         data = generate(first_denoising_strength=0.0, second_denoising_strength=0.0, **off)
         assert not changed(desk, data, pictures.hopper()).any()
 
@@ -196,6 +202,9 @@ class TestKnobs:
             {"color_shift_last": False},
             {"crop_face_preprocess": False},
             {"additional_prompt": "in the rain"},
+            {"skin_retouching_bool": False},
+            {"photo_enhancement_bool": False},
+            {"makeup_transfer": True},
         ],
     )
     def test_each_knob_changes_the_picture(self, generate, desk, ordinary, knobs):

@@ -96,11 +96,3 @@ def test_model_id_stands_for_user_id():
 def test_an_unknown_knob_is_a_warning():
     _, warnings = validate(GenerateRequest, body(more_like_you=1))
     assert warnings == ["unknown key configure.more_like_you was ignored"]
-
-
-def test_only_what_is_asked_for_in_so_many_words_is_reported_as_not_built():
-    assert knobs().not_built() == []
-    assert knobs(skin_retouching_bool=True, makeup_transfer=True, photo_enhancement_bool=False).not_built() == [
-        "skin_retouching_bool",
-        "makeup_transfer",
-    ]
