@@ -24,11 +24,13 @@ class Ran:
 
     Attributes:
         resumed: the step of an earlier attempt that it went on from; 0 for none.
+        first: seconds per stage until the first update was made; empty where none was left to make.
     """
 
     selection: Selection
     curve: Curve
     resumed: int
+    first: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,9 @@ class Course:
         self.workspace.progress("validation", 0, steps)
         selection, losses = self._begun(updates)
         resumed, started = updates.done, time.monotonic()
+        first: dict[str, float] = {}
         for update in updates:
+            first = first or self.watch.so_far("training")
             due = update.step % spacing == 0 or update.step == steps
             losses.add(update, now=due)
             if losses.read is not None and not math.isfinite(losses.read):
@@ -67,7 +71,7 @@ class Course:
             self.workspace.progress("training", update.step, steps, eta, **losses.figures())
             if due:
                 self._checkpoint(updates, selection, losses)
-        return Ran(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed)
+        return Ran(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed, first)
 
     def _begun(self, updates: Updates) -> tuple[Selection, Losses]:
         """What there is before the next update: an earlier attempt's work, or a validation of the base model."""

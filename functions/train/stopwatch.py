@@ -21,6 +21,12 @@ class Stopwatch:
         """Seconds since the watch was made."""
         return time.monotonic() - self._started
 
+    def so_far(self, running: str) -> dict[str, float]:
+        """Seconds per stage until now; what the ended ones leave of the total is the `running` one's."""
+        ended = dict(self.seconds)
+        ended[running] = ended.get(running, 0.0) + self.total() - sum(self.seconds.values())
+        return ended
+
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Count the block under `name`."""

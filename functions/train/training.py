@@ -84,7 +84,8 @@ def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
         "warnings": [*_thinned(request.configure), *selection.warnings()],
-        "seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+        "seconds": _rounded(watch.seconds),
+        "seconds_to_first_step": _rounded(outcome.ran.first),
         "cost_time": watch.total(),
     }
     return Answer(bundle | keys | report.figures(selection, outcome.chosen) | rest)
@@ -116,6 +117,10 @@ def _trained(
         facts = report.facts(model, plan, request, chosen.trial.step)
         lora = adapter.serialise(chosen.weights, facts)
         return _Outcome(ran, chosen, lora, kohya.serialise(chosen.weights, plan, facts))
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(spent, 3) for stage, spent in seconds.items()}
 
 
 def _spacing(configure: TrainConfigure) -> int:

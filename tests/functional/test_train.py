@@ -136,6 +136,9 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert data["base_model"] == "tiny"
     assert data["cost_time"] > 0
     assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "checkpoints", "saving"}
+    before = data["seconds_to_first_step"]
+    assert set(before) == {"photos", "latents", "validation", "training"}
+    assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
     assert desk.objects[data["lora"]]
     assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
