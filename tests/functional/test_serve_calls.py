@@ -166,9 +166,10 @@ def test_attributes_count_what_is_there(served, client):
     assert all(isinstance(value, str) for value in said.values())
 
 
-def test_search_says_how_many_are_started_before_an_entry(client):
+def test_search_says_how_many_are_started_before_an_entry(served, client):
     for number in range(3):
         put(client, request(number))
+    until(lambda: served.bucket.head("requests/check/r0.json"))
     put(client, request(3), priority=1)
     said = [client.get(INPUT, params={"_search_": "true", "_index_": str(index)}).json() for index in (3, 4)]
     assert [one["WaitCount"] for one in said] == [3, 1], "one lies released ahead of the urgent one"

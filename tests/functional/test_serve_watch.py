@@ -151,7 +151,7 @@ def test_a_consumer_that_connects_anew_takes_over_from_its_old_connection(client
 
 
 def test_after_a_restart_entries_wait_for_their_consumer_before_others_get_them(tmp_path):
-    served = Served(tmp_path, reconnect_seconds=1.5)
+    served = Served(tmp_path, reconnect_seconds=4)
     with served.running() as client:
         fill(client, 2)
         holder = Watcher(client, "u1", window=1)

@@ -1,0 +1,42 @@
+"""`photog serve` on the command line: an extension, and what it refuses to start with."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from typer.testing import CliRunner
+
+from shared.cli import app, extensions
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    monkeypatch.delenv("PHOTOG_TOKEN", raising=False)
+    return lambda *words, **env: CliRunner().invoke(app, ["serve", str(tmp_path / "bucket"), *words], env=env)
+
+
+def test_a_server_that_nobody_could_call_does_not_start(run):
+    refused = run()
+    assert refused.exit_code == 2
+    assert "photog_check, photog_train_pmml, photog_pre_pmml" in refused.output
+    assert "PHOTOG_TOKEN" in refused.output
+
+
+def test_a_token_for_a_service_that_is_not_served_is_refused(run):
+    refused = run("--token", "photog_chek=abc", PHOTOG_TOKEN="secret")
+    assert refused.exit_code == 2
+    assert "photog_chek" in refused.output
+
+
+def test_a_service_of_an_unknown_function_is_refused(run):
+    refused = run(PHOTOG_TOKEN="secret", PHOTOG_SERVE__SERVICES='{"mine": "chekc"}')
+    assert refused.exit_code == 2
+    assert "chekc" in refused.output
+
+
+def test_without_its_packages_the_verb_says_what_to_install_and_the_others_work(monkeypatch, tmp_path):
+    missing = EntryPoint("serve", "no_such_package.command:serve", extensions.GROUP)
+    monkeypatch.setattr(extensions, "entry_points", lambda group, name="serve": [missing] if name == "serve" else [])
+    refused = CliRunner().invoke(app, ["serve"])
+    assert refused.exit_code == 2
+    assert "pip install 'photog[serve]'" in refused.output
+    assert "serve" in CliRunner().invoke(app, ["--help"]).output
