@@ -72,13 +72,13 @@ def test_an_images_command_answers_is_healthy_and_drains_under_sigterm(tmp_path)
     with Container("check", tmp_path) as container:
         until(lambda: container.says("idle"), 60)
         assert container.health().returncode == 0
-        container.request("r1", ["photos/six.jpg"] * 20)
+        container.request("r1", ["photos/six.jpg"] * 8)
         until(lambda: (container.bucket.root / "claims/check/r1").exists(), 60)
         assert container.health().stdout.strip() == "busy"
         container.process.send_signal(signal.SIGTERM)
         container.request("r2", ["photos/six.jpg"])
-        assert container.process.wait(60) == 0
-        assert [one["code"] for one in container.answer("r1")["data"]["check_results"]] == [3] * 20
+        assert container.process.wait(150) == 0
+        assert [one["code"] for one in container.answer("r1")["data"]["check_results"]] == [3] * 8
         assert container.answer("r2") is None, "nothing is begun on the way out"
         assert container.health().returncode == 1, "the process is gone"
 
