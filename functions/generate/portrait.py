@@ -48,7 +48,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each names the input.
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each naming it.
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
