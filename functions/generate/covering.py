@@ -8,11 +8,14 @@ from functions.generate.landmarks import face_width
 from functions.generate.light import Lab
 from shared.images import Mask, Points
 
+WORKING_WIDTH = 256  # pixels across the face; what comes out is smooth, so that a large face needs no more
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
 RISE = 0.08  # of the face width over which what is above the brows begins
 ABOVE, BELOW = 0.05, -0.06  # where it begins, measured from the brows: for a bare forehead, for a fringe over the brows
 BAND = (0.03, 0.13)  # above the brows, where a fringe would be
-FRINGE = (0.3, 0.6)  # share of that band without skin: none yet, a fringe for sure
+CHEEK = -0.05  # below the brows, where the skin is that hair is compared with
+DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
+FRINGE = (0.45, 0.7)  # share of that band in hair: of 24 photos three with a fringe have 0.8, the others 0.46 at most
 RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
 
@@ -28,24 +31,46 @@ def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> M
         drawn: the person's face on the canvas.
         skin_drawn, skin_base: how much each pixel of the person's and of the template's face looks like its skin.
     """
+    factor = WORKING_WIDTH / face_width(points)
+    if factor >= 1:
+        return _covering(points, drawn, skin_drawn, skin_base)
+    size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
+    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
+    scale = np.array([size[0] / drawn.shape[1], size[1] / drawn.shape[0]])
+    taken: Mask = cv2.resize(_covering((points + 0.5) * scale - 0.5, *small), drawn.shape[1::-1])
+    return taken
+
+
+def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     width = face_width(points)
-    both = cv2.GaussianBlur(skin_drawn * skin_base, (0, 0), HAIR_SOFTNESS * width)
+    height, face = _height(points, skin_base.shape), mask.face(points, skin_base.shape[:2])
+    hair = _hair(drawn, skin_drawn, height, face)
+    hidden = fringe(hair, height, face)
+    both = cv2.GaussianBlur(skin_drawn * skin_base * (1 - hair), (0, 0), HAIR_SOFTNESS * width)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
-    clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width)
-    height = _height(points, skin_base.shape)
-    start = ABOVE + (BELOW - ABOVE) * fringe(skin_drawn, height, mask.face(points, skin_base.shape[:2]))
+    clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width) * (1 - hidden)
+    start = ABOVE + (BELOW - ABOVE) * hidden
     above = np.clip((height - start) / RISE, 0, 1)
     taken: Mask = (1 - above * (1 - clear)) * (1 - _strange(points, drawn, skin_drawn))
     return taken.astype(np.float32)
 
 
-def fringe(skin_drawn: Mask, height: Mask, face: Mask) -> float:
+def fringe(hair: Mask, height: Mask, face: Mask) -> float:
     """Whether hair hides the forehead down to the brows, 0 to 1."""
     band = (height > BAND[0]) & (height < BAND[1]) & (face > 0.5)
     if not band.any():
         return 0.0
-    hidden = 1 - float(skin_drawn[band].mean())
-    return float(np.clip((hidden - FRINGE[0]) / (FRINGE[1] - FRINGE[0]), 0, 1))
+    return float(np.clip((float(hair[band].mean()) - FRINGE[0]) / (FRINGE[1] - FRINGE[0]), 0, 1))
+
+
+def _hair(drawn: Lab, skin_drawn: Mask, height: Mask, face: Mask) -> Mask:
+    """What is too dark for a forehead: hair, or a hat and its shadow."""
+    cheeks = drawn[..., 0][(height < CHEEK) & (face > 0.5) & (skin_drawn > 0.5)]
+    if cheeks.size == 0:
+        return np.zeros(face.shape, np.float32)
+    darker = float(np.median(cheeks)) - drawn[..., 0]
+    hair: Mask = np.clip((darker - DARKER[0]) / (DARKER[1] - DARKER[0]), 0, 1).astype(np.float32)
+    return hair
 
 
 def _height(points: Points, size: tuple[int, ...]) -> Mask:

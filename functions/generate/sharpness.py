@@ -12,6 +12,7 @@ IN_FOCUS = 2.0  # times the template's fine detail per form; smiles and beards a
 WANTED = 0.95  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000)
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
+WORKING_WIDTH = 400  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
 MOST_RAISED = 2.2  # a larger factor shows as halos
 
 
@@ -58,6 +59,11 @@ def _edges(lightness: Lightness, where: Mask) -> Lightness:
 
 def _fineness(lightness: Lightness, where: Mask, width: float) -> float:
     """Fine detail over the forms that carry it, as ratio of standard deviations; 0 where there is no face."""
+    factor = WORKING_WIDTH / width
+    if factor < 1:
+        size = max(1, round(lightness.shape[1] * factor)), max(1, round(lightness.shape[0] * factor))
+        lightness, where = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (lightness, where))
+        width = WORKING_WIDTH
     inside = where > 0.5
     fine = cv2.GaussianBlur(lightness, (0, 0), max(FINE * width, NARROWEST))
     coarse = cv2.GaussianBlur(lightness, (0, 0), max(COARSE * width, 2 * NARROWEST))

@@ -192,3 +192,37 @@ def test_the_edge_mask_is_a_ring_with_eyes_and_lips(person):
         (2, 2, 0, 0),
     ]:
         assert least <= edge[round(y), round(x)] <= most
+
+
+def test_a_fringe_over_the_brows_does_not_come_over(template, person):
+    fringed = person.image.copy()
+    (left, top), (right, bottom) = (points.astype(int) for points in (person.landmarks[17], person.landmarks[26]))
+    cv2.rectangle(fringed, (left - 4, min(top, bottom) - 60), (right + 4, max(top, bottom) + 2), (60, 40, 25), -1)
+    fused = fuse(template.image, template.landmarks, Portrayal(fringed, person.landmarks), 1.0)
+    moved = move(template.image, template.landmarks, fused.landmarks)
+    middle = round(float(fused.landmarks[27, 0]))
+    brow = round(float(fused.landmarks[17:27, 1].mean()))
+    forehead = slice(brow - 22, brow - 8), slice(middle - 30, middle + 30)
+    assert np.abs(fused.image[forehead].astype(int) - moved[forehead]).mean() < 12
+
+
+def test_a_collar_inside_the_outline_does_not_come_over(template, person):
+    collared = person.image.copy()
+    chin = person.landmarks[8].astype(int)
+    cv2.circle(collared, (int(chin[0]), int(chin[1])), 14, (20, 190, 190), -1)
+    fused = fuse(template.image, template.landmarks, Portrayal(collared, person.landmarks), 1.0)
+    around = mask.face(fused.landmarks, template.image.shape[:2], -0.02, 0.01) > 0.5
+    lab = cv2.cvtColor(fused.image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    assert (lab[..., 1][around] < -15).mean() < 0.002
+
+
+def test_a_blurred_template_gets_a_blurred_face(template, person):
+    def fineness(picture, landmarks):
+        edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
+        return edges[mask.face(landmarks, picture.shape[:2]) > 0.5].std()
+
+    crisp = fuse(template.image, template.landmarks, person, 1.0)
+    blurred = cv2.GaussianBlur(template.image, (0, 0), 3)
+    soft = fuse(blurred, template.landmarks, person, 1.0)
+    assert fineness(crisp.image, crisp.landmarks) > 0.85 * fineness(template.image, template.landmarks)
+    assert fineness(soft.image, soft.landmarks) < 0.35 * fineness(crisp.image, crisp.landmarks)

@@ -1,0 +1,162 @@
+"""People and templates for benchmarks: who is portrayed, in which picture's place, and how good the portrait is.
+
+Photos are labelled by their path as in `verification.py`; photos that check refuses take no part.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from functions.generate import mask
+from functions.generate.landmarks import face_width
+from functions.generate.warp import REACH
+from shared.faces import Face, FaceEngine, FaceError
+from shared.faces.base import largest
+from shared.images import Embedding, Image, Mask, Points
+from shared.settings import Limits
+from shared.verdict import inspect
+from tests import pictures
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+PEOPLE = ("obama", "biden", "families")  # folders with photos of known people
+TEMPLATES = "groups"
+MISSING = 9.0  # distance of a face that nobody finds
+
+
+@dataclass(frozen=True, eq=False)
+class Someone:
+    """A person with all usable photos, and the mean of their vectors."""
+
+    name: str
+    photos: list[Image]
+    embedding: Embedding
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The largest face of a template, which is to become somebody else's."""
+
+    name: str
+    picture: Image
+    faces: list[Face]
+    index: int
+
+    @property
+    def face(self) -> Face:
+        return self.faces[self.index]
+
+    @property
+    def key(self) -> str:
+        return f"templates/{self.name}.png"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of one portrait.
+
+    Attributes:
+        distance: from the person; MISSING where no face was found.
+        sharpness: variance of the Laplacian on the face over the template's, after Pech-Pacheco et al. (2000).
+        grain: the same of the skin alone, as ratio of medians, which neither glasses nor lashes move.
+        found: a face was detected where the template has one.
+        identical: no pixel beyond the face's reach, and none of another face, differs from the template's.
+    """
+
+    distance: float
+    sharpness: float
+    grain: float
+    found: bool
+    identical: bool
+
+
+def people(folder: Path, engine: FaceEngine) -> list[Someone]:
+    """The people of the labelled folders, and the one of a package's picture."""
+    shown: dict[str, list[tuple[Image, Embedding]]] = {}
+    for name in PEOPLE:
+        for path in sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES):
+            verdict = inspect(path.read_bytes(), engine, Limits())
+            if verdict.embedding is not None:
+                label = re.sub(r"\d+$", "", path.stem) or path.parent.name
+                shown.setdefault(label, []).append((read(path), verdict.embedding))
+    astronaut = pictures.astronaut()
+    shown["collins"] = [(astronaut, engine.embed(astronaut, largest(engine.detect(astronaut))))]
+    return [
+        Someone(label, [photo for photo, _ in some], np.mean([vector for _, vector in some], axis=0))
+        for label, some in shown.items()
+    ]
+
+
+def places(folder: Path, engine: FaceEngine) -> list[Place]:
+    """The largest face of each template, and of the packages' pictures."""
+    found = {path.stem: read(path) for path in sorted((folder / TEMPLATES).iterdir()) if path.suffix in SUFFIXES}
+    found |= {"collins": pictures.astronaut(), "hopper": pictures.hopper(), "friends": pictures.group()}
+    made = []
+    for name, picture in found.items():
+        faces = engine.detect(picture)
+        made.append(Place(name, picture, faces, faces.index(largest(faces))))
+    return made
+
+
+def distance(engine: FaceEngine, image: Image, face: Face | None, who: Embedding) -> float:
+    """From a face to a person; MISSING where there is none."""
+    try:
+        return MISSING if face is None else engine.distance(engine.embed(image, face), who)
+    except FaceError:
+        return MISSING
+
+
+def measured(engine: FaceEngine, place: Place, portrait: Image, who: Someone) -> Figures:
+    """Look at a portrait that has the template's size."""
+    face = there(engine.detect(portrait), place.face)
+    points = place.face.landmarks if face is None else face.landmarks
+    size = portrait.shape[:2]
+    grains = [_grain(place.picture, place.face.landmarks), _grain(portrait, points)]
+    sharp = [_sharpness(place.picture, place.face.landmarks), _sharpness(portrait, points)]
+    differs = np.any(portrait != place.picture, axis=-1)
+    return Figures(
+        distance(engine, portrait, face, who.embedding),
+        sharp[1] / sharp[0],
+        grains[1] / grains[0],
+        face is not None,
+        not differs[untouchable(place, points, size)].any(),
+    )
+
+
+def there(faces: list[Face], known: Face) -> Face | None:
+    """The face in the place of a known one."""
+    x, y = known.box.centre
+    inside = [one for one in faces if one.box.left <= x <= one.box.right and one.box.top <= y <= one.box.bottom]
+    return min(inside, key=lambda one: abs(one.box.area - known.box.area), default=None)
+
+
+def untouchable(place: Place, points: Points, size: tuple[int, int]) -> Mask:
+    """Where no pixel may differ: beyond the reach of a fusion, and on the other faces."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    centre = place.face.landmarks.mean(axis=0)
+    slack = float(np.linalg.norm(points.mean(axis=0) - centre)) + 0.1 * face_width(points)
+    away = np.hypot(x - centre[0], y - centre[1]) > REACH * face_width(place.face.landmarks) + slack
+    for index, other in enumerate(place.faces):
+        if index != place.index:
+            away |= mask.face(other.landmarks, size) > 0.99
+    return away
+
+
+def read(path: Path) -> Image:
+    """A picture as RGB, upright."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def _edges(image: Image) -> Mask:
+    edges: Mask = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
+    return edges
+
+
+def _sharpness(image: Image, points: Points) -> float:
+    return float(_edges(image)[mask.face(points, image.shape[:2]) > 0.5].var())
+
+
+def _grain(image: Image, points: Points) -> float:
+    return float(np.median(np.abs(_edges(image)[mask.bare(points, image.shape[:2]) > 0.5])))

@@ -1,0 +1,242 @@
+"""How good the portraits are: people x templates through the real path, against what the product promises.
+
+    python -m benchmarks.portraits PHOTOS_FOLDER [--people NAME...] [--templates NAME...] [--fusion-only] [--monotone]
+                                   [--judge MODEL_FOLDER] [--out sheet.png]
+
+PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). Everybody is
+trained with a LoRA that changes nothing: what is measured is the path, not a training. `--judge` names a folder of an
+insightface model, whose recogniser then judges too. Per pair: distance before, with the default knobs, and with both
+`more_like_me` 1.0; sharpness of the face and grain of its skin, both as shares of the template's; and what is wrong.
+"""
+
+import argparse
+import sys
+import tempfile
+from itertools import pairwise, product
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.pairs import Figures, Place, Someone, distance, measured, people, places, there
+from functions.generate import portrait
+from functions.generate.studio import Studio
+from shared.errors import RequestError
+from shared.faces import Face, FaceEngine
+from shared.faces.dlib import DlibEngine
+from shared.images import Embedding, Image
+from shared.models import diffusion
+from shared.settings import FaceSettings, Settings
+from tests.desk import Desk
+from tests.sitters import lora, trained
+
+RECOGNISED = 0.6  # distance by dlib below which King (2017) takes two faces for one person
+PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8
+DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SAME_ALREADY = 0.5  # distance: the template shows the person
+CELL = 224  # pixels of a face on the sheet
+FUSIONS_ONLY = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0} | {
+    "skin_retouching_bool": False,
+    "photo_enhancement_bool": False,
+}
+
+
+class Remembering(DlibEngine):
+    """Detects a picture's faces once: every template is used many times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[int, list[Face]] = {}
+
+    def detect(self, image: Image) -> list[Face]:
+        known = hash(image.tobytes())
+        if known not in self._seen:
+            self._seen[known] = super().detect(image)
+        return self._seen[known]
+
+
+class Bench:
+    """The real path over a bucket in memory where everybody is trained."""
+
+    def __init__(self, engine: FaceEngine, some: list[Someone], templates: list[Place], fusion_only: bool) -> None:
+        settings = Settings()
+        self.engine, self.fusion_only = engine, fusion_only
+        self.studio = Studio(settings, engine, diffusion.load(settings.model))
+        self.objects = {place.key: _png(place.picture) for place in templates}
+        with tempfile.TemporaryDirectory() as folder:
+            unchanged = lora(diffusion.load(settings.model).unet, folder, scale=0.0)
+        for who in some:
+            self.objects |= trained(who.name, who.photos, engine, unchanged, self.studio.base_model)
+
+    def make(self, who: Someone, place: Place, degree: float | None, fusion_only: bool = False) -> Image:
+        """One portrait, by the default knobs or by both `more_like_me` of a degree; RequestError where refused."""
+        desk = Desk(self.objects)
+        knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
+        knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
+        if degree is not None:
+            knobs |= {"more_like_me_before": degree, "more_like_me": degree}
+        if fusion_only or self.fusion_only:
+            knobs |= FUSIONS_ONLY
+        body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
+        key = str(portrait.run(body, desk, self.studio).data["image_key"])
+        made: Image = cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        return np.ascontiguousarray(made)
+
+
+class Judge:
+    """Another recogniser's opinion, on the faces that the first engine finds."""
+
+    def __init__(self, folder: str, engine: FaceEngine) -> None:
+        from shared.faces.insightface import InsightfaceEngine
+
+        self._second = InsightfaceEngine(FaceSettings(engine="insightface", model=folder, provider="cpu"))
+        self._engine = engine
+        self.same_person = self._second.same_person
+
+    def person(self, who: Someone) -> Embedding:
+        """The mean vector of somebody's photos."""
+        faces = [max(self._engine.detect(photo), key=lambda face: face.box.area) for photo in who.photos]
+        vectors = [self._second.embed(photo, face) for photo, face in zip(who.photos, faces, strict=True)]
+        mean = np.mean(vectors, axis=0)
+        unit: Embedding = mean / np.linalg.norm(mean)
+        return unit
+
+    def distance(self, image: Image, place: Place, person: Embedding) -> float:
+        """Of the face in the template's place."""
+        return distance(self._second, image, there(self._engine.detect(image), place.face), person)
+
+
+Row = tuple[Someone, Place, float, Figures, Figures, list[float]]
+"""Who, where, distance before, by default, at 1.0, the judge's distances in this order (none without a judge)."""
+
+
+def main() -> int:
+    """Portray, measure, print; skipped with a reason where there are no photos."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--people", nargs="*")
+    parser.add_argument("--templates", nargs="*")
+    parser.add_argument("--fusion-only", action="store_true", help="neither diffusions nor finishing")
+    parser.add_argument("--monotone", action="store_true", help="also fuse every pair by five degrees")
+    parser.add_argument("--judge", help="folder of an insightface model")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if not arguments.photos.is_dir():
+        sys.exit(f"skipped: no folder {arguments.photos}")
+    engine = Remembering()
+    some = [one for one in people(arguments.photos, engine) if not arguments.people or one.name in arguments.people]
+    templates = [
+        one for one in places(arguments.photos, engine) if not arguments.templates or one.name in arguments.templates
+    ]
+    bench = Bench(engine, some, templates, arguments.fusion_only)
+    judge = Judge(arguments.judge, engine) if arguments.judge else None
+    rows, cells = portrayed(bench, some, templates, judge)
+    if rows:
+        summary(rows, judge)
+    if arguments.monotone:
+        monotony(bench, rows)
+    if arguments.out and cells:
+        sheet(cells, [who.name for who in some], arguments.out)
+    return 0
+
+
+def portrayed(
+    bench: Bench, some: list[Someone], templates: list[Place], judge: Judge | None
+) -> tuple[list[Row], dict[str, list[Image]]]:
+    """Everybody in every template: figures, printed as they come, and the faces for the sheet by template."""
+    print(
+        f"{'person':<18}{'template':<18}{'before':>8}{'default':>8}{'1.0':>7}  sharp grain  judge: before default 1.0"
+    )
+    rows: list[Row] = []
+    cells: dict[str, list[Image]] = {}
+    opinions = {who.name: judge.person(who) for who in some} if judge else {}
+    for place, who in product(templates, some):
+        before = distance(bench.engine, place.picture, place.face, who.embedding)
+        if before < SAME_ALREADY:
+            cells.setdefault(place.name, [close(place.picture, place)]).append(np.zeros((CELL, 2 * CELL, 3), np.uint8))
+            continue
+        try:
+            made = [bench.make(who, place, degree) for degree in (None, 1.0)]
+        except RequestError as error:
+            print(f"{who.name:<18}{place.name:<18}refused: {error.message}")
+            continue
+        figures = [measured(bench.engine, place, image, who) for image in made]
+        seen = [judge.distance(image, place, opinions[who.name]) for image in (place.picture, *made)] if judge else []
+        rows.append((who, place, before, figures[0], figures[1], seen))
+        print(line(rows[-1]), flush=True)
+        faces = np.hstack([close(image, place) for image in made])
+        cells.setdefault(place.name, [close(place.picture, place)]).append(faces)
+    return rows, cells
+
+
+def line(row: Row) -> str:
+    """One pair as a line of the table."""
+    who, place, before, default, most, seen = row
+    wrong = [] if default.found and most.found else ["no face"]
+    wrong += [] if default.identical and most.identical else ["differs outside"]
+    wrong += ["soft"] if default.sharpness < PROMISED_SHARPNESS else []
+    wrong += ["far"] if max(default.distance, most.distance) >= RECOGNISED else []
+    text = f"{who.name:<18}{place.name:<18}{before:>8.3f}{default.distance:>8.3f}{most.distance:>7.3f}"
+    text += f"  {default.sharpness:5.2f} {default.grain:5.2f}  " + " ".join(f"{value:.3f}" for value in seen)
+    return text + "  " + ", ".join(wrong)
+
+
+def summary(rows: list[Row], judge: Judge | None) -> None:
+    """The figures against the promises."""
+    default = np.array([row[3].distance for row in rows])
+    most = np.array([row[4].distance for row in rows])
+    sharp = np.array([row[3].sharpness for row in rows])
+    found = all(row[3].found and row[4].found for row in rows)
+    identical = all(row[3].identical and row[4].identical for row in rows)
+    print(f"{len(rows)} pairs; before {np.mean([row[2] for row in rows]):.3f} in the mean")
+    share, soft = np.mean(default < RECOGNISED), np.sum(sharp < PROMISED_SHARPNESS)
+    print(f"default knobs: mean {default.mean():.3f}, recognised {share:.1%} (>= {PROMISED_SHARE:.0%})")
+    print(f"both 1.0: mean {most.mean():.3f} (<= {PROMISED_MEAN}), worst {most.max():.3f} (< {RECOGNISED})")
+    print(f"sharpness: least {sharp.min():.2f} (>= {PROMISED_SHARPNESS}), below in {soft}")
+    print(f"face detected in all: {found}; pixels outside identical: {identical}")
+    if judge:
+        opinions = np.array([row[5] for row in rows])
+        shares = ", ".join(f"{share:.0%}" for share in (opinions < judge.same_person).mean(axis=0))
+        means = ", ".join(f"{mean:.3f}" for mean in opinions.mean(axis=0))
+        print(f"judge, before, default, 1.0: means {means}; below {judge.same_person}: {shares}")
+
+
+def monotony(bench: Bench, rows: list[Row]) -> None:
+    """Distances of the fusions alone by both degrees, and the largest step away from the person."""
+    print("by degree: " + " ".join(f"{degree:>6}" for degree in DEGREES))
+    for who, place, *_ in rows:
+        images = [bench.make(who, place, degree, fusion_only=True) for degree in DEGREES]
+        values = [measured(bench.engine, place, image, who).distance for image in images]
+        back = max(after - before for before, after in pairwise(values))
+        marked = f"  back by {back:.3f}" if back > 0 else ""
+        print(f"{who.name:<18}{place.name:<18}" + " ".join(f"{value:.3f}" for value in values) + marked, flush=True)
+
+
+def sheet(cells: dict[str, list[Image]], names: list[str], path: Path) -> None:
+    """A row per template: itself, then everybody's two portraits, by default and by 1.0."""
+    width = CELL * (1 + 2 * len(names))
+    rows = [np.zeros((24, width, 3), np.uint8)]
+    for index, name in enumerate(names):
+        cv2.putText(rows[0], name, (CELL * (1 + 2 * index) + 4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
+    for row in cells.values():
+        joined = np.hstack(row)
+        rows.append(cv2.copyMakeBorder(joined, 0, 0, 0, width - joined.shape[1], cv2.BORDER_CONSTANT))
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+
+
+def close(image: Image, place: Place) -> Image:
+    """The face with what is around it, CELL pixels high and wide."""
+    side = place.face.box.square(1.9)
+    scale = CELL / side.width
+    matrix = np.array([[scale, 0, -side.left * scale], [0, scale, -side.top * scale]])
+    shrunk = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
+    cell: Image = cv2.warpAffine(shrunk, matrix, (CELL, CELL), flags=cv2.INTER_CUBIC)
+    return cell
+
+
+def _png(image: Image) -> bytes:
+    return bytes(cv2.imencode(".png", image[..., ::-1])[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Templates as people send them: large and small, lying on their side, transparent; and faces that are refused."""
+
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+
+from functions.generate import portrait, template
+from functions.generate.studio import Studio
+from shared.errors import UnsuitableFace
+from shared.faces import Box, Face
+from shared.faces.dlib import DlibEngine
+from shared.models import diffusion
+from shared.settings import GenerateSettings, ModelSettings, Settings
+from tests import pictures
+from tests.desk import Desk
+from tests.sitters import lora, make_visible_base, trained
+
+FUSION = {
+    "first_denoising_strength": 0.0,
+    "second_denoising_strength": 0.0,
+    "skin_retouching_bool": False,
+    "photo_enhancement_bool": False,
+}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    base = make_visible_base(tmp_path_factory.mktemp("templates") / "base")
+    settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
+    return Studio(settings, DlibEngine(), diffusion.load(settings.model))
+
+
+@pytest.fixture(scope="module")
+def people(studio, tmp_path_factory):
+    file = lora(diffusion.load(studio.settings.model).unet, str(tmp_path_factory.mktemp("loras")))
+    return trained("collins", [pictures.astronaut()[:320, 60:380]], studio.engine, file, studio.base_model)
+
+
+@pytest.fixture
+def portrayed(studio, people):
+    def run(data, user_id="collins"):
+        desk = Desk(people | {"template": data})
+        configure = {"user_id": user_id, "image_format": "png", "seed": 1} | FUSION
+        answer = portrait.run({"request_id": 1, "template_image": "template", "configure": configure}, desk, studio)
+        made = cv2.imdecode(np.frombuffer(desk.objects[answer.data["image_key"]], np.uint8), cv2.IMREAD_UNCHANGED)
+        return np.ascontiguousarray(made[..., ::-1]), answer.data
+
+    return run
+
+
+def file(image, kind="PNG", **options):
+    stream = BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def near(data):
+    return data["faces"][0]["distance"]["after"] < 0.6 < data["faces"][0]["distance"]["before"]
+
+
+@pytest.mark.parametrize("size", [(512, 600), (512, 340), (1400, 600)])
+def test_any_aspect_comes_back_in_its_own_size(portrayed, size):
+    canvas = np.full((size[1], size[0], 3), 127, np.uint8)
+    part = pictures.hopper()[: size[1]]
+    canvas[: part.shape[0], : part.shape[1]] = part
+    made, data = portrayed(pictures.png(canvas))
+    assert made.shape == canvas.shape
+    assert (data["width"], data["height"]) == size
+    assert near(data)
+
+
+@pytest.mark.slow
+def test_24_megapixels_come_back_in_their_own_size_and_sharp(portrayed):
+    large = cv2.resize(pictures.hopper(), (4525, 5303), interpolation=cv2.INTER_CUBIC)
+    made, data = portrayed(pictures.jpeg(large))
+    assert made.shape == large.shape
+    assert near(data)
+
+
+def test_a_template_on_its_side_by_exif_is_turned_upright(portrayed):
+    lying = Pictures.fromarray(pictures.hopper()).transpose(Pictures.Transpose.ROTATE_90)
+    exif = Pictures.Exif()
+    exif[0x0112] = 6
+    made, data = portrayed(file(lying, exif=exif))
+    assert made.shape == (600, 512, 3)
+    assert near(data)
+
+
+def test_transparent_parts_are_put_on_white_and_said(portrayed):
+    alpha = np.full((600, 512), 255, np.uint8)
+    alpha[500:] = 0
+    made, data = portrayed(file(Pictures.fromarray(np.dstack([pictures.hopper(), alpha]))))
+    assert made.shape == (600, 512, 3)
+    assert (made[520:] == 255).all()
+    assert near(data)
+    assert any("white" in warning for warning in data["warnings"])
+
+
+def test_a_tiny_face_is_refused_with_its_width_and_the_limit(portrayed):
+    tiny = cv2.resize(pictures.hopper(), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    with pytest.raises(UnsuitableFace, match=r"the face is 4\d pixels wide, less than the limit of 48") as error:
+        portrayed(pictures.png(tiny))
+    assert error.value.field == "template_image"
+
+
+def test_a_tiny_face_that_nobody_takes_is_no_reason(portrayed):
+    tiny = cv2.resize(pictures.hopper(), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    made, _ = portrayed(pictures.png(tiny), "none")
+    assert np.array_equal(made, tiny)
+
+
+@pytest.fixture(scope="module")
+def turned(studio):
+    """Makes landmarks of a face that is turned aside."""
+    (face,) = studio.engine.detect(pictures.astronaut())
+
+    def turn(degrees):
+        points = face.landmarks * 2
+        middle = points.mean(axis=0)
+        depth = 120 * np.exp(-(((points[:, 0] - middle[0]) / 60) ** 2))  # the nose is nearer than the ears
+        angle = np.radians(degrees)
+        points[:, 0] = middle[0] + (points[:, 0] - middle[0]) * np.cos(angle) + depth * np.sin(angle)
+        return Face(Box(*points.min(axis=0), *points.max(axis=0)), points, 1.0)
+
+    return turn
+
+
+def test_a_profile_is_refused_with_its_angle_and_which_face_it_is(turned):
+    limits = GenerateSettings()
+    template.check([turned(0)], ["ann"], "t.jpg", limits)
+    with pytest.raises(UnsuitableFace, match=r"t\.jpg: face 2 from the left looks \d+ degrees to the side.*'none'"):
+        template.check([turned(0), turned(60)], ["ann", "bob"], "t.jpg", limits)
+    template.check([turned(0), turned(60)], ["ann", "none"], "t.jpg", limits)
+    template.check([turned(60)], ["ann"], "t.jpg", GenerateSettings(most_turned=90))
+
+
+def test_the_second_of_a_row_that_looks_away_is_refused_by_a_real_picture(portrayed):
+    ids = ["none"] * 6
+    ids[4] = "collins"  # in profile
+    with pytest.raises(UnsuitableFace, match="face 5 from the left"):
+        portrayed(pictures.png(pictures.group()), ids)
