@@ -82,9 +82,10 @@ class Cloud:
     def environment(self, queue: str | None = None, **more: str) -> dict[str, str]:
         """What a worker process needs to work here."""
         settings = {"PHOTOG_S3__ENDPOINT": self.endpoint, "PHOTOG_S3__REGION": REGION} | CREDENTIALS
+        settings |= {"PHOTOG_NOTIFY__SNS_ENDPOINT": self.endpoint}
         if queue is not None:
             settings |= {"PHOTOG_SQS__QUEUE": queue, "PHOTOG_SQS__ENDPOINT": self.endpoint}
-            settings |= {"PHOTOG_SQS__WAIT_SECONDS": "1", "PHOTOG_NOTIFY__SNS_ENDPOINT": self.endpoint}
+            settings |= {"PHOTOG_SQS__WAIT_SECONDS": "1"}
         return os.environ | settings | more
 
 

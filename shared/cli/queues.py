@@ -11,6 +11,7 @@ import typer
 
 from shared.aws import ClientUnavailable
 from shared.buckets import Bucket, BucketError, prefix_of, s3_name
+from shared.buckets.conditions import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.context import Context, destinations
@@ -54,8 +55,10 @@ def job(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    context = Context(bucket_at(bucket), settings, shutdown)
+    place = bucket_at(bucket)
+    context = Context(place, settings, shutdown)
     try:
+        require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
         context.close()
     except (BucketError, OSError) as error:

@@ -10,6 +10,7 @@ import pytest
 
 from shared.aws import S3Settings
 from shared.buckets.s3 import S3Bucket
+from shared.function import NAMES
 from tests import pictures
 from tests.cloud import REGION
 from tests.echo import until
@@ -79,6 +80,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(cloud):
     made = Site(cloud)
+    for function in NAMES:
+        made.queue(function)  # before the first manifest: a rule knows nothing of what was put before it
     for index, photo in enumerate(pictures.variations(pictures.hopper(), 6)):
         made.s3.put_object(Bucket=made.name, Key=f"photos/{index}.jpg", Body=pictures.jpeg(photo))
     made.s3.put_object(Bucket=made.name, Key="templates/t.png", Body=pictures.png(pictures.astronaut()[:300]))
