@@ -11,7 +11,7 @@ from shared.images import Mask, Points
 WORKING_WIDTH = 256  # pixels across the face; what comes out is smooth, so that a large face needs no more
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
 RISE = 0.08  # of the face width over which what is above the brows begins
-ABOVE, BELOW = 0.05, -0.06  # where it begins, measured from the brows: for a bare forehead, for a fringe over the brows
+ABOVE, BELOW = 0.05, -0.12  # where it begins, measured from the brows: for a bare forehead, for a fringe over the brows
 BAND = (0.03, 0.13)  # above the brows, where a fringe would be
 CHEEK = -0.05  # below the brows, where the skin is that hair is compared with
 DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
