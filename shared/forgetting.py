@@ -3,6 +3,7 @@
 | what | why in this order |
 |---|---|
 | running requests | answered as forgotten and superseded, so that their workers lose the claim and clear up |
+| puts of `photog serve` | before the manifests, that it makes of them |
 | artifacts, photos, the user's model, notifications, progress | while manifests and answers still say whose they are |
 | manifests | before the answers: a manifest without an answer would be run again |
 | answers, then claims | last, so that an interrupted forgetting finds them by running it again |
@@ -29,6 +30,7 @@ from shared.manifests import Json, Manifest, decode, encode, failure, parse
 from shared.notify.outbox import entry_key
 from shared.settings import Lease
 
+QUEUE = "queue/"  # puts of `photog serve`: a line of its own, then the request as it came
 OURS = (
     "requests/",
     "claims/",
@@ -38,6 +40,7 @@ OURS = (
     "notifications/",
     "outbox/",
     "probes/",
+    QUEUE,
 )  # never a photo's key
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
 
@@ -62,19 +65,12 @@ class _Request:
     @property
     def users(self) -> set[str]:
         """The people that the request names."""
-        configure = self.manifest.body.get("configure")
-        if not isinstance(configure, dict):
-            return set()
-        named = [configure.get("user_id"), configure.get("model_id")]
-        flat = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
-        return {one for one in flat if isinstance(one, str)}
+        return _users(self.manifest.body)
 
     @property
     def photos(self) -> set[str]:
         """The keys of its pictures in this bucket, the template's left out."""
-        images = self.manifest.body.get("images")
-        named = [one for one in images if isinstance(one, str)] if isinstance(images, list) else []
-        return {one for one in named if "://" not in one and not one.startswith(("data:", *OURS))}
+        return _photos(self.manifest.body)
 
     @property
     def pictures(self) -> set[object]:
@@ -147,7 +143,9 @@ class Forgetting:
         artifacts += [info.key for info in self._bucket.list(f"users/{user_id}/")]
         artifacts += self._notifications(known)
         artifacts += sorted(key for key in photos if self._bucket.head(key))
-        held.keys = list(dict.fromkeys([*artifacts, *(one.key for one in mine), *answers, *claims]))
+        manifests = [one.key for one in mine]
+        puts = self._puts(user_id, photos)
+        held.keys = list(dict.fromkeys([*puts, *artifacts, *manifests, *answers, *claims]))
         return held
 
     def _ids(self, user_id: str, mine: list[_Request]) -> set[tuple[str, str]]:
@@ -207,6 +205,18 @@ class Forgetting:
                     if user_id in (named if isinstance(named, list) else [named]):
                         yield function, envelope["request_id"]
 
+    def _puts(self, user_id: str, photos: set[str]) -> list[str]:
+        """What was put into a queue for the user, answered or not, and checks of the photos that go."""
+        found = []
+        for info in self._bucket.list(QUEUE):
+            try:
+                body = parse(self._bucket.get(info.key).partition(b"\n")[2]).body
+            except (RequestError, MissingObject):
+                continue
+            if user_id in _users(body) or _photos(body) & photos:
+                found.append(info.key)
+        return found
+
     def _notifications(self, known: set[tuple[str, str]]) -> list[str]:
         found = []
         for function in NAMES:
@@ -237,3 +247,18 @@ class Forgetting:
             return decode(self._bucket.get(key))
         except MissingObject:
             return None
+
+
+def _users(body: Json) -> set[str]:
+    configure = body.get("configure")
+    if not isinstance(configure, dict):
+        return set()
+    named = [configure.get("user_id"), configure.get("model_id")]
+    flat = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
+    return {one for one in flat if isinstance(one, str)}
+
+
+def _photos(body: Json) -> set[str]:
+    images = body.get("images")
+    named = [one for one in images if isinstance(one, str)] if isinstance(images, list) else []
+    return {one for one in named if "://" not in one and not one.startswith(("data:", *OURS))}

@@ -215,3 +215,19 @@ def test_a_user_trained_again_is_served_by_the_new_version_and_the_old_one_stays
     lived_in(bucket)
     assert json.loads(bucket.get("users/ann/model.json"))["artifact"] == "results/train/t-ann-again/a1/made.bin"
     assert bucket.head("results/train/t-ann/a1/made.bin")
+
+
+def test_what_was_put_into_a_queue_for_the_user_goes_too(bucket):
+    def put(service, uuid, body):
+        bucket.put(f"queue/{service}/{uuid}", b'{"uuid": "u"}\n' + json.dumps(body).encode())
+
+    put("photog_train_pmml", "1", train("t1", "ann", "ann/1.jpg"))
+    put("photog_train_pmml", "2", train("t2", "bob", "bob/1.jpg"))
+    put("photog_check", "3", {"request_id": "c", "images": ["photos/ann/1.jpg"]})
+    people = {"user_id": ["bob", "ann"]}
+    put("photog_pre_pmml", "4", {"request_id": "g", "template_image": "t.png", "configure": people})
+    serve(bucket, "train", train("t1", "ann", "ann/1.jpg"))
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert [info.key for info in bucket.list("queue/")] == ["queue/photog_train_pmml/2"]
+    assert "queue/photog_pre_pmml/4" in removed
+    assert Forgetting(bucket, QUICK.lease).holdings("ann").keys == []
