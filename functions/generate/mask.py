@@ -98,16 +98,18 @@ def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth
     factor = min(1.0, DRAWING_WIDTH / width)
     small = tuple(max(1, round(side * factor)) for side in size)
     scale = np.array([small[1] / size[1], small[0] / size[0]])
-    canvas = np.zeros(small, np.float32)
+    # bytes until it becomes soft: growing by a wide kernel takes a quarter of the time that it takes with floats
+    canvas = np.zeros(small, np.uint8)
     for group in groups:
         placed = ((group + 0.5) * scale - 0.5) * (1 << FRACTION_BITS)
         hull = cv2.convexHull(np.round(placed).astype(np.int32))
-        cv2.fillConvexPoly(canvas, hull, 1.0, shift=FRACTION_BITS)
+        cv2.fillConvexPoly(canvas, hull, 1, shift=FRACTION_BITS)
     reach = round(abs(growth) * width * factor)
     if reach:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         change = cv2.dilate if growth > 0 else cv2.erode
         canvas = change(canvas, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    canvas = canvas.astype(np.float32)
     if softness > 0:
         canvas = cv2.GaussianBlur(canvas, (0, 0), max(softness * width * factor, 0.3), borderType=cv2.BORDER_CONSTANT)
     result: Mask = np.clip(cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
