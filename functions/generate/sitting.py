@@ -13,10 +13,12 @@ from functions.generate.stages import FaceJob
 from functions.generate.studio import Studio
 from shared.errors import UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.faces.closeup import closeup
 from shared.images import Image, Mask, Points
 from shared.workspace import Workspace
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
+LOOK_FACE, LOOK_SIDE = 150, 300  # of the last look; a recogniser's own chips are 112 or 150 px wide
 OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this sitting's
 
 Area = tuple[slice, slice]
@@ -124,15 +126,23 @@ def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> floa
 
 
 def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
-    """The face that a fresh look finds where the landmarks are; the landmarks themselves when it finds none there."""
+    """The face that a fresh look finds where the landmarks are; the landmarks themselves when it finds none there.
+
+    It looks no further than a face's own surroundings: what that costs does not grow with the picture.
+    """
     known = _outlined(landmarks)
-    x, y = known.box.centre
+    view = closeup(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
+    expected = view.box_inwards(known.box)
+    x, y = expected.centre
     try:
-        found = engine.detect(image)
+        found = engine.detect(view.image)
     except FaceError:
         return known
     there = [one for one in found if one.box.left <= x <= one.box.right and one.box.top <= y <= one.box.bottom]
-    return min(there, key=lambda one: abs(one.box.area - known.box.area), default=known)
+    if not there:
+        return known
+    seen = min(there, key=lambda one: abs(one.box.area - expected.area))
+    return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score)
 
 
 def _outlined(landmarks: Points) -> Face:
