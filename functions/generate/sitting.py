@@ -18,7 +18,7 @@ from shared.images import Image, Mask, Points
 from shared.workspace import Workspace
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
-LOOK_FACE, LOOK_SIDE = 150, 300  # of the last look; a recogniser's own chips are 112 or 150 px wide
+LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recogniser's own chips have a face of 100 to 112
 OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this sitting's
 
 Area = tuple[slice, slice]

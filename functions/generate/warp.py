@@ -4,6 +4,7 @@ A displacement is added to the exact grid of pixel positions. Where it is zero t
 which a resampled grid of positions does not give.
 """
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 import cv2
@@ -26,38 +27,65 @@ Displacement = NDArray[np.float32]
 Picture = TypeVar("Picture", Image, Mask)
 
 
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """How a face and its surroundings move in a picture.
+
+    Attributes:
+        shift: a displacement of what moves at all; None leaves the picture as it is.
+        corner: where that lies, x and y.
+    """
+
+    shift: Displacement | None
+    corner: NDArray[np.int64]
+
+    def of(self, image: Picture) -> Picture:
+        """The picture, RGB, uint8, (H, W, 3), or a mask of its size, with the face moved."""
+        result = image.copy()
+        if self.shift is not None:
+            (left, top), (height, width) = self.corner, self.shift.shape[:2]
+            # the patch is fetched from the whole picture, so that its border can reach beyond it
+            result[top : top + height, left : left + width] = sample(image, self.shift, self.corner)
+        return result
+
+
+STILL = Movement(None, np.zeros(2, np.int64))
+
+
 def move(image: Picture, source: Points, target: Points, free: Mask | None = None) -> Picture:
-    """Move a face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH.
+    """The picture with its face moved by `movement`."""
+    return movement(source, target, image.shape[:2], free).of(image)
+
+
+def movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
+    """A face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH face widths.
 
     Args:
-        image: RGB, uint8, (H, W, 3); or a mask.
-        source, target: (68, 2) in pixels of the image.
+        source, target: (68, 2) in pixels of the picture.
+        size: its height and width.
         free: (H, W), 0 where nothing may move; None leaves all free.
 
     Returns:
-        A picture of the same kind, bit-identical to `image` outside the circle of REACH face widths around the face.
+        What moves pictures of that size; they stay bit-identical outside the circle of REACH around the face.
     """
     if np.array_equal(source, target):
-        return image.copy()
+        return STILL
     width = face_width(target)
     centre, radius = target.mean(axis=0), REACH * width
     angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
     ring = centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     left, top = np.maximum(np.floor(centre - radius), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + radius) + 1, image.shape[1::-1]).astype(int)
+    right, bottom = np.minimum(np.ceil(centre + radius) + 1, size[::-1]).astype(int)
     if right <= left or bottom <= top:
-        return image.copy()
+        return STILL
     corner = np.array([left, top])
     anchors = np.vstack([with_forehead(target), ring]) - corner
     shifts = np.vstack([with_forehead(source) - with_forehead(target), np.zeros_like(ring)])
-    field = displacement(anchors, shifts, (bottom - top, right - left), width)
-    field *= _window(field.shape[:2], centre - corner, radius)[..., None]
+    shift = displacement(anchors, shifts, (bottom - top, right - left), width)
+    shift *= _window(shift.shape[:2], centre - corner, radius)[..., None]
     if free is not None:
-        field *= free[top:bottom, left:right, None]
-    result = image.copy()
-    # the patch is fetched from the whole picture, so that its border can reach beyond it
-    result[top:bottom, left:right] = sample(image, field, corner)
-    return result
+        shift *= free[top:bottom, left:right, None]
+    return Movement(shift, corner)
 
 
 def draw(photo: Image, source: Points, target: Points, size: tuple[int, int]) -> Image:
