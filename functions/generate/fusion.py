@@ -17,7 +17,7 @@ import numpy as np
 from functions.generate import glasses, light, mask, sharpness
 from functions.generate.covering import covering
 from functions.generate.landmarks import face_width, fit, with_forehead
-from functions.generate.warp import draw, move
+from functions.generate.warp import draw, movement
 from shared.faces import pose
 from shared.images import Embedding, Image, Mask, Points
 
@@ -116,9 +116,10 @@ def fuse(
     shape = shares.shape * pose_agreement(person.landmarks, landmarks)
     target = landmarks + shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
-    moved = move(base, landmarks, target, free)
+    shift = movement(landmarks, target, base.shape[:2], free)
+    moved = shift.of(base)
     if frames.any():
-        frames = move(frames, landmarks, target, free)
+        frames = shift.of(frames)
     rows, columns = mask.region(target, moved.shape[:2])
     patch = moved[rows, columns]
     if patch.size:
