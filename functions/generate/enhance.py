@@ -6,15 +6,19 @@ scaled up, that takes a restoration network (`restoration.py`). The skin's coars
 retouching takes away. Values are kept near those of their neighbourhood, which leaves no halos.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate import glasses, light, mask
+from functions.generate.gaussian import blurred
 from functions.generate.landmarks import face_width
 from shared.images import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
+AROUND = 0.15  # face widths around the face that are looked at: its mask ends inside, and the widest band reaches out
 FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
 AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbours a little
 MOST = 1.8  # factor on a band; beyond it noise and the blocks of jpg show
@@ -37,43 +41,58 @@ def sharpen(
     Returns:
         RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face, and all over where it is sharp enough.
     """
-    rows, columns = mask.region(landmarks, image.shape[:2])
+    rows, columns = mask.region(landmarks, image.shape[:2], AROUND)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return image.copy()
     part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
-    lab = light.to_lab(part)
+    lab, wanted = light.to_lab(part), _wanted(template, template_landmarks)
     clear = free[rows, columns] * (1 - frames[rows, columns])
-    raised = _raised(lab[..., 0], points, clear, _wanted(template, template_landmarks))
+    raised = _raised(Detail.of(lab[..., 0], points), clear, wanted)
     soft = mask.face(points, part.shape[:2]) * clear
     sharp = _limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points))
     touched = (soft > mask.LEAST) & (sharp != lab[..., 0])
     lab[..., 0] += soft * (sharp - lab[..., 0])
     done = image.copy()
-    done[rows, columns] = np.where(touched[..., None], light.to_rgb(lab), part)
+    np.copyto(done[rows, columns], light.to_rgb(lab), where=touched[..., None])
     return done
 
 
-def strengths(lightness: light.Lightness, points: Points, clear: Mask) -> NDArray[np.float64]:
-    """How strong each band of detail is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
-    features = mask.features(points, lightness.shape[:2])
-    places = [mask.bare(points, lightness.shape[:2]) * clear > 0.5, features * clear > 0.5]
-    return np.array([[_strength(band[place]) for place in places] for band in _bands(lightness, face_width(points))])
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """A face's lightness, (H, W), its bands of detail from the finest on, and masks of its skin and its features."""
+
+    lightness: light.Lightness
+    bands: list[light.Lightness]
+    skin: Mask
+    features: Mask
+
+    @classmethod
+    def of(cls, lightness: light.Lightness, points: Points) -> "Detail":
+        """Of a face with these landmarks, (68, 2)."""
+        height, width = lightness.shape
+        skin, features = mask.bare(points, (height, width)), mask.features(points, (height, width))
+        return cls(lightness, _bands(lightness, face_width(points)), skin, features)
+
+    def strengths(self, clear: Mask) -> NDArray[np.float64]:
+        """How strong each band is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
+        places = [self.skin * clear > 0.5, self.features * clear > 0.5]
+        return np.array([[_strength(band[place]) for place in places] for band in self.bands])
 
 
 def _wanted(template: Image, landmarks: Points) -> NDArray[np.float64]:
-    rows, columns = mask.region(landmarks, template.shape[:2])
+    rows, columns = mask.region(landmarks, template.shape[:2], AROUND)
     lab, points = light.to_lab(template[rows, columns]), landmarks - np.array([columns.start, rows.start])
-    return strengths(lab[..., 0], points, 1 - glasses.frames(lab, points))
+    return Detail.of(lab[..., 0], points).strengths(1 - glasses.frames(lab, points))
 
 
-def _raised(lightness: light.Lightness, points: Points, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
-    own = strengths(lightness, points, clear)
+def _raised(detail: Detail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+    own = detail.strengths(clear)
     gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
     gains[1:, 0] = 0  # of the skin's only the finest
-    features = mask.features(points, lightness.shape[:2])
-    raised = lightness.copy()
-    for band, (skin, feature) in zip(_bands(lightness, face_width(points)), gains.astype(np.float32), strict=True):
-        raised += (skin + (feature - skin) * features) * band
+    raised = detail.lightness.copy()
+    for band, (skin, feature) in zip(detail.bands, gains.astype(np.float32), strict=True):
+        if skin or feature:
+            raised += (skin + (feature - skin) * detail.features) * band
     return raised
 
 
@@ -91,7 +110,7 @@ def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
     """What lies between Gaussians of growing width; the finest band first, empty where it is finer than pixels."""
     bands, upper = [], lightness
     for share in BANDS:
-        lower = cv2.GaussianBlur(lightness, (0, 0), share * width) if share * width > FINEST else upper
+        lower = blurred(lightness, share * width) if share * width > FINEST else upper
         bands.append(upper - lower)
         upper = lower
     return bands

@@ -24,8 +24,8 @@ LIP_SOFTNESS, LID_SOFTNESS, CHEEK_SOFTNESS = 0.008, 0.015, 0.05  # sigmas in fac
 LID_HEIGHT = 0.6  # of the way from the lashes to the brow; there its own hairs begin
 CHEEK_RADII = (0.14, 0.10)  # along the cheekbone and across it, in face widths
 # the most that a region may change in LAB: lipstick is strong, lids take dark colours, and on cheeks a shadow of the
-# template's light is no rouge
-LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 20.0), (12.0, 10.0, 10.0), (2.0, 10.0, 8.0)
+# template's light is no rouge. Yellow is held short: under warm light lips and lids would turn orange
+LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 12.0), (12.0, 8.0, 5.0), (2.0, 10.0, 6.0)
 SEEN = 16  # pixels of a region that tell its colour
 
 
@@ -63,12 +63,14 @@ def transfer(
         return image.copy()
     part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
     lab, allowed = light.to_lab(part), free[rows, columns] * (1 - frames[rows, columns])
-    own, worn = made_up(lab, points, frames[rows, columns]), _template(template, template_landmarks)
+    skin, own = _made_up(lab, points, frames[rows, columns])
+    worn = _template(template, template_landmarks)
     shift, everywhere = np.zeros_like(lab), np.zeros(part.shape[:2], np.float32)
     for region, there, wanted in zip(regions(points, part.shape[:2]), own, worn, strict=True):
         if there is not None and wanted is not None:
             where = region.where * allowed
-            shift += where[..., None] * np.clip(wanted - there, -region.limit, region.limit)
+            change = np.clip(wanted - there, -region.limit, region.limit)
+            shift += where[..., None] * towards(lab, skin + there + change, change)
             everywhere = np.maximum(everywhere, where)
     mixed = light.to_rgb(lab + ratio * shift)
     done = image.copy()
@@ -76,13 +78,32 @@ def transfer(
     return done
 
 
+def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
+    """How each pixel changes where its region changes by `change` and then has the colour `aim`, (H, W, 3).
+
+    Tint stops at the aim: what within pale lips is pale already would else turn blue. Lightness does not, its
+    differences are the gloss.
+    """
+    shift: light.Lab = np.clip(aim - lab, np.minimum(change, 0), np.maximum(change, 0))
+    shift[..., 0] = change[0]
+    return shift
+
+
 def made_up(lab: light.Lab, points: Points, frames: Mask) -> list[Colour | None]:
     """How the regions of a face differ in colour from its skin, in the order of `regions`; None where none is seen."""
+    return _made_up(lab, points, frames)[1]
+
+
+def _made_up(lab: light.Lab, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """The skin's colour, and how the regions differ from it."""
     clear = 1 - frames
     bare = mask.bare(points, lab.shape[:2])
     skin = _colour(lab, bare * light.skin(lab, bare) * clear)
-    colours = [_colour(lab, region.where * clear) for region in regions(points, lab.shape[:2])]
-    return [None if colour is None or skin is None else colour - skin for colour in colours]
+    seen = regions(points, lab.shape[:2])
+    if skin is None:
+        return np.zeros(3, np.float32), [None] * len(seen)
+    colours = [_colour(lab, region.where * clear) for region in seen]
+    return skin, [None if colour is None else colour - skin for colour in colours]
 
 
 def regions(points: Points, size: tuple[int, int]) -> list[Region]:

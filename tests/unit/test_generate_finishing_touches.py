@@ -1,6 +1,6 @@
 """Retouching, make-up and sharpening on real faces: an effect in the right place, and none anywhere else."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -27,6 +27,37 @@ class Subject:
 
     def retouched(self, free=None):
         return retouch.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
+
+    def places(self):
+        """Points all over the skin."""
+        reach = 2 * round(0.03 * self.width) + 1
+        skin = cv2.erode(retouch.skin_mask(light.to_lab(self.image), self.landmarks), np.ones((reach, reach))) > 0.9
+        every = np.arange(0, max(self.size), 0.07 * self.width).astype(int)
+        return [(x, y) for x, y in product(every, every) if y < self.size[0] and x < self.size[1] and skin[y, x]]
+
+    def roughness(self, place):
+        """Standard deviation of the lightness around."""
+        near = np.zeros(self.size, np.uint8)
+        cv2.circle(near, tuple(map(int, place)), round(0.06 * self.width), 1, -1)
+        return lightness(cv2.GaussianBlur(self.image, (0, 0), max(0.006 * self.width, 0.5)))[near > 0].std()
+
+    def share_left(self, place, colour=(12, 22, 22)):
+        """How much of a spot's contrast with the skin around it retouching leaves."""
+        spot = np.zeros(self.size, np.float32)
+        cv2.circle(spot, tuple(map(int, place)), round(0.018 * self.width), 1.0, -1)
+        spot = cv2.GaussianBlur(spot, (0, 0), 0.006 * self.width)
+        inside = spot > 0.5 * spot.max()
+        within, beyond = (
+            cv2.dilate(inside.astype(np.uint8), np.ones((2 * round(share * self.width) + 1,) * 2)) > 0
+            for share in (0.01, 0.02)
+        )
+        spotted = Subject((self.image - spot[..., None] * colour).clip(0, 255).astype(np.uint8), self.landmarks)
+
+        def contrast(with_spot, without):
+            difference = light.to_lab(with_spot) - light.to_lab(without)
+            return np.linalg.norm(difference[inside].mean(axis=0) - difference[beyond & ~within].mean(axis=0))
+
+        return contrast(spotted.retouched(), self.retouched()) / contrast(spotted.image, self.image)
 
     def sharpened(self, image):
         shown = (self.image, self.landmarks)
@@ -101,17 +132,28 @@ class TestRetouching:
         if subject.width > 150:  # of a smaller face, pores are finer than pixels and their levels
             assert fine_after > 0.9 * fine_before
 
-    def test_a_blemish_fades(self, subjects):
+    def test_blemishes_fade_wherever_they_are(self, subject):
+        faded = np.array([subject.share_left(place) for place in subject.places()])
+        even = np.array([subject.roughness(place) < 3 for place in subject.places()])
+        assert len(faded) > 20
+        assert (faded[even] < 0.6).all()
+        assert np.median(faded) < 0.7
+        assert (faded < 0.9).mean() > 0.9
+
+    def test_a_mole_stays(self, subjects):
+        subject = subjects["astronaut"]
+        even = [place for place in subject.places() if subject.roughness(place) < 3]
+        assert all(subject.share_left(place, (90, 90, 90)) > 0.75 for place in even)
+
+    def test_a_scar_stays(self, subjects):
         subject = subjects["hopper"]
-        cheek = subject.landmarks[[14, 35, 47]].mean(axis=0)
-        spotted = Subject(subject.image.copy(), subject.landmarks)
-        spot = np.zeros(subject.size, np.float32)
-        cv2.circle(spot, tuple(np.round(cheek).astype(int).tolist()), round(0.02 * subject.width), 1.0, -1)
-        spot = cv2.GaussianBlur(spot, (0, 0), 0.006 * subject.width)[..., None]
-        spotted.image = np.clip(subject.image - spot * (12, 22, 22), 0, 255).astype(np.uint8)
-        where = spot[..., 0] > 0.3
-        before = apart(spotted.image, subject.image)[where].mean()
-        assert apart(spotted.retouched(), subject.retouched())[where].mean() < 0.8 * before
+        line = np.zeros(subject.size, np.float32)
+        aside = np.array([0.12 * subject.width, 0])
+        ends = [tuple(np.round(subject.landmarks[index] - aside).astype(int).tolist()) for index in (31, 48)]
+        cv2.line(line, *ends, 1.0, 2)
+        scarred = (subject.image - line[..., None] * (40, 50, 50)).clip(0, 255).astype(np.uint8)
+        left = apart(Subject(scarred, subject.landmarks).retouched(), subject.retouched())[line > 0.5].mean()
+        assert left > 0.75 * apart(scarred, subject.image)[line > 0.5].mean()
 
     def test_it_stays_a_photograph(self, subject):
         assert apart(subject.retouched(), subject.image).max() < 40
@@ -136,7 +178,7 @@ class TestSharpening:
         soft = self.blurred(subject)
         clear = subject.free
         wanted, before, after = (
-            enhance.strengths(lightness(image), subject.landmarks, clear)
+            enhance.Detail.of(lightness(image), subject.landmarks).strengths(clear)
             for image in (subject.image, soft, subject.sharpened(soft))
         )
         seen = wanted[:, 1] > 0
@@ -190,6 +232,16 @@ class TestMakeUp:
         )
         assert np.abs(wanted - own)[1:].max() > 5
         assert np.abs(wanted - made)[1:].sum() < 0.5 * np.abs(wanted - own)[1:].sum()
+
+    def test_lips_that_are_pale_already_do_not_turn_blue(self, subjects):
+        subject = subjects["astronaut"]
+        rouged = Subject(subject.image.copy(), subject.landmarks)
+        half = mask.lips(subject.landmarks, subject.size, 0, 0.001) > 0.5
+        half[:, : int(subject.landmarks[57, 0])] = False
+        rouged.image[half] = (rouged.image[half] * (1.0, 0.5, 0.5)).astype(np.uint8)
+        made = light.to_lab(rouged.made_up(subject, 1.0))
+        pale = (mask.lips(subject.landmarks, subject.size, -0.01, 0.001) > 0.9) & ~half
+        assert (made[pale][:, 1] >= light.to_lab(subject.image)[pale][:, 1].min() - 1).all()
 
     def test_only_lips_lids_and_cheeks_change(self, subjects):
         subject = subjects["astronaut"]

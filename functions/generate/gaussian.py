@@ -1,0 +1,24 @@
+"""A Gaussian blur whose cost does not grow with its reach: a wide one is drawn on a reduced plane."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+"""(H, W) or (H, W, channels)."""
+
+DIRECT = 4.0  # pixels of sigma up to which the plane is blurred as it is
+REDUCED = 2.0  # pixels of sigma on the reduced plane: what averaging and interpolating do is less than a level there
+RESAMPLING = 1 / 12 + 1 / 6  # variance, in squared reduced pixels, that averaging and linear interpolation add
+
+
+def blurred(plane: Plane, sigma: float) -> Plane:
+    """The plane blurred by `sigma` pixels; float32, of the same shape."""
+    if sigma <= DIRECT:
+        direct: Plane = cv2.GaussianBlur(plane, (0, 0), sigma)
+        return direct
+    size = tuple(max(1, round(side * REDUCED / sigma)) for side in plane.shape[1::-1])
+    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), float(np.sqrt(REDUCED**2 - RESAMPLING)))
+    wide: Plane = cv2.resize(small, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return wide
