@@ -14,6 +14,7 @@ from functions.train.selection import Selection
 from functions.train.stopwatch import Stopwatch
 from functions.train.updates import Updates
 from functions.train.validation import Validator
+from shared.errors import InternalError
 from shared.models.diffusion import DiffusionModel
 from shared.workspace import Workspace
 
@@ -51,13 +52,12 @@ class Course:
     mark: str
 
     def run(self, steps: int, spacing: int) -> Ran:
-        """Make all updates; validate before the first, after every `spacing` of them and after the last.
+        """Make all updates; validate after every `spacing` of them and after the last.
 
         Goes on from the last checkpoint of an earlier attempt where there is one. Ends early when the loss is no
-        number any more; the checkpoints until then count.
+        number any more; the checkpoints until then count. InternalError where there is none.
         """
         updates = Updates(self.model.unet, self.adapter, self.material, self.plan, steps)
-        self.workspace.progress("validation", 0, steps)
         selection, losses = self._begun(updates)
         resumed, started = updates.done, time.monotonic()
         first: dict[str, float] = {}
@@ -70,25 +70,31 @@ class Course:
             eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
             self.workspace.progress("training", update.step, steps, eta, **losses.figures())
             if due:
-                self._checkpoint(updates, selection, losses)
+                selection = self._checkpoint(updates, selection, losses)
+        if selection is None:
+            raise InternalError("the training ran away before its first checkpoint: the loss is no number any more")
         return Ran(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed, first)
 
-    def _begun(self, updates: Updates) -> tuple[Selection, Losses]:
-        """What there is before the next update: an earlier attempt's work, or a validation of the base model."""
+    def _begun(self, updates: Updates) -> tuple[Selection | None, Losses]:
+        """What there is of an earlier attempt's work. Nothing is judged yet: the first update need not wait for it."""
         saved = self.workspace.previous(checkpoint.NAME)
         found = None if saved is None else checkpoint.read(saved, self.mark)
         if found is None:
-            with self.watch("validation"):
-                return Selection(self.validator(0)), Losses()
+            return None, Losses()
         updates.resume(found.step, found.state)
         return found.selection, Losses(found.curve)
 
-    def _checkpoint(self, updates: Updates, selection: Selection, losses: Losses) -> None:
+    def _checkpoint(self, updates: Updates, selection: Selection | None, losses: Losses) -> Selection | None:
+        """The selection with this checkpoint in it; at the first one the base model is judged, too."""
         with self.watch("validation"):
             weights = self.adapter.weights()
             if not finite(weights):
-                return
+                return selection
+            if selection is None:
+                with self.adapter.off():
+                    selection = Selection(self.validator(0))
             selection.offer(self.validator(updates.done), weights)
         with self.watch("checkpoints"):
             state = Checkpoint(updates.done, updates.state(), selection, losses.curve)
             self.workspace.save(checkpoint.NAME, checkpoint.write(state, self.mark))
+        return selection

@@ -37,6 +37,15 @@ class Adapter:
         state = convert_state_dict_to_diffusers(get_peft_model_state_dict(self._unet, adapter_name=NAME))
         return {PREFIX + name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Inside of the block the UNet is the base model's; nothing is learnt there."""
+        self._unet.disable_adapters()
+        try:
+            yield
+        finally:
+            self._unet.enable_adapters()
+
     def serialise(self, weights: Weights, facts: dict[str, Any]) -> bytes:
         """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}

@@ -113,7 +113,7 @@ def _trained(
         ran = Course(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:
-            raise InternalError("the training ran away before its first checkpoint: the loss is no number any more")
+            raise InternalError("the training ended without a checkpoint")
         facts = report.facts(model, plan, request, chosen.trial.step)
         lora = adapter.serialise(chosen.weights, facts)
         return _Outcome(ran, chosen, lora, kohya.serialise(chosen.weights, plan, facts))

@@ -137,7 +137,7 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert data["cost_time"] > 0
     assert set(data["seconds"]) == {"photos", "latents", "training", "validation", "checkpoints", "saving"}
     before = data["seconds_to_first_step"]
-    assert set(before) == {"photos", "latents", "validation", "training"}
+    assert set(before) == {"photos", "latents", "training"}
     assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
     assert desk.objects[data["lora"]]
@@ -232,7 +232,7 @@ def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
 def test_progress_names_stage_step_and_loss(model, engine, photos):
     _, desk = trained(model, engine, photos, steps=30)
     stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
-    assert stages == ["photos", "latents", "validation", "training", "saving"]
+    assert stages == ["photos", "latents", "training", "saving"]
     steps = [(step, figures) for stage, step, _, figures in desk.said if stage == "training"]
     assert [step for step, _ in steps] == list(range(1, 31))
     assert steps[-1][1]["loss"] > 0
