@@ -1,9 +1,10 @@
 """What a LoRA of the default length does on a base model: how near its pictures come to the person, with and without.
 
-    python -m benchmarks.lora_likeness PHOTO... [--steps 400] [--sheet sheet.png]
+    python -m benchmarks.lora_likeness PHOTO... [--steps 400] [--strengths 0.6 0.8] [--sheet sheet.png]
 
 Trains through the whole path, in memory. Then 16 samples from noise and 16 pictures painted over other people's faces
 (of packages' pictures) are made by stock diffusers pipelines from the same noise, once with the LoRA and once without.
+The last row is the mean of the paired differences with its standard error: beyond twice that, it is no chance.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from tests import pictures
 
 COUNT = 16
 STEPS = 30
-STRENGTH = 0.6
+STRENGTH = 0.6  # the first of the strengths painted over others
 ENLARGED = 4  # dlib sees no face below 80 px
 
 
@@ -40,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--strengths", type=float, nargs="+", default=[STRENGTH, 0.8])
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
     if not arguments.photos:
@@ -60,7 +62,8 @@ def main() -> int:
             Path("out").mkdir(exist_ok=True)
             Path("out/likeness.safetensors").write_bytes(bucket.get(data["lora"]))
             pipeline.load_lora_weights("out/likeness.safetensors")
-        rows[name] = paint(pipeline, " ".join(prompt.split()), working.guidance, working.framing, working.size, engine)
+        starts = strangers(engine, working.framing, working.size)
+        rows[name] = paint(pipeline, " ".join(prompt.split()), working.guidance, starts, arguments.strengths)
     pipeline.unload_lora_weights()
     untouched = all(torch.equal(value, before[name]) for name, value in pipeline.unet.state_dict().items())
     report(rows, engine, person)
@@ -86,17 +89,19 @@ def train(bucket: MemoryBucket, photos: Sequence[Path], steps: int) -> Json:
 
 
 def paint(
-    pipeline: StableDiffusionPipeline, prompt: str, guidance: float, framing: float, size: int, engine: FaceEngine
+    pipeline: StableDiffusionPipeline, prompt: str, guidance: float, starts: list[Image], strengths: Sequence[float]
 ) -> dict[str, list[Image]]:
-    """Sixteen pictures from noise and sixteen over other people, always from the same noise."""
+    """Sixteen pictures from noise and at each strength sixteen over other people, always from the same noise."""
     over = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     common = {"prompt": [prompt] * COUNT, "num_inference_steps": STEPS, "guidance_scale": guidance}
     for one in (pipeline, over):
         one.set_progress_bar_config(disable=True)
-    free = pipeline(**common, generator=torch.Generator().manual_seed(0)).images
-    starts = [Pictures.fromarray(face) for face in strangers(engine, framing, size)]
-    painted = over(image=starts, strength=STRENGTH, **common, generator=torch.Generator().manual_seed(0)).images
-    return {"from noise": [np.asarray(one) for one in free], "over others": [np.asarray(one) for one in painted]}
+    made = {"from noise": pipeline(**common, generator=torch.Generator().manual_seed(0)).images}
+    below = [Pictures.fromarray(face) for face in starts]
+    for strength in strengths:
+        generator = torch.Generator().manual_seed(0)
+        made[f"over others, {strength:g}"] = over(image=below, strength=strength, **common, generator=generator).images
+    return {title: [np.asarray(one) for one in images] for title, images in made.items()}
 
 
 def strangers(engine: FaceEngine, framing: float, size: int) -> list[Image]:
@@ -114,16 +119,27 @@ def strangers(engine: FaceEngine, framing: float, size: int) -> list[Image]:
 
 
 def report(rows: dict[str, dict[str, list[Image]]], engine: FaceEngine, person: Sequence[Embedding]) -> None:
-    """Mean distance to the person, and in how many pictures a face was found."""
-    titles = "from noise", f"over others, {STRENGTH}"
-    print(" " * 8 + "".join(f"{title:>22}" for title in titles) + f"   mean distance (faces of {COUNT})")
-    for name, kinds in rows.items():
-        cells = []
-        for images in kinds.values():
-            found = [embedding for image in images if (embedding := embedded(engine, enlarged(image))) is not None]
-            distances = [np.mean([engine.distance(one, photo) for photo in person]) for one in found]
-            cells.append(f"{np.mean(distances):.3f} ({len(found)})" if found else "no face")
-        print(f"{name:<8}" + "".join(f"{cell:>22}" for cell in cells))
+    """Mean distance to the person, in how many pictures a face was found, and what the LoRA changed."""
+    titles = list(next(iter(rows.values())))
+    print(" " * 12 + "".join(f"{title:>22}" for title in titles) + f"   mean distance (faces of {COUNT})")
+    measured = {
+        name: {title: np.array([distance(engine, image, person) for image in kinds[title]]) for title in titles}
+        for name, kinds in rows.items()
+    }
+    for name, columns in measured.items():
+        cells = [f"{np.nanmean(far):.3f} ({np.isfinite(far).sum()})" for far in columns.values()]
+        print(f"{name:<12}" + "".join(f"{cell:>22}" for cell in cells))
+    base, lora = measured.values()
+    changes = [lora[title] - base[title] for title in titles]
+    found = [change[np.isfinite(change)] for change in changes]
+    cells = [f"{one.mean():+.3f} +- {one.std(ddof=1) / len(one) ** 0.5:.3f}" for one in found]
+    print(f"{'difference':<12}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def distance(engine: FaceEngine, image: Image, person: Sequence[Embedding]) -> float:
+    """Mean distance of a picture's face to the person's photos; not a number without a face."""
+    shown = embedded(engine, enlarged(image))
+    return float("nan") if shown is None else float(np.mean([engine.distance(shown, photo) for photo in person]))
 
 
 def embedded(engine: FaceEngine, image: Image) -> Embedding | None:
