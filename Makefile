@@ -13,6 +13,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,serve,dev]'
 	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface
+	# for tests of the enhancing networks; with its dependencies comes a torchvision that only CUDA's torch loads
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spandrel einops
 	touch $(READY)
 
 demo: $(READY)

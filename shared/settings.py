@@ -141,7 +141,7 @@ class EnhanceSettings(BaseModel):
     """Networks that generate enhances with, each a file that somebody trusts; without one the classical way is taken."""
 
     face_network: Path | None = Field(
-        None, description="for photo_fix: .pth or .safetensors of GFPGAN, CodeFormer or another that spandrel knows"
+        None, description="for photo_fix: .pth or .safetensors of GFPGAN, RestoreFormer or another that spandrel knows"
     )
     upscale_network: Path | None = Field(
         None, description="for super_resolution: .pth or .safetensors of Real-ESRGAN x2 or x4, or another of spandrel's"

@@ -1,18 +1,26 @@
-"""Restoration and upscaling networks that spandrel knows by their weights: GFPGAN, CodeFormer, Real-ESRGAN and kin.
+"""Restoration and upscaling networks that spandrel knows by their weights: GFPGAN, RestoreFormer, Real-ESRGAN and kin.
 
 photog brings none: a settings' path names the file, and its licence is between its makers and whoever sets it (GFPGAN
-Apache-2.0, Real-ESRGAN BSD-3, CodeFormer non-commercial). spandrel imports torchvision, so that both are an extra of
-their own, imported only where a file is configured.
+and RestoreFormer Apache-2.0, Real-ESRGAN BSD-3; CodeFormer is non-commercial and not among spandrel's). spandrel
+imports torchvision, so that both are an extra of their own, imported only where a file is configured.
 """
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from shared.images import Image
+
+# trained on -1 to 1, while spandrel 0.4 hands it 0 to 1 and lets it draw noise, with which no portrait came again
+GFPGAN = "GFPGAN"
+
+# what files that are none, or not whole, end in
+UNREADABLE = (ValueError, RuntimeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
 
 
 class NetworkMissing(Exception):
@@ -35,9 +43,16 @@ class ImageNetwork:
         """What it makes of an RGB picture (H, W, 3): float32, 0 to 255, (scale H, scale W, 3)."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            made: torch.Tensor = self._descriptor(pixels.to(self._device))[0]
+            made = self._made(pixels.to(self._device))[0]
         result: NDArray[np.float32] = made.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255
         return result
+
+    def _made(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self._descriptor.architecture.id == GFPGAN:
+            signed: torch.Tensor = self._descriptor.model(2 * pixels - 1, randomize_noise=False)[0]
+            return (signed + 1) / 2
+        made: torch.Tensor = self._descriptor(pixels)
+        return made
 
 
 def load(path: Path | None, setting: str, device: torch.device, upscaling: bool) -> ImageNetwork | None:
@@ -64,7 +79,7 @@ def load(path: Path | None, setting: str, device: torch.device, upscaling: bool)
         raise NetworkMissing(f"{setting}: there is no file {file}")
     try:
         descriptor = spandrel.ModelLoader(device=device).load_from_file(file)
-    except (spandrel.UnsupportedModelError, ValueError, RuntimeError, KeyError, OSError) as error:
+    except (spandrel.UnsupportedModelError, *UNREADABLE) as error:
         raise NetworkMissing(f"{setting}: {file} is no network that spandrel knows: {error}") from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
         descriptor.input_channels,

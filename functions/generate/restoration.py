@@ -10,7 +10,7 @@ from functions.generate.network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.images import Image, Mask, Points
 
-SIDE = 512  # pixels that GFPGAN and CodeFormer work at
+SIDE = 512  # pixels that GFPGAN and RestoreFormer work at
 # eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both
 FFHQ = np.array([[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]])
 NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
