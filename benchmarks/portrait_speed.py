@@ -6,6 +6,7 @@
 |---|---|---|
 | swapping users | `Adapters.worn` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
 | a warm portrait | `portrait.run`, all resident | the same stages, built for this request |
+| of a new template | the same, of a template that was never seen before | as above |
 | four faces | one request for four people of one template | the same template, one person and three times "none" |
 
 Built for the request: diffusers' image-to-image pipeline read from disk, the LoRA by `load_lora_weights`, guidance
@@ -19,6 +20,7 @@ On portrait-tiny with random LoRAs of rank 16 and the contract's default knobs, 
 
 import argparse
 import copy
+import itertools
 import statistics
 import sys
 import tempfile
@@ -36,6 +38,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from functions.generate import portrait
+from functions.generate.acquaintance import Acquainted
 from functions.generate.adapter import Adapters
 from functions.generate.canvas import Canvas
 from functions.generate.diffusion import Denoising
@@ -56,7 +59,12 @@ from tests.sitters import lora, trained
 
 RANK, PEOPLE = 16, 4
 SWAPS = 20  # of ours in each turn; one takes well under a millisecond
-TARGETS = {"swapping users": (50.0, "at least"), "a warm portrait": (2.0, "at least"), "four faces": (3.5, "below")}
+TARGETS = {
+    "swapping users": (50.0, "at least"),
+    "a warm portrait": (2.0, "at least"),
+    "of a new template": (2.0, "at least"),
+    "four faces": (3.5, "below"),
+}
 
 Work = Callable[[], object]
 Portraying = Callable[[], list[Json]]
@@ -93,6 +101,7 @@ def main() -> int:
         pairs = {
             "swapping users": lambda: (_swapping(studio, folder), _stock(folder)),
             "a warm portrait": lambda: (_warm(studio, desk), _naive(studio, desk)),
+            "of a new template": lambda: (_strange(studio, desk), _naive(studio, desk)),
             "four faces": lambda: (_faces(studio, desk, PEOPLE), _faces(studio, desk, 1)),
         }
         for name, pair in pairs.items():
@@ -156,6 +165,19 @@ def _warm(studio: Studio, desk: Desk) -> Portraying:
     return lambda: _run(studio, desk, "one.png", ["p0"])
 
 
+def _strange(studio: Studio, desk: Desk) -> Portraying:
+    """As `_warm`, of a template that nobody has seen before."""
+    numbers = itertools.count()
+    template = pictures.hopper()
+
+    def request() -> list[Json]:
+        template[0, 0] = next(numbers)
+        desk.objects["new.png"] = pictures.png(template)
+        return _run(studio, desk, "new.png", ["p0"])
+
+    return request
+
+
 def _parity(studio: Studio, desk: Desk) -> str:
     """How alike the portraits of both are, for they are to be the same work."""
     made = []
@@ -183,6 +205,7 @@ def _naive(studio: Studio, desk: Desk) -> Portraying:
         fresh = copy.copy(studio)
         stock: Any = Stock(studio)
         fresh.adapters = fresh.diffuser = stock
+        fresh.acquainted = Acquainted(studio.engine)
         with patch.object(portrait, "planned", anew):
             return _run(fresh, desk, "one.png", ["p0"])
 

@@ -6,8 +6,9 @@ is finer than the model's pixels stays.
 
 Several faces are one batch, each with its own noise, words, control pictures and LoRA; a face alone comes out as in
 company but for the rounding of floats. Nothing is computed that counts for nothing: ControlNets run only while their
-scale is above 0, on the side of the words alone (diffusers' `guess_mode`), their pictures are embedded once, and the
-negative words are asked only between the noise levels where guidance matters (`Working.guided`).
+scale is above 0, on the side of the words alone (diffusers' `guess_mode`), their pictures are embedded once, what the
+words are to each layer is worked out once (`recollection`), and the negative words are asked only between the noise
+levels where guidance matters (`Working.guided`).
 """
 
 import copy
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from functions.generate import controls as drawing
 from functions.generate.canvas import Canvas
+from functions.generate.recollection import remembered
 from shared.images import Image
 from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
 from shared.models.controls import Control
@@ -75,7 +77,8 @@ class Sample:
 
     Attributes:
         latents, mask: (B, C, h, w) and (B, 1, h, w).
-        words, negative: of B pictures.
+        words: of B pictures.
+        both: the negative ones, then these, of 2 B.
         hints: embedded pictures of the ControlNets that count in this diffusion.
         generators: of the noise, one each.
     """
@@ -83,7 +86,7 @@ class Sample:
     latents: torch.Tensor
     mask: torch.Tensor
     words: Conditioning
-    negative: Conditioning
+    both: Conditioning
     hints: list[tuple[Control, torch.Tensor]]
     generators: list[torch.Generator]
 
@@ -114,7 +117,7 @@ class Diffuser:
         """
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
-        with torch.inference_mode():
+        with torch.inference_mode(), remembered(self._model.unet):
             sample = self._sample(canvases, denoising)
             changed = self._denoise(sample, denoising, step_done)
             difference = self._decode(changed) - self._decode(sample.latents)
@@ -134,11 +137,15 @@ class Diffuser:
                     for canvas, patch in zip(canvases, patches, strict=True)
                 ]
                 hints.append((control, control.embed(self._pixels(np.stack(drawn)).to(self._model.dtype))))
+        words, negative = (
+            reduce(Conditioning.followed_by, wordings)
+            for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
+        )
         return Sample(
             latents,
             torch.from_numpy(np.stack(masks))[:, None].to(latents.device, latents.dtype),
-            reduce(Conditioning.followed_by, [canvas.words[0] for canvas in canvases]),
-            reduce(Conditioning.followed_by, [canvas.words[1] for canvas in canvases]),
+            words,
+            negative.followed_by(words),
             hints,
             [torch.Generator("cpu").manual_seed(canvas.seed) for canvas in canvases],
         )
@@ -174,8 +181,8 @@ class Diffuser:
         unet = self._model.unet
         if not self._guided(time):
             return predicted(unet, seen, time, sample.words, residuals)
-        states = sample.negative.followed_by(sample.words)
-        both = predicted(unet, torch.cat([seen, seen]), time, states, residuals and residuals.after_nothing())
+        twice = torch.cat([seen, seen])
+        both = predicted(unet, twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
         return without + self._model.working.guidance * (with_words - without)
 

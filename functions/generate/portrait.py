@@ -58,7 +58,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     finishing.check(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, studio)
     warnings += foreign(people, studio) + finishing.warnings(knobs, studio)
-    faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.engine)
+    faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.acquainted)
     template.check(faces, knobs.user_id, request.template_image, studio.settings.generate)
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     sittings = [
@@ -114,7 +114,7 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
             keep(f"{number}-{stage.name}", jobs, portrait, workspace)
     described = {}
     for sitting, job in zip(sittings, jobs, strict=True):
-        before, after = distances(job, sitting.person, studio.engine)
+        before, after = distances(job, sitting.person, studio)
         user_id = sitting.person.model.user_id
         described[sitting.index] = output.described(user_id, sitting.face.box, before, after, studio.engine)
         paste(job, portrait.image[sitting.area(portrait.image.shape)])

@@ -110,11 +110,11 @@ def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
         raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", person.FIELD) from error
 
 
-def distances(job: FaceJob, who: Person, engine: FaceEngine) -> tuple[float | None, float | None]:
+def distances(job: FaceJob, who: Person, studio: Studio) -> tuple[float | None, float | None]:
     """From the person to the template's face and to the portrait's; None where no vector could be made."""
     return (
-        _distance(job.template, _outlined(job.template_landmarks), who, engine),
-        _distance(job.image, _seen(job.image, job.landmarks, engine), who, engine),
+        _distance(job.template, _outlined(job.template_landmarks), who, studio.acquainted),
+        _distance(job.image, _seen(job.image, job.landmarks, studio.engine), who, studio.engine),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from functions.generate import fuser
+from functions.generate.acquaintance import Acquainted
 from functions.generate.adapter import Adapters
 from functions.generate.diffusion import Diffuser
 from functions.generate.enhancers import Enhancers
@@ -19,6 +20,7 @@ class Studio:
     Attributes:
         settings: of the process.
         engine: finds and compares faces.
+        acquainted: the same for templates, which it knows again.
         base_model: name of the base model.
         framing: side of the square that it wants to see over the longer side of a face's box.
         most_steps: of its schedule, if it is one of few steps.
@@ -31,6 +33,7 @@ class Studio:
         self, settings: Settings, engine: FaceEngine, model: DiffusionModel, controls: Sequence[Control] = ()
     ) -> None:
         self.settings, self.engine = settings, engine
+        self.acquainted = Acquainted(engine)
         self.base_model, self.framing = model.name, model.working.framing
         self.most_steps = model.working.most_steps
         self.adapters = Adapters(model.unet)

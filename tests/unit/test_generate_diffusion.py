@@ -1,6 +1,6 @@
 """Masked diffusion and LoRA swapping, on a random base model of the real shape."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from functions.generate import diffusion as diffusing
 from functions.generate.adapter import Adapters, LoraError
 from functions.generate.canvas import Canvas
 from functions.generate.diffusion import Denoising, Diffuser
@@ -109,6 +110,29 @@ class TestRepainting:
         prompts = Prompts(model)
         assert prompts.of("ann")[0] is prompts.of("ann")[0]
         assert not torch.equal(prompts.of("ann")[0].states, prompts.of("ann", "in the rain")[0].states)
+
+
+class TestWhatTheWordsAreToEachLayer:
+    @pytest.mark.parametrize("guidance", [1.0, 3.0])
+    def test_it_is_worked_out_once_and_the_picture_is_the_same(self, model, files, mask, monkeypatch, guidance):
+        model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
+        made, forward, repaint = [], torch.nn.Linear.forward, diffusing.Diffuser(model).repaint
+        words = Prompts(model).of("ann")
+
+        def counted(layer, states):
+            made.extend([layer] if states.shape[1:] == words[0].states.shape[1:] else [])
+            return forward(layer, states)
+
+        monkeypatch.setattr(torch.nn.Linear, "forward", counted)
+        face = Canvas(astronaut(), FACE.square(2.2), mask, LANDMARKS, words, seed=1)
+        with worn(Adapters(model.unet), files, "ann"):
+            once, evaluations = repaint([face], Denoising(10, 0.5)), len(made)
+            wordings = evaluations / len(set(made))
+            monkeypatch.setattr(diffusing, "remembered", nullcontext)
+            again = repaint([face], Denoising(10, 0.5))
+        assert np.array_equal(once, again)
+        assert wordings <= (1 if guidance == 1 else 2)
+        assert len(made) - evaluations == 5 * len(set(made))
 
 
 class TestFacesInOneBatch:
