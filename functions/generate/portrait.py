@@ -75,7 +75,7 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     for index, face in enumerate(faces):
         nobody = output.described(NOBODY, face.box, None, None, studio.engine)
         portrait.faces.append(described.get(index, nobody))
-    finish(Scene(portrait.image, faces, knobs, seed), finishes, portrait, way)
+    finish(Scene(portrait.image, faces, knobs, seed), finishes, len(stages), portrait, way)
     by = enhanced_by(knobs, bool(sittings), studio)
     made = Provenance.of(knobs, seed, studio.base_model, bool(sittings) or bool(finishes), by)
     data = output.published(portrait.image, knobs.image_format, workspace, limits, warnings, made, decoded.icc)
@@ -121,12 +121,15 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
     return described
 
 
-def finish(scene: Scene, finishes: Sequence[Finish], portrait: Portrait, way: Way) -> None:
-    """Do to the whole picture what is to be done to it."""
-    for step in finishes:
+def finish(scene: Scene, finishes: Sequence[Finish], before: int, portrait: Portrait, way: Way) -> None:
+    """Do to the whole picture what is to be done to it, after so many stages of its faces."""
+    for number, step in enumerate(finishes, start=before + 1):
         way.progress.begin(step.name)
         step.work(scene, way.studio, way.progress.advance)
         way.progress.advance()
+        if way.studio.settings.generate.keep_stages:
+            name = f"{number}-{step.name}"
+            portrait.stages[name] = way.workspace.save(f"stages/{name}.png", output.png(scene.image))
     portrait.image = scene.image
 
 

@@ -13,6 +13,9 @@ from functions.generate import mask
 from functions.generate.handler import GenerateFunction
 from functions.generate.provenance import MADE_BY_A_MODEL
 from functions.generate.studio import Studio
+from shared.cli.console import bucket_at
+from shared.cli.requests import save_portrait
+from shared.client import Client
 from shared.errors import PhotoTooLarge
 from shared.faces.dlib import DlibEngine
 from shared.models import diffusion
@@ -151,6 +154,16 @@ class TestBackground:
         assert warning.startswith("background_restore: portrait-tiny knows faces alone")
 
 
+def test_stages_of_the_whole_picture_are_kept_on_request(generate, studio, monkeypatch):
+    monkeypatch.setattr(studio.settings.generate, "keep_stages", True)
+    whole = {"background_restore": True, "photo_enhancement_method": "super_resolution"}
+    data, picture, desk = generate(user_id="none", **whole)
+    kept = [Pillow.open(BytesIO(desk.objects[key])) for key in data["stages"].values()]
+    assert list(data["stages"]) == ["1-background", "2-super-resolution"]
+    assert [one.size for one in kept] == [(512, 600), (1024, 1200)]
+    assert np.array_equal(np.asarray(kept[1]), np.asarray(picture))
+
+
 class TestProvenance:
     def test_the_portrait_says_what_made_it_and_nothing_of_whom(self, generate):
         data, picture, _ = generate(additional_prompt="as Bob", sex="other")
@@ -170,6 +183,15 @@ class TestProvenance:
     def test_the_same_request_gives_the_same_bytes(self, generate):
         made = [generate()[2].objects["results/any/r1/a1/portrait.png"] for _ in range(2)]
         assert made[0] == made[1]
+
+    def test_the_file_that_the_command_line_saves_says_it_too(self, generate, tmp_path):
+        data, picture, desk = generate("profiled.png")
+        client = Client(bucket_at(str(tmp_path / "bucket")))
+        client.bucket.put(data["image_key"], desk.objects[data["image_key"]])
+        save_portrait(client, {"data": data}, tmp_path / "out" / "portrait.png")
+        saved = Pillow.open(tmp_path / "out" / "portrait.png")
+        assert saved.text == picture.text
+        assert saved.info["icc_profile"] == picture.info["icc_profile"]
 
     def test_the_templates_colour_profile_is_kept(self, generate):
         assert "icc_profile" not in generate(user_id="none")[1].info
