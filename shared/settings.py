@@ -138,7 +138,7 @@ class HealthSettings(BaseModel):
 
 
 class EnhanceSettings(BaseModel):
-    """Networks that generate enhances with, each a file that somebody trusts; without one the classical way is taken."""
+    """Networks that generate enhances with, each a file that somebody trusts; without one the way is classical."""
 
     face_network: Path | None = Field(
         None, description="for photo_fix: .pth or .safetensors of GFPGAN, RestoreFormer or another that spandrel knows"
