@@ -15,6 +15,7 @@ ABOVE, BELOW = 0.05, -0.12  # where it begins, measured from the brows: for a ba
 BAND = (0.03, 0.13)  # above the brows, where a fringe would be
 CHEEK = -0.05  # below the brows, where the skin is that hair is compared with
 DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
+LOCK = (26.0, 36.0)  # and beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.45, 0.7)  # share of that band in hair: of 24 photos three with a fringe have 0.8, the others 0.46 at most
 RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
@@ -24,7 +25,8 @@ def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> M
     """How much of the person's drawn face may be taken, (H, W).
 
     Above the brows only what is well inside of the skin of both faces: no fringe is cut in two. Where the person's own
-    fringe hides the brows, these are the template's too. At the rim nothing whose colour is not a face's.
+    fringe hides the brows, these are the template's too. At the rim nothing whose colour is not a face's,
+    and no lock of hair.
 
     Args:
         points: (68, 2) of the face, in pixels of the canvas.
@@ -44,14 +46,15 @@ def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> M
 def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     width = face_width(points)
     height, face = _height(points, skin_base.shape), mask.face(points, skin_base.shape[:2])
-    hair = _hair(drawn, skin_drawn, height, face)
+    hair = _hair(drawn, skin_drawn, height, face, DARKER)
+    locks = _locks(points, _hair(drawn, skin_drawn, height, face, LOCK))
     hidden = fringe(hair, height, face)
     both = cv2.GaussianBlur(skin_drawn * skin_base * (1 - hair), (0, 0), HAIR_SOFTNESS * width)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
     clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width) * (1 - hidden)
     start = ABOVE + (BELOW - ABOVE) * hidden
     above = np.clip((height - start) / RISE, 0, 1)
-    taken: Mask = (1 - above * (1 - clear)) * (1 - _strange(points, drawn, skin_drawn))
+    taken: Mask = (1 - above * (1 - clear)) * (1 - np.maximum(_strange(points, drawn, skin_drawn), locks))
     return taken.astype(np.float32)
 
 
@@ -63,13 +66,28 @@ def fringe(hair: Mask, height: Mask, face: Mask) -> float:
     return float(np.clip((float(hair[band].mean()) - FRINGE[0]) / (FRINGE[1] - FRINGE[0]), 0, 1))
 
 
-def _hair(drawn: Lab, skin_drawn: Mask, height: Mask, face: Mask) -> Mask:
+def _locks(points: Points, hair: Mask) -> Mask:
+    """1 at the rim where hair hangs beside the eyes and cheeks, the person's own or a neighbour's; beards may stay."""
+    size, width = hair.shape[:2], face_width(points)
+    bridge, chin = points[27], points[8]
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    down = (chin - bridge) / np.linalg.norm(chin - bridge)
+    below_mouth = (x - points[48:60, 0].mean()) * down[0] + (y - points[48:60, 1].mean()) * down[1] > 0
+    found = cv2.morphologyEx(
+        hair * ~below_mouth * (1 - mask.eyes(points, size, growth=0.03)), cv2.MORPH_OPEN, _disc(0.01 * width)
+    )
+    found = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
+    locks: Mask = found * (1 - mask.face(points, size, RIM, 0.02)) * (1 - mask.features(points, size, 0.0, 0.015))
+    return locks
+
+
+def _hair(drawn: Lab, skin_drawn: Mask, height: Mask, face: Mask, limits: tuple[float, float]) -> Mask:
     """What is too dark for a forehead: hair, or a hat and its shadow."""
     cheeks = drawn[..., 0][(height < CHEEK) & (face > 0.5) & (skin_drawn > 0.5)]
     if cheeks.size == 0:
         return np.zeros(face.shape, np.float32)
     darker = float(np.median(cheeks)) - drawn[..., 0]
-    hair: Mask = np.clip((darker - DARKER[0]) / (DARKER[1] - DARKER[0]), 0, 1).astype(np.float32)
+    hair: Mask = np.clip((darker - limits[0]) / (limits[1] - limits[0]), 0, 1).astype(np.float32)
     return hair
 
 

@@ -27,6 +27,7 @@ SHAPE_LEAD = 2.0
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
+NODDING = 0.5  # weight of pitch: long and short chins are taken for it, and no ear comes into sight by it
 LEAST_SHAPE = 0.15
 
 
@@ -35,11 +36,13 @@ class Portrayal:
     """A photo of the person with its landmarks: (68, 2) in pixels of the image; and who that is.
 
     `identity` is the mean vector of all the person's photos; only a network that fuses by it needs it.
+    `glasses`: the face wears some with a visible frame.
     """
 
     image: Image
     landmarks: Points
     identity: Embedding | None = None
+    glasses: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +128,11 @@ def fuse(
     if patch.size:
         corner = np.array([columns.start, rows.start])
         original = original or Original.of(base, landmarks)
+        drawn = _drawn(person, target - corner, patch.shape[:2])
+        if frames.any():  # not two pairs of glasses on one nose: the template's stay
+            drawn = glasses.erased(drawn, worn_frames(drawn, target - corner))
         kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
-        moved[rows, columns] = _blend(patch, target - corner, original, person, shares, kept)
+        moved[rows, columns] = _blend(patch, light.to_lab(drawn), target - corner, original, shares, kept)
     return Fused(moved, target, frames)
 
 
@@ -136,7 +142,7 @@ def pose_agreement(source: Points, target: Points) -> float:
     `source`, `target`: (68, 2) of the photo's face and of the one that it comes onto.
     """
     one, other = pose.estimate(source), pose.estimate(target)
-    apart = float(np.hypot(one.yaw - other.yaw, one.pitch - other.pitch))
+    apart = float(np.hypot(one.yaw - other.yaw, NODDING * (one.pitch - other.pitch)))
     return float(np.clip(1 - (apart - SAME_POSE) / (OTHER_POSE - SAME_POSE), LEAST_SHAPE, 1))
 
 
@@ -150,12 +156,10 @@ def worn_frames(image: Image, landmarks: Points) -> Mask:
     return frames
 
 
-def _blend(patch: Image, points: Points, original: Original, person: Portrayal, shares: Shares, kept: Mask) -> Image:
-    """The patch of the moved template with the person's face in it, but for what is `kept`."""
-    size = patch.shape[:2]
+def _blend(patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, kept: Mask) -> Image:
+    """The patch of the moved template with the person's drawn face in it, but for what is `kept`."""
     width = face_width(points)
-    drawn, base = light.to_lab(_drawn(person, points, size)), light.to_lab(patch)
-    bare = mask.bare(points, size)
+    base, bare = light.to_lab(patch), mask.bare(points, patch.shape[:2])
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
     taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 
 from functions.generate.landmarks import BROW_SIDES, EYES, face_width
 from functions.generate.light import Lab, Lightness
-from shared.images import Mask, Points
+from shared.images import Image, Mask, Points
 
 WIDTH = 192  # pixels across the face while looking
 SIDE = 320  # of the upright square that is looked at
+ERASED = 0.15  # of a frame's mask, from where it is drawn over
+RIM_SHADOW = 0.006  # of the picture's width: what a rim casts onto the skin beside it
 SOFTNESS = 0.7  # pixels of WIDTH
 THICKEST = 17  # pixels of WIDTH that a frame may be thick
 BRIDGE = 19.0  # lightness the bridge lies below the skin; of 420 portraits none without glasses has more than 18
 RIM = 6.0  # and the lower rims, lightest of both eyes; half-rimless glasses have the bridge alone and are left out
+HINGE = 0.08  # face widths that a frame may stand out beyond the jaw
 SHARE_OF_BRIDGE = 0.4  # how dark, measured by the bridge, the rest of a frame has to be
+THICK = 40.0  # lightness a thick, dark frame's bridge lies below the skin
 LIKE_THE_BRIDGE = 12.0  # lightness by which frame pixels among the brows' may differ from the bridge
 
 
@@ -46,7 +50,11 @@ def frames(lab: Lab, points: Points) -> Mask:
     bridge = _bridge(face)
     if bridge < BRIDGE or _rims(face) < RIM:
         return np.zeros(size, np.float32)
-    found = (face.lines > max(SHARE_OF_BRIDGE * bridge, RIM)) & _zone(face) & ~_features(face, bridge)
+    shade = _shade(face, bridge)
+    free = _zone(face) & ~_features(face, shade)
+    found = (face.lines > max(SHARE_OF_BRIDGE * bridge, RIM)) & free
+    if bridge > THICK:
+        found = _filled(found, free & (face.lightness < shade + LIKE_THE_BRIDGE))
     # a highlight along a glossy rim is no gap in it
     found = _long(cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0)
     soft = cv2.GaussianBlur(found.astype(np.float32), (0, 0), SOFTNESS)
@@ -58,6 +66,15 @@ def worn(lab: Lab, points: Points) -> bool:
     """Whether the face wears glasses with a visible frame."""
     face = _upright(lab, points)
     return _bridge(face) >= BRIDGE and _rims(face) >= RIM
+
+
+def erased(image: Image, frames: Mask) -> Image:
+    """The RGB picture with the skin around them drawn over the frames, (H, W), after Telea (2004)."""
+    found = (frames > ERASED).astype(np.uint8)
+    reach = 2 * round(RIM_SHADOW * image.shape[1]) + 1
+    found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    without: Image = cv2.inpaint(image, found, reach, cv2.INPAINT_TELEA)
+    return without
 
 
 def _upright(lab: Lab, points: Points) -> Upright:
@@ -108,10 +125,29 @@ def _zone(face: Upright) -> NDArray[np.bool_]:
     # beside the nose the zone ends where nostrils and the shadow of its tip begin
     left, right = sorted((int(p[31, 0] - 0.03 * WIDTH), int(p[35, 0] + 0.03 * WIDTH)))
     zone[max(int(p[29, 1]), 0) :, max(left, 0) : max(right, 0)] = False
+    # a hinge stands out a little; beyond are hair and background
+    left, right = int(p[:17, 0].min() - HINGE * WIDTH), int(p[:17, 0].max() + HINGE * WIDTH)
+    zone[:, : max(left, 0)] = False
+    zone[:, max(right, 0) :] = False
     return zone
 
 
-def _features(face: Upright, bridge: float) -> NDArray[np.bool_]:
+def _shade(face: Upright, bridge: float) -> float:
+    """How light the bridge is."""
+    p = face.points
+    root = (slice(int(p[27, 1] - 0.06 * WIDTH), int(p[29, 1])), slice(int(p[39, 0]) + 6, int(p[42, 0]) - 5))
+    on_bridge = face.lines[root] > 0.7 * bridge
+    return float(np.median(face.lightness[root][on_bridge])) if on_bridge.any() else 0.0
+
+
+def _filled(found: NDArray[np.bool_], like: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With what is as dark and no farther off than a thick frame: where its parts meet it is too broad for a line."""
+    near = cv2.dilate(found.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THICKEST, THICKEST))) > 0
+    filled: NDArray[np.bool_] = found | (near & like)
+    return filled
+
+
+def _features(face: Upright, shade: float) -> NDArray[np.bool_]:
     """Lines that are the face's own: eyes with their lashes, and brows unless they are as dark as the bridge."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     for side in EYES:
@@ -123,9 +159,6 @@ def _features(face: Upright, bridge: float) -> NDArray[np.bool_]:
         cv2.polylines(brows, [line.reshape(-1, 1, 2)], False, 1, thickness=round(0.08 * WIDTH))
     p = face.points
     brows[:, max(int(p[21, 0]), 0) : max(int(p[22, 0]), 0)] = 0  # between the brows is the bridge
-    root = (slice(int(p[27, 1] - 0.06 * WIDTH), int(p[29, 1])), slice(int(p[39, 0]) + 6, int(p[42, 0]) - 5))
-    on_bridge = face.lines[root] > 0.7 * bridge
-    shade = float(np.median(face.lightness[root][on_bridge])) if on_bridge.any() else 0.0
     unlike = np.abs(face.lightness - shade) > LIKE_THE_BRIDGE
     features: NDArray[np.bool_] = own | ((brows > 0) & unlike)
     return features

@@ -23,6 +23,7 @@ FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 NOISE = (1.0, 0.6)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
 GRAIN_SEED = 68  # the same grain on every run
+LEAST_CONTRAST = 0.4  # share of its contrast in colour that a face keeps in the dimmest light
 DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
 
 
@@ -77,9 +78,22 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     lightness = cv2.resize(low_drawn[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     relative = drawn[..., 0] / np.maximum(lightness, 1)
     shift[..., 1:] *= np.clip(relative / DARK, 0, 1)[..., None]
-    shift[..., 0] *= np.where(shift[..., 0] > 0, np.clip(relative, 0, 1), 1)
-    result: Lab = shift
+    shift[..., 0] *= np.clip(relative, 0, 1)
+    result: Lab = shift + _flattened(drawn, low_drawn, low_base)
     return result
+
+
+def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
+    """What takes contrasts of colour back where the light gets less: in dim light lips are less red, to all cameras.
+
+    Less light scales lightness and chroma alike, since all of LAB goes with the cube root of it.
+    """
+    size = drawn.shape[1::-1]
+    ratio = np.clip(low_base[..., 0] / np.maximum(low_drawn[..., 0], 1), LEAST_CONTRAST, 1)
+    own = drawn[..., 1:] - cv2.resize(low_drawn[..., 1:], size, interpolation=cv2.INTER_LINEAR)
+    change = np.zeros_like(drawn)
+    change[..., 1:] = own * (cv2.resize(ratio, size, interpolation=cv2.INTER_LINEAR) - 1)[..., None]
+    return change
 
 
 def compressed(lightness: Lightness, before: Lightness) -> Lightness:

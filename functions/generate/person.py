@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import ValidationError
 
-from functions.generate.fusion import Portrayal
+from functions.generate.fusion import Portrayal, worn_frames
 from functions.generate.landmarks import face_width, mirrored, misfit
 from shared.errors import PhotoError, UnknownUser
 from shared.faces import Box, Face, FaceEngine
@@ -18,6 +18,7 @@ from shared.workspace import Workspace
 
 FIELD = "configure.user_id"
 MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
+GLASSES_PENALTY = 0.03  # misfit that photos without glasses may have more; a turn of 15 degrees makes about that
 ENLARGING_PENALTY = 0.01  # misfit that one doubling of a small photo is worth
 
 
@@ -60,12 +61,16 @@ def load(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits)
 
 
 def nearest(portrayals: Sequence[Portrayal], landmarks: Points) -> Portrayal:
-    """The photo, or mirror image of one, nearest in pose and expression to the face at `landmarks`."""
+    """The photo, or mirror image of one, nearest in pose and expression to the face at `landmarks`.
+
+    One with glasses is taken if all are, or if no other is near: who has photos without does not always wear them.
+    """
     width = face_width(landmarks)
 
     def cost(portrayal: Portrayal) -> float:
         enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
-        return misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging
+        hidden = GLASSES_PENALTY if portrayal.glasses else 0.0
+        return misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging + hidden
 
     best = min(portrayals, key=cost)
     flipped = min((mirror_image(portrayal) for portrayal in portrayals), key=cost)
@@ -75,7 +80,7 @@ def nearest(portrayals: Sequence[Portrayal], landmarks: Points) -> Portrayal:
 def mirror_image(portrayal: Portrayal) -> Portrayal:
     """The photo seen in a mirror."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return Portrayal(image, mirrored(portrayal.landmarks, image.shape[1]), portrayal.identity)
+    return replace(portrayal, image=image, landmarks=mirrored(portrayal.landmarks, image.shape[1]))
 
 
 def _portrayal(user_id: str, reference: Reference, workspace: Workspace, limits: Limits) -> Portrayal:
@@ -86,4 +91,5 @@ def _portrayal(user_id: str, reference: Reference, workspace: Workspace, limits:
         image = decode(data, limits).image
     except PhotoError as error:
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
-    return Portrayal(image, np.array(reference.landmarks, float))
+    landmarks = np.array(reference.landmarks, float)
+    return Portrayal(image, landmarks, glasses=bool(worn_frames(image, landmarks).any()))

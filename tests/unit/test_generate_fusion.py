@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import mask
+from functions.generate import light, mask
 from functions.generate.fusion import Portrayal, Shares, fuse, pose_agreement
 from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
 from functions.generate.person import nearest
 from functions.generate.warp import REACH, move
+from shared.faces import pose
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -206,14 +207,74 @@ def test_a_fringe_over_the_brows_does_not_come_over(template, person):
     assert np.abs(fused.image[forehead].astype(int) - moved[forehead]).mean() < 12
 
 
-def test_a_collar_inside_the_outline_does_not_come_over(template, person):
+def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkeypatch):
     collared = person.image.copy()
     chin = person.landmarks[8].astype(int)
     cv2.circle(collared, (int(chin[0]), int(chin[1])), 14, (20, 190, 190), -1)
-    fused = fuse(template.image, template.landmarks, Portrayal(collared, person.landmarks), 1.0)
-    around = mask.face(fused.landmarks, template.image.shape[:2], -0.02, 0.01) > 0.5
-    lab = cv2.cvtColor(fused.image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    assert (lab[..., 1][around] < -15).mean() < 0.002
+    collared = Portrayal(collared, person.landmarks)
+
+    def green():
+        """Share of the face that has the collar's colour more than the fusion of the bare photo has it."""
+        lab = [
+            cv2.cvtColor(one.image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1]
+            for one in (
+                fuse(template.image, template.landmarks, person, 1.0),
+                fuse(template.image, template.landmarks, collared, 1.0),
+            )
+        ]
+        around = mask.face(template.landmarks, template.image.shape[:2], -0.02, 0.01) > 0.5
+        return ((lab[1] - lab[0])[around] < -6).mean()
+
+    without = green()
+    monkeypatch.setattr("functions.generate.covering.STRANGE", (1e6, 2e6))
+    assert green() > 0.002  # the colour would come over, else this would prove nothing
+    assert without < 0.25 * green()
+
+
+def test_hair_beside_the_cheek_does_not_come_over(template, person, monkeypatch):
+    locked = person.image.copy()
+    width = person.landmarks[16, 0] - person.landmarks[0, 0]
+    x = int(person.landmarks[1, 0] + 0.06 * width)
+    top, bottom = int(person.landmarks[36, 1]), int(person.landmarks[3, 1])
+    cv2.rectangle(locked, (x - 6, top), (x + 3, bottom), (45, 30, 20), -1)
+    locked = Portrayal(locked, person.landmarks)
+
+    def dark():
+        """Share of the face that is much darker than without the lock."""
+        lightness = [
+            fuse(template.image, template.landmarks, one, 1.0).image.astype(int).mean(axis=-1)
+            for one in (person, locked)
+        ]
+        face = mask.face(template.landmarks, template.image.shape[:2]) > 0.5
+        return ((lightness[1] - lightness[0])[face] < -25).mean()
+
+    without = dark()
+    monkeypatch.setattr("functions.generate.covering.LOCK", (1e6, 2e6))
+    assert dark() > 0.005  # the lock would come over, else this would prove nothing
+    assert without < 0.25 * dark()
+
+
+def test_a_photo_that_nods_otherwise_lends_more_of_its_shape_than_one_turned_away(person):
+    width = face_width(person.landmarks)
+    nodding, turned = person.landmarks.copy(), person.landmarks.copy()
+    nodding[27:36, 1] += 0.2 * width
+    turned[27:36, 0] += 0.25 * width
+    here, there = pose.estimate(person.landmarks), pose.estimate(nodding)
+    assert abs(here.pitch - there.pitch) > 14
+    assert pose_agreement(nodding, person.landmarks) > 0.9 > 0.6 > pose_agreement(turned, person.landmarks)
+
+
+def test_lips_keep_their_proportion_to_the_skin_in_dim_light():
+    """Half the lightness leaves half the contrast: else lips on dark faces would be painted."""
+    drawn, base = np.full((2, 120, 120, 3), (70, 15, 18), np.float32)
+    base[:] = (35, 15, 18)
+    lips = np.zeros((120, 120), np.float32)
+    lips[75:85, 45:75] = 1
+    drawn[lips > 0] = (55, 35, 18)
+    lit = drawn + light.equalize(drawn, base, 1 - lips, np.ones_like(lips), 120)
+    contrast = lit[80, 60] - lit[20, 60]
+    assert contrast[0] == pytest.approx(-7.5, abs=1.5)
+    assert contrast[1] == pytest.approx(10, abs=2)
 
 
 def test_a_blurred_template_gets_a_blurred_face(template, person):

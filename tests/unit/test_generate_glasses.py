@@ -1,10 +1,12 @@
 """Glasses of a template stay on the face that comes under them."""
 
+import cv2
 import numpy as np
 import pytest
 
 from functions.generate import glasses, light
 from functions.generate.fusion import Portrayal, fuse, worn_frames
+from functions.generate.person import nearest
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -52,3 +54,49 @@ def test_frames_survive_two_full_fusions(portrayals):
     assert glasses.worn(light.to_lab(fused.image), fused.landmarks)
     bare = fuse(template.image, template.landmarks, person, 1.0, frames=np.zeros(template.image.shape[:2], np.float32))
     assert not glasses.worn(light.to_lab(bare.image), bare.landmarks)
+
+
+def with_glasses(one, thickness):
+    """Black round glasses drawn onto a bare face, with a highlight across the bridge's joints."""
+    image, points = one.image.copy(), one.landmarks
+    centres = [points[side].mean(axis=0) for side in (slice(36, 42), slice(42, 48))]
+    radius = 0.36 * float(np.linalg.norm(centres[1] - centres[0]))
+    for centre in centres:
+        cv2.circle(image, tuple(round(float(x)) for x in centre), round(radius), (12, 12, 14), thickness)
+    start, end = (centres[0] + [radius, 0]).round().astype(int), (centres[1] - [radius, 0]).round().astype(int)
+    cv2.line(image, tuple(map(int, start)), tuple(map(int, end)), (12, 12, 14), thickness)
+    return Portrayal(image, points, glasses=True)
+
+
+def test_a_thick_frame_is_found_without_a_gap_at_the_bridge(portrayals):
+    one = portrayals["astronaut"]
+    large = Portrayal(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
+    worn = with_glasses(large, 13)
+    drawn = np.any(worn.image != large.image, axis=-1)
+    middle = slice(round(worn.landmarks[39, 0]), round(worn.landmarks[42, 0])), worn.landmarks[36:48, 1]
+    bridge = np.zeros_like(drawn)
+    bridge[round(middle[1].min()) : round(middle[1].max()), middle[0]] = True
+    found = worn_frames(worn.image, worn.landmarks)
+    assert (found[drawn & bridge] > 0.5).mean() > 0.9
+
+
+def test_a_face_never_wears_two_pairs_of_glasses(portrayals):
+    template, bare = portrayals["hopper"], portrayals["astronaut"]
+    frames = worn_frames(template.image, template.landmarks)
+    wearing = with_glasses(bare, 5)
+    assert worn_frames(wearing.image, wearing.landmarks).any()
+    wanted = fuse(template.image, template.landmarks, bare, 1.0, frames=frames).image.astype(int)
+    without_rule = fuse(template.image, template.landmarks, wearing, 1.0, frames=np.zeros_like(frames))
+    fused = fuse(template.image, template.landmarks, wearing, 1.0, frames=frames)
+    own = without_rule.image.astype(int).sum(axis=-1) - wanted.sum(axis=-1) < -150  # where the person's rims came over
+    own &= fused.frames < 0.05
+    assert own.sum() > 50
+    second = fused.image.astype(int).sum(axis=-1) - wanted.sum(axis=-1) < -150
+    assert (own & second).sum() < 0.15 * own.sum()
+
+
+def test_a_photo_without_glasses_is_taken_before_one_with(portrayals):
+    bare = portrayals["astronaut"]
+    wearing = with_glasses(bare, 5)
+    assert nearest([wearing, bare], bare.landmarks) is bare
+    assert nearest([wearing], bare.landmarks) is wearing
