@@ -10,6 +10,7 @@ portrait's own.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,8 @@ CHEEK_RADII = (0.14, 0.10)  # along the cheekbone and across it, in face widths
 # the most that a region may change in LAB: lipstick is strong, lids take dark colours, and on cheeks a shadow of the
 # template's light is no rouge. Yellow is held short: under warm light lips and lids would turn orange
 LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 12.0), (12.0, 8.0, 5.0), (2.0, 10.0, 6.0)
+WORKING_WIDTH = 256  # pixels across the face, at which its colours are measured
+AROUND = 0.05  # face widths around the face that are worked on; no region reaches out of it
 SEEN = 16  # pixels of a region that tell its colour
 
 
@@ -58,12 +61,12 @@ def transfer(
     Returns:
         RGB, uint8, (H, W, 3), bit-identical to `image` outside of lips, eyelids and cheeks, and all over at ratio 0.
     """
-    rows, columns = mask.region(landmarks, image.shape[:2])
+    rows, columns = mask.region(landmarks, image.shape[:2], AROUND)
     if ratio <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
         return image.copy()
     part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
     lab, allowed = light.to_lab(part), free[rows, columns] * (1 - frames[rows, columns])
-    skin, own = _made_up(lab, points, frames[rows, columns])
+    skin, own = _seen(part, points, frames[rows, columns])
     worn = _template(template, template_landmarks)
     shift, everywhere = np.zeros_like(lab), np.zeros(part.shape[:2], np.float32)
     for region, there, wanted in zip(regions(points, part.shape[:2]), own, worn, strict=True):
@@ -117,8 +120,18 @@ def regions(points: Points, size: tuple[int, int]) -> list[Region]:
 
 def _template(template: Image, landmarks: Points) -> list[Colour | None]:
     rows, columns = mask.region(landmarks, template.shape[:2])
-    lab, points = light.to_lab(template[rows, columns]), landmarks - np.array([columns.start, rows.start])
-    return made_up(lab, points, glasses.frames(lab, points))
+    return _seen(template[rows, columns], landmarks - np.array([columns.start, rows.start]), None)[1]
+
+
+def _seen(image: Image, points: Points, frames: Mask | None) -> tuple[Colour, list[Colour | None]]:
+    """Of a picture of a face, at WORKING_WIDTH; frames are looked for where they are not known."""
+    factor = min(1.0, WORKING_WIDTH / face_width(points))
+    width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
+    lab = light.to_lab(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+    placed = (points + 0.5) * (np.array([width, height]) / image.shape[1::-1]) - 0.5
+    if frames is None:
+        return _made_up(lab, placed, glasses.frames(lab, placed))
+    return _made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _lids(points: Points) -> list[Points]:
