@@ -1,5 +1,6 @@
 """Retouching, make-up and sharpening on real faces: an effect in the right place, and none anywhere else."""
 
+from functools import cached_property
 from itertools import pairwise, product
 
 import cv2
@@ -27,6 +28,10 @@ class Subject:
 
     def retouched(self, free=None):
         return retouch.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
+
+    @cached_property
+    def evened(self):
+        return self.retouched()
 
     def places(self):
         """Points all over the skin."""
@@ -57,7 +62,7 @@ class Subject:
             difference = light.to_lab(with_spot) - light.to_lab(without)
             return np.linalg.norm(difference[inside].mean(axis=0) - difference[beyond & ~within].mean(axis=0))
 
-        return contrast(spotted.retouched(), self.retouched()) / contrast(spotted.image, self.image)
+        return contrast(spotted.retouched(), self.evened) / contrast(spotted.image, self.image)
 
     def sharpened(self, image):
         shown = (self.image, self.landmarks)
