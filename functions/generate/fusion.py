@@ -21,9 +21,11 @@ from functions.generate.warp import draw, movement
 from shared.faces import pose
 from shared.images import Embedding, Image, Mask, Points
 
-SKIN_LEAD = 3.0  # of degree * (1 + lead) / (1 + lead * degree): early steps are longer, yet the last one is seen too
-FEATURE_LEAD = 5.0  # eyes, brows, nose, mouth lead, since half of each of two people is neither
-SHAPE_LEAD = 2.0
+SKIN_LEAD = 2.0  # of degree * (1 + lead) / (1 + lead * degree): early steps are longer, yet the last one is seen too
+FEATURE_LEAD = 3.5  # eyes, brows, nose, mouth lead, since half of each of two people is neither
+SHAPE_LEAD = 1.5
+REACHING = 0.012  # face widths by which the most of the person reaches farther out than the least
+LATE = 4  # power of the skin's share by which it does so: outlines agree once most of the shape is taken over
 SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
@@ -87,6 +89,11 @@ class Shares:
             degree * (1 + lead) / (1 + lead * degree) for lead in (SHAPE_LEAD, SKIN_LEAD, FEATURE_LEAD)
         )
         return cls(shape, skin, features)
+
+    @property
+    def margin(self) -> float:
+        """How far inside of the outline the person's face ends, in face widths."""
+        return mask.FACE_MARGIN - REACHING * float(self.skin**LATE)
 
 
 def fuse(
@@ -178,7 +185,7 @@ def composed(patch: Image, drawn: light.Lab, points: Points, original: Original,
         taken: (H, W), where it may be taken at all.
     """
     size, width = patch.shape[:2], face_width(points)
-    base, outline = light.to_lab(patch), mask.face(points, size)
+    base, outline = light.to_lab(patch), mask.face(points, size, shares.margin)
     bare = mask.bare(points, size)
     bare *= light.skin(drawn, bare) * light.skin(base, bare)
     drawn[..., 0] = sharpness.defocused(drawn[..., 0], outline, original.lab[..., 0], original.face, width)

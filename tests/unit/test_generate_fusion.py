@@ -96,6 +96,7 @@ def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
         assert values[0] == 0
         assert values[-1] == 1
         assert all(a < b for a, b in pairwise(values))
+    assert all(a.margin > b.margin for a, b in pairwise(shares))
 
 
 def test_pixels_away_from_the_face_stay_bit_for_bit(template, fused):
