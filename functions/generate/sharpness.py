@@ -13,7 +13,7 @@ WANTED = 0.95  # of the template's variance of the Laplacian (Pech-Pacheco et al
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
 WORKING_WIDTH = 400  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
-MOST_RAISED = 2.2  # a larger factor shows as halos
+MOST_RAISED = 3.0  # a larger factor shows as halos; under a thick frame, whose rims count, a soft photo needs 2.9
 
 
 def defocused(lightness: Lightness, where: Mask, template: Lightness, where_template: Mask, width: float) -> Lightness:
