@@ -9,7 +9,7 @@ from shared.images import Mask
 FINE, COARSE = 0.010, 0.05  # sigmas in face widths that bound fine detail, and the forms that it is compared with
 BLURS = (0.0, 0.003, 0.005, 0.008, 0.012, 0.018)  # sigmas in face widths that are tried in turn
 IN_FOCUS = 2.0  # times the template's fine detail per form; smiles and beards alone make up to that
-WANTED = 0.95  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000)
+WANTED = 1.05  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes a tenth
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
 WORKING_WIDTH = 400  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
