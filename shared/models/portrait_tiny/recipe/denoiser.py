@@ -27,7 +27,7 @@ MIRRORED = (0, 2, 1)  # direction of a mirrored portrait
 class DenoiserPlan:
     """How long and how fast to train."""
 
-    pictures: int = 60_000
+    pictures: int = 131_200
     batch: int = 16
     rate: float = 6e-4
     unconditional: float = 0.1
