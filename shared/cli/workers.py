@@ -11,6 +11,7 @@ import typer
 
 from shared.aws import ClientUnavailable
 from shared.buckets import BucketError
+from shared.buckets.conditions import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr, show
 from shared.context import Context, UnknownFunction
 from shared.events import UnknownEvent
@@ -36,9 +37,13 @@ def known(function: str) -> str:
 def up(bucket: BucketArgument) -> None:
     """The three workers on a bucket, until stopped. Ctrl-C or SIGTERM drains; a second one hands requests back."""
     log_to_stderr()
-    settings, address = Settings(), bucket_at(bucket).address
+    settings, place = Settings(), bucket_at(bucket)
     if settings.sqs.queue is not None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
+    try:
+        require_conditions(place)  # said once and here; workers would die of it again and again
+    except (BucketError, ClientUnavailable) as error:
+        fail(str(error))
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -46,7 +51,7 @@ def up(bucket: BucketArgument) -> None:
         if len(signals) > 1:
             supervisor.hurry()
 
-    supervisor = Supervisor(address, NAMES, settings.lease.drain_seconds)
+    supervisor = Supervisor(place.address, NAMES, settings.lease.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with supervisor:

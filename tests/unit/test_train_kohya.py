@@ -47,7 +47,8 @@ def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, tr
 def test_generate_wears_it_too(folder, trained):
     data, expected = trained
     unet = load(ModelSettings(path=str(folder), device="cpu")).unet
-    with Adapters(unet).worn("key", lambda: data):
+    adapters = Adapters(unet)
+    with adapters.worn([adapters.lora("key", lambda: data)]):
         assert torch.allclose(prediction(unet), expected, atol=1e-6)
 
 
