@@ -26,7 +26,11 @@ FEATURE_LEAD = 3.5  # eyes, brows, nose, mouth lead, since half of each of two p
 SHAPE_LEAD = 1.5
 REACHING = 0.012  # face widths by which the most of the person reaches farther out than the least
 LATE = 4  # power of the skin's share by which it does so: outlines agree once most of the shape is taken over
-SHADE_ON_FEATURES = 0.55  # share of skin's light shift that eyes get; teeth and eye whites are no skin
+SHADE_ON_FEATURES = (0.4, 1.0)  # share of skin's light shift that eyes and teeth get; their whites are no skin
+USUAL_SHADE = 0.6  # and where no whites show it
+WHITES = 0.9  # quantile of the lightness in the eyes from where they are white, alike in all people
+SHOWING = 0.75  # of the skin's lightness, below which the lightest of the eyes are lids or shade
+FAINT_SHIFT = 2.0  # lightness; of a smaller shift no share can be told
 COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
 NODDING = 0.5  # weight of pitch: long and short chins are taken for it, and no ear comes into sight by it
@@ -170,7 +174,7 @@ def _blend(patch: Image, drawn: light.Lab, points: Points, original: Original, s
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
     taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
-    return composed(patch, _lit(drawn, shift, points), points, original, shares, taken)
+    return composed(patch, _lit(drawn, shift, points, base), points, original, shares, taken)
 
 
 def composed(patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, taken: Mask) -> Image:
@@ -193,8 +197,8 @@ def composed(patch: Image, drawn: light.Lab, points: Points, original: Original,
     share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
     mixed = base + share[..., None] * (drawn - base)
     grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
-    mixed[..., 0] += soft * (grained - mixed[..., 0])
-    mixed[..., 0] = sharpness.sharpened(mixed[..., 0], outline, soft, original.lab[..., 0], original.face, width)
+    smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
+    mixed[..., 0] = sharpness.sharpened(grained, smooth, outline, soft, original.lab[..., 0], original.face, width)
     return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
 
 
@@ -209,11 +213,30 @@ def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
     return draw(image, source, with_forehead(points), size)
 
 
-def _lit(drawn: light.Lab, shift: light.Lab, points: Points) -> light.Lab:
+def _lit(drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab) -> light.Lab:
     """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour."""
     size = drawn.shape[:2]
     own = np.maximum(mask.eyes(points, size), mask.mouth(points, size))[..., None]
-    damping = np.array([SHADE_ON_FEATURES, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
+    shade = _shade_on_features(drawn[..., 0], shift[..., 0], base[..., 0], points)
+    damping = np.array([shade, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
     lit: light.Lab = drawn + shift * (1 - own * (1 - damping))
     lit[..., 0] = light.compressed(lit[..., 0], drawn[..., 0])
     return lit
+
+
+def _shade_on_features(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
+    """The share of the skin's shift that brings the eyes' whites to the base's: the rest is another skin's colour.
+
+    The skin's shift alone cannot tell dim light from dark skin: in the one eyes and teeth would glow, in the other they
+    would turn grey.
+    """
+    eyes = mask.eyes(points, drawn.shape, 0.0, 0.0) > 0.5
+    skin = mask.bare(points, drawn.shape) > 0.5
+    if not eyes.any() or not skin.any():
+        return USUAL_SHADE
+    own, wanted = (float(np.quantile(plane[eyes], WHITES)) for plane in (drawn, base))
+    wished = float(np.median(shift[eyes & (drawn >= own)]))
+    shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(base[skin])
+    if not shown or abs(wished) < FAINT_SHIFT:
+        return USUAL_SHADE
+    return float(np.clip((wanted - own) / wished, *SHADE_ON_FEATURES))

@@ -21,7 +21,8 @@ DARKEST = 0.25  # share of a bare face that a beard may take
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
-NOISE = (1.0, 0.6)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
+EDGE = 4.0  # times the grain's strength; what is stronger is an edge
+NOISE = (0.8, 0.4)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
 GRAIN_SEED = 68  # the same grain on every run
 LEAST_CONTRAST = 0.4  # share of its contrast in colour that a face keeps in the dimmest light
 DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
@@ -121,7 +122,8 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
             continue
         ratio = strength_wanted / strength_own
         gain = float(np.clip(ratio, *GRAIN_GAIN))
-        lightness += (gain - 1) * own
+        # lashes, lips and wrinkles are no grain: raised with it they look etched
+        lightness += (gain - 1) * (own / (1 + np.square(own / (EDGE * strength_own))) if gain > 1 else own)
         if ratio > gain:
             missing = float(np.sqrt(1 - (gain / ratio) ** 2)) * most
             lightness += missing * strength_wanted / float(added.std()) * added

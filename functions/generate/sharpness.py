@@ -6,13 +6,14 @@ import numpy as np
 from functions.generate.light import Lightness
 from shared.images import Mask
 
-FINE, COARSE = 0.010, 0.05  # sigmas in face widths that bound fine detail, and the forms that it is compared with
-BLURS = (0.0, 0.003, 0.005, 0.008, 0.012, 0.018)  # sigmas in face widths that are tried in turn
-IN_FOCUS = 2.0  # times the template's fine detail per form; smiles and beards alone make up to that
-WANTED = 1.05  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes a tenth
+PROBE = 1.0  # pixels of the working width, sigma by which edges are blurred anew
+CLEAREST = 0.9  # quantile of the face's gradients from where one counts as an edge
+FAINTEST = 0.05  # lightness per pixel; weaker gradients are none
+LEAST_BLUR = 0.4  # pixels; a narrower Gaussian changes nothing
+WANTED = 1.0  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes a tenth
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
-WORKING_WIDTH = 400  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
+WORKING_WIDTH = 200  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
 MOST_RAISED = 3.0  # a larger factor shows as halos; under a thick frame, whose rims count, a soft photo needs 2.9
 
 
@@ -24,24 +25,48 @@ def defocused(lightness: Lightness, where: Mask, template: Lightness, where_temp
         template, where_template: the template's own, of any size.
         width: of the face in pixels.
     """
-    wanted = IN_FOCUS * _fineness(template, where_template, width)
-    blurred = lightness
-    for sigma in BLURS:
-        blurred = cv2.GaussianBlur(lightness, (0, 0), sigma * width) if sigma else lightness
-        if _fineness(blurred, where, width) <= wanted:
-            break
-    return blurred
+    own, wanted = blur(lightness, where, width), blur(template, where_template, width)
+    sigma = width * float(np.sqrt(max(wanted**2 - own**2, 0.0)))
+    return cv2.GaussianBlur(lightness, (0, 0), sigma) if sigma > LEAST_BLUR else lightness
+
+
+def blur(lightness: Lightness, where: Mask, width: float) -> float:
+    """How blurred the clearest edges are: their median sigma in face widths, at least about a pixel; 0 without edges.
+
+    Zhuo & Sim, "Defocus map estimation from a single image" (2011): blurring an edge anew by sigma p takes its gradient
+    down by the factor sqrt(1 + (p / sigma)^2), whatever its contrast. So neither smiles nor beards count.
+    """
+    factor = WORKING_WIDTH / width
+    if factor < 1:
+        size = max(1, round(lightness.shape[1] * factor)), max(1, round(lightness.shape[0] * factor))
+        lightness, where = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (lightness, where))
+        width = WORKING_WIDTH
+    inside = where > 0.5
+    if not inside.any():
+        return 0.0
+    clear, again = _gradient(lightness)[inside], _gradient(cv2.GaussianBlur(lightness, (0, 0), PROBE))[inside]
+    edges = clear >= max(float(np.quantile(clear, CLEAREST)), FAINTEST)
+    ratio = clear[edges] / np.maximum(again[edges], FAINTEST)
+    ratio = ratio[ratio > 1]
+    return float(PROBE / np.sqrt(np.median(ratio) ** 2 - 1) / width) if ratio.size else 0.0
 
 
 def sharpened(
-    lightness: Lightness, where: Mask, free: Mask, template: Lightness, where_template: Mask, width: float
+    lightness: Lightness,
+    smooth: Lightness,
+    where: Mask,
+    free: Mask,
+    template: Lightness,
+    where_template: Mask,
+    width: float,
 ) -> Lightness:
-    """The lightness with its detail raised, where `free`, until the face has as much as the template's.
+    """The lightness with detail raised, where `free`, until the face has as much as the template's.
 
-    The factor solves a quadratic: the Laplacian of a sum is the sum of the Laplacians. It is between 1 and MOST_RAISED.
+    `smooth` is the lightness without grain, whose detail is raised: raised noise would look like sand. The factor
+    solves a quadratic: the Laplacian of a sum is the sum of the Laplacians. It is between 1 and MOST_RAISED.
     """
     target = WANTED * _edges(template, where_template).var()
-    detail = free * (lightness - cv2.GaussianBlur(lightness, (0, 0), max(RAISED * width, NARROWEST)))
+    detail = free * (smooth - cv2.GaussianBlur(smooth, (0, 0), max(RAISED * width, NARROWEST)))
     own, added = _edges(lightness, where), _edges(detail, where)
     if own.var() >= target or added.size == 0 or added.var() == 0:
         return lightness
@@ -57,17 +82,7 @@ def _edges(lightness: Lightness, where: Mask) -> Lightness:
     return edges
 
 
-def _fineness(lightness: Lightness, where: Mask, width: float) -> float:
-    """Fine detail over the forms that carry it, as ratio of standard deviations; 0 where there is no face."""
-    factor = WORKING_WIDTH / width
-    if factor < 1:
-        size = max(1, round(lightness.shape[1] * factor)), max(1, round(lightness.shape[0] * factor))
-        lightness, where = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (lightness, where))
-        width = WORKING_WIDTH
-    inside = where > 0.5
-    fine = cv2.GaussianBlur(lightness, (0, 0), max(FINE * width, NARROWEST))
-    coarse = cv2.GaussianBlur(lightness, (0, 0), max(COARSE * width, 2 * NARROWEST))
-    forms = (fine - coarse)[inside]
-    if forms.size == 0 or forms.std() == 0:
-        return 0.0
-    return float((lightness - fine)[inside].std() / forms.std())
+def _gradient(lightness: Lightness) -> Lightness:
+    across, down = (cv2.Sobel(lightness, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    gradient: Lightness = cv2.magnitude(across, down)
+    return gradient

@@ -99,6 +99,31 @@ def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
     assert all(a.margin > b.margin for a, b in pairwise(shares))
 
 
+def whites(image, landmarks):
+    """How light the lightest tenth of the eyes is, and how light the bare skin is in the middle."""
+    lightness, size = light.to_lab(image)[..., 0], image.shape[:2]
+    eyes, skin = mask.eyes(landmarks, size, 0.0, 0.0) > 0.5, mask.bare(landmarks, size) > 0.5
+    return np.quantile(lightness[eyes], 0.9), np.median(lightness[skin])
+
+
+def dimmed(image, where):
+    """The picture with two fifths of the light."""
+    share = 1 - 0.6 * where[..., None]
+    return np.rint(255 * ((image / 255) ** 2.2 * share) ** (1 / 2.2)).astype(np.uint8)
+
+
+def test_eyes_are_dim_in_dim_light_and_white_in_dark_skin(engine, person):
+    image = pictures.astronaut()[:300]
+    landmarks, size = best(engine, image).landmarks, image.shape[:2]
+    dim, dark = dimmed(image, np.ones(size)), dimmed(image, 1 - mask.eyes(landmarks, size))
+    made = [fuse(one, landmarks, person, 1.0) for one in (image, dim, dark)]
+    (white, skin), (white_dim, skin_dim), (white_dark, skin_dark) = (whites(one.image, one.landmarks) for one in made)
+    assert skin_dim == pytest.approx(skin_dark, abs=6)
+    assert skin_dim < skin - 15
+    assert white - white_dim > 0.8 * (skin - skin_dim)
+    assert white - white_dark < 0.5 * (skin - skin_dark)
+
+
 def test_pixels_away_from_the_face_stay_bit_for_bit(template, fused):
     target = fused[1.0].landmarks
     y, x = np.mgrid[: template.image.shape[0], : template.image.shape[1]]
