@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cloud import Cloud, start
+from tests.remembering import Remembering
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,9 @@ def cloud() -> Iterator[Cloud]:
     server, made = start()
     yield made
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Remembering:
+    """Faces, for tests of everything that begins with them; tests/unit/test_faces.py is about dlib itself."""
+    return Remembering()

@@ -37,9 +37,9 @@ def invocation(bucket: Bucket, function: Echo, settings: Settings = QUICK, owner
     return Invocation(bucket, function, settings, owner, Shutdown(settings.lease.drain_seconds))
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for it; AssertionError when it does not come."""
+def until(condition: Callable[[], object], seconds: float = 20.0, pause: float = 0.02) -> None:
+    """Wait for it, asking every `pause` seconds; AssertionError when it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
+        time.sleep(pause)

@@ -6,17 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from shared.buckets import FolderBucket
+from shared.cli import app
 from tests import pictures
 from tests.networks import model_folder
 
 ROOT = Path(__file__).parents[2]
 
 
-def photog(*arguments: object, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+def photog(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """The program itself, as a process."""
     command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+
+
+def here(*arguments: object) -> Result:
+    """The same in this process, which has loaded already what the program takes seconds to load."""
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 @pytest.fixture
@@ -37,8 +45,8 @@ def test_doctor_reports_versions_models_and_conditional_writes(bucket):
 
 def test_doctor_says_what_is_missing_and_exits_with_1(monkeypatch, tmp_path):
     monkeypatch.setenv("PHOTOG_MODEL__PATH", str(tmp_path / "nowhere"))
-    done = photog("doctor")
-    assert done.returncode == 1
+    done = here("doctor")
+    assert done.exit_code == 1
     assert "PHOTOG_MODEL__PATH" in done.stdout
 
 
@@ -47,11 +55,11 @@ def test_doctor_shows_the_face_engine_with_the_provider_really_used(monkeypatch,
     monkeypatch.setenv("PHOTOG_FACES__ENGINE", "insightface")
     monkeypatch.setenv("PHOTOG_FACES__MODEL", str(folder))
     monkeypatch.setenv("PHOTOG_FACES__PROVIDER", "cpu")
-    faces = json.loads(photog("doctor", "--json").stdout)["faces"]
+    faces = json.loads(here("doctor", "--json").stdout)["faces"]
     assert faces == {"engine": "insightface/toy", "folder": str(folder), "provider": "CPUExecutionProvider"}
     monkeypatch.setenv("PHOTOG_FACES__MODEL", str(tmp_path / "nowhere"))
-    done = photog("doctor")
-    assert done.returncode == 1
+    done = here("doctor")
+    assert done.exit_code == 1
     assert "buffalo_l.zip" in done.stdout
 
 
@@ -84,7 +92,7 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
     assert json.loads(done.stdout) == {"outcomes": {"requests/check/my photo+1.json": "answered"}}
     status = photog("status", bucket.root, "--json")
     assert json.loads(status.stdout)["check"] == {"waiting": [], "running": [], "ok": ["12345"], "error": []}
-    history = json.loads(photog("status", bucket.root, "12345").stdout)["check"]
+    history = json.loads(here("status", bucket.root, "12345").stdout)["check"]
     assert history["answer"]["data"]["check_results"][0]["code"] == 1
     assert history["claims"][0]["attempt"] == 1
 
@@ -101,9 +109,10 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
         ("train", "b", "a.jpg"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_says_why(arguments, tmp_path):
-    done = photog(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
+def test_wrong_usage_exits_with_2_and_says_why(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = here(*arguments)
+    assert done.exit_code == 2
     assert done.stderr.strip()
     assert not done.stdout.strip()
 
@@ -117,4 +126,4 @@ def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
     report = json.loads(done.stdout)
     assert report == {"user_id": "ann", "removed": ["photos/a.jpg", "requests/train/t.json"], "remaining": []}
     assert list(bucket.list("")) == []
-    assert photog("forget", bucket.root, "../ann").returncode == 2
+    assert here("forget", bucket.root, "../ann").exit_code == 2

@@ -19,7 +19,6 @@ from shared.errors import (
     PhotoUndecodable,
     UnknownUser,
 )
-from shared.faces.dlib import DlibEngine
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from shared.users import model_key
@@ -37,8 +36,8 @@ def settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studio(settings):
-    return Studio(settings, DlibEngine(), diffusion.load(settings.model))
+def studio(settings, engine):
+    return Studio(settings, engine, diffusion.load(settings.model))
 
 
 @pytest.fixture(scope="module")

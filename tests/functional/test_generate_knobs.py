@@ -17,7 +17,6 @@ from shared.cli.console import bucket_at
 from shared.cli.requests import save_portrait
 from shared.client import Client
 from shared.errors import PhotoTooLarge
-from shared.faces.dlib import DlibEngine
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
 from tests import pictures
@@ -29,10 +28,10 @@ NO_DIFFUSION = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def studio(engine, tmp_path_factory):
     base = make_visible_base(tmp_path_factory.mktemp("knobs") / "base")
     settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
-    return Studio(settings, DlibEngine(), diffusion.load(settings.model))
+    return Studio(settings, engine, diffusion.load(settings.model))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from functions.generate import portrait, template
 from functions.generate.studio import Studio
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
-from shared.faces.dlib import DlibEngine
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
 from tests import pictures
@@ -27,10 +26,10 @@ FUSION = {
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
+def studio(engine, tmp_path_factory):
     base = make_visible_base(tmp_path_factory.mktemp("templates") / "base")
     settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
-    return Studio(settings, DlibEngine(), diffusion.load(settings.model))
+    return Studio(settings, engine, diffusion.load(settings.model))
 
 
 @pytest.fixture(scope="module")

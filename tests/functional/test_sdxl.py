@@ -14,7 +14,6 @@ from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.faces.base import Box
-from shared.faces.dlib import DlibEngine
 from shared.models import opening
 from shared.models.conditioning import conditioned, predicted
 from shared.models.diffusion import BaseModelMissing, Working, load
@@ -56,12 +55,12 @@ def test_words_are_conditioned_as_the_stock_pipeline_does(model, pipeline):
     assert torch.equal(ours.added["time_ids"], sizes)
 
 
-def test_a_training_makes_files_that_the_stock_pipeline_wears(model, pipeline, tmp_path):
+def test_a_training_makes_files_that_the_stock_pipeline_wears(model, pipeline, engine, tmp_path):
     small = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in variations(hopper(), 7))
     photos = {f"{index}.jpg": jpeg(image) for index, image in enumerate(small)}
     knobs = {"user_id": "grace", "max_train_steps": 6, "val_save_checkpointing_steps": 6}
     desk = Desk(photos)
-    function = TrainFunction(Trainer(model, DlibEngine(), Limits(), TrainingPlan(learning_rate=2e-2, rank=4, alpha=4)))
+    function = TrainFunction(Trainer(model, engine, Limits(), TrainingPlan(learning_rate=2e-2, rank=4, alpha=4)))
     data = function.answer({"request_id": 1, "images": list(photos), "configure": knobs}, desk).data
     assert [one["step"] for one in data["checkpoints"]] == [0, 6]
     words, bare, worn = conditioned(model, "a person"), None, []

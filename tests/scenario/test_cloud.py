@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,8 @@ import pytest
 from shared.aws import S3Settings
 from shared.buckets.s3 import S3Bucket
 from shared.function import NAMES
-from tests import pictures
+from tests import echo, pictures
 from tests.cloud import REGION
-from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
@@ -22,10 +22,13 @@ QUICK = {
     "PHOTOG_SQS__VISIBILITY_SECONDS": "4",
     "OMP_NUM_THREADS": "1",
 }
-TRAIN = {"user_id": "grace", "max_train_steps": 30, "val_save_checkpointing_steps": 10}
+TRAIN = {"user_id": "grace", "max_train_steps": 12, "val_save_checkpointing_steps": 6}
 FEW_STEPS = {"first_diffusion_steps": 6, "second_diffusion_steps": 4}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# every question is a call to moto, which shares this process and two cores with the workers
+until = partial(echo.until, pause=0.2)
 
 
 class Site:

@@ -15,7 +15,7 @@ from tests.echo import until
 from tests.tiny_base import make_tiny_base
 
 ROOT = Path(__file__).parents[2]
-STEPS, SPACING = 150, 30
+STEPS, SPACING = 60, 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

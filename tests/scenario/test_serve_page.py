@@ -61,7 +61,7 @@ datas = json.dumps(
         'images'        : ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"], # urls
         'configure'     : {
             'user_id'   : "zhoumo", # user id
-            'max_train_steps': 20,
+            'max_train_steps': 10,
             'val_save_checkpointing_steps': 10,
         }
     }

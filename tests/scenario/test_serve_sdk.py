@@ -14,6 +14,8 @@ COUNT = 2000
 KILLED_AFTER = (300, 900)  # answers
 WORKERS = 2
 
+pytestmark = pytest.mark.slow
+
 CALLS = """
 import json, sys
 from eas_prediction import QueueClient

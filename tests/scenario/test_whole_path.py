@@ -17,7 +17,7 @@ from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"PHOTOG_LEASE__SECONDS": "2", "PHOTOG_SCAN__SECONDS": "0.3", "OMP_NUM_THREADS": "1"}
-TRAIN = {"user_id": "grace", "max_train_steps": 60, "val_save_checkpointing_steps": 20}
+TRAIN = {"user_id": "grace", "max_train_steps": 20, "val_save_checkpointing_steps": 10}
 FEW_STEPS = {"first_diffusion_steps": 12, "second_diffusion_steps": 10}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -95,33 +95,40 @@ def test_a_portrait_killed_in_the_middle_is_made_by_the_next_worker(bucket):
 
 
 @pytest.mark.parametrize(
-    ("function", "body", "error", "names"),
+    ("function", "bodies"),
     [
         (
             "generate",
-            {"template_image": "templates/t.png", "configure": {"user_id": "nobody"}},
-            "UnknownUser",
-            "nobody",
+            {
+                ("UnknownUser", "nobody"): {"template_image": "templates/t.png", "configure": {"user_id": "nobody"}},
+                ("PhotoUnavailable", "none.png"): {"template_image": "none.png", "configure": {"user_id": "x"}},
+            },
         ),
-        ("generate", {"template_image": "none.png", "configure": {"user_id": "x"}}, "PhotoUnavailable", "none.png"),
-        ("train", {"images": ["photos/0.jpg"] * 2, "configure": {"user_id": "x"}}, "TooFewPhotos", "5"),
         (
             "train",
-            {"images": ["photos/0.jpg"], "configure": {"user_id": "x", "max_train_steps": "9"}},
-            "InvalidField",
-            "max_train_steps",
+            {
+                ("TooFewPhotos", "5"): {"images": ["photos/0.jpg"] * 2, "configure": {"user_id": "x"}},
+                ("InvalidField", "max_train_steps"): {
+                    "images": ["photos/0.jpg"],
+                    "configure": {"user_id": "x", "max_train_steps": "9"},
+                },
+            },
         ),
     ],
 )
-def test_a_request_that_cannot_be_served_is_answered_by_name(bucket, function, body, error, names):
-    request_id = f"bad-{error}"
-    bucket.put(f"requests/{function}/{request_id}.json", json.dumps({"request_id": request_id} | body).encode())
-    event = {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {}}}]}
-    event["Records"][0]["s3"]["object"] = {"key": f"requests/{function}/{request_id}.json", "size": 1}
+def test_requests_that_cannot_be_served_are_answered_by_name(bucket, function, bodies):
+    records = []
+    for (error, _), body in bodies.items():
+        key = f"requests/{function}/{error}.json"
+        bucket.put(key, json.dumps({"request_id": error} | body).encode())
+        place = {"bucket": {"name": "b"}, "object": {"key": key, "size": 1}}
+        records.append({"eventName": "ObjectCreated:Put", "s3": place})
     command = [sys.executable, "-m", "shared.cli", "invoke", function, bucket.address, "-"]
-    done = subprocess.run(command, input=json.dumps(event), text=True, cwd=ROOT, capture_output=True, check=False)
+    text = json.dumps({"Records": records})
+    done = subprocess.run(command, input=text, text=True, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    envelope = answer(bucket, function, request_id)
-    assert envelope["code"] == "error"
-    assert envelope["data"]["error"]["type"] == error
-    assert names in envelope["message"]
+    for error, names in bodies:
+        envelope = answer(bucket, function, error)
+        assert envelope["code"] == "error"
+        assert envelope["data"]["error"]["type"] == error
+        assert names in envelope["message"]

@@ -16,6 +16,9 @@ from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
 QUICK_LEASE = {"PHOTOG_LEASE__SECONDS": "1", "PHOTOG_SCAN__SECONDS": "0.3", "PHOTOG_SCAN__SETTLE_SECONDS": "1"}
+PAIRS = 3  # of photos: seconds of work, long enough to be killed in the middle of it
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_twenty_manifests_at_once_each_delivered_three_times_to_two_workers(buck
 
 @pytest.mark.parametrize("moment", ["claimed", "in progress", "answered"])
 def test_a_worker_killed_at_any_moment_leaves_exactly_one_right_answer(bucket, moment):
-    request(bucket, "r1", ["photos/one.jpg", "photos/six.jpg"] * 10)
+    request(bucket, "r1", ["photos/one.jpg", "photos/six.jpg"] * PAIRS)
     seen = {
         "claimed": lambda: claims(bucket, "r1"),
         "in progress": lambda: (bucket.root / "progress/check/r1.json").exists(),
@@ -86,12 +89,12 @@ def test_a_worker_killed_at_any_moment_leaves_exactly_one_right_answer(bucket, m
     finally:
         stop(second)
     codes = [one["code"] for one in answer(bucket, "r1")["data"]["check_results"]]
-    assert codes == [1, 3] * 10
+    assert codes == [1, 3] * PAIRS
     assert sorted(info.key for info in bucket.list("results/check/")) == ["results/check/r1/result.json"]
 
 
 def test_a_terminated_worker_finishes_its_request_and_begins_no_other(bucket):
-    request(bucket, "r1", ["photos/six.jpg"] * 20)
+    request(bucket, "r1", ["photos/six.jpg"] * 2 * PAIRS)
     one = worker(bucket)
     until(lambda: claims(bucket, "r1"), 60)
     request(bucket, "r2", ["photos/one.jpg"])
@@ -126,7 +129,6 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
     assert any("requests/check/large.json" in message and "20971520" in message for message in invalid)
 
 
-@pytest.mark.slow
 def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket):
     command = [sys.executable, "-m", "shared.cli", "up", bucket.address]
     supervisor = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK_LEASE, stderr=subprocess.PIPE, text=True)

@@ -12,13 +12,7 @@ from functions.generate import background, mask
 from functions.generate.network import NetworkMissing
 from functions.generate.people import at, people
 from functions.generate.people_network import PeopleNetwork
-from shared.faces.dlib import DlibEngine
 from tests import pictures
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
 
 
 def found(engine, image, network=None):

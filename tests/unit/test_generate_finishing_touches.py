@@ -11,7 +11,6 @@ from functions.generate import enhance, light, makeup, mask, retouch
 from functions.generate.fusion import worn_frames
 from functions.generate.guided import guided
 from functions.generate.landmarks import face_width
-from shared.faces.dlib import DlibEngine
 from tests import pictures
 
 SOURCES = ("astronaut", "hopper", "group")
@@ -75,8 +74,7 @@ class Subject:
 
 
 @pytest.fixture(scope="module")
-def subjects():
-    engine = DlibEngine()
+def subjects(engine):
     found = {}
     for name in SOURCES:
         image = getattr(pictures, name)()

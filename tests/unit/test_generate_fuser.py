@@ -8,7 +8,6 @@ from functions.generate.fuser import LandmarkFuser
 from functions.generate.fusion import Portrayal
 from functions.generate.person import mirror_image
 from shared.faces.base import EngineUnavailable, largest
-from shared.faces.dlib import DlibEngine
 from shared.settings import FaceSettings, GenerateSettings, Settings
 from tests import pictures, swapper
 
@@ -20,9 +19,9 @@ def settings(path, engine="insightface"):
 
 
 @pytest.fixture(scope="module")
-def template():
+def template(engine):
     image = pictures.astronaut()
-    return Portrayal(image, largest(DlibEngine().detect(image)).landmarks)
+    return Portrayal(image, largest(engine.detect(image)).landmarks)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from functions.generate import network, restoration
 from functions.generate.enhancers import Enhancers
 from functions.generate.network import ImageNetwork, NetworkMissing
 from functions.generate.upscale import doubled
-from shared.faces.dlib import DlibEngine
 from shared.settings import EnhanceSettings
 from tests import pictures
 from tests.spandrel import spandrel_or_skip
@@ -73,8 +72,8 @@ class TestSuperResolution:
 
 
 class TestRestoration:
-    def test_the_face_changes_and_nothing_else(self, files):
-        engine, image = DlibEngine(), pictures.astronaut()
+    def test_the_face_changes_and_nothing_else(self, files, engine):
+        image = pictures.astronaut()
         (face,) = engine.detect(image)
         one = np.ones(image.shape[:2], np.float32)
         restoring = Enhancers.load(settings(files, face_network="same"), CPU).face
@@ -86,8 +85,8 @@ class TestRestoration:
         assert not changed[bottom + 60 :].any()
         assert np.array_equal(restoration.restore(image, face.landmarks, restoring, engine, 0 * one, 0 * one), image)
 
-    def test_a_network_that_makes_somebody_else_is_not_heard(self):
-        engine, image = DlibEngine(), pictures.astronaut()
+    def test_a_network_that_makes_somebody_else_is_not_heard(self, engine):
+        image = pictures.astronaut()
         (face,) = engine.detect(image)
         one = np.ones(image.shape[:2], np.float32)
         upside_down = restoration.restore(

@@ -7,13 +7,7 @@ import pytest
 from functions.train.crops import STRAIGHT, Variation, close_up, closest, cut, variations
 from shared.faces import pose
 from shared.faces.base import Box, Face
-from shared.faces.dlib import DlibEngine
 from tests.pictures import hopper
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
 
 
 @pytest.fixture(scope="module")

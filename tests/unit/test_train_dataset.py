@@ -8,7 +8,6 @@ import pytest
 
 from functions.train.dataset import FEWEST, REFERENCE_SIDE, held_out, prepare
 from shared.errors import TooFewPhotos
-from shared.faces.dlib import DlibEngine
 from shared.models.diffusion import Working
 from shared.settings import Limits
 from tests.desk import Desk
@@ -18,8 +17,8 @@ WORKING = Working(size=64, framing=1.75)
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
+def cup():
+    return jpeg(coffee()[:200, :200])
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,12 @@ def prepared(files, engine, working=WORKING):
     return prepare(list(files), Desk({name: data for name, data in files.items() if data}), engine, working, Limits())
 
 
-def test_every_photo_that_cannot_be_used_has_its_reason(engine, person):
+def test_every_photo_that_cannot_be_used_has_its_reason(engine, person, cup):
     head = np.ascontiguousarray(astronaut()[:300, 90:390])
     files = person | {
         "gone.jpg": b"",
         "broken.jpg": b"no picture",
-        "cup.jpg": jpeg(coffee()),
+        "cup.jpg": cup,
         "group.jpg": jpeg(group()),
         "other.jpg": jpeg(head),
     }
@@ -50,8 +49,8 @@ def test_every_photo_that_cannot_be_used_has_its_reason(engine, person):
     assert "not the same person" in reasons["other.jpg"]
 
 
-def test_too_few_usable_photos_is_an_error_that_names_each_reason(engine, person):
-    files = {name: person[name] for name in list(person)[: FEWEST - 1]} | {"cup.jpg": jpeg(coffee()), "gone.jpg": b""}
+def test_too_few_usable_photos_is_an_error_that_names_each_reason(engine, person, cup):
+    files = {name: person[name] for name in list(person)[: FEWEST - 1]} | {"cup.jpg": cup, "gone.jpg": b""}
     with pytest.raises(TooFewPhotos) as raised:
         prepared(files, engine)
     assert raised.value.field == "images"
@@ -67,7 +66,8 @@ def test_a_face_much_smaller_than_the_model_sees_is_rejected(engine, person):
 
 
 def test_the_best_twenty_are_taken_best_first(engine):
-    files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 22))}
+    small = cv2.resize(hopper(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(small, 22))}
     data = prepared(files, engine)
     qualities = [photo.quality for photo in data.photos]
     assert len(data.photos) == 20

@@ -8,18 +8,12 @@ import pytest
 
 from shared.errors import PhotoUnavailable
 from shared.faces import Box, Face, FaceError
-from shared.faces.dlib import DlibEngine
 from shared.majority import majority
 from shared.settings import Limits
 from shared.verdict import STRANGER, USABLE, Verdict, counted, inspect, same_person
 from tests import pictures
 
 LIMITS = Limits()
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
 
 
 class Faulty:
