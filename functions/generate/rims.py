@@ -1,0 +1,103 @@
+"""The rims of glasses: closed lines around the eyes, traced near the outlines of a pair of lenses.
+
+As a path each is one line of bounded thickness, whatever is dark beside it: hair, a brow, a shadow below the eye.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate import tracing
+from functions.generate.landmarks import EYES
+from functions.generate.light import Lightness
+from functions.generate.strokes import THICKEST, Stroke, along
+from functions.generate.upright import SIDE, Upright, sampled
+from shared.images import Points
+
+Colour = NDArray[np.float32]
+"""(3,): LAB."""
+
+STEP, NEAR = 0.75, 22  # pixels of WIDTH between samples across an outline; samples to each side, THICKEST at least
+OFF, LOSS = 9, 0.2  # samples that a rim may lie off the outline, and what it loses there
+ASIDE = 2  # samples that it may come nearer or go farther from one of the outline's points to the next
+COLOUR = 1.0  # what a unit of chroma less than the skin's counts, in lightness
+LIKE_THE_BRIDGE = 1.2  # of the bridge's depth, beyond which a rim gains nothing by being clearer
+ALIKE, DEEP = 0.5, 60.0  # share of the colour in what speaks for a rim, of one so much darker than the skin
+BROAD = 21  # pixels of WIDTH that no part of a frame is broad
+EYE = -0.5  # what speaks for a rim where an eye is: there is none
+LASHES = 11  # pixels of WIDTH around which the eye's own lines are
+CHROMATIC = 2.0  # weight of a and b in a colour's way from skin to frame
+ASTRAY = 0.5  # what a step aside of that way takes back of it
+SKIN = [29, 30, *range(1, 4), *range(13, 16), 31, 35]  # landmarks about which most of the skin is
+CLEAR = 0.25  # of what a rim may gain at most, that it has at least
+GAP, SPECK = 13, 9  # points of an outline
+
+
+def share(face: Upright, depth: float, colour: Colour) -> Lightness:
+    """How much each pixel looks like part of the frame whose bridge has that depth and colour, 0 to 1, (SIDE, SIDE)."""
+    lines = np.minimum(face.lines(THICKEST, COLOUR) / (LIKE_THE_BRIDGE * max(depth, 1.0)), 1)
+    alike = ALIKE * min(depth / DEEP, 1.0)
+    # broad places of a frame's colour are hair
+    narrow = cv2.morphologyEx(
+        likeness(face, colour), cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD))
+    )
+    found: Lightness = ((1 - alike) * lines + alike * narrow).astype(np.float32)
+    found[eyes(face)] = EYE
+    return found
+
+
+def eyes(face: Upright) -> NDArray[np.bool_]:
+    """The eyes with their lashes, (SIDE, SIDE)."""
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    for side in EYES:
+        cv2.fillConvexPoly(canvas, cv2.convexHull(np.round(face.points[side]).astype(np.int32)), 1)
+    found: NDArray[np.bool_] = cv2.dilate(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LASHES, LASHES))) > 0
+    return found
+
+
+def likeness(face: Upright, frame: Colour) -> Lightness:
+    """How far each pixel's colour has gone from the skin's to the frame's, 0 to 1, (SIDE, SIDE)."""
+    weights = np.array([1, CHROMATIC, CHROMATIC], np.float32)
+    skin = np.median(face.lab[tuple(np.clip(np.round(face.points[SKIN]), 0, SIDE - 1).astype(int).T[::-1])], axis=0)
+    way = (frame - skin) * weights
+    length = max(float(np.linalg.norm(way)), 1.0)
+    gone = (face.lab - skin) * weights
+    along_it = gone @ (way / length)
+    aside = np.linalg.norm(gone - along_it[..., None] * (way / length), axis=-1)
+    found: Lightness = np.clip((np.minimum(along_it, length) - ASTRAY * aside) / length, 0, 1).astype(np.float32)
+    return found
+
+
+def trace(face: Upright, outline: Points, found: Lightness) -> Stroke:
+    """The rim near a lens's outline, present wherever it is clear enough.
+
+    Args:
+        face: the upright face.
+        outline: (N, 2), of the lens.
+        found: (SIDE, SIDE), how much each pixel looks like part of a frame, 0 to 1.
+    """
+    points = across(outline)
+    gains = sampled(found, points)
+    off = np.abs(np.arange(-NEAR, NEAR + 1)) / OFF
+    near = np.broadcast_to(off <= 1, gains.shape)
+    steps = tracing.line((gains - LOSS * off**2).astype(np.float32), near, ASIDE, closed=True)
+    clear = gains[np.arange(len(outline)), steps] > CLEAR
+    return along(points, sampled(face.lightness, points), steps, _unbroken(clear), closed=True)
+
+
+def across(outline: Points) -> Points:
+    """(N, 2 * NEAR + 1, 2): points from inside of a closed outline to outside of it, STEP apart."""
+    along_it = np.roll(outline, -2, axis=0) - np.roll(outline, 2, axis=0)
+    normal = np.stack([along_it[:, 1], -along_it[:, 0]], axis=-1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    points: Points = outline[:, None] + normal[:, None] * (np.arange(-NEAR, NEAR + 1) * STEP)[:, None]
+    return points
+
+
+def _unbroken(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without the gaps that highlights make, and without specks."""
+    three = np.tile(clear, 3).astype(np.uint8)[None]
+    three = cv2.morphologyEx(three, cv2.MORPH_CLOSE, np.ones((1, GAP), np.uint8))
+    three = cv2.morphologyEx(three, cv2.MORPH_OPEN, np.ones((1, SPECK), np.uint8))
+    unbroken: NDArray[np.bool_] = three[0, len(clear) : 2 * len(clear)] > 0
+    return unbroken
