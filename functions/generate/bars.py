@@ -27,6 +27,7 @@ ROOM = 0.15  # of the distance between the eyes' corners that is no bridge, on e
 HIGH = 0.06  # face widths above the root of the nose where a bridge may be
 SLOPE = 2  # pixels that a bar may rise or fall from one column to the next
 STEP = 0.5  # pixels of WIDTH between samples across a bar
+BROADEST = 30  # pixels of WIDTH that a bridge may be thick
 GAP = 7  # pixels of WIDTH that a highlight hides of a temple
 ABOVE, BEYOND = 0.02, 0.02  # face widths that a temple may begin above the rim, and be followed out of the jaw
 HINGE = 0.6  # of a rim's height from its top, above which the hinge is
@@ -70,13 +71,16 @@ def root(face: Upright, thickest: int = THICKEST) -> Root:
     return Root(lines[np.arange(len(columns)), steps].astype(np.float64), face.lab[rows[steps], columns])
 
 
-def bridge(face: Upright, rims: list[Points], found: Lightness) -> Stroke:
-    """The bridge between two rims, (N, 2) each; `found`: how much each pixel looks like part of a frame, 0 to 1."""
+def bridge(face: Upright, rims: list[Points], found: Lightness, alike: Lightness) -> Stroke:
+    """The bridge between two rims, (N, 2) each, and as far up and down of it as there is its colour.
+
+    `found`, `alike`: how much each pixel looks like part of a frame, and has the colour of the bridge, 0 to 1.
+    """
     p = face.points
     columns = np.arange(rims[0][:, 0].max(), rims[1][:, 0].min() + 1)
     rows = np.arange(p[27, 1] - HIGH * WIDTH, p[29, 1], STEP)
     points, steps = _bar(columns, rows, found)
-    return along(points, sampled(face.lightness, points), steps, np.ones(len(points), bool))
+    return along(points, 1 - sampled(alike, points), steps, np.ones(len(points), bool), thickest=BROADEST)
 
 
 def temple(face: Upright, rim: Points, side: int, found: Lightness) -> Stroke:

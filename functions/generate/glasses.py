@@ -32,7 +32,8 @@ def frames(lab: Lab, points: Points) -> Mask:
     both = [rims.trace(face, outline, found) for outline in lenses.pair(face, found)]
     lines = [rim.middle for rim in both]
     temples = (bars.temple(face, lines[side], side, found) for side in (0, 1))
-    return drawn([*both, bars.bridge(face, lines, found), *temples], face, lab.shape[:2])
+    bridge = bars.bridge(face, lines, found, rims.likeness(face, root.colour))
+    return drawn([*both, bridge, *temples], face, lab.shape[:2])
 
 
 def worn(lab: Lab, points: Points) -> bool:

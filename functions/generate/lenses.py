@@ -14,10 +14,11 @@ from shared.images import Points
 
 ANGLES = 120  # points of an outline
 COARSE = 3  # of them, one is looked at while searching
-# outwards and down from the eye's middle, half the width, height above and below, squareness, rise outwards, taper;
-# in face widths, the exponent of a superellipse, a slope, and the share of the width that is lost at the bottom
-LEAST = np.array([-0.05, 0.0, 0.09, 0.06, 0.07, 2.0, -0.06, -0.1])
-MOST = np.array([0.07, 0.09, 0.22, 0.16, 0.19, 5.0, 0.2, 0.5])
+# outwards and down from the eye's middle, half the width, height above and below, squareness, rise outwards, tapers;
+# in face widths, the exponent of a superellipse, a slope, and shares of the width that are lost at the bottom,
+# outwards and at the nose
+LEAST = np.array([-0.05, 0.0, 0.09, 0.06, 0.07, 2.0, -0.06, -0.1, -0.1])
+MOST = np.array([0.07, 0.09, 0.22, 0.16, 0.19, 5.0, 0.2, 0.6, 0.4])
 # shapes that are tried each time, how many of them the next ones lie around, and how blurred the picture is, in pixels
 TRIALS = (
     (8000, 60, 1.5),
@@ -34,7 +35,7 @@ EXTENT = 4.0  # standard deviations of the best shapes, over which the next ones
 SEED = 36
 
 Shapes = NDArray[np.float64]
-"""(K, 8), as LEAST and MOST."""
+"""(K, 9), as LEAST and MOST."""
 
 
 def pair(face: Upright, share: Lightness) -> list[Points]:
@@ -53,10 +54,11 @@ def pair(face: Upright, share: Lightness) -> list[Points]:
 
 def outlines(face: Upright, side: int, shapes: Shapes, every: int = 1) -> Points:
     """(K, ANGLES / every, 2) of the shapes on one side, in the upright square."""
-    out, down, width, above, below, squareness, rise, taper = shapes.T[..., None]
+    out, down, width, above, below, squareness, rise, outer, inner = shapes.T[..., None]
     angle = np.arange(0, ANGLES, every) * (2 * np.pi / ANGLES)
     cosine, sine = np.cos(angle), np.sin(angle)
-    x = np.sign(cosine) * np.abs(cosine) ** (2 / squareness) * width * (1 - taper * np.maximum(sine, 0)) + out
+    tapered = width * (1 - np.where(cosine > 0, outer, inner) * np.maximum(sine, 0))
+    x = np.sign(cosine) * np.abs(cosine) ** (2 / squareness) * tapered + out
     y = np.sign(sine) * np.abs(sine) ** (2 / squareness) * np.where(sine < 0, above, below) + down - rise * x
     middles = [face.points[eye].mean(axis=0) for eye in EYES]
     root = face.points[27:30, 0].mean()
@@ -76,7 +78,7 @@ def _best(
     around: NDArray[np.float64],
     spread: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The shape, (8,), under which the most of a frame lies on those sides: by the cross-entropy method."""
+    """The shape, (9,), under which the most of a frame lies on those sides: by the cross-entropy method."""
     best: NDArray[np.float64] = around
     for count, kept, blur in TRIALS:
         smooth = cv2.GaussianBlur(np.minimum(share, ENOUGH), (0, 0), blur)

@@ -20,7 +20,7 @@ Colour = NDArray[np.float32]
 STEP, NEAR = 0.75, 22  # pixels of WIDTH between samples across an outline; samples to each side, THICKEST at least
 OFF, LOSS = 9, 0.2  # samples that a rim may lie off the outline, and what it loses there
 ASIDE = 2  # samples that it may come nearer or go farther from one of the outline's points to the next
-COLOUR = 1.0  # what a unit of chroma less than the skin's counts, in lightness
+PALER = 10.0  # chroma that a frame has less than the skin, from where lines of less colour count in full
 LIKE_THE_BRIDGE = 1.2  # of the bridge's depth, beyond which a rim gains nothing by being clearer
 ALIKE, DEEP = 0.5, 60.0  # share of the colour in what speaks for a rim, of one so much darker than the skin
 BROAD = 21  # pixels of WIDTH that no part of a frame is broad
@@ -29,19 +29,26 @@ LASHES = 11  # pixels of WIDTH around which the eye's own lines are
 CHROMATIC = 2.0  # weight of a and b in a colour's way from skin to frame
 ASTRAY = 0.5  # what a step aside of that way takes back of it
 SKIN = [29, 30, *range(1, 4), *range(13, 16), 31, 35]  # landmarks about which most of the skin is
-CLEAR = 0.25  # of what a rim may gain at most, that it has at least
+CLEAR = 0.22  # of what a rim may gain at most, that it has at least more than what is around it
 GAP, SPECK = 13, 9  # points of an outline
 
 
-def share(face: Upright, depth: float, colour: Colour) -> Lightness:
-    """How much each pixel looks like part of the frame whose bridge has that depth and colour, 0 to 1, (SIDE, SIDE)."""
-    lines = np.minimum(face.lines(THICKEST, COLOUR) / (LIKE_THE_BRIDGE * max(depth, 1.0)), 1)
-    alike = ALIKE * min(depth / DEEP, 1.0)
+def share(face: Upright, depth: float, frame: Colour) -> Lightness:
+    """How much each pixel looks like part of a frame, 0 to 1, (SIDE, SIDE).
+
+    Args:
+        face: the upright face.
+        depth: how much the bridge looks like a line, in lightness.
+        frame: the bridge's colour.
+    """
+    # a red frame or one of horn has no less colour than skin
+    paler = np.clip((np.hypot(*skin(face)[1:]) - np.hypot(*frame[1:])) / PALER, 0, 1)
+    lines = np.minimum(face.lines(THICKEST, float(paler)) / (LIKE_THE_BRIDGE * max(depth, 1.0)), 1)
+    alike = likeness(face, frame)
+    weight = ALIKE * min(depth / DEEP, 1.0)
     # broad places of a frame's colour are hair
-    narrow = cv2.morphologyEx(
-        likeness(face, colour), cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD))
-    )
-    found: Lightness = ((1 - alike) * lines + alike * narrow).astype(np.float32)
+    narrow = cv2.morphologyEx(alike, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD)))
+    found: Lightness = ((1 - weight) * lines + weight * narrow).astype(np.float32)
     found[eyes(face)] = EYE
     return found
 
@@ -55,13 +62,20 @@ def eyes(face: Upright) -> NDArray[np.bool_]:
     return found
 
 
+def skin(face: Upright) -> Colour:
+    """The colour of the face's skin, away from eyes and mouth."""
+    columns, rows = np.clip(np.round(face.points[SKIN]), 0, SIDE - 1).astype(int).T
+    middle: Colour = np.median(face.lab[rows, columns], axis=0)
+    return middle
+
+
 def likeness(face: Upright, frame: Colour) -> Lightness:
     """How far each pixel's colour has gone from the skin's to the frame's, 0 to 1, (SIDE, SIDE)."""
     weights = np.array([1, CHROMATIC, CHROMATIC], np.float32)
-    skin = np.median(face.lab[tuple(np.clip(np.round(face.points[SKIN]), 0, SIDE - 1).astype(int).T[::-1])], axis=0)
-    way = (frame - skin) * weights
+    bare = skin(face)
+    way = (frame - bare) * weights
     length = max(float(np.linalg.norm(way)), 1.0)
-    gone = (face.lab - skin) * weights
+    gone = (face.lab - bare) * weights
     along_it = gone @ (way / length)
     aside = np.linalg.norm(gone - along_it[..., None] * (way / length), axis=-1)
     found: Lightness = np.clip((np.minimum(along_it, length) - ASTRAY * aside) / length, 0, 1).astype(np.float32)
@@ -81,7 +95,8 @@ def trace(face: Upright, outline: Points, found: Lightness) -> Stroke:
     off = np.abs(np.arange(-NEAR, NEAR + 1)) / OFF
     near = np.broadcast_to(off <= 1, gains.shape)
     steps = tracing.line((gains - LOSS * off**2).astype(np.float32), near, ASIDE, closed=True)
-    clear = gains[np.arange(len(outline)), steps] > CLEAR
+    # among wrinkles everything looks a little like a frame
+    clear = gains[np.arange(len(outline)), steps] - np.quantile(gains, 0.25, axis=1) > CLEAR
     return along(points, sampled(face.lightness, points), steps, _unbroken(clear), closed=True)
 
 

@@ -51,7 +51,12 @@ class Stroke:
 
 
 def along(
-    points: Points, lightness: Lightness, steps: tracing.Steps, present: NDArray[np.bool_], closed: bool = False
+    points: Points,
+    lightness: Lightness,
+    steps: tracing.Steps,
+    present: NDArray[np.bool_],
+    closed: bool = False,
+    thickest: float = THICKEST,
 ) -> Stroke:
     """The stroke along a traced line.
 
@@ -61,10 +66,11 @@ def along(
         steps: (rows,), in which column the line is.
         present: (rows,), where it is to be drawn.
         closed: the last row is followed by the first.
+        thickest: pixels of WIDTH that it may reach to each side.
     """
     rows = np.arange(len(steps))
     spacing = float(np.linalg.norm(points[0, 1] - points[0, 0]))
-    reaches = tracing.edges(lightness, steps, round(THICKEST / spacing))
+    reaches = tracing.edges(lightness, steps, round(thickest / spacing))
     sides = []
     for reach, sign in zip(reaches, (-1, 1), strict=True):
         even = _evened(reach, present, closed) + MARGIN / spacing
