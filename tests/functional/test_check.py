@@ -18,8 +18,8 @@ from tests.networks import model_folder
 
 
 @pytest.fixture(scope="module")
-def check():
-    return load(Settings())
+def check(engine):
+    return CheckFunction(engine, Limits())
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,10 @@ def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, pho
     assert answer.message == "2 of 6 photos can be used; 2 x Image decode error, 2 x Number of face is not 1"
 
 
-def test_an_answer_has_the_words_of_the_contract(check, photos):
+def test_an_answer_has_the_words_of_the_contract(photos):
+    """By the function that the settings load."""
     request = body("hopper0.jpg", face_reconize=False)
-    answer = check.answer(request, Desk(photos))
+    answer = load(Settings()).answer(request, Desk(photos))
     assert answer.message == "success"
     assert {name: answer.data[name] for name in request} == request
     assert isinstance(answer.data["cost_time"], float)

@@ -58,7 +58,7 @@ def bucket(settings, studio, two_in_one, tmp_path_factory):
         "hopper.png": pictures.png(pictures.hopper()),
         "collins.jpg": pictures.jpeg(pictures.astronaut()),
         "two.png": pictures.png(two_in_one),
-        "coffee.jpg": pictures.jpeg(pictures.coffee()),
+        "coffee.jpg": pictures.jpeg(pictures.coffee()[:200, :200]),
         "broken.jpg": pictures.jpeg(pictures.astronaut())[:3000],
     }
     return people | templates

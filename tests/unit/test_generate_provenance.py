@@ -92,7 +92,9 @@ def test_the_same_portrait_has_the_same_bytes():
 
 
 class TestColourProfiles:
+    @pytest.fixture(scope="class")
     def profile(self):
+        """One for all comparisons: it carries the second in which it was made."""
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
     def template(self, mode, icc):
@@ -100,20 +102,19 @@ class TestColourProfiles:
         Pillow.fromarray(pictures.astronaut()).convert(mode).save(file, "JPEG", icc_profile=icc)
         return decode(file.getvalue(), Limits())
 
-    def test_the_templates_is_kept(self):
-        template = self.template("RGB", self.profile())
-        assert template.icc == self.profile()
-        assert opened(written(made(), template.icc)).info["icc_profile"] == self.profile()
+    def test_the_templates_is_kept(self, profile):
+        template = self.template("RGB", profile)
+        assert template.icc == profile
+        assert opened(written(made(), template.icc)).info["icc_profile"] == profile
 
     def test_none_stays_none(self):
         assert self.template("RGB", None).icc is None
         assert "icc_profile" not in opened(written(made())).info
 
     @pytest.mark.parametrize("space", [b"CMYK", b"GRAY"])
-    def test_one_of_another_colour_space_is_left_out(self, space):
-        profile = self.profile()
+    def test_one_of_another_colour_space_is_left_out(self, profile, space):
         assert self.template("RGB", profile[:16] + space + profile[20:]).icc is None
 
-    def test_broken_ones_are_left_out(self):
+    def test_broken_ones_are_left_out(self, profile):
         assert self.template("RGB", b"no profile" * 20).icc is None
-        assert self.template("RGB", self.profile()[:60]).icc is None
+        assert self.template("RGB", profile[:60]).icc is None
