@@ -140,10 +140,13 @@ def fuse(
         corner = np.array([columns.start, rows.start])
         original = original or Original.of(base, landmarks)
         drawn = _drawn(person, target - corner, patch.shape[:2])
+        own = np.zeros(patch.shape[:2], np.float32)
+        if person.glasses or frames.any():
+            own = worn_frames(drawn, target - corner)
         if frames.any():  # not two pairs of glasses on one nose: the template's stay
-            drawn = glasses.erased(drawn, worn_frames(drawn, target - corner))
+            drawn, own = glasses.erased(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
-        moved[rows, columns] = _blend(patch, light.to_lab(drawn), target - corner, original, shares, kept)
+        moved[rows, columns] = _blend(patch, light.to_lab(drawn), target - corner, original, shares, kept, own)
     return Fused(moved, target, frames)
 
 
@@ -167,17 +170,27 @@ def worn_frames(image: Image, landmarks: Points) -> Mask:
     return frames
 
 
-def _blend(patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, kept: Mask) -> Image:
-    """The patch of the moved template with the person's drawn face in it, but for what is `kept`."""
+def _blend(
+    patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, kept: Mask, own: Mask
+) -> Image:
+    """The patch of the moved template with the person's drawn face and `own` frames in it, but for what is `kept`."""
     width = face_width(points)
     base, bare = light.to_lab(patch), mask.bare(points, patch.shape[:2])
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
     taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
-    return composed(patch, _lit(drawn, shift, points, base), points, original, shares, taken)
+    return composed(patch, _lit(drawn, shift, points, base), points, original, shares, taken, own * (1 - kept))
 
 
-def composed(patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, taken: Mask) -> Image:
+def composed(
+    patch: Image,
+    drawn: light.Lab,
+    points: Points,
+    original: Original,
+    shares: Shares,
+    taken: Mask,
+    own: Mask | float = 0.0,
+) -> Image:
     """The patch with a drawn face mixed in, as sharp as the template's.
 
     Args:
@@ -187,13 +200,14 @@ def composed(patch: Image, drawn: light.Lab, points: Points, original: Original,
         original: whose detail the mixture is to have.
         shares: of the drawn face, by part.
         taken: (H, W), where it may be taken at all.
+        own: (H, W), where the frames of its glasses are: taken whole, even out of the face.
     """
     size, width = patch.shape[:2], face_width(points)
     base, outline = light.to_lab(patch), mask.face(points, size, shares.margin)
     bare = mask.bare(points, size)
     bare *= light.skin(drawn, bare) * light.skin(base, bare)
     drawn[..., 0] = sharpness.defocused(drawn[..., 0], outline, original.lab[..., 0], original.face, width)
-    soft = outline * taken
+    soft = np.maximum(outline * taken, own)
     share = soft * (shares.skin + (shares.features - shares.skin) * mask.features(points, size))
     mixed = base + share[..., None] * (drawn - base)
     grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
