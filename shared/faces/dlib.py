@@ -8,8 +8,6 @@ embedding of 128 numbers (King 2017). The landmark model was trained on iBUG 300
 | score of 1 and more | a face |
 | less | a face if the CNN sees one of that size in that place |
 | nothing anywhere | the CNN looks through the whole picture, reduced |
-
-Landmarks are looked for with the face turned upright, since the trees give a tilted face an upright one's.
 """
 
 import cv2
@@ -19,8 +17,8 @@ import numpy as np
 
 from shared.faces.base import Box, Face, FaceError
 from shared.faces.closeup import closeup
-from shared.faces.tilt import roll, tilted_back, upright
-from shared.images import Embedding, Image, Points
+from shared.faces.trees import FACE, SIDE, LandmarkTrees
+from shared.images import Embedding, Image
 
 DETECTION_SIDE = 1600  # long side that HOG sees; its smallest window is 80 px, so faces from 5 % of the side
 MOST_ENLARGEMENT = 2.0  # enlarging small pictures further only adds false faces
@@ -30,12 +28,6 @@ MOST_DOUBTS = 6  # looks that one picture may cost, 0.15 s each on one core
 CONFIRMED = 0.5  # CNN confidence; true faces have 0.77 to 1.1
 LOOK_FACE, LOOK_SIDE = 80, 160  # the CNN's smallest face, and a square that shows it with its surroundings
 SEARCH_SIDE = 600  # long side that the CNN searches, 1.5 s on one core: faces from 13 % of the side
-LANDMARK_FACE, LANDMARK_SIDE = 200, 400  # twice the recogniser's 100 px, so that rounding to pixels costs nothing
-TILTS = (-45.0, 0.0, 45.0)  # rolls that are tried; landmarks of faces tilted further than 30 are wrong by up to 80
-TILT_FACE, TILT_SIDE = 90, 200  # a face just larger than HOG's window, with its surroundings; 5 ms a tilt
-TILT_LEAD = 0.3  # HOG score by which a tilt must be liked more than none
-FAINT = -1.0  # HOG score that anything face-like reaches
-UPRIGHT = 10.0  # degrees; a face found more tilted than it was looked at is looked at again
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
 SAME_PLACE = 0.5  # overlap from which the CNN confirms a box; less is another face, or the corner of one
 SAME_PERSON = 0.5  # relatives begin at 0.502, 1 of 6,000 strangers is nearer, benchmarks/verification.py; King's is 0.6
@@ -50,21 +42,22 @@ class DlibEngine:
     def __init__(self) -> None:
         self._detector = dlib.get_frontal_face_detector()
         self._network = dlib.cnn_face_detection_model_v1(face_recognition_models.cnn_face_detector_model_location())
-        self._predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
+        predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
+        self._trees = LandmarkTrees(predictor, self._detector)
         self._encoder = dlib.face_recognition_model_v1(face_recognition_models.face_recognition_model_location())
 
     def detect(self, image: Image) -> list[Face]:
         """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
         try:
             found = self._by_histogram(image) or self._by_network(image)
-            faces = [self._face(image, box, score) for box, score in found]
+            faces = [Face(box, self._trees.landmarks(image, box), score) for box, score in found]
         except RuntimeError as error:
             raise FaceError(f"dlib could not search this picture: {error}") from error
         return sorted(faces, key=lambda face: face.box.centre[0])
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """128 numbers of about unit length."""
-        view = closeup(image, face.box, LANDMARK_FACE, LANDMARK_SIDE)
+        view = closeup(image, face.box, FACE, SIDE)
         parts = [dlib.point(round(x), round(y)) for x, y in view.inwards(face.landmarks)]
         shape = dlib.full_object_detection(_rectangle(view.box_inwards(face.box)), dlib.points(parts))
         try:
@@ -111,34 +104,6 @@ class DlibEngine:
             return []  # thinner than half a face; the network does not take what is thinner than its filters
         detections = [found for found in self._network(_resized(image, factor), 0) if found.confidence >= CONFIRMED]
         return [(_box(found.rect).scaled(1 / factor), float(found.confidence)) for found in detections]
-
-    def _face(self, image: Image, box: Box, score: float) -> Face:
-        view = closeup(image, box, LANDMARK_FACE, LANDMARK_SIDE)
-        place = _rectangle(view.box_inwards(box))
-        seen = self._tilt(image, box)
-        landmarks = self._landmarks(view.image, place, seen)
-        tilt = roll(landmarks)
-        if abs(tilt - seen) > UPRIGHT:
-            landmarks = self._landmarks(view.image, place, tilt)
-        return Face(box, view.outwards(landmarks), score)
-
-    def _landmarks(self, view: Image, place: dlib.rectangle, tilt: float) -> Points:
-        """The 68 points of a face of about this roll, in pixels of the view, in whose middle it lies."""
-        shape = self._predictor(upright(view, tilt), place)
-        return tilted_back(np.array([(point.x, point.y) for point in shape.parts()], float), view, tilt)
-
-    def _tilt(self, image: Image, box: Box) -> float:
-        """The roll, of three, at which HOG likes the face most; what lies between is left to the landmarks."""
-        view = closeup(image, box, TILT_FACE, TILT_SIDE).image
-        likes = {tilt: self._likes(upright(view, tilt)) for tilt in TILTS}
-        best = max(likes, key=likes.__getitem__)
-        return best if likes[best] > likes[0.0] + TILT_LEAD else 0.0
-
-    def _likes(self, view: Image) -> float:
-        """The best HOG score of a face in the middle of the view."""
-        boxes, scores, _ = self._detector.run(view, 0, FAINT)
-        offsets = [np.abs(np.array(_box(box).centre) - TILT_SIDE / 2).max() for box in boxes]
-        return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
 
 
 def _box(rectangle: dlib.rectangle) -> Box:
