@@ -12,7 +12,7 @@ from serve import wire
 from tests.echo import until
 from tests.serving import SINK, Served, attributes, put
 
-QUIET_SECONDS = 0.3  # after which nothing more is taken to come
+QUIET_SECONDS = 0.3  # in which nothing more must come
 
 
 @pytest.fixture
@@ -58,12 +58,10 @@ class Watcher:
     def data(self):
         return [frame.data.decode() for frame in self.frames]
 
-    def settled(self):
-        """The data once nothing more comes."""
-        count = -1
-        while count != len(self.frames):
-            count = len(self.frames)
-            time.sleep(QUIET_SECONDS)
+    def settled(self, count):
+        """The data, once so many have come and then no more."""
+        until(lambda: len(self.frames) >= count)
+        time.sleep(QUIET_SECONDS)
         return self.data()
 
 
@@ -78,11 +76,11 @@ def commit(client, *indexes):
 def test_no_more_than_the_window_is_uncommitted_and_each_commit_makes_room(client):
     indexes = fill(client, 5)
     watcher = Watcher(client, window=2)
-    assert watcher.settled() == ["0", "1"]
+    assert watcher.settled(2) == ["0", "1"]
     assert "Pending: 2, Status: Running" in attributes(client)["consumers.list.[0]"]
     assert "Window: 2, Slots: 0, AutoCommit: false" in attributes(client)["consumers.list.[0]"]
     assert commit(client, indexes[1]) == "1"
-    assert watcher.settled() == ["0", "1", "2"]
+    assert watcher.settled(3) == ["0", "1", "2"]
     assert attributes(client)["stream.length"] == "4"
     watcher.close()
 
@@ -90,7 +88,7 @@ def test_no_more_than_the_window_is_uncommitted_and_each_commit_makes_room(clien
 def test_auto_commit_empties_the_queue_as_it_sends(client):
     fill(client, 20)
     watcher = Watcher(client, window=2, auto_commit=True)
-    assert watcher.settled() == [str(number) for number in range(20)]
+    assert watcher.settled(20) == [str(number) for number in range(20)]
     put(client, "later", SINK)
     until(lambda: watcher.data()[-1] == "later")
     until(lambda: attributes(client)["stream.length"] == "0")
@@ -100,7 +98,7 @@ def test_auto_commit_empties_the_queue_as_it_sends(client):
 def test_index_only_sends_no_data(client):
     indexes = fill(client, 3, kind="k")
     watcher = Watcher(client, window=9, index_only=True)
-    assert watcher.settled() == ["", "", ""]
+    assert watcher.settled(3) == ["", "", ""]
     assert [(frame.index, frame.tags["kind"]) for frame in watcher.frames] == [(index, "k") for index in indexes]
     watcher.close()
 
@@ -108,16 +106,16 @@ def test_index_only_sends_no_data(client):
 def test_a_watch_may_begin_at_an_index_and_want_tags(client):
     indexes = fill(client, 3, shop="north") + fill(client, 3, shop="south")
     watcher = Watcher(client, window=9, index=indexes[1], shop="north")
-    assert [int(one) for one in watcher.settled()] == [1, 2]
+    assert [int(one) for one in watcher.settled(2)] == [1, 2]
     watcher.close()
 
 
 def test_what_a_consumer_did_not_commit_goes_to_the_next_one(client):
     indexes = fill(client, 3)
     first = Watcher(client, "u1", window=2)
-    assert first.settled() == ["0", "1"]
+    assert first.settled(2) == ["0", "1"]
     second = Watcher(client, "u2", window=9)
-    assert second.settled() == ["2"], "what u1 holds is not handed out twice"
+    assert second.settled(1) == ["2"], "what u1 holds is not handed out twice"
     commit(client, indexes[0])
     until(lambda: first.data() == ["0", "1"])
     first.close()
@@ -129,7 +127,7 @@ def test_what_a_consumer_did_not_commit_goes_to_the_next_one(client):
 def test_every_group_gets_all_entries_until_one_commits_them(client):
     indexes = fill(client, 2)
     here, there = Watcher(client, "u1", "shop", window=9), Watcher(client, "u2", "archive", window=9)
-    assert here.settled() == there.settled() == ["0", "1"]
+    assert here.settled(2) == there.settled(2) == ["0", "1"]
     commit(client, *indexes)
     assert attributes(client)["stream.length"] == "0"
     groups = [value for name, value in attributes(client).items() if name.startswith("groups.list")]
@@ -141,10 +139,10 @@ def test_every_group_gets_all_entries_until_one_commits_them(client):
 def test_a_consumer_that_connects_anew_takes_over_from_its_old_connection(client):
     fill(client, 2)
     old = Watcher(client, window=9)
-    assert old.settled() == ["0", "1"]
+    assert old.settled(2) == ["0", "1"]
     new = Watcher(client, window=9)
     until(lambda: old.closed is not None)
-    assert new.settled() == ["0", "1"], "uncommitted, so handed out again"
+    assert new.settled(2) == ["0", "1"], "uncommitted, so handed out again"
     assert attributes(client)["consumers.stats.total"] == "1"
     old.close()
     new.close()
@@ -155,7 +153,7 @@ def test_after_a_restart_entries_wait_for_their_consumer_before_others_get_them(
     with served.running() as client:
         fill(client, 2)
         holder = Watcher(client, "u1", window=1)
-        assert holder.settled() == ["0"]
+        assert holder.settled(1) == ["0"]
         # the server dies with the connection open: its rows stay as they are
         rows = served.folder / "state.sqlite"
         assert rows.exists()
@@ -164,13 +162,13 @@ def test_after_a_restart_entries_wait_for_their_consumer_before_others_get_them(
     _restore(served.folder / "state.sqlite", kept)
     with served.running() as client:
         other = Watcher(client, "u2", window=9)
-        assert other.settled() == ["1"]
+        assert other.settled(1) == ["1"]
         until(lambda: other.data() == ["1", "0"])
         other.close()
     _restore(served.folder / "state.sqlite", kept)
     with served.running() as client:
         again = Watcher(client, "u1", window=1)
-        assert again.settled() == ["0"], "its own come first"
+        assert again.settled(1) == ["0"], "its own come first"
         again.close()
 
 
