@@ -12,6 +12,7 @@ insightface model, whose recogniser then judges too. Per pair: distance before, 
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -35,7 +36,9 @@ PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SAME_ALREADY = 0.5  # distance: the template shows the person
 CELL = 224  # pixels of a face on the sheet
-FUSIONS_ONLY = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0} | {
+NOISE = 0.01  # distance by which landmarks of whole pixels alone may differ
+MOST = {"more_like_me_before": 1.0, "more_like_me": 1.0}
+FUSIONS_ONLY: dict[str, object] = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0} | {
     "skin_retouching_bool": False,
     "photo_enhancement_bool": False,
 }
@@ -68,15 +71,12 @@ class Bench:
         for who in some:
             self.objects |= trained(who.name, who.photos, engine, unchanged, self.studio.base_model)
 
-    def make(self, who: Someone, place: Place, degree: float | None, fusion_only: bool = False) -> Image:
-        """One portrait, by the default knobs or by both `more_like_me` of a degree; RequestError where refused."""
+    def make(self, who: Someone, place: Place, asked: Mapping[str, object]) -> Image:
+        """One portrait, by these knobs and else the default ones; RequestError where refused."""
         desk = Desk(self.objects)
         knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
-        if degree is not None:
-            knobs |= {"more_like_me_before": degree, "more_like_me": degree}
-        if fusion_only or self.fusion_only:
-            knobs |= FUSIONS_ONLY
+        knobs |= asked | FUSIONS_ONLY if self.fusion_only else asked
         body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
         key = str(portrait.run(body, desk, self.studio).data["image_key"])
         made: Image = cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -156,7 +156,7 @@ def portrayed(
             cells.setdefault(place.name, [close(place.picture, place)]).append(np.zeros((CELL, 2 * CELL, 3), np.uint8))
             continue
         try:
-            made = [bench.make(who, place, degree) for degree in (None, 1.0)]
+            made = [bench.make(who, place, knobs) for knobs in ({}, MOST)]
         except RequestError as error:
             print(f"{who.name:<18}{place.name:<18}refused: {error.message}")
             continue
@@ -202,14 +202,27 @@ def summary(rows: list[Row], judge: Judge | None) -> None:
 
 
 def monotony(bench: Bench, rows: list[Row]) -> None:
-    """Distances of the fusions alone by both degrees, and the largest step away from the person."""
-    print("by degree: " + " ".join(f"{degree:>6}" for degree in DEGREES))
-    for who, place, *_ in rows:
-        images = [bench.make(who, place, degree, fusion_only=True) for degree in DEGREES]
-        values = [measured(bench.engine, place, image, who).distance for image in images]
-        back = max(after - before for before, after in pairwise(values))
-        marked = f"  back by {back:.3f}" if back > 0 else ""
-        print(f"{who.name:<18}{place.name:<18}" + " ".join(f"{value:.3f}" for value in values) + marked, flush=True)
+    """Distances of the fusions alone by degree, and the largest step away from the person; in the mean at the end."""
+    print("by degree" + " " * 29 + " ".join(f"{degree:>5}" for degree in DEGREES))
+    for title, knobs in (("both", ("more_like_me_before", "more_like_me")), ("more_like_me alone", ("more_like_me",))):
+        curves = [stepwise(bench, row, title, knobs) for row in rows]
+        back = np.diff(curves, axis=1).max(axis=1)
+        means = " ".join(f"{mean:.3f}" for mean in np.mean(curves, axis=0))
+        print(f"{title}: means {means}; of {len(rows)} pairs {(back <= 0).sum()} come nearer at every step")
+        print(f"{title}: {(back > NOISE).sum()} go back by more than {NOISE}, the most by {max(back.max(), 0):.3f}")
+
+
+def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[float]:
+    """The distances of one pair by degree of these knobs, the others off; printed."""
+    who, place, *_ = row
+    off = dict.fromkeys(("more_like_me_before", "more_like_me"), 0.0)
+    images = [bench.make(who, place, off | dict.fromkeys(knobs, degree) | FUSIONS_ONLY) for degree in DEGREES]
+    distances = [measured(bench.engine, place, image, who).distance for image in images]
+    back = max(after - before for before, after in pairwise(distances))
+    marked = f"  back by {back:.3f}" if back > 0 else ""
+    shown = " ".join(f"{one:.3f}" for one in distances)
+    print(f"{title:<20}{who.name:<18}{place.name:<18}{shown}{marked}", flush=True)
+    return distances
 
 
 def sheet(cells: dict[str, list[Image]], names: list[str], path: Path) -> None:

@@ -16,7 +16,7 @@ BAND = (0.03, 0.13)  # above the brows, where a fringe would be
 CHEEK = -0.05  # below the brows, where the skin is that hair is compared with
 DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
 LOCK = (26.0, 36.0)  # and beside the cheeks, where a face's shaded side is up to 25 darker
-FRINGE = (0.45, 0.7)  # share of that band in hair: of 24 photos three with a fringe have 0.8, the others 0.46 at most
+FRINGE = (0.23, 0.36)  # share of that band in hair: strands have 0.36, a fringe 0.6 to 0.8, bare foreheads up to 0.22
 RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
 

@@ -17,14 +17,18 @@ import numpy as np
 from functions.generate import glasses, light, mask, sharpness
 from functions.generate.covering import covering
 from functions.generate.landmarks import face_width, fit, with_forehead
+from functions.generate.stiff import stiffened
 from functions.generate.warp import draw, movement
 from shared.faces import pose
 from shared.images import Embedding, Image, Mask, Points
 
-SKIN_LEAD = 2.0  # of degree * (1 + lead) / (1 + lead * degree): early steps are longer, yet the last one is seen too
-FEATURE_LEAD = 3.5  # eyes, brows, nose, mouth lead, since half of each of two people is neither
-SHAPE_LEAD = 1.5
-REACHING = 0.012  # face widths by which the most of the person reaches farther out than the least
+DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# shares by degree; of two fusions in a row the template keeps (1 - share) squared, a tenth at the default degrees, and
+# every step is to be seen: distances from the person by two recognisers fall with each for nearly all pairs
+SKIN = (0.0, 0.42, 0.68, 0.78, 1.0)
+FEATURES = (0.0, 0.46, 0.74, 0.84, 1.0)  # eyes, brows, nose, mouth lead: half of each of two people is neither
+SHAPE = (0.0, 0.3, 0.55, 0.72, 1.0)
+MARGIN, REACHING = 0.053, 0.02  # face widths: where the person's face ends inside of the outline; how far that recedes
 LATE = 4  # power of the skin's share by which it does so: outlines agree once most of the shape is taken over
 SHADE_ON_FEATURES = (0.4, 1.0)  # share of skin's light shift that eyes and teeth get; their whites are no skin
 USUAL_SHADE = 0.6  # and where no whites show it
@@ -89,15 +93,13 @@ class Shares:
     @classmethod
     def of(cls, degree: float) -> "Shares":
         """Of `more_like_me`: all 0 at 0, all 1 at 1, rising in between."""
-        shape, skin, features = (
-            degree * (1 + lead) / (1 + lead * degree) for lead in (SHAPE_LEAD, SKIN_LEAD, FEATURE_LEAD)
-        )
+        shape, skin, features = (float(np.interp(degree, DEGREES, shares)) for shares in (SHAPE, SKIN, FEATURES))
         return cls(shape, skin, features)
 
     @property
     def margin(self) -> float:
         """How far inside of the outline the person's face ends, in face widths."""
-        return mask.FACE_MARGIN - REACHING * float(self.skin**LATE)
+        return MARGIN - REACHING * float(self.skin**LATE)
 
 
 def fuse(
@@ -131,9 +133,10 @@ def fuse(
     target = landmarks + shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
     shift = movement(landmarks, target, base.shape[:2], free)
-    moved = shift.of(base)
     if frames.any():
-        frames = shift.of(frames)
+        shift = stiffened(shift, frames, face_width(target), free)
+        frames = np.clip(shift.of(frames), 0, 1)
+    moved = shift.of(base)
     rows, columns = mask.region(target, moved.shape[:2])
     patch = moved[rows, columns]
     if patch.size:
