@@ -78,8 +78,8 @@ def bridge(face: Upright, rims: list[Points], found: Lightness, alike: Lightness
     """
     p = face.points
     columns = np.arange(rims[0][:, 0].max(), rims[1][:, 0].min() + 1)
-    rows = np.arange(p[27, 1] - HIGH * WIDTH, p[29, 1], STEP)
-    points, steps = _bar(columns, rows, found)
+    rows = np.arange(p[27, 1] - HIGH * WIDTH - BROADEST / 2, p[29, 1], STEP)
+    points, steps = _bar(columns, rows, found, round(BROADEST / 2 / STEP))
     return along(points, 1 - sampled(alike, points), steps, np.ones(len(points), bool), thickest=BROADEST)
 
 
@@ -98,12 +98,15 @@ def temple(face: Upright, rim: Points, side: int, found: Lightness) -> Stroke:
     return along(points, sampled(face.lightness, points), steps, np.cumprod(clear) > 0)
 
 
-def _bar(columns: Along, rows: Along, found: Lightness) -> tuple[Points, tracing.Steps]:
-    """The points of those columns and rows, (columns, rows, 2), and in which row the line through all columns is."""
+def _bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tuple[Points, tracing.Steps]:
+    """The points of those columns and rows, (columns, rows, 2), and in which row the line through all columns is.
+
+    It runs below the `spared` topmost rows.
+    """
     columns = columns if len(columns) else np.zeros(1)
     points = np.stack(np.broadcast_arrays(columns[:, None], rows[None]), axis=-1)
     gains = sampled(found, points)
-    return points, tracing.line(gains, np.ones(gains.shape, bool), SLOPE)
+    return points, tracing.line(gains, np.broadcast_to(np.arange(len(rows)) >= spared, gains.shape), SLOPE)
 
 
 def _within(start: float, stop: float) -> NDArray[np.intp]:

@@ -1,6 +1,5 @@
 """The darkest line through a picture that is laid out in rows: one step to each row, by dynamic programming."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,13 +40,6 @@ def line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: bool =
     for row in range(len(cost) - 1, 0, -1):
         steps[row - 1] = steps[row] + came[row][steps[row]]
     return steps[rows : 2 * rows] if closed else steps
-
-
-def depth(lightness: Lightness, thickest: int) -> Lightness:
-    """How far each pixel lies below the lighter ones on both sides of it in its row: a closing minus the picture."""
-    closed = cv2.morphologyEx(lightness, cv2.MORPH_CLOSE, np.ones((1, thickest), np.uint8))
-    found: Lightness = closed - lightness
-    return found
 
 
 def edges(lightness: Lightness, steps: Steps, thickest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

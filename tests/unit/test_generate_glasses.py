@@ -1,5 +1,7 @@
 """Glasses of a template stay on the face that comes under them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -78,6 +80,43 @@ def test_a_thick_frame_is_found_without_a_gap_at_the_bridge(portrayals):
     bridge[round(middle[1].min()) : round(middle[1].max()), middle[0]] = True
     found = worn_frames(worn.image, worn.landmarks)
     assert (found[drawn & bridge] > 0.5).mean() > 0.9
+
+
+@pytest.mark.parametrize("thickness", [5, 9, 13])
+def test_frames_are_the_rims_and_nothing_beside_them(portrayals, thickness):
+    one = portrayals["astronaut"]
+    large = Portrayal(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
+    worn = with_glasses(large, thickness)
+    drawn = np.any(worn.image != large.image, axis=-1)
+    found = worn_frames(worn.image, worn.landmarks) > 0.5
+    assert (drawn & found).sum() > 0.9 * drawn.sum()
+    near = cv2.dilate(drawn.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert (found & ~near).sum() < 0.1 * found.sum()
+
+
+def test_neither_brows_nor_bags_below_the_eyes_are_frames(portrayals):
+    one = portrayals["hopper"]
+    frames, p = worn_frames(one.image, one.landmarks), one.landmarks
+    brows = np.zeros(frames.shape, np.uint8)
+    for side in (slice(18, 22), slice(22, 26)):
+        cv2.polylines(brows, [(p[side] - [0, 3]).round().astype(np.int32)], False, 1, 3)
+    bags = np.zeros(frames.shape, np.uint8)
+    for side in ([41, 40], [47, 46]):
+        cv2.polylines(bags, [(p[side] + [0, 13]).round().astype(np.int32)], False, 1, 5)
+    assert frames[brows > 0].mean() < 0.2
+    assert frames[bags > 0].mean() < 0.1
+
+
+def test_a_persons_own_glasses_come_over_whole(portrayals):
+    """Their ends lie beside the cheeks, where else no dark lock of the person's hair comes over."""
+    template, wearing = portrayals["astronaut"], replace(portrayals["hopper"], glasses=True)
+    fused = fuse(template.image, template.landmarks, wearing, 1.0)
+    cut = fuse(template.image, template.landmarks, portrayals["hopper"], 1.0)
+    found = worn_frames(fused.image, fused.landmarks) > 0.5
+    assert np.ptp(np.nonzero(found)[1]) > 0.85 * np.ptp(fused.landmarks[:17, 0])
+    darker = cut.image.astype(int).sum(axis=-1) - fused.image.astype(int).sum(axis=-1)
+    for beside in (np.s_[:, : round(fused.landmarks[36, 0])], np.s_[:, round(fused.landmarks[45, 0]) :]):
+        assert (darker[beside] > 60).sum() > 40
 
 
 def test_a_face_never_wears_two_pairs_of_glasses(portrayals):
