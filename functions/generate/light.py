@@ -50,7 +50,7 @@ def skin(lab: Lab, where: Mask) -> Mask:
     bright = inside[inside[:, 0] >= np.quantile(inside[:, 0], DARKEST)]
     middle = np.median(bright, axis=0)
     away = (lab - middle.astype(np.float32)) / np.array(SKIN_SPREAD, np.float32)
-    distance = np.square(away).sum(axis=-1)
+    distance = np.einsum("...c,...c->...", away, away)
     weight: Mask = np.exp(-0.5 * np.maximum(distance - 1, 0) / 2).astype(np.float32)
     return weight
 

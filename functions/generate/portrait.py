@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from functions.generate import finishing, output, person, template
@@ -145,7 +146,8 @@ def paste(job: FaceJob, area: Image) -> None:
 
     Crops overlap: what a neighbour's sitting changed there before stays, and untouched pixels remain the picture's own.
     """
-    changed = np.any(job.image != job.template, axis=-1)
+    red, green, blue = cv2.split((job.image != job.template).view(np.uint8))
+    changed = (red | green | blue).view(bool)
     difference = job.image[changed].astype(np.int16) - job.template[changed]
     area[changed] = np.clip(area[changed] + difference, 0, 255)
 

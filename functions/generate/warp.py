@@ -134,7 +134,7 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    still = np.abs(field).max(axis=-1) < 1e-3
+    still = (np.abs(field[..., 0]) < 1e-3) & (np.abs(field[..., 1]) < 1e-3)
     fetched[still] = image[corner[1] : corner[1] + height, corner[0] : corner[0] + width][still]
     return fetched
 
