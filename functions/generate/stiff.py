@@ -6,8 +6,8 @@ import numpy as np
 from functions.generate.warp import Movement
 from shared.images import Mask
 
-REACH = 0.05  # face widths around a stiff thing, within which all moves with it
-SOFTNESS = 0.03  # face widths over which that ends
+REACH = 0.02  # face widths around a stiff thing, within which all moves with it
+SOFTNESS = 0.02  # face widths over which that ends
 LEAST = 16  # pixels; fewer tell nothing of a movement
 
 
