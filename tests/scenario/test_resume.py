@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from shared.buckets import FolderBucket
@@ -23,7 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture
 def bucket(tmp_path: Path) -> FolderBucket:
     made = FolderBucket(tmp_path / "bucket")
-    for index, photo in enumerate(pictures.variations(pictures.hopper(), 7)):
+    small = cv2.resize(pictures.hopper(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    for index, photo in enumerate(pictures.variations(small, 7)):
         made.put(f"photos/{index}.jpg", pictures.jpeg(photo))
     return made
 
