@@ -2,13 +2,15 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from functions.generate.warp import Movement
+from functions.generate.warp import Displacement, Movement
 from shared.images import Mask
 
 REACH = 0.02  # face widths around a stiff thing, within which all moves with it
 SOFTNESS = 0.02  # face widths over which that ends
-LEAST = 16  # pixels; fewer tell nothing of a movement
+LEAST = 16  # pixels of the working size; fewer tell nothing of a movement
+WORKING_WIDTH = 256  # pixels across the face at which that is worked out; it is smooth
 
 
 def stiffened(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:
@@ -24,16 +26,33 @@ def stiffened(movement: Movement, stiff: Mask, width: float, free: Mask) -> Move
         return movement
     (left, top), (height, across) = movement.corner, movement.shift.shape[:2]
     part = slice(top, top + height), slice(left, left + across)
-    moved = movement.of(stiff)[part]
-    rows, columns = np.nonzero(moved > 0.5)
-    if len(rows) < LEAST:
+    factor = min(1.0, WORKING_WIDTH / width)
+    size = max(1, round(across * factor)), max(1, round(height * factor))
+    small = cv2.resize(movement.of(stiff)[part], size, interpolation=cv2.INTER_AREA)
+    if np.count_nonzero(small > 0.5) < LEAST:
         return movement
-    known = np.stack([columns, rows, np.ones_like(rows)], axis=1).astype(np.float64)
-    affine = np.linalg.lstsq(known, movement.shift[rows, columns].astype(np.float64), rcond=None)[0]
-    y, x = np.mgrid[:height, :across]
-    straight = np.stack([x, y, np.ones_like(x)], axis=-1) @ affine
-    side = 2 * round(REACH * width) + 1
-    near = cv2.dilate(moved, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    near = cv2.GaussianBlur(np.clip(near, 0, 1), (0, 0), SOFTNESS * width) * free[part]
-    shift = (movement.shift + near[..., None] * (straight - movement.shift)).astype(np.float32)
+    affine = _affine(small > 0.5, movement.shift)
+    near = cv2.resize(_around(small, width * factor), (across, height), interpolation=cv2.INTER_LINEAR) * free[part]
+    x, y = np.arange(across, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    shift = movement.shift.copy()
+    for axis in range(2):
+        along, down, offset = affine[:, axis]
+        shift[..., axis] += near * (along * x + down * y + offset - shift[..., axis])
     return Movement(shift, movement.corner)
+
+
+def _affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.float32]:
+    """(3, 2): what a step along, one down and being there at all add to the shift; `where` is of a smaller size."""
+    rows, columns = np.nonzero(where)
+    x = (columns + 0.5) * shift.shape[1] / where.shape[1] - 0.5
+    y = (rows + 0.5) * shift.shape[0] / where.shape[0] - 0.5
+    known = np.stack([x, y, np.ones_like(x)], axis=1)
+    there = shift[np.rint(y).astype(int), np.rint(x).astype(int)].astype(np.float64)
+    return np.asarray(np.linalg.lstsq(known, there, rcond=None)[0], np.float32)
+
+
+def _around(stiff: Mask, width: float) -> Mask:
+    """The stiff things and REACH around them, soft."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(REACH * width) + 1,) * 2)
+    around: Mask = cv2.GaussianBlur(np.clip(cv2.dilate(stiff, kernel), 0, 1), (0, 0), max(SOFTNESS * width, 0.3))
+    return around
