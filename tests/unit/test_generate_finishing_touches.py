@@ -22,8 +22,12 @@ class Subject:
     def __init__(self, image, landmarks):
         self.image, self.landmarks = image, landmarks
         self.size, self.width = image.shape[:2], face_width(landmarks)
-        self.frames = worn_frames(image, landmarks)
         self.free, self.no_frames = np.ones(self.size, np.float32), np.zeros(self.size, np.float32)
+
+    @cached_property
+    def frames(self):
+        """Looked for where make-up asks for them: spots by the dozen need none."""
+        return worn_frames(self.image, self.landmarks)
 
     def retouched(self, free=None):
         return retouch.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
