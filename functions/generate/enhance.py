@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate import glasses, light, mask
+from functions.generate import light, mask
 from functions.generate.gaussian import blurred
 from functions.generate.landmarks import face_width
+from functions.generate.shown import Shown
 from shared.images import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
@@ -27,14 +28,13 @@ NEIGHBOURHOOD = 0.01  # radius in face widths
 SEEN = 64  # pixels that tell how strong a band is
 
 
-def sharpen(
-    image: Image, landmarks: Points, template: Image, template_landmarks: Points, free: Mask, frames: Mask
-) -> Image:
+def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames: Mask) -> Image:
     """Give a face as much detail as the template's face has.
 
     Args:
-        image, template: RGB, uint8, (H, W, 3).
-        landmarks, template_landmarks: (68, 2) of the face in each.
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2) of the face in it.
+        template: the face that is so detailed.
         free: (H, W), 0 where nothing may change.
         frames: (H, W), where the glasses of the face in `image` have their frames.
 
@@ -45,7 +45,7 @@ def sharpen(
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return image.copy()
     part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
-    lab, wanted = light.to_lab(part), _wanted(template, template_landmarks)
+    lab, wanted = light.to_lab(part), _wanted(template)
     clear = free[rows, columns] * (1 - frames[rows, columns])
     raised = _raised(Detail.of(lab[..., 0], points), clear, wanted)
     soft = mask.face(points, part.shape[:2]) * clear
@@ -79,10 +79,11 @@ class Detail:
         return np.array([[_strength(band[place]) for place in places] for band in self.bands])
 
 
-def _wanted(template: Image, landmarks: Points) -> NDArray[np.float64]:
-    rows, columns = mask.region(landmarks, template.shape[:2], AROUND)
-    lab, points = light.to_lab(template[rows, columns]), landmarks - np.array([columns.start, rows.start])
-    return Detail.of(lab[..., 0], points).strengths(1 - glasses.frames(lab, points))
+def _wanted(template: Shown) -> NDArray[np.float64]:
+    rows, columns = mask.region(template.landmarks, template.image.shape[:2], AROUND)
+    points = template.landmarks - np.array([columns.start, rows.start])
+    detail = Detail.of(light.to_lab(template.image[rows, columns])[..., 0], points)
+    return detail.strengths(1 - template.frames[rows, columns])
 
 
 def _raised(detail: Detail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:

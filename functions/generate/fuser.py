@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from functions.generate.fusion import Fused, Original, Portrayal, fuse
+from functions.generate.fusion import Original, Portrayal, fuse
+from functions.generate.shown import Shown
 from shared.faces.base import EngineUnavailable
 from shared.images import Image, Mask, Points
 from shared.settings import Settings
@@ -20,7 +21,7 @@ class Fuser(Protocol):
         free: Mask | None = None,
         frames: Mask | None = None,
         original: Original | None = None,
-    ) -> Fused:
+    ) -> Shown:
         """The picture with the face fused by `degree`: at 0 bit for bit as it was, at 1 the most; see `fusion.fuse`."""
 
 

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate import glasses, light, mask
+from functions.generate import light, mask
 from functions.generate.landmarks import EYES, face_width
+from functions.generate.shown import Shown
 from shared.images import Image, Mask, Points
 
 Colour = NDArray[np.float32]
@@ -43,8 +44,7 @@ class Region:
 def transfer(
     image: Image,
     landmarks: Points,
-    template: Image,
-    template_landmarks: Points,
+    template: Shown,
     ratio: float,
     free: Mask,
     frames: Mask,
@@ -52,8 +52,9 @@ def transfer(
     """Carry the template's make-up onto a face.
 
     Args:
-        image, template: RGB, uint8, (H, W, 3).
-        landmarks, template_landmarks: (68, 2) of the face in each.
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2) of the face in it.
+        template: the face that is made up so.
         ratio: 0 to 1; the effect is proportional to it.
         free: (H, W), 0 where nothing may change.
         frames: (H, W), where the face's glasses have their frames.
@@ -67,7 +68,7 @@ def transfer(
     part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
     lab, allowed = light.to_lab(part), free[rows, columns] * (1 - frames[rows, columns])
     skin, own = _seen(part, points, frames[rows, columns])
-    worn = _template(template, template_landmarks)
+    worn = _template(template)
     shift, everywhere = np.zeros_like(lab), np.zeros(part.shape[:2], np.float32)
     for region, there, wanted in zip(regions(points, part.shape[:2]), own, worn, strict=True):
         if there is not None and wanted is not None:
@@ -118,19 +119,18 @@ def regions(points: Points, size: tuple[int, int]) -> list[Region]:
     return [Region(where, np.array(limit, np.float32)) for where, limit in limited]
 
 
-def _template(template: Image, landmarks: Points) -> list[Colour | None]:
-    rows, columns = mask.region(landmarks, template.shape[:2])
-    return _seen(template[rows, columns], landmarks - np.array([columns.start, rows.start]), None)[1]
+def _template(template: Shown) -> list[Colour | None]:
+    rows, columns = mask.region(template.landmarks, template.image.shape[:2])
+    points = template.landmarks - np.array([columns.start, rows.start])
+    return _seen(template.image[rows, columns], points, template.frames[rows, columns])[1]
 
 
-def _seen(image: Image, points: Points, frames: Mask | None) -> tuple[Colour, list[Colour | None]]:
-    """Of a picture of a face, at WORKING_WIDTH; frames are looked for where they are not known."""
+def _seen(image: Image, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """Of a picture of a face, at WORKING_WIDTH."""
     factor = min(1.0, WORKING_WIDTH / face_width(points))
     width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
     lab = light.to_lab(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     placed = (points + 0.5) * (np.array([width, height]) / image.shape[1::-1]) - 0.5
-    if frames is None:
-        return _made_up(lab, placed, glasses.frames(lab, placed))
     return _made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
 
 

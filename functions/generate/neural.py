@@ -23,7 +23,8 @@ from onnx import numpy_helper
 from skimage.transform import SimilarityTransform
 
 from functions.generate import light, mask
-from functions.generate.fusion import Fused, Original, Portrayal, Shares, composed, worn_frames
+from functions.generate.fusion import Original, Portrayal, Shares, composed, worn_frames
+from functions.generate.shown import Shown
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points
 from shared.faces.networks import opened
@@ -58,13 +59,13 @@ class NeuralFuser:
         free: Mask | None = None,
         frames: Mask | None = None,
         original: Original | None = None,
-    ) -> Fused:
+    ) -> Shown:
         """See `fusion.fuse`; the landmarks stay where they are. ValueError for a person without identity."""
         frames = worn_frames(base, landmarks) if frames is None else frames
         rows, columns = mask.region(landmarks, base.shape[:2])
         image = base.copy()
         if degree <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
-            return Fused(image, landmarks.copy(), frames)
+            return Shown(image, landmarks.copy(), frames)
         if person.identity is None:
             raise ValueError("a portrayal without identity: a network knows a person by its vector only")
         points = landmarks - np.array([columns.start, rows.start])
@@ -75,7 +76,7 @@ class NeuralFuser:
         original = original or Original.of(base, landmarks)
         shares = Shares.of(min(degree, 1.0))
         image[rows, columns] = composed(image[rows, columns], light.to_lab(drawn), points, original, shares, taken)
-        return Fused(image, landmarks.copy(), frames)
+        return Shown(image, landmarks.copy(), frames)
 
     def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """The patch as the network sees the person in it, and where it has seen it."""

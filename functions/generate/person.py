@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import ValidationError
 
-from functions.generate.fusion import Portrayal, worn_frames
+from functions.generate.fusion import Portrayal, wears_glasses
 from functions.generate.landmarks import face_width, mirrored, misfit
 from shared.errors import PhotoError, UnknownUser
 from shared.faces import Box, Face, FaceEngine
@@ -92,4 +92,4 @@ def _portrayal(user_id: str, reference: Reference, workspace: Workspace, limits:
     except PhotoError as error:
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
     landmarks = np.array(reference.landmarks, float)
-    return Portrayal(image, landmarks, glasses=bool(worn_frames(image, landmarks).any()))
+    return Portrayal(image, landmarks, glasses=wears_glasses(image, landmarks))

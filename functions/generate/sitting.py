@@ -52,12 +52,14 @@ class Sitting:
         crop = np.ascontiguousarray(picture[rows, columns])
         corner = np.array([columns.start, rows.start], float)
         landmarks = self.face.landmarks - corner
+        frames = worn_frames(crop, landmarks)
         return FaceJob(
             template=crop,
             template_landmarks=landmarks,
+            template_frames=frames,
             image=crop,
             landmarks=landmarks,
-            frames=worn_frames(crop, landmarks),
+            frames=frames,
             photo=person.nearest(self.person.portrayals, landmarks),
             fuser=studio.fuser,
             original=Original.of(crop, landmarks),

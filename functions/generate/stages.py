@@ -31,6 +31,7 @@ from functions.generate.makeup import transfer
 from functions.generate.request import GenerateConfigure
 from functions.generate.restoration import restore
 from functions.generate.retouch import retouch
+from functions.generate.shown import Shown
 from functions.generate.studio import Studio
 from shared.faces import Box
 from shared.images import Image, Mask, Points
@@ -41,9 +42,9 @@ class FaceJob:
     """One face on its way.
 
     Attributes:
-        template, template_landmarks: the crop as it was, RGB, and its face, (68, 2).
-        image, landmarks: the crop as it is now.
-        frames: mask, where the template's glasses have their frames.
+        template, template_landmarks, template_frames: the crop as it was, RGB, its face, (68, 2), and a mask of the
+            frames of that face's glasses.
+        image, landmarks, frames: the same as it is now.
         photo: of the person, the nearest in pose and expression.
         fuser: puts the photo's looks onto the face.
         original: the template's face, as detailed as which the fused one is to be.
@@ -56,6 +57,7 @@ class FaceJob:
 
     template: Image
     template_landmarks: Points
+    template_frames: Mask
     image: Image
     landmarks: Points
     frames: Mask
@@ -68,6 +70,11 @@ class FaceJob:
     lora: Lora | None
     seed: int
     configure: GenerateConfigure
+
+    @property
+    def shown(self) -> Shown:
+        """The template's own face."""
+        return Shown(self.template, self.template_landmarks, self.template_frames)
 
 
 Advance = Callable[[int], None]
@@ -172,8 +179,8 @@ def balance_last(job: FaceJob) -> None:
 
 def make_up(job: FaceJob) -> None:
     """Carry the template's make-up over, by `makeup_transfer_ratio`."""
-    ratio, worn = job.configure.makeup_transfer_ratio, (job.template, job.template_landmarks)
-    job.image = transfer(job.image, job.landmarks, *worn, ratio, job.free, job.frames)
+    ratio = job.configure.makeup_transfer_ratio
+    job.image = transfer(job.image, job.landmarks, job.shown, ratio, job.free, job.frames)
 
 
 def retouch_skin(job: FaceJob) -> None:
@@ -186,8 +193,7 @@ def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None
     network = studio.enhancers.face
     for job in jobs:
         if network is None:
-            shown = (job.template, job.template_landmarks)
-            job.image = sharpen(job.image, job.landmarks, *shown, job.free, job.frames)
+            job.image = sharpen(job.image, job.landmarks, job.shown, job.free, job.frames)
         else:
             job.image = restore(job.image, job.landmarks, network, studio.engine, job.free, job.frames)
 

@@ -5,8 +5,11 @@ How far is told by two witnesses: how much HOG likes the face at a tilt, and how
 box is moved a little. On the wrong tilt the trees do not come to rest: HOG alone takes 45 degrees for upright at times.
 """
 
+from collections.abc import Sequence
+
 import dlib
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.faces.base import Box
 from shared.faces.closeup import Closeup, closeup
@@ -20,7 +23,11 @@ FAINT = -1.0  # HOG score that anything face-like reaches
 IN_DOUBT = 0.6  # HOG score below the best's from which a tilt is out of the question
 SHIFTS = ((0.06, 0.0), (-0.06, 0.0), (0.0, 0.06), (0.0, -0.06))  # of the box, in its widths
 LIKING = 0.03  # change of the landmarks, in box widths, that one point of HOG's score is worth
+RESTLESS = 0.03  # change in box widths from where no single look is to be trusted; steady faces have 0.005 to 0.02
 UPRIGHT = 10.0  # degrees; a face found more tilted than it was looked at is looked at again
+
+Looks = NDArray[np.float64]
+"""(L, 68, 2): landmarks as several looks at a face gave them, in pixels of a close-up."""
 
 
 class LandmarkTrees:
@@ -34,31 +41,29 @@ class LandmarkTrees:
         """The 68 points of the face in the box, (68, 2) in pixels of the RGB picture."""
         view = closeup(image, box, FACE, SIDE)
         place = view.box_inwards(box)
-        tilts = self._tilts(image, box)
-        looks = {tilt: self._settled(view, place, tilt) for tilt in tilts}
-        if len(looks) > 1:
-            best = min(looks, key=lambda tilt: self._unrest(view, place, looks[tilt]) - LIKING * tilts[tilt])
-        else:
-            (best,) = looks
-        return view.outwards(looks[best])
+        looks = [(self._settled(view, place, tilt), liked) for tilt, liked in self._tilts(image, box).items()]
+        best, _ = min(looks, key=lambda look: _unrest(look[0]) / place.width - LIKING * look[1])
+        if _unrest(best) > RESTLESS * place.width:
+            return view.outwards(np.median(best, axis=0))
+        return view.outwards(best[0])
 
-    def _settled(self, view: Closeup, place: Box, tilt: float) -> Points:
-        """The points as seen at this tilt, or at the one that they have then."""
-        points = self._seen(view, place, tilt)
+    def _settled(self, view: Closeup, place: Box, tilt: float) -> Looks:
+        """The points as seen at this tilt, or at the one that they have then; first in this place, then around it."""
+        (points,) = self._seen(view, [place], tilt)
         found = roll(points)
-        return self._seen(view, place, found) if abs(found - tilt) > UPRIGHT else points
+        if abs(found - tilt) > UPRIGHT:
+            tilt = found
+        return self._seen(view, [place, *(_shifted(place, *shift) for shift in SHIFTS)], tilt)
 
-    def _unrest(self, view: Closeup, place: Box, points: Points) -> float:
-        """How far the points go when the box is shifted, in box widths."""
-        tilt = roll(points)
-        moved = [self._seen(view, _shifted(place, *shift), tilt) for shift in SHIFTS]
-        return float(np.mean([np.linalg.norm(other - points, axis=1).mean() for other in moved]) / place.width)
-
-    def _seen(self, view: Closeup, place: Box, tilt: float) -> Points:
-        """The points of a face of about this roll, in pixels of the view, in whose middle it lies."""
-        left, top, right, bottom = place.rounded()
-        shape = self._predictor(upright(view.image, tilt), dlib.rectangle(left, top, right - 1, bottom - 1))
-        return tilted_back(np.array([(point.x, point.y) for point in shape.parts()], float), view.image, tilt)
+    def _seen(self, view: Closeup, places: Sequence[Box], tilt: float) -> Looks:
+        """The points of a face of about this roll, seen in each of the places, in pixels of the view."""
+        turned, looks = upright(view.image, tilt), []
+        for place in places:
+            left, top, right, bottom = place.rounded()
+            shape = self._predictor(turned, dlib.rectangle(left, top, right - 1, bottom - 1))
+            points = np.array([(point.x, point.y) for point in shape.parts()], float)
+            looks.append(tilted_back(points, view.image, tilt))
+        return np.array(looks)
 
     def _tilts(self, image: Image, box: Box) -> dict[float, float]:
         """The rolls that are in question, with how much HOG likes the face at each."""
@@ -73,6 +78,11 @@ class LandmarkTrees:
         centres = [(np.array([box.left() + box.right() + 1, box.top() + box.bottom() + 1])) / 2 for box in boxes]
         offsets = [np.abs(centre - TILT_SIDE / 2).max() for centre in centres]
         return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
+
+
+def _unrest(looks: Looks) -> float:
+    """How far the points go when the box is shifted, in pixels of the view."""
+    return float(np.linalg.norm(looks[1:] - looks[0], axis=-1).mean())
 
 
 def _shifted(box: Box, right: float, down: float) -> Box:

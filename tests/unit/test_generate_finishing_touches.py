@@ -11,6 +11,7 @@ from functions.generate import enhance, light, makeup, mask, retouch
 from functions.generate.fusion import worn_frames
 from functions.generate.guided import guided
 from functions.generate.landmarks import face_width
+from functions.generate.shown import Shown
 from tests import pictures
 
 SOURCES = ("astronaut", "hopper", "group")
@@ -68,13 +69,13 @@ class Subject:
         return contrast(spotted.retouched(), self.evened) / contrast(spotted.image, self.image)
 
     def sharpened(self, image):
-        shown = (self.image, self.landmarks)
-        return enhance.sharpen(image, self.landmarks, *shown, self.free, self.no_frames)
+        shown = Shown(self.image, self.landmarks, self.no_frames)
+        return enhance.sharpen(image, self.landmarks, shown, self.free, self.no_frames)
 
     def made_up(self, other, ratio, free=None):
-        worn = (other.image, other.landmarks)
+        worn = Shown(other.image, other.landmarks, other.frames)
         allowed = self.free if free is None else free
-        return makeup.transfer(self.image, self.landmarks, *worn, ratio, allowed, self.frames)
+        return makeup.transfer(self.image, self.landmarks, worn, ratio, allowed, self.frames)
 
 
 @pytest.fixture(scope="module")
