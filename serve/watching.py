@@ -56,17 +56,24 @@ class Watching:
         listening = asyncio.create_task(_until_closed(socket))
         try:
             await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, listening):
-                task.cancel()
-            failed = await asyncio.gather(sending, listening, return_exceptions=True)
-            if self._open.get(consumer) is sending:
-                del self._open[consumer]
-            await asyncio.shield(run_in_threadpool(deliveries.disconnect, session))
-            self._store.bells[asked.queue].ring()
-            _report(asked, failed)
+        finally:  # whole, also when the server is stopping or the client's going cancels this very task
+            await asyncio.shield(self._end(asked, session, sending, listening))
         if sending.cancelled() and listening.cancelled():
             await socket.close(SUPERSEDED, "the same consumer watches on another connection")
+
+    async def _end(
+        self, asked: Subscription, session: str, sending: asyncio.Task[None], listening: asyncio.Task[None]
+    ) -> None:
+        """Give back what was not committed, and wake those who may have it now."""
+        for task in (sending, listening):
+            task.cancel()
+        failed = await asyncio.gather(sending, listening, return_exceptions=True)
+        consumer = (asked.queue, asked.gid, asked.uid)
+        if self._open.get(consumer) is sending:
+            del self._open[consumer]
+        await run_in_threadpool(self._store.deliveries.disconnect, session)
+        self._store.bells[asked.queue].ring()
+        _report(asked, failed)
 
     async def _send(self, socket: WebSocket, asked: Subscription, session: str) -> None:
         with self._store.bells[asked.queue].listening() as changed:

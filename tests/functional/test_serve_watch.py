@@ -110,18 +110,19 @@ def test_a_watch_may_begin_at_an_index_and_want_tags(client):
     watcher.close()
 
 
-def test_what_a_consumer_did_not_commit_goes_to_the_next_one(client):
-    indexes = fill(client, 3)
-    first = Watcher(client, "u1", window=2)
-    assert first.settled(2) == ["0", "1"]
-    second = Watcher(client, "u2", window=9)
-    assert second.settled(1) == ["2"], "what u1 holds is not handed out twice"
-    commit(client, indexes[0])
-    until(lambda: first.data() == ["0", "1"])
-    first.close()
-    until(lambda: second.data() == ["2", "1"])
-    assert json.loads(json.dumps(attributes(client)))["consumers.stats.total"] == "1"
-    second.close()
+def test_what_a_consumer_did_not_commit_goes_to_the_next_one(tmp_path):
+    with Served(tmp_path, reconnect_seconds=60).running() as client:  # so that no other bell wakes the next one
+        indexes = fill(client, 3)
+        first = Watcher(client, "u1", window=2)
+        assert first.settled(2) == ["0", "1"]
+        second = Watcher(client, "u2", window=9)
+        assert second.settled(1) == ["2"], "what u1 holds is not handed out twice"
+        commit(client, indexes[0])
+        until(lambda: first.data() == ["0", "1"])
+        first.close()
+        until(lambda: second.data() == ["2", "1"])
+        assert json.loads(json.dumps(attributes(client)))["consumers.stats.total"] == "1"
+        second.close()
 
 
 def test_every_group_gets_all_entries_until_one_commits_them(client):
