@@ -10,7 +10,8 @@ PROBE = 1.0  # pixels of the working width, sigma by which edges are blurred ane
 CLEAREST = 0.9  # quantile of the face's gradients from where one counts as an edge
 FAINTEST = 0.05  # lightness per pixel; weaker gradients are none
 LEAST_BLUR = 0.4  # pixels; a narrower Gaussian changes nothing
-WANTED = 1.0  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes a tenth
+WANTED = 1.1  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes up to a fifth
+ENOUGH = 1.0  # of it, up to which grain is raised where a photo has too little detail
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
 WORKING_WIDTH = 200  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
@@ -62,11 +63,20 @@ def sharpened(
 ) -> Lightness:
     """The lightness with detail raised, where `free`, until the face has as much as the template's.
 
-    `smooth` is the lightness without grain, whose detail is raised: raised noise would look like sand. The factor
-    solves a quadratic: the Laplacian of a sum is the sum of the Laplacians. It is between 1 and MOST_RAISED.
+    `smooth` is the lightness without grain, whose detail is raised first: raised noise would look like sand. Where that
+    is not enough, since a small photo has no detail to raise, grain has to make up for it.
     """
-    target = WANTED * _edges(template, where_template).var()
-    detail = free * (smooth - cv2.GaussianBlur(smooth, (0, 0), max(RAISED * width, NARROWEST)))
+    target = _edges(template, where_template).var()
+    radius = max(RAISED * width, NARROWEST)
+    raised = _raised(lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target)
+    return _raised(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+
+
+def _raised(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
+    """With so much of the detail added that the variance of the Laplacian is the target, within MOST_RAISED.
+
+    It solves a quadratic: the Laplacian of a sum is the sum of the Laplacians.
+    """
     own, added = _edges(lightness, where), _edges(detail, where)
     if own.var() >= target or added.size == 0 or added.var() == 0:
         return lightness

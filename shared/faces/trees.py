@@ -23,6 +23,7 @@ FAINT = -1.0  # HOG score that anything face-like reaches
 IN_DOUBT = 0.6  # HOG score below the best's from which a tilt is out of the question
 SHIFTS = ((0.06, 0.0), (-0.06, 0.0), (0.0, 0.06), (0.0, -0.06))  # of the box, in its widths
 LIKING = 0.03  # change of the landmarks, in box widths, that one point of HOG's score is worth
+NEAR, ASTRAY = 22.5, 0.002  # degrees from the tilt that HOG likes, and the change that each beyond them is worth
 RESTLESS = 0.03  # change in box widths from where no single look is to be trusted; steady faces have 0.005 to 0.02
 UPRIGHT = 10.0  # degrees; a face found more tilted than it was looked at is looked at again
 
@@ -41,8 +42,12 @@ class LandmarkTrees:
         """The 68 points of the face in the box, (68, 2) in pixels of the RGB picture."""
         view = closeup(image, box, FACE, SIDE)
         place = view.box_inwards(box)
-        looks = [(self._settled(view, place, tilt), liked) for tilt, liked in self._tilts(image, box).items()]
-        best, _ = min(looks, key=lambda look: _unrest(look[0]) / place.width - LIKING * look[1])
+        looks = []
+        for tilt, liked in self._tilts(image, box).items():
+            settled = self._settled(view, place, tilt)
+            astray = max(abs(roll(settled[0]) - tilt) - NEAR, 0)
+            looks.append((settled, ASTRAY * astray - LIKING * liked))
+        best, _ = min(looks, key=lambda look: _unrest(look[0]) / place.width + look[1])
         if _unrest(best) > RESTLESS * place.width:
             return view.outwards(np.median(best, axis=0))
         return view.outwards(best[0])
