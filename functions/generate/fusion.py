@@ -17,26 +17,14 @@ import numpy as np
 from functions.generate import glasses, light, mask, sharpness
 from functions.generate.covering import covering
 from functions.generate.landmarks import face_width, fit, with_forehead
+from functions.generate.lighting import lit
+from functions.generate.shares import Shares
 from functions.generate.shown import Shown
 from functions.generate.stiff import stiffened
 from functions.generate.warp import draw, movement
 from shared.faces import pose
 from shared.images import Embedding, Image, Mask, Points
 
-DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
-# shares by degree: two fusions in a row leave (1 - share) squared of the template, a twelfth at the default degrees,
-# and every step is to be seen. Distances from the person fall with each for nearly all pairs, by two recognisers
-SKIN = (0.0, 0.44, 0.72, 0.82, 1.0)
-FEATURES = (0.0, 0.48, 0.78, 0.87, 1.0)  # eyes, brows, nose, mouth lead: half of each of two people is neither
-SHAPE = (0.0, 0.32, 0.6, 0.78, 1.0)
-MARGIN, REACHING = 0.053, 0.02  # face widths: where the person's face ends inside of the outline; how far that recedes
-LATE = 4  # power of the skin's share by which it does so: outlines agree once most of the shape is taken over
-SHADE_ON_FEATURES = (0.4, 1.0)  # share of skin's light shift that eyes and teeth get; their whites are no skin
-USUAL_SHADE = 0.6  # and where no whites show it
-WHITES = 0.9  # quantile of the lightness in the eyes from where they are white, alike in all people
-SHOWING = 0.75  # of the skin's lightness, below which the lightest of the eyes are lids or shade
-FAINT_SHIFT = 2.0  # lightness; of a smaller shift no share can be told
-COLOUR_ON_FEATURES = 0.35  # and of its colour shift
 SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
 NODDING = 0.5  # weight of pitch: long and short chins are taken for it, and no ear comes into sight by it
 LEAST_SHAPE = 0.15
@@ -72,26 +60,6 @@ class Original:
         points = landmarks - np.array([columns.start, rows.start])
         bare = mask.bare(points, lab.shape[:2])
         return cls(lab, bare * light.skin(lab, bare), mask.face(points, lab.shape[:2]))
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How much of the person each part of a face takes over, in [0, 1]."""
-
-    shape: float
-    skin: float
-    features: float
-
-    @classmethod
-    def of(cls, degree: float) -> "Shares":
-        """Of `more_like_me`: all 0 at 0, all 1 at 1, rising in between."""
-        shape, skin, features = (float(np.interp(degree, DEGREES, shares)) for shares in (SHAPE, SKIN, FEATURES))
-        return cls(shape, skin, features)
-
-    @property
-    def margin(self) -> float:
-        """How far inside of the outline the person's face ends, in face widths."""
-        return MARGIN - REACHING * float(self.skin**LATE)
 
 
 def fuse(
@@ -182,7 +150,7 @@ def _blend(
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
     shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
     taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
-    return composed(patch, _lit(drawn, shift, points, base), points, original, shares, taken, own * (1 - kept))
+    return composed(patch, lit(drawn, shift, points, base), points, original, shares, taken, own * (1 - kept))
 
 
 def composed(
@@ -228,32 +196,3 @@ def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
         exact = np.array([image.shape[1] / person.image.shape[1], image.shape[0] / person.image.shape[0]])
         source = (source + 0.5) * exact - 0.5
     return draw(image, source, with_forehead(points), size)
-
-
-def _lit(drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab) -> light.Lab:
-    """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour."""
-    size = drawn.shape[:2]
-    own = np.maximum(mask.eyes(points, size), mask.mouth(points, size))[..., None]
-    shade = _shade_on_features(drawn[..., 0], shift[..., 0], base[..., 0], points)
-    damping = np.array([shade, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
-    lit: light.Lab = drawn + shift * (1 - own * (1 - damping))
-    lit[..., 0] = light.compressed(lit[..., 0], drawn[..., 0])
-    return lit
-
-
-def _shade_on_features(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
-    """The share of the skin's shift that brings the eyes' whites to the base's: the rest is another skin's colour.
-
-    The skin's shift alone cannot tell dim light from dark skin: in the one eyes and teeth would glow, in the other they
-    would turn grey.
-    """
-    eyes = mask.eyes(points, drawn.shape, 0.0, 0.0) > 0.5
-    skin = mask.bare(points, drawn.shape) > 0.5
-    if not eyes.any() or not skin.any():
-        return USUAL_SHADE
-    own, wanted = (float(np.quantile(plane[eyes], WHITES)) for plane in (drawn, base))
-    wished = float(np.median(shift[eyes & (drawn >= own)]))
-    shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(base[skin])
-    if not shown or abs(wished) < FAINT_SHIFT:
-        return USUAL_SHADE
-    return float(np.clip((wanted - own) / wished, *SHADE_ON_FEATURES))

@@ -23,7 +23,8 @@ from onnx import numpy_helper
 from skimage.transform import SimilarityTransform
 
 from functions.generate import light, mask
-from functions.generate.fusion import Original, Portrayal, Shares, composed, worn_frames
+from functions.generate.fusion import Original, Portrayal, composed, worn_frames
+from functions.generate.shares import Shares
 from functions.generate.shown import Shown
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points

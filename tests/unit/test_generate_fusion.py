@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from functions.generate import light, mask
-from functions.generate.fusion import Portrayal, Shares, fuse, pose_agreement
+from functions.generate.fusion import Portrayal, fuse, pose_agreement
 from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
 from functions.generate.person import nearest
+from functions.generate.shares import Shares
 from functions.generate.warp import REACH, move
 from shared.faces import pose
 from shared.faces.dlib import DlibEngine
