@@ -42,15 +42,13 @@ class LandmarkTrees:
         """The 68 points of the face in the box, (68, 2) in pixels of the RGB picture."""
         view = closeup(image, box, FACE, SIDE)
         place = view.box_inwards(box)
-        looks = []
-        for tilt, liked in self._tilts(image, box).items():
-            settled = self._settled(view, place, tilt)
-            astray = max(abs(roll(settled[0]) - tilt) - NEAR, 0)
-            looks.append((settled, ASTRAY * astray - LIKING * liked))
-        best, _ = min(looks, key=lambda look: _unrest(look[0]) / place.width + look[1])
-        if _unrest(best) > RESTLESS * place.width:
-            return view.outwards(np.median(best, axis=0))
-        return view.outwards(best[0])
+        tilts = self._tilts(image, box)
+        looks = {tilt: self._settled(view, place, tilt) for tilt in tilts}
+        best = min(tilts, key=lambda tilt: _doubt(looks[tilt], place.width, tilt, tilts[tilt]))
+        if _unrest(looks[best]) <= RESTLESS * place.width:
+            return view.outwards(looks[best][0])
+        # nothing is to be trusted: most faces are upright
+        return view.outwards(np.median(looks.get(0.0, looks[best]), axis=0))
 
     def _settled(self, view: Closeup, place: Box, tilt: float) -> Looks:
         """The points as seen at this tilt, or at the one that they have then; first in this place, then around it."""
@@ -83,6 +81,12 @@ class LandmarkTrees:
         centres = [(np.array([box.left() + box.right() + 1, box.top() + box.bottom() + 1])) / 2 for box in boxes]
         offsets = [np.abs(centre - TILT_SIDE / 2).max() for centre in centres]
         return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
+
+
+def _doubt(looks: Looks, width: float, tilt: float, liked: float) -> float:
+    """How little the looks speak for a tilt that HOG likes so much, in box widths; the box is so wide in the view."""
+    astray = max(abs(roll(looks[0]) - tilt) - NEAR, 0)
+    return _unrest(looks) / width + ASTRAY * astray - LIKING * liked
 
 
 def _unrest(looks: Looks) -> float:
