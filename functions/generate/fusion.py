@@ -10,6 +10,7 @@ A degree of 0 is the template bit for bit, 1 is all of the person; every share r
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from functions.generate.lighting import lit
 from functions.generate.shares import Shares
 from functions.generate.shown import Shown
 from functions.generate.stiff import stiffened
-from functions.generate.warp import draw, movement
+from functions.generate.warp import Picture, draw, movement
 from shared.faces import pose
 from shared.images import Embedding, Image, Mask, Points
 
@@ -42,6 +43,11 @@ class Portrayal:
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+
+    @cached_property
+    def frames(self) -> Mask:
+        """Where its glasses have their frames, (H, W); looked for once, since tracing them takes its time."""
+        return worn_frames(self.image, self.landmarks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +108,10 @@ def fuse(
     if patch.size:
         corner = np.array([columns.start, rows.start])
         original = original or Original.of(base, landmarks)
-        drawn = _drawn(person, target - corner, patch.shape[:2])
+        drawn = _drawn(person, person.image, target - corner, patch.shape[:2])
         own = np.zeros(patch.shape[:2], np.float32)
         if person.glasses:
-            own = worn_frames(drawn, target - corner)
+            own = np.clip(_drawn(person, person.frames, target - corner, patch.shape[:2]), 0, 1)
         if frames.any():  # not two pairs of glasses on one nose: the template's stay
             drawn, own = glasses.erased(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
@@ -187,12 +193,16 @@ def composed(
     return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
 
 
-def _drawn(person: Portrayal, points: Points, size: tuple[int, int]) -> Image:
-    """The person's face on the patch's canvas; large photos are reduced first, so that their detail does not alias."""
-    image, source = person.image, with_forehead(person.landmarks)
+def _drawn(person: Portrayal, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
+    """The person's face, or a mask of it, on the patch's canvas.
+
+    Large photos are reduced first, so that their detail does not alias.
+    """
+    source = with_forehead(person.landmarks)
     scale = face_width(points) / face_width(person.landmarks)
+    exact = np.ones(2)
     if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        exact = np.array([image.shape[1] / person.image.shape[1], image.shape[0] / person.image.shape[0]])
-        source = (source + 0.5) * exact - 0.5
-    return draw(image, source, with_forehead(points), size)
+        reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        exact = np.array([reduced.shape[1] / picture.shape[1], reduced.shape[0] / picture.shape[0]])
+        picture = reduced
+    return draw(picture, (source + 0.5) * exact - 0.5, with_forehead(points), size)

@@ -88,11 +88,11 @@ def movement(source: Points, target: Points, size: tuple[int, int], free: Mask |
     return Movement(shift, corner)
 
 
-def draw(photo: Image, source: Points, target: Points, size: tuple[int, int]) -> Image:
+def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) -> Picture:
     """The photo's face, bent so that `source` lands on `target`, on a canvas of `size` (height, width).
 
     Args:
-        photo: RGB, uint8; scaled about like the canvas, else details alias.
+        photo: RGB, uint8, or a mask; scaled about like the canvas, else details alias.
         source, target: (N, 2) in pixels of the photo and of the canvas.
     """
     align = _affine(target, source)
@@ -101,7 +101,7 @@ def draw(photo: Image, source: Points, target: Points, size: tuple[int, int]) ->
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
     fetch_x = (align[0, 0] * x + align[0, 1] * y + align[0, 2]).astype(np.float32) + field[..., 0]
     fetch_y = (align[1, 0] * x + align[1, 1] * y + align[1, 2]).astype(np.float32) + field[..., 1]
-    drawn: Image = cv2.remap(photo, fetch_x, fetch_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    drawn: Picture = cv2.remap(photo, fetch_x, fetch_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     return drawn
 
 
