@@ -9,6 +9,7 @@ from shared.faces.base import BatchEngine
 from shared.faces.deferred import Deferred
 from shared.function import Answer
 from shared.manifests import Json
+from shared.photos.references import without_secrets
 from shared.settings import Limits
 from shared.verdict import Verdict, embedded_later, inspect, same_person
 from shared.workspace import Workspace
@@ -45,7 +46,7 @@ def run(
     came = request.model_dump(mode="json", exclude_unset=True)
     data = {
         "request_id": request.request_id,
-        "images": request.images,
+        "images": [without_secrets(reference) for reference in request.images],
         "configure": came.get("configure", {}),
         "cost_time": round(time.monotonic() - started, 3),
         "check_results": results,
@@ -68,7 +69,7 @@ def _inspected(
 
 def _result(url: str, verdict: Verdict) -> Json:
     return {
-        "url": url if len(url) <= SHOWN or not url.startswith("data:") else url[:SHOWN] + "...",
+        "url": url[:SHOWN] + "..." if url[:5].lower() == "data:" and len(url) > SHOWN else without_secrets(url),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from shared.errors import PhotoUndecodable
 from shared.photos.container import ARRAY, ICC_BYTES, Container
@@ -17,33 +18,31 @@ TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 BYTES_BY_COLOUR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # of Pillow's picture; grey of 16 bits has 2
 
 
+@dataclass
+class _Parts:
+    """The chunks that matter, sorted by what for."""
+
+    kept: list[bytes] = field(default_factory=list)
+    pixels: list[bytes] = field(default_factory=list)
+    told: dict[bytes, bytes] = field(default_factory=dict)
+    frames: int = 0
+    first_is_frame: bool = False
+    ended: bool = False
+
+
 def read(data: bytes) -> Container:
     """Take a png apart; PhotoUndecodable for one that is broken, or has too many chunks."""
-    found: dict[bytes, bytes] = {}
-    kept, pixels = [], []
-    frames, told, ended = 0, False, False
+    parts = _Parts()
     for name, content, whole in _chunks(data):
         if name == b"IDAT":
-            if not ended:
-                pixels.append(content)
-            continue
-        ended = bool(pixels)
-        if name in NEEDED and not ended:
-            kept.append(whole)
-        elif name == b"IHDR":
-            if name not in found:
-                kept.insert(0, whole)
-            found.setdefault(name, content)
-        elif name in (b"eXIf", b"iCCP"):
-            found[name] = content
-        elif name in TEXTS and content.startswith((EXIF_TEXT + b"\0", XMP_TEXT + b"\0")):
-            found[content[: content.index(b"\0")]] = name + content
-        elif name == b"acTL" and not pixels:
-            frames = int.from_bytes(content[:4])
-        elif name == b"fcTL":
-            told |= not pixels  # the pixels of a png that are no frame of its animation are a frame more
-    header = found.get(b"IHDR", b"")
-    if len(header) < 13 or not pixels:
+            if not parts.ended:
+                parts.pixels.append(content)
+        else:
+            parts.ended = bool(parts.pixels)
+            _sort(name, content, whole, parts)
+    told = parts.told
+    header = told.get(b"IHDR", b"")
+    if len(header) < 13 or not parts.pixels:
         raise PhotoUndecodable("the picture is broken: it has no header, or no pixels")
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     pixel = BYTES_BY_COLOUR.get(header[9], 4) * (2 if header[8:10] == b"\x10\0" else 1)
@@ -52,12 +51,30 @@ def read(data: bytes) -> Container:
         width,
         height,
         width * height * (pixel + ARRAY),
-        b"".join([MAGIC, *kept, _chunk(b"IDAT", b"".join(pixels)), _chunk(b"IEND", b"")]),
-        found.get(b"eXIf") or _exif(found.get(EXIF_TEXT)),
-        _text(found.get(XMP_TEXT)),
-        _profile(found.get(b"iCCP")),
-        frames > 0 and frames + (not told) > 1,
+        b"".join([MAGIC, *parts.kept, _chunk(b"IDAT", b"".join(parts.pixels)), _chunk(b"IEND", b"")]),
+        told.get(b"eXIf") or _exif(told.get(EXIF_TEXT)),
+        _text(told.get(XMP_TEXT)),
+        _profile(told.get(b"iCCP")),
+        parts.frames > 0 and parts.frames + (not parts.first_is_frame) > 1,
     )
+
+
+def _sort(name: bytes, content: bytes, whole: bytes, parts: _Parts) -> None:
+    """Keep what makes pixels as it is, with its checksum; note what tells something; leave the rest."""
+    before = not parts.pixels
+    if name in NEEDED and before:
+        parts.kept.append(whole)
+    elif name == b"IHDR" and name not in parts.told:
+        parts.kept.insert(0, whole)
+        parts.told[name] = content
+    elif name in (b"eXIf", b"iCCP"):
+        parts.told[name] = content
+    elif name in TEXTS and content.startswith((EXIF_TEXT + b"\0", XMP_TEXT + b"\0")):
+        parts.told[content[: content.index(b"\0")]] = name + content
+    elif name == b"acTL" and before:
+        parts.frames = int.from_bytes(content[:4])
+    elif name == b"fcTL" and before:
+        parts.first_is_frame = True
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
