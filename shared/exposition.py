@@ -159,7 +159,7 @@ class _Reader(BaseHTTPRequestHandler):
 
 
 class _Processes(Collector):
-    """Prometheus' process metrics of several processes, under names of our own: node_exporter has `process_...` itself."""
+    """Prometheus' process metrics of several processes, under names that node_exporter does not have."""
 
     def __init__(self, service: str, processes: dict[str, Callable[[], int | None]]) -> None:
         self._service = service
