@@ -94,7 +94,7 @@ class S3Bucket:
         cut: Exception | None = None
         for number in range(READS):
             if cut is not None:
-                time.sleep(random.uniform(0, 0.1 * 4**number))
+                time.sleep(random.uniform(0, 0.1 * 2**number))
             with self._explained(key):
                 body = self._open(key)
             try:
