@@ -26,17 +26,17 @@ def store(reply: Reply) -> Iterator[S3Bucket]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def handle_any(self) -> None:
             calls.append(self.command)
             self.close_connection = True
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             reply(self, len(calls) - 1)
 
-        do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = answer
-
         def log_message(self, *arguments: object) -> None:
             pass
 
+    for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler.handle_any)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
