@@ -1,5 +1,6 @@
 """What check, train and generate have in common: a body and a workspace in, an answer out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +25,13 @@ class Function(Protocol):
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Serve one request; a RequestError is its failed answer."""
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Drop whatever is kept in memory of objects that are gone from the bucket; called between requests.
+
+        Args:
+            exists: whether an object with this key is there.
+        """
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """Objects to swap once an answer with this `data` is committed, key to content; pure, since it is repeated."""

@@ -10,7 +10,7 @@ from typing import Any
 from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
-USER_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. would be no folder of their own
 RUNNING = "502"  # the page's code for a request that is not done yet
 
 Json = dict[str, Any]

@@ -2,13 +2,20 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from shared.errors import InvalidField
 from shared.manifests import USER_ID
 
+
+def _user_id(value: str) -> str:
+    if not USER_ID.fullmatch(value):
+        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
+    return value
+
+
 Reference = Annotated[str, StringConstraints(min_length=1)]
-UserId = Annotated[str, StringConstraints(pattern=rf"^{USER_ID.pattern}$")]
+UserId = Annotated[str, AfterValidator(_user_id)]
 
 
 class Body(BaseModel):

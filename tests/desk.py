@@ -1,6 +1,7 @@
 """A workspace with no bucket behind it: a dictionary of objects, and a list of what was said."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from shared.errors import PhotoError, PhotoUnavailable
 
@@ -19,6 +20,12 @@ class Desk:
 
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
+
+    def etag(self, key: str) -> str | None:
+        return sha256(self.objects[key]).hexdigest() if key in self.objects else None
+
+    def size(self, key: str) -> int | None:
+        return len(self.objects[key]) if key in self.objects else None
 
     def save(self, name: str, data: bytes) -> str:
         key = f"results/any/{self.request_id}/a{self.attempt}/{name}"

@@ -1,5 +1,7 @@
 """check, joined to an invocation."""
 
+from collections.abc import Callable
+
 from functions.check.request import CheckRequest
 from functions.check.verify import run
 from shared.context import Context
@@ -27,6 +29,9 @@ class CheckFunction:
         request, warnings = validate(CheckRequest, body)
         answer = run(request, workspace, self._engine, self._limits, self._ignored_face)
         return Answer(answer.data | {"warnings": warnings}, answer.message)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing: no request leaves anything in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """None: a verification changes nothing."""

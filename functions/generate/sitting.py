@@ -7,6 +7,7 @@ import numpy as np
 from functions.generate import mask, person
 from functions.generate.adapter import Lora, LoraError
 from functions.generate.fusion import Original, worn_frames
+from functions.generate.lora_file import MOST_BYTES
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import FaceJob
@@ -101,13 +102,16 @@ def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
         return None
 
     def read() -> bytes:
+        size = workspace.size(user.lora) or 0
+        if size > MOST_BYTES:
+            raise LoraError(f"it has {size} bytes, more than the limit of {MOST_BYTES}")
         data = workspace.read(user.lora)
         if data is None:
             raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", person.FIELD)
         return data
 
     try:
-        return studio.adapters.lora(user.lora, read)
+        return studio.adapters.lora(user.lora, lambda: workspace.etag(user.lora), read)
     except LoraError as error:
         raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", person.FIELD) from error
 
