@@ -30,7 +30,8 @@ class Acquainted:
 
     def detect(self, image: Image) -> list[Face]:
         """As the engine."""
-        return list(_known(self._faces, _digest(image), lambda: self._engine.detect(image)))
+        known = _known(self._faces, _digest(image), lambda: self._engine.detect(image))
+        return list(known)
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """As the engine; a face is known again by its picture, box and landmarks."""

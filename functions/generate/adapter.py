@@ -6,7 +6,7 @@
 | base | `worn([lora])`, new shapes | worn: one more resident adapter; beyond RESIDENT the least lately used one goes |
 | base | `worn([lora, another, None])` | each picture of the batch wears its own, by peft's mixed batches |
 | worn | the block ends, however | base: adapters disabled, outputs bit-identical to a UNet that never had one |
-| base | `evict`, the wearer's object gone or long not asked for | its tensors and the resident adapters with them are gone |
+| base | `evict`, the wearer's object gone or long not asked for | its tensors are gone, the resident ones too |
 
 A LoRA is known by its object's key and etag together: who gets a key that somebody else had is never taken for them.
 """
@@ -199,4 +199,3 @@ def _naming(names: list[str]) -> Callable[..., Any]:
         return arguments, named | {"adapter_names": names * (len(arguments[0]) // len(names))}
 
     return hook
-

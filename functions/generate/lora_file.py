@@ -101,7 +101,7 @@ def parse(data: bytes) -> LoraFile:
     Raises LoraError, and nothing else, whatever the bytes are.
     """
     described, metadata = header(data)
-    roles = {name: role for name in described if (role := _role(name)) is not None}
+    roles = {name: found for name in described if (found := _role(name)) is not None}
     if not roles:
         raise LoraError("this LoRA file holds nothing for a UNet")
     said = _strength(metadata.get(LORA_ADAPTER_METADATA_KEY))
@@ -111,10 +111,9 @@ def parse(data: bytes) -> LoraFile:
         raise LoraError(f"this is no LoRA file: {error}") from error
     modules: dict[str, Tensors] = {}
     for name, (module, role) in roles.items():
-        found = modules.setdefault(module, {})
-        if role in found:
+        if role in modules.setdefault(module, {}):
             raise LoraError(f"this LoRA file says twice what {_shown(module)} gets")
-        found[role] = stored[name]
+        modules[module][role] = stored[name]
     return LoraFile({module: _part(module, found, said) for module, found in modules.items()}, said.rooted)
 
 
