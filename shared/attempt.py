@@ -59,6 +59,10 @@ class Attempt:
         info = self._bucket.head(key)
         return None if info is None else info.size
 
+    def check(self) -> None:
+        """Raise Interrupted when the work must stop."""
+        self._check()
+
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt; its key."""
         self._check()

@@ -18,6 +18,18 @@ class Answer:
     message: str = "success"
 
 
+class FunctionUnavailable(Exception):
+    """The function cannot be loaded, or not any more; its process should end and be started anew."""
+
+
+class AttemptFailed(Exception):
+    """The attempt is over without an answer, which is not the request's fault: another one may begin at once."""
+
+
+class FunctionFailed(Exception):
+    """The function raised what none should; the message says what, the log of its process has the trace."""
+
+
 class Function(Protocol):
     """One of the three, with its models loaded."""
 

@@ -37,3 +37,6 @@ class Workspace(Protocol):
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""
+
+    def check(self) -> None:
+        """Raise `shared.interruption.Interrupted` when the work must stop."""

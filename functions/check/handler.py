@@ -28,7 +28,7 @@ class CheckFunction:
         """Verify the photos; a RequestError is the failed answer."""
         request, warnings = validate(CheckRequest, body)
         answer = run(request, workspace, self._engine, self._limits, self._ignored_face)
-        return Answer(answer.data | {"warnings": warnings}, answer.message)
+        return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Nothing: no request leaves anything in memory."""
