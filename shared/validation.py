@@ -19,13 +19,6 @@ def _user_id(value: str) -> str:
     return value
 
 
-
-def _user_id(value: str) -> str:
-    if not USER_ID.fullmatch(value):
-        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
-    return value
-
-
 Reference = Annotated[str, StringConstraints(min_length=1)]
 UserId = Annotated[str, AfterValidator(_user_id)]
 
