@@ -118,7 +118,7 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
         request(bucket, "good", ["photos/one.jpg"])
         until(lambda: answer(bucket, "good"), 30)
         assert one.poll() is None
-        finally:
+    finally:
         stop(one)
     messages = {path.parent.name: json.loads(path.read_text()) for path in found.glob("*/result.json")}
     assert messages["types"]["data"]["error"] == {"type": "InvalidField", "field": "images", "retryable": False}
