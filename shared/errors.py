@@ -74,12 +74,20 @@ class FaceCountMismatch(RequestError):
     """The template shows another number of faces than user ids were given."""
 
 
+class PictureFailed(RequestError):
+    """Values came out that are no numbers, and so no colours: train again, or look at the worker's models."""
+
+
 class DeadlineExceeded(RequestError):
     """The request took longer than the limit; ask for fewer steps or raise the limit."""
 
 
 class AttemptsExhausted(RequestError):
-    """Every process that worked on this request died; look at the workers' logs and memory."""
+    """Every attempt at this request ended without an answer; the message says how, the workers' logs why."""
+
+
+class AnswerTooLarge(RequestError):
+    """The answer would be over the size limit; ask for fewer things at once."""
 
 
 class InternalError(RequestError):

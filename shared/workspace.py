@@ -13,15 +13,23 @@ class Workspace(Protocol):
 
     Attributes:
         request_id: the request's id, as a string.
+        attempt: which attempt at it this is, from 1 on.
     """
 
     request_id: str
+    attempt: int
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
         """The bytes of each picture, or why they cannot be had; in the order of the references."""
 
     def read(self, key: str) -> bytes | None:
         """An object of the bucket, such as a user's model; None where there is none."""
+
+    def etag(self, key: str) -> str | None:
+        """What changes whenever the object does, without reading it; None where there is none."""
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, without reading it; None where there is none."""
 
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
@@ -31,3 +39,6 @@ class Workspace(Protocol):
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""
+
+    def check(self) -> None:
+        """Raise `shared.interruption.Interrupted` when the work must stop."""

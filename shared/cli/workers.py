@@ -12,8 +12,8 @@ import typer
 from shared.aws import ClientUnavailable
 from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
-from shared.cli.console import bucket_at, fail, log_to_stderr, show
-from shared.context import Context, UnknownFunction
+from shared.cli.console import bucket_at, fail, log_to_stderr, show, unavailable
+from shared.context import Context, UnknownFunction, isolated
 from shared.events import UnknownEvent
 from shared.function import NAMES
 from shared.manifests import Json
@@ -42,7 +42,9 @@ def up(bucket: BucketArgument) -> None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
     try:
         require_conditions(place)  # said once and here; workers would die of it again and again
-    except (BucketError, ClientUnavailable) as error:
+    except BucketError as error:
+        unavailable(str(error))
+    except ClientUnavailable as error:
         fail(str(error))
     signals: list[int] = []
 
@@ -71,12 +73,14 @@ def worker(
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(known(function), bucket_at(bucket), settings, until_empty=once)
+    one = Worker(known(function), bucket_at(bucket), settings, isolated, until_empty=once)
     if follow_parent:
         one.follow_parent()
     try:
         one.run()
-    except (BucketError, ClientUnavailable) as error:
+    except BucketError as error:
+        unavailable(str(error))
+    except ClientUnavailable as error:
         fail(str(error))
 
 
@@ -90,7 +94,7 @@ def invoke(
     text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
     try:
         parsed: Json = json.loads(text)
-        context = Context(bucket_at(bucket), Settings())
+        context = Context(bucket_at(bucket), Settings(), load=isolated)
         show(context.handle(known(function), parsed))
         context.close()
     except (json.JSONDecodeError, UnknownEvent, UnknownFunction) as error:
