@@ -86,7 +86,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     except Pillow.DecompressionBombError as error:
         raise PhotoTooLarge(f"the picture is too large: {error}") from error
     except BROKEN as error:
-        raise PhotoUndecodable(f"the picture is broken: {error}") from error
+        raise PhotoUndecodable(f"the picture is broken: {error or type(error).__name__}") from error
 
 
 def _container(data: bytes) -> Container:

@@ -22,8 +22,7 @@ def orientation(exif: bytes | None, xmp: bytes | None) -> int:
 
 def _noted(exif: bytes) -> int | None:
     """The entry of the first directory; one pass over at most 65,535 entries, whose values are not followed."""
-    while exif.startswith(PREFIX):
-        exif = exif[len(PREFIX) :]
+    exif = exif.removeprefix(PREFIX).removeprefix(PREFIX)  # some write it twice
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     try:
         if order is None:
