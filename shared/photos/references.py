@@ -3,6 +3,7 @@
 | function | for | keeps |
 |---|---|---|
 | `shown` | messages, warnings, logs | scheme, host and path of a URL, a key; one line, bounded |
+| `shown_host` | messages | the host alone |
 | `without_secrets` | what an answer echoes | all that came, but for user, password and the values of signatures |
 """
 
@@ -15,13 +16,19 @@ CUT = "..."
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 HOST = re.compile(r"(\[[\w:.%]*\]|[\w.-]*)(:[0-9]*)?")
 END_OF_HOST = re.compile(r"[/?#\\]")
-END_OF_PATH = re.compile(r"[?#;&]|%3[fFbB]|%2[36]")  # encoded too: a URL that was encoded twice keeps its signature
 NAMELESS_SECRET = re.compile(r"(?=.*[0-9])[\w:~+=%-]{24,}|[\w:~+=%.-]{48,}")  # a token by its looks; a name is shorter
 SECRET = re.compile(
     r"sig|sign|token|secret|pass|pwd|cred|auth|key|expire|policy|hmac|hash|jwt|session|ticket|code|user|account|^s[a-z]$",
     re.IGNORECASE,
 )
-PARAMETER = re.compile(r"([?&;#])([^=&;#]*)(=?)([^&;#]*)")
+DISGUISED = re.compile(r"\s*(https?:|//|\\\\)", re.IGNORECASE)  # a URL to some readers, a key to us
+PATH_TOKEN = re.compile(r"(?<=/)\w+:[\w-]{24,}(?=/)")  # as bots have them in the addresses of their files
+SEPARATOR, EQUALS = (
+    r"[?&;#]|%3[fFbB]|%2[36]",
+    r"=|%3[dD]",
+)  # encoded too: a URL that was encoded twice keeps its secrets
+END_OF_PATH = re.compile(SEPARATOR)
+PARAMETER = re.compile(rf"({SEPARATOR})((?:(?!{SEPARATOR}|{EQUALS}).)*)({EQUALS}|)((?:(?!{SEPARATOR}).)*)", re.DOTALL)
 
 
 def shown(reference: str) -> str:
@@ -40,20 +47,30 @@ def shown(reference: str) -> str:
     return _line(_shown_key(reference))
 
 
+def shown_host(host: str) -> str:
+    """The host of a URL for a message; nothing of one that is more than a host."""
+    return _line(host) if HOST.fullmatch(f"[{host}]" if ":" in host else host) else CUT
+
+
 def without_secrets(reference: str) -> str:
     """The same reference, with `...` for what would let its reader fetch the picture: safe to be passed on.
 
-    A key, a data URL and a URL that carries no credentials come back as they are.
+    A key, a data URL and a URL that carries no credentials come back as they are; one so odd that nobody can say which
+    part of it is the password comes back as it is shown.
     """
     head, slashes, rest = reference.partition("://")
-    if not slashes or head.lower().startswith("data:"):
+    if head[:5].lower() == "data:":
         return reference
+    if not slashes:
+        first = reference.partition("/")[0]
+        if DISGUISED.match(reference) or (":" in first and "@" in first):
+            return shown(reference)
+        return PARAMETER.sub(_redacted, reference)
     host, rest = _split_host(rest)
-    bare = host.rpartition("@")[2]
-    if not HOST.fullmatch(bare) or _hides_a_password(bare, rest):
+    host = host.rpartition("@")[2]
+    if not SCHEME.fullmatch(head) or not HOST.fullmatch(host) or _hides_a_password(host, rest):
         return shown(reference)
-    path, found, query = _split(rest, re.compile(r"[?#;]"))
-    return head + slashes + bare + path + PARAMETER.sub(_redacted, found + query)
+    return head + slashes + host + PATH_TOKEN.sub(CUT, PARAMETER.sub(_redacted, rest))
 
 
 def _shown_url(reference: str) -> str:

@@ -198,7 +198,9 @@ def _pngs() -> Iterator[HostilePicture]:
     yield with_chunks("with EXIF that overlaps 65,535 times", lambda: chunk(b"eXIf", _exif(65_535, 700_000)))
     yield with_chunks("with EXIF in a loop", lambda: chunk(b"eXIf", LOOP))
     yield with_chunks("of two billion frames", lambda: chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)))
-    yield one("with 4,000,000 empty pieces of pixels", lambda: header(8, 8, 2) + chunk(b"IDAT", b"") * 4_000_000, BROKEN)
+    yield one(
+        "with 4,000,000 empty pieces of pixels", lambda: header(8, 8, 2) + chunk(b"IDAT", b"") * 4_000_000, BROKEN
+    )
     yield one("of 20 frames", lambda: _animated("PNG", 20))
 
 
@@ -217,13 +219,19 @@ def _jpegs() -> Iterator[HostilePicture]:
     yield one("of 19 empty scans of 20 megapixels", lambda: progressive(4_472, 4_472, 19, 3))
     yield one("of 20 scans, arithmetic", lambda: _arithmetic(9_992, 20), BROKEN, "scans walk")
     yield one("of 9 scans, arithmetic, without data", lambda: _arithmetic(4_000, 9), None)
-    yield one("of 5 scans hidden behind junk", lambda: progressive(200, 200, 5).replace(b"\xff\xda", b"\xff\xff\xff\xda"))
+    yield one(
+        "of 5 scans hidden behind junk", lambda: progressive(200, 200, 5).replace(b"\xff\xda", b"\xff\xff\xff\xda")
+    )
     yield one("65,535 x 65,535", lambda: progressive(65_535, 65_535, 0)[:4000], LARGE, "100000000")
     yield one("CMYK progressive of 100 megapixels", lambda: progressive(9_992, 9_992, 9, 4), LARGE, "MB of memory")
     yield one("sampled so that memory is 16-fold", lambda: _sampled(9_000), None)
     yield one("with two frames", lambda: _two_frames(), BROKEN)
-    yield one("with a frame of no components", lambda: b"\xff\xd8" + _frame(0xC0, 8, 8, 0) + _scan(1, b"\0\x3f\0"), BROKEN)
-    yield one("with a component of no samples", lambda: b"\xff\xd8" + _frame(0xC0, 8, 8, 1, 0) + _scan(1, b"\0\x3f\0"), BROKEN)
+    yield one(
+        "with a frame of no components", lambda: b"\xff\xd8" + _frame(0xC0, 8, 8, 0) + _scan(1, b"\0\x3f\0"), BROKEN
+    )
+    yield one(
+        "with a component of no samples", lambda: b"\xff\xd8" + _frame(0xC0, 8, 8, 1, 0) + _scan(1, b"\0\x3f\0"), BROKEN
+    )
     yield one("of nothing but its first bytes", lambda: b"\xff\xd8\xff", BROKEN)
     yield one("with 50 MB of junk before the header", lambda: b"\xff\xd8\xff\xe0\0\2" + bytes(50_000_000), BROKEN)
     yield with_segments("with 40 MB of stuffed zeros in its header", lambda: b"\xff\0" * 20_000_000)
@@ -232,7 +240,9 @@ def _jpegs() -> Iterator[HostilePicture]:
     yield with_segments("with 40 MB of EXIF", lambda: segment(0xE1, b"Exif\0\0" + b"x" * 65_000) * 600)
     yield with_segments("with EXIF in a loop", lambda: segment(0xE1, b"Exif\0\0" + LOOP))
     yield with_segments("with EXIF that overlaps", lambda: segment(0xE1, b"Exif\0\0" + _exif(5_000, 60_000)))
-    yield with_segments("with EXIF that overlaps 65,535 times", lambda: _split_exif(_exif(65_535, 2_000_000, 2_000_000)))
+    yield with_segments(
+        "with EXIF that overlaps 65,535 times", lambda: _split_exif(_exif(65_535, 2_000_000, 2_000_000))
+    )
     yield with_segments("with 255 pieces of a profile", lambda: b"".join(_profile(piece) for piece in range(255)))
     yield with_segments("with 20 MB of Photoshop's resources", lambda: segment(0xED, _resources()) * 300)
     yield with_segments("of 4 billion pictures", lambda: segment(0xE2, _pictures(0xFFFF_FFFF, 0xFFFF_FFFF)))
@@ -252,8 +262,12 @@ def _webps() -> Iterator[HostilePicture]:
     yield one("on a canvas of 2^24 x 2^24", lambda: _canvas(2**24, 2**24), LARGE, "100000000")
     yield one("on a canvas of 16,777,216 x 1", lambda: _canvas(2**24, 1), LARGE, "65500 a side")
     yield one("of 60 frames", lambda: _animated("WEBP", 60))
-    yield one("of 1,000,000 frames", lambda: _canvas(64, 64, _riff_chunk(b"ANMF", bytes(16)) * 1_000_000), BROKEN, "chunks")
-    yield one("with EXIF that overlaps 65,535 times", lambda: _canvas_with(_riff_chunk(b"EXIF", _exif(65_535, 700_000))))
+    yield one(
+        "of 1,000,000 frames", lambda: _canvas(64, 64, _riff_chunk(b"ANMF", bytes(16)) * 1_000_000), BROKEN, "chunks"
+    )
+    yield one(
+        "with EXIF that overlaps 65,535 times", lambda: _canvas_with(_riff_chunk(b"EXIF", _exif(65_535, 700_000)))
+    )
     yield one("with 40 MB of EXIF", lambda: _canvas_with(_riff_chunk(b"EXIF", b"Exif\0\0" * 7_000_000)))
     yield one("of which half is missing", lambda: photo("WEBP", 512)[:2000], BROKEN)
     yield one("that is empty", lambda: _riff(b""), BROKEN)
@@ -292,9 +306,7 @@ def _two_frames() -> bytes:
 
 
 def _split_exif(exif: bytes) -> bytes:
-    return b"".join(
-        segment(0xE1, b"Exif\0\0" + exif[place : place + 65_000]) for place in range(0, len(exif), 65_000)
-    )
+    return b"".join(segment(0xE1, b"Exif\0\0" + exif[place : place + 65_000]) for place in range(0, len(exif), 65_000))
 
 
 def _profile(piece: int) -> bytes:
