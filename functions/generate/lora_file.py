@@ -22,7 +22,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError
 
 MOST_BYTES = 2**30  # of a file; rank 128 on all of SDXL's attention has 0.4 GiB
-MOST_HEADER = 16 * 2**20  # bytes; the format allows 100 MB, of which the largest known LoRAs use one
+MOST_HEADER = 8 * 2**20  # bytes; the format allows 100 MB, of which the largest known LoRAs use one
 MOST_TENSORS = 20_000  # all modules of SDXL and both of its text encoders have 4,000
 LONGEST_NAME = 512
 MOST_RANK = 1024
