@@ -130,7 +130,7 @@ def header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     if length > MOST_HEADER:
         raise LoraError(f"the header of a LoRA file may have {MOST_HEADER} bytes, this one's has {length}")
     try:
-        described = json.loads(data[LENGTH : LENGTH + length], object_pairs_hook=_once)
+        described = json.loads(data[LENGTH : LENGTH + length].decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise LoraError(f"this is no LoRA file: its header cannot be read: {error}") from error
     if not isinstance(described, dict):
