@@ -43,6 +43,8 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before an answer that could not be written is written again
+PUBLISHING_SECONDS = 5.0  # of a store's failure after which the others have their turn, and the request another one
+PUBLISHING_SHARE = 0.25  # or so much of the time that the work took, which would be lost
 
 
 class Outcome(Enum):
@@ -209,7 +211,7 @@ class Invocation:
                 )
                 envelope = self._envelope(manifest, attempt, started)
                 heartbeat.seal()
-                self._publish(envelope, record, heartbeat)
+                self._publish(envelope, record, heartbeat, started)
         except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
             self._claims.release(request_id, heartbeat.record)
             return Outcome.HANDED_BACK
@@ -256,16 +258,17 @@ class Invocation:
         if size > limit:
             raise AnswerTooLarge(f"the answer has {size} bytes and {limit} are allowed; ask for less at once")
 
-    def _publish(self, envelope: Json, record: ClaimRecord, heartbeat: Heartbeat) -> None:
+    def _publish(self, envelope: Json, record: ClaimRecord, heartbeat: Heartbeat, started: float) -> None:
         """Publish, again and again while the store fails and the claim is ours; then the store's error."""
-        pause = FIRST_PAUSE
+        pause, now = FIRST_PAUSE, time.monotonic()
+        until = now + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * (now - started))
         while True:
             try:
                 self._publisher.publish(envelope, record.attempt)
                 return
             except (BucketError, OSError) as error:
                 log.warning("%s %s is not published yet: %s", self._function.name, envelope["request_id"], error)
-                if heartbeat.ended(pause):
+                if heartbeat.ended(pause) or time.monotonic() > until:
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE)
 

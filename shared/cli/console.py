@@ -1,41 +1,46 @@
 """How the command line speaks: answers to stdout, everything else to stderr."""
 
 import json
-import logging
-import os
-import sys
 import time
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.buckets import Bucket, BucketError, open_bucket
+from shared.buckets import Bucket, BucketError, StoreUnavailable, open_bucket
 from shared.client import Client
 from shared.errors import RequestError
+from shared.logs import configure
 from shared.manifests import Json
 from shared.settings import Settings
 
+TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, supervisors restart it
 LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 
 
 def log_to_stderr() -> None:
-    """Times and names of what happens, for a terminal or a container's log."""
-    # their own handlers would tell every user of a torchvision that nothing here needs, and the like
-    for library in ("TRANSFORMERS", "DIFFUSERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    """Lines of what happens, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL want them; wrong settings end the program."""
+    try:
+        configure(Settings().log)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        fail("; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in wrong))
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return "PHOTOG_" + "__".join(str(part).upper() for part in place)
 
 
 def bucket_at(address: str) -> Bucket:
     """The bucket, or the end of the program with what is wrong with its address."""
     try:
         return open_bucket(address, Settings().s3)
+    except StoreUnavailable as error:
+        unavailable(str(error))
     except BucketError as error:
         fail(str(error))
 
@@ -44,6 +49,12 @@ def fail(message: str) -> NoReturn:
     """Wrong usage: say so and exit with 2."""
     typer.echo(f"photog: {message}", err=True)
     raise typer.Exit(2)
+
+
+def unavailable(message: str) -> NoReturn:
+    """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
+    typer.echo(f"photog: {message}", err=True)
+    raise typer.Exit(TEMPORARY_FAILURE)
 
 
 def show(value: Json) -> None:
