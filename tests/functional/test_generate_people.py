@@ -318,7 +318,7 @@ class TestValuesThatAreNoColours:
             name: (dtype, shape, np.full(shape, 1e30, np.float32).tobytes())
             for name, (dtype, shape, _) in tensors.items()
         }
-        with pytest.raises(PictureFailed, match="no picture of sam.*train again") as error:
+        with pytest.raises(PictureFailed, match=r"no picture of sam.*train again") as error:
             portray(worker, with_lora(people["collins"], made(huge)))
         assert (error.value.retryable, error.value.field) == (False, "configure.user_id")
         assert portray(worker, people["collins"]) == first
