@@ -243,6 +243,12 @@ class TestATrainingThatCannotBeOne:
         moved = [[x + away, y] for x, y in reference["landmarks"]]
         self.refused(worker, with_reference(people["collins"], landmarks=moved), "landmarks.*train again")
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_landmarks_that_only_look_like_some_make_a_picture_and_no_crash(self, worker, people, seed):
+        points = np.random.default_rng(seed).uniform(-100, 420, (68, 2)).tolist()
+        off = {"first_denoising_strength": 0.0, "color_shift_last": True, "makeup_transfer": True}
+        assert portray(worker, with_reference(people["collins"], landmarks=points), **off)
+
     @pytest.mark.parametrize("box", [[0, 0, 0, 0], [90, 90, 10, 10], [5000, 0, 6000, 100], [0, 0, math.nan, 1], [1, 2]])
     def test_a_box_that_is_no_faces_is_refused(self, worker, people, box):
         self.refused(worker, with_reference(people["collins"], box=box), "(box|landmarks).*train again")
