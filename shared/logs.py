@@ -176,7 +176,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     if record.exc_info and record.exc_info[0] is not None:
         fields["error"] = record.exc_info[0].__name__
     for name in DETAILS:
-        if hasattr(record, name):
+        if getattr(record, name, None) is not None:
             fields[name] = _printable(redact(str(getattr(record, name))[:256]))
     return fields
 

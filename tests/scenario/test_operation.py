@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def test_a_workers_lines_are_json_name_their_request_and_tell_no_secret_and_its_metrics_count(tmp_path):
     bucket, log = FolderBucket(tmp_path / "bucket"), tmp_path / "stderr"
     bucket.put("photos/one.jpg", pictures.jpeg(pictures.astronaut()))
-    settings = {"PHOTOG_LOG__FORMAT": "json", "PHOTOG_METRICS__PORT": "0", "PHOTOG_SCAN__SECONDS": "0.2"}
+    settings = {"PHOTOG_LOG__FORMAT": "json", "PHOTOG_METRICS__PORT": "0", "PHOTOG_SCAN__SETTLE_SECONDS": "0.5"}
     command = [sys.executable, "-m", "shared.cli", "worker", "check", bucket.address]
     with log.open("wb") as place:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=place)
@@ -34,12 +34,12 @@ def test_a_workers_lines_are_json_name_their_request_and_tell_no_secret_and_its_
         bucket.put("requests/check/a.json", json.dumps(body).encode())
         bucket.put("requests/check/b.json", b'{"request_id": "r2"}')
         bucket.put("requests/check/c\u2028d.json", b'{"request_id": "r3", "images": 1}')
-        answers = [bucket.root / f"results/check/{identity}/result.json" for identity in ("r1", "r2")]
-        until(lambda: all(answer.exists() for answer in answers), 60)
+        bucket.put("requests/check/d.json", b'{"request_id": [')
+        until(lambda: (bucket.root / "results/check/r1/result.json").exists(), 60)
         port = re.search(r"metrics are on port (\d+)", log.read_text())
         assert port is not None
-        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as reply:
-            metrics = reply.read().decode()
+        until(lambda: 'photog_errors_total{service="check",type="InvalidManifest"} 1.0' in scraped(port[1]))
+        metrics = scraped(port[1])
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -51,7 +51,13 @@ def test_a_workers_lines_are_json_name_their_request_and_tell_no_secret_and_its_
     assert said[-1]["seconds"] > 0
     assert "hunter2" not in log.read_text()
     assert 'photog_answers_total{code="OK",service="check"} 1.0' in metrics
-    assert 'photog_errors_total{service="check",type="InvalidField"} 1.0' in metrics
+    assert 'photog_errors_total{service="check",type="InvalidField"} 2.0' in metrics
+    assert 'photog_answers_total{code="error",service="check"} 3.0' in metrics
+    assert 'photog_stage_seconds_count{service="check",stage="running"} 3.0' in metrics
     assert 'photog_running{service="check"} 0.0' in metrics
     assert 'photog_process_resident_memory_bytes{process="child",service="check"}' in metrics
-    assert 'photog_stage_seconds_count{service="check",stage="running"} 2.0' in metrics
+
+
+def scraped(port: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        return reply.read().decode()
