@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -71,19 +72,27 @@ def finish(envelope: Json, as_json: bool, summary: str) -> None:
         raise typer.Exit(1)
 
 
-def submitted(client: Client, function: str, body: Json) -> Json:
-    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar."""
+def submitted(client: Client, function: str, body: Json, look: Callable[[], None] = lambda: None) -> Json:
+    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar.
+
+    `look` is called while waiting, a few times a second; what it raises ends the wait.
+    """
     try:
         identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
     except RequestError as error:
         fail(error.message)
-    return waited(client, function, identity)
+    return waited(client, function, identity, look)
 
 
-def waited(client: Client, function: str, request_id: str) -> Json:
+def waited(client: Client, function: str, request_id: str, look: Callable[[], None] = lambda: None) -> Json:
     """The answer of a submitted request; a bar on a terminal, a line per stage elsewhere."""
     with Waiting(function) as waiting:
-        return client.wait(function, request_id, waiting.update)
+
+        def update(data: Json | None) -> None:
+            waiting.update(data)
+            look()
+
+        return client.wait(function, request_id, update)
 
 
 class Waiting:
@@ -93,9 +102,9 @@ class Waiting:
         self._console = Console(stderr=True)
         self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
         columns = (
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<26}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
         )
         self._progress = Progress(
