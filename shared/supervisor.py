@@ -34,6 +34,7 @@ HEALTHY_SECONDS = 60.0  # a worker that lived so long did not die of its start
 QUICK_DEATHS = 5  # 8 s of pauses and five starts: whatever else was starting on the machine has started
 LAST_WORDS_SECONDS = 2.0  # for what a dead worker had written; its own child goes a second later
 CAUSE_CHARACTERS = 500  # of the last line of a worker that ended
+METRICS_PORT = "PHOTOG_METRICS__PORT"
 MISCONFIGURED, TEMPORARY_FAILURE = 2, 75  # exit statuses of `photog worker`
 
 
@@ -178,7 +179,7 @@ class Supervisor:
             post.child.signal(signal.SIGTERM)
 
     def _start(self, function: str) -> _Child:
-        return _Child(function, self._address, self._environment)
+        return _Child(function, self._address, self._environment | self._metrics(function))
 
     def _bury(self, post: _Post) -> None:
         """Count a death, and plan the restart."""
@@ -196,6 +197,11 @@ class Supervisor:
         post.deaths = min(post.deaths + 1, MOST_DOUBLINGS)
         log.error("%s died with %s, restart in %.1f s", post.function, cause, pause)
         post.restart_at = time.monotonic() + pause
+
+    def _metrics(self, function: str) -> dict[str, str]:
+        """Workers on one machine cannot share a port: the second function takes the next one, and so on."""
+        first = self._environment.get(METRICS_PORT, "")
+        return {METRICS_PORT: str(int(first) + self._functions.index(function))} if first.strip("0").isdigit() else {}
 
 
 def worker_command(function: str, address: str) -> list[str]:

@@ -3,7 +3,7 @@
 | what | exit status |
 |---|---|
 | a function or a worker that does not start, whatever its settings | 1 |
-| settings that are wrong, models or packages that are not there | 2 |
+| settings that are wrong, models or packages that are not there, a name that can be no key | 2 |
 | a store or a queue that does not serve | 75, see `unavailable` |
 """
 
@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from shared.buckets import BucketError
+from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import fail, unavailable
 from shared.configuration import ConfigurationError
 from shared.function import FunctionUnavailable
@@ -38,6 +38,8 @@ def one_line() -> Iterator[None]:
         if error.title not in SETTINGS:
             raise
         fail(wrong_settings(error))
+    except InvalidKey as error:
+        fail(str(error))
     except (BucketError, QueueError) as error:
         unavailable(_joined(str(error)))
     except WorkerGivenUp as error:
