@@ -15,13 +15,17 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 
 from shared.buckets.base import BucketError, InvalidKey
+from shared.configuration import ConfigurationError
 from shared.context import Context
 from shared.events import UnknownEvent
+from shared.function import FunctionUnavailable
 from shared.interruption import Shutdown
 from shared.invocation import Outcome
 from shared.manifests import Json
@@ -55,6 +59,7 @@ class Desk:
     def __init__(self, context: Context, function: str, shutdown: Shutdown) -> None:
         self._context, self._function, self._shutdown = context, function, shutdown
         self._working, self._loaded = threading.Lock(), False
+        self.broken: FunctionUnavailable | ConfigurationError | None = None
 
     def state(self) -> str:
         """`starting`, `ready`, `busy` or `stopping`."""
@@ -66,7 +71,7 @@ class Desk:
 
     def initialize(self) -> Json:
         """Load the function and its models."""
-        with self._working:
+        with self._working, self._available():
             self._load()
         return {"state": "ready"}
 
@@ -77,8 +82,9 @@ class Desk:
         if not self._working.acquire(blocking=False):
             raise _later("Busy", "this instance works on another request")
         try:
-            self._load()
-            answer = self._context.handle(self._function, event)
+            with self._available():
+                self._load()
+                answer = self._context.handle(self._function, event)
         except (UnknownEvent, InvalidKey) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, type(error).__name__, str(error)) from error
         except (BucketError, OSError) as error:
@@ -99,7 +105,18 @@ class Desk:
 
     def _load(self) -> None:
         self._context.invocation(self._function)
+        self._context.await_loaded()
         self._loaded = True
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        """The end of this instance, too, where the function cannot be loaded: the platform starts another."""
+        try:
+            yield
+        except (FunctionUnavailable, ConfigurationError) as error:
+            self.broken = error
+            self._shutdown.request()
+            raise _later(type(error).__name__, str(error)) from error
 
 
 class HttpEntry:

@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from shared.buckets.base import BucketError
+from shared.configuration import ConfigurationError
 from shared.errors import PhotoError, RequestError
-from shared.function import Function, FunctionFailed, FunctionUnavailable
+from shared.function import Function, FunctionFailed, FunctionMisconfigured, FunctionUnavailable
 from shared.interruption import Interrupted
 from shared.logs import configure, request_context
 from shared.settings import Settings
@@ -111,6 +112,9 @@ def serve(descriptor: int) -> None:
 def _load(name: str, settings: Settings, load: Load, connection: Connection) -> Function | None:
     try:
         function = load(name, settings)
+    except ConfigurationError as error:  # the message says all, and the class may be unknown to the parent
+        connection.send(("unloadable", FunctionMisconfigured(f"{name} cannot be loaded: {error}")))
+        return None
     except Exception as error:  # the boundary of a process: the parent must hear of it
         log.exception("%s cannot be loaded", name)
         connection.send(("unloadable", FunctionUnavailable(f"{name} cannot be loaded: {error}")))
