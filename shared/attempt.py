@@ -49,6 +49,15 @@ class Attempt:
         except MissingObject:
             return None
 
+    def etag(self, key: str) -> str | None:
+        """What changes whenever the object does; None where there is none."""
+        info = self._bucket.head(key)
+        return None if info is None else info.etag
+
+    def check(self) -> None:
+        """Raise Interrupted when the work must stop."""
+        self._check()
+
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt; its key."""
         self._check()

@@ -9,28 +9,43 @@
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
 | held | its owner, on shutdown | rewrite own claim with `released` | released |
 | held | whoever forgets its user | create the next, released | released; its owner notices within a lease |
+| held | its owner, whose work died or whose answer could not be written | rewrite own claim with `ended` | ended |
+| ended | any worker | create the next | held, next attempt |
 | released | any worker | create the next | held, not counted as an attempt |
+| unreadable | any observer, as if held by somebody who says nothing | create the next | held, next attempt |
 
 That clock is monotonic and nobody else's: no two wall clocks are ever compared. A lease is not mutual exclusion: a
 paused owner may come back. What fences it is `result.json`, created only if absent (`invocation.py`); a claim only
 keeps work from being done twice for nothing.
 """
 
+import hashlib
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.buckets.base import Bucket, MissingObject
 from shared.settings import Lease
 
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
+MOST_OBSERVED = 10_000  # claims of others whose beats are watched at once; more only start their watch anew
+FILE = re.compile(r"(\d{6,9})\.json")
+SILENT = "a worker was not heard of any more"
 
 
 class ClaimRecord(BaseModel):
-    """One attempt, as the bucket holds it. `started` is the owner's wall clock, for people only."""
+    """One attempt, as the bucket holds it.
+
+    Attributes:
+        payload_sha256: of the body that the request was accepted with; empty in a claim that cannot be read.
+        started: on the owner's wall clock, for people only.
+        ended: why the attempt ended without an answer; empty while it has not.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,6 +57,11 @@ class ClaimRecord(BaseModel):
     started: float
     beat: int = 0
     released: bool = False
+    ended: str = ""
+
+    def accepts(self, payload_sha256: str) -> bool:
+        """Whether the request was accepted with this body, as far as one can tell."""
+        return self.payload_sha256 in ("", payload_sha256)
 
 
 @dataclass(frozen=True)
@@ -58,9 +78,16 @@ class Busy:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """Every allowed attempt died; the claim is ours for writing the answer that says so."""
+    """Every allowed attempt ended without an answer; the claim is ours for writing the answer that says so."""
 
     record: ClaimRecord
+    earlier: Sequence[ClaimRecord]
+
+    def __str__(self) -> str:
+        """How the attempts ended, as a sentence."""
+        causes = Counter(one.ended or SILENT for one in self.earlier if not one.released)
+        told = "; ".join(cause if count == 1 else f"{cause} ({count} times)" for cause, count in causes.items())
+        return f"{causes.total()} attempts ended without an answer: {told}"
 
 
 @dataclass(frozen=True)
@@ -81,25 +108,28 @@ class Claims:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
-        self._observed: dict[str, _Observation] = {}
+        self._observed: OrderedDict[str, _Observation] = OrderedDict()
 
     def first(self, request_id: str) -> ClaimRecord | None:
         """The claim that accepted the request: its hash is the body that will be answered."""
-        return self._read(self._key(request_id, 1))
+        return self._read(self._key(request_id, 1), 1)
 
     def all(self, request_id: str) -> list[ClaimRecord]:
         """Every attempt, in order."""
-        records = [self._read(info.key) for info in self._bucket.list(self._prefix(request_id))]
+        prefix = self._prefix(request_id)
+        keys = [info.key for info in self._bucket.list(prefix)]
+        numbered = [(key, int(named[1])) for key in keys if (named := FILE.fullmatch(key.removeprefix(prefix)))]
+        records = [self._read(key, number) for key, number in numbered]
         return [record for record in records if record is not None]
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
         """Take the request if nobody holds it, or if its holder is dead or gave it back."""
         records = self.all(request_id)
-        if records and not (records[-1].released or self._stale(request_id, records[-1])):
+        if records and not self._free(request_id, records[-1]):
             return Busy()
         record = ClaimRecord(
             owner=self._owner,
-            attempt=len(records) + 1,
+            attempt=_next(records),
             nonce=secrets.token_hex(8),
             payload_sha256=payload_sha256,
             manifest=manifest,
@@ -109,7 +139,7 @@ class Claims:
             return Busy()
         self._observed.pop(request_id, None)
         died = sum(not earlier.released for earlier in records)
-        return Exhausted(record) if died >= self._lease.attempts else Held(record)
+        return Exhausted(record, records) if died >= self._lease.attempts else Held(record)
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Say that we live; the record as it is now, or None when another attempt has taken over."""
@@ -121,36 +151,64 @@ class Claims:
         """Give the request back so that anybody may go on at once."""
         self._rewrite(request_id, record.model_copy(update={"released": True}))
 
+    def end(self, request_id: str, record: ClaimRecord, cause: str) -> None:
+        """The attempt is over without an answer; it counts, and anybody may begin the next one at once."""
+        self._rewrite(request_id, record.model_copy(update={"ended": cause}))
+
+    def remove(self, request_id: str) -> None:
+        """Forget all claims of what needs no answer of its own."""
+        for info in list(self._bucket.list(self._prefix(request_id))):
+            self._bucket.delete(info.key)
+
     def supersede(self, request_id: str) -> None:
         """Take an answered request from whoever still works on it; the owner notices at its next beat."""
         records = self.all(request_id)
         if records and not records[-1].released:
-            key = self._key(request_id, len(records) + 1)
-            taken = {"owner": self._owner, "attempt": len(records) + 1, "nonce": secrets.token_hex(8), "released": True}
+            key, number = self._key(request_id, _next(records)), _next(records)
+            taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
             self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
         self._bucket.put(self._key(request_id, record.attempt), _bytes(record))
         return record
 
+    def _free(self, request_id: str, record: ClaimRecord) -> bool:
+        return record.released or bool(record.ended) or self._stale(request_id, record)
+
     def _stale(self, request_id: str, record: ClaimRecord) -> bool:
         seen, now = self._observed.get(request_id), self._clock()
         if seen is None or seen.record != record:
             self._observed[request_id] = _Observation(record, now)
+            while len(self._observed) > MOST_OBSERVED:
+                self._observed.popitem(last=False)
             return False
         return now - seen.since >= STALE_LEASES * self._lease.seconds
 
-    def _read(self, key: str) -> ClaimRecord | None:
+    def _read(self, key: str, number: int) -> ClaimRecord | None:
         try:
-            return ClaimRecord.model_validate_json(self._bucket.get(key))
+            text = self._bucket.get(key)
         except MissingObject:
             return None
+        try:
+            return ClaimRecord.model_validate_json(text).model_copy(update={"attempt": number})
+        except ValidationError:
+            return _unreadable(text, number)
 
     def _prefix(self, request_id: str) -> str:
         return f"claims/{self._function}/{request_id}/"
 
     def _key(self, request_id: str, attempt: int) -> str:
         return f"{self._prefix(request_id)}{attempt:06d}.json"
+
+
+def _next(records: Sequence[ClaimRecord]) -> int:
+    return records[-1].attempt + 1 if records else 1
+
+
+def _unreadable(text: bytes, number: int) -> ClaimRecord:
+    """What stands for a claim that no worker of ours wrote, or that was damaged; it changes when the object does."""
+    digest = hashlib.sha256(text).hexdigest()
+    return ClaimRecord(owner="unknown", attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
 
 
 def _bytes(record: ClaimRecord) -> bytes:

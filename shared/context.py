@@ -11,6 +11,7 @@ from shared.events import parse
 from shared.function import Function
 from shared.interruption import Shutdown
 from shared.invocation import Invocation
+from shared.isolation import Isolated
 from shared.manifests import Json
 from shared.notify import Destination, Notifier
 from shared.notify.bucket import BucketNotifier
@@ -21,6 +22,8 @@ from shared.notify.webhook import Webhook
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
+
+Load = Callable[[str, Settings], Function]
 
 
 class UnknownFunction(Exception):
@@ -33,6 +36,13 @@ def load_function(name: str, settings: Settings) -> Function:
         function: Function = entry.load()(settings)
         return function
     raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed()))}")
+
+
+def isolated(name: str, settings: Settings) -> Function:
+    """The function in a process of its own, beside this one; see `isolation.py`."""
+    if name not in installed():
+        raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed()))}")
+    return Isolated(name, settings, load_function)
 
 
 def installed() -> list[str]:
@@ -48,12 +58,13 @@ class Context:
         bucket: Bucket,
         settings: Settings,
         shutdown: Shutdown | None = None,
-        load: Callable[[str, Settings], Function] = load_function,
+        load: Load = load_function,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._bucket, self._settings, self._load, self._on_beat = bucket, settings, load, on_beat
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
+        self._functions: dict[str, Function] = {}
         self._deliveries: list[Delivery] = []
 
     def handle(self, function: str, event: Json) -> Json:
@@ -65,9 +76,10 @@ class Context:
     def invocation(self, function: str) -> Invocation:
         """The invocation of a function, loaded at the first call."""
         if function not in self._invocations:
+            self._functions[function] = self._load(function, self._settings)
             self._invocations[function] = Invocation(
                 self._bucket,
-                self._load(function, self._settings),
+                self._functions[function],
                 self._settings,
                 owner(),
                 self._shutdown,
@@ -77,8 +89,17 @@ class Context:
             )
         return self._invocations[function]
 
+    def await_loaded(self) -> None:
+        """Wait until functions that load beside this process are there, or the process is asked to stop."""
+        for function in self._functions.values():
+            if isinstance(function, Isolated):
+                function.await_loaded(self._shutdown.requested)
+
     def close(self) -> None:
         """Give the events of the last answers a moment; what is not delivered in it stays in the outbox."""
+        for function in self._functions.values():
+            if isinstance(function, Isolated):
+                function.close()
         for delivery in self._deliveries:
             delivery.close()
 

@@ -79,7 +79,11 @@ class DeadlineExceeded(RequestError):
 
 
 class AttemptsExhausted(RequestError):
-    """Every process that worked on this request died; look at the workers' logs and memory."""
+    """Every attempt at this request ended without an answer; the message says how, the workers' logs why."""
+
+
+class AnswerTooLarge(RequestError):
+    """The answer would be over the size limit; ask for fewer things at once."""
 
 
 class InternalError(RequestError):

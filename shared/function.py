@@ -1,5 +1,6 @@
 """What check, train and generate have in common: a body and a workspace in, an answer out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,18 @@ class Answer:
     message: str = "success"
 
 
+class FunctionUnavailable(Exception):
+    """The function cannot be loaded, or not any more; its process should end and be started anew."""
+
+
+class AttemptFailed(Exception):
+    """The attempt is over without an answer, which is not the request's fault: another one may begin at once."""
+
+
+class FunctionFailed(Exception):
+    """The function raised what none should; the message says what, the log of its process has the trace."""
+
+
 class Function(Protocol):
     """One of the three, with its models loaded."""
 
@@ -24,6 +37,13 @@ class Function(Protocol):
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Serve one request; a RequestError is its failed answer."""
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Drop whatever is kept in memory of objects that are gone from the bucket; called between requests.
+
+        Args:
+            exists: whether an object with this key is there.
+        """
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """Objects to swap once an answer with this `data` is committed, key to content; pure, since it is repeated."""

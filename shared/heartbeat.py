@@ -20,8 +20,8 @@ class Heartbeat:
     """Beats from `__enter__` to `__exit__`; `check` raises in the working thread when it must stop.
 
     Args:
-        on_deadline: called once, in the beating thread, when the request has taken longer than allowed; a function that
-            hangs in native code is answered even so.
+        on_deadline: called in the beating thread when the request has taken longer than allowed and nobody has sealed
+            it, again while the store fails; a function that hangs in native code is answered even so.
         on_beat: called after every beat: what else must be kept as long, like a queue's message; never raises.
     """
 
@@ -42,6 +42,7 @@ class Heartbeat:
         self._shutdown, self._on_deadline, self._on_beat = shutdown, on_deadline, on_beat
         self._deadline = time.monotonic() + deadline_seconds
         self._lost, self._done = threading.Event(), threading.Event()
+        self._ending, self._sealed = threading.Lock(), False
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {request_id}", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
@@ -61,12 +62,21 @@ class Heartbeat:
         if self._shutdown.overdue():
             raise HandedBack(f"{self._request_id} is handed back, this worker is going down")
 
+    def seal(self) -> None:
+        """The work is done and about to be published: no deadline any more. ClaimLost where it comes too late."""
+        with self._ending:
+            if self._lost.is_set():
+                raise ClaimLost(f"{self._request_id} is answered by another attempt")
+            self._sealed = True
+
+    def ended(self, seconds: float) -> bool:
+        """Wait so long; whether the claim was lost meanwhile, or the process has no time left."""
+        return self._lost.wait(seconds) or self._shutdown.overdue()
+
     def _run(self) -> None:
         last = time.monotonic()
-        while not self._done.wait(min(self._period, max(0.0, self._deadline - time.monotonic()))):
-            if time.monotonic() >= self._deadline:
-                self._on_deadline()
-                self._lost.set()
+        while not self._done.wait(self._pause()):
+            if self._expired():
                 return
             try:
                 beaten = self._claims.beat(self._request_id, self.record)
@@ -79,3 +89,21 @@ class Heartbeat:
                 return
             self.record = beaten
             self._on_beat()
+
+    def _pause(self) -> float:
+        """Seconds to the next beat, or to the deadline where that comes first."""
+        left = self._deadline - time.monotonic()
+        return min(self._period, left) if left > 0 else self._period
+
+    def _expired(self) -> bool:
+        """Whether the deadline has passed and is answered."""
+        with self._ending:
+            if self._sealed or time.monotonic() < self._deadline:
+                return False
+            try:
+                self._on_deadline()
+            except (BucketError, OSError) as error:
+                log.warning("the deadline of %s is not answered yet: %s", self._request_id, error)
+                return False
+            self._lost.set()
+        return True

@@ -6,38 +6,45 @@
 | claim | `claims.py`; the attempt's number is stored before the work starts |
 | run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears the older ones |
 | publish | events are noted (`notify/outbox.py`), then `result.json` is created only if absent: the commit point |
-| notify | pointers and events follow from the result alone, so they are repeated whenever the request is seen again |
+| notify | pointers and events follow from the result alone, so they are repeated until a worker was through with them |
+
+A store that fails is nobody's answer: while the claim is ours, publishing is tried again; after that the claim is given
+back and the failure goes to whoever delivered the request, who delivers it anew.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
-from shared.attempt import Attempt, progress_key
-from shared.buckets.base import Bucket, MissingObject
+from shared.attempt import Attempt
+from shared.buckets.base import Bucket, BucketError, MissingObject
 from shared.claims import Busy, ClaimRecord, Claims, Exhausted
 from shared.errors import (
+    AnswerTooLarge,
     AttemptsExhausted,
     ConflictingRequest,
     DeadlineExceeded,
     InternalError,
-    ManifestTooLarge,
     RequestError,
 )
-from shared.events import ObjectCreated, completed
-from shared.function import Function
+from shared.events import ObjectCreated
+from shared.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
 from shared.heartbeat import Heartbeat
-from shared.interruption import ClaimLost, HandedBack, Shutdown
-from shared.manifests import Json, Manifest, decode, encode, failure, invalid_id, parse, success
+from shared.interruption import ClaimLost, HandedBack, Interrupted, Shutdown
+from shared.manifest_reader import BeingRead, ManifestReader
+from shared.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.notify import Notifier
 from shared.photo_source import PhotoSource
 from shared.photos import PhotoFetcher
+from shared.publisher import Publisher
 from shared.settings import Settings
-from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before an answer that could not be written is written again
+PUBLISHING_SECONDS = 5.0  # of a store's failure after which the others have their turn, and the request another one
+PUBLISHING_SHARE = 0.25  # or so much of the time that the work took, which would be lost
 
 
 class Outcome(Enum):
@@ -47,13 +54,14 @@ class Outcome(Enum):
     ALREADY = "already answered"
     CONFLICT = "conflict"
     IGNORED = "ignored"
+    UNFINISHED = "still being written"
     BUSY = "busy"
     HANDED_BACK = "handed back"
 
     @property
     def settled(self) -> bool:
         """Whether the delivery needs no second look."""
-        return self not in (Outcome.BUSY, Outcome.HANDED_BACK)
+        return self not in (Outcome.UNFINISHED, Outcome.BUSY, Outcome.HANDED_BACK)
 
 
 class Invocation:
@@ -71,8 +79,10 @@ class Invocation:
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
-        self._shutdown, self._notifiers, self._on_beat = shutdown, notifiers, on_beat
+        self._shutdown, self._on_beat = shutdown, on_beat
         self._claims = Claims(bucket, function.name, settings.lease, owner)
+        self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
+        self._publisher = Publisher(bucket, function, notifiers)
         sources = {name: PhotoSource(source) for name, source in (named or {}).items()}
         own = PhotoSource(bucket)
         self._fetcher = PhotoFetcher(
@@ -84,54 +94,58 @@ class Invocation:
             bucket_sizes={name: source.size for name, source in sources.items()},
         )
 
-    def receive(self, created: ObjectCreated) -> Outcome:
-        """Answer the request that a manifest makes, whoever delivers it and however often."""
+    def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
+        """Answer the request that a manifest makes, whoever delivers it and however often.
+
+        Args:
+            written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
+        """
         if not is_request(created.key, self._function.name):
             return Outcome.IGNORED
         info = self._bucket.head(created.key)
         if info is None or info.size == 0:
             return Outcome.IGNORED
         try:
-            if info.size > self._settings.limits.manifest_bytes:
-                raise ManifestTooLarge(
-                    f"{created.key} has {info.size} bytes, {self._settings.limits.manifest_bytes} are allowed"
-                )
-            manifest = parse(self._bucket.get(created.key))
+            manifest = self._reader.read(created.key, info.size)
         except MissingObject:
             return Outcome.IGNORED
+        except BeingRead:
+            return Outcome.BUSY
         except RequestError as error:
-            return self._refuse(created.key, error)
+            return self._refuse(created.key, error) if written else Outcome.UNFINISHED
         return self._serve(manifest, created.key)
+
+    def evict(self) -> None:
+        """Let the function drop what it keeps of objects that are gone; between requests."""
+        self._function.evict(lambda key: self._bucket.head(key) is not None)
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:
         """Answer a manifest that has no usable id under one made of its bytes."""
-        digest = hashlib.sha256()
-        for piece in self._bucket.stream(key):
-            digest.update(piece)
-        identity = invalid_id(digest.hexdigest())
+        identity = invalid_id(self._reader.digest(key))
+        if self._publisher.answered(identity):
+            return Outcome.ALREADY
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
-        written = self._commit(envelope)
-        self._finish(envelope)
-        return Outcome.ANSWERED if written else Outcome.ALREADY
+        return Outcome.ANSWERED if self._publisher.refuse(envelope) else Outcome.ALREADY
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
-        if first is not None and first.payload_sha256 != manifest.sha256:
+        if first is not None and not first.accepts(manifest.sha256):
             return self._conflict(manifest, key, first)
-        if self._answered(manifest.request_id):
-            return Outcome.ALREADY
-        claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
-        if isinstance(claim, Busy):
-            return Outcome.BUSY
-        if self._answered(manifest.request_id):
-            return Outcome.ALREADY
-        if isinstance(claim, Exhausted):
-            died = claim.record.attempt - 1
-            error = AttemptsExhausted(f"{died} workers died on this request; it may need more memory than there is")
-            self._publish(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
-            return Outcome.ANSWERED
-        return self._run(manifest, claim.record)
+        while not self._publisher.answered(manifest.request_id):
+            claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
+            if isinstance(claim, Busy):
+                return Outcome.BUSY
+            if self._publisher.answered(manifest.request_id):
+                break
+            if isinstance(claim, Exhausted):
+                error = AttemptsExhausted(f"{claim}; look at the workers' logs and memory")
+                self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+                return Outcome.ANSWERED
+            outcome = self._run(manifest, claim.record)
+            if outcome is not None:
+                return outcome
+        return Outcome.ALREADY
 
     def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
         """The id is taken by another body, whose answer this never touches."""
@@ -142,9 +156,9 @@ class Invocation:
         )
         name = f"conflict-{manifest.sha256[:8]}.json"
         envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
-        if self._bucket.put_if_absent(self._folder(manifest.request_id) + name, encode(envelope)):
+        if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
-        if first.manifest != key or self._answered(manifest.request_id):
+        if first.manifest != key or self._publisher.answered(manifest.request_id):
             return Outcome.CONFLICT
         return self._overwritten(manifest, key, first)
 
@@ -156,19 +170,30 @@ class Invocation:
         error = ConflictingRequest(
             f"{key} was overwritten before it was answered; send both under new ids", "request_id"
         )
-        self._publish(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+        self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
         return Outcome.CONFLICT
 
-    def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome:
+    def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
+        """Answer without running; a store that fails leaves the claim to anybody."""
+        try:
+            self._publisher.announce(envelope["request_id"])
+            self._publisher.publish(envelope, record.attempt)
+        except (BucketError, OSError):
+            self._release(envelope["request_id"], record)
+            raise
+
+    def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
+        """One attempt; None when it ended without an answer and the next one may begin."""
         request_id, started = manifest.request_id, time.monotonic()
         log.info("%s %s begins, attempt %d", self._function.name, request_id, record.attempt)
+        limit = self._settings.limits.request_seconds
 
         def publish_deadline() -> None:
-            limit = self._settings.limits.request_seconds
             error = DeadlineExceeded(f"the request took longer than the {limit:.0f} s that are allowed")
-            self._publish(failure(request_id, error, {"cost_time": time.monotonic() - started}), record)
+            self._publisher.publish(
+                failure(request_id, error, {"cost_time": time.monotonic() - started}), record.attempt
+            )
 
-        limit = self._settings.limits.request_seconds
         heartbeat = Heartbeat(
             self._claims,
             request_id,
@@ -185,101 +210,74 @@ class Invocation:
                     self._bucket, self._function.name, request_id, record.attempt, self._fetcher, heartbeat.check
                 )
                 envelope = self._envelope(manifest, attempt, started)
+                heartbeat.seal()
+                self._publish(envelope, record, heartbeat, started)
         except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
             self._claims.release(request_id, heartbeat.record)
             return Outcome.HANDED_BACK
         except ClaimLost as lost:
             log.warning("%s", lost)
-            self._clear(request_id, record.attempt)
+            self._publisher.clear(request_id, record.attempt)
             return Outcome.BUSY
-        self._publish(envelope, record)
-        log.info(
-            "%s %s ends after %.1f s: %s",
-            self._function.name,
-            request_id,
-            time.monotonic() - started,
-            envelope["message"],
-        )
+        except AttemptFailed as failed:
+            log.error("%s %s, attempt %d: %s", self._function.name, request_id, record.attempt, failed)
+            self._claims.end(request_id, heartbeat.record, str(failed))
+            return None
+        except (BucketError, OSError, FunctionUnavailable):
+            self._release(request_id, heartbeat.record)
+            raise
+        self._say_end(request_id, envelope, time.monotonic() - started)
         return Outcome.ANSWERED
 
+    def _say_end(self, request_id: str, envelope: Json, seconds: float) -> None:
+        log.info("%s %s ends after %.1f s: %s", self._function.name, request_id, seconds, envelope["message"])
+
     def _envelope(self, manifest: Manifest, attempt: Attempt, started: float) -> Json:
-        """What the function says, or what went wrong; only an interruption gets through."""
+        """What the function says, or what went wrong with it; neither an interruption nor a store's failure is that."""
+        error: RequestError
         try:
             attempt.progress("start", 0, 1)
             answer = self._function.answer(manifest.body, attempt)
             data = {"cost_time": time.monotonic() - started} | answer.data
-            encode(data)  # what cannot be written is this request's error, not the worker's
-        except (HandedBack, ClaimLost):
+            envelope = success(manifest.request_id, answer.message, data)
+            self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
+        except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
             raise
-        except RequestError as error:
-            return failure(manifest.request_id, error, {"cost_time": time.monotonic() - started})
-        except Exception as error:  # the boundary: a request must be answered whatever happens in it
+        except RequestError as refused:
+            error = refused
+        except Exception as unforeseen:  # the boundary: a request must be answered whatever happens in it
             log.exception("%s %s failed", self._function.name, manifest.request_id)
-            unforeseen = InternalError(f"{type(error).__name__}: {error}; the worker's log has the trace")
-            return failure(manifest.request_id, unforeseen, {"cost_time": time.monotonic() - started})
-        return success(manifest.request_id, answer.message, data)
+            told = "" if isinstance(unforeseen, FunctionFailed) else f"{type(unforeseen).__name__}: "
+            error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
+        else:
+            return envelope
+        return failure(manifest.request_id, error, {"cost_time": time.monotonic() - started})
 
-    def _publish(self, envelope: Json, record: ClaimRecord) -> None:
-        """Commit the answer; if another one is there, ours and its artifacts go."""
-        request_id, data = envelope["request_id"], encode(envelope)
-        key = self._result_key(request_id)
-        if not self._commit(envelope) and self._bucket.get(key) != data:
-            log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self._clear(request_id, record.attempt)
-            return
-        for attempt in range(1, record.attempt + (envelope["code"] != "OK")):
-            self._clear(request_id, attempt)
-        self._clear(request_id, record.attempt, SCRATCH)
-        self._finish(envelope)
+    def _check_size(self, envelope: Json) -> None:
+        size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
+        if size > limit:
+            raise AnswerTooLarge(f"the answer has {size} bytes and {limit} are allowed; ask for less at once")
 
-    def _commit(self, envelope: Json) -> bool:
-        """Create the answer, whose events are noted before it; False where there is one."""
-        for notifier in self._notifiers:
-            notifier.announce(self._function.name, envelope["request_id"])
-        return self._bucket.put_if_absent(self._result_key(envelope["request_id"]), encode(envelope))
+    def _publish(self, envelope: Json, record: ClaimRecord, heartbeat: Heartbeat, started: float) -> None:
+        """Publish, again and again while the store fails and the claim is ours; then the store's error."""
+        pause, now = FIRST_PAUSE, time.monotonic()
+        until = now + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * (now - started))
+        while True:
+            try:
+                self._publisher.publish(envelope, record.attempt)
+                return
+            except (BucketError, OSError) as error:
+                log.warning("%s %s is not published yet: %s", self._function.name, envelope["request_id"], error)
+                if heartbeat.ended(pause) or time.monotonic() > until:
+                    raise
+                pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _answered(self, request_id: str) -> bool:
-        """Whether the answer is there; if so, whatever follows from it is made sure of."""
-        text = self._read(self._result_key(request_id))
-        if text is None:
-            return False
-        self._finish(decode(text))
-        return True
-
-    def _finish(self, envelope: Json) -> None:
-        """Swap pointers, tell the consumers, drop the progress; may happen any number of times."""
-        request_id = envelope["request_id"]
-        key = self._result_key(request_id)
-        if envelope["code"] == "OK":
-            for pointer, content in self._function.pointers(envelope["data"]).items():
-                self._swap(pointer, content, key)
-        event = completed(self._function.name, envelope, self._bucket.address, key)
-        for notifier in self._notifiers:
-            notifier.notify(self._function.name, event)
-        self._bucket.delete(progress_key(self._function.name, request_id))
-
-    def _swap(self, pointer: str, content: Json, result_key: str) -> None:
-        """Point to a committed answer, unless the pointer names one that was committed later."""
-        result, current = self._bucket.head(result_key), self._read(pointer)
-        if result is None or (current is not None and decode(current)["committed"] >= result.modified):
-            return
-        self._bucket.put(pointer, encode(content | {"committed": result.modified}))
-
-    def _clear(self, request_id: str, attempt: int, below: str = "") -> None:
-        for info in self._bucket.list(f"{self._folder(request_id)}a{attempt}/{below}"):
-            self._bucket.delete(info.key)
-
-    def _read(self, key: str) -> bytes | None:
+    def _release(self, request_id: str, record: ClaimRecord) -> None:
+        """Give the claim back after a failure; where the store refuses that too, two leases do it."""
         try:
-            return self._bucket.get(key)
-        except MissingObject:
-            return None
-
-    def _folder(self, request_id: str) -> str:
-        return f"results/{self._function.name}/{request_id}/"
-
-    def _result_key(self, request_id: str) -> str:
-        return self._folder(request_id) + "result.json"
+            self._claims.release(request_id, record)
+        except (BucketError, OSError) as error:
+            log.warning("the claim of %s %s runs out by itself: %s", self._function.name, request_id, error)
 
 
 def is_request(key: str, function: str) -> bool:

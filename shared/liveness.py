@@ -20,10 +20,9 @@ from shared.claims import STALE_LEASES
 from shared.events import ObjectCreated
 from shared.invocation import Outcome
 from shared.settings import Settings
+from shared.triggers import Receive
 
 IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles asks every 50 ms
-
-Receive = Callable[[ObjectCreated], Outcome]
 
 
 class Unhealthy(Exception):
@@ -44,10 +43,10 @@ class Liveness:
     def around(self, receive: Receive) -> Receive:
         """`receive`, with the state busy while it runs."""
 
-        def watched(created: ObjectCreated) -> Outcome:
+        def watched(created: ObjectCreated, written: bool = True) -> Outcome:
             self._write("busy")
             try:
-                return receive(created)
+                return receive(created, written)
             finally:
                 self._write("idle")
 

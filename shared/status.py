@@ -1,18 +1,20 @@
-"""What waits, runs and is done in a bucket."""
+"""What waits, runs, fails and is done in a bucket."""
 
 import hashlib
 
 from shared.attempt import progress_key
-from shared.buckets.base import Bucket, MissingObject, ObjectInfo
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.claims import Claims
 from shared.errors import RequestError
 from shared.function import NAMES
 from shared.invocation import is_request
 from shared.manifests import Json, decode, invalid_id, parse
-from shared.settings import Limits
+from shared.settings import Lease, Limits
+from shared.triggers.failures import FAILING
 
 
 def overview(bucket: Bucket, limits: Limits) -> Json:
-    """Per function the ids of the requests that wait, run, and are answered with OK or with error."""
+    """Per function the ids of the requests that wait, run, are answered with OK or with error; and what fails."""
     return {function: _function(bucket, function, limits) for function in NAMES}
 
 
@@ -20,7 +22,7 @@ def history(bucket: Bucket, request_id: str) -> Json:
     """All that the bucket knows of one request: its claims, progress, answer and conflicts, per function."""
     found: Json = {}
     for function in NAMES:
-        claims = [decode(bucket.get(info.key)) for info in bucket.list(f"claims/{function}/{request_id}/")]
+        claims = [one.model_dump() for one in Claims(bucket, function, Lease(), "status").all(request_id)]
         folder = f"results/{function}/{request_id}/"
         conflicts = [info.key for info in bucket.list(folder + "conflict-")]
         progress, answer = _read(bucket, progress_key(function, request_id)), _read(bucket, folder + "result.json")
@@ -30,18 +32,47 @@ def history(bucket: Bucket, request_id: str) -> Json:
 
 
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
-    manifests = [info for info in bucket.list(f"requests/{function}/") if is_request(info.key, function)]
-    ids = {_request_id(bucket, info, limits) for info in manifests}
-    states: Json = {"waiting": [], "running": [], "ok": [], "error": []}
+    states: Json = {"waiting": [], "running": [], "ok": [], "error": [], "failing": _failing(bucket, function)}
+    ids = set()
+    for info in _manifests(bucket, function, states["failing"]):
+        try:
+            ids.add(_request_id(bucket, info, limits))
+        except MissingObject:
+            continue
+        except (BucketError, OSError) as error:
+            _add_failing(states["failing"], info.key, error)
     for request_id in sorted(ids):
         answer = _read(bucket, f"results/{function}/{request_id}/result.json")
         if answer is not None:
-            states["ok" if answer["code"] == "OK" else "error"].append(request_id)
+            states["ok" if answer.get("code") == "OK" else "error"].append(request_id)
         elif any(True for _ in bucket.list(f"claims/{function}/{request_id}/")):
             states["running"].append(request_id)
         else:
             states["waiting"].append(request_id)
     return states
+
+
+def _manifests(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
+    """The manifests that can be listed; folders that cannot are failing."""
+    found: list[ObjectInfo] = []
+    try:
+        for info in bucket.list(f"requests/{function}/"):
+            found.append(info)
+    except (BucketError, OSError) as error:
+        _add_failing(failing, f"requests/{function}/", error)
+    return [info for info in found if is_request(info.key, function)]
+
+
+def _failing(bucket: Bucket, function: str) -> list[Json]:
+    """What workers say of keys that they cannot serve."""
+    told = [_read(bucket, info.key) for info in bucket.list(f"{FAILING}{function}/")]
+    return [one for one in told if one is not None]
+
+
+def _add_failing(failing: list[Json], key: str, error: Exception) -> None:
+    """What fails for us too, unless a worker has said so."""
+    if not any(one.get("key") == key for one in failing):
+        failing.append({"key": key, "error": f"{type(error).__name__}: {error}"})
 
 
 def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
@@ -55,7 +86,11 @@ def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
 
 
 def _read(bucket: Bucket, key: str) -> Json | None:
+    """An object that we wrote; what somebody else put in its place is told as it is."""
     try:
-        return decode(bucket.get(key))
+        value = decode(bucket.get(key))
     except MissingObject:
         return None
+    except (BucketError, OSError, ValueError) as error:
+        return {"unreadable": f"{key}: {error}"}
+    return value if isinstance(value, dict) else {"unreadable": f"{key} is no object"}

@@ -1,5 +1,7 @@
 """What answers the dead letters: a function that says of each request that it could not be delivered."""
 
+from collections.abc import Callable
+
 from shared.errors import RequestError
 from shared.function import Answer
 from shared.manifests import Json
@@ -26,6 +28,9 @@ class Undelivered:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Always Undeliverable."""
         raise Undeliverable("no worker could take this request as often as it was tried; send it under a new id")
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing is kept."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """None: there is no success to point to."""

@@ -2,13 +2,25 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from shared.errors import InvalidField
-from shared.manifests import USER_ID
+from shared.manifests import USER_ID, Json, encode, shortened
+
+MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
+LONGEST_WARNING = 200  # characters
+LONGEST_ECHO = 64 * 1024  # bytes of what an answer repeats of its request; beyond it long texts are cut
+LONGEST_ECHOED_TEXT = 100  # characters of a text in an echo that is too long
+
+
+def _user_id(value: str) -> str:
+    if not USER_ID.fullmatch(value):
+        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
+    return value
+
 
 Reference = Annotated[str, StringConstraints(min_length=1)]
-UserId = Annotated[str, StringConstraints(pattern=rf"^{USER_ID.pattern}$")]
+UserId = Annotated[str, AfterValidator(_user_id)]
 
 
 class Body(BaseModel):
@@ -33,7 +45,44 @@ def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]
         given = repr(first["input"])
         shown = given if len(given) <= 80 else given[:77] + "..."
         raise InvalidField(f"{field}: {first['msg']}; given was {shown}", field) from error
-    return request, [f"unknown key {name} was ignored" for name in _unknown(request)]
+    return request, bounded([f"unknown key {name} was ignored" for name in _unknown(request)])
+
+
+def bounded(warnings: list[str]) -> list[str]:
+    """The first warnings, each cut to a line, and how many more there were."""
+    kept = [shortened(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
+    more = len(warnings) - len(kept)
+    return [*kept, f"and {more} more of the kind"] if more else kept
+
+
+def echo(value: Json) -> tuple[Json, list[str]]:
+    """What an answer repeats of its request, and a warning where that had to be cut.
+
+    As it came, as long as it has at most `LONGEST_ECHO` bytes; else long texts in it are cut, and what is too large
+    even so is left out.
+    """
+    if _size(value) <= LONGEST_ECHO:
+        return value, []
+    cut: Json = {name: _cut(one) for name, one in value.items()}
+    for name in sorted(cut, key=lambda name: _size({name: cut[name]}), reverse=True):
+        if _size(cut) <= LONGEST_ECHO:
+            break
+        cut[name] = None
+    return cut, [f"the request is not repeated whole, it has more than {LONGEST_ECHO} bytes"]
+
+
+def _size(value: Json) -> int:
+    return len(encode(value))
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return shortened(value, LONGEST_ECHOED_TEXT)
+    if isinstance(value, list):
+        return [_cut(one) for one in value]
+    if isinstance(value, dict):
+        return {shortened(name, LONGEST_ECHOED_TEXT): _cut(one) for name, one in value.items()}
+    return value
 
 
 def _unknown(model: BaseModel, prefix: str = "") -> list[str]:

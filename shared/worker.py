@@ -4,17 +4,17 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from types import FrameType
 
-from shared.buckets import Bucket, FolderBucket
+from shared.buckets import Bucket, BucketError, FolderBucket
 from shared.buckets.conditions import require_conditions
-from shared.context import Context, load_function
-from shared.function import Function
+from shared.context import Context, Load, load_function
+from shared.events import ObjectCreated
 from shared.interruption import Shutdown
+from shared.invocation import Invocation, Outcome
 from shared.liveness import Liveness
 from shared.settings import Settings
-from shared.triggers import Trigger
+from shared.triggers import Receive, Trigger
 from shared.triggers.folder import FolderTrigger
 from shared.triggers.protection import TaskProtection
 from shared.triggers.queue import Queue
@@ -23,9 +23,14 @@ from shared.triggers.sqs import SqsTrigger
 
 log = logging.getLogger(__name__)
 
+EVICT_SECONDS = 30.0  # a bucket is asked about a handful of keys then
+
 
 class Worker:
     """Loads its function, then answers requests; SIGTERM and SIGINT drain, a second one hands the request back.
+
+    Between requests, at least every `EVICT_SECONDS`, the function drops what it keeps of objects that are gone: what a
+    forgotten person leaves in a worker's memory goes with the next look after the running request.
 
     Args:
         until_empty: end with the first poll of the queue that brings nothing.
@@ -36,25 +41,31 @@ class Worker:
         function: str,
         bucket: Bucket,
         settings: Settings,
-        load: Callable[[str, Settings], Function] = load_function,
+        load: Load = load_function,
         until_empty: bool = False,
     ) -> None:
         self._until_empty = until_empty
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
+        self._serving = threading.Lock()
 
     def run(self, trigger: Trigger | None = None) -> None:
-        """Until stopped. BucketError at the start for a store that two workers could not share."""
+        """Until stopped. BucketError at the start for a store that two workers could not share; FunctionUnavailable."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         liveness = Liveness(self._function, self._settings.health.file)
         require_conditions(self._bucket)
         trigger = trigger or self._trigger()
         context = Context(self._bucket, self._settings, self._shutdown, self._load, trigger.beat)
-        invocation = context.invocation(self._function)
-        log.info("%s is ready on %s", self._function, self._bucket.address)
-        trigger.run(liveness.around(invocation.receive), liveness.polled(self._shutdown.requested))
-        context.close()
+        try:
+            invocation = context.invocation(self._function)
+            context.await_loaded()
+            log.info("%s is ready on %s", self._function, self._bucket.address)
+            threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
+            receive = self._alone(liveness.around(invocation.receive))
+            trigger.run(receive, liveness.polled(self._shutdown.requested))
+        finally:
+            context.close()
         log.info("%s has stopped", self._function)
 
     def follow_parent(self) -> None:
@@ -70,10 +81,27 @@ class Worker:
             return SqsTrigger(
                 queue, self._bucket, self._function, settings.lease, protection, until_empty=self._until_empty
             )
-        largest = settings.limits.manifest_bytes
         if isinstance(self._bucket, FolderBucket):
-            return FolderTrigger(self._bucket, self._function, settings.scan, largest)
-        return ScanTrigger(self._bucket, self._function, settings.scan, largest)
+            return FolderTrigger(self._bucket, self._function, settings.scan)
+        return ScanTrigger(self._bucket, self._function, settings.scan)
+
+    def _alone(self, receive: Receive) -> Receive:
+        """`receive`, during which nothing is evicted."""
+
+        def serve(created: ObjectCreated, written: bool = True) -> Outcome:
+            with self._serving:
+                return receive(created, written)
+
+        return serve
+
+    def _evict(self, invocation: Invocation) -> None:
+        """Now and then, between requests, until the end."""
+        while not self._shutdown.requested.wait(EVICT_SECONDS):
+            with self._serving:
+                try:
+                    invocation.evict()
+                except (BucketError, OSError) as error:
+                    log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
 
     def _await_parent(self) -> None:
         sys.stdin.read()

@@ -23,6 +23,9 @@ class Workspace(Protocol):
     def read(self, key: str) -> bytes | None:
         """An object of the bucket, such as a user's model; None where there is none."""
 
+    def etag(self, key: str) -> str | None:
+        """What changes whenever the object does, without reading it; None where there is none."""
+
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
 
@@ -31,3 +34,6 @@ class Workspace(Protocol):
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
         """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""
+
+    def check(self) -> None:
+        """Raise `shared.interruption.Interrupted` when the work must stop."""

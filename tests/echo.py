@@ -29,6 +29,9 @@ class Echo:
         self._work(body, workspace)
         return Answer({"echo": body, "artifact": artifact, "user_id": "u"})
 
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing is kept."""
+
     def pointers(self, data: Json) -> dict[str, Json]:
         return {"users/u/model.json": {"artifact": data["artifact"]}}
 

@@ -6,6 +6,7 @@ Everything but the function is the product's: trigger, claims, attempts, answers
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from shared.buckets import FolderBucket, open_bucket
 from shared.context import owner
@@ -33,6 +34,9 @@ class Swift:
             time.sleep(STEP_SECONDS)
         return Answer({"echo": body})
 
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing is kept."""
+
     def pointers(self, data: Json) -> dict[str, Json]:
         return {}
 
@@ -42,7 +46,7 @@ def main(function: str, address: str) -> None:
     assert isinstance(bucket, FolderBucket)
     signal.signal(signal.SIGTERM, lambda number, frame: shutdown.request())
     invocation = Invocation(bucket, Swift(function), settings, owner(), shutdown)
-    trigger = FolderTrigger(bucket, function, settings.scan, settings.limits.manifest_bytes)
+    trigger = FolderTrigger(bucket, function, settings.scan)
     trigger.run(invocation.receive, shutdown.requested)
 
 

@@ -1,5 +1,7 @@
 """check, joined to an invocation."""
 
+from collections.abc import Callable
+
 from functions.check.request import CheckRequest
 from functions.check.verify import run
 from shared.context import Context
@@ -26,7 +28,10 @@ class CheckFunction:
         """Verify the photos; a RequestError is the failed answer."""
         request, warnings = validate(CheckRequest, body)
         answer = run(request, workspace, self._engine, self._limits, self._ignored_face)
-        return Answer(answer.data | {"warnings": warnings}, answer.message)
+        return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing: no request leaves anything in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """None: a verification changes nothing."""

@@ -8,13 +8,15 @@ from shared.faces import FaceEngine
 from shared.faces.base import BatchEngine
 from shared.faces.deferred import Deferred
 from shared.function import Answer
-from shared.manifests import Json
+from shared.manifests import Json, shortened
 from shared.settings import Limits
+from shared.validation import echo
 from shared.verdict import Verdict, embedded_later, inspect, same_person
 from shared.workspace import Workspace
 
 AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting four times costs little
-SHOWN = 100  # characters of a data URL that a result repeats; `images` has it whole
+SHOWN = 100  # characters of a data URL that a result repeats
+LONGEST_URL = 2048  # characters of any other reference; keys have at most 1024 bytes
 
 
 def run(
@@ -43,12 +45,13 @@ def run(
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
     came = request.model_dump(mode="json", exclude_unset=True)
+    repeated, warnings = echo({"images": request.images, "configure": came.get("configure", {})})
     data = {
         "request_id": request.request_id,
-        "images": request.images,
-        "configure": came.get("configure", {}),
+        **repeated,
         "cost_time": round(time.monotonic() - started, 3),
         "check_results": results,
+        "warnings": warnings,
     }
     return Answer(data, _message(verdicts))
 
@@ -68,7 +71,7 @@ def _inspected(
 
 def _result(url: str, verdict: Verdict) -> Json:
     return {
-        "url": url if len(url) <= SHOWN or not url.startswith("data:") else url[:SHOWN] + "...",
+        "url": shortened(url, SHOWN if url.startswith("data:") else LONGEST_URL),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,

@@ -1,5 +1,7 @@
 """generate as a function: models loaded once, requests answered, events handled."""
 
+from collections.abc import Callable
+
 from functions.generate.portrait import run
 from functions.generate.studio import Studio
 from shared.context import Context
@@ -22,6 +24,9 @@ class GenerateFunction:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Make one portrait."""
         return run(body, workspace, self._studio)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing yet."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """A portrait leaves nothing behind that later requests look up."""

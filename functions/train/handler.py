@@ -1,5 +1,7 @@
 """train, joined to an invocation."""
 
+from collections.abc import Callable
+
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
 from shared.context import Context
@@ -26,6 +28,9 @@ class TrainFunction:
         request, warnings = validate(TrainRequest, body)
         answer = run(request, workspace, self._trainer)
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing: no request leaves anything in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """The user's model, swapped to this training."""

@@ -1,6 +1,7 @@
 """What every object store can do for us; `tests/functional/test_buckets.py` is the contract."""
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,12 +12,28 @@ class BucketError(Exception):
     """The store failed or is not usable; the message says what to look at."""
 
 
+class StoreUnavailable(BucketError):
+    """The store as a whole does not serve at the moment, whatever the key: wait, and try again."""
+
+
 class MissingObject(BucketError):
     """There is no object under this key."""
 
 
 class InvalidKey(BucketError):
     """No object can have this key."""
+
+
+class UnreadableFolder(BucketError):
+    """A listing is not complete: these folders could not be looked into. Raised after all that could be was given.
+
+    Attributes:
+        folders: prefixes that end with /, or are empty for the whole bucket.
+    """
+
+    def __init__(self, message: str, folders: Sequence[str]) -> None:
+        super().__init__(message)
+        self.folders = tuple(folders)
 
 
 @dataclass(frozen=True)
@@ -51,8 +68,17 @@ class Bucket(Protocol):
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one; whether it was written. Of many at once exactly one wins."""
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """The objects whose keys begin with `prefix`, sorted by key."""
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects whose keys begin with `prefix` and are greater than `after`, sorted by key.
+
+        UnreadableFolder when everything that can be read has been given and something could not be.
+        """
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names that come between `prefix`, which is empty or ends with /, and a next /; sorted, each once.
+
+        Cheap: what lies below them is not listed. A folder on a disk may name empty ones. UnreadableFolder.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the object; fine if there is none."""
@@ -60,12 +86,48 @@ class Bucket(Protocol):
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the object without reading it; None where there is none."""
 
+    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
+        """Remove what writers left half-written when they died; what was removed, by names that are no keys.
+
+        What is meant for keys below `prefixes` goes even where its writer may live. BucketError where it cannot go.
+        """
+
 
 def checked(key: str) -> str:
     """The key itself, or InvalidKey: relative, no empty or dot segments, no control characters, at most 1024 bytes."""
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in key or any(ord(letter) < 32 for letter in key):
+    if any(part in ("", ".", "..") for part in key.split("/")):
         raise InvalidKey(f"{key!r} cannot be a key: segments between / must be names")
+    return _spelled(key)
+
+
+def checked_prefix(prefix: str) -> str:
+    """The beginning of keys itself, or InvalidKey where no key can begin so."""
+    folder = prefix.rpartition("/")[0]
+    if folder or prefix.startswith("/"):
+        checked(folder)
+    return _spelled(prefix)
+
+
+def checked_folder(prefix: str) -> str:
+    """The prefix of a folder itself, empty for the whole bucket, or InvalidKey."""
+    if prefix and not prefix.endswith("/"):
+        raise InvalidKey(f"{prefix!r} is no folder: it does not end with /")
+    return checked_prefix(prefix)
+
+
+def usable(key: str) -> bool:
+    """Whether an object can have this key."""
+    try:
+        checked(key)
+    except InvalidKey:
+        return False
+    return True
+
+
+def _spelled(key: str) -> str:
+    # a name that is printable is the usual one, and told at once
+    if "\\" in key or not (key.isprintable() or all(unicodedata.category(one) != "Cc" for one in key)):
+        raise InvalidKey(f"{key!r} cannot be a key: it has a backslash or control characters")
     try:
         length = len(key.encode())
     except UnicodeEncodeError as error:

@@ -2,112 +2,204 @@
 
 Staging lies in `.photog` below the root, so on the same filesystem: `os.replace` and `os.link` are atomic there, and a
 hard link onto an existing name fails, which is what makes `put_if_absent` exclusive between processes.
+
+Only files are objects. FIFOs, sockets and devices are never opened, links are followed as long as they stay inside of
+the root, and every error of the operating system becomes a BucketError (`faults.py`).
 """
 
 import errno
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from shared.buckets.base import BucketError, InvalidKey, MissingObject, ObjectInfo, checked
+from shared.buckets.base import (
+    BucketError,
+    InvalidKey,
+    MissingObject,
+    ObjectInfo,
+    StoreUnavailable,
+    UnreadableFolder,
+    checked,
+    checked_folder,
+    checked_prefix,
+)
+from shared.buckets.faults import explained
+from shared.buckets.staging import STAGING, Staging
+from shared.buckets.walk import Walk, info, is_object
 
-STAGING = ".photog"
 PLACING_TRIES = 10
 PIECE = 1024 * 1024  # bytes read at a time
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
+NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that syncs no folders
+STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
+"""Their functions' folders stay when they are empty: triggers watch them, and they would come again at once."""
 
 
 class FolderBucket:
-    """Objects as files below `root`, which is made if it is not there."""
+    """Objects as files below `root`, which is made if it is not there; StoreUnavailable where it cannot be one."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
-        self.address = str(self.root)
-        self._staging = self.root / STAGING
         try:
-            self._staging.mkdir(parents=True, exist_ok=True)
+            self.root = Path(os.path.realpath(root.expanduser()))
+            self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BucketError(f"{root} cannot be a bucket: {error}") from error
+            raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error)}") from error
+        except (ValueError, RuntimeError) as error:  # a NUL, links in a circle, or the home of a user who is not there
+            raise StoreUnavailable(f"{root!s:.200} cannot be a bucket: {error}") from error
+        self.address = str(self.root)
+        self._staging = Staging(self.root)
+        self._told: set[str] = set()
 
     def path(self, key: str) -> Path:
         """Where the object lies; InvalidKey, also where a link would lead out of the root."""
-        path = self.root / checked(key)
-        if key.split("/", 1)[0] == STAGING or not path.parent.resolve().is_relative_to(self.root):
-            raise InvalidKey(f"{key} lies outside of the bucket {self.address}")
-        if path.is_symlink() and not path.resolve().is_relative_to(self.root):
-            raise InvalidKey(f"{key} is a link out of the bucket {self.address}")
+        folder, _, name = checked(key).rpartition("/")
+        path = self._resolved(key, folder) / name
+        if path.is_symlink():
+            self._resolved(key, key)
+        elif path == self._staging.path:
+            raise self._outside(key)
         return path
 
     def get(self, key: str) -> bytes:
-        try:
-            return self.path(key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise MissingObject(f"no object {key} in {self.address}") from None
+        with self._reading(key) as file:
+            return file.read()
 
     def stream(self, key: str) -> Iterator[bytes]:
-        try:
-            with self.path(key).open("rb") as file:
-                while piece := file.read(PIECE):
-                    yield piece
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise MissingObject(f"no object {key} in {self.address}") from None
+        with self._reading(key) as file:
+            while piece := file.read(PIECE):
+                yield piece
 
     def put(self, key: str, data: bytes) -> None:
-        staged = self._stage(data)
-        try:
-            self._place(key, staged, os.replace)
-        finally:
-            staged.unlink(missing_ok=True)
+        with self._explained(key):
+            self._write(key, data, os.replace)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        staged = self._stage(data)
-        try:
-            self._place(key, staged, os.link)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno in NO_LINKS:
-                raise BucketError(f"{self.address} has no hard links; put the bucket on another filesystem") from error
-            raise
-        finally:
-            staged.unlink(missing_ok=True)
-        return True
+        with self._explained(key):
+            try:
+                self._write(key, data, os.link)
+            except FileExistsError:
+                self._require_object(key)
+                return False
+            except OSError as error:
+                if error.errno in NO_LINKS:
+                    raise BucketError(
+                        f"{self.address} has no hard links; put the bucket on another filesystem"
+                    ) from error
+                raise
+            return True
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        folder = prefix.rpartition("/")[0]
-        start = self.root / checked(folder) if folder else self.root
-        found = (info for info in self._walk(start) if info.key.startswith(prefix))
-        yield from sorted(found, key=lambda info: info.key)
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        folder = "".join(checked_prefix(prefix).rpartition("/")[:2])
+        walk = Walk(STAGING, self._told)
+        yield from walk.objects(str(self._resolved(prefix, folder)), folder, prefix, after)
+        self._require_whole(walk)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        walk = Walk(STAGING, self._told)
+        yield from walk.folders(str(self._resolved(prefix, checked_folder(prefix))), prefix)
+        self._require_whole(walk)
 
     def delete(self, key: str) -> None:
-        path = self.path(key)
-        try:
-            path.unlink(missing_ok=True)
+        with self._explained(key):
+            path = self.path(key)
+            try:
+                path.unlink()
+            except OSError as error:
+                if error.errno not in NO_OBJECT and not path.is_dir():
+                    raise
+        with suppress(OSError):  # in use or not ours: an empty folder is nobody's object
             for folder in path.parents:
-                if folder == self.root or len(folder.relative_to(self.root).parts) < 3:
+                parts = folder.relative_to(self.root).parts
+                if len(parts) < 2 or (len(parts) == 2 and parts[0] in STANDING):
                     return
                 folder.rmdir()
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EPERM):
-                raise
 
     def head(self, key: str) -> ObjectInfo | None:
+        with self._explained(key):
+            status = self._status(os.path.realpath(self.path(key)))
+            return info(key, status) if status else None
+
+    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
+        with self._explained(STAGING):
+            return [f"{STAGING}/{name}" for name in self._staging.collect()]
+
+    def _resolved(self, key: str, below: str) -> Path:
+        """The real place of `below`; InvalidKey where links lead out of the root or into its staging."""
+        path = Path(os.path.realpath(self.root / below))
+        if not path.is_relative_to(self.root) or path.is_relative_to(self._staging.path):
+            raise self._outside(key)
+        return path
+
+    def _outside(self, key: str) -> InvalidKey:
+        return InvalidKey(f"{key} lies outside of the bucket {self.address}")
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
         try:
-            path = self.path(key)
-            return _info(key, path.stat()) if path.is_file() else None
-        except (FileNotFoundError, NotADirectoryError):
+            yield
+        except OSError as error:
+            raise explained(error, key, self.address) from error
+
+    def _status(self, path: str) -> os.stat_result | None:
+        """Of an object; None where none lies there. Asked before it is opened: opening alone wakes what is special."""
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in NO_OBJECT:
+                raise
             return None
+        return status if is_object(status) else None
 
-    def _stage(self, data: bytes) -> Path:
-        staged = self._staging / uuid.uuid4().hex
-        with staged.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return staged
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[BinaryIO]:
+        """The object's file, which is open no longer than the context."""
+        with self._explained(key):
+            path = os.path.realpath(self.path(key))
+            if self._status(path) is None:
+                raise self._missing(key)
+            try:
+                descriptor = os.open(path, READ)
+            except FileNotFoundError:
+                raise self._missing(key) from None
+            if not is_object(os.fstat(descriptor)):  # replaced between the two calls
+                os.close(descriptor)
+                raise self._missing(key)
+            with open(descriptor, "rb", buffering=0) as file:
+                yield file
 
-    def _place(self, key: str, staged: Path, move: Callable[[Path, Path], None]) -> None:
+    def _missing(self, key: str) -> MissingObject:
+        return MissingObject(f"no object {key} in {self.address}")
+
+    def _require_object(self, key: str) -> None:
+        """InvalidKey where what stands in the way of the object is none, and never will be."""
+        path = self.path(key)
+        if os.path.lexists(path) and self._status(os.path.realpath(path)) is None and os.path.lexists(path):
+            raise InvalidKey(
+                f"{key} cannot be a key of {self.address}: a folder, a broken link or a special file has its name"
+            )
+
+    def _require_whole(self, walk: Walk) -> None:
+        if walk.unreadable:
+            some = ", ".join(f"{folder or self.address} ({why})" for folder, why in list(walk.unreadable.items())[:5])
+            raise UnreadableFolder(
+                f"{len(walk.unreadable)} folders in {self.address} cannot be looked into: {some}; let user "
+                f"{os.geteuid()} read and enter them (chown, chmod)",
+                tuple(walk.unreadable),
+            )
+
+    def _write(self, key: str, data: bytes, move: Callable[[str, Path], None]) -> None:
+        for _ in range(PLACING_TRIES):
+            with self._staging.holding(data) as staged:
+                if self._placed(key, staged, move):
+                    return
+        raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+
+    def _placed(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
+        """Give the staged file its place; False where it has gone meanwhile, with its folder or taken for an orphan."""
         path = self.path(key)
         for _ in range(PLACING_TRIES):
             try:
@@ -120,46 +212,37 @@ class FolderBucket:
             try:
                 move(staged, path)
             except FileNotFoundError:
+                if not os.path.lexists(staged):
+                    return False
                 continue  # another process removed the folder, empty until now, between the two calls
+            except IsADirectoryError:
+                raise InvalidKey(f"{key} cannot be a key of {self.address}: a folder has its name") from None
             _sync(path.parent)
-            return
+            return True
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
 
     def _nothing_above(self, key: str, path: Path) -> None:
         """Raises InvalidKey when an object stands where a folder of the key would have to be."""
         for folder in path.relative_to(self.root).parents:
-            if (self.root / folder).is_file():
+            above = self.root / folder
+            if os.path.lexists(above) and not above.is_dir():
                 raise InvalidKey(f"{key} cannot be a key of {self.address}: {folder.as_posix()} is an object")
-
-    def _walk(self, folder: Path) -> Iterator[ObjectInfo]:
-        try:
-            entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                if path != self._staging:
-                    yield from self._walk(path)
-            elif entry.is_file(follow_symlinks=False):
-                try:
-                    yield _info(path.relative_to(self.root).as_posix(), entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue  # gone since the folder was read, as a key of a store may be
 
 
 def _sync(folder: Path) -> None:
     """Make a new name in a folder survive a loss of power; nothing where it was removed since, with its folder."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_SYNCED:
+            raise
 
 
-def _info(key: str, status: os.stat_result) -> ObjectInfo:
-    etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return ObjectInfo(key, status.st_size, etag, status.st_mtime)
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "it or a folder above it is a file; move that away, or name a folder"
+    return error.strerror or str(error)

@@ -3,9 +3,9 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from shared.buckets.base import MissingObject, ObjectInfo, checked
+from shared.buckets.base import MissingObject, ObjectInfo, checked, checked_folder, checked_prefix
 
 
 class MemoryBucket:
@@ -37,10 +37,17 @@ class MemoryBucket:
             self._store(key, data)
             return True
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        checked_prefix(prefix)
         with self._lock:
-            found = [info for key, (_, info) in self._objects.items() if key.startswith(prefix)]
+            found = [info for key, (_, info) in self._objects.items() if key.startswith(prefix) and key > after]
         yield from sorted(found, key=lambda info: info.key)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        begin = len(checked_folder(prefix))
+        with self._lock:
+            below = [key[begin:].partition("/") for key in self._objects if key.startswith(prefix)]
+        yield from sorted({name for name, slash, _ in below if slash})
 
     def delete(self, key: str) -> None:
         with self._lock:
@@ -49,6 +56,9 @@ class MemoryBucket:
     def head(self, key: str) -> ObjectInfo | None:
         stored = self._objects.get(checked(key))
         return stored[1] if stored else None
+
+    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
+        return ()
 
     def _store(self, key: str, data: bytes) -> None:
         self._objects[key] = bytes(data), ObjectInfo(key, len(data), str(next(self._versions)), time.time())

@@ -80,10 +80,11 @@ class S3Bucket:
                 return True
         raise BucketError(f"{self.address} could not decide {CONFLICTS} times in a row who creates {key}")
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        start = {"StartAfter": self.prefix + after} if after else {}
         with self._explained(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=self.prefix + prefix
+                Bucket=self.name, Prefix=self.prefix + prefix, **start
             )
             for page in pages:
                 for entry in page.get("Contents", []):
@@ -92,6 +93,18 @@ class S3Bucket:
                         yield ObjectInfo(
                             key, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"].timestamp()
                         )
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=self.prefix + prefix, Delimiter="/"
+            )
+            for page in pages:
+                for entry in page.get("CommonPrefixes", []):
+                    yield entry["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
+
+    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
+        return ()
 
     def delete(self, key: str) -> None:
         with self._explained(key):

@@ -9,7 +9,7 @@ from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.context import Context
+from shared.context import Context, isolated
 from shared.http import Desk, HttpEntry
 from shared.interruption import Shutdown
 from shared.liveness import Unhealthy, examine
@@ -25,7 +25,7 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)
-    context = Context(place, settings, shutdown)
+    context = Context(place, settings, shutdown, isolated)
     desk = Desk(context, known(function), shutdown)
     try:
         require_conditions(place)

@@ -14,7 +14,7 @@ from shared.buckets import Bucket, BucketError, prefix_of, s3_name
 from shared.buckets.conditions import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.context import Context, destinations
+from shared.context import Context, destinations, isolated
 from shared.events import put_event
 from shared.function import NAMES
 from shared.interruption import Shutdown
@@ -56,7 +56,7 @@ def job(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     place = bucket_at(bucket)
-    context = Context(place, settings, shutdown)
+    context = Context(place, settings, shutdown, isolated)
     try:
         require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)

@@ -108,6 +108,8 @@ def status(
     for function, states in counts.items():
         line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items())
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
+        for one in states["failing"]:
+            typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
 
 
 def check_body(client: Client, photos: list[str], same_person: bool) -> Json:

@@ -13,7 +13,7 @@ from shared.aws import ClientUnavailable
 from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr, show
-from shared.context import Context, UnknownFunction
+from shared.context import Context, UnknownFunction, isolated
 from shared.events import UnknownEvent
 from shared.function import NAMES
 from shared.manifests import Json
@@ -71,7 +71,7 @@ def worker(
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(known(function), bucket_at(bucket), settings, until_empty=once)
+    one = Worker(known(function), bucket_at(bucket), settings, isolated, until_empty=once)
     if follow_parent:
         one.follow_parent()
     try:
@@ -90,7 +90,7 @@ def invoke(
     text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
     try:
         parsed: Json = json.loads(text)
-        context = Context(bucket_at(bucket), Settings())
+        context = Context(bucket_at(bucket), Settings(), load=isolated)
         show(context.handle(known(function), parsed))
         context.close()
     except (json.JSONDecodeError, UnknownEvent, UnknownFunction) as error:

@@ -1,20 +1,28 @@
 """Where ObjectCreated comes from."""
 
-from collections.abc import Callable
 from threading import Event
 from typing import Protocol
 
 from shared.events import ObjectCreated
 from shared.invocation import Outcome
 
-Receive = Callable[[ObjectCreated], Outcome]
+
+class Receive(Protocol):
+    """`Invocation.receive`, or something around it."""
+
+    def __call__(self, created: ObjectCreated, written: bool = True) -> Outcome:
+        """What became of an object; `written` says whether its writer is done for sure."""
 
 
 class Trigger(Protocol):
     """Offers objects to `receive`, one at a time, until each is settled."""
 
     def run(self, receive: Receive, stop: Event) -> None:
-        """Until `stop` is set, which it asks every few seconds at least."""
+        """Until `stop` is set, which it asks every few seconds at least. FunctionUnavailable ends it."""
 
     def beat(self) -> None:
         """Keep what is being worked on; called from the heartbeat's thread, never raises."""
+
+    @property
+    def failing(self) -> int:
+        """How many objects could not be served and wait for their next try."""

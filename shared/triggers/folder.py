@@ -1,46 +1,98 @@
-"""Requests out of a watched folder: the watcher only wakes, a scan decides.
+"""Requests out of a watched folder: the watcher says where to look, listings see what it missed.
 
-watchfiles misses files in new sub-folders, whatever was there before the start, and says nothing of when a writer is
-done; so every wake, and every `scan.seconds` without one, is a scan as of any other bucket.
+watchfiles misses files in new sub-folders, whatever was there before the start, and everything on a network drive, and
+says nothing of when a writer is done. So what it names is only looked at, a folder that it names is listed, and the
+whole is listed now and then as of any other bucket; at once when a folder has changed of which it said nothing.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 
 from watchfiles import watch
 
-from shared.buckets import FolderBucket
+from shared.buckets import BucketError, FolderBucket
 from shared.settings import Scan
 from shared.triggers.scan import ScanTrigger
 
 log = logging.getLogger(__name__)
 
-WAKE_MILLISECONDS = 200  # longest grouping of changes into one wake; not a quiet time
+WAKE_MILLISECONDS = 50  # longest grouping of changes into one wake; not a quiet time
+MOST_FOLDERS = 1000  # whose times are compared; with more, listings alone must do
+PATIENCE_SECONDS = 1.0  # until a changed folder counts as one that the watcher says nothing of
 
 
 class FolderTrigger(ScanTrigger):
-    """Scans when something below the function's prefix has changed, and now and then."""
+    """Looks when something below the function's prefix has changed, and now and then."""
 
     def __init__(
-        self,
-        bucket: FolderBucket,
-        function: str,
-        scan: Scan,
-        largest_manifest: int,
-        clock: Callable[[], float] = time.monotonic,
+        self, bucket: FolderBucket, function: str, scan: Scan, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(bucket, function, scan, largest_manifest, clock)
+        super().__init__(bucket, function, scan, clock)
         self._root = bucket.root
+        self._named: set[str] = set()
+        self._times: dict[str, int] = {}
+        self._doubts: dict[str, tuple[int, float]] = {}
+
+    def _look(self) -> None:
+        named, self._named = self._named, set()
+        for path in sorted(named):
+            self._visit(path)
+        if self._clock() >= self._listed_at or self._unexplained():
+            self._list()
+            self._times, self._doubts = self._folder_times(), {}
+
+    def _visit(self, path: str) -> None:
+        """Look at one path that the watcher named."""
+        key = Path(path).relative_to(self._root).as_posix()
+        try:
+            if os.path.isdir(path):
+                self._add(self._bucket.list(f"{key}/"))
+                self._times[path] = os.stat(path).st_mtime_ns
+                return
+            info = self._bucket.head(key)
+            parent = os.path.dirname(path)
+            if parent in self._times:
+                self._times[parent] = os.stat(parent).st_mtime_ns
+        except FileNotFoundError:
+            return
+        except (BucketError, OSError) as error:
+            self._failures.add(key, error)
+            return
+        if info is None:
+            self._waiting.pop(key, None)
+        else:
+            self._failures.remove(key)
+            self._add([info])
+
+    def _unexplained(self) -> bool:
+        """Whether a folder has changed a while ago and the watcher has not said so."""
+        now = self._clock()
+        changed = {path: seen for path, before in self._times.items() if (seen := _time(path)) != before}
+        known = {path: self._doubts.get(path, (0, now)) for path in changed}
+        self._doubts = {path: known[path] if known[path][0] == seen else (seen, now) for path, seen in changed.items()}
+        return any(now - since >= PATIENCE_SECONDS for _, since in self._doubts.values())
+
+    def _folder_times(self) -> dict[str, int]:
+        """When each folder of manifests was changed; nothing where there are too many of them."""
+        top = os.path.join(self._root, self._prefix.rstrip("/"))
+        times: dict[str, int] = {}
+        for folder, _, _ in os.walk(top):
+            times[folder] = _time(folder)
+            if len(times) > MOST_FOLDERS:
+                return {}
+        return times
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields when something below the prefix has changed or the scan is due; ends when `stop` is set."""
+        """Yields when something below the prefix has changed or a look is due; ends when `stop` is set."""
         folder = self._root / self._prefix
         while not stop.is_set():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                for _ in watch(
+                for changes in watch(
                     folder,
                     watch_filter=None,
                     debounce=WAKE_MILLISECONDS,
@@ -49,8 +101,16 @@ class FolderTrigger(ScanTrigger):
                     stop_event=stop,
                     raise_interrupt=False,
                 ):
+                    self._named |= {path for _, path in changes}
                     yield
             except (OSError, RuntimeError) as error:
                 log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
                 stop.wait(self._scan.seconds)
                 yield
+
+
+def _time(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return 0

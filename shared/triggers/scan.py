@@ -1,6 +1,17 @@
 """Requests out of any bucket by listing it: the truth behind a watcher, and all there is where no queue is.
 
-Every `scan.seconds` all manifests are listed and the unsettled ones offered, oldest first.
+| manifest, as a worker sees it | when it is offered |
+|---|---|
+| settled, and not changed since | never again |
+| new | at once, oldest first |
+| there at the start, named like a request that has an answer | when nothing else is to do, few at a time |
+| not readable yet | when it has changed, or its writer has rested for `scan.settle_seconds` |
+| claimed by somebody else | at the next look |
+| failing | after a pause that grows, whatever the others do (`failures.py`) |
+
+Listing a hundred thousand manifests takes a second of the processor, and a hundred calls of a store. So the whole is
+listed at intervals that grow with what it took; in between only what sorts behind the last key is asked for, and where
+there is a watcher what it names. What was settled is remembered beyond the process (`settled.py`).
 """
 
 import logging
@@ -9,16 +20,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
-from shared.buckets import Bucket, BucketError, InvalidKey, MissingObject, ObjectInfo
+from shared.buckets import Bucket, BucketError, InvalidKey, ObjectInfo
 from shared.events import ObjectCreated
+from shared.function import FunctionUnavailable
 from shared.invocation import Outcome, is_request
-from shared.manifests import complete
 from shared.settings import Scan
 from shared.triggers import Receive
+from shared.triggers.failures import Failures
+from shared.triggers.settled import Settled
 
 log = logging.getLogger(__name__)
 
 STOP_POLL = 0.1  # seconds between two looks whether to stop
+LISTING_SHARE = 0.01  # of the time that goes into listing the whole, at the most
+CHECKING_SHARE = 0.05  # of the time that goes into what is most likely answered
+CHECKED_AT_ONCE = 50
+SAVED_AFTER = 1000  # settled manifests; also at the end
 
 
 @dataclass(frozen=True)
@@ -35,74 +52,167 @@ class ScanTrigger:
         bucket: Bucket,
         function: str,
         scan: Scan,
-        largest_manifest: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
-        self._largest = largest_manifest
         self._prefix = f"requests/{function}/"
-        self._settled: dict[str, str] = {}
+        self._settled = Settled(bucket, function)
+        self._failures = Failures(bucket, function, clock)
+        self._waiting: dict[str, ObjectInfo] = {}
+        self._likely: list[ObjectInfo] = []
         self._sights: dict[str, _Sight] = {}
+        self._last = ""
+        self._listed_at = self._checked_at = float("-inf")
+        self._started = False
 
     def run(self, receive: Receive, stop: Event) -> None:
-        """Scan, wait, scan again, until `stop` is set; a failing store is logged and tried again."""
+        """Look, serve, wait, look again, until `stop` is set; a failing store is logged and tried again."""
         changes = self._changes(stop)
         while not stop.is_set():
             try:
                 self.scan(receive, stop)
-            except (BucketError, OSError):
-                log.exception("the scan of %s/%s failed, the next one goes on", self._bucket.address, self._prefix)
+            except (BucketError, OSError) as error:
+                log.error("a look at %s/%s failed, the next one goes on: %s", self._bucket.address, self._prefix, error)
             next(changes, None)
+        self._settled.save()
 
     def scan(self, receive: Receive, stop: Event) -> None:
-        """Offer every manifest that is whole and not settled yet."""
-        infos = [info for info in self._bucket.list(self._prefix) if is_request(info.key, self._function)]
-        self._forget({info.key for info in infos})
-        for info in sorted(infos, key=lambda info: (info.modified, info.key)):
+        """Offer every manifest that is not settled yet; then, if there was none, some that most likely are."""
+        self._look()
+        ready = [info for info in self._waiting.values() if not self._failures.rests(info.key)]
+        for info in sorted(ready, key=lambda info: (info.modified, info.key)):
             if stop.is_set():
                 return
-            if self._settled.get(info.key) != info.etag and self._whole(info):
-                self._offer(info, receive)
+            self._offer(info, receive)
+        if not self._waiting:
+            self._check_likely(receive, stop)
 
     def beat(self) -> None:
         """Nothing: a listing holds no message."""
 
+    @property
+    def failing(self) -> int:
+        """How many keys fail."""
+        return len(self._failures)
+
     def _offer(self, info: ObjectInfo, receive: Receive) -> None:
+        """One manifest; whatever comes of it, the others have their turn."""
+        written = self._rested(info)
+        if written is None:
+            return
         try:
-            outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag))
+            outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag), written)
+        except FunctionUnavailable:
+            raise
         except InvalidKey as error:
             log.error("%s can never be answered: %s", info.key.encode(errors="replace"), error)
             outcome = Outcome.IGNORED
-        if outcome.settled:
-            self._settled[info.key] = info.etag
+        except Exception as error:  # noqa: BLE001 - the boundary between keys: one must never stop the others
+            self._failures.add(info.key, error)
+            return
+        self._failures.remove(info.key)
+        if outcome is Outcome.UNFINISHED:
+            self._sights.setdefault(info.key, _Sight(info.etag, self._clock()))
+        elif outcome.settled:
+            self._settle(info)
 
-    def _whole(self, info: ObjectInfo) -> bool:
-        """Whether the writer is done: the text is a whole object, or nobody has touched it for a while."""
-        if info.size == 0:
-            return False
-        if info.size <= self._largest:
-            try:
-                if complete(self._bucket.get(info.key)):
-                    return True
-            except MissingObject:
-                return False
-            except InvalidKey:
-                return True
+    def _settle(self, info: ObjectInfo) -> None:
+        self._settled.add(info)
+        self._waiting.pop(info.key, None)
+        self._sights.pop(info.key, None)
+        self._settled.save(SAVED_AFTER)
+
+    def _rested(self, info: ObjectInfo) -> bool | None:
+        """Whether the writer is done for sure; None while another look at unchanged text would show nothing."""
         sight = self._sights.get(info.key)
         if sight is None or sight.etag != info.etag:
-            self._sights[info.key] = _Sight(info.etag, self._clock())
+            self._sights.pop(info.key, None)
             return False
-        return self._clock() - sight.since >= self._scan.settle_seconds
+        return True if self._clock() - sight.since >= self._scan.settle_seconds else None
 
-    def _forget(self, present: set[str]) -> None:
-        for memory in (self._settled, self._sights):
+    def _check_likely(self, receive: Receive, stop: Event) -> None:
+        """Some of the manifests that were there at the start and seem to be answered, the newest first."""
+        if not self._likely or self._clock() < self._checked_at:
+            return
+        begun = self._clock()
+        for _ in range(CHECKED_AT_ONCE):
+            if not self._likely or stop.is_set():
+                break
+            info = self._likely.pop()
+            if info not in self._settled:
+                self._waiting[info.key] = info
+                self._offer(info, receive)
+        self._checked_at = self._clock() + (self._clock() - begun) * (1 / CHECKING_SHARE - 1)
+
+    def _look(self) -> None:
+        """Bring what waits up to date."""
+        if self._clock() >= self._listed_at:
+            self._list()
+        else:
+            self._add(self._bucket.list(self._prefix, after=self._last))
+
+    def _list(self) -> None:
+        """See the whole."""
+        begun, found, broken = self._clock(), list[ObjectInfo](), None
+        try:
+            for info in self._bucket.list(self._prefix):
+                found.append(info)
+        except (BucketError, OSError) as error:
+            broken = error  # such as a folder that cannot be read: what could be is served
+        manifests = [info for info in found if is_request(info.key, self._function)]
+        if not self._started:
+            self._settled.load()
+        if broken is None:
+            self._forget(manifests)
+        new = [info for info in manifests if info not in self._settled]
+        if not self._started:
+            new = self._set_aside(new)
+        self._started = True
+        self._add(new)
+        self._listed_at = self._clock() + max(self._scan.seconds, (self._clock() - begun) / LISTING_SHARE)
+        if broken is None:
+            self._failures.remove(self._prefix)
+        else:
+            self._failures.add(self._prefix, broken)
+
+    def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
+        """At the start: those without a likely answer; the others are for later, oldest first."""
+        try:
+            answered = set(self._bucket.folders(f"results/{self._function}/"))
+        except (BucketError, OSError) as error:
+            log.warning("results/%s/ cannot be listed, every manifest is looked at: %s", self._function, error)
+            answered = set()
+        likely = [info for info in new if _name(info.key) in answered]
+        self._likely = sorted(likely, key=lambda info: (info.modified, info.key))
+        return [info for info in new if _name(info.key) not in answered]
+
+    def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
+        """These may be new."""
+        for info in infos:
+            if is_request(info.key, self._function):
+                self._last = max(self._last, info.key)
+                if info.size and info not in self._settled:
+                    self._waiting[info.key] = info
+
+    def _forget(self, manifests: list[ObjectInfo]) -> None:
+        """Everything about manifests that are gone, and where those that are there end."""
+        present = {info.key for info in manifests}
+        self._settled.keep(manifests)
+        self._failures.keep(present | {self._prefix})
+        self._last = max(present, default="")
+        for memory in (self._waiting, self._sights):
             for key in memory.keys() - present:
                 del memory[key]
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields when the scan is due; ends when `stop` is set."""
+        """Yields when the next look is due; ends when `stop` is set."""
         while not stop.is_set():
-            due = time.monotonic() + self._scan.seconds
+            due = time.monotonic() + self._failures.pause(self._scan.seconds)
             while time.monotonic() < due and not stop.is_set():
                 time.sleep(min(STOP_POLL, self._scan.seconds))
             yield
+
+
+def _name(key: str) -> str:
+    """What a manifest's file is called: most senders name it like the request."""
+    return key.rpartition("/")[2].removesuffix(".json")

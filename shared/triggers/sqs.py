@@ -22,10 +22,11 @@ from threading import Event
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.claims import STALE_LEASES
 from shared.events import ObjectCreated, UnknownEvent, parse_text
-from shared.function import NAMES
+from shared.function import NAMES, FunctionUnavailable
 from shared.invocation import Outcome, is_request
 from shared.settings import Lease
 from shared.triggers import Receive
+from shared.triggers.failures import Failures
 from shared.triggers.protection import TaskProtection
 from shared.triggers.queue import Message, Queue, QueueError
 
@@ -66,6 +67,7 @@ class SqsTrigger:
         self._queue, self._protection, self._clock = queue, protection, clock
         self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
         self._function = function
+        self._failures = Failures(bucket, function)
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
@@ -90,6 +92,11 @@ class SqsTrigger:
                 self._pause(stop)
         self._protection.idle()
 
+    @property
+    def failing(self) -> int:
+        """How many keys fail."""
+        return len(self._failures)
+
     def beat(self) -> None:
         """Keep the held message invisible."""
         message = self._held
@@ -105,14 +112,22 @@ class SqsTrigger:
     def _serve(self, message: Message, receive: Receive) -> None:
         self._protection.busy()
         self._held, self._extended = message, message.received
+        created: list[ObjectCreated] = []
         try:
-            outcomes = {self._offer(one, receive) for one in self._objects(message)}
+            created = self._objects(message)
+            outcomes = {self._offer(one, receive) for one in created}
         except (UnknownEvent, ForeignEvent) as error:
             self._leave(message, error)
-        except (BucketError, OSError):
-            self._queue.hold(message, min(LONGEST_PAUSE, FAILED_SECONDS * 2 ** min(message.receives, 10)))
+        except FunctionUnavailable:
+            self._queue.hold(message, 0)
             raise
+        except Exception as error:  # noqa: BLE001 - the boundary between messages: one must never stop the others
+            for one in created:
+                self._failures.add(one.key, error)
+            self._queue.hold(message, min(LONGEST_PAUSE, FAILED_SECONDS * 2 ** min(message.receives, 10)))
         else:
+            for one in created:
+                self._failures.remove(one.key, shown=message.receives > 1)
             self._settle(message, outcomes)
         finally:
             self._held = None

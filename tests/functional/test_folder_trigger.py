@@ -13,7 +13,7 @@ from shared.buckets import FolderBucket
 from shared.invocation import Outcome
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
-from tests.echo import QUICK, Echo, invocation, until
+from tests.echo import Echo, invocation, until
 
 SCAN = Scan(seconds=0.3, settle_seconds=1.0)
 
@@ -23,7 +23,7 @@ class Running:
 
     def __init__(self, bucket: FolderBucket) -> None:
         self.function, self.bucket, self.stop = Echo(), bucket, threading.Event()
-        trigger = FolderTrigger(bucket, "check", SCAN, QUICK.limits.manifest_bytes)
+        trigger = FolderTrigger(bucket, "check", SCAN)
         receive = invocation(bucket, self.function).receive
         self.thread = threading.Thread(target=trigger.run, args=(receive, self.stop))
 
@@ -146,9 +146,9 @@ def test_a_removed_request_folder_is_made_again_and_watched(bucket):
 def test_a_busy_request_is_offered_again_and_a_settled_one_is_not(bucket):
     (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
     outcomes, offered = iter([Outcome.BUSY, Outcome.BUSY, Outcome.ANSWERED]), []
-    trigger = FolderTrigger(bucket, "check", SCAN, 1000_000)
+    trigger = FolderTrigger(bucket, "check", SCAN)
 
-    def receive(created):
+    def receive(created, written=True):
         offered.append(created.key)
         return next(outcomes)
 

@@ -193,7 +193,7 @@ def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_pat
     bucket, stop, stand = FolderBucket(tmp_path / "bucket"), threading.Event(), Stand("train")
     bucket.put("photos/ann/1.jpg", b"photo")
     invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0))
-    trigger = FolderTrigger(bucket, "train", Scan(seconds=0.2, settle_seconds=0.5), 100_000)
+    trigger = FolderTrigger(bucket, "train", Scan(seconds=0.2, settle_seconds=0.5))
     thread = threading.Thread(target=trigger.run, args=(invocation.receive, stop))
     thread.start()
     try:

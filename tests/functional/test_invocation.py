@@ -175,7 +175,8 @@ def test_a_request_that_kills_every_worker_is_answered_with_an_error_after_three
     until(lambda: invoked.receive(created) is Outcome.ANSWERED, 5)
     assert function.runs == []
     assert answer(bucket)["data"]["error"]["type"] == "AttemptsExhausted"
-    assert "3 workers died" in answer(bucket)["message"]
+    assert "3 attempts ended" in answer(bucket)["message"]
+    assert "not heard of any more (3 times)" in answer(bucket)["message"]
 
 
 def test_an_owner_that_beats_keeps_its_request_however_long_it_takes(bucket):
@@ -318,6 +319,7 @@ def test_a_crash_between_the_answer_and_the_pointer_is_healed_by_the_next_look(b
     created = drop(bucket)
     invoked.receive(created)
     bucket.delete("users/u/model.json")
+    bucket.put("progress/check/r1.json", b"{}")  # what such a crash leaves: it goes when all is done
     assert invocation(bucket, Echo(), owner="next").receive(created) is Outcome.ALREADY
     assert json.loads(bucket.get("users/u/model.json"))["artifact"] == "results/check/r1/a1/echo.txt"
 

@@ -63,7 +63,7 @@ def test_the_loop_is_seen_again_after_a_second_and_a_hanging_one_is_not(settings
 def test_a_long_request_is_alive_until_its_deadline_has_answered_it(settings):
     seen = []
 
-    def receive(created: ObjectCreated) -> Outcome:
+    def receive(created: ObjectCreated, written: bool = True) -> Outcome:
         seen.append(in_seconds(settings, BUSY_LIMIT - 1))
         with pytest.raises(Unhealthy, match="busy for"):
             in_seconds(settings, BUSY_LIMIT + 1)
@@ -97,6 +97,6 @@ def test_another_functions_file_and_a_dead_process_are_found_out(settings):
 
 def test_nothing_is_written_where_no_file_is_configured():
     alive = Liveness("check", None)
-    assert alive.around(lambda created: Outcome.IGNORED)(ObjectCreated("k")) is Outcome.IGNORED
+    assert alive.around(lambda created, written: Outcome.IGNORED)(ObjectCreated("k")) is Outcome.IGNORED
     with pytest.raises(Unhealthy, match="PHOTOG_HEALTH__FILE"):
         examine("check", Settings())

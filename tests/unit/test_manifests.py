@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidManifest
-from shared.manifests import complete, parse
+from shared.errors import InvalidField, InvalidManifest
+from shared.manifests import parse
+from shared.validation import Body, UserId, echo, validate
 
 JAVA = b"""{
   'request_id'    : 12345,
@@ -46,7 +47,7 @@ def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
         (b'{"request_id": "a", "x": NaN}', "not JSON"),
         (b"{'request_id': 'a', 'x': {1, 2}}", "not JSON"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "deeper than 64"),
         (b"{}", "no request_id"),
         (b'{"request_id": true}', "must be a string or a whole number"),
         (b'{"request_id": 1.5}', "must be a string or a whole number"),
@@ -64,6 +65,64 @@ def test_what_cannot_be_read_is_refused_with_the_reason(text, said):
 
 @given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.booleans() | st.none(), st.lists)))
 def test_the_beginning_of_an_object_is_never_a_whole_one(body):
-    text = json.dumps(body).encode()
-    assert complete(text)
-    assert not any(complete(text[:end]) for end in range(0, len(text), max(1, len(text) // 20)))
+    text = json.dumps(body | {"request_id": 1}).encode()
+    assert parse(text).request_id == "1"
+    for end in range(0, len(text), max(1, len(text) // 20)):
+        with pytest.raises(InvalidManifest):
+            parse(text[:end])
+
+
+def test_what_reading_may_cost_is_bounded():
+    deep = b'{"request_id": "a", "x": ' + b"[" * 63 + b"]" * 63 + b"}"
+    assert parse(deep)
+    hostile = [
+        (b'{"request_id": "a", "x": ' + b"[" * 64 + b"]" * 64 + b"}", "deeper than 64"),
+        (b'{"request_id": "a", "x": ' + b'{"a":' * 64 + b"1" + b"}" * 65, "deeper than 64"),
+        (b'{"request_id": "a", "x": [' + b"0," * 100_000 + b"0]}", "more than 100000 values"),
+        (b"{'request_id': 'r1', 'images': [" + b"0," * 9_000_000 + b"]}", "more than 100000 values"),
+        (b"{'request_id': 'r1', 'x': '" + b"x" * 70_000 + b"'}", "65536 characters"),
+        (b"{'request_id': " + b"-" * 60_000 + b"1}", "not JSON"),
+        (b"{'request_id': " + b"(" * 30_000 + b")" * 30_000 + b"}", "not JSON"),
+        (b"{'request_id': " + b"1+" * 30_000 + b"1j}", "not JSON"),
+        (b'{"request_id": "a", "x": 1e999}', "too large"),
+        (b'{"request_id": "a", "x": "\\ud800"}', "surrogate"),
+        (b'{"request_id": "a", "\\udfff": 1}', "surrogate"),
+        (b'{"request_id": "invalid-0123456789ab"}', "must not be invalid-"),
+    ]
+    for text, said in hostile:
+        with pytest.raises(InvalidManifest, match=said):
+            parse(text)
+    assert parse(b'{"request_id": "a", "x": "\\ud83d\\ude00"}').body["x"] == "\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("user_id", [".", "..", "", "a/b", "a\n", "x" * 65])
+def test_a_user_id_that_could_be_no_folder_is_refused(user_id):
+    with pytest.raises(InvalidField, match="user_id"):
+        validate(_Named, {"user_id": user_id})
+
+
+@pytest.mark.parametrize("user_id", ["a", "...", ".a", "a.", "..a", "x" * 64])
+def test_other_user_ids_are_names(user_id):
+    assert validate(_Named, {"user_id": user_id})[0].user_id == user_id
+
+
+def test_warnings_are_counted_and_cut():
+    body = {"user_id": "u"} | {f"key{number}" + "x" * 1000: 1 for number in range(5000)}
+    _, warnings = validate(_Named, body)
+    assert len(warnings) == 21
+    assert warnings[-1] == "and 4980 more of the kind"
+    assert max(map(len, warnings)) <= 200
+
+
+def test_an_echo_is_whole_or_says_that_it_is_not():
+    small = {"images": ["a.jpg"], "configure": {"x": [1, {"y": 2}]}}
+    assert echo(small) == (small, [])
+    cut, warnings = echo({"images": ["data:," + "x" * 10_000_000, "b.jpg"], "configure": {"x": ["y"] * 90_000}})
+    assert cut["images"][1] == "b.jpg"
+    assert len(cut["images"][0]) == 100
+    assert cut["configure"] is None
+    assert len(warnings) == 1
+
+
+class _Named(Body):
+    user_id: UserId

@@ -1,0 +1,105 @@
+"""The objects below a folder of a disk, in the order of their keys, however many or deep they are."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+
+from shared.buckets.base import ObjectInfo, usable
+from shared.buckets.faults import IMPOSSIBLE
+
+log = logging.getLogger(__name__)
+
+MOST_TOLD = 1000  # unusable names that one bucket logs
+
+
+class Walk:
+    """Looks into folders; goes on where one cannot be read, and keeps that in mind.
+
+    Attributes:
+        unreadable: folders that could not be looked into, as prefixes of keys, with the reason.
+    """
+
+    def __init__(self, hidden: str, told: set[str]) -> None:
+        self._hidden, self._told = hidden, told
+        self.unreadable: dict[str, str] = {}
+
+    def objects(self, path: str, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """What is a file below `path`, whose key is `folder`, with keys that begin with `prefix` and follow `after`.
+
+        Links are not followed, and special files are no objects.
+        """
+        # a stack and no recursion: folders can be nested deeper than Python can call
+        levels = [iter(self._level(path, folder, prefix, after))]
+        while levels:
+            for key, entry in levels[-1]:
+                if key[-1] == "/":
+                    levels.append(iter(self._level(entry.path, key, prefix, after)))
+                    break
+                info = self._look(key, entry)
+                if info is not None:
+                    yield info
+            else:
+                levels.pop()
+
+    def folders(self, path: str, folder: str) -> Iterator[str]:
+        """The names of the folders in `path`, sorted."""
+        for key, _ in self._level(path, folder, folder, ""):
+            if key[-1] == "/":
+                yield key[len(folder) : -1]
+
+    def _level(self, path: str, folder: str, prefix: str, after: str) -> "list[tuple[str, os.DirEntry[str]]]":
+        """The entries of one folder that matter, folders with a / behind, so that keys below them come in order."""
+        found = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = entry.name
+                    key = folder + name
+                    if entry.is_dir(follow_symlinks=False):
+                        if key == self._hidden:
+                            continue
+                        key += "/"
+                        if not (key > after or after.startswith(key)):
+                            continue
+                    elif not (key > after and entry.is_file(follow_symlinks=False)):
+                        continue
+                    if key.startswith(prefix) and self._usable(name, key):
+                        found.append((key, entry))
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # gone since it was seen, as keys of a store may be
+        except OSError as error:
+            if error.errno not in IMPOSSIBLE:
+                self.unreadable[folder] = error.strerror or str(error)
+        found.sort(key=lambda one: one[0])
+        return found
+
+    def _look(self, key: str, entry: "os.DirEntry[str]") -> ObjectInfo | None:
+        try:
+            return info(key, entry.stat(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:  # a folder that may be read and not entered
+            self.unreadable["".join(key.rpartition("/")[:2])] = error.strerror or str(error)
+            return None
+
+    def _usable(self, name: str, key: str) -> bool:
+        if name.isascii() and name.isprintable() and "\\" not in name and len(key) < 500:
+            return True
+        if usable(key.rstrip("/")):
+            return True
+        if len(self._told) < MOST_TOLD and key not in self._told:
+            self._told.add(key)
+            log.warning("%r is no key that an object can have; rename it, or nobody will see it", key)
+        return False
+
+
+def info(key: str, status: os.stat_result) -> ObjectInfo:
+    """What a file's status says of the object."""
+    size = status.st_size
+    return ObjectInfo(key, size, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{size:x}", status.st_mtime)
+
+
+def is_object(status: os.stat_result) -> bool:
+    """Whether a bucket may open it: no folder, and nothing special that could block or never end."""
+    return stat.S_ISREG(status.st_mode)

@@ -1,0 +1,134 @@
+"""Answers on their way out: committed once, and whatever follows from them made sure of.
+
+| what is there | what it means |
+|---|---|
+| `progress/<function>/<request_id>.json`, no answer | the request runs, or is about to be answered |
+| both | answered, but its worker may not have told everybody: whoever sees it does so again |
+| the answer alone | done |
+
+So a worker that starts beside a hundred thousand answers need not look at each for what a crash may have left undone.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from shared.attempt import progress_key
+from shared.buckets.base import Bucket, MissingObject
+from shared.events import completed
+from shared.function import Function
+from shared.manifests import Json, decode, encode, running
+from shared.notify import Notifier
+from shared.workspace import SCRATCH
+
+log = logging.getLogger(__name__)
+
+CLOCK_SECONDS = 2.0  # stores tell whole seconds, and two answers may cross
+
+
+class Publisher:
+    """Publishes the answers of one function."""
+
+    def __init__(self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier]) -> None:
+        self._bucket, self._function, self._notifiers = bucket, function, notifiers
+
+    def answered(self, request_id: str) -> bool:
+        """Whether the answer is there; where its worker may have gone too early, what follows is made sure of."""
+        if self._bucket.head(self.result_key(request_id)) is None:
+            return False
+        if self._bucket.head(progress_key(self._function.name, request_id)) is not None:
+            text = self._read(self.result_key(request_id))
+            if text is not None:
+                self._finish(decode(text))
+        return True
+
+    def refuse(self, envelope: Json) -> bool:
+        """Answer what was never run; whether this was the answer."""
+        self.announce(envelope["request_id"])
+        written = self._commit(envelope)
+        self.answered(envelope["request_id"])
+        return written
+
+    def announce(self, request_id: str) -> None:
+        """Note that an answer is about to be written, for whoever comes after a crash."""
+        data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
+        self._bucket.put(progress_key(self._function.name, request_id), encode(running(request_id, data)))
+
+    def publish(self, envelope: Json, attempt: int) -> None:
+        """Commit the answer of an attempt; if another one is there, ours and its artifacts go."""
+        request_id, data, begun = envelope["request_id"], encode(envelope), time.monotonic()
+        if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
+            log.warning("%s %s was answered by another attempt", self._function.name, request_id)
+            self.clear(request_id, attempt)
+            return
+        for earlier in range(1, attempt + (envelope["code"] != "OK")):
+            self.clear(request_id, earlier)
+        self.clear(request_id, attempt, SCRATCH)
+        self._finish(envelope, begun)
+
+    def clear(self, request_id: str, attempt: int, below: str = "") -> None:
+        """Remove the artifacts of an attempt."""
+        for info in list(self._bucket.list(f"{self.folder(request_id)}a{attempt}/{below}")):
+            self._bucket.delete(info.key)
+
+    def folder(self, request_id: str) -> str:
+        """Where the answer, conflicts and artifacts of a request lie."""
+        return f"results/{self._function.name}/{request_id}/"
+
+    def result_key(self, request_id: str) -> str:
+        """Where the answer lies."""
+        return self.folder(request_id) + "result.json"
+
+    def _commit(self, envelope: Json) -> bool:
+        """Create the answer, whose events are noted before it; False where there is one."""
+        for notifier in self._notifiers:
+            notifier.announce(self._function.name, envelope["request_id"])
+        return self._bucket.put_if_absent(self.result_key(envelope["request_id"]), encode(envelope))
+
+    def _finish(self, envelope: Json, begun: float | None = None) -> None:
+        """Swap pointers, tell the consumers, drop the progress; may happen any number of times.
+
+        Args:
+            begun: on our monotonic clock, when we began to commit; None where somebody else did.
+        """
+        request_id = envelope["request_id"]
+        key = self.result_key(request_id)
+        if envelope["code"] == "OK":
+            for pointer, content in self._function.pointers(envelope["data"]).items():
+                self._swap(pointer, content, key, begun)
+        event = completed(self._function.name, envelope, self._bucket.address, key)
+        for notifier in self._notifiers:
+            notifier.notify(self._function.name, event)
+        self._bucket.delete(progress_key(self._function.name, request_id))
+
+    def _swap(self, pointer: str, content: Json, result_key: str, begun: float | None) -> None:
+        """Point to a committed answer, unless the pointer names one that was committed later.
+
+        Later by the store's clock. Should that have been set back, a pointer seems to come from the future: from then
+        on it would stand in every training's way, so whoever has just committed knows better.
+        """
+        result, current = self._bucket.head(result_key), self._committed(pointer)
+        if result is None:
+            return
+        if current is not None and current >= result.modified:
+            future = begun is not None and current > result.modified + time.monotonic() - begun + CLOCK_SECONDS
+            if not future:
+                return
+            log.warning("%s was committed in the future, the store's clock has been set back", pointer)
+        self._bucket.put(pointer, encode(content | {"committed": result.modified}))
+
+    def _committed(self, pointer: str) -> float | None:
+        """When the answer that a pointer names was committed; None without one that can be read."""
+        text = self._read(pointer)
+        try:
+            committed = decode(text).get("committed") if text is not None else None
+        except (ValueError, AttributeError):
+            log.warning("%s cannot be read and is written anew", pointer)
+            return None
+        return float(committed) if isinstance(committed, int | float) else None
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._bucket.get(key)
+        except MissingObject:
+            return None

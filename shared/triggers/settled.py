@@ -1,0 +1,79 @@
+"""Which manifests are settled: a set of short hashes, and an object that spares a new worker to look at all of them.
+
+    index/<function>    a line, then 8 bytes of a hash of key and etag for each settled manifest
+
+The object may be lost, old or wrong in shape: then more manifests are looked at, and none is answered differently. It
+names nobody: a hash cannot be turned back, and an etag is no part of anybody's data.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+
+log = logging.getLogger(__name__)
+
+INDEX = "index/"
+HEAD = b"photog settled 1\n"
+WIDTH = 8  # bytes: among a hundred thousand manifests a new one is taken for a settled one once in 10^14
+WORTH = 1000  # settled manifests from which an index saves more than it costs
+
+
+class Settled:
+    """The settled manifests of one function."""
+
+    def __init__(self, bucket: Bucket, function: str) -> None:
+        self._bucket, self._key = bucket, index_key(function)
+        self._marks: set[bytes] = set()
+        self._present: set[bytes] = set()
+        self._unsaved = 0
+
+    def __contains__(self, info: ObjectInfo) -> bool:
+        return _mark(info) in self._marks
+
+    def add(self, info: ObjectInfo) -> None:
+        """The manifest needs no second look, as long as nobody changes it."""
+        self._marks.add(_mark(info))
+        self._unsaved += 1
+
+    def keep(self, present: Iterable[ObjectInfo]) -> None:
+        """Forget all but these: the others are gone or were changed."""
+        self._present = {_mark(info) for info in present}
+        self._marks &= self._present
+
+    def load(self) -> None:
+        """Take what an earlier worker has left."""
+        self._marks |= self._saved()
+
+    def save(self, least: int = 1) -> None:
+        """Leave it for the next worker, if there are as many news as `least`; others' entries stay."""
+        if self._unsaved < least or len(self._marks) < WORTH:
+            return
+        try:
+            self._bucket.put(self._key, HEAD + b"".join(sorted(self._marks | (self._saved() & self._present))))
+            self._unsaved = 0
+        except (BucketError, OSError) as error:
+            log.warning("%s is not written, the next start takes longer: %s", self._key, error)
+
+    def _saved(self) -> set[bytes]:
+        try:
+            data = self._bucket.get(self._key)
+        except MissingObject:
+            return set()
+        except (BucketError, OSError) as error:
+            log.warning("%s is not read, the start takes longer: %s", self._key, error)
+            return set()
+        if not data.startswith(HEAD) or (len(data) - len(HEAD)) % WIDTH:
+            log.warning("%s is no index of ours and not used", self._key)
+            return set()
+        return {data[start : start + WIDTH] for start in range(len(HEAD), len(data), WIDTH)}
+
+
+def index_key(function: str) -> str:
+    """Where the index lies; it may be deleted at any time."""
+    return f"{INDEX}{function}"
+
+
+def _mark(info: ObjectInfo) -> bytes:
+    return hashlib.blake2b(f"{info.key}\0{info.etag}".encode(errors="replace"), digest_size=WIDTH).digest()

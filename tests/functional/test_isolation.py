@@ -1,0 +1,128 @@
+"""A function in a process of its own: whatever happens there, the worker goes on and the request is answered."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shared.buckets import MemoryBucket
+from shared.events import ObjectCreated
+from shared.function import FunctionUnavailable
+from shared.interruption import Shutdown
+from shared.invocation import Invocation, Outcome
+from shared.isolation import Isolated
+from shared.settings import Lease, Limits, Settings
+from tests import rough
+from tests.echo import until
+
+SETTINGS = Settings(lease=Lease(seconds=0.3, drain_seconds=0.2), limits=Limits(request_seconds=30))
+
+
+@pytest.fixture
+def bucket() -> MemoryBucket:
+    return MemoryBucket()
+
+
+@pytest.fixture
+def function() -> Iterator[Isolated]:
+    made = Isolated("check", SETTINGS, rough.load)
+    assert made.await_loaded(threading.Event())
+    yield made
+    made.close()
+
+
+def ask(bucket, function, request_id="r1", settings=SETTINGS, shutdown=None, **body) -> tuple[Outcome, dict | None]:
+    key = f"requests/check/{request_id}.json"
+    bucket.put(key, json.dumps({"request_id": request_id} | body).encode())
+    invoked = Invocation(bucket, function, settings, "w1", shutdown or Shutdown(0.2))
+    outcome = invoked.receive(ObjectCreated(key))
+    result = f"results/check/{request_id}/result.json"
+    return outcome, json.loads(bucket.get(result)) if bucket.head(result) else None
+
+
+def test_the_work_is_done_in_another_process_whose_workspace_is_the_bucket(bucket, function):
+    bucket.put("photos/a", b"a picture")
+    outcome, envelope = ask(bucket, function, point=True)
+    assert (outcome, envelope["code"]) == (Outcome.ANSWERED, "OK")
+    assert envelope["data"]["pid"] != os.getpid()
+    etag = bucket.head("photos/a").etag
+    assert bucket.get("results/check/r1/a1/echo.txt") == b"a picture" + etag.encode()
+    assert json.loads(bucket.get("users/u/model.json"))["pid"] == envelope["data"]["pid"]
+
+
+def test_work_that_hangs_in_native_code_ends_at_its_deadline_and_the_next_request_is_served(bucket, function):
+    short = SETTINGS.model_copy(update={"limits": Limits(request_seconds=0.5)})
+    begun = time.monotonic()
+    _, envelope = ask(bucket, function, settings=short, do="hang")
+    assert envelope["data"]["error"]["type"] == "DeadlineExceeded"
+    assert time.monotonic() - begun < 15
+    assert ask(bucket, function, "r2")[1]["code"] == "OK"
+
+
+def test_native_code_that_holds_the_lock_longer_than_two_leases_keeps_its_claim(bucket, function):
+    other = Invocation(bucket, function, SETTINGS, "w2", Shutdown(1))
+    done = threading.Thread(target=ask, args=(bucket, function), kwargs={"do": "hang", "seconds": 2})
+    done.start()
+    until(lambda: bucket.head("claims/check/r1/000001.json"))
+    outcomes = set()
+    while done.is_alive():
+        outcomes.add(other.receive(ObjectCreated("requests/check/r1.json")))
+        time.sleep(0.05)
+    assert outcomes <= {Outcome.BUSY, Outcome.ALREADY}
+    assert [info.key for info in bucket.list("claims/")] == ["claims/check/r1/000001.json"]
+    assert json.loads(bucket.get("results/check/r1/result.json"))["code"] == "OK"
+
+
+def test_a_process_that_is_killed_is_followed_at_once_by_the_next_attempt(bucket, function):
+    begun = time.monotonic()
+    outcome, envelope = ask(bucket, function, do="die", once=True)
+    assert (outcome, envelope["code"]) == (Outcome.ANSWERED, "OK")
+    assert len(list(bucket.list("claims/check/r1/"))) == 2
+    assert time.monotonic() - begun < 20, "no lease has to run out"
+
+
+def test_three_processes_that_die_are_told_of_as_they_died(bucket, function):
+    _, envelope = ask(bucket, function, do="die")
+    assert envelope["data"]["error"]["type"] == "AttemptsExhausted"
+    assert "was killed, as happens when memory runs out (3 times)" in envelope["message"]
+    assert list(bucket.list("results/check/r1/a")) == []
+    _, envelope = ask(bucket, function, "r2", do="exit")
+    assert "ended with exit status 3 (3 times)" in envelope["message"]
+
+
+@pytest.mark.parametrize("do", ["work", "hang"])
+def test_a_worker_that_goes_down_hands_back_whatever_the_work_does(bucket, function, do):
+    shutdown = Shutdown(0.2)
+    threading.Timer(0.5, shutdown.request).start()
+    begun = time.monotonic()
+    outcome, envelope = ask(bucket, function, shutdown=shutdown, do=do)
+    assert (outcome, envelope) == (Outcome.HANDED_BACK, None)
+    assert time.monotonic() - begun < 6, "the time to drain, and a moment for the process to stop by itself"
+    assert json.loads(bucket.get("claims/check/r1/000001.json"))["released"]
+
+
+def test_errors_reach_the_answer_under_their_own_names(bucket, function):
+    _, refused = ask(bucket, function, "r1", do="refuse")
+    assert refused["data"]["error"] == {"type": "InvalidField", "field": "x", "retryable": False}
+    _, odd = ask(bucket, function, "r2", do="odd")
+    assert odd["data"]["error"] == {"type": "OddRequest", "field": "y", "retryable": True}
+    _, failed = ask(bucket, function, "r3", do="fail")
+    assert failed["data"]["error"]["type"] == "InternalError"
+    assert failed["message"].startswith("ZeroDivisionError: by nought")
+
+
+def test_what_is_gone_from_the_bucket_is_dropped_in_the_process(bucket, function):
+    bucket.put("users/a", b"")
+    _, envelope = ask(bucket, function, "r1", keep=["users/a", "users/b"])
+    assert envelope["data"]["kept"] == ["users/a", "users/b"]
+    Invocation(bucket, function, SETTINGS, "w1", Shutdown(1)).evict()
+    assert ask(bucket, function, "r2")[1]["data"]["kept"] == ["users/a"]
+
+
+def test_a_function_that_cannot_be_loaded_says_why():
+    unloadable = Isolated("check", SETTINGS, rough.load_nothing)
+    with pytest.raises(FunctionUnavailable, match="the model is not there"):
+        unloadable.await_loaded(threading.Event())

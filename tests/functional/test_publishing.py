@@ -1,0 +1,192 @@
+"""Answers on their way out of a worker whose store fails, whose clock is wrong, or whose manifest is hostile."""
+
+import hashlib
+import json
+import threading
+import time
+
+import pytest
+
+from shared.buckets import BucketError, MemoryBucket
+from shared.claims import Busy, Claims, Held
+from shared.events import ObjectCreated
+from shared.invocation import Outcome
+from shared.manifest_reader import COUNTED_BYTES
+from shared.manifests import invalid_id
+from shared.settings import Lease, Limits, Settings
+from tests.echo import QUICK, Echo, invocation, until
+
+RESULT = "results/check/r1/result.json"
+
+
+class Failing(MemoryBucket):
+    """Fails so many times to create a key; `loses`: writes it first, as when only the reply is lost."""
+
+    def __init__(self, key: str = RESULT, times: int = 0, loses: bool = False) -> None:
+        super().__init__()
+        self.key, self.times, self.loses = key, times, loses
+
+    def put_if_absent(self, key, data):
+        if key == self.key and self.times > 0:
+            self.times -= 1
+            if self.loses:
+                super().put_if_absent(key, data)
+            raise BucketError("the store is away")
+        return super().put_if_absent(key, data)
+
+
+def drop(bucket, request_id="r1", **more) -> ObjectCreated:
+    key = f"requests/check/{request_id}.json"
+    bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
+    return ObjectCreated(key)
+
+
+def answer(bucket, request_id="r1"):
+    return json.loads(bucket.get(f"results/check/{request_id}/result.json"))
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_an_answer_that_cannot_be_written_for_a_moment_is_written_by_the_same_attempt(loses):
+    bucket, function = Failing(times=3, loses=loses), Echo()
+    assert invocation(bucket, function).receive(drop(bucket)) is Outcome.ANSWERED
+    assert function.runs == ["r1"]
+    assert answer(bucket)["code"] == "OK"
+    assert [info.key for info in bucket.list("claims/")] == ["claims/check/r1/000001.json"]
+    assert bucket.head("results/check/r1/a1/echo.txt")
+    assert bucket.head("progress/check/r1.json") is None
+
+
+def test_a_store_that_stays_away_costs_attempts_nobody_counts(monkeypatch):
+    monkeypatch.setattr("shared.invocation.PUBLISHING_SECONDS", 0.0)
+    bucket, function = Failing(times=7), Echo()
+    created = drop(bucket)
+    for turn in range(7):
+        with pytest.raises(BucketError, match="away"):
+            invocation(bucket, function, owner=f"w{turn}").receive(created)
+    assert invocation(bucket, function).receive(created) is Outcome.ANSWERED, "at once: the claims were given back"
+    assert answer(bucket)["code"] == "OK"
+    assert [info.key for info in bucket.list("results/")] == ["results/check/r1/a8/echo.txt", RESULT]
+
+
+def test_an_artifact_that_cannot_be_written_is_no_answer_to_the_request():
+    class Full(MemoryBucket):
+        full = True
+
+        def put(self, key, data):
+            if self.full and key.startswith("results/"):
+                raise BucketError("the disk is full")
+            super().put(key, data)
+
+    bucket = Full()
+    created = drop(bucket)
+    with pytest.raises(BucketError, match="full"):
+        invocation(bucket, Echo()).receive(created)
+    assert bucket.head(RESULT) is None
+    bucket.full = False
+    assert invocation(bucket, Echo(), owner="w2").receive(created) is Outcome.ANSWERED
+    assert answer(bucket)["code"] == "OK"
+
+
+def test_a_deadline_that_falls_into_the_publishing_takes_no_artifact_from_the_answer():
+    class Slow(MemoryBucket):
+        def put_if_absent(self, key, data):
+            done = super().put_if_absent(key, data)
+            if key == RESULT:
+                time.sleep(0.6)
+            return done
+
+    bucket = Slow()
+    settings = Settings(lease=QUICK.lease, limits=Limits(request_seconds=0.3))
+    invocation(bucket, Echo(), settings).receive(drop(bucket))
+    assert answer(bucket)["code"] == "OK"
+    assert bucket.head(answer(bucket)["data"]["artifact"])
+
+
+def test_a_deadline_is_answered_although_the_store_fails_at_that_moment():
+    bucket = Failing(times=2)
+    settings = Settings(lease=QUICK.lease, limits=Limits(request_seconds=0.2))
+    wake = threading.Event()
+    hanging = invocation(bucket, Echo(lambda body, workspace: wake.wait(20)), settings)
+    thread = threading.Thread(target=hanging.receive, args=(drop(bucket),))
+    thread.start()
+    until(lambda: bucket.head(RESULT), 10)
+    wake.set()
+    thread.join()
+    assert answer(bucket)["data"]["error"]["type"] == "DeadlineExceeded"
+
+
+def test_a_clock_set_back_between_two_trainings_does_not_keep_the_pointer_on_the_first():
+    bucket = MemoryBucket()
+    invoked = invocation(bucket, Echo())
+    invoked.receive(drop(bucket, "t1"))
+    pointer = json.loads(bucket.get("users/u/model.json"))
+    bucket.put("users/u/model.json", json.dumps(pointer | {"committed": pointer["committed"] + 3600}).encode())
+    invoked.receive(drop(bucket, "t2"))
+    assert "/t2/" in json.loads(bucket.get("users/u/model.json"))["artifact"]
+
+
+def test_an_answer_over_the_limit_is_an_error_that_says_so():
+    bucket = MemoryBucket()
+    settings = Settings(lease=QUICK.lease, limits=Limits(answer_bytes=2000))
+    invoked = invocation(bucket, Echo(lambda body, workspace: body.update(x="x" * 3000)), settings)
+    assert invoked.receive(drop(bucket)) is Outcome.ANSWERED
+    assert answer(bucket)["data"]["error"] == {"type": "AnswerTooLarge", "retryable": False}
+    assert "2000" in answer(bucket)["message"]
+    assert len(bucket.get(RESULT)) < 2000
+
+
+def large(bucket, request_id="r1", key="requests/check/r1.json") -> bytes:
+    text = json.dumps({"request_id": request_id, "padding": "x" * COUNTED_BYTES}).encode()
+    bucket.put(key, text)
+    return text
+
+
+LARGE = Settings(lease=Lease(seconds=0.2, attempts=3), limits=Limits())
+
+
+def test_a_large_manifest_is_counted_before_it_is_read_and_not_after():
+    bucket = MemoryBucket()
+    seen = []
+    stored = bucket.put_if_absent
+    bucket.put_if_absent = lambda key, data: (seen.append(key), stored(key, data))[1]
+    large(bucket)
+    assert invocation(bucket, Echo(), LARGE).receive(ObjectCreated("requests/check/r1.json")) is Outcome.ANSWERED
+    assert seen[0].startswith("claims/check/.reading-")
+    assert [info.key for info in bucket.list("claims/")] == ["claims/check/r1/000001.json"]
+
+
+def test_a_manifest_that_ended_three_readers_is_refused_unread():
+    bucket = MemoryBucket()
+    text = large(bucket)
+    name = f".reading-{hashlib.sha256(text).hexdigest()[:12]}"
+    for turn in range(3):
+        claims = Claims(bucket, "check", LARGE.lease, f"dead{turn}")
+        until(lambda claims=claims: isinstance(claims.acquire(name, "k", "s"), Held), 5)
+    function = Echo()
+    invoked = invocation(bucket, function, LARGE)
+    created = ObjectCreated("requests/check/r1.json")
+    until(lambda: invoked.receive(created) is Outcome.ANSWERED, 5)
+    assert function.runs == []
+    told = answer(bucket, invalid_id(hashlib.sha256(text).hexdigest()))
+    assert told["data"]["error"]["type"] == "InvalidManifest"
+    assert "3 attempts ended" in told["message"]
+
+
+def test_a_manifest_that_another_worker_reads_is_left_to_it():
+    bucket = MemoryBucket()
+    name = f".reading-{hashlib.sha256(large(bucket)).hexdigest()[:12]}"
+    other = Claims(bucket, "check", LARGE.lease, "other")
+    assert not isinstance(other.acquire(name, "k", "s"), Busy)
+    assert invocation(bucket, Echo(), LARGE).receive(ObjectCreated("requests/check/r1.json")) is Outcome.BUSY
+
+
+def test_an_id_under_which_unreadable_manifests_are_answered_is_nobodys():
+    bucket, bad = MemoryBucket(), b'{"request_id": '
+    digest = hashlib.sha256(bad).hexdigest()
+    invoked = invocation(bucket, Echo())
+    drop(bucket, "evil")
+    bucket.put("requests/check/evil.json", json.dumps({"request_id": invalid_id(digest)}).encode())
+    invoked.receive(ObjectCreated("requests/check/evil.json"))
+    bucket.put("requests/check/bad.json", bad)
+    assert invoked.receive(ObjectCreated("requests/check/bad.json")) is Outcome.ANSWERED
+    assert answer(bucket, invalid_id(digest))["data"]["manifest"] == "requests/check/bad.json"

@@ -1,0 +1,221 @@
+"""A worker that looks through a bucket: every key fails by itself, and old answers cost nothing."""
+
+import json
+import threading
+from collections import Counter
+
+import pytest
+
+from shared.buckets import BucketError, MemoryBucket
+from shared.events import ObjectCreated
+from shared.invocation import Outcome
+from shared.settings import Limits, Scan
+from shared.status import overview
+from shared.triggers.scan import ScanTrigger
+from shared.triggers.settled import WORTH, index_key
+from tests.echo import Echo, invocation
+
+SCAN = Scan(seconds=0.05, settle_seconds=0.2)
+STOP = threading.Event()
+
+
+class Faulty(MemoryBucket):
+    """Refuses what is asked of some keys, and counts the calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[tuple[str, str], Exception] = {}
+        self.calls: Counter[str] = Counter()
+
+    def get(self, key):
+        self._call("get", key)
+        return super().get(key)
+
+    def put_if_absent(self, key, data):
+        self._call("put_if_absent", key)
+        return super().put_if_absent(key, data)
+
+    def _call(self, method, key):
+        self.calls[method] += 1
+        for (refused, begin), error in self.faults.items():
+            if refused == method and key.startswith(begin):
+                raise error
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def drop(bucket, request_id, **more) -> str:
+    key = f"requests/check/{request_id}.json"
+    bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
+    return key
+
+
+def answered(bucket, request_id) -> bool:
+    return bucket.head(f"results/check/{request_id}/result.json") is not None
+
+
+FAULTS = [
+    ("get", "requests/check/evil", BucketError("access denied")),
+    ("get", "requests/check/evil", PermissionError(13, "not yours")),
+    ("put_if_absent", "claims/check/evil/", RuntimeError("a bug")),
+    ("put_if_absent", "claims/check/evil/", BucketError("read-only")),
+    ("put_if_absent", "results/check/evil/", OSError(30, "read-only")),
+]
+
+
+@pytest.mark.parametrize(("method", "begin", "error"), FAULTS)
+def test_a_key_that_fails_stops_no_other_and_is_shown_until_it_is_mended(method, begin, error, monkeypatch):
+    monkeypatch.setattr("shared.invocation.PUBLISHING_SECONDS", 0.2)
+    bucket, clock, function = Faulty(), Clock(), Echo()
+    bucket.faults[(method, begin)] = error
+    trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, function).receive
+    drop(bucket, "evil")
+    drop(bucket, "good1")
+    trigger.scan(receive, STOP)
+    drop(bucket, "good2")
+    clock.now += 0.1
+    trigger.scan(receive, STOP)
+    assert answered(bucket, "good1")
+    assert answered(bucket, "good2")
+    assert not answered(bucket, "evil")
+    (told,) = overview(bucket, Limits())["check"]["failing"]
+    assert told["key"] == "requests/check/evil.json"
+    assert str(error) in told["error"]
+    bucket.faults.clear()
+    for _ in range(5):
+        clock.now += 2
+        trigger.scan(receive, STOP)
+    assert answered(bucket, "evil")
+    assert overview(bucket, Limits())["check"]["failing"] == []
+    assert trigger.failing == 0
+
+
+def test_a_failing_key_is_tried_at_growing_pauses():
+    bucket, clock = Faulty(), Clock()
+    bucket.faults[("get", "requests/check/evil")] = BucketError("access denied")
+    trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, Echo()).receive
+    drop(bucket, "evil")
+    for _ in range(1000):
+        trigger.scan(receive, STOP)
+        clock.now += 0.1
+    assert 6 <= bucket.calls["get"] <= 12, "100 s, in which a try each half a second would be 200"
+
+
+GARBAGE = [b'{"owner":', b"", b"[]", b'{"owner": 1}', b"\xff\xfe", b'{"owner": "a", "attempt": "many"}']
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_in_a_claim_counts_as_a_worker_that_says_nothing(garbage):
+    bucket, clock, function = MemoryBucket(), Clock(), Echo()
+    trigger, invoked = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, function)
+    invoked._claims._clock = clock
+    bucket.put("claims/check/r1/000001.json", garbage)
+    drop(bucket, "r1")
+    drop(bucket, "r2")
+    trigger.scan(invoked.receive, STOP)
+    assert answered(bucket, "r2")
+    assert not answered(bucket, "r1")
+    for _ in range(3):
+        clock.now += 1
+        trigger.scan(invoked.receive, STOP)
+    assert answered(bucket, "r1")
+    assert bucket.head("claims/check/r1/000002.json")
+
+
+@pytest.mark.parametrize("garbage", [b'{"no": "committed"}', b"garbage", b"[]", b'{"committed": "late"}'])
+def test_a_pointer_without_its_fields_is_written_anew(garbage):
+    bucket = MemoryBucket()
+    bucket.put("users/u/model.json", garbage)
+    trigger = ScanTrigger(bucket, "check", SCAN)
+    drop(bucket, "r1")
+    trigger.scan(invocation(bucket, Echo()).receive, STOP)
+    assert json.loads(bucket.get("users/u/model.json"))["artifact"] == "results/check/r1/a1/echo.txt"
+
+
+def old_answers(bucket, number: int) -> None:
+    worker = invocation(bucket, Echo())
+    for index in range(number):
+        worker.receive(ObjectCreated(drop(bucket, f"old{index}")))
+
+
+def test_after_a_start_beside_old_answers_what_is_new_is_served_before_they_are_looked_at():
+    bucket = Faulty()
+    old_answers(bucket, 200)
+    drop(bucket, "new")
+    offered: list[str] = []
+
+    def receive(created, written=True):
+        offered.append(created.key)
+        return invocation(bucket, Echo()).receive(created, written)
+
+    trigger = ScanTrigger(bucket, "check", SCAN)
+    trigger.scan(receive, STOP)
+    assert offered[0] == "requests/check/new.json"
+    assert answered(bucket, "new")
+    while len(offered) < 201:
+        trigger._checked_at = 0.0  # the pauses between two handfuls are for the processor
+        trigger.scan(receive, STOP)
+    assert len(set(offered)) == 201, "the others are looked at too: one may be a conflict"
+
+
+def test_a_conflict_that_came_while_no_worker_ran_is_told_after_the_start():
+    bucket = MemoryBucket()
+    old_answers(bucket, 3)
+    bucket.put("requests/check/again/old1.json", b'{"request_id": "old1", "x": 2}')
+    trigger, receive = ScanTrigger(bucket, "check", SCAN), invocation(bucket, Echo()).receive
+    trigger.scan(receive, STOP)
+    assert len(list(bucket.list("results/check/old1/conflict-"))) == 1
+
+
+def test_settled_manifests_are_remembered_beyond_the_process():
+    bucket = Faulty()
+    old_answers(bucket, WORTH)
+    first = ScanTrigger(bucket, "check", SCAN)
+    while first._likely or not first._started:
+        first._checked_at = 0.0
+        first.scan(invocation(bucket, Echo()).receive, STOP)
+    first._settled.save()
+    assert bucket.head(index_key("check"))
+    bucket.calls.clear()
+    second = ScanTrigger(bucket, "check", SCAN)
+    second.scan(invocation(bucket, Echo()).receive, STOP)
+    assert bucket.calls["get"] == 1, "the index, and no manifest"
+    drop(bucket, "old1", x=2)
+    second._listed_at = 0.0
+    second.scan(invocation(bucket, Echo()).receive, STOP)
+    assert len(list(bucket.list("results/check/old1/conflict-"))) == 1, "what changes is looked at again"
+
+
+@pytest.mark.parametrize("index", [b"", b"garbage", b"photog settled 1\nodd", b"photog settled 9\n12345678"])
+def test_an_index_that_is_none_changes_nothing(index):
+    bucket = MemoryBucket()
+    bucket.put(index_key("check"), index)
+    drop(bucket, "r1")
+    ScanTrigger(bucket, "check", SCAN).scan(invocation(bucket, Echo()).receive, STOP)
+    assert answered(bucket, "r1")
+
+
+def test_an_idle_scan_asks_only_for_what_sorts_behind_the_last_key():
+    bucket, clock = MemoryBucket(), Clock()
+    asked: list[str] = []
+    listed = bucket.list
+    bucket.list = lambda prefix, after="": (asked.append(after), listed(prefix, after))[1]
+    old_answers(bucket, 5)
+    trigger, receive = (
+        ScanTrigger(bucket, "check", Scan(seconds=10, settle_seconds=1), clock),
+        lambda *_: Outcome.ALREADY,
+    )
+    asked.clear()
+    trigger.scan(receive, STOP)
+    assert "" in asked
+    asked.clear()
+    for _ in range(5):
+        clock.now += 1
+        trigger.scan(receive, STOP)
+    assert asked == ["requests/check/old4.json"] * 5

@@ -1,0 +1,77 @@
+"""Functions that do what none should, for tests of whatever must survive it; a child process imports them by name."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from shared.errors import InvalidField, RequestError
+from shared.function import Answer
+from shared.manifests import Json
+from shared.settings import Settings
+from shared.workspace import Workspace
+
+FOREVER = 600
+
+
+class OddRequest(RequestError):
+    """An error that only this module knows."""
+
+    retryable = True
+
+
+class Rough:
+    """Does what its request's `do` says; keeps the keys in `keep` until it is told that they are gone."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._kept: set[str] = set()
+
+    def answer(self, body: Json, workspace: Workspace) -> Answer:
+        self._kept |= set(body.get("keep", []))
+        getattr(self, f"_{body.get('do', 'echo')}")(body, workspace)
+        return Answer({"echo": body, "pid": os.getpid(), "kept": sorted(self._kept), "user_id": "u"})
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        self._kept = {key for key in self._kept if exists(key)}
+
+    def pointers(self, data: Json) -> dict[str, Json]:
+        return {"users/u/model.json": {"pid": data["pid"]}} if data["echo"].get("point") else {}
+
+    def _echo(self, body: Json, workspace: Workspace) -> None:
+        workspace.save("echo.txt", (workspace.read("photos/a") or b"") + (workspace.etag("photos/a") or "").encode())
+
+    def _hang(self, body: Json, workspace: Workspace) -> None:
+        """In native code that holds the interpreter's lock: no thread of this process runs, no signal is handled."""
+        ctypes.PyDLL(None).sleep(body.get("seconds", FOREVER))
+
+    def _work(self, body: Json, workspace: Workspace) -> None:
+        while True:
+            workspace.progress("working", 1, 2)
+            time.sleep(0.02)
+
+    def _die(self, body: Json, workspace: Workspace) -> None:
+        if workspace.previous("died") is None or not body.get("once"):
+            workspace.save("died", b"")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _exit(self, body: Json, workspace: Workspace) -> None:
+        os._exit(3)
+
+    def _refuse(self, body: Json, workspace: Workspace) -> None:
+        raise InvalidField("x: must not be", "x")
+
+    def _odd(self, body: Json, workspace: Workspace) -> None:
+        raise OddRequest("this is odd", "y")
+
+    def _fail(self, body: Json, workspace: Workspace) -> None:
+        raise ZeroDivisionError("by nought")
+
+
+def load(name: str, settings: Settings) -> Rough:
+    return Rough(name)
+
+
+def load_nothing(name: str, settings: Settings) -> Rough:
+    raise FileNotFoundError("the model is not there")
