@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.cloud import CREDENTIALS
 from tests.scenario.chaos.crew import ROOT, Zygote
 from tests.scenario.chaos.disk import own_mounts
 from tests.scenario.chaos.run import Verdict, run
@@ -44,7 +46,8 @@ def main() -> int:
 def _serve(share: tuple[str, list[int], argparse.Namespace]) -> list[Verdict]:
     """In a process of its own: the seeds one after another, with one zygote and one moto."""
     kind, seeds, words = share
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.update(CREDENTIALS, OMP_NUM_THREADS="1")
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # moto lists while others write: then it says 500
     sys.setswitchinterval(0.0005)  # moto, the proxy and the driver are threads of this process
     mounts = kind == "folder" and own_mounts()
     with Zygote() as zygote:
@@ -58,7 +61,7 @@ def _verdict(
     kind: str, seed: int, zygote: Zygote, far: Far | None, words: argparse.Namespace, mounts: bool
 ) -> Verdict:
     try:
-        verdict = run(kind, seed, zygote, far, words.keep, mounts, words.requests)
+        verdict = run(kind, seed, zygote, far, words.keep, mounts, words.requests, words.verbose)
     except Exception as error:  # a fault of the harness is a failed seed, and the others go on
         trace = traceback.format_exc()
         verdict = Verdict(kind, seed, [f"harness: {type(error).__name__} {error}\n{trace}"], 0.0, 0.0)
@@ -109,6 +112,6 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="schedules side by side; they mostly wait")
     parser.add_argument("--requests", type=int, help="ids of each schedule instead of the kind's own number")
     parser.add_argument("--keep", type=Path, default=ROOT / "out" / "chaos", help="where failed seeds leave their traces")
-    parser.add_argument("--verbose", action="store_true", help="tell of the seeds that hold, too")
+    parser.add_argument("--verbose", action="store_true", help="tell of the seeds that hold, and keep their logs")
     parser.add_argument("--describe", action="store_true", help="print what the seeds mean, run nothing")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Between the workers and moto: an HTTP proxy that makes of each call what the weather says.
+"""Between the workers and moto: an HTTP server that makes of each call what the weather says.
 
 | fault | the store has done it | the worker sees |
 |---|---|---|
@@ -12,8 +12,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+from tests.scenario.chaos.moto_store import Headers, MotoStore
 from tests.scenario.chaos.weather import Weather
 
 LATE_SECONDS = 1.6  # longer than the workers' read timeout
@@ -26,62 +29,71 @@ STATUS = {
     "refused": (412, "PreconditionFailed"),
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-Headers = dict[str, str]
+THREADS = 16  # calls at once: mostly long polls
 
 
 class Proxy:
-    """Listens on a free port of the loopback, in a thread; a context manager.
+    """Listens on two ports of the loopback, in a thread; a context manager.
 
-    Args:
-        written: told of each write that the store has done: method, path, the answer's etag.
+    Attributes:
+        url: where the weather reigns, for the workers.
+        fair: where every call is answered as moto does, for whoever looks on.
+        written: told of each write through `url` that the store has done: method and path.
     """
 
-    def __init__(self, port: int) -> None:
-        self._upstream = port
+    def __init__(self) -> None:
         self.weather = Weather(0, {})
         self.written: Callable[[str, str], None] = lambda method, path: None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
-        self.url = ""
+        self.url = self.fair = ""
 
     def __enter__(self) -> "Proxy":
-        threading.Thread(target=self._run, name="proxy", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._thread.start()
         self._ready.wait()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._store, self._pool = MotoStore(), ThreadPoolExecutor(THREADS)
+        self.url, self.fair = self._listen(self._foul), self._listen(self._fair)
         self._ready.set()
         self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream = _Upstream(self._upstream)
-        try:
-            while await self._exchange(reader, writer, upstream):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the worker has gone, as frozen and killed ones do
-        finally:
-            upstream.close()
-            writer.close()
+    def _listen(self, exchange: "Exchange") -> str:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while await exchange(await _Call.read(reader, writer), writer):
+                    pass
+            except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                pass  # the worker has gone, as frozen and killed ones do
+            finally:
+                writer.close()
 
-    async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: "_Upstream"
-    ) -> bool:
+        server = self._loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _ask(self, call: "_Call") -> bytes:
+        return await self._loop.run_in_executor(
+            self._pool, self._store.ask, call.method, call.path, call.headers, call.body
+        )
+
+    async def _fair(self, call: "_Call", writer: asyncio.StreamWriter) -> bool:
+        writer.write(await self._ask(call))
+        await writer.drain()
+        return True
+
+    async def _foul(self, call: "_Call", writer: asyncio.StreamWriter) -> bool:
         """One call; whether the connection goes on."""
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, headers = _parsed(head)
-        method, path, _ = line.split(" ", 2)
-        if "100-continue" in headers.get("expect", ""):
-            writer.write(CONTINUE)
-            head = b"\r\n".join(one for one in head.split(b"\r\n") if not one.lower().startswith(b"expect:"))
-        body = await _body(reader, headers)
-        fault = self.weather.fault(method, path, "if-none-match" in headers)
+        method, path = call.method, call.path
+        fault = self.weather.fault(method, path, "if-none-match" in call.headers)
         if fault in STATUS:
             writer.write(_refusal(method, *STATUS[fault]))
             await writer.drain()
@@ -89,12 +101,9 @@ class Proxy:
         if fault == "late" and self.weather.chance(method, path, "late") < 0.5:
             await asyncio.sleep(LATE_SECONDS)
             return False
-        answer = await upstream.ask(method, head + body)
-        if method in ("PUT", "DELETE") and answer.startswith((b"HTTP/1.1 20",)):
+        answer = await self._ask(call)
+        if method in ("PUT", "DELETE") and answer.startswith(b"HTTP/1.1 20"):
             self.written(method, path)
-        return await self._pass_on(writer, method, fault, answer)
-
-    async def _pass_on(self, writer: asyncio.StreamWriter, method: str, fault: str | None, answer: bytes) -> bool:
         if fault in ("lost", "late"):
             await asyncio.sleep(LATE_SECONDS if fault == "late" else 0)
             return False
@@ -105,62 +114,43 @@ class Proxy:
         return fault != "cut"
 
 
-class _Upstream:
-    """One kept connection to moto, opened anew where it was closed."""
+@dataclass(frozen=True)
+class _Call:
+    """One request, read to its end."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
 
-    async def ask(self, method: str, request: bytes) -> bytes:
-        """The whole answer, as it came."""
-        if self._open is None:
-            self._open = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._open
-        writer.write(request)
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, headers = _parsed(head)
-        if method == "HEAD" or line.split(" ")[1] in ("204", "304"):
-            body = b""
-        elif "content-length" in headers or "chunked" in headers.get("transfer-encoding", ""):
-            body = await _body(reader, headers)
+    @classmethod
+    async def read(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> "_Call":
+        line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip("\r\n").split("\r\n")
+        method, path, _ = line.split(" ", 2)
+        pairs = (one.partition(":") for one in fields)
+        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        if "100-continue" in headers.pop("expect", ""):
+            writer.write(CONTINUE)
+        if "chunked" in headers.get("transfer-encoding", ""):
+            body = await _chunks(reader)
         else:
-            body = await reader.read()
-            self.close()
-        if headers.get("connection", "").lower() == "close":
-            self.close()
-        return head + body
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+        return cls(method, path, headers, body)
 
 
-def _parsed(head: bytes) -> tuple[str, Headers]:
-    line, *fields = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    pairs = (one.partition(":") for one in fields)
-    return line, {name.strip().lower(): value.strip() for name, _, value in pairs}
+Exchange = Callable[[_Call, asyncio.StreamWriter], Awaitable[bool]]
 
 
-async def _body(reader: asyncio.StreamReader, headers: Headers) -> bytes:
-    """What follows the head, as it stands on the wire."""
-    if "chunked" not in headers.get("transfer-encoding", ""):
-        return await reader.readexactly(int(headers.get("content-length", 0)))
-    raw = b""
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
     while True:
-        size = await reader.readuntil(b"\r\n")
-        length = int(size.split(b";")[0], 16)
-        raw += size
+        length = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
         if length == 0:
             break
-        raw += await reader.readexactly(length + 2)
-    while True:  # trailers, then an empty line
-        line = await reader.readuntil(b"\r\n")
-        raw += line
-        if line == b"\r\n":
-            return raw
+        body += (await reader.readexactly(length + 2))[:-2]
+    while await reader.readuntil(b"\r\n") != b"\r\n":
+        pass  # trailers, then an empty line
+    return body
 
 
 def _refusal(method: str, status: int, code: str) -> bytes:

@@ -14,7 +14,7 @@ from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.judgement import Judgement
 from tests.scenario.chaos.labour import NAME
 from tests.scenario.chaos.real import Checks
-from tests.scenario.chaos.schedule import Blow, Schedule, make
+from tests.scenario.chaos.schedule import Blow, Delivery, Schedule, make
 from tests.scenario.chaos.sites import Far, FolderSite, S3Site, Site
 
 TICK = 0.02
@@ -59,6 +59,8 @@ class Run:
 
     def run(self) -> Verdict:
         """All of it."""
+        self._crew.fill()
+        self._began = time.monotonic()
         try:
             self._harm()
             self._heal()
@@ -89,10 +91,10 @@ class Run:
                 changed = now
                 self._strike(blows.pop(0), answers)
 
-    def _feed(self, deliveries: list, elapsed: float) -> list:
-        left = []
+    def _feed(self, deliveries: list[Delivery], elapsed: float) -> list[Delivery]:
+        left: list[Delivery] = []
         for one in deliveries:
-            if one.at > elapsed:
+            if one.at > elapsed or any(earlier.key == one.key for earlier in left):
                 left.append(one)
                 continue
             try:
@@ -134,6 +136,7 @@ class Run:
             weather.calm = True
             self._judgement.trouble |= bool(weather.tally)
             self._counts.update({f"call {kind}": count for kind, count in weather.tally.items()})
+            self._counts["calls before settling"] += weather.calls
 
     def _settle(self) -> tuple[float, list[str]]:
         """Wait until every invariant holds; how long it took, and what did not hold in the end."""
@@ -151,6 +154,7 @@ class Run:
             if now - looked > LOOK_SECONDS and (due <= self._site.watch.answered() or now - began > SETTLE_SECONDS / 2):
                 breaches = self._judge()
                 looked = time.monotonic()
+                self._note("looked", breaches=len(breaches), some=breaches[:3])
         return time.monotonic() - began, breaches or self._judge()
 
     def _judge(self) -> list[str]:
@@ -187,7 +191,16 @@ class Run:
         (self._place / "trace.jsonl").write_text(text)
 
 
-def run(kind: str, seed: int, zygote: Zygote, far: Far | None, folder: Path, mounts: bool, requests: int | None):
+def run(
+    kind: str,
+    seed: int,
+    zygote: Zygote,
+    far: Far | None,
+    folder: Path,
+    mounts: bool,
+    requests: int | None = None,
+    keep: bool = False,
+) -> Verdict:
     """The verdict on one seed; the logs of a good one are thrown away, those of a bad one stay in `folder`."""
     schedule = make(kind, seed, requests)
     place = folder / f"{kind}-{seed}"
@@ -201,12 +214,12 @@ def run(kind: str, seed: int, zygote: Zygote, far: Far | None, folder: Path, mou
         site = S3Site(schedule, far, queues=kind == "cloud")
     try:
         verdict = Run(schedule, site, zygote, place).run()
-        if verdict.breaches:
+        if verdict.breaches or keep:
             (place / "breaches.txt").write_text("\n".join(verdict.breaches) + "\n")
             _keep(site, place)
     finally:
         site.close()
-    if not verdict.breaches:
+    if not (verdict.breaches or keep):
         shutil.rmtree(place, ignore_errors=True)
     return verdict
 

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.manifests import Json
 from tests.scenario.chaos.breakpoints import POINTS, Breakpoint
@@ -111,8 +111,9 @@ def _add_request(made: Schedule, chance: random.Random, identity: str) -> None:
         made.bodies[identity].append(other)
         if chance.random() < 0.25:
             made.overwritten.add(identity)
-            key = next(one.key for one in reversed(made.deliveries) if one.key.endswith(f"{identity}-0.json"))
-            name = key.removeprefix(f"requests/{NAME}/")
+            place = next(at for at, one in enumerate(made.deliveries) if one.key.endswith(f"/{identity}-0.json"))
+            made.deliveries[place] = replace(made.deliveries[place], manner="whole")
+            name = made.deliveries[place].key.removeprefix(f"requests/{NAME}/")
         else:
             name = f"other/{identity}.json"
         made.deliveries.append(_delivery(made, chance, name, other))

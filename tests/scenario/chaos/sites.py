@@ -1,6 +1,5 @@
 """The places that the workers serve, as the sender, the operator and the consumers see them: nothing fails here."""
 
-import contextlib
 import heapq
 import json
 import os
@@ -8,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from moto.server import ThreadedMotoServer
+import httpx
 
 from shared.aws import S3Settings
 from shared.buckets import Bucket, FolderBucket
@@ -162,16 +161,12 @@ class Far:
     """moto and the proxy before it, for all schedules of a process; a context manager."""
 
     def __enter__(self) -> "Far":
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._server.start()
-        host, port = self._server.get_host_and_port()
-        self.cloud = Cloud(f"http://{host}:{port}")
-        self.proxy = Proxy(port).__enter__()
+        self.proxy = Proxy().__enter__()
+        self.cloud = Cloud(self.proxy.fair)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.proxy.__exit__()
-        self._server.stop()
 
 
 class S3Site:
@@ -249,8 +244,7 @@ class S3Site:
 
     def close(self) -> None:
         self.receiver.__exit__()
-        with contextlib.suppress(OSError):
-            self.cloud.client("s3").delete_bucket(Bucket=self.name)
+        httpx.post(f"{self.cloud.endpoint}/moto-api/reset").raise_for_status()
 
     def _put(self, delivery: Delivery, text: bytes) -> None:
         self.bucket.put(delivery.key, text)

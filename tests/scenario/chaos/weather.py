@@ -35,6 +35,11 @@ class Weather:
                 self.claims[claim.group(1)] += 1
         return found
 
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return self._calls.total()
+
     def chance(self, method: str, path: str, what: str) -> float:
         """A number in [0, 1) that belongs to this call and no other."""
         text = f"{self._seed} {what} {method} {path} {self._calls[f'{method} {path}']}"
