@@ -139,7 +139,7 @@ def in_turns(ours: Work, against: Work, repeats: int) -> tuple[Taken, Taken]:
 def _swapping(studio: Studio, folder: str) -> Work:
     adapters = Adapters(diffusion.load(studio.settings.model).unet)
     files = [Path(folder) / f"{RANK}-{seed}.safetensors" for seed in range(PEOPLE)]
-    people = [adapters.lora(file.name, file.read_bytes) for file in files]
+    people = [adapters.lora(file.name, lambda: "first", file.read_bytes) for file in files]
 
     def swap() -> int:
         for index in range(SWAPS):

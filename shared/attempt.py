@@ -54,6 +54,11 @@ class Attempt:
         info = self._bucket.head(key)
         return None if info is None else info.etag
 
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes; None where there is none."""
+        info = self._bucket.head(key)
+        return None if info is None else info.size
+
     def check(self) -> None:
         """Raise Interrupted when the work must stop."""
         self._check()

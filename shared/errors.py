@@ -74,6 +74,10 @@ class FaceCountMismatch(RequestError):
     """The template shows another number of faces than user ids were given."""
 
 
+class PictureFailed(RequestError):
+    """Values came out that are no numbers, and so no colours: train again, or look at the worker's models."""
+
+
 class DeadlineExceeded(RequestError):
     """The request took longer than the limit; ask for fewer steps or raise the limit."""
 

@@ -1,6 +1,10 @@
-"""A bucket as the fetcher of pictures sees it: bytes and size by key, and nothing for a name that cannot be a key."""
+"""A bucket as the fetcher of pictures sees it: bytes and size by key, and nothing for a name that cannot be a key.
 
-from shared.buckets.base import Bucket, InvalidKey, MissingObject
+A picture that cannot be read is that picture's error; a store that is away is nobody's, so its StoreUnavailable passes
+and the request is tried again.
+"""
+
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 
 
 class PhotoSource:
@@ -10,16 +14,22 @@ class PhotoSource:
         self._bucket = bucket
 
     def read(self, key: str) -> bytes | None:
-        """The object's bytes; None where there is none."""
+        """The object's bytes; None where there is none, OSError where this service may not read it."""
         try:
             return self._bucket.get(key)
         except (MissingObject, InvalidKey):
             return None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            raise PermissionError("the bucket does not let this service read it") from error
 
     def size(self, key: str) -> int | None:
-        """The object's size without reading it; None where there is none."""
+        """The object's size without reading it; None where there is none, or reading it will tell why."""
         try:
             info = self._bucket.head(key)
-        except InvalidKey:
+        except StoreUnavailable:
+            raise
+        except BucketError:
             return None
         return info.size if info else None

@@ -1,6 +1,20 @@
-"""A trained user: what train leaves behind and generate picks up."""
+"""A trained user: what train leaves behind and generate picks up.
 
-from pydantic import BaseModel, ConfigDict
+Whoever may write into the bucket may write this, too: what is admissible here is what a training can have made.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_REFERENCES = 64  # trainings leave 20 at most
+MOST_BYTES = 4 * 2**20  # of the whole JSON; 20 references have 60 to 300 kB
+LANDMARKS = 68
+
+Key = Annotated[str, Field(min_length=1, max_length=1024)]
+Name = Annotated[str, Field(max_length=512)]
+Pixels = Annotated[float, Field(ge=-100_000, le=100_000)]
+Component = Annotated[float, Field(ge=-1000, le=1000)]  # of vectors that have a length of 1 to 40
 
 
 class Reference(BaseModel):
@@ -13,12 +27,12 @@ class Reference(BaseModel):
         embedding: by the engine named in the model; near to the other photos' when it is the same person.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    key: str
-    landmarks: list[tuple[float, float]]
-    box: tuple[float, float, float, float]
-    embedding: list[float]
+    key: Key
+    landmarks: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=LANDMARKS, max_length=LANDMARKS)]
+    box: tuple[Pixels, Pixels, Pixels, Pixels]
+    embedding: Annotated[list[Component], Field(min_length=1, max_length=4096)]
 
 
 class UserModel(BaseModel):
@@ -30,15 +44,15 @@ class UserModel(BaseModel):
         face_engine: name of the engine that made the references' embeddings.
     """
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
-    user_id: str
-    request_id: str
-    lora: str
-    base_model: str
-    face_engine: str
-    trigger: str
-    references: list[Reference]
+    user_id: Name
+    request_id: Name
+    lora: Key
+    base_model: Name
+    face_engine: Name
+    trigger: Name
+    references: Annotated[list[Reference], Field(min_length=1, max_length=MOST_REFERENCES)]
 
 
 def model_key(user_id: str) -> str:

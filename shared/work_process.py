@@ -55,6 +55,11 @@ class _Remote:
         etag: str | None = self._call("etag", key)
         return etag
 
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes."""
+        size: int | None = self._call("size", key)
+        return size
+
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         return bool(self._call("exists", key))

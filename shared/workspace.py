@@ -26,6 +26,9 @@ class Workspace(Protocol):
     def etag(self, key: str) -> str | None:
         """What changes whenever the object does, without reading it; None where there is none."""
 
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, without reading it; None where there is none."""
+
     def save(self, name: str, data: bytes) -> str:
         """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
 

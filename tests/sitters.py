@@ -43,11 +43,12 @@ def trained(
     user_id: str, photos: list[Image], engine: FaceEngine, lora_file: bytes, base_model: str
 ) -> dict[str, bytes]:
     """The objects of the bucket that make somebody a trained user."""
-    objects: dict[str, bytes] = {f"results/train/{user_id}/a1/lora.safetensors": lora_file}
+    folder = f"results/train/train-{user_id}/"
+    objects: dict[str, bytes] = {f"{folder}a1/lora.safetensors": lora_file}
     references = []
     for index, photo in enumerate(photos):
         face = largest(engine.detect(photo))
-        key = f"results/train/{user_id}/a1/references/{index}.png"
+        key = f"{folder}a1/references/{index}.png"
         objects[key] = png(photo)
         box = face.box
         references.append(
@@ -61,10 +62,12 @@ def trained(
     model = UserModel(
         user_id=user_id,
         request_id=f"train-{user_id}",
-        lora=f"results/train/{user_id}/a1/lora.safetensors",
+        lora=f"{folder}a1/lora.safetensors",
         base_model=base_model,
         face_engine=engine.name,
         trigger="",
         references=references,
     )
+    answer = {"request_id": model.request_id, "code": "OK", "message": "success", "data": model.model_dump(mode="json")}
+    objects[folder + "result.json"] = json.dumps(answer).encode()
     return objects | {model_key(user_id): model.model_dump_json().encode()}

@@ -6,51 +6,32 @@
 | base | `worn([lora])`, new shapes | worn: one more resident adapter; beyond RESIDENT the least lately used one goes |
 | base | `worn([lora, another, None])` | each picture of the batch wears its own, by peft's mixed batches |
 | worn | the block ends, however | base: adapters disabled, outputs bit-identical to a UNet that never had one |
+| base | `evict`, the wearer's object gone or long not asked for | its tensors are gone, the resident ones too |
+
+A LoRA is known by its object's key and etag together: who gets a key that somebody else had is never taken for them.
 """
 
-import hashlib
-import json
-import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.utils import convert_unet_state_dict_to_peft
+from diffusers import UNet2DConditionModel
 from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 
+from functions.generate.lora import Lora, fitted
+from functions.generate.lora_file import LoraError, Tensors, parse
+from functions.generate.short_memory import ShortMemory
+
+__all__ = ["Adapters", "Lora", "LoraError", "parse"]
+
 USERS = 32  # of which tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
+KEPT_BYTES = 2**30  # of all of them together, where files are large; the last one used is kept however large
 RESIDENT = 4  # shapes of adapters kept on the UNet; one per rank that the users were trained with
-PREFIX = "unet."
 BARE = "__base__"  # peft's name for a picture of a mixed batch that wears nothing
-
-Tensors = dict[str, torch.Tensor]
-
-
-class LoraError(Exception):
-    """The file is no LoRA for this UNet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lora:
-    """One user's adapter as it was read.
-
-    Attributes:
-        shape: name of the resident adapter that it fits: same modules, ranks and alphas.
-        tensors: under peft's names without the adapter's.
-        state, alphas, metadata: what diffusers makes a new adapter of.
-    """
-
-    shape: str
-    tensors: Tensors
-    state: Tensors
-    alphas: dict[str, float] | None
-    metadata: dict[str, Any] | None
 
 
 @dataclass(eq=False)
@@ -59,38 +40,65 @@ class Resident:
 
     Attributes:
         names, tensors: its parameters, under peft's names without the adapter's.
-        wearer: whose values they have.
+        wearer: whose values they have; None while they have nobody's, or not all of somebody's.
     """
 
     names: list[str]
     tensors: list[torch.Tensor]
-    wearer: Lora
+    wearer: Lora | None = None
 
 
 class Adapters:
     """The adapters of a UNet that many users share."""
 
     def __init__(self, unet: UNet2DConditionModel, users: int = USERS, resident: int = RESIDENT) -> None:
-        self._unet, self._most_users, self._most_resident = unet, users, resident
-        self._users: OrderedDict[str, Lora] = OrderedDict()
+        self._unet, self._most_resident = unet, resident
+        self._users: ShortMemory[tuple[str, str], Lora] = ShortMemory(users)  # by key and etag
         self._resident: OrderedDict[str, Resident] = OrderedDict()
         self._layers: list[LoraLayer] = []
         self._active: str | None = None
 
-    def lora(self, key: str, read: Callable[[], bytes]) -> Lora:
-        """The LoRA stored under `key`; `read` gives the file if it is not in memory.
+    def lora(self, key: str, etag: Callable[[], str | None], read: Callable[[], bytes]) -> Lora:
+        """The LoRA stored under `key` at this moment.
+
+        Args:
+            key: of its object.
+            etag: what changes whenever the object does; None where there is none.
+            read: gives the file if it is not in memory; may raise, as where there is none.
 
         Raises LoraError when the file does not fit the UNet.
         """
-        if key not in self._users:
-            lora = parse(read())
-            # that it fits is known before any work is done, and not in the middle of it
-            self._slot(lora, 0, 1)
-            self._users[key] = lora
-            while len(self._users) > self._most_users:
-                self._users.popitem(last=False)
-        self._users.move_to_end(key)
-        return self._users[key]
+        before = etag()
+        known = None if before is None else self._users.get((key, before))
+        if known is not None:
+            return known
+        self._users.drop(lambda entry: entry[0] == key)
+        lora = fitted(parse(read()), self._unet)
+        # that it fits is known before any work is done, and not in the middle of it
+        self._slot(lora, 0, 1)
+        # an object that was replaced while it was read is worn, but not remembered: its etag is not known
+        if before is not None and etag() == before:
+            self._users.keep((key, before), lora)
+            self._make_room()
+        return lora
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Forget the LoRAs that nobody asked for in a while, and those whose objects are gone, on the UNet too.
+
+        Args:
+            exists: whether there is an object under a key; what it raises passes through.
+        """
+        try:
+            self._users.expire()
+            gone = {key for key in {key for key, _ in self._users} if not exists(key)}
+            self._users.drop(lambda entry: entry[0] in gone)
+        finally:
+            kept = self._users.values()
+            idle = [name for name, resident in self._resident.items() if resident.wearer not in kept]
+            for name in idle:
+                self._take_off(name)
+            if idle:
+                self._survey()
 
     @contextmanager
     def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
@@ -124,6 +132,7 @@ class Adapters:
             taken[lora.shape] += 1
             resident = self._resident[name]
             if resident.wearer is not lora:
+                resident.wearer = None  # if the copying is interrupted, the tensors are nobody's
                 with torch.no_grad():
                     torch._foreach_copy_(resident.tensors, [lora.tensors[part] for part in resident.names])
                 resident.wearer = lora
@@ -134,37 +143,36 @@ class Adapters:
         name = f"{lora.shape}-{number}"
         if name not in self._resident:
             while len(self._resident) >= max(self._most_resident, wanted):
-                oldest, _ = self._resident.popitem(last=False)
-                self._unet.delete_adapters(oldest)
-            self._resident[name] = self._added(lora, name)
-            self._survey()
+                self._take_off(next(iter(self._resident)))
+            try:
+                self._resident[name] = self._added(lora, name)
+            finally:
+                self._survey()
         self._resident.move_to_end(name)
         return name
 
-    def _added(self, lora: Lora, name: str) -> "Resident":
+    def _added(self, lora: Lora, name: str) -> Resident:
+        """One more adapter; whatever goes wrong leaves the UNet without it."""
         try:
-            self._unet.load_lora_adapter(
-                dict(lora.state),
-                prefix="unet",
-                adapter_name=name,
-                network_alphas=lora.alphas,
-                metadata=lora.metadata,
-            )
-        except (ValueError, RuntimeError, KeyError) as error:
-            self._forget(name)
-            raise LoraError(f"this LoRA does not fit the base model: {error}") from error
-        tensors: Tensors = get_peft_model_state_dict(self._unet, adapter_name=name)
-        if tensors.keys() != lora.tensors.keys():
-            self._forget(name)
-            raise LoraError("this LoRA has other modules than the base model")
-        self._unet.requires_grad_(False).eval()
-        return Resident(list(tensors), list(tensors.values()), lora)
-
-    def _forget(self, name: str) -> None:
-        """Take off what a failed load left behind; the next user finds the UNet as it was."""
-        if name in getattr(self._unet, "peft_config", {}):
+            self._unet.add_adapter(lora.config, adapter_name=name)
+            tensors: Tensors = get_peft_model_state_dict(self._unet, adapter_name=name)
+            if {part: tensor.shape for part, tensor in tensors.items()} != {
+                part: tensor.shape for part, tensor in lora.tensors.items()
+            }:
+                raise LoraError("this LoRA has other modules than the base model")
+        except BaseException:
             self._unet.delete_adapters(name)
-        self._survey()
+            raise
+        self._unet.requires_grad_(False).eval()
+        return Resident(list(tensors), list(tensors.values()))
+
+    def _take_off(self, name: str) -> None:
+        del self._resident[name]
+        self._unet.delete_adapters(name)
+
+    def _make_room(self) -> None:
+        while len(self._users) > 1 and sum(lora.size for lora in self._users.values()) > KEPT_BYTES:
+            self._users.drop_oldest()
 
     def _survey(self) -> None:
         """After adding or deleting, which leave any adapter active: find all layers, and have them bare."""
@@ -191,28 +199,3 @@ def _naming(names: list[str]) -> Callable[..., Any]:
         return arguments, named | {"adapter_names": names * (len(arguments[0]) // len(names))}
 
     return hook
-
-
-def parse(data: bytes) -> Lora:
-    """Read a .safetensors in diffusers' or kohya's names; only the UNet's part is used.
-
-    Raises LoraError.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lora.safetensors"
-        path.write_bytes(data)
-        try:
-            state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
-                str(path), return_lora_metadata=True, local_files_only=True
-            )
-        except (ValueError, OSError, KeyError) as error:
-            raise LoraError(f"this is no LoRA file: {error}") from error
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
-    if not tensors:
-        raise LoraError("this LoRA file holds nothing for a UNet")
-    if "lora_A" not in next(iter(tensors)):
-        tensors = convert_unet_state_dict_to_peft(tensors)
-    shapes = sorted((name, tuple(tensor.shape)) for name, tensor in tensors.items())
-    described = json.dumps([shapes, alphas, metadata], sort_keys=True, default=str)
-    shape = "lora-" + hashlib.sha256(described.encode()).hexdigest()[:12]
-    return Lora(shape, tensors, state, alphas or None, metadata or None)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.levels import rounded
 from shared.faces import Box
 from shared.images import Image, Mask, Points
 from shared.models.conditioning import Conditioning
@@ -66,8 +67,7 @@ class Canvas:
         columns = slice(max(left, 0), min(right, self.image.shape[1]))
         part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         result = self.image.copy()
-        summed = np.rint(self.image[rows, columns] + part * self.mask[rows, columns, None])
-        result[rows, columns] = np.clip(summed, 0, 255).astype(np.uint8)
+        result[rows, columns] = rounded(self.image[rows, columns] + part * self.mask[rows, columns, None])
         return result
 
 

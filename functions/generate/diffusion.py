@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from functions.generate import controls as drawing
 from functions.generate.canvas import Canvas
+from functions.generate.levels import ADVICE
 from functions.generate.recollection import remembered
 from shared.images import Image
 from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
@@ -33,6 +34,18 @@ from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel
 
 FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled on
+
+
+class DiffusionFailed(Exception):
+    """The base model, with what it wore, made values that are no numbers.
+
+    Attributes:
+        canvases: indices of those that have them.
+    """
+
+    def __init__(self, canvases: list[int]) -> None:
+        super().__init__(f"the diffusion made values that are no numbers: {ADVICE}")
+        self.canvases = canvases
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,8 @@ class Diffuser:
 
         Returns:
             For each canvas its picture, RGB, uint8, (H, W, 3). Same inputs on one device give the same bytes.
+
+        Raises DiffusionFailed, which says of which canvases, where the model made values that are no numbers.
         """
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
@@ -121,6 +136,7 @@ class Diffuser:
             sample = self._sample(canvases, denoising)
             changed = self._denoise(sample, denoising, step_done)
             difference = self._decode(changed) - self._decode(sample.latents)
+        _check(difference)
         return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
     def _sample(self, canvases: Sequence[Canvas], denoising: Denoising) -> Sample:
@@ -207,11 +223,21 @@ class Diffuser:
         return ((latents - shift) * scale).to(self._model.dtype)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, size, size, 3) float32 on the CPU, in units of 8-bit levels."""
+        """(B, size, size, 3) float32 on the CPU, in units of 8-bit levels; NaN all over where one is no number."""
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
-        pixels: torch.Tensor = vae.decode((latents / scale + shift).to(vae.dtype)).sample
-        return pixels.clamp(-1, 1).float().cpu().permute(0, 2, 3, 1) * 127.5
+        scaled = (latents / scale + shift).to(vae.dtype)
+        pixels: torch.Tensor = vae.decode(scaled).sample
+        # before they are limited: infinity would become white, and a norm of the decoder may make zeros of it
+        sound = torch.isfinite(scaled).flatten(1).all(1) & torch.isfinite(pixels).flatten(1).all(1)
+        limited = torch.where(sound[:, None, None, None], pixels.clamp(-1, 1), torch.nan)
+        return limited.float().cpu().permute(0, 2, 3, 1) * 127.5
+
+
+def _check(difference: torch.Tensor) -> None:
+    failed = [index for index, part in enumerate(difference) if not torch.isfinite(part).all()]
+    if failed:
+        raise DiffusionFailed(failed)
 
 
 def _latent_scale(vae: AutoencoderKL | AutoencoderTiny) -> tuple[float, float]:

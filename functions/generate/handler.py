@@ -26,7 +26,8 @@ class GenerateFunction:
         return run(body, workspace, self._studio)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing yet."""
+        """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
+        self._studio.evict(exists)
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """A portrait leaves nothing behind that later requests look up."""

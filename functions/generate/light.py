@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.levels import finite, rounded
 from shared.images import Image, Mask
 
 Lab = NDArray[np.float32]
@@ -37,9 +38,8 @@ def to_lab(image: Image) -> Lab:
 
 def to_rgb(lab: Lab) -> Image:
     """LAB float32 as RGB uint8, rounded."""
-    rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-    rounded: Image = np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)
-    return rounded
+    # looked at before: what the conversion makes of values that are no numbers is black
+    return rounded(cv2.cvtColor(finite(lab), cv2.COLOR_LAB2RGB) * 255)
 
 
 def skin(lab: Lab, where: Mask) -> Mask:

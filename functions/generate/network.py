@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from functions.generate.levels import finite
 from shared.images import Image
 
 # trained on -1 to 1, while spandrel 0.4 hands it 0 to 1 and lets it draw noise, with which no portrait came again
@@ -44,7 +45,7 @@ class ImageNetwork:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             made = self._made(pixels.to(self._device))[0]
-        result: NDArray[np.float32] = made.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255
+        result: NDArray[np.float32] = np.clip(finite(made.float().permute(1, 2, 0).cpu().numpy()), 0, 1) * 255
         return result
 
     def _made(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from skimage.transform import SimilarityTransform
 
 from functions.generate import light, mask
 from functions.generate.fusion import Original, Portrayal, composed, worn_frames
+from functions.generate.levels import rounded
 from functions.generate.shares import Shares
 from functions.generate.shown import Shown
 from shared.faces.base import EngineUnavailable
@@ -99,8 +100,7 @@ class NeuralFuser:
         source = (latent / np.linalg.norm(latent)).astype(np.float32)[None]
         target = (aligned.astype(np.float32) / 255).transpose(2, 0, 1)[None]
         (output,) = self._session.run(None, {"target": target, "source": source})
-        changed: Image = np.clip(np.rint(output[0].transpose(1, 2, 0) * 255), 0, 255).astype(np.uint8)
-        return changed
+        return rounded(output[0].transpose(1, 2, 0) * 255)
 
 
 def _alignment(points: Points) -> Matrix:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from functions.generate.levels import finite
 from functions.generate.network import NetworkMissing
 from shared.images import Image, Mask
 
@@ -40,7 +41,7 @@ class PeopleNetwork:
         small = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA).astype(np.float32)
         scaled = (small / max(float(small.max()), 1.0) - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
         (made, *_) = self._session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})
-        found = np.asarray(made, np.float32).reshape(self._side, self._side)
+        found = finite(np.asarray(made, np.float32).reshape(self._side, self._side))
         lowest, highest = float(found.min()), float(found.max())
         share: Mask = (found - lowest) / max(highest - lowest, 1e-6)
         return share

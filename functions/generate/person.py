@@ -1,25 +1,29 @@
 """A trained person, as a portrait needs them: photos with landmarks, the mean face vector, where the LoRA lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import ValidationError
 
+from functions.generate import trained
 from functions.generate.fusion import Portrayal, wears_glasses
 from functions.generate.landmarks import face_width, mirrored, misfit
-from shared.errors import PhotoError, UnknownUser
-from shared.faces import Box, Face, FaceEngine
-from shared.images import Embedding, Points
+from functions.generate.trained import FIELD, unusable
+from shared.errors import InternalError, PhotoError, PhotoUnavailable, UnknownUser
+from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.images import Embedding, Image, Points
 from shared.photos import decode
 from shared.settings import Limits
-from shared.users import Reference, UserModel, model_key
+from shared.users import Reference, UserModel
 from shared.workspace import Workspace
 
-FIELD = "configure.user_id"
 MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
 GLASSES_PENALTY = 0.03  # misfit that photos without glasses may have more; a turn of 15 degrees makes about that
 ENLARGING_PENALTY = 0.01  # misfit that one doubling of a small photo is worth
+AT_ONCE = 5  # files held in memory
+REFERENCE_PIXELS = 2048 * 2048  # trainings leave 1024 x 1024 at most
+NARROWEST = 4.0  # pixels across a face; trainings take none below 18
+FLATTEST = 0.1  # of a face's spread across over that along; 0.9 of one that looks ahead, 0 of points in a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +42,12 @@ class Person:
 
 
 def load(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
-    """Read a trained person from the bucket; UnknownUser when there is none, or what is there cannot be read."""
-    stored = workspace.read(model_key(user_id))
-    if stored is None:
-        raise UnknownUser(f"nobody was trained under the user_id {user_id}; train first", FIELD)
-    try:
-        model = UserModel.model_validate_json(stored)
-    except ValidationError as error:
-        raise UnknownUser(f"the training of {user_id} cannot be read; train again", FIELD) from error
-    if not model.references:
-        raise UnknownUser(f"the training of {user_id} has no photos; train again", FIELD)
-    photos = [_portrayal(user_id, reference, workspace, limits) for reference in model.references]
-    if model.face_engine == engine.name:
-        vectors = [np.array(reference.embedding) for reference in model.references]
-    else:
-        vectors = [
-            engine.embed(portrayal.image, Face(Box(*reference.box), portrayal.landmarks, 1.0))
-            for portrayal, reference in zip(photos, model.references, strict=True)
-        ]
-    mean = np.mean(vectors, axis=0)
+    """Read a trained person from the bucket; UnknownUser when there is none, or what is there cannot be used."""
+    model = trained.model(user_id, workspace)
+    photos = list(_portrayals(model, workspace, limits))
+    mean = np.mean(_vectors(model, photos, engine), axis=0)
+    if not np.linalg.norm(mean) > 0:
+        raise unusable(user_id, "has face vectors that say nothing")
     return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
 
 
@@ -83,13 +74,55 @@ def mirror_image(portrayal: Portrayal) -> Portrayal:
     return replace(portrayal, image=image, landmarks=mirrored(portrayal.landmarks, image.shape[1]))
 
 
-def _portrayal(user_id: str, reference: Reference, workspace: Workspace, limits: Limits) -> Portrayal:
-    data = workspace.read(reference.key)
-    if data is None:
-        raise UnknownUser(f"a photo of {user_id} is gone from the bucket ({reference.key}); train again", FIELD)
+def _vectors(model: UserModel, photos: Sequence[Portrayal], engine: FaceEngine) -> list[Embedding]:
+    """Each photo's face vector by the engine in use: the stored ones, or made anew where another engine made those."""
+    if model.face_engine == engine.name:
+        stored = [np.array(reference.embedding) for reference in model.references]
+        if len({len(vector) for vector in stored}) > 1:
+            raise unusable(model.user_id, "has face vectors of different lengths")
+        return stored
     try:
-        image = decode(data, limits).image
+        return [
+            engine.embed(photo.image, Face(Box(*reference.box), photo.landmarks, 1.0))
+            for photo, reference in zip(photos, model.references, strict=True)
+        ]
+    except FaceError as error:
+        raise unusable(model.user_id, f"has a photo whose face {engine.name} does not see: {error}") from error
+
+
+def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[Portrayal]:
+    smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
+    for start in range(0, len(model.references), AT_ONCE):
+        some = model.references[start : start + AT_ONCE]
+        files = workspace.fetch([reference.key for reference in some])
+        for reference, file in zip(some, files, strict=True):
+            yield _portrayal(model.user_id, reference, file, workspace, smaller)
+
+
+def _portrayal(
+    user_id: str, reference: Reference, file: bytes | PhotoError, workspace: Workspace, limits: Limits
+) -> Portrayal:
+    if isinstance(file, PhotoUnavailable):
+        if workspace.etag(reference.key) is None:
+            raise UnknownUser(f"a photo of {user_id} is gone from the bucket ({reference.key}); train again", FIELD)
+        raise InternalError(f"a photo of {user_id} could not be read just now: {file.message}")
+    try:
+        if isinstance(file, PhotoError):
+            raise file
+        image = decode(file, limits).image
     except PhotoError as error:
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
     landmarks = np.array(reference.landmarks, float)
+    if not _is_face(landmarks, Box(*reference.box), image):
+        raise unusable(user_id, f"has landmarks that are no face of the photo {reference.key}")
     return Portrayal(image, landmarks, glasses=wears_glasses(image, landmarks))
+
+
+def _is_face(landmarks: Points, box: Box, image: Image) -> bool:
+    """Whether they lie about the picture, have a width and are more than a line: else nothing can be bent by them."""
+    size = np.array(image.shape[1::-1], float)
+    centre = landmarks.mean(axis=0)
+    about = np.all((landmarks > -size) & (landmarks < 2 * size)) and np.all((centre > 0) & (centre < size))
+    along, across = np.linalg.svd(landmarks - centre, compute_uv=False)
+    boxed = 0 < box.right < 2 * size[0] and 0 < box.bottom < 2 * size[1] and min(box.width, box.height) >= NARROWEST
+    return bool(about and boxed and face_width(landmarks) >= NARROWEST and across >= FLATTEST * along)

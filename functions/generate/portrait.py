@@ -14,7 +14,7 @@ from functions.generate.person import Person
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
 from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
-from functions.generate.sitting import Sitting, distances
+from functions.generate.sitting import Sitting, distance_after, distance_before
 from functions.generate.stages import FaceJob, Stage, planned
 from functions.generate.studio import Studio
 from shared.function import Answer
@@ -107,6 +107,8 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
     """Take the faces through all stages side by side and put them back; what there is to say of each, by index."""
     workspace, studio, progress = way.workspace, way.studio, way.progress
     jobs = [sitting.prepare(portrait.image, workspace, studio) for sitting in sittings]
+    people = [sitting.person for sitting in sittings]
+    before = [distance_before(job, who, studio) for job, who in zip(jobs, people, strict=True)]
     for number, stage in enumerate(stages, start=1):
         progress.begin(stage.name)
         stage.work(jobs, studio, progress.advance)
@@ -114,10 +116,10 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
         if studio.settings.generate.keep_stages:
             keep(f"{number}-{stage.name}", jobs, portrait, workspace)
     described = {}
-    for sitting, job in zip(sittings, jobs, strict=True):
-        before, after = distances(job, sitting.person, studio)
+    for sitting, job, apart in zip(sittings, jobs, before, strict=True):
+        after = distance_after(job, sitting.person, studio)
         user_id = sitting.person.model.user_id
-        described[sitting.index] = output.described(user_id, sitting.face.box, before, after, studio.engine)
+        described[sitting.index] = output.described(user_id, sitting.face.box, apart, after, studio.engine)
         paste(job, portrait.image[sitting.area(portrait.image.shape)])
     return described
 

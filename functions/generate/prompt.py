@@ -1,8 +1,7 @@
 """Words for the diffusion: text states, computed once per wording."""
 
-from collections import OrderedDict
-
 from functions.generate.canvas import Words
+from functions.generate.short_memory import ShortMemory
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
 
@@ -11,11 +10,11 @@ WORDINGS = 64  # kept in memory; 118 kB each for SD 1.5
 
 
 class Prompts:
-    """Text states of a base model."""
+    """Text states of a base model. The sender's words may name somebody: they are kept for a short time only."""
 
     def __init__(self, model: DiffusionModel, wordings: int = WORDINGS) -> None:
-        self._model, self._most = model, wordings
-        self._states: OrderedDict[str, Conditioning] = OrderedDict()
+        self._model = model
+        self._states: ShortMemory[str, Conditioning] = ShortMemory(wordings)
 
     def of(self, trigger: str, additional: str = "") -> Words:
         """The states of the model's prompt with the user's word and the sender's additions, and of its negative one.
@@ -33,10 +32,13 @@ class Prompts:
         wording = f"{SCENE}, {additional.strip()}" if additional.strip() else SCENE
         return self._state(wording), self._state(self._model.working.negative_prompt)
 
+    def expire(self) -> None:
+        """Forget the wordings that have not come for long."""
+        self._states.expire()
+
     def _state(self, wording: str) -> Conditioning:
-        if wording not in self._states:
-            self._states[wording] = conditioned(self._model, wording)
-            while len(self._states) > self._most:
-                self._states.popitem(last=False)
-        self._states.move_to_end(wording)
-        return self._states[wording]
+        states = self._states.get(wording)
+        if states is None:
+            states = conditioned(self._model, wording)
+            self._states.keep(wording, states)
+        return states

@@ -7,6 +7,9 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from shared.validation import Body, Reference, UserId
 
 NOBODY = "none"  # the user_id that leaves a face as it is
+MOST_FACES = 64  # of one picture; each is worked on for seconds, and more are no portrait
+LONGEST_PROMPT = 2000  # characters of additional_prompt; the encoders read about 77 words of it
+LONGEST_WORD = 64
 
 Steps = Annotated[int, Field(ge=1, le=200)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,7 +20,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-UserIds = Annotated[list[UserId], BeforeValidator(_as_list), Field(min_length=1)]
+UserIds = Annotated[list[UserId], BeforeValidator(_as_list), Field(min_length=1, max_length=MOST_FACES)]
 
 
 class GenerateConfigure(Body):
@@ -26,7 +29,7 @@ class GenerateConfigure(Body):
     user_id: UserIds = Field(
         validation_alias=AliasChoices("user_id", "model_id"), description="one id per face, left to right"
     )
-    sex: str = "secret"
+    sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
     first_diffusion_steps: Steps = 50
     first_denoising_strength: Share = 0.45
     second_diffusion_steps: Steps = 20
@@ -47,7 +50,7 @@ class GenerateConfigure(Body):
     makeup_transfer_ratio: Share = 0.50
     seed: Seed | None = None
     image_format: Literal["base64", "png"] = "base64"
-    additional_prompt: str = ""
+    additional_prompt: Annotated[str, Field(max_length=LONGEST_PROMPT)] = ""
 
 
 class GenerateRequest(Body):

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from functions.generate import mask
 from functions.generate.landmarks import EYES, fit
+from functions.generate.levels import rounded
 from functions.generate.network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.images import Image, Mask, Points
@@ -44,7 +45,7 @@ def restore(
         difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     soft = (mask.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
-    restored: Image = np.clip(np.rint(image + soft * back), 0, 255).astype(np.uint8)
+    restored = rounded(image + soft * back)
     return restored if _same_person(image, restored, landmarks, engine) else image.copy()
 
 

@@ -7,10 +7,12 @@ import numpy as np
 from functions.generate import mask, person
 from functions.generate.adapter import Lora, LoraError
 from functions.generate.fusion import Original, worn_frames
+from functions.generate.lora_file import MOST_BYTES
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import FaceJob
 from functions.generate.studio import Studio
+from functions.generate.trained import FIELD, unusable
 from shared.errors import UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.faces.closeup import closeup
@@ -66,6 +68,7 @@ class Sitting:
             free=self._free(corner, crop.shape[:2]),
             square=self._square(crop.shape, corner, studio.framing),
             words=studio.prompts.of(self.person.model.trigger, self.knobs.additional_prompt),
+            user_id=self.person.model.user_id,
             lora=worn(self.person, workspace, studio),
             seed=self.seed,
             configure=self.knobs,
@@ -101,30 +104,41 @@ def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
         return None
 
     def read() -> bytes:
+        size = workspace.size(user.lora) or 0
+        if size > MOST_BYTES:
+            raise LoraError(f"it has {size} bytes, more than the limit of {MOST_BYTES}")
         data = workspace.read(user.lora)
         if data is None:
-            raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", person.FIELD)
+            raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", FIELD)
         return data
 
     try:
-        return studio.adapters.lora(user.lora, read)
+        return studio.adapters.lora(user.lora, lambda: workspace.etag(user.lora), read)
     except LoraError as error:
-        raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", person.FIELD) from error
+        raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", FIELD) from error
 
 
-def distances(job: FaceJob, who: Person, studio: Studio) -> tuple[float | None, float | None]:
-    """From the person to the template's face and to the portrait's; None where no vector could be made."""
-    return (
-        _distance(job.template, _outlined(job.template_landmarks), who, studio.acquainted),
-        _distance(job.image, _seen(job.image, job.landmarks, studio.engine), who, studio.engine),
-    )
+def distance_before(job: FaceJob, who: Person, studio: Studio) -> float | None:
+    """From the person to the template's face; None where no vector could be made.
+
+    Raises UnknownUser where the person's vector is none of the engine in use.
+    """
+    return _distance(job.template, _outlined(job.template_landmarks), who, studio.acquainted)
+
+
+def distance_after(job: FaceJob, who: Person, studio: Studio) -> float | None:
+    """From the person to the portrait's face, as `distance_before`."""
+    return _distance(job.image, _seen(job.image, job.landmarks, studio.engine), who, studio.engine)
 
 
 def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
     try:
-        return engine.distance(engine.embed(image, face), who.embedding)
+        vector = engine.embed(image, face)
     except FaceError:
         return None
+    if vector.shape != who.embedding.shape:
+        raise unusable(who.model.user_id, f"has face vectors of {who.embedding.size} numbers, not of {vector.size}")
+    return engine.distance(vector, who.embedding)
 
 
 def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:

@@ -23,7 +23,7 @@ from functions.generate import mask
 from functions.generate.adapter import Lora
 from functions.generate.canvas import Canvas, Words
 from functions.generate.color import balance
-from functions.generate.diffusion import Denoising
+from functions.generate.diffusion import Denoising, DiffusionFailed
 from functions.generate.enhance import sharpen
 from functions.generate.fuser import Fuser
 from functions.generate.fusion import Original, Portrayal
@@ -33,6 +33,8 @@ from functions.generate.restoration import restore
 from functions.generate.retouch import retouch
 from functions.generate.shown import Shown
 from functions.generate.studio import Studio
+from functions.generate.trained import FIELD
+from shared.errors import PictureFailed
 from shared.faces import Box
 from shared.images import Image, Mask, Points
 
@@ -51,6 +53,7 @@ class FaceJob:
         free: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
         words: for the diffusion.
+        user_id: of the person.
         lora: the person's, None where it belongs to another base model.
         seed: of this face's noise.
     """
@@ -67,6 +70,7 @@ class FaceJob:
     free: Mask
     square: Box
     words: Words
+    user_id: str
     lora: Lora | None
     seed: int
     configure: GenerateConfigure
@@ -215,9 +219,18 @@ def _repaint(
         group = jobs[start : start + most]
         done = partial(advance, len(group))
         with studio.adapters.worn([job.lora for job in group]):
-            painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
+            try:
+                painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
+            except DiffusionFailed as error:
+                raise _blamed(error, group) from error
         for job, image in zip(group, painted, strict=True):
             job.image = image
+
+
+def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
+    """The error with the names of those whose faces failed."""
+    whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
+    return PictureFailed(f"the diffusion made no picture of {whose}: {error}", FIELD)
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:

@@ -1,6 +1,6 @@
 """What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from functions.generate import fuser
 from functions.generate.acquaintance import Acquainted
@@ -41,3 +41,9 @@ class Studio:
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load(settings)
         self.enhancers = Enhancers.load(settings.enhance, model.device)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
+        self.acquainted.expire()
+        self.prompts.expire()
+        self.adapters.evict(exists)

@@ -8,6 +8,7 @@ the memory: the picture is never held in floats as a whole.
 import cv2
 import numpy as np
 
+from functions.generate.levels import rounded
 from functions.generate.network import ImageNetwork
 from shared.images import Image
 
@@ -66,5 +67,5 @@ def _by_network(image: Image, network: ImageNetwork) -> Image:
                 TIMES * (top - rows.start) : TIMES * (bottom - rows.start),
                 TIMES * (left - columns.start) : TIMES * (right - columns.start),
             ]
-            result[TIMES * top : TIMES * bottom, TIMES * left : TIMES * right] = np.clip(np.rint(inner), 0, 255)
+            result[TIMES * top : TIMES * bottom, TIMES * left : TIMES * right] = rounded(inner)
     return result

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from functions.train.dataset import Photo
 from functions.train.lora import Weights
@@ -22,6 +24,9 @@ from shared.workspace import SCRATCH
 
 NAME = SCRATCH + "checkpoint.safetensors"
 HEADER = "photog-checkpoint"
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration, SafetensorError)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,15 @@ def write(checkpoint: Checkpoint, mark: str) -> bytes:
 
 
 def read(data: bytes, mark: str) -> Checkpoint | None:
-    """The checkpoint; None where it belongs to other photos, settings or versions."""
+    """The checkpoint; None where it belongs to other photos, settings or versions, or cannot be read."""
+    try:
+        return _read(data, mark)
+    except UNREADABLE as error:
+        log.warning("an earlier attempt's checkpoint cannot be read, the training begins anew: %r", error)
+        return None
+
+
+def _read(data: bytes, mark: str) -> Checkpoint | None:
     size = int.from_bytes(data[:8], "little")
     header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
     if header["mark"] != mark:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from shared.validation import Body, Reference, UserId
 
 NOBODY = "none"  # in a generate request
+LONGEST_WORD = 64
 MOST_IMAGES = 50  # the best 20 of them are used; the limit keeps one request from holding a worker for hours
 
 
@@ -20,7 +21,7 @@ class TrainConfigure(Body):
     """The knobs, as the contract names them."""
 
     user_id: Annotated[UserId, AfterValidator(_somebody)]
-    sex: str = "secret"
+    sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
     max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
 

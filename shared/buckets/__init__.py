@@ -4,7 +4,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.aws import ClientUnavailable, S3Settings
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, ObjectInfo
+from shared.buckets.base import (
+    Bucket,
+    BucketError,
+    InvalidKey,
+    MissingObject,
+    ObjectInfo,
+    StoreUnavailable,
+    UnreadableFolder,
+)
 from shared.buckets.folder import FolderBucket
 from shared.buckets.memory import MemoryBucket
 
@@ -16,6 +24,8 @@ __all__ = [
     "MemoryBucket",
     "MissingObject",
     "ObjectInfo",
+    "StoreUnavailable",
+    "UnreadableFolder",
     "open_bucket",
     "prefix_of",
     "s3_name",
@@ -23,7 +33,10 @@ __all__ = [
 
 
 def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
-    """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`."""
+    """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`.
+
+    StoreUnavailable where the folder cannot be used; BucketError for what is no address or not installed.
+    """
     if "://" not in address:
         return FolderBucket(Path(address))
     parts = urlsplit(address)

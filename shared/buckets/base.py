@@ -36,7 +36,7 @@ class UnreadableFolder(BucketError):
         self.folders = tuple(folders)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """An object without its bytes.
 

@@ -47,22 +47,23 @@ class FolderBucket:
             self.root = Path(os.path.realpath(root.expanduser()))
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error)}") from error
-        except (ValueError, RuntimeError) as error:  # a NUL, links in a circle, or the home of a user who is not there
+            raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error, root)}") from error
+        except (ValueError, RuntimeError) as error:  # a NUL, or the home of a user who is not there
             raise StoreUnavailable(f"{root!s:.200} cannot be a bucket: {error}") from error
         self.address = str(self.root)
         self._staging = Staging(self.root)
+        self._staged, self._within = str(self._staging.path), f"{self.address.rstrip('/')}/"
         self._told: set[str] = set()
 
     def path(self, key: str) -> Path:
         """Where the object lies; InvalidKey, also where a link would lead out of the root."""
         folder, _, name = checked(key).rpartition("/")
-        path = self._resolved(key, folder) / name
-        if path.is_symlink():
+        path = os.path.join(self._resolved(key, folder), name)
+        if os.path.islink(path):
             self._resolved(key, key)
-        elif path == self._staging.path:
+        elif path == self._staged:
             raise self._outside(key)
-        return path
+        return Path(path)
 
     def get(self, key: str) -> bytes:
         with self._reading(key) as file:
@@ -94,13 +95,13 @@ class FolderBucket:
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         folder = "".join(checked_prefix(prefix).rpartition("/")[:2])
-        walk = Walk(STAGING, self._told)
-        yield from walk.objects(str(self._resolved(prefix, folder)), folder, prefix, after)
+        walk = Walk(self._staged, self._told)
+        yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
         self._require_whole(walk)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        walk = Walk(STAGING, self._told)
-        yield from walk.folders(str(self._resolved(prefix, checked_folder(prefix))), prefix)
+        walk = Walk(self._staged, self._told)
+        yield from walk.folders(self._resolved(prefix, checked_folder(prefix)), prefix)
         self._require_whole(walk)
 
     def delete(self, key: str) -> None:
@@ -120,17 +121,18 @@ class FolderBucket:
 
     def head(self, key: str) -> ObjectInfo | None:
         with self._explained(key):
-            status = self._status(os.path.realpath(self.path(key)))
+            status = self._status(self._resolved(key, checked(key)))
             return info(key, status) if status else None
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
         with self._explained(STAGING):
             return [f"{STAGING}/{name}" for name in self._staging.collect()]
 
-    def _resolved(self, key: str, below: str) -> Path:
+    def _resolved(self, key: str, below: str) -> str:
         """The real place of `below`; InvalidKey where links lead out of the root or into its staging."""
-        path = Path(os.path.realpath(self.root / below))
-        if not path.is_relative_to(self.root) or path.is_relative_to(self._staging.path):
+        path = os.path.realpath(f"{self.address}/{below}")
+        within = f"{path}/"
+        if not within.startswith(self._within) or within.startswith(f"{self._staged}/"):
             raise self._outside(key)
         return path
 
@@ -158,7 +160,7 @@ class FolderBucket:
     def _reading(self, key: str) -> Iterator[BinaryIO]:
         """The object's file, which is open no longer than the context."""
         with self._explained(key):
-            path = os.path.realpath(self.path(key))
+            path = self._resolved(key, checked(key))
             if self._status(path) is None:
                 raise self._missing(key)
             try:
@@ -242,7 +244,9 @@ def _sync(folder: Path) -> None:
             raise
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, root: Path) -> str:
+    if os.path.islink(os.path.realpath(root)):
+        return "its links lead round in a circle"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "it or a folder above it is a file; move that away, or name a folder"
     return error.strerror or str(error)

@@ -6,6 +6,9 @@
 | refused: 412, 409 FileAlreadyExists | lost, unless the object carries our nonce: a retried try of ours had won |
 | undecided: 409 ConditionalRequestConflict | two at once, undecided: asked again after a pause |
 | put of more than one part | multipart; it appears whole when completed, and is aborted on any failure |
+| get that breaks off, times out or has another checksum | read anew, READS times |
+
+Whatever goes wrong on the way comes out as a BucketError: StoreUnavailable where other keys would fare no better.
 
 Threads with boto3 do the few calls that profit from being many (parts of an object); a request makes about ten calls,
 one after another because each depends on the last, so an asynchronous client would have nothing to do at once.
@@ -13,6 +16,7 @@ one after another because each depends on the last, so an asynchronous client wo
 
 import base64
 import hashlib
+import http.client
 import random
 import secrets
 import time
@@ -22,9 +26,20 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from shared.aws import S3Settings, client, region
-from shared.buckets.base import BucketError, InvalidKey, MissingObject, ObjectInfo, checked
+from shared.buckets.base import (
+    BucketError,
+    MissingObject,
+    ObjectInfo,
+    StoreUnavailable,
+    checked,
+    checked_folder,
+    checked_prefix,
+    usable,
+)
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
@@ -33,6 +48,32 @@ CONFLICTS = 8  # undecided races after which the store is taken for broken
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 REFUSED = {"412", "PreconditionFailed", "FileAlreadyExists"}
 UNDECIDED = {"409", "ConditionalRequestConflict", "OperationAborted"}
+FORBIDDEN = {"403", "AccessDenied"}
+OF_THE_STORE = {
+    "NoSuchBucket",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "SignatureDoesNotMatch",
+    "SlowDown",
+    "TokenRefreshRequired",
+}
+"""Codes below 500 that every key would meet at the moment."""
+READS = 3  # of an object whose body breaks off; botocore itself tries again only until the headers have come
+UPLOAD_SECONDS = 3600.0  # no upload takes so long; what is older was left by a writer that died
+FAILURES = (
+    ClientError,
+    BotoCoreError,
+    ResponseParserError,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,  # an answer that does not parse, as of a proxy
+    KeyError,  # or that lacks what it must have
+)
 
 
 class S3Bucket:
@@ -50,11 +91,23 @@ class S3Bucket:
                 self._creator.meta.events.register(f"before-sign.s3.{operation}", _forbid_overwrite)
 
     def get(self, key: str) -> bytes:
-        return b"".join(self.stream(key))
+        cut: Exception | None = None
+        for number in range(READS):
+            if cut is not None:
+                time.sleep(random.uniform(0, 0.1 * 2**number))
+            with self._explained(key):
+                body = self._open(key)
+            try:
+                with body:
+                    data: bytes = body.read()
+                    return data
+            except FAILURES as error:
+                cut = error
+        raise StoreUnavailable(f"{key} in {self.address} broke off {READS} times: {cut}") from cut
 
     def stream(self, key: str) -> Iterator[bytes]:
         with self._explained(key):
-            body = self._client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
+            body = self._open(key)
             with body:
                 yield from body.iter_chunks(PIECE)
 
@@ -74,37 +127,28 @@ class S3Bucket:
                 if code not in UNDECIDED:
                     raise self._error(key, error) from error
                 time.sleep(random.uniform(0, 0.05 * 2**conflict))
-            except BotoCoreError as error:
+            except FAILURES as error:
                 raise self._error(key, error) from error
             else:
                 return True
         raise BucketError(f"{self.address} could not decide {CONFLICTS} times in a row who creates {key}")
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        start = {"StartAfter": self.prefix + after} if after else {}
-        with self._explained(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=self.prefix + prefix, **start
-            )
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    key = entry["Key"].removeprefix(self.prefix)
-                    if _usable(key):  # folder markers and the like cannot be named, so nobody can ask for them
-                        yield ObjectInfo(
-                            key, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"].timestamp()
-                        )
+        begin = {"StartAfter": self.prefix + after} if after else {}
+        for page in self._pages(checked_prefix(prefix), begin):
+            with self._explained(prefix):
+                named = [(entry["Key"].removeprefix(self.prefix), entry) for entry in page.get("Contents", [])]
+                # folder markers and the like cannot be named, so nobody can ask for them
+                infos = [_info(key, entry, entry["Size"]) for key, entry in named if usable(key)]
+            yield from infos
 
     def folders(self, prefix: str) -> Iterator[str]:
-        with self._explained(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=self.prefix + prefix, Delimiter="/"
-            )
-            for page in pages:
-                for entry in page.get("CommonPrefixes", []):
-                    yield entry["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
-
-    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
-        return ()
+        begin = len(self.prefix) + len(checked_folder(prefix))
+        for page in self._pages(prefix, {"Delimiter": "/"}):
+            for entry in page.get("CommonPrefixes", []):
+                name = entry["Prefix"][begin:-1]
+                if usable(name):
+                    yield name
 
     def delete(self, key: str) -> None:
         with self._explained(key):
@@ -114,7 +158,21 @@ class S3Bucket:
         found = self._head(key)
         if found is None:
             return None
-        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"].timestamp())
+        with self._explained(key):
+            return _info(key, found, found["ContentLength"])
+
+    def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
+        removed = []
+        with self._explained("the list of unfinished uploads"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=self.prefix)
+            for upload in (one for page in pages for one in page.get("Uploads", [])):
+                key = upload["Key"].removeprefix(self.prefix)
+                stale = time.time() - upload["Initiated"].timestamp() > UPLOAD_SECONDS
+                if stale or key.startswith(tuple(prefixes)):
+                    target = {"Bucket": self.name, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self._client.abort_multipart_upload(**target)
+                    removed.append(f"unfinished upload of {key}")
+        return removed
 
     def _connect(self) -> Any:
         crc = "when_supported" if self._settings.checksums == "crc32" else "when_required"
@@ -132,6 +190,14 @@ class S3Bucket:
 
     def _full(self, key: str) -> str:
         return checked(self.prefix + checked(key))
+
+    def _open(self, key: str) -> Any:
+        return self._client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
+
+    def _pages(self, prefix: str, more: dict[str, str]) -> Iterator[Any]:
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2")
+            yield from pages.paginate(Bucket=self.name, Prefix=self.prefix + prefix, **more)
 
     def _nonce(self, key: str) -> str | None:
         """Whose the object is. None where it has gone since: somebody else's, which was deleted."""
@@ -160,7 +226,7 @@ class S3Bucket:
         except BaseException as error:  # whatever it was: unfinished parts are invisible and cost money
             if _code(error) == "NoSuchUpload" and self._nonce(key) == nonce:
                 return  # a try whose answer was lost had completed it
-            with suppress(ClientError, BotoCoreError):
+            with suppress(*FAILURES):
                 by.abort_multipart_upload(**upload)
             raise
 
@@ -186,20 +252,25 @@ class S3Bucket:
     def _explained(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise self._error(key, error) from error
 
-    def _error(self, key: str, error: ClientError | BotoCoreError) -> BucketError:
-        if isinstance(error, BotoCoreError):
-            return BucketError(f"{key} in {self.address}: {error}")
-        code = _code(error)
+    def _error(self, key: str, error: Exception) -> BucketError:
+        if not isinstance(error, ClientError):
+            return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
+        code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in ABSENT:
             return MissingObject(f"no object {key} in {self.address}")
-        if code in ("403", "AccessDenied"):
+        if code == "NoSuchBucket":
+            return StoreUnavailable(f"there is no bucket {self.name}; make it, or mend the address {self.address}")
+        if code in FORBIDDEN:
             return BucketError(
                 f"{key} in {self.address}: access denied; the role needs s3:GetObject, s3:PutObject, s3:DeleteObject "
-                "and s3:ListBucket, without which what is absent looks forbidden"
+                "and s3:ListBucket, without which what is absent looks forbidden; forgetting also "
+                "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
             )
+        if code in OF_THE_STORE or status == 429 or not 400 <= status < 500:
+            return StoreUnavailable(f"{key} in {self.address}: {error}")
         return BucketError(f"{key} in {self.address}: {error}")
 
 
@@ -211,9 +282,5 @@ def _code(error: BaseException) -> str:
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
 
 
-def _usable(key: str) -> bool:
-    try:
-        checked(key)
-    except InvalidKey:
-        return False
-    return True
+def _info(key: str, entry: Any, size: int) -> ObjectInfo:
+    return ObjectInfo(key, size, entry["ETag"].strip('"'), entry["LastModified"].timestamp())

@@ -4,13 +4,14 @@
 
 | state of a staged file | how it is told | who moves | to |
 |---|---|---|---|
-| being written | its lock is held; the kernel lets it go with the process, however that dies | its writer | placed, or removed |
+| being written | its lock is held, which ends with its process | its writer | placed, or removed |
 | orphan of this kernel | its lock is free | any writer, every COLLECT_SECONDS | removed |
-| orphan of another kernel | free, and untouched for ORPHAN_SECONDS: locks may not reach over a network | any writer | removed |
+| orphan of another kernel | its lock is free, and untouched for ORPHAN_SECONDS | any writer | removed |
 | either orphan | free | who forgets a person, at once | removed |
 
-A file that is taken for an orphan too early costs its writer another try and nothing else. Names that are not ours are
-left alone, but for forgetting: a picture may lie under any name.
+Locks of one kernel are sure; over a network some filesystems keep them to themselves, hence the wait. A file that is
+taken for an orphan too early costs its writer another try and nothing else. Names that are not ours are left alone, but
+for forgetting: a picture may lie under any name.
 """
 
 import fcntl

@@ -16,6 +16,10 @@ MOST_TOLD = 1000  # unusable names that one bucket logs
 class Walk:
     """Looks into folders; goes on where one cannot be read, and keeps that in mind.
 
+    Args:
+        hidden: path of a folder that is passed over.
+        told: names that were logged, shared by the walks of a bucket.
+
     Attributes:
         unreadable: folders that could not be looked into, as prefixes of keys, with the reason.
     """
@@ -57,7 +61,7 @@ class Walk:
                     name = entry.name
                     key = folder + name
                     if entry.is_dir(follow_symlinks=False):
-                        if key == self._hidden:
+                        if entry.path == self._hidden:
                             continue
                         key += "/"
                         if not (key > after or after.startswith(key)):

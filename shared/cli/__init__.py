@@ -1,4 +1,7 @@
-"""The command line `photog`. Answers go to stdout, progress and logs to stderr; exit 0 OK, 1 error answer, 2 usage."""
+"""The command line `photog`. Answers go to stdout, progress and logs to stderr.
+
+Exit status: 0 OK, 1 an error answer, 2 wrong usage, 75 the store does not serve: try again, as supervisors do.
+"""
 
 import typer
 

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.buckets import Bucket, BucketError, open_bucket
+from shared.buckets import Bucket, BucketError, StoreUnavailable, open_bucket
 from shared.client import Client
 from shared.errors import RequestError
 from shared.manifests import Json
 from shared.settings import Settings
 
+TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, supervisors restart it
 LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
@@ -36,6 +37,8 @@ def bucket_at(address: str) -> Bucket:
     """The bucket, or the end of the program with what is wrong with its address."""
     try:
         return open_bucket(address, Settings().s3)
+    except StoreUnavailable as error:
+        unavailable(str(error))
     except BucketError as error:
         fail(str(error))
 
@@ -44,6 +47,12 @@ def fail(message: str) -> NoReturn:
     """Wrong usage: say so and exit with 2."""
     typer.echo(f"photog: {message}", err=True)
     raise typer.Exit(2)
+
+
+def unavailable(message: str) -> NoReturn:
+    """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
+    typer.echo(f"photog: {message}", err=True)
+    raise typer.Exit(TEMPORARY_FAILURE)
 
 
 def show(value: Json) -> None:

@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from shared.cli.console import fail
+from shared.buckets import BucketError
+from shared.cli.console import fail, unavailable
 
 GROUP = "photog.commands"
 
@@ -28,6 +29,13 @@ class Extensible(TyperGroup):
         for entry in entry_points(group=GROUP, name=cmd_name):
             return _loaded(entry)
         return None
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """The verb; a store that fails under it ends the program with one line."""
+        try:
+            return super().invoke(ctx)
+        except BucketError as error:
+            unavailable(str(error))
 
 
 def _loaded(entry: EntryPoint) -> TyperCommand:

@@ -17,11 +17,12 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
-    if not USER_ID.fullmatch(user):
-        fail(f"{user} is no user id; 1 to 64 of A-Z a-z 0-9 . _ -")
+    if not USER_ID.fullmatch(user) or user in (".", ".."):
+        fail(f"{user!r} is no user id; 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
     forgetting = Forgetting(bucket_at(bucket), Settings().lease)
     removed = forgetting.forget(user)
-    remaining = forgetting.holdings(user).keys
+    held = forgetting.holdings(user)
+    remaining = held.remaining()
     if as_json:
         show({"user_id": user, "removed": removed, "remaining": remaining})
     else:
@@ -30,6 +31,9 @@ def forget(
         for key in remaining:
             typer.echo(f"remains {key}")
         typer.echo(f"{user}: {len(removed)} objects removed, {len(remaining)} remain")
-    if remaining:
+    for key, why in held.faults.items():
+        typer.echo(f"photog: {key}: {why}", err=True)
+    if set(remaining) - held.faults.keys():
         typer.echo("photog: a worker writes as fast as this removes; stop the workers and forget again", err=True)
+    if remaining:
         raise typer.Exit(1)

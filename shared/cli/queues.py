@@ -12,7 +12,7 @@ import typer
 from shared.aws import ClientUnavailable
 from shared.buckets import Bucket, BucketError, prefix_of, s3_name
 from shared.buckets.conditions import require_conditions
-from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show
+from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.context import Context, destinations, isolated
 from shared.events import put_event
@@ -163,5 +163,7 @@ def _usable() -> Iterator[None]:
     """The end of the program with what is wrong, instead of a trace, where a store or queue cannot be used."""
     try:
         yield
-    except (BucketError, QueueError, ClientUnavailable) as error:
+    except (BucketError, QueueError) as error:
+        unavailable(str(error))
+    except ClientUnavailable as error:
         fail(str(error))

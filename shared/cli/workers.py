@@ -12,7 +12,7 @@ import typer
 from shared.aws import ClientUnavailable
 from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
-from shared.cli.console import bucket_at, fail, log_to_stderr, show
+from shared.cli.console import bucket_at, fail, log_to_stderr, show, unavailable
 from shared.context import Context, UnknownFunction, isolated
 from shared.events import UnknownEvent
 from shared.function import NAMES
@@ -42,7 +42,9 @@ def up(bucket: BucketArgument) -> None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
     try:
         require_conditions(place)  # said once and here; workers would die of it again and again
-    except (BucketError, ClientUnavailable) as error:
+    except BucketError as error:
+        unavailable(str(error))
+    except ClientUnavailable as error:
         fail(str(error))
     signals: list[int] = []
 
@@ -76,7 +78,9 @@ def worker(
         one.follow_parent()
     try:
         one.run()
-    except (BucketError, ClientUnavailable) as error:
+    except BucketError as error:
+        unavailable(str(error))
+    except ClientUnavailable as error:
         fail(str(error))
 
 

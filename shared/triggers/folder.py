@@ -21,6 +21,7 @@ from shared.triggers.scan import ScanTrigger
 log = logging.getLogger(__name__)
 
 WAKE_MILLISECONDS = 50  # longest grouping of changes into one wake; not a quiet time
+QUIET_MILLISECONDS = 100  # between two signs of life of a watcher that sees nothing
 MOST_FOLDERS = 1000  # whose times are compared; with more, listings alone must do
 PATIENCE_SECONDS = 1.0  # until a changed folder counts as one that the watcher says nothing of
 
@@ -36,6 +37,7 @@ class FolderTrigger(ScanTrigger):
         self._named: set[str] = set()
         self._times: dict[str, int] = {}
         self._doubts: dict[str, tuple[int, float]] = {}
+        self._blind = True  # whatever came before the watcher watched was not seen
 
     def _look(self) -> None:
         named, self._named = self._named, set()
@@ -74,7 +76,8 @@ class FolderTrigger(ScanTrigger):
         changed = {path: seen for path, before in self._times.items() if (seen := _time(path)) != before}
         known = {path: self._doubts.get(path, (0, now)) for path in changed}
         self._doubts = {path: known[path] if known[path][0] == seen else (seen, now) for path, seen in changed.items()}
-        return any(now - since >= PATIENCE_SECONDS for _, since in self._doubts.values())
+        patience, self._blind = 0.0 if self._blind else PATIENCE_SECONDS, False
+        return any(now - since >= patience for _, since in self._doubts.values())
 
     def _folder_times(self) -> dict[str, int]:
         """When each folder of manifests was changed; nothing where there are too many of them."""
@@ -92,17 +95,21 @@ class FolderTrigger(ScanTrigger):
         while not stop.is_set():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                due = 0.0  # at once: what came before the watcher watched
+                self._blind = True
                 for changes in watch(
                     folder,
                     watch_filter=None,
                     debounce=WAKE_MILLISECONDS,
-                    rust_timeout=round(self._scan.seconds * 1000),
+                    rust_timeout=QUIET_MILLISECONDS,
                     yield_on_timeout=True,
                     stop_event=stop,
                     raise_interrupt=False,
                 ):
                     self._named |= {path for _, path in changes}
-                    yield
+                    if changes or time.monotonic() >= due:
+                        yield
+                        due = time.monotonic() + self._failures.pause(self._scan.seconds)
             except (OSError, RuntimeError) as error:
                 log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
                 stop.wait(self._scan.seconds)

@@ -59,7 +59,7 @@ class ScanTrigger:
         self._settled = Settled(bucket, function)
         self._failures = Failures(bucket, function, clock)
         self._waiting: dict[str, ObjectInfo] = {}
-        self._likely: list[ObjectInfo] = []
+        self._likely: dict[str, ObjectInfo] = {}  # the newest last
         self._sights: dict[str, _Sight] = {}
         self._last = ""
         self._listed_at = self._checked_at = float("-inf")
@@ -138,7 +138,7 @@ class ScanTrigger:
         for _ in range(CHECKED_AT_ONCE):
             if not self._likely or stop.is_set():
                 break
-            info = self._likely.pop()
+            _, info = self._likely.popitem()
             if info not in self._settled:
                 self._waiting[info.key] = info
                 self._offer(info, receive)
@@ -183,7 +183,7 @@ class ScanTrigger:
             log.warning("results/%s/ cannot be listed, every manifest is looked at: %s", self._function, error)
             answered = set()
         likely = [info for info in new if _name(info.key) in answered]
-        self._likely = sorted(likely, key=lambda info: (info.modified, info.key))
+        self._likely = {info.key: info for info in sorted(likely, key=lambda info: (info.modified, info.key))}
         return [info for info in new if _name(info.key) not in answered]
 
     def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
@@ -191,7 +191,8 @@ class ScanTrigger:
         for info in infos:
             if is_request(info.key, self._function):
                 self._last = max(self._last, info.key)
-                if info.size and info not in self._settled:
+                if info.size and info not in self._settled and self._likely.get(info.key) != info:
+                    self._likely.pop(info.key, None)
                     self._waiting[info.key] = info
 
     def _forget(self, manifests: list[ObjectInfo]) -> None:
@@ -200,7 +201,7 @@ class ScanTrigger:
         self._settled.keep(manifests)
         self._failures.keep(present | {self._prefix})
         self._last = max(present, default="")
-        for memory in (self._waiting, self._sights):
+        for memory in (self._waiting, self._likely, self._sights):
             for key in memory.keys() - present:
                 del memory[key]
 

@@ -183,3 +183,43 @@ def test_a_key_below_an_object_is_refused_by_name(tmp_path):
             write("results/x/y", b"2")
         with pytest.raises(InvalidKey, match="results/x is an object"):
             write("results/x/y/z", b"2")
+
+
+def test_a_list_goes_on_after_a_key(bucket):
+    keys = ["r/a", "r/b.json", "r/b/x", "r/b/y", "r/c/z", "s"]
+    for key in keys:
+        bucket.put(key, b"x")
+    for after in ("", "r", "r/", "r/a", "r/b", "r/b.json", "r/b/", "r/b/x", "r/b/y", "r/bz", "r/c/z", "s", "t"):
+        for prefix in ("", "r/", "r/b", "r/b/"):
+            expected = [key for key in keys if key.startswith(prefix) and key > after]
+            assert [info.key for info in bucket.list(prefix, after=after)] == expected, (prefix, after)
+
+
+def test_the_folders_below_a_prefix_are_named_without_what_lies_in_them(bucket):
+    for key in ("r/b/x", "r/b/deep/er", "r/a c/1", "r/file", "r/ü/1", "s/1", "top"):
+        bucket.put(key, b"x")
+    assert list(bucket.folders("")) == ["r", "s"]
+    assert list(bucket.folders("r/")) == ["a c", "b", "ü"]
+    assert list(bucket.folders("r/b/")) == ["deep"]
+    assert list(bucket.folders("none/")) == []
+    with pytest.raises(InvalidKey):
+        list(bucket.folders("r"))
+
+
+def test_a_list_is_of_a_prefix_that_keys_can_have(bucket):
+    for prefix in ("/", "a//", "../", "users/../", "users/./", "a\\", "\udc80", "a\x9b/"):
+        with pytest.raises(InvalidKey):
+            list(bucket.list(prefix))
+
+
+def test_no_key_can_steer_a_terminal_or_break_a_log(bucket):
+    for letter in ("\n", "\x1b", "\x7f", "\x85", "\x9b"):
+        with pytest.raises(InvalidKey, match="control"):
+            bucket.put(f"a/{letter}31m", b"x")
+
+
+def test_nothing_of_writers_that_ended_well_is_left_to_be_collected(bucket):
+    bucket.put("a/b", b"1")
+    bucket.put_if_absent("a/b", b"2")
+    assert list(bucket.collect(["a/"])) == []
+    assert bucket.get("a/b") == b"1"

@@ -104,7 +104,6 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
         ("submit", "check", "b", "no-such-file.json"),
         ("status", "b", "unknown-request"),
         ("portrait", "no-such-photo.jpg", "--template", "t.jpg", "--bucket", "b"),
-        ("up", "s3://bucket"),
         ("invoke", "check", "b", "no-such-event.json"),
         ("train", "b", "a.jpg"),
     ],

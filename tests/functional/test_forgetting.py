@@ -5,8 +5,10 @@ import threading
 import time
 
 import pytest
+from typer.testing import CliRunner
 
-from shared.buckets import FolderBucket, MemoryBucket
+from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavailable
+from shared.cli import app
 from shared.client import Client
 from shared.events import ObjectCreated
 from shared.forgetting import Forgetting
@@ -15,8 +17,10 @@ from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Scan
+from shared.triggers.failures import Failures, failure_key
 from shared.triggers.folder import FolderTrigger
 from tests.echo import QUICK, until
+from tests.unprivileged import place, unprivileged
 
 
 class Stand:
@@ -231,3 +235,152 @@ def test_what_was_put_into_a_queue_for_the_user_goes_too(bucket):
     assert [info.key for info in bucket.list("queue/")] == ["queue/photog_train_pmml/2"]
     assert "queue/photog_pre_pmml/4" in removed
     assert Forgetting(bucket, QUICK.lease).holdings("ann").keys == []
+
+
+def test_what_is_no_user_id_is_refused_and_nothing_is_touched(bucket):
+    before = keys(lived_in(bucket))
+    for user in ("", ".", "..", "../results", "a/b", "a\\b", "a\0b"):
+        with pytest.raises(InvalidKey):
+            Forgetting(bucket, QUICK.lease).forget(user)
+        with pytest.raises(InvalidKey):
+            Forgetting(bucket, QUICK.lease).holdings(user)
+    assert keys(bucket) == before
+
+
+def test_that_a_manifest_of_the_user_fails_is_forgotten_and_the_indexes_are_made_anew(bucket):
+    bucket.put("requests/train/t.json", json.dumps(train("t", "ann", "ann/1.jpg")).encode())
+    bucket.put("requests/train/b.json", json.dumps(train("b", "bob", "bob/1.jpg")).encode())
+    for name in ("t", "b"):
+        Failures(bucket, "train").add(f"requests/train/{name}.json", OSError("no"))
+    bucket.put("index/train", b"settled")
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert {failure_key("train", "requests/train/t.json"), "index/train"} <= set(removed)
+    assert [info.key for info in bucket.list("failing/")] == [failure_key("train", "requests/train/b.json")]
+    bucket.put("index/train", b"settled")
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == [], "of somebody unknown nothing is touched"
+    assert bucket.head("index/train")
+
+
+GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"data": []}', b'{"data": {"user_id": {}}}', b"[" * 5000]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_garbage_anywhere_does_not_stop_it(bucket, text):
+    lived_in(bucket)
+    garbage = (
+        "requests/train/g.json",
+        "requests/check/g.json",
+        "results/train/g/result.json",
+        "results/generate/g/result.json",
+        "claims/train/g/000001.json",
+        "notifications/train/g.json",
+        "queue/photog_train/g",
+        "failing/train/g.json",
+    )
+    for key in garbage:
+        bucket.put(key, text)
+    for key in ("users/ann/model.json", "claims/train/t-ann/000001.json", "results/generate/g-ann/result.json"):
+        bucket.put(key, text)
+    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting.forget("ann")
+    held = forgetting.holdings("ann")
+    assert (held.keys, held.faults) == ([], {})
+    left = keys(bucket)
+    assert set(garbage) <= set(left), "nobody knows whose it is"
+    assert not [key for key in left if "t-ann" in key or "users/ann" in key or key == "photos/ann/1.jpg"]
+
+
+def test_what_quotes_the_user_and_is_not_understood_is_told_and_left(bucket):
+    bucket.put("results/train/x/result.json", b'{"request_id": "x", "data": {"user_id": "ann", "artif')
+    bucket.put("requests/train/x.json", b'{"images": ["p/\xff.jpg"], "configure": {"user_id": "ann"}}')
+    bucket.put("requests/train/y.json", b"{'configure': {'user_id': 'annabel'}, ")
+    forgetting = Forgetting(bucket, QUICK.lease)
+    assert forgetting.forget("ann") == []
+    assert forgetting.holdings("ann").remaining() == ["requests/train/x.json", "results/train/x/result.json"]
+    assert forgetting.holdings("bob").remaining() == []
+
+
+def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bucket):
+    body = {"images": ["photos/ann/1.jpg"], "configure": {"user_id": "ann"}}  # without a request_id
+    bucket.put("requests/train/x.json", json.dumps(body).encode())
+    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    assert invocation.receive(ObjectCreated("requests/train/x.json")) is Outcome.ANSWERED
+    assert [key for key in keys(bucket) if "invalid-" in key]
+    Forgetting(bucket, QUICK.lease).forget("ann")
+    assert not [key for key in keys(bucket) if key.startswith(("requests/", "results/", "photos/ann/1"))]
+
+
+def test_a_store_that_goes_away_ends_it_loudly():
+    class Away(MemoryBucket):
+        def get(self, key):
+            raise StoreUnavailable("down")
+
+    bucket = Away()
+    bucket.put("requests/train/t.json", b"{}")
+    with pytest.raises(StoreUnavailable):
+        Forgetting(bucket, QUICK.lease).forget("ann")
+
+
+def test_it_reads_each_object_once_however_many_there_are():
+    class Counting(MemoryBucket):
+        reads = 0
+
+        def get(self, key):
+            self.reads += key.startswith(("requests/", "results/"))
+            return super().get(key)
+
+    bucket = Counting()
+    for number in range(300):
+        user = "ann" if number % 2 else "bob"
+        bucket.put(f"requests/train/{number}.json", json.dumps(train(f"{number}", user, f"{user}.jpg")).encode())
+        answer = {"request_id": f"{number}", "code": "OK", "data": {"user_id": user}}
+        bucket.put(f"results/train/{number}/result.json", json.dumps(answer).encode())
+    forgetting = Forgetting(bucket, QUICK.lease)
+    assert len(forgetting.forget("ann")) == 300
+    assert bucket.reads == 600
+    assert forgetting.holdings("ann").keys == []
+    assert bucket.reads == 600
+
+
+def test_half_written_files_of_dead_writers_go_and_are_told(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    bucket.put("a", b"x")
+    (bucket.root / ".photog/0123456789abcdef0123456789abcdef").write_bytes(b"a picture of ann")
+    (bucket.root / ".photog/other").write_bytes(b"a picture of ann")
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert removed == [".photog/0123456789abcdef0123456789abcdef", ".photog/other"]
+    assert list((bucket.root / ".photog").iterdir()) == []
+
+
+def test_what_may_not_be_read_or_removed_is_told_and_the_rest_goes():
+    with place() as folder, unprivileged():
+        bucket = FolderBucket(folder / "bucket")
+        bucket.put("photos/ann/1.jpg", b"photo")
+        for request_id, user in (("t1", "ann"), ("t2", "ann"), ("t3", "bob")):
+            serve(bucket, "train", train(request_id, user, f"{user}/1.jpg"))
+        closed, fixed, secret = (
+            bucket.root / name for name in ("requests/train/sub", "results/train/t1/a1", "requests/train/t3.json")
+        )
+        closed.mkdir(mode=0)
+        fixed.chmod(0o555)
+        secret.chmod(0)
+        forgetting = Forgetting(bucket, QUICK.lease)
+        removed = forgetting.forget("ann")
+        held = forgetting.holdings("ann")
+        assert {"photos/ann/1.jpg", "requests/train/t2.json", "results/train/t2/result.json"} <= set(removed)
+        stays = ["claims/train/t1/000001.json", "requests/train/t1.json", "results/train/t1/a1/made.bin"]
+        stays.append("results/train/t1/result.json")
+        assert sorted(held.keys) == stays, "with the file stays what tells whose it is"
+        assert set(held.faults) == {stays[2], "requests/train/sub/", "requests/train/t3.json"}
+        assert all("chmod" in why for why in held.faults.values())
+        done = CliRunner().invoke(app, ["forget", str(bucket.root), "ann", "--json"])
+        assert done.exit_code == 1
+        assert json.loads(done.stdout)["remaining"] == held.remaining()
+        for path, mode in ((closed, 0o755), (fixed, 0o755), (secret, 0o644)):
+            path.chmod(mode)
+        assert Forgetting(bucket, QUICK.lease).forget("ann") == stays
+
+
+@pytest.mark.parametrize("user", [".", ".."])
+def test_the_command_line_refuses_dots(tmp_path, user):
+    assert CliRunner().invoke(app, ["forget", str(tmp_path), user]).exit_code == 2

@@ -11,7 +11,7 @@ from shared.events import ObjectCreated
 from shared.invocation import Outcome
 from shared.settings import Limits, Scan
 from shared.status import overview
-from shared.triggers.scan import ScanTrigger
+from shared.triggers.scan import CHECKED_AT_ONCE, ScanTrigger
 from shared.triggers.settled import WORTH, index_key
 from tests.echo import Echo, invocation
 
@@ -158,6 +158,9 @@ def test_after_a_start_beside_old_answers_what_is_new_is_served_before_they_are_
     trigger.scan(receive, STOP)
     assert offered[0] == "requests/check/new.json"
     assert answered(bucket, "new")
+    trigger._listed_at = 0.0
+    trigger.scan(receive, STOP)
+    assert len(offered) <= 1 + 2 * CHECKED_AT_ONCE, "nor when the whole is listed again"
     while len(offered) < 201:
         trigger._checked_at = 0.0  # the pauses between two handfuls are for the processor
         trigger.scan(receive, STOP)

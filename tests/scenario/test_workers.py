@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,11 +115,9 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
         request(bucket, "broken", ["photos/broken.jpg", "photos/gone.jpg"])
         found = bucket.root / "results" / "check"
         until(lambda: found.exists() and len(list(found.glob("*/result.json"))) == 4, 60)
-        pid = one.pid
         request(bucket, "good", ["photos/one.jpg"])
         until(lambda: answer(bucket, "good"), 30)
         assert one.poll() is None
-        assert one.pid == pid
     finally:
         stop(one)
     messages = {path.parent.name: json.loads(path.read_text()) for path in found.glob("*/result.json")}
@@ -155,13 +154,71 @@ def test_a_worker_whose_supervisor_is_killed_stops_by_itself(bucket):
         "print(s.processes()['check'], flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
+    parent.stdout.readline()
     request(bucket, "r1", ["photos/one.jpg"])
     until(lambda: answer(bucket, "r1"), 60)
     parent.kill()
     parent.wait(10)
     until(lambda: _check_worker(bucket) is None, 30)
-    assert child
+
+
+@pytest.fixture
+def rough(bucket: FolderBucket) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker whose function does what none should."""
+    quick = QUICK_LEASE | {"PHOTOG_LEASE__DRAIN_SECONDS": "1", "PHOTOG_LIMITS__REQUEST_SECONDS": "60"}
+    command = [sys.executable, "-m", "tests.rough_worker", bucket.address]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | quick)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def order(bucket: FolderBucket, request_id: str, **body: object) -> None:
+    bucket.put(f"requests/check/{request_id}.json", json.dumps({"request_id": request_id} | body).encode())
+
+
+def test_a_terminated_worker_ends_within_its_drain_time_whatever_its_function_hangs_in(bucket, rough):
+    order(bucket, "r1", do="hang")
+    until(lambda: (bucket.root / "progress/check/r1.json").exists(), 60)
+    time.sleep(0.5)
+    begun = time.monotonic()
+    assert stop(rough) == 0
+    assert time.monotonic() - begun < 15, "1 s to drain, and moments to end the process and release the claim"
+    assert json.loads((bucket.root / claims(bucket, "r1")[0]).read_text())["released"]
+
+
+def test_the_memory_of_large_work_is_not_the_workers(bucket, rough):
+    """Its process may be ended by the kernel: the worker beside it answers, and goes on."""
+    order(bucket, "r1", do="die")
+    order(bucket, "r2")
+    until(lambda: answer(bucket, "r1") and answer(bucket, "r2"), 60)
+    assert answer(bucket, "r1")["data"]["error"]["type"] == "AttemptsExhausted"
+    assert answer(bucket, "r2")["code"] == "OK"
+    assert rough.poll() is None
+
+
+def test_a_running_worker_drops_what_is_gone_from_the_bucket(bucket, rough):
+    bucket.put("users/a", b"")
+    order(bucket, "r1", keep=["users/a"])
+    until(lambda: answer(bucket, "r1"), 60)
+    time.sleep(1)
+    order(bucket, "r2")
+    until(lambda: answer(bucket, "r2"), 30)
+    assert answer(bucket, "r2")["data"]["kept"] == ["users/a"]
+    bucket.delete("users/a")
+    time.sleep(1.5)
+    order(bucket, "r3")
+    until(lambda: answer(bucket, "r3"), 30)
+    assert answer(bucket, "r3")["data"]["kept"] == []
+
+
+def test_a_worker_whose_parent_is_killed_leaves_no_process_behind(bucket, rough):
+    order(bucket, "r1", do="work")
+    until(lambda: (bucket.root / "progress/check/r1.json").exists(), 60)
+    (child,) = Path(f"/proc/{rough.pid}/task/{rough.pid}/children").read_text().split()
+    rough.kill()
+    rough.wait()
+    until(lambda: not Path(f"/proc/{child}").exists(), 20)
 
 
 def _check_worker(bucket: FolderBucket) -> int | None:

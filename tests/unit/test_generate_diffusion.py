@@ -57,7 +57,7 @@ def noise_prediction(model):
 
 def worn(adapters, files, *names):
     """The UNet wearing these people's LoRAs, a picture of the batch each."""
-    return adapters.worn([name and adapters.lora(name, partial(files.get, name)) for name in names])
+    return adapters.worn([name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in names])
 
 
 class TestRepainting:
@@ -215,7 +215,7 @@ class TestWearingALora:
             return files["ann"]
 
         for _ in range(3):
-            adapters.lora("ann", read)
+            adapters.lora("ann", lambda: "etag", read)
         assert len(reads) == 1
 
     def test_the_least_recently_used_user_is_forgotten(self, model, files):
@@ -226,7 +226,7 @@ class TestWearingALora:
             return files[name]
 
         for name in ("ann", "bob", "ann", "cleo", "ann", "bob"):
-            adapters.lora(name, lambda name=name: read(name))
+            adapters.lora(name, lambda: "etag", lambda name=name: read(name))
         assert reads == ["ann", "bob", "cleo", "bob"]
 
     def test_adapters_of_other_ranks_make_room(self, model, files):
@@ -250,7 +250,7 @@ class TestWearingALora:
         bare = noise_prediction(model)
         adapters = Adapters(model.unet)
         with pytest.raises(LoraError):
-            adapters.lora("ann", lambda: data)
+            adapters.lora("ann", lambda: "etag", lambda: data)
         assert torch.equal(noise_prediction(model), bare)
         with worn(adapters, files, "ann"):
             assert not torch.equal(noise_prediction(model), bare)
@@ -262,7 +262,7 @@ class TestWearingALora:
         bare = noise_prediction(model)
         adapters = Adapters(model.unet)
         with pytest.raises(LoraError):
-            adapters.lora("ann", lambda: foreign)
+            adapters.lora("ann", lambda: "etag", lambda: foreign)
         assert torch.equal(noise_prediction(model), bare)
         with worn(adapters, files, "bob"):
             assert not torch.equal(noise_prediction(model), bare)

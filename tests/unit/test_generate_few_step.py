@@ -66,7 +66,7 @@ def test_it_works_beside_a_users_as_diffusers_lets_two_adapters_work(base, model
     assert torch.allclose(prediction(few.unet), prediction(stock.unet), atol=1e-4)
     stock.set_adapters(["few", "ann"])
     adapters = Adapters(few.unet)
-    ann = adapters.lora("ann", (folder / "4-1.safetensors").read_bytes)
+    ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
     with adapters.worn([ann]):
         assert torch.allclose(prediction(few.unet), prediction(stock.unet), atol=1e-4)
 
@@ -77,7 +77,7 @@ def test_users_leave_its_bits_alone_and_the_files_have_none_of_it(base, model, s
     fused = prediction(few.unet)
     assert not torch.allclose(fused, plain, atol=1e-3)
     adapters = Adapters(few.unet)
-    ann = adapters.lora("ann", (folder / "4-1.safetensors").read_bytes)
+    ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
     for _ in range(3):
         with adapters.worn([ann]):
             assert not torch.equal(prediction(few.unet), fused)

@@ -48,7 +48,7 @@ def test_generate_wears_it_too(folder, trained):
     data, expected = trained
     unet = load(ModelSettings(path=str(folder), device="cpu")).unet
     adapters = Adapters(unet)
-    with adapters.worn([adapters.lora("key", lambda: data)]):
+    with adapters.worn([adapters.lora("key", lambda: "etag", lambda: data)]):
         assert torch.allclose(prediction(unet), expected, atol=1e-6)
 
 

@@ -1,0 +1,238 @@
+"""Whom the objects of a bucket name: what forgetting reads, without keeping the bodies, which may hold pictures.
+
+| object | when it is read |
+|---|---|
+| understood | what it names is remembered, until the object changes |
+| no manifest or no JSON, or too large to be either | searched for the quoted id of the person |
+| not readable, or in a folder that is not | a fault, to be told whoever asks |
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from shared.buckets.base import (
+    Bucket,
+    BucketError,
+    InvalidKey,
+    MissingObject,
+    ObjectInfo,
+    StoreUnavailable,
+    UnreadableFolder,
+)
+from shared.errors import RequestError
+from shared.manifests import Json, invalid_id, parse
+
+OURS = (
+    "requests/",
+    "claims/",
+    "progress/",
+    "results/",
+    "users/",
+    "notifications/",
+    "outbox/",
+    "probes/",
+    "queue/",
+    "failing/",
+    "index/",
+)  # never a photo's key
+READERS = 16  # objects read at once; each is one round trip to a store
+CHUNK = 32  # objects that a reader takes at a time
+LARGEST = 32 << 20  # bytes; manifests and answers have less
+LOOSE = 1 << 20  # bytes of a manifest that is no request and is still understood
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """What a manifest names.
+
+    Attributes:
+        request_id: under which it is answered, also where it cannot be served.
+        sha256: of the body that claims are made for.
+        users: the people.
+        photos: keys of its pictures in this bucket, the template's left out.
+        template: the template's key or address; None for one that came with the request.
+    """
+
+    key: str
+    function: str
+    request_id: str
+    sha256: str
+    users: frozenset[str]
+    photos: frozenset[str]
+    template: str | None
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What an object of ours names: the people of an answer, the subject of an event, the key of a failure."""
+
+    key: str
+    names: frozenset[str]
+
+
+class Reader:
+    """Reads a bucket's objects for what they name. Errors of one object are kept; StoreUnavailable ends it all.
+
+    Attributes:
+        faults: since `begin`: keys, or prefixes that end with /, that could not be read, with the reason.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.faults: dict[str, str] = {}
+        self._bucket = bucket
+        self._garbage: set[str] = set()
+        self._remembered: dict[str, tuple[str, object]] = {}
+
+    def begin(self) -> None:
+        """A new look at the bucket."""
+        self.faults.clear()
+        self._garbage.clear()
+
+    def listed(self, prefix: str) -> list[ObjectInfo]:
+        """What can be listed."""
+        found = []
+        try:
+            for info in self._bucket.list(prefix):
+                found.append(info)
+        except UnreadableFolder as error:
+            self.faults |= dict.fromkeys(error.folders, str(error))
+        except InvalidKey as error:
+            self.faults[prefix] = str(error)
+        return found
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object, as far as can be told; a fault where it may be there and cannot be seen."""
+        try:
+            return self._bucket.head(key) is not None
+        except (StoreUnavailable, InvalidKey):
+            raise
+        except BucketError as error:
+            self.faults[key] = str(error)
+            return True
+
+    def read(self, infos: Iterable[ObjectInfo], understand: Callable[[str, bytes], T]) -> Iterator[T]:
+        """What each object names, of those that can be read and understood, in order."""
+        todo = iter(infos)
+        chunks = iter(lambda: list(itertools.islice(todo, CHUNK)), [])
+        with ThreadPoolExecutor(READERS) as pool:
+            for found in pool.map(lambda chunk: [self._understood(info, understand) for info in chunk], chunks):
+                yield from (one for one in found if one is not None)
+
+    def quotes(self, name: str) -> list[str]:
+        """Keys of what was read since `begin`, not understood, and has the name in quotes."""
+        return sorted(key for key in self._garbage if self._has(key, (f'"{name}"'.encode(), f"'{name}'".encode())))
+
+    def _understood(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
+        etag, known = self._remembered.get(info.key, (None, None))
+        if etag == info.etag:
+            return known  # type: ignore[return-value]  # what the same function has made of the same object
+        try:
+            if info.size > LARGEST:
+                raise ValueError("too large")
+            found = understand(info.key, self._bucket.get(info.key))
+        except MissingObject:
+            return None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self.faults[info.key] = str(error)
+            return None
+        except (ValueError, RecursionError):
+            self._garbage.add(info.key)
+            return None
+        self._remembered[info.key] = info.etag, found
+        return found
+
+    def _has(self, key: str, wanted: tuple[bytes, ...]) -> bool:
+        tail, kept = b"", max(map(len, wanted))
+        try:
+            for piece in self._bucket.stream(key):
+                text = tail + piece
+                if any(one in text for one in wanted):
+                    return True
+                tail = text[-kept:]
+        except MissingObject:
+            pass
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self.faults[key] = str(error)
+        return False
+
+
+def manifest(key: str, text: bytes) -> Mention:
+    """What a manifest names, also where it cannot be served; ValueError for what is none."""
+    try:
+        parsed = parse(text)
+        body, request_id, sha256 = parsed.body, parsed.request_id, parsed.sha256
+    except RequestError as error:
+        if len(text) > LOOSE:
+            raise ValueError("no manifest") from error
+        body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
+        request_id = invalid_id(sha256)
+    images, template = body.get("images"), body.get("template_image")
+    return Mention(
+        key,
+        key.split("/")[1],
+        request_id,
+        sha256,
+        _people(body.get("configure")),
+        frozenset(one for one in _strings(images) if _is_key(one) and not one.startswith(OURS)),
+        template if isinstance(template, str) and not template.startswith("data:") else None,
+    )
+
+
+def put(key: str, text: bytes) -> Mention:
+    """What a request in a queue of `photog serve` names: a line of the server's own, then the request as it came."""
+    return manifest(key, text.partition(b"\n")[2])
+
+
+def answer(key: str, text: bytes) -> Naming:
+    """The people of an answer."""
+    data = _object(text).get("data")
+    return Naming(key, frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ()))
+
+
+def model(key: str, text: bytes) -> Naming:
+    """The pictures that a user's model keeps for reference."""
+    references = _object(text).get("references")
+    entries = [one for one in references if isinstance(one, dict)] if isinstance(references, list) else []
+    return Naming(key, frozenset(_strings([one.get("key") for one in entries])))
+
+
+def event(key: str, text: bytes) -> Naming:
+    """The request that a completion event is about."""
+    return Naming(key, frozenset(_strings(_object(text).get("subject"))))
+
+
+def failing(key: str, text: bytes) -> Naming:
+    """The key that fails."""
+    return Naming(key, frozenset(_strings(_object(text).get("key"))))
+
+
+def _people(configure: object) -> frozenset[str]:
+    if not isinstance(configure, dict):
+        return frozenset()
+    return frozenset((*_strings(configure.get("user_id")), *_strings(configure.get("model_id"))))
+
+
+def _strings(value: object) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _is_key(name: str) -> bool:
+    return "://" not in name and not name.startswith("data:")
+
+
+def _object(text: bytes) -> Json:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value

@@ -1,0 +1,19 @@
+"""A real worker around `tests.rough`: `python -m tests.rough_worker BUCKET`, until SIGTERM."""
+
+import sys
+
+from shared import worker
+from shared.buckets import open_bucket
+from shared.function import Function
+from shared.isolation import Isolated
+from shared.settings import Settings
+from tests import rough
+
+
+def load(name: str, settings: Settings) -> Function:
+    return Isolated(name, settings, rough.load)
+
+
+if __name__ == "__main__":
+    worker.EVICT_SECONDS = 0.3
+    worker.Worker("check", open_bucket(sys.argv[1]), Settings(), load).run()
