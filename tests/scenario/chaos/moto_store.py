@@ -5,7 +5,6 @@ moto's own server starts a thread and closes the connection for each call, which
 
 import io
 import sys
-import threading
 from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -17,27 +16,16 @@ Headers = dict[str, str]
 
 
 class MotoStore:
-    """Every service of moto, in this process.
-
-    Writes come one after another and lists never beside them: moto is not made for threads, and what this is to find
-    are races of ours.
-    """
+    """Every service of moto, in this process; one call at a time, since moto is not made for threads."""
 
     def __init__(self) -> None:
         # looks into folders at every call
         backends.list_of_moto_modules = cache(lambda found=tuple(backends.list_of_moto_modules()): found)
         self._serve = DomainDispatcherApplication(create_backend_app)
-        self._turn = threading.Lock()
 
     def ask(self, method: str, path: str, headers: Headers, body: bytes) -> bytes:
         """One call, answered as it stands on the wire."""
         environ = _environ(method, path, headers, body)
-        if "sqs" in headers.get("authorization", "") or "sqs" in headers.get("x-amz-target", "").lower():
-            return self._answer(method, environ)  # long polls wait
-        with self._turn:
-            return self._answer(method, environ)
-
-    def _answer(self, method: str, environ: dict[str, Any]) -> bytes:
         said: list[Any] = []
         parts = self._serve(environ, lambda status, fields, error=None: said.extend((status, fields)))
         body = b"".join(parts)

@@ -3,7 +3,8 @@
 | fault | the store has done it | the worker sees |
 |---|---|---|
 | error, busy, denied | no | 500, 503, 403 |
-| undecided, refused | no | 409, 412 on a conditional write |
+| undecided | no | 409 on a conditional write |
+| refused | yes | 412 on a conditional write, as when something between repeats it |
 | lost | yes | a connection that closes without an answer |
 | late | every other time | nothing for longer than it waits |
 | cut | yes | half of the answer |
@@ -11,6 +12,7 @@
 """
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +28,9 @@ STATUS = {
     "busy": (503, "SlowDown"),
     "denied": (403, "AccessDenied"),
     "undecided": (409, "ConditionalRequestConflict"),
-    "refused": (412, "PreconditionFailed"),
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-THREADS = 16  # calls at once: mostly long polls
+POLL_SECONDS = 0.1  # of a queue whose caller waits for a message
 
 
 class Proxy:
@@ -59,7 +60,7 @@ class Proxy:
         self._thread.join()
 
     def _run(self) -> None:
-        self._store, self._pool = MotoStore(), ThreadPoolExecutor(THREADS)
+        self._store, self._pool = MotoStore(), ThreadPoolExecutor(1)
         self.url, self.fair = self._listen(self._foul), self._listen(self._fair)
         self._ready.set()
         self._loop.run_forever()
@@ -81,9 +82,16 @@ class Proxy:
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _ask(self, call: "_Call") -> bytes:
-        return await self._loop.run_in_executor(
-            self._pool, self._store.ask, call.method, call.path, call.headers, call.body
-        )
+        """moto's answer; long polls wait here, not there."""
+        wait, body = call.patience()
+        until = self._loop.time() + wait
+        while True:
+            answer = await self._loop.run_in_executor(
+                self._pool, self._store.ask, call.method, call.path, call.headers, body
+            )
+            if self._loop.time() >= until or b'"Messages"' in answer:
+                return answer
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _fair(self, call: "_Call", writer: asyncio.StreamWriter) -> bool:
         writer.write(await self._ask(call))
@@ -104,6 +112,8 @@ class Proxy:
         answer = await self._ask(call)
         if method in ("PUT", "DELETE") and answer.startswith(b"HTTP/1.1 20"):
             self.written(method, path)
+        if fault == "refused":
+            answer = _refusal(method, 412, "PreconditionFailed")
         if fault in ("lost", "late"):
             await asyncio.sleep(LATE_SECONDS if fault == "late" else 0)
             return False
@@ -136,6 +146,14 @@ class _Call:
         else:
             body = await reader.readexactly(int(headers.get("content-length", 0)))
         return cls(method, path, headers, body)
+
+    def patience(self) -> tuple[float, bytes]:
+        """How long the caller wants to wait for a message, and the call without that wish."""
+        if not self.headers.get("x-amz-target", "").endswith("ReceiveMessage"):
+            return 0.0, self.body
+        asked = json.loads(self.body)
+        wait = asked.pop("WaitTimeSeconds", 0)
+        return float(wait), json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
 
 
 Exchange = Callable[[_Call, asyncio.StreamWriter], Awaitable[bool]]

@@ -108,7 +108,7 @@ class Run:
         self._counts[blow.kind] += 1
         if blow.kind in ("kill", "freeze", "terminate"):
             self._crew.hit(blow.kind, blow.worker, blow.seconds)
-        elif self._site.strike(blow.kind):
+        elif not self._healing_at and self._site.strike(blow.kind):
             self._judgement.trouble = True
             self._healing_at = time.monotonic() + blow.seconds
 
