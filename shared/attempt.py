@@ -19,6 +19,7 @@ class Attempt:
 
     Args:
         check: raises when the work must stop; called at every report of progress and every artifact.
+        entered: called with each stage that begins.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Attempt:
         attempt: int,
         fetcher: PhotoFetcher,
         check: Callable[[], None],
+        entered: Callable[[str], None] = lambda stage: None,
     ) -> None:
-        self.request_id = request_id
+        self.request_id, self.attempt = request_id, attempt
         self.prefix = f"results/{function}/{request_id}/a{attempt}/"
         self._earlier = [f"results/{function}/{request_id}/a{number}/" for number in range(attempt - 1, 0, -1)]
         self._bucket, self._fetcher, self._check = bucket, fetcher, check
+        self._entered = entered
         self._progress_key = progress_key(function, request_id)
         self._said = float("-inf")
         self._stage = ""
@@ -80,6 +83,8 @@ class Attempt:
         now = time.monotonic()
         if stage == self._stage and now - self._said < PROGRESS_SECONDS:
             return
+        if stage != self._stage:
+            self._entered(stage)
         self._stage, self._said = stage, now
         data = {"stage": stage, "step": step, "steps": steps, "eta_seconds": eta_seconds} | figures
         try:

@@ -13,6 +13,7 @@ from shared.interruption import Shutdown
 from shared.invocation import Invocation
 from shared.isolation import Isolated
 from shared.manifests import Json
+from shared.metrics import WorkerMetrics
 from shared.notify import Destination, Notifier
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
@@ -60,7 +61,9 @@ class Context:
         shutdown: Shutdown | None = None,
         load: Load = load_function,
         on_beat: Callable[[], None] = lambda: None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._bucket, self._settings, self._load, self._on_beat = bucket, settings, load, on_beat
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
@@ -86,8 +89,14 @@ class Context:
                 self._notifiers(function),
                 self._named(),
                 self._on_beat,
+                self._metrics,
             )
         return self._invocations[function]
+
+    def work_process(self) -> int | None:
+        """The process id of a function that works beside this process; None where there is none."""
+        ids = [one.process_id for one in self._functions.values() if isinstance(one, Isolated)]
+        return ids[0] if ids else None
 
     def await_loaded(self) -> None:
         """Wait until functions that load beside this process are there, or the process is asked to stop."""

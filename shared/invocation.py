@@ -32,11 +32,12 @@ from shared.events import ObjectCreated
 from shared.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
 from shared.heartbeat import Heartbeat
 from shared.interruption import ClaimLost, HandedBack, Interrupted, Shutdown
+from shared.logs import request_context
 from shared.manifest_reader import BeingRead, ManifestReader
 from shared.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.metrics import WorkerMetrics
 from shared.notify import Notifier
-from shared.photo_source import PhotoSource
-from shared.photos import PhotoFetcher
+from shared.photo_source import fetcher
 from shared.publisher import Publisher
 from shared.settings import Settings
 
@@ -77,22 +78,15 @@ class Invocation:
         notifiers: Sequence[Notifier] = (),
         named: Mapping[str, Bucket] | None = None,
         on_beat: Callable[[], None] = lambda: None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
         self._shutdown, self._on_beat = shutdown, on_beat
+        self._metrics = metrics or WorkerMetrics(function.name, settings.metrics)
         self._claims = Claims(bucket, function.name, settings.lease, owner)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, notifiers)
-        sources = {name: PhotoSource(source) for name, source in (named or {}).items()}
-        own = PhotoSource(bucket)
-        self._fetcher = PhotoFetcher(
-            settings.limits,
-            settings.private_addresses,
-            own.read,
-            {name: source.read for name, source in sources.items()},
-            size_of=own.size,
-            bucket_sizes={name: source.size for name, source in sources.items()},
-        )
+        self._fetcher = fetcher(bucket, named or {}, settings)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
         """Answer the request that a manifest makes, whoever delivers it and however often.
@@ -142,7 +136,8 @@ class Invocation:
                 error = AttemptsExhausted(f"{claim}; look at the workers' logs and memory")
                 self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
                 return Outcome.ANSWERED
-            outcome = self._run(manifest, claim.record)
+            with request_context(self._function.name, manifest.request_id, claim.record.attempt):
+                outcome = self._run(manifest, claim.record)
             if outcome is not None:
                 return outcome
         return Outcome.ALREADY
@@ -185,7 +180,8 @@ class Invocation:
     def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
         """One attempt; None when it ended without an answer and the next one may begin."""
         request_id, started = manifest.request_id, time.monotonic()
-        log.info("%s %s begins, attempt %d", self._function.name, request_id, record.attempt)
+        log.info("begins")
+        self._metrics.began(request_id, record.attempt)
         limit = self._settings.limits.request_seconds
 
         def publish_deadline() -> None:
@@ -207,30 +203,39 @@ class Invocation:
         try:
             with heartbeat:
                 attempt = Attempt(
-                    self._bucket, self._function.name, request_id, record.attempt, self._fetcher, heartbeat.check
+                    self._bucket,
+                    self._function.name,
+                    request_id,
+                    record.attempt,
+                    self._fetcher,
+                    heartbeat.check,
+                    self._metrics.entered,
                 )
                 envelope = self._envelope(manifest, attempt, started)
                 heartbeat.seal()
                 self._publish(envelope, record, heartbeat, started)
         except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
+            self._metrics.lost("handed back")
             self._claims.release(request_id, heartbeat.record)
             return Outcome.HANDED_BACK
         except ClaimLost as lost:
             log.warning("%s", lost)
+            self._metrics.lost("claim lost")
             self._publisher.clear(request_id, record.attempt)
             return Outcome.BUSY
         except AttemptFailed as failed:
-            log.error("%s %s, attempt %d: %s", self._function.name, request_id, record.attempt, failed)
+            log.error("%s", failed)
+            self._metrics.lost("child died")
             self._claims.end(request_id, heartbeat.record, str(failed))
             return None
         except (BucketError, OSError, FunctionUnavailable):
+            self._metrics.lost("store failed")
             self._release(request_id, heartbeat.record)
             raise
-        self._say_end(request_id, envelope, time.monotonic() - started)
+        error_type = envelope["data"].get("error", {}).get("type")
+        log.info("ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
+        self._metrics.ended(envelope["code"], error_type, time.monotonic() - started)
         return Outcome.ANSWERED
-
-    def _say_end(self, request_id: str, envelope: Json, seconds: float) -> None:
-        log.info("%s %s ends after %.1f s: %s", self._function.name, request_id, seconds, envelope["message"])
 
     def _envelope(self, manifest: Manifest, attempt: Attempt, started: float) -> Json:
         """What the function says, or what went wrong with it; neither an interruption nor a store's failure is that."""
@@ -246,7 +251,7 @@ class Invocation:
         except RequestError as refused:
             error = refused
         except Exception as unforeseen:  # the boundary: a request must be answered whatever happens in it
-            log.exception("%s %s failed", self._function.name, manifest.request_id)
+            log.exception("failed")
             told = "" if isinstance(unforeseen, FunctionFailed) else f"{type(unforeseen).__name__}: "
             error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
         else:
@@ -267,7 +272,7 @@ class Invocation:
                 self._publisher.publish(envelope, record.attempt)
                 return
             except (BucketError, OSError) as error:
-                log.warning("%s %s is not published yet: %s", self._function.name, envelope["request_id"], error)
+                log.warning("not published yet: %s", error)
                 if heartbeat.ended(pause) or time.monotonic() > until:
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE)

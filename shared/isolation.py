@@ -71,7 +71,7 @@ class Isolated:
         with self._turn:
             while not self._child.loaded(POLL_SECONDS):
                 workspace.check()
-            answer: Answer = self._converse(("answer", body, workspace.request_id), workspace)
+            answer: Answer = self._converse(("answer", body, workspace.request_id, workspace.attempt), workspace)
         return answer
 
     def evict(self, exists: Callable[[str], bool]) -> None:
@@ -91,6 +91,11 @@ class Isolated:
                 continue
             pointers: dict[str, Json] = self._converse(("pointers", data), _Listing(lambda key: False))
         return pointers
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the child; None where there is none at the moment."""
+        return self._child.process_id
 
     def close(self) -> None:
         """End the child."""
@@ -149,6 +154,11 @@ class _Child:
             raise content[0]
         self._ready = True
         return True
+
+    @property
+    def process_id(self) -> int | None:
+        """None once it is known to be gone."""
+        return self._process.pid if self._process.returncode is None else None
 
     def cause(self) -> str:
         """How a process whose socket has closed came to its end."""

@@ -4,7 +4,11 @@ A picture that cannot be read is that picture's error; a store that is away is n
 and the request is tried again.
 """
 
+from collections.abc import Mapping
+
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
+from shared.photos import PhotoFetcher
+from shared.settings import Settings
 
 
 class PhotoSource:
@@ -33,3 +37,21 @@ class PhotoSource:
         except BucketError:
             return None
         return info.size if info else None
+
+
+def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
+    """What fetches the pictures of a bucket's requests.
+
+    Args:
+        bucket: the requests' own, whose keys are references.
+        named: the buckets that references may name.
+    """
+    own, sources = PhotoSource(bucket), {name: PhotoSource(source) for name, source in named.items()}
+    return PhotoFetcher(
+        settings.limits,
+        settings.private_addresses,
+        own.read,
+        {name: source.read for name, source in sources.items()},
+        size_of=own.size,
+        bucket_sizes={name: source.size for name, source in sources.items()},
+    )

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.aws import S3Settings, SqsSettings
+from shared.logs import LogSettings
+from shared.metrics import MetricsSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -214,6 +216,8 @@ class Settings(BaseSettings):
     s3: S3Settings = S3Settings()
     sqs: SqsSettings = SqsSettings()
     health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     buckets: dict[str, str] = Field(
         {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"
     )

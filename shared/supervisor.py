@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 SHORTEST_PAUSE = 0.5  # seconds before a restart; doubled with each death in a row
 LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0  # a worker that lived so long did not die of its start
+METRICS_PORT = "PHOTOG_METRICS__PORT"
 
 
 @dataclass
@@ -102,7 +103,13 @@ class Supervisor:
     def _start(self, function: str) -> "subprocess.Popen[bytes]":
         # a session of its own: the terminal's Ctrl-C must not reach the worker twice; the pipe tells it of our death
         command = [sys.executable, "-m", "shared.cli", "worker", function, self._address, "--follow-parent"]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env=self._environment, start_new_session=True)
+        environment = self._environment | self._metrics(function)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+
+    def _metrics(self, function: str) -> dict[str, str]:
+        """Workers on one machine cannot share a port: the second function takes the next one, and so on."""
+        first = self._environment.get(METRICS_PORT, "")
+        return {METRICS_PORT: str(int(first) + self._functions.index(function))} if first.strip("0").isdigit() else {}
 
 
 def _cause(code: int | None) -> str:

@@ -2,7 +2,7 @@
 
 | question | answer |
 |---|---|
-| `("answer", body, request_id)` | `("done", Answer)`; before it any number of calls |
+| `("answer", body, request_id, attempt)` | `("done", Answer)`; before it any number of calls |
 | `("evict",)` | `("done", None)`; before it calls of `exists` |
 | `("pointers", data)` | `("done", pointers)` |
 
@@ -24,6 +24,7 @@ from shared.buckets.base import BucketError
 from shared.errors import PhotoError, RequestError
 from shared.function import Function, FunctionFailed, FunctionUnavailable
 from shared.interruption import Interrupted
+from shared.logs import configure, request_context
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ Load = Callable[[str, Settings], Function]
 class _Remote:
     """The child's end: a `shared.workspace.Workspace` whose calls the parent does."""
 
-    def __init__(self, connection: Connection, request_id: str = "") -> None:
-        self.request_id = request_id
+    def __init__(self, connection: Connection, request_id: str = "", attempt: int = 0) -> None:
+        self.request_id, self.attempt = request_id, attempt
         self._connection, self._turn = connection, threading.Lock()
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
@@ -98,6 +99,7 @@ def serve(descriptor: int) -> None:
     try:
         sys.path += [place for place in connection.recv() if place not in sys.path]
         name, settings, load, parent = connection.recv()
+        configure(settings.log)
         threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
         function = _load(name, settings, load, connection)
         while function is not None:
@@ -122,8 +124,9 @@ def _reply(function: Function, question: tuple[Any, ...], connection: Connection
     kind, *content = question
     try:
         if kind == "answer":
-            body, request_id = content
-            return "done", function.answer(body, _Remote(connection, request_id))
+            body, request_id, attempt = content
+            with request_context(function.name, request_id, attempt):
+                return "done", function.answer(body, _Remote(connection, request_id, attempt))
         if kind == "evict":
             function.evict(_Remote(connection).exists)
             return "done", None

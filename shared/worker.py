@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from shared.buckets import Bucket, BucketError, FolderBucket
@@ -13,6 +14,7 @@ from shared.events import ObjectCreated
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.liveness import Liveness
+from shared.metrics import WorkerMetrics
 from shared.settings import Settings
 from shared.triggers import Receive, Trigger
 from shared.triggers.folder import FolderTrigger
@@ -56,16 +58,19 @@ class Worker:
         liveness = Liveness(self._function, self._settings.health.file)
         require_conditions(self._bucket)
         trigger = trigger or self._trigger()
-        context = Context(self._bucket, self._settings, self._shutdown, self._load, trigger.beat)
+        metrics = WorkerMetrics(self._function, self._settings.metrics, lambda: context.work_process())
+        context = Context(self._bucket, self._settings, self._shutdown, self._load, trigger.beat, metrics)
         try:
+            metrics.start()
             invocation = context.invocation(self._function)
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
             threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
-            receive = self._alone(liveness.around(invocation.receive))
+            receive = self._alone(liveness.around(invocation.receive), lambda: metrics.failing(trigger.failing))
             trigger.run(receive, liveness.polled(self._shutdown.requested))
         finally:
             context.close()
+            metrics.close()
         log.info("%s has stopped", self._function)
 
     def follow_parent(self) -> None:
@@ -85,11 +90,12 @@ class Worker:
             return FolderTrigger(self._bucket, self._function, settings.scan)
         return ScanTrigger(self._bucket, self._function, settings.scan)
 
-    def _alone(self, receive: Receive) -> Receive:
-        """`receive`, during which nothing is evicted."""
+    def _alone(self, receive: Receive, count: Callable[[], None]) -> Receive:
+        """`receive`, during which nothing is evicted, and before which what fails is counted."""
 
         def serve(created: ObjectCreated, written: bool = True) -> Outcome:
             with self._serving:
+                count()
                 return receive(created, written)
 
         return serve

@@ -13,9 +13,11 @@ class Workspace(Protocol):
 
     Attributes:
         request_id: the request's id, as a string.
+        attempt: which attempt at it this is, from 1 on.
     """
 
     request_id: str
+    attempt: int
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
         """The bytes of each picture, or why they cannot be had; in the order of the references."""

@@ -1,19 +1,18 @@
 """How the command line speaks: answers to stdout, everything else to stderr."""
 
 import json
-import logging
-import os
-import sys
 import time
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.buckets import Bucket, BucketError, StoreUnavailable, open_bucket
 from shared.client import Client
 from shared.errors import RequestError
+from shared.logs import configure
 from shared.manifests import Json
 from shared.settings import Settings
 
@@ -24,13 +23,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JS
 
 
 def log_to_stderr() -> None:
-    """Times and names of what happens, for a terminal or a container's log."""
-    # their own handlers would tell every user of a torchvision that nothing here needs, and the like
-    for library in ("TRANSFORMERS", "DIFFUSERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    """Lines of what happens, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL want them; wrong settings end the program."""
+    try:
+        configure(Settings().log)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        fail("; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in wrong))
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return "PHOTOG_" + "__".join(str(part).upper() for part in place)
 
 
 def bucket_at(address: str) -> Bucket:

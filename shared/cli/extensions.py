@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from shared.buckets import BucketError
+from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import fail, unavailable
 
 GROUP = "photog.commands"
@@ -31,9 +31,11 @@ class Extensible(TyperGroup):
         return None
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """The verb; a store that fails under it ends the program with one line."""
+        """The verb; a store that fails under it, or a name that can be no key, ends the program with one line."""
         try:
             return super().invoke(ctx)
+        except InvalidKey as error:
+            fail(str(error))
         except BucketError as error:
             unavailable(str(error))
 

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from shared.manifests import shortened
+
+LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and what is wrong with it is logged
+
 
 class UnknownEvent(Exception):
     """The event has none of the forms that we read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(shortened(reason, LONGEST_REASON))
 
 
 @dataclass(frozen=True)

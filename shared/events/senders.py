@@ -30,7 +30,7 @@ def of_record(record: Json) -> list[ObjectCreated]:
     stored = record["s3"]["object"]
     # a sender that does not say who it is quotes as S3 does: it copies S3's form
     key = unquote_plus(stored["key"]) if record.get("eventSource", "aws:s3") in QUOTING else stored["key"]
-    return [ObjectCreated(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+    return [_object(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
 def of_eventbridge(event: Json) -> list[ObjectCreated]:
@@ -40,7 +40,7 @@ def of_eventbridge(event: Json) -> list[ObjectCreated]:
     detail = event["detail"]
     stored = detail["object"]
     etag = stored.get("etag", stored.get("eTag"))
-    return [ObjectCreated(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
+    return [_object(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
 
 
 def of_oss(entry: Json) -> list[ObjectCreated]:
@@ -48,7 +48,7 @@ def of_oss(entry: Json) -> list[ObjectCreated]:
     if not _created(entry.get("eventName", "")):
         return []
     stored = entry["oss"]["object"]
-    return [ObjectCreated(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+    return [_object(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
 def of_cloud_event(event: Json) -> list[ObjectCreated]:
@@ -60,11 +60,20 @@ def of_cloud_event(event: Json) -> list[ObjectCreated]:
         return of_oss(data | {"eventName": kind.removeprefix("oss:")})
     if kind == GCS_FINALIZED:
         size = int(data["size"]) if "size" in data else None  # a string: JSON's numbers lose digits of 64 bits
-        return [ObjectCreated(data["name"], data["bucket"], size, data.get("etag"))]
+        return [_object(data["name"], data["bucket"], size, data.get("etag"))]
     if kind.startswith(S3_CLOUD_EVENT):
         record = data if "s3" in data else {"s3": data}
         return of_record(record | {"eventName": kind.removeprefix(S3_CLOUD_EVENT)})
     raise UnknownEvent(f"no store sends CloudEvents of type {kind}")
+
+
+def _object(key: object, bucket: object, size: object, etag: object) -> ObjectCreated:
+    """The object by what an event says of it; size and etag are left out where they are none. TypeError, ValueError."""
+    if not isinstance(key, str) or not isinstance(bucket, str):
+        raise TypeError(f"key and bucket must be text, not {type(key).__name__} and {type(bucket).__name__}")
+    key.encode()  # half of a surrogate pair is no part of any key
+    known = size if isinstance(size, int) and not isinstance(size, bool) else None
+    return ObjectCreated(key, bucket, known, etag if isinstance(etag, str) else None)
 
 
 def _created(name: str) -> bool:

@@ -91,7 +91,13 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"outcomes": {"requests/check/my photo+1.json": "answered"}}
     status = photog("status", bucket.root, "--json")
-    assert json.loads(status.stdout)["check"] == {"waiting": [], "running": [], "ok": ["12345"], "error": []}
+    assert json.loads(status.stdout)["check"] == {
+        "waiting": [],
+        "running": [],
+        "ok": ["12345"],
+        "error": [],
+        "failing": [],
+    }
     history = json.loads(here("status", bucket.root, "12345").stdout)["check"]
     assert history["answer"]["data"]["check_results"][0]["code"] == 1
     assert history["claims"][0]["attempt"] == 1

@@ -63,6 +63,13 @@ def test_a_bucket_that_may_not_be_written_is_read_and_starts_no_worker():
             folder.chmod(0o755)
 
 
+def test_a_name_that_can_be_no_key_is_wrong_usage(tmp_path):
+    for name in ("..", "a/../../b", "a\\b"):
+        done = photog("status", tmp_path, name)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("photog: ")
+
+
 def test_what_is_no_address_is_wrong_usage():
     for address in ("ftp://x", "s3://", "s3://b?x=1"):
         done = photog("status", address)

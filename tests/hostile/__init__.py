@@ -1,0 +1,1 @@
+"""Inputs that mean harm, and what they may cost."""
