@@ -7,7 +7,7 @@
 | `labour.py` | the function that the workers run: every way in which a request can end |
 | `schedule.py` | what one seed means: requests, deliveries, blows, weather |
 | `zygote.py`, `crew.py` | worker processes: forked by the one, started, hit and restarted by the other |
-| `breakpoints.py`, `clock.py` | what is done to a worker from inside: death at one call of its bucket, a stepped clock |
+| `breakpoints.py`, `clock.py` | what is done to a worker from inside: death at one call, a stepped clock |
 | `proxy.py`, `weather.py` | between the workers and moto: what becomes of each call |
 | `disk.py` | a small disk that can be full or read-only |
 | `sites.py` | the three places that the workers serve, as sender, operator and consumer see them |

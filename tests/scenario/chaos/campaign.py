@@ -5,7 +5,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -57,12 +56,10 @@ def _serve(share: tuple[str, list[int], argparse.Namespace]) -> list[Verdict]:
             return [_verdict(kind, seed, zygote, far, words, mounts) for seed in seeds]
 
 
-def _verdict(
-    kind: str, seed: int, zygote: Zygote, far: Far | None, words: argparse.Namespace, mounts: bool
-) -> Verdict:
+def _verdict(kind: str, seed: int, zygote: Zygote, far: Far | None, words: argparse.Namespace, mounts: bool) -> Verdict:
     try:
         verdict = run(kind, seed, zygote, far, words.keep, mounts, words.requests, words.verbose)
-    except Exception as error:  # a fault of the harness is a failed seed, and the others go on
+    except Exception as error:  # noqa: BLE001 - a fault of the harness is a failed seed, and the others go on
         trace = traceback.format_exc()
         verdict = Verdict(kind, seed, [f"harness: {type(error).__name__} {error}\n{trace}"], 0.0, 0.0)
     sys.stdout.write(_told(verdict, words))
@@ -72,7 +69,9 @@ def _verdict(
 
 def _told(verdict: Verdict, words: argparse.Namespace) -> str:
     answers = sum(verdict.answers.values())
-    line = f"{verdict.kind} {verdict.seed}: {answers} answers in {verdict.seconds:.1f} s, settled {verdict.settled:.1f} s"
+    line = (
+        f"{verdict.kind} {verdict.seed}: {answers} answers in {verdict.seconds:.1f} s, settled {verdict.settled:.1f} s"
+    )
     if not verdict.breaches:
         return f"{line}, all holds\n" if words.verbose else ""
     again = f"python -m {MODULE} --kind {verdict.kind} --seeds {verdict.seed}"
@@ -111,7 +110,9 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--seeds", default="1-200", help="such as 7, 1-200, 3,9,20-30")
     parser.add_argument("--jobs", type=int, default=2, help="schedules side by side; they mostly wait")
     parser.add_argument("--requests", type=int, help="ids of each schedule instead of the kind's own number")
-    parser.add_argument("--keep", type=Path, default=ROOT / "out" / "chaos", help="where failed seeds leave their traces")
+    parser.add_argument(
+        "--keep", type=Path, default=ROOT / "out" / "chaos", help="where failed seeds leave their traces"
+    )
     parser.add_argument("--verbose", action="store_true", help="tell of the seeds that hold, and keep their logs")
     parser.add_argument("--describe", action="store_true", help="print what the seeds mean, run nothing")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""A small disk of its own for a folder, that can be full or read-only; needs the right to mount, else a plain folder."""
+"""A small disk of its own for a folder, full or read-only at times; needs the right to mount, else a plain folder."""
 
 import ctypes
 import os

@@ -65,7 +65,7 @@ class Judgement:
             body = self._accepted(identity)
             if body is not None and not self._fits(identity, body, answer):
                 said = kind or answer["data"].get("value")
-                yield f"content: {identity} ends {body['ends']}, is answered {answer['code']} {said} {answer['message']}"
+                yield f"content: {identity} ends {body['ends']}, is answered {said}: {answer['message']}"
 
     def _fits(self, identity: str, body: Json, answer: Json) -> bool:
         kind, due = _error(answer), ERRORS.get(body["ends"])
@@ -143,7 +143,8 @@ class Judgement:
         for identity, answer in answers.items():
             event = completed(NAME, answer, self._address, f"results/{NAME}/{identity}/result.json")
             due[event["id"]] = _lasting(event)
-        places = {"webhook": [json.loads(body) for _, _, body in posts]}
+        sent = [json.loads(body) for _, _, body in posts]
+        places = {"webhook": [event for event in sent if event["source"] == f"/photog/{NAME}"]}
         keys = self._inventory.below(f"notifications/{NAME}/")
         places["notifications"] = [decode(self._inventory.get(key)) for key in keys]
         if told is not None:
@@ -170,13 +171,13 @@ class Judgement:
         taken: Counter[str] = Counter()
         for identity, answer in answers.items():
             claims = self._claims(identity)
-            lost = [record.owner for record in claims[:-1] if not (record.released or getattr(record, "ended", ""))]
+            lost = [record.owner for record in claims[:-1] if not (record.released or record.ended)]
             taken.update(lost)
-            died = [owner for owner in lost if self._harmed(owner)]
+            living = [owner for owner in lost if not self._excuses(owner)]
             if _error(answer) == "AttemptsExhausted":
                 self.soft["attempts exhausted"] += 1
-                if "died" in answer["message"] and len(died) < min(3, len(claims) - 1) and self.lag < STARVED:
-                    yield f"false death: {identity} says {answer['message']!r}, of {lost} only {died} died"
+                if living and self.lag < STARVED:
+                    yield f"false death: {identity} says {answer['message']!r}, and {living} lived"
         for owner, count in taken.items():
             self.soft["claims taken over"] += count
             if count > self._excuses(owner) and not self.trouble and self.lag < STARVED:
@@ -185,9 +186,6 @@ class Judgement:
     def _excuses(self, owner: str) -> int:
         member = self._crew.of(owner)
         return 0 if member is None else ("killed" in member.harms) + len(_long(member))
-
-    def _harmed(self, owner: str) -> bool:
-        return self._excuses(owner) > 0
 
     def _freezes(self, owner: str) -> list[float]:
         member = self._crew.of(owner)

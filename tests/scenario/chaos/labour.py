@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from shared.errors import InvalidField, NoFaceInTemplate
 from shared.function import Answer
+from shared.isolation import Isolated
 from shared.manifests import Json
 from shared.settings import Settings
 from shared.workspace import SCRATCH, Workspace
@@ -69,6 +70,11 @@ class Labour:
 def load(name: str, settings: Settings) -> Labour:
     """What a worker loads instead of an installed function."""
     return Labour(name)
+
+
+def load_apart(name: str, settings: Settings) -> Isolated:
+    """The same in a process of its own, as the command line loads functions."""
+    return Isolated(name, settings, load)
 
 
 def value(body: Json) -> str:

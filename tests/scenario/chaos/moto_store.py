@@ -5,7 +5,6 @@ moto's own server starts a thread and closes the connection for each call, which
 
 import io
 import sys
-from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,8 +18,8 @@ class MotoStore:
     """Every service of moto, in this process; one call at a time, since moto is not made for threads."""
 
     def __init__(self) -> None:
-        # looks into folders at every call
-        backends.list_of_moto_modules = cache(lambda found=tuple(backends.list_of_moto_modules()): found)
+        modules = tuple(backends.list_of_moto_modules())
+        backends.list_of_moto_modules = lambda: modules  # looks into folders at every call
         self._serve = DomainDispatcherApplication(create_backend_app)
 
     def ask(self, method: str, path: str, headers: Headers, body: bytes) -> bytes:

@@ -15,6 +15,7 @@ FEEDING = 4.0  # seconds in which the deliveries come
 LEASE = 1.0
 LARGEST = 20_000  # bytes of a manifest
 REAL_EVERY = 40  # seeds: one in so many has real checks of a real picture beside the cheap requests
+APART_EVERY = 20  # seeds: one in so many has workers whose function is a process of its own, which takes a second each
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Schedule:
     kind: str
     workers: int
     real: bool
+    apart: bool
     bodies: dict[str, list[Json]] = field(default_factory=dict)
     overwritten: set[str] = field(default_factory=set)
     unreadable: dict[str, bytes] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Schedule:
 def make(kind: str, seed: int, requests: int | None = None) -> Schedule:
     """The schedule of a seed."""
     chance = random.Random(f"{kind}/{seed}")
-    made = Schedule(seed, kind, chance.choice((2, 3, 3)), seed % REAL_EVERY == 1)
+    made = Schedule(seed, kind, chance.choice((2, 3, 3)), seed % REAL_EVERY == 1, seed % APART_EVERY == 6)
     for number in range(requests or REQUESTS[kind]):
         _add_request(made, chance, f"r{number}")
     for number in range(chance.randint(2, 5)):
@@ -195,7 +197,6 @@ def _weather(chance: random.Random) -> dict[str, float]:
     )
     worst = chance.choice(kinds)
     return {kind: day(kind) for kind in kinds}
-
 
 
 def _breakpoint(chance: random.Random) -> Breakpoint:

@@ -227,8 +227,8 @@ class S3Site:
         self.weather.readonly = self.weather.outage = False
 
     def sweep(self, function: str) -> None:
-        if self._queues is None:
-            return
+        if self._queues is None or self.cloud.counts(self._queue(function)) != (0, 0):
+            return  # what waits in the queue is not lost
         limits, lease = Limits(manifest_bytes=LARGEST), Lease(seconds=LEASE)
         for one in Sweep(self.bucket, limits, lease).find([function], older_seconds=0.0):
             self._send(function, put_event(self.name, one.info))
@@ -249,8 +249,8 @@ class S3Site:
     def _put(self, delivery: Delivery, text: bytes) -> None:
         self.bucket.put(delivery.key, text)
         function = delivery.key.split("/")[1]
+        event = _eventbridge(self.name, delivery.key, len(text))
         for seconds in delivery.events if self._queues is not None else ():
-            event = _eventbridge(self.name, delivery.key, len(text))
             self._later.add(seconds, lambda: self._send(function, event))
 
     def _send(self, function: str, event: Json) -> None:

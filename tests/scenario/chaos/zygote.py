@@ -18,14 +18,14 @@ from typing import Any
 
 from shared import aws
 from shared.aws import ClientUnavailable
-from shared.buckets import BucketError, open_bucket
-from shared.notify import delivery, outbox
+from shared.buckets import BucketError, open_bucket, staging
+from shared.notify import delivery, outbox, sns
 from shared.settings import Settings
-from shared.triggers import sqs
+from shared.triggers import failures, queue, sqs
 from shared.worker import Worker
 from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
 from tests.scenario.chaos.clock import step_clock
-from tests.scenario.chaos.labour import load
+from tests.scenario.chaos.labour import load, load_apart
 
 START_FAILED = 75  # as the command line ends when the store cannot be used; supervisors restart on it
 DIED_BY_ITSELF = 99
@@ -38,6 +38,10 @@ QUICKER = {  # module, name: seconds instead of the product's, so that a schedul
     (outbox, "FIRST_PAUSE"): 0.1,
     (outbox, "LONGEST_PAUSE"): 1.0,
     (delivery, "LAST_SECONDS"): 3.0,
+    (failures, "LONGEST_SECONDS"): 2.0,
+    (staging, "COLLECT_SECONDS"): 1.0,
+    (queue, "ANSWER_SECONDS"): 1.0,
+    (sns, "READ_SECONDS"): 1.0,
 }
 
 
@@ -71,7 +75,7 @@ def _fork(spec: dict[str, Any], channel: socket.socket) -> int:
     code = DIED_BY_ITSELF
     try:
         code = _work(spec)
-    except BaseException:  # the last frame of a process: whatever it is goes to its log
+    except BaseException:  # noqa: BLE001 - the last frame of a process: whatever it is goes to its log
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -83,9 +87,7 @@ def _work(spec: dict[str, Any]) -> int:
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    logging.basicConfig(
-        level=logging.INFO, format="%(relativeCreated)d %(levelname)s %(name)s %(message)s", force=True
-    )
+    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     random.seed()
     step_clock(*spec["clock"])
@@ -94,7 +96,7 @@ def _work(spec: dict[str, Any]) -> int:
         bucket = open_bucket(spec["bucket"], settings.s3)
         if spec["breakpoint"]:
             set_breakpoint(bucket, Breakpoint(**spec["breakpoint"]))
-        Worker(spec["function"], bucket, settings, load=load).run()
+        Worker(spec["function"], bucket, settings, load=load_apart if spec["apart"] else load).run()
     except (BucketError, ClientUnavailable):
         traceback.print_exc()
         return START_FAILED
