@@ -185,7 +185,8 @@ class Crew:
 def _expected(member: Member, schedule: Schedule) -> bool:
     status = member.status or 0
     if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status) == signal.SIGKILL  # ours, its own at a breakpoint, or as its request asked
+        # ours, its own at a breakpoint, or as its request asked; terminated before it had come to listen
+        return os.WTERMSIG(status) == signal.SIGKILL or "terminate" in member.harms
     return os.WEXITSTATUS(status) == START_FAILED or (status == 0 and "terminate" in member.harms)
 
 

@@ -16,7 +16,7 @@ from tests.scenario.chaos.sites import SECRET
 
 STALE = 1.2 * LEASE  # a freeze that may have cost so many beats that others took over
 STARVED = LEASE  # seconds by which a loop of ours came late: the machine was too slow to say who lives
-TRANSIENT = ("progress/", "outbox/", "probes/", "failing/")
+TRANSIENT = ("progress/", "outbox/", "failing/")
 
 
 class Judgement:
@@ -162,6 +162,7 @@ class Judgement:
                 yield f"signature: of {headers['webhook-id']}"
 
     def _residue(self) -> Iterator[str]:
+        self.soft["probes of workers that were killed at their start"] += len(self._inventory.below("probes/"))
         for key in self._inventory.infos:
             if key.startswith(TRANSIENT):
                 yield f"left: {key}"
