@@ -143,8 +143,9 @@ class Run:
     def _settle(self) -> tuple[float, list[str]]:
         """Wait until every invariant holds; how long it took, and what did not hold in the end."""
         began = looked = swept = better = time.monotonic()
+        patience = SETTLE_SECONDS * (4 if self._checks is not None else 1)  # a face engine takes seconds to load
         breaches, least = self._judge(), len(self._schedule.bodies) * 100
-        while breaches and time.monotonic() - better < SETTLE_SECONDS and time.monotonic() - began < LONGEST_SECONDS:
+        while breaches and time.monotonic() - better < patience and time.monotonic() - began < LONGEST_SECONDS:
             self._tick()
             self._site.tick()
             self._site.watch.look()
