@@ -38,5 +38,5 @@ def test_without_its_packages_the_verb_says_what_to_install_and_the_others_work(
     monkeypatch.setattr(extensions, "entry_points", lambda group, name="serve": [missing] if name == "serve" else [])
     refused = CliRunner().invoke(app, ["serve"])
     assert refused.exit_code == 2
-    assert "pip install 'photog[serve]'" in refused.output
+    assert "pip install '.[serve]' in photog's checkout" in refused.output
     assert "serve" in CliRunner().invoke(app, ["--help"]).output
