@@ -18,7 +18,7 @@ from serve.follower import Follower
 from serve.metrics import Metrics
 from serve.parameters import BadParameter
 from serve.polling import Polling
-from serve.recovery import recover
+from serve.recovery import Recovery
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
@@ -34,6 +34,7 @@ STATUS = {BadParameter: 400, QueueFull: 429, BucketError: 503}
 def application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
     """The server of one bucket; its followers run while the application does."""
     store = Store(bucket, database, serve.services, serve.longest_queue)
+    database.fill_with(Recovery(store).run)
     metrics, answers = Metrics(store), Answers(store, settings.limits)
     polling, watching = Polling(store, answers, serve.reply_bytes), Watching(store, answers)
     calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes)
@@ -44,7 +45,7 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(recover, store)
+        await run_in_threadpool(database.ensure)
         store.deliveries.begin()
         for follower in followers:
             follower.start()
