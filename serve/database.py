@@ -56,7 +56,6 @@ CREATE TABLE consumers (
 """
 
 
-
 # What SQLite says of a file that is no longer what it wrote. A full disk, another process's lock or too little memory
 # are not among them: a new file would fare no better. "Error" is: our statements do not change, so the tables did.
 DAMAGED = {
@@ -246,7 +245,7 @@ def _check(connection: sqlite3.Connection, address: str | None) -> None:
     if found != "ok":
         raise _Unfit(f"it is damaged: {found}")
     of = connection.execute("SELECT address FROM bucket").fetchone()
-    if of is None or address is not None and of[0] not in ("", address):
+    if of is None or (address is not None and of[0] not in ("", address)):
         raise _Unfit("it is another bucket's")
 
 

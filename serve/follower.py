@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Set
+from functools import partial
 
 from serve.database import StateUnavailable
 from serve.holds import Holds
@@ -69,7 +70,7 @@ class Follower:
         held = self._holds.now()
         for entries in _by_request(self._ledger.under_way(self._service)):
             first = entries[0]
-            state = first.uuid not in held and self._safely(first, lambda some=entries: self._follow(some, quiet))
+            state = first.uuid not in held and self._safely(first, partial(self._follow, entries, quiet))
             moved |= state
             if not state and first.state == RELEASED:
                 unclaimed.add(first.uuid)
@@ -101,7 +102,9 @@ class Follower:
         except NoRecord:
             self._store.disown(Queue(self._service, "source"), one.uuid)
             return True
-        except Exception as error:  # the boundary between requests: claims and answers are read that others have written
+        except (
+            Exception
+        ) as error:  # the boundary between requests: claims and answers are read that others have written
             if self._holds.failed(one.uuid):
                 log.exception("%s %s cannot be followed, it is looked at again", self._service, one.request_id)
             self._failed_in_a_row += isinstance(error, BucketError | OSError)
@@ -149,7 +152,7 @@ class Follower:
             needs_worker = one.request_id is not None and not self._ledger.rival(one)
             if needs_worker and room <= 0:
                 break
-            if self._safely(one, lambda this=one: self._start(this)):
+            if self._safely(one, partial(self._start, one)):
                 moved, room = True, room - needs_worker
         return moved
 

@@ -57,8 +57,6 @@ class Record(BaseModel):
     def _is_an_entry(self) -> Self:
         if self.source is None and self.sink is None:
             raise ValueError("it has no place in any queue")
-        if "requestId" not in self.tags:
-            raise ValueError("it has no tag requestId")
         if self.request_id is not None and not REQUEST_ID.fullmatch(self.request_id):
             raise ValueError("its request_id cannot be one")
         return self
@@ -100,6 +98,8 @@ def header(bucket: Bucket, key: str) -> Record:
     record = _read(read.partition(b"\n")[0])
     if record.key != key:
         raise NoRecord(f"it says that it is {record.key}")
+    if "requestId" not in record.tags:
+        raise NoRecord("it has no tag requestId")
     return record
 
 

@@ -118,7 +118,9 @@ class Store:
 
     def disown(self, queue: Queue, one: str) -> None:
         """An object is no record any more: it leaves the queue, and is left in the bucket."""
-        log.error("%s is no record any more; it is left where it is, and is in no queue", record_key(queue.service, one))
+        log.error(
+            "%s is no record any more; it is left where it is, and is in no queue", record_key(queue.service, one)
+        )
         self.ledger.remove([one])
         self._changed(queue)
 
