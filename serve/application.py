@@ -49,10 +49,12 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
     store = Store(bucket, database, serve.services, serve.longest_queue)
     database.fill_with(Recovery(store).run)
     metrics, answers = Metrics(store), Answers(store, settings.limits)
-    budget, longest = Budget(serve.bytes_at_once, serve.turn_seconds), settings.limits.answer_bytes
-    polling = Polling(store, answers, budget, serve.reply_bytes, longest)
-    watching = Watching(store, answers, budget, longest, serve.watchers)
-    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, budget)
+    # two, so that clients who read slowly hold up no puts
+    coming, going = (Budget(serve.bytes_at_once, serve.turn_seconds) for _ in range(2))
+    longest = settings.limits.answer_bytes
+    polling = Polling(store, answers, going, serve.reply_bytes, longest)
+    watching = Watching(store, answers, going, longest, serve.watchers)
+    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
     followers = [
         Follower(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
         for service in serve.services

@@ -36,9 +36,9 @@ class Budget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> Hold:
-        """Wait for so many bytes, all of them at most; Refused with 503 after the waiting time."""
+        """Wait for so many bytes, all of them at most; Refused with 503 after the waiting time. None at once for 0."""
         size = min(size, self._total)
-        if not self._waiting and self._used + size <= self._total:
+        if size == 0 or (not self._waiting and self._used + size <= self._total):
             self._used += size
             return Hold(self, size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

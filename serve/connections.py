@@ -2,10 +2,10 @@
 
 | a connection | for how long | then |
 |---|---|---|
-| is open and has sent no whole head | `head_seconds` | 408, closed |
+| is open and has sent no whole head | `head_seconds` | closed |
 | has sent more than HEAD_BYTES and no whole head | | 431, closed |
 | sends a body, and we are reading | `body_seconds` in all, `SLOWEST` on average over each PERIOD | closed |
-| does not read what we send | PERIOD with less than `SLOWEST` on average | closed |
+| does not read what we send | `body_seconds` in all for one answer or frame, `SLOWEST` as above | closed |
 | is one more than `connections` | | the one that has waited longest for its head is closed; 503 where none does |
 """
 
@@ -25,7 +25,6 @@ SLOWEST = 1024  # bytes a second; a line of the slowest kind has some thousands
 LINGER_SECONDS = 10.0  # for the rest of an answer after the end of a connection
 QUIET_SECONDS = 10.0  # between two lines that say that there are too many
 
-TOO_LATE = "408 Request Timeout", "the head of the request did not come in time"
 TOO_LARGE = "431 Request Header Fields Too Large", "the head of the request is too large"
 TOO_MANY = "503 Service Unavailable", "too many connections; try again"
 
@@ -45,13 +44,23 @@ class Bounds:
 class _Writing:
     """Watches over one transport's unsent bytes; ends it when they do not become fewer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, period: float) -> None:
-        self._loop, self._period = loop, period
+    def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
+        self._loop, self._period, self._longest = loop, bounds.period, bounds.body_seconds
         self._timer: asyncio.TimerHandle | None = None
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """Another answer or frame; its time begins when its client is first too slow for it."""
+        self._since = None
 
     def paused(self, transport: asyncio.Transport) -> None:
         """More is unsent than should be."""
         self.resumed()
+        now = self._loop.time()
+        self._since = self._since or now
+        if now - self._since > self._longest:
+            transport.abort()
+            return
         left = transport.get_write_buffer_size()
         self._timer = self._loop.call_later(self._period, self._check, transport, left)
 
@@ -74,7 +83,7 @@ class HttpConnection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, bounds: Bounds, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._bounds = bounds
-        self._writing = _Writing(self.loop, bounds.period)
+        self._writing = _Writing(self.loop, bounds)
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = False
         self._received = 0  # bytes since the head or the period began
@@ -105,6 +114,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         self._body_seconds = 0.0
+        self._writing.begin()
         self._await_body()
         super().on_headers_complete()
 
@@ -132,7 +142,7 @@ class HttpConnection(HttpToolsProtocol):
     def _await_head(self) -> None:
         self._in_head, self._received = True, 0
         self._bounds.waiting[self] = None
-        self._timer = self.loop.call_later(self._bounds.head_seconds, self._refuse, *TOO_LATE)
+        self._timer = self.loop.call_later(self._bounds.head_seconds, self.transport.abort)
 
     def _await_body(self) -> None:
         self._received = 0
@@ -182,7 +192,7 @@ class WatchConnection(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, bounds: Bounds, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._writing = _Writing(self.loop, bounds.period)
+        self._writing = _Writing(self.loop, bounds)
         # its lines would hold the query, with the tags of whoever watches
         self.logger = logging.getLogger(f"{__name__}.watch")
         self.logger.setLevel(logging.WARNING)
@@ -200,5 +210,6 @@ class WatchConnection(WebSocketsSansIOProtocol):
         self._writing.resumed()
 
     async def send(self, message: Any) -> None:
+        self._writing.begin()
         await super().send(message)
         await self.writable.wait()

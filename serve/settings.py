@@ -49,9 +49,13 @@ class ServeSettings(BaseSettings):
     watchers: int = Field(200, ge=1, description="WebSockets at once; one more is refused with 503")
     connections: int = Field(1000, ge=1, description="open at once; beyond, those that have said nothing are closed")
     head_seconds: float = Field(10.0, gt=0, description="a request's head is whole within, or its connection is closed")
-    body_seconds: float = Field(120.0, gt=0, description="a request's body is whole within; 20 MB at 170 KB a second")
+    body_seconds: float = Field(
+        120.0, gt=0, description="a body is whole within, an answer read within; 20 MB at 170 KB/s"
+    )
     bytes_at_once: int = Field(
-        128 * 1024 * 1024, ge=1, description="of all bodies and answers in memory; further calls wait for their turn"
+        64 * 1024 * 1024,
+        ge=1,
+        description="of all bodies that come in, and as many of all answers that go out; further calls wait",
     )
     turn_seconds: float = Field(10.0, gt=0, description="that waiting ends in a 503; the sender may try again")
     silent_seconds: float = Field(600.0, gt=0, description="a watching consumer that answers no ping so long is gone")
