@@ -1,25 +1,20 @@
 """`photog serve`."""
 
-import asyncio
 import hashlib
 import logging
-import resource
 import signal
-import socket
 import sqlite3
-from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from serve.application import application
-from serve.connections import Bounds, HttpConnection, WatchConnection
 from serve.database import Database, StateInUse, StateUnavailable
+from serve.listening import Server, bounds
 from serve.settings import SECRET, ServeSettings, pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
@@ -27,11 +22,7 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PING_SECONDS = 20.0
-SAID_BYTES = 4096  # of what a watcher may send in one frame; nothing of it means anything
-SPARE_FILES = 200  # for the bucket, the state and the logs
 UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer, a supervisor starts us again
-DRAIN_SECONDS = 10  # for calls under way at SIGTERM; watchers come back by themselves
 
 
 def serve(
@@ -58,42 +49,11 @@ def serve(
     except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot begin: %s", error)
         raise typer.Exit(UNAVAILABLE) from error
-    _allow_connections(configured.connections)
-    bounds = Bounds(configured.connections, configured.head_seconds, configured.body_seconds)
-    server = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        http=cast("type[asyncio.Protocol]", partial(HttpConnection, bounds=bounds)),
-        ws=cast("type[asyncio.Protocol]", partial(WatchConnection, bounds=bounds)),
-        ws_max_size=SAID_BYTES,
-        ws_per_message_deflate=False,  # what we send is base64 of pictures
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=configured.silent_seconds,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    server = Server(app, host, port, configured, bounds(configured))
     # uvicorn drains and then raises the signal again, for which the default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stopped)
-    _Server(server).run()
-
-
-class _Server(uvicorn.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does, which waits for calls under way; those that only wait are answered first."""
-        self.config.app.state.stopping()  # type: ignore[union-attr]
-        await super().shutdown(sockets)
-
-
-def _allow_connections(connections: int) -> None:
-    """Raise the limit of open files as far as the system lets us, so that the last connection still gets one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    server.run()
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:

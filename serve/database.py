@@ -191,13 +191,13 @@ class Database:
         if not self._filled:
             if now < self._fill_after:
                 raise StateUnavailable("the state is being read from the bucket; ask again")
-            self._fill_after = now + FILLING_SECONDS
             self._filling = True
             try:
                 self._fill()
+                self._filled = True
             finally:
                 self._filling = False
-            self._filled = True
+                self._fill_after = float("-inf") if self._filled else time.monotonic() + FILLING_SECONDS
 
     def _opened(self) -> sqlite3.Connection:
         try:
@@ -263,7 +263,8 @@ def _set_aside(path: Path, reason: str) -> None:
     for suffix in ("-wal", "-shm", ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
-    log.error("the state %s is made anew from the bucket, it is kept as %s: %s", path, name, reason)
+    said = " ".join(reason.split())
+    log.error("the state %s is made anew from the bucket, it is kept as %s: %s", path, name, said)
     aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(("-wal", "-shm")))
     for old in sorted(aside)[:-KEPT]:
         for suffix in ("-wal", "-shm", ""):
