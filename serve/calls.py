@@ -103,7 +103,7 @@ class Calls:
         """Stream entries; a refused watcher gets an HTTP status instead of its WebSocket."""
         try:
             subscription = self._subscription(socket, self.queue(socket, service, side))
-            self._watching.admit()
+            self._watching.admit(subscription)
         except (Refused, BadParameter) as error:
             status, headers = (error.status, error.headers) if isinstance(error, Refused) else (400, {})
             with contextlib.suppress(OSError):  # it has gone already

@@ -113,24 +113,35 @@ class Polling:
 
     def _look(self, queue: Queue, wanted: Wanted) -> Found:
         """As many of the entries as fit into a reply, at least one."""
-        found, size, first = Found(), 0, wanted.first
-        while len(found.frames) < wanted.length:
-            some = self._store.find(queue, first, min(FEW, wanted.length - len(found.frames)), wanted.tags, wanted.take)
-            for number, one in enumerate(some):
-                frame = self._frame(queue, one, wanted.take)
-                if frame is None:
-                    continue
-                size += len(frame.data)
-                if found.frames and size > self._reply_bytes:
-                    if wanted.take:
-                        self._store.put_back(queue, [left.uuid for left in some[number:]])
-                    return found
-                found.frames.append(frame)
-                found.taken += [one.uuid] if wanted.take else []
-            if not some:
-                break
-            first = some[-1].index + 1
+        found, some, first = Found(), list[Entry](), wanted.first
+        try:
+            while len(found.frames) < wanted.length:
+                few = min(FEW, wanted.length - len(found.frames))
+                some = self._store.find(queue, first, few, wanted.tags, wanted.take)
+                if not some or not self._add(queue, wanted, found, some):
+                    break
+                first = some[-1].index + 1
+        except BaseException:  # they are there for the next call
+            if wanted.take:
+                self._store.put_back(queue, [*found.taken, *(one.uuid for one in some)])
+            raise
         return found
+
+    def _add(self, queue: Queue, wanted: Wanted, found: Found, some: list[Entry]) -> bool:
+        """Entries with their bytes; whether there is room for more."""
+        size = sum(len(frame.data) for frame in found.frames)
+        for number, one in enumerate(some):
+            frame = self._frame(queue, one, wanted.take)
+            if frame is None:
+                continue
+            size += len(frame.data)
+            if found.frames and size > self._reply_bytes:
+                if wanted.take:
+                    self._store.put_back(queue, [left.uuid for left in some[number:]])
+                return False
+            found.frames.append(frame)
+            found.taken += [one.uuid] if wanted.take else []
+        return True
 
     def _frame(self, queue: Queue, one: Entry, taken: bool) -> Frame | None:
         """The entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""

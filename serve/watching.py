@@ -1,8 +1,10 @@
 """`watch`: entries over a WebSocket as they come, at most a window of them uncommitted."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,16 +14,22 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve.answers import Answers
 from serve.budget import RETRY_SECONDS, Budget, Hold
+from serve.database import StateUnavailable
 from serve.deliveries import UnknownSession
 from serve.errors import Refused
 from serve.ledger import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame, one
+from shared.buckets.base import BucketError
 
 log = logging.getLogger(__name__)
 
 TRY_AGAIN = 1012  # close code of a service that restarts; clients connect again
-SUPERSEDED = 4001  # close code of our own: the same consumer watches on another connection
+SUPERSEDED = 4001  # close code of our own
+REASONS = {
+    TRY_AGAIN: "the server cannot go on with this connection; watch again",
+    SUPERSEDED: "the same consumer watches on another connection",
+}
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,9 @@ class Watching:
         self._connections = 0
         self._open: dict[tuple[Queue, str, str], asyncio.Task[None]] = {}
 
-    def admit(self) -> None:
-        """Refused with 503 where as many watch as may."""
-        if self._connections >= self._watchers:
+    def admit(self, asked: Subscription) -> None:
+        """Refused with 503 where as many watch as may, and this consumer takes over from none of them."""
+        if self._connections >= self._watchers and (asked.queue, asked.gid, asked.uid) not in self._open:
             raise Refused(503, f"{self._watchers} watchers are connected, which is all that may be", RETRY_SECONDS)
 
     async def serve(self, socket: WebSocket, asked: Subscription) -> None:
@@ -57,8 +65,11 @@ class Watching:
         self._connections += 1
         try:
             await self._serve(socket, asked)
-        except (WebSocketDisconnect, OSError):  # it went before it was accepted, or while it was told goodbye
+        except (WebSocketDisconnect, OSError):  # it went before it was accepted
             log.debug("a watcher of %s has gone", asked.queue)
+        except (BucketError, StateUnavailable, sqlite3.Error) as error:
+            log.error("watching %s ended: %s", asked.queue, error)
+            await _close(socket, TRY_AGAIN)
         finally:
             self._connections -= 1
 
@@ -80,9 +91,9 @@ class Watching:
         finally:  # whole, also when the server is stopping or the client's going cancels this very task
             await asyncio.shield(self._end(asked, session, sending, listening))
         if sending.cancelled() and listening.cancelled():
-            await socket.close(SUPERSEDED, "the same consumer watches on another connection")
-        elif sending.done() and not sending.cancelled() and isinstance(sending.exception(), Exception):
-            await socket.close(TRY_AGAIN, "the server cannot go on with this connection; watch again")
+            await _close(socket, SUPERSEDED)
+        elif not sending.cancelled() and sending.exception() is not None:
+            await _close(socket, TRY_AGAIN)
 
     async def _end(
         self, asked: Subscription, session: str, sending: asyncio.Task[None], listening: asyncio.Task[None]
@@ -143,6 +154,11 @@ class Watching:
             finally:
                 hold.release()
             return
+
+
+async def _close(socket: WebSocket, code: int) -> None:
+    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):  # it has gone already
+        await socket.close(code, REASONS[code])
 
 
 async def _until_closed(socket: WebSocket) -> None:

@@ -407,3 +407,17 @@ def test_an_answered_record_is_never_given_a_second_place(served):
     with served.running() as client:
         assert places(client) == {identity: place}
     assert decoded(served.bucket.get(record_key("photog_check", identity)))[0].sink == place
+
+
+def test_what_a_get_could_not_read_is_there_for_the_next_one(served, monkeypatch):
+    with served.running() as client:
+        put(client, b"x", SINK)
+
+        def fail(key: str):
+            raise BucketError("no answer")
+
+        with monkeypatch.context() as during:
+            during.setattr(served.bucket, "stream", fail)
+            response = client.get(SINK, params={"_timeout_": "0", "_auto_delete_": "true"})
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert [frame.data for frame in get(client, timeout="0", auto_delete=True)] == [b"x"]
