@@ -212,4 +212,6 @@ class WatchConnection(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         self._writing.begin()
         await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # it was refused; uvicorn would log that the handshake was forgotten
         await self.writable.wait()

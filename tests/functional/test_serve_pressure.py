@@ -1,6 +1,7 @@
 """What clients that are slow, many, large or gone can do to a server that listens on a socket of this machine."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -198,6 +199,30 @@ def test_one_watcher_too_many_is_refused_with_503_and_the_place_of_one_that_left
         raise AssertionError("the place was not given free")
 
     assert asyncio.run(three()) == (503, "5")
+
+
+def test_watchers_that_vanish_leave_no_traceback_and_their_entries_to_others(served, caplog):
+    async def vanish(port: int) -> None:
+        for number in range(20):
+            with contextlib.suppress(websockets.InvalidStatus):  # the last one has not been missed yet
+                socket = await watch(port, f"u{number % 2}")
+                if number % 2:
+                    await socket.recv()
+                socket.transport.abort()
+
+    async def remaining(port: int) -> bytes:
+        for _ in range(100):
+            with contextlib.suppress(websockets.InvalidStatus):
+                async with watch(port, "other") as socket:
+                    return wire.read_one(await asyncio.wait_for(socket.recv(), 10)).data
+            await asyncio.sleep(0.05)
+        raise AssertionError("no place was given free")
+
+    with listening(served) as port:
+        call(port, "POST", content=b"data")
+        asyncio.run(vanish(port))
+        assert asyncio.run(remaining(port)) == b"data"
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize(
