@@ -9,6 +9,7 @@ from shared.faces.base import BatchEngine
 from shared.faces.deferred import Deferred
 from shared.function import Answer
 from shared.manifests import Json, shortened
+from shared.photos.references import without_secrets
 from shared.settings import Limits
 from shared.validation import echo
 from shared.verdict import Verdict, embedded_later, inspect, same_person
@@ -44,7 +45,8 @@ def run(
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
     came = request.model_dump(mode="json", exclude_unset=True)
-    repeated, warnings = echo({"images": request.images, "configure": came.get("configure", {})})
+    images = [without_secrets(reference) for reference in request.images]
+    repeated, warnings = echo({"images": images, "configure": came.get("configure", {})})
     data = {
         "request_id": request.request_id,
         **repeated,
@@ -68,7 +70,7 @@ def _inspected(
 
 def _result(url: str, verdict: Verdict) -> Json:
     return {
-        "url": shortened(url, SHOWN if url.startswith("data:") else LONGEST_URL),
+        "url": shortened(without_secrets(url), SHOWN if url[:5].lower() == "data:" else LONGEST_URL),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,

@@ -9,6 +9,7 @@ from shared.faces import Face, FaceEngine
 from shared.images import Embedding, Image
 from shared.models.diffusion import Working
 from shared.photos import decode
+from shared.photos.references import shown
 from shared.settings import Limits
 from shared.verdict import UNDECODABLE, Verdict, judge, same_person
 from shared.workspace import Workspace, fetch_in_turn
@@ -17,7 +18,6 @@ FEWEST, MOST = 5, 20  # photos of a training, the contract's
 TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more
 REFERENCE_FRAMING = 2.2  # side of a reference picture over the face's box: the head with some room for warping
 REFERENCE_SIDE = 1024  # pixels; templates rarely show a larger face
-SHOWN = 120  # characters of a reference that answers repeat; a data: URL would be the whole photo
 
 CloseUp = tuple[Image, Face]
 
@@ -100,7 +100,7 @@ def _examine(
     reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits, ignored_face: float
 ) -> _Examined:
     """Decode once, for the verdict and for the close-ups."""
-    name = reference if len(reference) <= SHOWN else reference[:SHOWN] + "..."
+    name = shown(reference)
     try:
         if isinstance(data, PhotoError):
             raise data
