@@ -29,7 +29,7 @@ def main() -> int:
     command = ["photog", "portrait", *photos, *arguments]
     say(f"{len(photos)} photos made from one picture of Eileen Collins (NASA); template: Grace Hopper (US Navy)")
     say("$ " + " ".join(map(str, command)))
-    code = subprocess.run([sys.executable, "-m", "shared.cli", *map(str, command[1:])], check=False).returncode
+    code = subprocess.run([sys.executable, "-P", "-m", "shared.cli", *map(str, command[1:])], check=False).returncode
     if code == 0:
         say(str(sheet.resolve()))
     return code

@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.configuration import ConfigurationError, how_to_install
+
 MEBIBYTE = 1024 * 1024
 
 _making = threading.Lock()  # clients are safe between threads, a session that makes them is not
 
 
-class ClientUnavailable(Exception):
+class ClientUnavailable(ConfigurationError):
     """There can be no client: boto3 is not installed, or a setting cannot be right; the message says which."""
 
 
@@ -66,7 +68,7 @@ def client(
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
-        raise ClientUnavailable("s3:// and SQS need boto3: pip install 'photog[cloud]'") from error
+        raise ClientUnavailable(f"s3:// and SQS need boto3: {how_to_install('cloud')}") from error
     config = Config(
         retries={"mode": "standard", "total_max_attempts": tries}, read_timeout=read_seconds, tcp_keepalive=True
     ).merge(Config(**options))

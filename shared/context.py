@@ -4,9 +4,10 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from shared.buckets import Bucket, open_bucket, prefix_of, s3_name
+from shared.configuration import ConfigurationError, how_to_install
 from shared.events import parse
 from shared.function import Function
 from shared.interruption import Shutdown
@@ -23,20 +24,33 @@ from shared.notify.webhook import Webhook
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
+OURS = ("functions", "shared")
 
 Load = Callable[[str, Settings], Function]
 
 
-class UnknownFunction(Exception):
+class UnknownFunction(ConfigurationError):
     """No installed function has this name."""
 
 
 def load_function(name: str, settings: Settings) -> Function:
     """The function with its models loaded, found by its entry point so that nothing here imports one."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        function: Function = entry.load()(settings)
-        return function
+        return _loader(entry)(settings)
     raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed()))}")
+
+
+def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
+    """What loads a function; ConfigurationError where packages that it imports are not installed."""
+    try:
+        loader: Callable[[Settings], Function] = entry.load()
+    except ModuleNotFoundError as error:
+        needed = (error.name or "").partition(".")[0]
+        if needed in OURS:
+            raise
+        extra = "" if entry.name == "check" else f": {how_to_install('diffusion')}"
+        raise ConfigurationError(f"{entry.name} needs {needed}, which is not installed{extra}") from error
+    return loader
 
 
 def isolated(name: str, settings: Settings) -> Function:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from shared.configuration import ConfigurationError
 from shared.manifests import Json
 from shared.workspace import Workspace
 
@@ -20,6 +21,10 @@ class Answer:
 
 class FunctionUnavailable(Exception):
     """The function cannot be loaded, or not any more; its process should end and be started anew."""
+
+
+class FunctionMisconfigured(FunctionUnavailable, ConfigurationError):
+    """It cannot be loaded before somebody installs, gets or sets what the message says; starting anew is no help."""
 
 
 class AttemptFailed(Exception):

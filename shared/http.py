@@ -15,13 +15,17 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 
 from shared.buckets.base import BucketError, InvalidKey
+from shared.configuration import ConfigurationError
 from shared.context import Context
 from shared.events import UnknownEvent
+from shared.function import FunctionUnavailable
 from shared.interruption import Shutdown
 from shared.invocation import Outcome
 from shared.manifests import Json
@@ -29,6 +33,7 @@ from shared.manifests import Json
 log = logging.getLogger(__name__)
 
 LARGEST_EVENT = 1 << 20  # bytes; stores send at most 256 KiB
+LONGEST_LENGTH = 20  # digits of a Content-Length; Python refuses to read thousands as a number
 IDLE_CONNECTION = 900.0  # seconds; Function Compute wants kept-alive connections to last 15 minutes
 STOP_POLL = 0.05  # seconds between two looks whether to stop listening
 ANSWER_SECONDS = 1.0  # for the last answer to leave after the work is done
@@ -54,6 +59,7 @@ class Desk:
     def __init__(self, context: Context, function: str, shutdown: Shutdown) -> None:
         self._context, self._function, self._shutdown = context, function, shutdown
         self._working, self._loaded = threading.Lock(), False
+        self.broken: FunctionUnavailable | ConfigurationError | None = None
 
     def state(self) -> str:
         """`starting`, `ready`, `busy` or `stopping`."""
@@ -65,7 +71,7 @@ class Desk:
 
     def initialize(self) -> Json:
         """Load the function and its models."""
-        with self._working:
+        with self._working, self._available():
             self._load()
         return {"state": "ready"}
 
@@ -76,8 +82,9 @@ class Desk:
         if not self._working.acquire(blocking=False):
             raise _later("Busy", "this instance works on another request")
         try:
-            self._load()
-            answer = self._context.handle(self._function, event)
+            with self._available():
+                self._load()
+                answer = self._context.handle(self._function, event)
         except (UnknownEvent, InvalidKey) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, type(error).__name__, str(error)) from error
         except (BucketError, OSError) as error:
@@ -98,7 +105,18 @@ class Desk:
 
     def _load(self) -> None:
         self._context.invocation(self._function)
+        self._context.await_loaded()
         self._loaded = True
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        """The end of this instance, too, where the function cannot be loaded: the platform starts another."""
+        try:
+            yield
+        except (FunctionUnavailable, ConfigurationError) as error:
+            self.broken = error
+            self._shutdown.request()
+            raise _later(type(error).__name__, str(error)) from error
 
 
 class HttpEntry:
@@ -192,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _unknown(self.path)
         try:
             event = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is no JSON: {error}") from error
         if not isinstance(event, dict):
             raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is no JSON object")
@@ -209,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The body; when it is not read to its end the connection closes, since its rest would look like a call."""
         length = self.headers.get("content-length", "")
         self.close_connection = True
-        if not length.isdecimal():
+        if not length.isdecimal() or len(length) > LONGEST_LENGTH:
             raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs its Content-Length")
         if int(length) > LARGEST_EVENT:
             limit = f"an event has at most {LARGEST_EVENT} bytes, this one {length}"

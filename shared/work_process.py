@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from shared.buckets.base import BucketError
+from shared.configuration import ConfigurationError
 from shared.errors import PhotoError, RequestError
-from shared.function import Function, FunctionFailed, FunctionUnavailable
+from shared.function import Function, FunctionFailed, FunctionMisconfigured, FunctionUnavailable
 from shared.interruption import Interrupted
 from shared.logs import configure, request_context
 from shared.settings import Settings
@@ -111,6 +112,9 @@ def serve(descriptor: int) -> None:
 def _load(name: str, settings: Settings, load: Load, connection: Connection) -> Function | None:
     try:
         function = load(name, settings)
+    except ConfigurationError as error:  # the message says all, and the class may be unknown to the parent
+        connection.send(("unloadable", FunctionMisconfigured(f"{name} cannot be loaded: {error}")))
+        return None
     except Exception as error:  # the boundary of a process: the parent must hear of it
         log.exception("%s cannot be loaded", name)
         connection.send(("unloadable", FunctionUnavailable(f"{name} cannot be loaded: {error}")))
@@ -122,15 +126,23 @@ def _load(name: str, settings: Settings, load: Load, connection: Connection) -> 
 def _reply(function: Function, question: tuple[Any, ...], connection: Connection) -> tuple[object, ...]:
     """The answer to one question; only the parent's own errors go back as they are, others might not be known there."""
     kind, *content = question
+    if kind != "answer":
+        return _outcome(function, lambda: _between_requests(function, kind, content, connection))
+    body, request_id, attempt = content
+    with request_context(function.name, request_id, attempt):
+        return _outcome(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
+
+
+def _between_requests(function: Function, kind: str, content: list[Any], connection: Connection) -> object:
+    if kind == "pointers":
+        return function.pointers(*content)
+    function.evict(_Remote(connection).exists)
+    return None
+
+
+def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
-        if kind == "answer":
-            body, request_id, attempt = content
-            with request_context(function.name, request_id, attempt):
-                return "done", function.answer(body, _Remote(connection, request_id, attempt))
-        if kind == "evict":
-            function.evict(_Remote(connection).exists)
-            return "done", None
-        return "done", function.pointers(*content)
+        return "done", work()
     except (Interrupted, BucketError, OSError) as error:
         return "raised", error
     except RequestError as error:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from shared.buckets import Bucket, BucketError, FolderBucket
@@ -25,6 +26,7 @@ from shared.triggers.sqs import SqsTrigger
 
 log = logging.getLogger(__name__)
 
+READY = "photog: ready"  # the line that tells a supervisor
 EVICT_SECONDS = 30.0  # a bucket is asked about a handful of keys then
 
 
@@ -50,6 +52,7 @@ class Worker:
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
         self._serving = threading.Lock()
+        self._followed = False
 
     def run(self, trigger: Trigger | None = None) -> None:
         """Until stopped. BucketError at the start for a store that two workers could not share; FunctionUnavailable."""
@@ -65,6 +68,7 @@ class Worker:
             invocation = context.invocation(self._function)
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
+            self._tell_parent()
             threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
             receive = self._alone(liveness.around(invocation.receive), lambda: metrics.failing(trigger.failing))
             trigger.run(receive, liveness.polled(self._shutdown.requested))
@@ -74,7 +78,8 @@ class Worker:
         log.info("%s has stopped", self._function)
 
     def follow_parent(self) -> None:
-        """Drain when standard input ends, as it does when the process that started this one is gone."""
+        """Tell the process that started this one when it is ready, and drain when standard input ends with it."""
+        self._followed = True
         threading.Thread(target=self._await_parent, name="parent", daemon=True).start()
 
     def _trigger(self) -> Trigger:
@@ -108,6 +113,13 @@ class Worker:
                     invocation.evict()
                 except (BucketError, OSError) as error:
                     log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
+
+    def _tell_parent(self) -> None:
+        """That this worker is ready, where a parent reads its output."""
+        if self._followed:
+            with suppress(BrokenPipeError):  # the parent has gone, of which standard input tells
+                sys.stdout.write(READY + "\n")
+                sys.stdout.flush()
 
     def _await_parent(self) -> None:
         sys.stdin.read()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from functions.generate.levels import finite
+from shared.configuration import ConfigurationError, how_to_install
 from shared.images import Image
 
 # trained on -1 to 1, while spandrel 0.4 hands it 0 to 1 and lets it draw noise, with which no portrait came again
@@ -24,7 +25,7 @@ GFPGAN = "GFPGAN"
 UNREADABLE = (ValueError, RuntimeError, KeyError, EOFError, OSError, UnpicklingError, SafetensorError)
 
 
-class NetworkMissing(Exception):
+class NetworkMissing(ConfigurationError):
     """A configured network cannot be loaded; the message says which setting and what to do."""
 
 
@@ -73,7 +74,7 @@ def load(path: Path | None, setting: str, device: torch.device, upscaling: bool)
         import spandrel
     except (ImportError, RuntimeError) as error:  # torchvision for another torch raises the second
         raise NetworkMissing(
-            f"{setting} needs spandrel and a torchvision made for this torch: pip install 'photog[enhance]'; {error}"
+            f"{setting} needs spandrel and a torchvision made for this torch: {how_to_install('enhance')}; {error}"
         ) from error
     file = path.expanduser()
     if not file.is_file():

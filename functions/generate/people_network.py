@@ -7,6 +7,7 @@ import numpy as np
 
 from functions.generate.levels import finite
 from functions.generate.network import NetworkMissing
+from shared.configuration import how_to_install
 from shared.images import Image, Mask
 
 SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
@@ -23,7 +24,7 @@ class PeopleNetwork:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as runtime
         except ImportError as error:
-            raise NetworkMissing(f"{SETTING} needs onnxruntime: pip install onnxruntime") from error
+            raise NetworkMissing(f"{SETTING} needs onnxruntime: {how_to_install('enhance')}") from error
         file = path.expanduser()
         failures = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.NoSuchFile)
         try:

@@ -12,7 +12,7 @@ from shared.photos import decode
 from shared.photos.references import shown
 from shared.settings import Limits
 from shared.verdict import UNDECODABLE, Verdict, judge, same_person
-from shared.workspace import Workspace
+from shared.workspace import Workspace, fetch_in_turn
 
 FEWEST, MOST = 5, 20  # photos of a training, the contract's
 TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more
@@ -70,7 +70,7 @@ def prepare(
     Raises TooFewPhotos with every rejected photo's reason where fewer than five are usable.
     """
     examined = []
-    for index, data in enumerate(workspace.fetch(references)):
+    for index, data in enumerate(fetch_in_turn(workspace, references)):
         workspace.progress("photos", index, len(references))
         examined.append(_examine(references[index], data, engine, working, limits, ignored_face))
     verdicts = same_person([one.verdict for one in examined], engine)

@@ -15,6 +15,7 @@ from shared.buckets.base import (
 )
 from shared.buckets.folder import FolderBucket
 from shared.buckets.memory import MemoryBucket
+from shared.configuration import how_to_install
 
 __all__ = [
     "Bucket",
@@ -47,7 +48,7 @@ def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
 
         return S3Bucket(parts.netloc, s3 or S3Settings(), parts.path)
     except ModuleNotFoundError as error:
-        raise BucketError(f"{address} needs boto3: pip install 'photog[cloud]'") from error
+        raise BucketError(f"{address} needs boto3: {how_to_install('cloud')}") from error
     except ClientUnavailable as error:
         raise BucketError(f"{address}: {error}") from error
 

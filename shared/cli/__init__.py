@@ -9,7 +9,11 @@ from shared.cli import container, doctor, forget, portrait, queues, requests, wo
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
-    cls=Extensible, no_args_is_help=True, pretty_exceptions_enable=False, help="AI portraits out of a bucket."
+    cls=Extensible,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # our texts say [/PREFIX] and [BUCKET], and mean it
+    help="AI portraits out of a bucket.",
 )
 app.command("portrait")(portrait.portrait)
 app.command("up")(workers.up)

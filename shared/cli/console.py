@@ -2,10 +2,10 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -23,16 +23,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JS
 
 
 def log_to_stderr() -> None:
-    """Lines of what happens, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL want them; wrong settings end the program."""
-    try:
-        configure(Settings().log)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        fail("; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in wrong))
-
-
-def _variable(place: tuple[int | str, ...]) -> str:
-    return "PHOTOG_" + "__".join(str(part).upper() for part in place)
+    """Lines of what happens, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL want them."""
+    configure(Settings().log)
 
 
 def bucket_at(address: str) -> Bucket:
@@ -73,19 +65,27 @@ def finish(envelope: Json, as_json: bool, summary: str) -> None:
         raise typer.Exit(1)
 
 
-def submitted(client: Client, function: str, body: Json) -> Json:
-    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar."""
+def submitted(client: Client, function: str, body: Json, look: Callable[[], None] = lambda: None) -> Json:
+    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar.
+
+    `look` is called while waiting, a few times a second; what it raises ends the wait.
+    """
     try:
         identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
     except RequestError as error:
         fail(error.message)
-    return waited(client, function, identity)
+    return waited(client, function, identity, look)
 
 
-def waited(client: Client, function: str, request_id: str) -> Json:
+def waited(client: Client, function: str, request_id: str, look: Callable[[], None] = lambda: None) -> Json:
     """The answer of a submitted request; a bar on a terminal, a line per stage elsewhere."""
     with Waiting(function) as waiting:
-        return client.wait(function, request_id, waiting.update)
+
+        def update(data: Json | None) -> None:
+            waiting.update(data)
+            look()
+
+        return client.wait(function, request_id, update)
 
 
 class Waiting:
@@ -95,9 +95,9 @@ class Waiting:
         self._console = Console(stderr=True)
         self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
         columns = (
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<26}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
         )
         self._progress = Progress(

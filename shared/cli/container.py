@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from shared.aws import ClientUnavailable
-from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
-from shared.cli.console import bucket_at, fail, log_to_stderr, unavailable
+from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.context import Context, isolated
 from shared.http import Desk, HttpEntry
@@ -32,12 +30,10 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
         entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
-    except BucketError as error:
-        unavailable(str(error))
-    except ClientUnavailable as error:
-        fail(str(error))
     entry.run()
     context.close()
+    if desk.broken is not None:
+        raise desk.broken
 
 
 def health(function: FunctionArgument) -> None:

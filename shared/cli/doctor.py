@@ -10,8 +10,8 @@ import typer
 from shared.buckets import BucketError
 from shared.buckets.conditions import honours_conditions
 from shared.cli.console import AsJson, bucket_at, show
+from shared.configuration import ConfigurationError, how_to_install
 from shared.context import installed
-from shared.faces.base import EngineUnavailable
 from shared.faces.loading import load_engine
 from shared.manifests import Json
 from shared.settings import Settings
@@ -65,7 +65,7 @@ def _faces(settings: Settings) -> Json:
     """The engine as a worker would load it: only sessions that exist know where they run."""
     try:
         engine = load_engine(settings.faces)
-    except EngineUnavailable as error:
+    except ConfigurationError as error:
         return {"engine": settings.faces.engine, "missing": str(error)}
     if settings.faces.engine == "dlib":
         return {"engine": engine.name}
@@ -77,13 +77,13 @@ def _faces(settings: Settings) -> Json:
 
 def _diffusion(settings: Settings) -> Json:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
-        return {"missing": "torch and diffusers; pip install 'photog[diffusion]' for train and generate"}
-    from shared.models.diffusion import BaseModelMissing, resolve_device
+        return {"missing": f"torch and diffusers, for train and generate: {how_to_install('diffusion')}"}
+    from shared.models.diffusion import resolve_device
     from shared.models.opening import source
 
     try:
         where = source(settings.model)
-    except BaseModelMissing as error:
+    except ConfigurationError as error:
         return {"missing": str(error)}
     device = str(resolve_device(settings.model.device))
     return {"model": settings.model.path, where.kind: where.place, "device": device}

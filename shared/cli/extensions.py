@@ -8,8 +8,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from shared.buckets import BucketError, InvalidKey
-from shared.cli.console import fail, unavailable
+from shared.cli.console import fail
+from shared.cli.failures import one_line
+from shared.configuration import how_to_install
 
 GROUP = "photog.commands"
 
@@ -31,28 +32,24 @@ class Extensible(TyperGroup):
         return None
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """The verb; a store that fails under it, or a name that can be no key, ends the program with one line."""
-        try:
+        """The verb; what is known to go wrong outside of it ends the program with one line."""
+        with one_line():
             return super().invoke(ctx)
-        except InvalidKey as error:
-            fail(str(error))
-        except BucketError as error:
-            unavailable(str(error))
 
 
 def _loaded(entry: EntryPoint) -> TyperCommand:
     """An extension's function as a command; one whose packages are missing says which when it is called."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     try:
         app.command(entry.name)(entry.load())
     except ModuleNotFoundError as error:
-        app.command(entry.name, help=f"Not installed: pip install 'photog[{entry.name}]'.")(_missing(entry, error))
+        app.command(entry.name, help=f"Not installed: {how_to_install(entry.name)}.")(_missing(entry, error))
     command: TyperCommand = get_command(app)  # type: ignore[assignment]
     return command
 
 
 def _missing(entry: EntryPoint, error: ModuleNotFoundError) -> Callable[[], NoReturn]:
-    reason = f"{entry.name} needs {error.name}: pip install 'photog[{entry.name}]'"
+    reason = f"{entry.name} needs {error.name}: {how_to_install(entry.name)}"
 
     def refuse() -> NoReturn:
         fail(reason)

@@ -2,9 +2,8 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
 from typing import Annotated
 
 import typer
@@ -45,17 +44,17 @@ def portrait(
         if not file.is_file():
             fail(f"{file} is no file")
     client = Client(bucket_at(str(bucket or settings.home / "bucket")))
-    with _workers(client, settings):
-        checked = submitted(client, "check", check_body(client, [str(photo) for photo in photos], True))
+    with _workers(client, settings) as look:
+        checked = submitted(client, "check", check_body(client, [str(photo) for photo in photos], True), look)
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked))
         usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
         identity = user or _identity(usable)
-        trained = submitted(client, "train", train_body(client, usable, identity, steps, max(1, steps // 8)))
+        trained = submitted(client, "train", train_body(client, usable, identity, steps, max(1, steps // 8)), look)
         if trained["code"] != "OK":
             finish(trained, as_json, "")
         body = generate_body(client, str(template), [identity], {"seed": 0} | knobs_of(knobs))
-        made = submitted(client, "generate", body)
+        made = submitted(client, "generate", body, look)
     if made["code"] == "OK":
         save_portrait(client, made, out)
         if sheet is not None:
@@ -67,23 +66,13 @@ def portrait(
 
 
 @contextlib.contextmanager
-def _workers(client: Client, settings: Settings) -> Iterator[None]:
-    """The three workers for as long as the block runs, restarted when they die."""
-    done = Event()
+def _workers(client: Client, settings: Settings) -> Iterator[Callable[[], None]]:
+    """The three workers for as long as the block runs, and the look after them that restarts those that die."""
     environment = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}
     with Supervisor(client.bucket.address, NAMES, settings.lease.drain_seconds, environment) as supervisor:
-
-        def watch() -> None:
-            while not done.wait(0.5):
-                supervisor.check()
-
-        thread = Thread(target=watch, name="supervisor")
-        thread.start()
         try:
-            yield
+            yield supervisor.check
         finally:
-            done.set()
-            thread.join()
             supervisor.hurry()
 
 

@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
-from shared.aws import ClientUnavailable
-from shared.buckets import BucketError
 from shared.buckets.conditions import require_conditions
-from shared.cli.console import bucket_at, fail, log_to_stderr, show, unavailable
+from shared.cli.console import bucket_at, fail, log_to_stderr, show
 from shared.context import Context, UnknownFunction, isolated
 from shared.events import UnknownEvent
 from shared.function import NAMES
@@ -40,12 +38,7 @@ def up(bucket: BucketArgument) -> None:
     settings, place = Settings(), bucket_at(bucket)
     if settings.sqs.queue is not None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
-    try:
-        require_conditions(place)  # said once and here; workers would die of it again and again
-    except BucketError as error:
-        unavailable(str(error))
-    except ClientUnavailable as error:
-        fail(str(error))
+    require_conditions(place)  # said once and here; workers would die of it again and again
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -76,12 +69,7 @@ def worker(
     one = Worker(known(function), bucket_at(bucket), settings, isolated, until_empty=once)
     if follow_parent:
         one.follow_parent()
-    try:
-        one.run()
-    except BucketError as error:
-        unavailable(str(error))
-    except ClientUnavailable as error:
-        fail(str(error))
+    one.run()
 
 
 def invoke(

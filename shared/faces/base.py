@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from shared.configuration import ConfigurationError
 from shared.images import Embedding, Image, Points
 
 Chip = Image
@@ -16,7 +17,7 @@ class FaceError(Exception):
     """The engine failed on this picture or this face; another picture may work."""
 
 
-class EngineUnavailable(Exception):
+class EngineUnavailable(ConfigurationError):
     """The face engine cannot be loaded here; the message says what to install, to download or to set."""
 
 

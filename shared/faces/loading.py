@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from shared.configuration import how_to_install
 from shared.faces.base import EngineUnavailable, FaceEngine
 from shared.settings import FaceSettings
 
@@ -17,7 +18,7 @@ def load_engine(settings: FaceSettings) -> FaceEngine:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise EngineUnavailable(
-            f"the insightface engine needs {', '.join(missing)}: pip install 'photog[insightface]', then "
+            f"the insightface engine needs {', '.join(missing)}: {how_to_install('insightface')}, then "
             "pip install --no-deps insightface (its own dependencies would bring a second opencv)"
         )
     from shared.faces.insightface import InsightfaceEngine

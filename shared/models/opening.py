@@ -17,6 +17,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
+from shared.configuration import ConfigurationError
 from shared.settings import ModelSettings
 
 EMBEDDED = "portrait-tiny"
@@ -27,7 +28,7 @@ PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
-class BaseModelMissing(Exception):
+class BaseModelMissing(ConfigurationError):
     """The configured base model is not there; the message says how to get it."""
 
 

@@ -1,8 +1,10 @@
 """Dockerfiles, compose.yaml, Kubernetes manifests, s.yaml: linted where a linter exists, else held against the code."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,8 @@ KUBERNETES = sorted((ROOT / "deploy/kubernetes").glob("[!k]*.yaml"))
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVERLESS = yaml.safe_load((ROOT / "deploy/s.yaml").read_text())
 DRAIN = Settings().lease.drain_seconds
+BY_NAME = re.compile(r"""\binstall\s+(?:-\S+\s+)*["']?photog\b(?![-/])""")
+UNREAD = {".venv", ".git", "build", "out", Path(__file__).name}
 
 
 # --- images --------------------------------------------------------------------------------------------------
@@ -58,8 +62,6 @@ def test_an_image_runs_its_worker_as_nobody_in_particular_with_no_shell_between(
 
 @pytest.mark.parametrize(("function", "torch"), [("check", False), ("train", True), ("generate", True)])
 def test_torch_is_in_the_images_that_need_it_only(function, torch):
-    import tomllib
-
     extras = next(rest for name, rest in instructions(DOCKERFILES[function]) if rest.startswith("EXTRAS="))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = extras.removeprefix("EXTRAS=").strip('"').split()
@@ -214,3 +216,28 @@ def test_parts_of_an_upload_trigger_nothing():
     sample = json.loads((ROOT / "events/oss-function-compute.json").read_text())
     assert f"oss:{sample['events'][0]['eventName']}" in events
     assert [one.key for one in parse(sample)] == ["requests/check/a b+1.json"]
+
+
+# --- installing ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_tells_anybody_to_install_another_project_of_our_name():
+    """The name is taken on PyPI; until there is a free one photog is installed from its checkout."""
+    kinds = ("*.md", "*.py", "*.toml", "*.yaml", "Dockerfile", "Makefile", "*.txt")
+    files = [path for kind in kinds for path in ROOT.rglob(kind) if not set(path.parts) & UNREAD]
+    assert len(files) > 200
+    for path in files:
+        assert not BY_NAME.search(path.read_text()), path
+
+
+@pytest.mark.parametrize("command", ["pip install photog", "uv pip install -U 'photog[cloud]'", "pipx install photog"])
+def test_a_command_that_would_do_so_is_found(command):
+    assert BY_NAME.search(command)
+
+
+def test_documented_extras_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    texts = [(ROOT / "README.md"), *sorted((ROOT / "docs").glob("*.md"))]
+    named = [one for path in texts for one in re.findall(r"pip install [^`\n]*'\.\[([\w,]+)\]'", path.read_text())]
+    assert {"cloud", "serve", "insightface", "enhance"} <= {extra for one in named for extra in one.split(",")}
+    assert {extra for one in named for extra in one.split(",")} <= set(extras)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import pictures
+from tests import decoys, pictures
 from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
@@ -128,9 +128,10 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
     assert any("requests/check/large.json" in message and "20971520" in message for message in invalid)
 
 
-def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket):
-    command = [sys.executable, "-m", "shared.cli", "up", bucket.address]
-    supervisor = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK_LEASE, stderr=subprocess.PIPE, text=True)
+def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket, tmp_path):
+    command = [Path(sys.executable).parent / "photog", "up", bucket.address]
+    here = decoys.folder(tmp_path / "mine")  # a project whose packages are called like ours
+    supervisor = subprocess.Popen(command, cwd=here, env=os.environ | QUICK_LEASE, stderr=subprocess.PIPE, text=True)
     try:
         request(bucket, "r1", ["photos/one.jpg"])
         until(lambda: answer(bucket, "r1"), 90)

@@ -201,6 +201,6 @@ def test_the_embedded_engine_imports_nothing_of_insightface():
 
 def test_packages_that_are_not_installed_are_named(monkeypatch):
     monkeypatch.setattr("shared.faces.loading.find_spec", lambda name: None if name == "onnxruntime" else name)
-    with pytest.raises(EngineUnavailable, match=r"needs onnxruntime: pip install 'photog\[insightface\]'"):
+    with pytest.raises(EngineUnavailable, match=r"needs onnxruntime: pip install '\.\[insightface\]'"):
         load_engine(FaceSettings(engine="insightface"))
     assert InsightfaceEngine.same_person == 0.55

@@ -164,5 +164,5 @@ class TestFilesThatWillNotDo:
 
     def test_without_spandrel_the_error_says_what_to_install(self, files, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
-        with pytest.raises(NetworkMissing, match=r"photog\[enhance\]"):
+        with pytest.raises(NetworkMissing, match=r"\.\[enhance\]"):
             Enhancers.load(settings(files, face_network="same"), CPU)

@@ -1,0 +1,63 @@
+"""How every verb ends where something outside of it is not as it must be: with one line, and a status that says what.
+
+| what | exit status |
+|---|---|
+| a function or a worker that does not start, whatever its settings | 1 |
+| settings that are wrong, models or packages that are not there, a name that can be no key | 2 |
+| a store or a queue that does not serve | 75, see `unavailable` |
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from shared.buckets import BucketError, InvalidKey
+from shared.cli.console import fail, unavailable
+from shared.configuration import ConfigurationError
+from shared.function import FunctionUnavailable
+from shared.supervisor import WorkerGivenUp
+from shared.triggers.queue import QueueError
+
+SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the environment
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """The end of the program without a trace for errors that say themselves what to do."""
+    try:
+        yield
+    except ConfigurationError as error:  # before FunctionUnavailable, of which some are both
+        fail(_joined(str(error)))
+    except SettingsError as error:
+        fail(_joined(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
+    except ValidationError as error:
+        if error.title not in SETTINGS:
+            raise
+        fail(wrong_settings(error))
+    except InvalidKey as error:
+        fail(str(error))
+    except (BucketError, QueueError) as error:
+        unavailable(_joined(str(error)))
+    except WorkerGivenUp as error:
+        _end(str(error), error.status)
+    except FunctionUnavailable as error:
+        _end(str(error), 1)
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Each variable with what is wrong with it; never its value, which may be a secret."""
+    wrong = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in wrong)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    typer.echo(f"photog: {_joined(message)}", err=True)
+    raise typer.Exit(status)
+
+
+def _joined(message: str) -> str:
+    return " ".join(message.split())

@@ -1,0 +1,68 @@
+"""`photog VERB --help` says what its author wrote, for every verb, however narrow the terminal."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from shared.cli import app
+from tests.deployment import ROOT
+
+GROUP = get_command(app)
+CONTEXT = GROUP.make_context("photog", ["doctor"])
+VERBS = GROUP.list_commands(CONTEXT)
+
+
+def squeezed(text: str) -> str:
+    """Without any white space, since lines are broken to fit a terminal."""
+    return re.sub(r"\s+", "", text)
+
+
+def shown(*words: str, columns: int = 80) -> str:
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)})
+    assert done.exit_code == 0, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.stdout
+
+
+@pytest.mark.parametrize("columns", [30, 80, 200])
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_prints_its_help_as_it_was_written(verb, columns):
+    text = squeezed(shown(verb, columns=columns))
+    command = GROUP.get_command(CONTEXT, verb)
+    assert command.help
+    assert squeezed(command.help) in text
+    for parameter in command.params:
+        assert squeezed(parameter.help) in text, parameter.name
+        for name in parameter.opts:
+            assert name in text or parameter.param_type_name == "argument"
+
+
+def test_verbs_of_extensions_are_among_them():
+    assert {"up", "worker", "serve", "dead-letters"} <= set(VERBS)
+    assert len(VERBS) >= 18
+
+
+@pytest.mark.parametrize("columns", [30, 80, 200])
+def test_the_overview_lists_every_verb(columns):
+    assert set(VERBS) <= set(shown(columns=columns).split())
+
+
+def test_what_looks_like_markup_in_a_wrong_command_is_repeated_as_it_is():
+    done = CliRunner().invoke(app, ["[/PREFIX]"])
+    assert done.exit_code == 2
+    assert "[/PREFIX]" in done.stderr
+    done = CliRunner().invoke(app, ["health", "--[/red]"])
+    assert done.exit_code == 2
+    assert "[/red]" in done.stderr
+
+
+def test_the_program_itself_prints_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "shared.cli", "worker", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "s3://NAME[/PREFIX]" in done.stdout
