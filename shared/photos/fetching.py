@@ -5,6 +5,7 @@ was checked, so that a second DNS answer cannot lead elsewhere. Proxies of the e
 """
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -37,6 +38,17 @@ ReadKey = Callable[[str], bytes | None]
 SizeOf = Callable[[str], int | None]
 """Size of a key's object in bytes without reading it; None where there is none or nobody knows."""
 Resolve = Callable[[str, int], list[str]]
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Whoever turns httpx's log on sees one line a request, with the URL as it was: as it may be shown, from now on."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(shown(str(one)) if isinstance(one, httpx.URL) else one for one in record.args)
+    return True
+
+
+logging.getLogger("httpx").addFilter(_without_secrets)
+logging.getLogger("httpcore").setLevel(logging.INFO)  # its DEBUG repeats headers, with where a redirect leads
 
 
 class PhotoFetcher:

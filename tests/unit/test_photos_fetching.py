@@ -1,5 +1,6 @@
 """Fetching: pictures from a real server on this machine, and what is refused on the way."""
 
+import logging
 import threading
 import time
 from base64 import b64encode
@@ -271,3 +272,15 @@ def test_a_second_dns_answer_is_never_asked_for(server):
     assert photos.fetch([f"http://{host}/photo/1"]) == [PICTURE]
     assert server.hosts == [host]
     assert next(answers) == ["192.0.2.1"]
+
+
+def test_no_password_and_no_signature_is_told_or_logged_on_any_hop(server, caplog):
+    host = server.url.replace("http://", "http://bob:hunter2@")
+    signed = f"{host}/photo/1?X-Amz-Signature=hunter2"
+    with caplog.at_level(logging.DEBUG):
+        found = fetcher().fetch([f"{host}/missing?sig=hunter2", f"{host}/to/{signed}", f"{host}/announced?sig=hunter2"])
+    assert found[1] == PICTURE
+    assert "/missing?... answered 404" in found[0].message
+    assert "hunter2" not in found[0].message + found[2].message + caplog.text
+    assert "/photo/1?..." in caplog.text
+    assert server.hits["/photo/1?X-Amz-Signature=hunter2"] == 1
