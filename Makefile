@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test chaos lint bench clean
 
 setup: $(READY)
 
@@ -31,6 +31,15 @@ test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m slow
+
+# 200 schedules of each kind; they mostly wait, so several run side by side. A seed that fails says how to run it again
+CHAOS_SEEDS ?= 1-200
+CHAOS_JOBS ?= 6
+chaos: export OMP_NUM_THREADS = 1
+chaos: $(READY)
+	failed=0; for kind in folder s3 cloud; do \
+		$(BIN)/python -m tests.scenario.chaos --kind $$kind --seeds $(CHAOS_SEEDS) --jobs $(CHAOS_JOBS) || failed=1; \
+	done; exit $$failed
 
 bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \

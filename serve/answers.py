@@ -2,15 +2,19 @@
 
 import base64
 import json
+import logging
 
 from serve.ledger import Entry, Queue
-from serve.record import Record, decoded, header, record_key
+from serve.record import NoRecord, Record, decoded, header, record_key
 from serve.store import Store
 from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
 from shared.client import Client
-from shared.manifests import Json, running
+from shared.errors import InternalError
+from shared.manifests import Json, failure, running
 from shared.settings import Limits
+
+log = logging.getLogger(__name__)
 
 ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
 
@@ -28,6 +32,11 @@ class Answers:
             data = self._put(one) if queue.side == "source" else self._answer(one)
         except MissingObject:
             return None
+        except (NoRecord, ValueError) as error:
+            # somebody has overwritten it; whoever waits for this entry is told, and may delete it
+            log.error("%s of %s cannot be read: %s", queue, one.uuid, error)
+            unreadable = InternalError("what the bucket has of this entry cannot be read; delete the entry")
+            data = _written(failure(one.request_id or "", unreadable, {}))
         return None if data is None else Frame(one.index, one.tags, data)
 
     def pending(self, service: str, tag: str) -> Frame | None:
@@ -37,10 +46,17 @@ class Answers:
             return None
         data: Json = {"stage": "queued", "step": 0, "steps": 1, "eta_seconds": None}
         if one.state == "running":
-            data = self._client.progress(self._store.services[service], one.request_id) or data | {"stage": "start"}
+            data = self._progress(service, one.request_id) or data | {"stage": "start"}
         else:
             data["ahead"] = self._store.ledger.ahead(one)
         return Frame(0, one.tags, _written(running(one.request_id, data)))
+
+    def _progress(self, service: str, request_id: str) -> Json | None:
+        try:
+            said = self._client.progress(self._store.services[service], request_id)
+        except (ValueError, KeyError, TypeError):  # no progress that a worker wrote
+            return None
+        return said if isinstance(said, dict) else None
 
     def _put(self, one: Entry) -> bytes:
         return decoded(self._bucket.get(record_key(one.service, one.uuid)))[1]
@@ -53,14 +69,18 @@ class Answers:
         if record.error is not None:
             return _written(record.error)
         envelope = self._client.answer(self._store.services[one.service], record.request_id or "")
-        return None if envelope is None else _written(with_picture(envelope, record, self._bucket, self._limits))
+        if envelope is None:
+            return None
+        if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
+            raise ValueError("the answer is no envelope")
+        return _written(with_picture(envelope, record, self._bucket, self._limits))
 
 
 def with_picture(envelope: Json, record: Record, bucket: Bucket, limits: Limits) -> Json:
     """The answer with its picture as base64, where the request wants that, it has only a key, and it fits."""
     data = envelope["data"]
     key = data.get("image_key")
-    if key is None or record.picture != "base64" or data.get("image") not in (None, key):
+    if not isinstance(key, str) or record.picture != "base64" or data.get("image") not in (None, key):
         return envelope
     info = bucket.head(key)
     if info is None or 4 * ((info.size + 2) // 3) + ENVELOPE_BYTES > limits.answer_bytes:

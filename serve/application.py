@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -9,34 +10,51 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from serve.answers import Answers
+from serve.budget import Budget
 from serve.calls import Calls
-from serve.database import Database
+from serve.database import Database, StateUnavailable
 from serve.errors import Refused
 from serve.follower import Follower
 from serve.metrics import Metrics
 from serve.parameters import BadParameter
 from serve.polling import Polling
-from serve.recovery import recover
+from serve.recovery import Recovery
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
+from serve.tokens import opens_any
 from serve.watching import Watching
 from shared.buckets.base import Bucket, BucketError
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-STATUS = {BadParameter: 400, QueueFull: 429, BucketError: 503}
+# with what is refused for now goes when to try again
+STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
+    BadParameter: (400, {}),
+    QueueFull: (429, {"Retry-After": "10"}),
+    BucketError: (503, {"Retry-After": "5"}),
+    StateUnavailable: (503, {"Retry-After": "1"}),
+    sqlite3.Error: (503, {"Retry-After": "5"}),
+    OSError: (503, {"Retry-After": "5"}),
+    ClientDisconnect: (499, {}),  # nobody reads it
+}
 
 
 def application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
     """The server of one bucket; its followers run while the application does."""
     store = Store(bucket, database, serve.services, serve.longest_queue)
+    database.fill_with(Recovery(store).run)
     metrics, answers = Metrics(store), Answers(store, settings.limits)
-    polling, watching = Polling(store, answers, serve.reply_bytes), Watching(store, answers)
-    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes)
+    # two, so that clients who read slowly hold up no puts
+    coming, going = (Budget(serve.bytes_at_once, serve.turn_seconds) for _ in range(2))
+    longest = settings.limits.answer_bytes
+    polling = Polling(store, answers, going, serve.reply_bytes, longest)
+    watching = Watching(store, answers, going, longest, serve.watchers)
+    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
     followers = [
         Follower(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
         for service in serve.services
@@ -44,7 +62,7 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(recover, store)
+        await run_in_threadpool(database.ensure)
         store.deliveries.begin()
         for follower in followers:
             follower.start()
@@ -62,20 +80,23 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
         lifespan=lifespan,
     )
     add_routes(app, calls)
-    _add_own(app, metrics, store)
-    for kind, status in STATUS.items():
-        app.add_exception_handler(kind, _answering(status))
+    _add_own(app, metrics, store, serve)
+    for kind, (status, headers) in STATUS.items():
+        app.add_exception_handler(kind, _answering(status, headers))
     app.add_exception_handler(Refused, _refused)
+    app.state.stopping = polling.end
     return app
 
 
-def _add_own(app: FastAPI, metrics: Metrics, store: Store) -> None:
-    @app.get("/healthz", summary="Whether the server and its state work", tags=["server"])
-    async def healthz() -> JSONResponse:
+def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings) -> None:
+    @app.get("/healthz", summary="Whether the server and its state work; with a token, what it holds", tags=["server"])
+    async def healthz(request: Request) -> JSONResponse:
         services = await run_in_threadpool(
             lambda: {service: {state: n for state, (n, _) in store.ledger.states(service).items()}
                      for service in store.services}
         )  # fmt: skip
+        if not opens_any(serve, request.headers.get("Authorization")):
+            return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "ok", "bucket": store.bucket.address, "services": services})
 
     @app.get("/metrics", summary="For Prometheus", tags=["server"])
@@ -91,13 +112,15 @@ async def _give_up(store: Store, seconds: float) -> None:
         bell.ring()
 
 
-def _answering(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answering(status: int, headers: dict[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
-        return PlainTextResponse(str(error), status)
+        if status == 503:
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        return PlainTextResponse(str(error), status, headers)
 
     return answer
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return PlainTextResponse(error.message, error.status)
+    return PlainTextResponse(error.message, error.status, error.headers)

@@ -1,5 +1,8 @@
 """The SDK's calls as methods, free of routes: checked, counted, answered."""
 
+import contextlib
+from urllib.parse import quote
+
 from fastapi import Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.background import BackgroundTask
@@ -7,10 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from serve.attributes import attributes, position
+from serve.budget import Budget
 from serve.errors import Refused
 from serve.ledger import Queue, Side
 from serve.metrics import Metrics
-from serve.parameters import BadParameter, Parameters
+from serve.paced import Paced
+from serve.parameters import BadParameter, Parameters, fits_header
 from serve.polling import Found, Polling, Wanted
 from serve.settings import ServeSettings
 from serve.store import Store
@@ -21,6 +26,7 @@ from serve.wire import PROTOBUF, several
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
 INDEX_HEADER = "X-Eas-Queueservice-Index"  # ours, on raw answers
 DRAINED = 4  # times the limit that is read of a body that is too large, so that its sender gets to read the answer
+SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such a body never waits for its turn
 SDK_WAIT_SECONDS = 5.0  # the SDK's default
 
 
@@ -35,9 +41,11 @@ class Calls:
         metrics: Metrics,
         settings: ServeSettings,
         payload_bytes: int,
+        budget: Budget,
     ) -> None:
         self._store, self._polling, self._watching = store, polling, watching
         self._metrics, self._settings, self._payload_bytes = metrics, settings, payload_bytes
+        self._budget = budget
 
     def queue(self, request: HTTPConnection, service: str, side: Side) -> Queue:
         """The queue that a request may work on; Refused with 401 or 404."""
@@ -50,13 +58,14 @@ class Calls:
     async def put(self, request: Request, queue: Queue) -> Response:
         """Accept the body; its index as text, its request id as a header."""
         asked = Parameters(request.query_params, request.headers)
-        tags, priority = asked.tags(), asked.priority()
+        tags, priority = asked.labels(), asked.priority()
         if queue.side == "source" and "requestId" in tags:
             raise BadParameter("the tag requestId is given by the input queue; use another name")
-        body = await self._body(request)
-        index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
+        async with self._budget.hold(self._expected(request)):
+            body = await self._body(request)
+            index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
         self._metrics.put(str(queue))
-        return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: identity})
+        return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
 
     async def read(self, request: Request, queue: Queue) -> Response:
         """attributes, search or get, by the parameters."""
@@ -68,14 +77,15 @@ class Calls:
         wait = min(asked.seconds("_timeout_", SDK_WAIT_SECONDS), self._settings.longest_poll_seconds)
         wanted = Wanted(
             first=asked.number("_index_", 0),
-            length=asked.number("_length_", 1),
+            length=asked.number("_length_", 1, least=1),
             wait_seconds=wait,
             tags=asked.tags(),
             take=asked.flag("_auto_delete_"),
         )
+        raw = asked.flag("_raw_")
         found = await self._polling.get(queue, wanted, request)
         sent = BackgroundTask(self._sent, queue, found) if found.taken else None
-        return _raw(found, sent) if asked.flag("_raw_") else _framed(found, sent)
+        return _raw(found, sent) if raw else _framed(found, sent)
 
     async def remove(self, request: Request, queue: Queue) -> Response:
         """delete or truncate; how many entries were there."""
@@ -93,9 +103,11 @@ class Calls:
         """Stream entries; a refused watcher gets an HTTP status instead of its WebSocket."""
         try:
             subscription = self._subscription(socket, self.queue(socket, service, side))
+            self._watching.admit(subscription)
         except (Refused, BadParameter) as error:
-            status = error.status if isinstance(error, Refused) else 400
-            await socket.send_denial_response(PlainTextResponse(str(error), status))
+            status, headers = (error.status, error.headers) if isinstance(error, Refused) else (400, {})
+            with contextlib.suppress(OSError):  # it has gone already
+                await socket.send_denial_response(PlainTextResponse(str(error), status, headers))
             return
         await self._watching.serve(socket, subscription)
 
@@ -133,9 +145,19 @@ class Calls:
     def _sent(self, queue: Queue, found: Found) -> None:
         self._metrics.consumed(str(queue), self._polling.sent(queue, found))
 
+    def _expected(self, request: Request) -> int:
+        """How many bytes of memory a body will need: what it says, the limit where it does not say."""
+        said = request.headers.get("Content-Length", "")
+        size = min(int(said), self._payload_bytes) if said.isdecimal() and len(said) < 20 else self._payload_bytes
+        return size if size > SMALL_BODY else 0
+
     async def _body(self, request: Request) -> bytes:
         """The body; Refused with 413 when it is too large, after reading it so far that the sender reads on."""
-        limit, pieces, size = self._payload_bytes, list[bytes](), 0
+        limit, pieces, size = (
+            self._payload_bytes,
+            list[bytes](),
+            0,
+        )  # joined once, so that it is there twice but shortly
         async for piece in request.stream():
             size += len(piece)
             if size <= limit:
@@ -147,8 +169,15 @@ class Calls:
         return b"".join(pieces)
 
 
+def header_value(text: str) -> str:
+    """As a header can say it; tags that were stored before they were looked at are escaped as in a URL."""
+    return text if fits_header(text) else quote(text)
+
+
 def _framed(found: Found, sent: BackgroundTask | None) -> Response:
-    return Response(several(found.frames), media_type=PROTOBUF, background=sent)
+    data = several(found.frames)
+    found.frames.clear()
+    return Paced(data, PROTOBUF, found.hold, sent)
 
 
 def _raw(found: Found, sent: BackgroundTask | None) -> Response:
@@ -156,5 +185,7 @@ def _raw(found: Found, sent: BackgroundTask | None) -> Response:
     if not found.frames:
         return Response(status_code=204)
     first = found.frames[0]
-    headers = {INDEX_HEADER: str(first.index), REQUEST_ID_HEADER: first.tags["requestId"]}
-    return Response(first.data, media_type="application/octet-stream", headers=headers, background=sent)
+    response = Paced(first.data, "application/octet-stream", found.hold, sent)
+    response.headers[INDEX_HEADER] = str(first.index)
+    response.headers[REQUEST_ID_HEADER] = header_value(first.tags.get("requestId", ""))
+    return response

@@ -1,23 +1,28 @@
 """`photog serve`."""
 
 import hashlib
+import logging
 import signal
+import sqlite3
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from serve.application import application
-from serve.database import Database, StateInUse
-from serve.settings import ServeSettings, pairs
+from serve.database import Database, StateInUse, StateUnavailable
+from serve.listening import Server, bounds
+from serve.settings import SECRET, ServeSettings, pairs
+from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.settings import Settings
 
-PING_SECONDS = 20.0
-DRAIN_SECONDS = 10  # for calls under way at SIGTERM; watchers come back by themselves
+log = logging.getLogger(__name__)
+
+UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer, a supervisor starts us again
 
 
 def serve(
@@ -35,23 +40,20 @@ def serve(
     place = bucket_at(bucket)
     folder = configured.state or _folder(settings.home, place.address)
     try:
-        database = Database(folder)
-    except StateInUse as error:
-        fail(str(error))
-    server = uvicorn.Config(
-        application(place, database, settings, configured),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=configured.silent_seconds,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+        database = Database(folder, place.address)
+    except (StateInUse, OSError, sqlite3.Error) as error:
+        fail(f"{folder} cannot hold the state: {error}")
+    app = application(place, database, settings, configured)
+    try:
+        database.ensure()
+    except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
+        log.error("cannot begin: %s", error)
+        raise typer.Exit(UNAVAILABLE) from error
+    server = Server(app, host, port, configured, bounds(configured))
     # uvicorn drains and then raises the signal again, for which the default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stopped)
-    uvicorn.Server(server).run()
+    server.run()
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:
@@ -65,13 +67,22 @@ def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
         settings = settings.model_copy(
             update={"tokens": settings.tokens | pairs(tokens), "state": state or settings.state}
         )
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        fail("; ".join(_said(one) for one in error.errors(include_url=False)))
+    except ValueError as error:
         fail(str(error))
     if locked := settings.without_token():
         fail(f"nobody could call {', '.join(locked)}; set PHOTOG_TOKEN, or give --token SERVICE=TOKEN for each")
     if unknown := set(settings.tokens) - set(settings.services):
         fail(f"tokens for services that are not served: {', '.join(sorted(unknown))}")
     return settings
+
+
+def _said(error: ErrorDetails) -> str:
+    """What is wrong with a setting; never what a token's setting holds."""
+    name = ".".join(map(str, error["loc"]))
+    secret = str(error["loc"][0]) in (*SECRET, "PHOTOG_TOKEN")
+    return f"{name}: {error['msg']}" if secret else f"{name}: {error['msg']}; given was {error['input']!r}"
 
 
 def _folder(home: Path, address: str) -> Path:

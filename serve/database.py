@@ -1,44 +1,87 @@
-"""The SQLite file behind a queue server: an index over the bucket's records, one connection, one writer at a time."""
+"""The SQLite file behind a queue server: an index over the bucket's records, one connection, one writer at a time.
 
+| the file | how | to |
+|---|---|---|
+| not there, empty | opened | new |
+| of this version and bucket, and whole | opened | in use, behind the records perhaps |
+| of another version or bucket, cut off, damaged | opened | set aside as `state.sqlite.bad-<time>`, a new one is made |
+| in use | a query finds it damaged | the same; whoever asked is told to ask again |
+| new, or just opened | before the first query | `fill` brings it to what the bucket's records say |
+
+So nothing is believed of a file but what the records confirm, and no damage to it needs more than time.
+"""
+
+import contextlib
 import fcntl
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
+APPLICATION = 0x70687467  # SQLite's application_id, so that a file of another program is told apart
+VERSION = 2  # of the tables below; a file with other tables is made anew from the bucket
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS puts (
+CREATE TABLE bucket (address TEXT NOT NULL) STRICT;
+CREATE TABLE puts (
     uuid TEXT PRIMARY KEY, service TEXT NOT NULL, source INTEGER, sink INTEGER, state TEXT NOT NULL,
     tag TEXT NOT NULL, tags TEXT NOT NULL, priority INTEGER NOT NULL, request_id TEXT, sha256 TEXT,
     size INTEGER NOT NULL, accepted REAL NOT NULL, claimed REAL, answered REAL, owner TEXT
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS by_source ON puts (service, source);
-CREATE UNIQUE INDEX IF NOT EXISTS by_sink ON puts (service, sink);
-CREATE INDEX IF NOT EXISTS by_request ON puts (service, request_id);
-CREATE INDEX IF NOT EXISTS by_tag ON puts (service, tag);
-CREATE INDEX IF NOT EXISTS by_turn ON puts (service, state, priority DESC, source);
-CREATE TABLE IF NOT EXISTS indexes (
-    service TEXT, side TEXT, last INTEGER NOT NULL, reserved INTEGER NOT NULL, PRIMARY KEY (service, side)
+CREATE UNIQUE INDEX by_source ON puts (service, source);
+CREATE UNIQUE INDEX by_sink ON puts (service, sink);
+CREATE INDEX by_request ON puts (service, request_id);
+CREATE INDEX by_tag ON puts (service, tag);
+CREATE INDEX by_turn ON puts (service, state, priority DESC, source);
+CREATE TABLE indexes (
+    service TEXT, side TEXT, reserved INTEGER NOT NULL, PRIMARY KEY (service, side)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS deliveries (
+CREATE TABLE deliveries (
     uuid TEXT, side TEXT, gid TEXT, service TEXT NOT NULL, uid TEXT NOT NULL, session TEXT,
     PRIMARY KEY (uuid, side, gid)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS by_consumer ON deliveries (service, side, gid, uid);
-CREATE TABLE IF NOT EXISTS groups (
+CREATE INDEX by_consumer ON deliveries (service, side, gid, uid);
+CREATE TABLE groups (
     service TEXT, side TEXT, gid TEXT, position INTEGER NOT NULL, delivered INTEGER NOT NULL,
     PRIMARY KEY (service, side, gid)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS consumers (
+CREATE TABLE consumers (
     service TEXT, side TEXT, gid TEXT, uid TEXT, position INTEGER NOT NULL, seen REAL NOT NULL,
     size INTEGER NOT NULL, auto_commit INTEGER NOT NULL, session TEXT, PRIMARY KEY (service, side, gid, uid)
 ) STRICT;
 """
 
 
+# What SQLite says of a file that is no longer what it wrote. A full disk, another process's lock or too little memory
+# are not among them: a new file would fare no better. "Error" is: our statements do not change, so the tables did.
+DAMAGED = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_NOTADB,
+}
+MENDING_SECONDS = 10.0  # between two files set aside, so that a dying disk is not filled with them
+FILLING_SECONDS = 1.0  # between two tries to read the records again
+KEPT = 3  # files set aside that are kept
+
+
 class StateInUse(Exception):
     """Another server works on this state; stop it, or give this one a state of its own."""
+
+
+class StateUnavailable(Exception):
+    """The state was damaged and is being made anew from the bucket; ask again in a moment."""
+
+
+class _Unfit(Exception):
+    """A file that is whole and not ours."""
 
 
 class Database:
@@ -46,9 +89,12 @@ class Database:
 
     A commit is not synced to the disk each time: after a loss of power rows may lag behind the bucket's records, as
     they may after a crash, and the start reads these again.
+
+    Args:
+        address: of the bucket; a state of another one is not used. None takes any.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._held = (folder / "lock").open("w")
         try:
@@ -56,32 +102,176 @@ class Database:
         except OSError as error:
             self._held.close()
             raise StateInUse(f"{folder} is used by another photog serve; one process serves a bucket") from error
+        self._path, self._address = folder / "state.sqlite", address
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(folder / "state.sqlite", check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(SCHEMA)
+        self._fill: Callable[[], None] = lambda: None
+        self._filled, self._filling = True, False
+        self._damage: str | None = None
+        self._mend_after = self._fill_after = float("-inf")
+        self._connection = self._opened()
+
+    def fill_with(self, fill: Callable[[], None]) -> None:
+        """What brings rows to the bucket's records; it is called before the next query, and after a file was lost."""
+        self._fill, self._filled = fill, False
+
+    def ensure(self) -> None:
+        """Rows say what the records say; BucketError where these cannot be read, StateUnavailable."""
+        with self._lock:
+            self._ready()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other thread reads or writes."""
+        with self._lock:
+            yield
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, one at a time."""
+        """All or nothing, one at a time; StateUnavailable where the file turned out to be damaged."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._ready()
             try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        with contextlib.suppress(sqlite3.Error):
+                            self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.DatabaseError as error:
+                self._judge(error)
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, query: str, values: Mapping[str, object]) -> list[sqlite3.Row]:
-        """What a SELECT finds."""
+        """What a SELECT finds; a damaged file is made anew and asked again."""
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            for last in (False, True):
+                try:
+                    self._ready()
+                    return self._connection.execute(query, values).fetchall()
+                except sqlite3.DatabaseError as error:
+                    if not _damages(error):
+                        raise
+                    self.spoil(str(error))
+                    if last or self._filling:
+                        raise StateUnavailable(str(error)) from error
+        raise AssertionError("both tries returned or raised")
+
+    def spoil(self, reason: str) -> None:
+        """Rows were found to be nonsense: the file is set aside before the next query."""
+        with self._lock:
+            self._damage = reason
 
     def close(self) -> None:
         """Close the file and let another server have it."""
         with self._lock:
             self._connection.close()
         self._held.close()
+
+    def _judge(self, error: sqlite3.DatabaseError) -> None:
+        if _damages(error):
+            self.spoil(str(error))
+            raise StateUnavailable(f"the state was damaged ({error}) and is made anew; ask again") from error
+
+    def _ready(self) -> None:
+        if self._filling:
+            return
+        now = time.monotonic()
+        if self._damage is not None:
+            if now < self._mend_after:
+                raise StateUnavailable(f"the state is damaged again ({self._damage}); is its disk all right?")
+            self._mend_after = now + MENDING_SECONDS
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            _set_aside(self._path, self._damage)
+            self._connection = self._opened()
+            self._damage, self._filled = None, False
+        if not self._filled:
+            if now < self._fill_after:
+                raise StateUnavailable("the state is being read from the bucket; ask again")
+            self._filling = True
+            try:
+                self._fill()
+                self._filled = True
+            finally:
+                self._filling = False
+                self._fill_after = float("-inf") if self._filled else time.monotonic() + FILLING_SECONDS
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _open(self._path, self._address)
+        except (sqlite3.DatabaseError, _Unfit) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not _damages(error):
+                raise
+            _set_aside(self._path, str(error))
+            return _open(self._path, self._address)
+
+
+def _open(path: Path, address: str | None) -> sqlite3.Connection:
+    """A connection to a file that is ours and whole, made where there is none; DatabaseError or _Unfit."""
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+            _create(connection, address)
+        _check(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection, address: str | None) -> None:
+    """The tables, all or none: a process that dies in between leaves an empty file."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO bucket VALUES (?)", (address or "",))
+    connection.execute(f"PRAGMA application_id={APPLICATION}")
+    connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")
+
+
+def _check(connection: sqlite3.Connection, address: str | None) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if (application, version) != (APPLICATION, VERSION):
+        raise _Unfit(f"it is of another version or program ({application:#x}, {version})")
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise _Unfit(f"it is damaged: {found}")
+    of = connection.execute("SELECT address FROM bucket").fetchone()
+    if of is None or (address is not None and of[0] not in ("", address)):
+        raise _Unfit("it is another bucket's")
+
+
+def _damages(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error says that the file is no longer what was written."""
+    code = getattr(error, "sqlite_errorcode", None)  # the module's own errors have none: of text that is no UTF-8
+    if code is None:
+        return isinstance(error, sqlite3.OperationalError)
+    return code & 0xFF in DAMAGED or code == sqlite3.SQLITE_READONLY_DBMOVED
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    """Keep a file that cannot be used for whoever wants to know why; OSError where it cannot be moved."""
+    name = f"{path.name}.bad-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}"
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
+    said = " ".join(reason.split())
+    log.error("the state %s is made anew from the bucket, it is kept as %s: %s", path, name, said)
+    aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(("-wal", "-shm")))
+    for old in sorted(aside)[:-KEPT]:
+        for suffix in ("-wal", "-shm", ""):
+            _discard(old.with_name(old.name + suffix))
+
+
+def _discard(path: Path) -> None:
+    """Remove a file of those set aside; a folder that stood in its place is left."""
+    with contextlib.suppress(OSError):
+        path.unlink()

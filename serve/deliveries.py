@@ -53,6 +53,10 @@ class Group:
     consumers: int
 
 
+class UnknownSession(Exception):
+    """A connection that the state knows nothing of; the consumer has to watch anew."""
+
+
 class Deliveries:
     """Consumers, groups and windows; nothing but connections themselves lives outside of the file."""
 
@@ -100,7 +104,10 @@ class Deliveries:
         tags: Mapping[str, str],
         hidden: Iterable[str],
     ) -> Entry | None:
-        """The next entry for a consumer, pending from now on; None where there is none, or its window is full."""
+        """The next entry for a consumer, pending from now on; None where there is none, or its window is full.
+
+        UnknownSession where the consumer's connection is in no row.
+        """
         condition, values = matching(tags)
         values |= _values(queue, gid, uid) | {"session": session, "first": first, "hidden": json.dumps(list(hidden))}
         with self._database.transaction() as connection:
@@ -109,7 +116,9 @@ class Deliveries:
                 "WHERE session=:session",
                 values,
             ).fetchone()
-            if room is None or not room[0]:
+            if room is None:
+                raise UnknownSession("the state was made anew since this connection began")
+            if not room[0]:
                 return None
             row = connection.execute(
                 f"SELECT * FROM puts WHERE service=:service AND {IN_QUEUE[queue.side]} AND {queue.side}>=:first "

@@ -3,9 +3,9 @@
 import re
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
 WHOLE = re.compile(rf"(?:{PART.pattern})+")
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def seconds(text: str) -> float:
@@ -13,7 +13,7 @@ def seconds(text: str) -> float:
     if NUMBER.fullmatch(text):
         return float(text)
     if not WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration; write 5s, 1m30s or 250ms")
+        raise ValueError(f"{text[:40]!a} is no duration; write 5s, 1m30s or 250ms")
     return sum(float(amount) * SECONDS[unit] for amount, unit in PART.findall(text))
 
 

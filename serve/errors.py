@@ -2,8 +2,13 @@
 
 
 class Refused(Exception):
-    """Answered with an HTTP status and a sentence."""
+    """Answered with an HTTP status and a sentence.
 
-    def __init__(self, status: int, message: str) -> None:
+    Args:
+        retry_seconds: when the same call may be tried again; None where trying again does not help.
+    """
+
+    def __init__(self, status: int, message: str, retry_seconds: int | None = None) -> None:
         super().__init__(message)
         self.status, self.message = status, message
+        self.headers = {} if retry_seconds is None else {"Retry-After": str(retry_seconds)}

@@ -5,30 +5,33 @@ request that is released and unclaimed, one head of `result.json` for each that 
 and every 20 ms while things move, then at growing pauses up to `poll_seconds`.
 """
 
-import hashlib
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
+from functools import partial
 
+from serve.database import StateUnavailable
+from serve.holds import Holds
 from serve.lead import Lead
 from serve.ledger import RELEASED, Entry, Queue
 from serve.metrics import Metrics
-from serve.record import decoded, record_key
+from serve.record import NoRecord, decoded, record_key
 from serve.stages import Stages
 from serve.store import Store, readable
 from shared.buckets.base import BucketError, MissingObject
 from shared.claims import Claims
 from shared.client import Client
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
-from shared.manifests import Json, failure, invalid_id, parse
+from shared.manifests import Json, failure
 from shared.settings import Lease
 
 log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE = 0.02
 TURNS = 100  # puts looked at for their turn in one look
+STORE_BROKEN = 5  # puts in a row that the store fails
 
 
 class Follower:
@@ -42,7 +45,8 @@ class Follower:
         self._claims = Claims(store.bucket, self._function, lease, "serve")
         self._client, self._lead = Client(store.bucket), Lead(longest_lead)
         self._stages = Stages(self._client, self._function, service, metrics)
-        self._broken: set[str] = set()
+        self._holds = Holds()
+        self._failed_in_a_row = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
 
@@ -62,38 +66,54 @@ class Follower:
         Args:
             quiet: nothing has moved for a while; also make sure that released manifests are still there.
         """
-        unclaimed, moved = set[str](), False
+        unclaimed, moved, self._failed_in_a_row = set[str](), False, 0
+        held = self._holds.now()
         for entries in _by_request(self._ledger.under_way(self._service)):
-            state = self._safely(entries, quiet)
+            first = entries[0]
+            state = first.uuid not in held and self._safely(first, partial(self._follow, entries, quiet))
             moved |= state
-            if not state and entries[0].state == RELEASED:
-                unclaimed.add(entries[0].uuid)
-        return self._release(self._lead.room(unclaimed)) or moved
+            if not state and first.state == RELEASED:
+                unclaimed.add(first.uuid)
+        return self._release(self._lead.room(unclaimed), held) or moved
 
     def _run(self) -> None:
-        pause, wake = SHORTEST_PAUSE, self._store.wake[self._service]
+        pause, wake, well = SHORTEST_PAUSE, self._store.wake[self._service], True
         while not self._stop.is_set():
             try:
-                moved = self.look(quiet=pause >= self._poll)
-            except (BucketError, OSError, sqlite3.Error):
-                log.exception("looking after %s failed, the next look goes on", self._service)
-                moved = False
+                moved, well = self.look(quiet=pause >= self._poll), True
+            except Exception:  # the boundary of the thread: nothing that a look meets may end the service
+                if well:
+                    log.exception("looking after %s failed, the next looks go on", self._service)
+                moved = well = False
             pause = SHORTEST_PAUSE if moved else min(2 * pause, self._poll)
             self._stop.wait(SHORTEST_PAUSE)
             wake.wait(pause)
             wake.clear()
 
-    def _safely(self, entries: list[Entry], quiet: bool) -> bool:
-        """Follow one request; what the bucket says of it may be broken, and must not hold up the others."""
+    def _safely(self, one: Entry, step: Callable[[], bool]) -> bool:
+        """One step of one put; whether it moved. What the bucket says of it may be broken and holds up no other.
+
+        Where several in a row fail because of the store it is the store that is broken, which is for the caller.
+        """
         try:
-            return self._follow(entries, quiet)
-        except (BucketError, OSError, sqlite3.Error):
+            moved = step()
+        except (StateUnavailable, sqlite3.Error):
             raise
-        except Exception:  # the boundary between requests: claims and answers are read that others have written
-            if entries[0].uuid not in self._broken:
-                log.exception("%s %s cannot be followed, it is looked at again", self._service, entries[0].request_id)
-            self._broken.add(entries[0].uuid)
+        except NoRecord:
+            self._store.disown(Queue(self._service, "source"), one.uuid)
+            return True
+        except (
+            Exception
+        ) as error:  # the boundary between requests: claims and answers are read that others have written
+            if self._holds.failed(one.uuid):
+                log.exception("%s %s cannot be followed, it is looked at again", self._service, one.request_id)
+            self._failed_in_a_row += isinstance(error, BucketError | OSError)
+            if self._failed_in_a_row >= STORE_BROKEN:
+                raise
             return False
+        self._holds.passed(one.uuid)
+        self._failed_in_a_row = 0
+        return moved
 
     def _follow(self, entries: list[Entry], quiet: bool) -> bool:
         """See what became of one request, which several puts may share; whether anything has."""
@@ -121,25 +141,27 @@ class Follower:
 
     def _claimed(self, one: Entry, owner: str) -> None:
         now = time.time()
-        self._broken.discard(one.uuid)
         self._ledger.claim(one.uuid, owner, now)
         self._store.deliveries.claimed(Queue(self._service, "source"), owner, one.index)
         self._metrics.stage(self._service, "waiting", now - one.accepted)
 
-    def _release(self, room: int) -> bool:
+    def _release(self, room: int, held: Set[str]) -> bool:
         """Answer what needs no worker, and release the next ones while there is room."""
         moved = False
-        for one in self._ledger.turn(self._service, TURNS):
-            if one.request_id is None:
-                moved |= self._refuse([one], None)
-            elif self._ledger.rival(one):
-                moved |= self._refuse([one], self._taken(one.request_id, "an earlier put"))
-            elif room > 0:
-                moved |= self._manifest(one)
-                room -= 1
-            else:
+        for one in self._ledger.turn(self._service, TURNS, held):
+            needs_worker = one.request_id is not None and not self._ledger.rival(one)
+            if needs_worker and room <= 0:
                 break
+            if self._safely(one, partial(self._start, one)):
+                moved, room = True, room - needs_worker
         return moved
+
+    def _start(self, one: Entry) -> bool:
+        if one.request_id is None:
+            return self._refuse([one], InvalidManifest("the data is no request"))
+        if self._ledger.rival(one):
+            return self._refuse([one], self._taken(one.request_id, "an earlier put"))
+        return self._manifest(one)
 
     def _manifest(self, one: Entry) -> bool:
         """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
@@ -147,7 +169,8 @@ class Follower:
         try:
             body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
         except MissingObject:
-            return False  # taken back in this moment; whoever did it removes the row
+            self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
+            return False
         first = self._claims.first(one.request_id or "")
         if first is not None and first.payload_sha256 != one.sha256:
             return self._refuse([one], self._taken(one.request_id, first.manifest))
@@ -166,25 +189,11 @@ class Follower:
             return False
         return self._refuse(entries, InvalidManifest(f"{key} was removed from the bucket before any worker began it"))
 
-    def _refuse(self, entries: Iterable[Entry], error: RequestError | None) -> bool:
-        """Answer puts with an error of ours; with None, with what is wrong with their bytes."""
+    def _refuse(self, entries: Iterable[Entry], error: RequestError) -> bool:
+        """Answer puts with an error of ours."""
         for one in entries:
-            self._answer(one, self._envelope(one, error), "error")
+            self._answer(one, failure(one.request_id or "", error, {"cost_time": 0.0}), "error")
         return True
-
-    def _envelope(self, one: Entry, error: RequestError | None) -> Json:
-        data = {"cost_time": 0.0}
-        if error is not None:
-            return failure(one.request_id or "", error, data)
-        try:
-            body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
-        except MissingObject:
-            return {}  # taken back; `Store.answer` finds no record either
-        try:
-            parse(body)
-        except RequestError as unfit:
-            return failure(invalid_id(hashlib.sha256(body).hexdigest()), unfit, data)
-        raise AssertionError(f"{one.uuid} was taken for no request and is one")
 
     def _answer(self, one: Entry, error: Json | None, code: str) -> None:
         record = self._store.answer(one, error)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from serve.database import Database
+from serve.database import Database, StateUnavailable
 from serve.record import Record
 
 Side = Literal["source", "sink"]
@@ -28,7 +28,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the ledger; `index` is the one in the queue that was asked."""
+    """A row of the ledger; `index` is the one in the queue that was asked, `size` the bytes of the record's object."""
 
     uuid: str
     service: str
@@ -46,35 +46,45 @@ class Entry:
     owner: str | None
 
 
+class IndexTaken(Exception):
+    """Another record has an index of this one, which needs a new one; `sides` says on which sides."""
+
+    def __init__(self, record: Record, sides: list[Side]) -> None:
+        super().__init__(f"record {record.key} has an index that another one has, as {' and '.join(sides)}")
+        self.record, self.sides = record, sides
+
+
 class Ledger:
-    """What a queue server knows of its puts; only `recovery` and the owners of a transition write here."""
+    """What a queue server knows of its puts; only `recovery` and the owners of a transition write here.
+
+    A row follows its record: it is written after it, and what it says of it changes only when the record's size does,
+    since answering adds to a record. So where both sizes agree nothing has to be read to know that a row is right.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def add(self, record: Record, size: int) -> None:
-        """A row for a record that has none; nothing where there is one."""
-        values = record.model_dump(include={"uuid", "service", "source", "sink", "priority", "request_id", "sha256"})
-        values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
-        values |= {"accepted": record.accepted, "answered": record.answered}
-        values["state"] = QUEUED if record.sink is None else ANSWERED
-        values["sha256"] = None if record.error is not None else record.sha256  # a refused body has taken no id
-        names = ", ".join(values)
+        """The row of a record whose object has `size` bytes; IndexTaken where another record has one of its indexes."""
         with self.database.transaction() as connection:
-            places = ", ".join(f":{name}" for name in values)
-            connection.execute(f"INSERT OR IGNORE INTO puts ({names}) VALUES ({places})", values)
+            if not _written(connection, record, size):
+                raise IndexTaken(record, _sides_taken(connection, record))
 
-    def answer(self, record: Record) -> None:
-        """The put has its place in the sink; watchers of the input queue lose it."""
-        values = {"uuid": record.uuid, "sink": record.sink, "answered": record.answered, "state": ANSWERED}
-        values["refused"] = record.error is not None
+    def add_all(self, records: Iterable[tuple[Record, int]]) -> list[IndexTaken]:
+        """The same for many at once; those whose indexes are taken."""
+        taken = list[IndexTaken]()
         with self.database.transaction() as connection:
-            connection.execute(
-                "UPDATE puts SET sink=:sink, answered=:answered, state=:state, sha256=iif(:refused, NULL, sha256) "
-                "WHERE uuid=:uuid AND sink IS NULL",
-                values,
-            )
-            connection.execute("DELETE FROM deliveries WHERE uuid=:uuid AND side='source'", values)
+            for record, size in records:
+                if not _written(connection, record, size):
+                    taken.append(IndexTaken(record, _sides_taken(connection, record)))
+        return taken
+
+    def answer(self, record: Record, size: int) -> None:
+        """The put has its place in the sink; watchers of the input queue lose it. IndexTaken."""
+        with self.database.transaction() as connection:
+            if not _written(connection, record, size):
+                raise IndexTaken(record, _sides_taken(connection, record))
+            connection.execute("DELETE FROM deliveries WHERE uuid=? AND side='source'", (record.uuid,))
 
     def release(self, uuid: str) -> None:
         """Its manifest lies in the bucket."""
@@ -96,6 +106,11 @@ class Ledger:
             connection.executemany("DELETE FROM puts WHERE uuid=?", rows)
             connection.executemany("DELETE FROM deliveries WHERE uuid=?", rows)
 
+    def forget(self, uuids: Iterable[str]) -> None:
+        """Rows that are to be read from their records again; who holds an entry stays known."""
+        with self.database.transaction() as connection:
+            connection.executemany("DELETE FROM puts WHERE uuid=?", [(uuid,) for uuid in uuids])
+
     def find(
         self, queue: Queue, first: int, length: int, tags: Mapping[str, str], hidden: Iterable[str] = ()
     ) -> list[Entry]:
@@ -107,7 +122,7 @@ class Ledger:
             f"AND uuid NOT IN (SELECT value FROM json_each(:hidden)) {condition} ORDER BY {queue.side} LIMIT :length",
             values,
         )
-        return [entry(row, queue.side) for row in rows]
+        return self._entries(rows, queue.side)
 
     def of_tag(self, service: str, tag: str) -> Entry | None:
         """The put behind a `requestId`, wherever it stands, seen from the input queue."""
@@ -115,7 +130,7 @@ class Ledger:
             "SELECT * FROM puts WHERE service=:service AND tag=:tag AND source IS NOT NULL LIMIT 1",
             {"service": service, "tag": tag},
         )
-        return entry(rows[0], "source") if rows else None
+        return self._entries(rows, "source")[0] if rows else None
 
     def below(self, queue: Queue, index: int) -> list[str]:
         """The entries of a queue with smaller indexes."""
@@ -126,14 +141,15 @@ class Ledger:
         wanted = {"indexes": json.dumps(list(indexes))}
         return self._uuids(queue, f"{queue.side} IN (SELECT value FROM json_each(:indexes))", wanted)
 
-    def turn(self, service: str, length: int) -> list[Entry]:
+    def turn(self, service: str, length: int, hidden: Iterable[str] = ()) -> list[Entry]:
         """Whose turn is next: what is no request first, since it needs no worker; then by priority, then by index."""
         rows = self.database.rows(
             "SELECT * FROM puts WHERE service=:service AND state=:state "
+            "AND uuid NOT IN (SELECT value FROM json_each(:hidden)) "
             "ORDER BY request_id IS NOT NULL, priority DESC, source LIMIT :length",
-            {"service": service, "state": QUEUED, "length": length},
+            {"service": service, "state": QUEUED, "length": length, "hidden": json.dumps(list(hidden))},
         )
-        return [entry(row, "source") for row in rows]
+        return self._entries(rows, "source")
 
     def under_way(self, service: str) -> list[Entry]:
         """What is released or running."""
@@ -141,7 +157,7 @@ class Ledger:
             "SELECT * FROM puts WHERE service=:service AND state IN (:released, :running) ORDER BY source",
             {"service": service, "released": RELEASED, "running": RUNNING},
         )
-        return [entry(row, "source") for row in rows]
+        return self._entries(rows, "source")
 
     def rival(self, one: Entry) -> bool:
         """Whether an earlier put has taken the same request_id for another body."""
@@ -184,10 +200,17 @@ class Ledger:
         )
         return rows[0][0], rows[0][1] or 0, rows[0][2] or 0
 
-    def known(self, service: str) -> dict[str, str]:
-        """State by uuid of all rows."""
-        rows = self.database.rows("SELECT uuid, state FROM puts WHERE service=:service", {"service": service})
+    def known(self, service: str) -> dict[str, int]:
+        """By uuid of all rows, how many bytes the record has that they were made from."""
+        rows = self.database.rows("SELECT uuid, size FROM puts WHERE service=:service", {"service": service})
         return {row[0]: row[1] for row in rows}
+
+    def _entries(self, rows: Iterable[sqlite3.Row], side: Side) -> list[Entry]:
+        try:
+            return [entry(row, side) for row in rows]
+        except ValueError as error:  # a page of the file was overwritten with what still looks like a row
+            self.database.spoil(f"a row is nonsense: {error}")
+            raise StateUnavailable("the state is damaged and is made anew; ask again") from error
 
     def _move(self, uuid: str, before: str, after: str) -> None:
         values = {"uuid": uuid, "before": before, "after": after}
@@ -200,6 +223,33 @@ class Ledger:
             {"service": queue.service, **values},
         )
         return [row[0] for row in rows]
+
+
+def _written(connection: sqlite3.Connection, record: Record, size: int) -> bool:
+    """Make the row say what the record says; False where another row has its index. How far a worker is stays known."""
+    values = record.model_dump(include={"uuid", "service", "source", "sink", "priority", "request_id", "sha256"})
+    values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
+    values |= {"accepted": record.accepted, "answered": record.answered}
+    values["state"] = QUEUED if record.sink is None else ANSWERED
+    values["sha256"] = None if record.error is not None else record.sha256  # a refused body has taken no id
+    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+    try:
+        connection.execute(
+            f"INSERT INTO puts ({names}) VALUES ({places}) ON CONFLICT (uuid) DO UPDATE SET source=excluded.source, "
+            "sink=excluded.sink, answered=excluded.answered, sha256=excluded.sha256, size=excluded.size, "
+            f"state=iif('{ANSWERED}' IN (state, excluded.state), excluded.state, state)",
+            values,
+        )
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def _sides_taken(connection: sqlite3.Connection, record: Record) -> list[Side]:
+    values = {"uuid": record.uuid, "service": record.service, "source": record.source, "sink": record.sink}
+    query = "SELECT 1 FROM puts WHERE service=:service AND {0}=:{0} AND uuid<>:uuid"
+    sides: tuple[Side, ...] = ("source", "sink")
+    return [side for side in sides if connection.execute(query.format(side), values).fetchone()]
 
 
 def matching(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:

@@ -13,6 +13,7 @@ OURS = frozenset(
         *("_trunc_", "_watch_", "_window_", "_index_only_", "_auto_commit_", "_priority_"),
     )
 )
+MOST_TAGS = 100  # of a put or a filter; each is a condition of a query
 LONGEST_TAGS = 32 * 1024  # bytes of all tags of a put; URLs are bounded near that anyway
 LARGEST = 2**63 - 1  # SQLite's integers
 
@@ -31,7 +32,7 @@ class Parameters:
         """`true` or `false`."""
         text = self._query.get(name, str(default)).lower()
         if text not in ("true", "false"):
-            raise BadParameter(f"{name} must be true or false, not {text!r}")
+            raise BadParameter(f"{name} must be true or false, not {text[:40]!a}")
         return text == "true"
 
     def number(self, name: str, default: int, least: int = 0) -> int:
@@ -48,7 +49,7 @@ class Parameters:
         try:
             return durations.seconds(self._query[name]) if name in self._query else default
         except ValueError as error:
-            raise BadParameter(f"{name}: {error}") from error
+            raise BadParameter(f"{name}: {str(error)[:200]}") from error
 
     def has(self, name: str) -> bool:
         """Whether the parameter is there at all."""
@@ -60,10 +61,22 @@ class Parameters:
         return _whole(PRIORITY_HEADER, text, -LARGEST)
 
     def tags(self) -> dict[str, str]:
-        """Everything that is not the protocol's."""
+        """Everything that is not the protocol's; as a filter, or of a put where `labels` has looked at it."""
         found = {name: value for name, value in self._query.items() if name not in OURS}
         if sum(len(name) + len(value) for name, value in found.items()) > LONGEST_TAGS:
             raise BadParameter(f"the tags are longer than {LONGEST_TAGS} characters together")
+        if len(found) > MOST_TAGS:
+            raise BadParameter(f"there are {len(found)} tags, {MOST_TAGS} are allowed")
+        return found
+
+    def labels(self) -> dict[str, str]:
+        """The tags of a put: printable and of Latin-1, since they may become headers of answers."""
+        found = self.tags()
+        for name, value in found.items():
+            if not (fits_header(name) and fits_header(value)):
+                raise BadParameter(
+                    f"the tag {name[:40]!a} has characters that no header can hold; use printable Latin-1"
+                )
         return found
 
     def consumer(self) -> tuple[str, str]:
@@ -73,11 +86,16 @@ class Parameters:
         return group, user
 
 
+def fits_header(text: str) -> bool:
+    """Whether it can be a header's value as it is: Latin-1 without control characters."""
+    return all(" " <= letter <= "~" or "\xa0" <= letter <= "\xff" for letter in text)
+
+
 def _whole(name: str, text: str, least: int) -> int:
     try:
-        value = int(text)
+        value = int(text)  # ValueError also for more than 4300 digits
     except ValueError as error:
-        raise BadParameter(f"{name} must be a whole number, not {text[:40]!r}") from error
+        raise BadParameter(f"{name} must be a whole number, not {text[:40]!a}") from error
     if not least <= value <= LARGEST:
-        raise BadParameter(f"{name} must be from {least} to {LARGEST}, not {value}")
+        raise BadParameter(f"{name} must be from {least} to {LARGEST}, not {text[:40]!a}")
     return value

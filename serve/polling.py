@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from serve.answers import Answers
+from serve.budget import Budget, Hold
 from serve.ledger import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame
@@ -34,13 +35,21 @@ class Found:
 
     frames: list[Frame] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
+    hold: Hold | None = None  # the memory that they take, until they are sent
+
+    def free(self) -> None:
+        """Nobody gets the frames."""
+        if self.hold is not None:
+            self.hold.release()
 
 
 class Polling:
     """Serves gets of all queues."""
 
-    def __init__(self, store: Store, answers: Answers, reply_bytes: int) -> None:
-        self._store, self._answers, self._reply_bytes = store, answers, reply_bytes
+    def __init__(self, store: Store, answers: Answers, budget: Budget, reply_bytes: int, answer_bytes: int) -> None:
+        self._store, self._answers, self._budget = store, answers, budget
+        self._reply_bytes, self._answer_bytes = reply_bytes, answer_bytes
+        self._ending = False
 
     async def get(self, queue: Queue, wanted: Wanted, request: Request) -> Found:
         """Wait for entries; nothing is taken for a client that has gone."""
@@ -49,12 +58,12 @@ class Polling:
         with self._store.bells[queue].listening() as changed:
             while True:
                 changed.clear()
-                found = await run_in_threadpool(self._look, queue, wanted)
-                if await request.is_disconnected():
-                    self._store.put_back(queue, found.taken)
+                found = await self._found(queue, wanted)
+                if await self._gone(request, found):
+                    await run_in_threadpool(self._store.put_back, queue, found.taken)
                     return Found()
                 left = until - loop.time()
-                if found.frames or left <= 0:
+                if found.frames or left <= 0 or self._ending:
                     break
                 try:
                     await asyncio.wait_for(changed.wait(), min(left, LOOK_SECONDS))
@@ -66,32 +75,73 @@ class Polling:
             found.frames = [running] if running is not None else []
         return found
 
+    def end(self) -> None:
+        """The server is stopping: whoever waits is answered with what there is."""
+        self._ending = True
+        for bell in self._store.bells.values():
+            bell.ring()
+
     def sent(self, queue: Queue, found: Found) -> int:
         """The client has been given what it took: that leaves the queue; how many entries."""
         removed = self._store.remove(queue, found.taken)
         self._store.put_back(queue, found.taken)
         return removed
 
+    async def _gone(self, request: Request, found: Found) -> bool:
+        try:
+            gone = await request.is_disconnected()
+        except BaseException:
+            found.free()
+            raise
+        if gone:
+            found.free()
+        return gone
+
+    async def _found(self, queue: Queue, wanted: Wanted) -> Found:
+        """What there is, with the memory that it takes; nothing is read where nothing is."""
+        if not await run_in_threadpool(self._store.find, queue, wanted.first, 1, wanted.tags, False):
+            return Found()
+        hold = await self._budget.take(min(wanted.length * self._answer_bytes, self._reply_bytes + self._answer_bytes))
+        try:
+            found = await run_in_threadpool(self._look, queue, wanted)
+        except BaseException:
+            hold.release()
+            raise
+        hold.shrink(sum(len(frame.data) for frame in found.frames))
+        found.hold = hold
+        return found
+
     def _look(self, queue: Queue, wanted: Wanted) -> Found:
         """As many of the entries as fit into a reply, at least one."""
-        found, size, first = Found(), 0, wanted.first
-        while len(found.frames) < wanted.length:
-            some = self._store.find(queue, first, min(FEW, wanted.length - len(found.frames)), wanted.tags, wanted.take)
-            for number, one in enumerate(some):
-                frame = self._frame(queue, one, wanted.take)
-                if frame is None:
-                    continue
-                size += len(frame.data)
-                if found.frames and size > self._reply_bytes:
-                    if wanted.take:
-                        self._store.put_back(queue, [left.uuid for left in some[number:]])
-                    return found
-                found.frames.append(frame)
-                found.taken += [one.uuid] if wanted.take else []
-            if not some:
-                break
-            first = some[-1].index + 1
+        found, some, first = Found(), list[Entry](), wanted.first
+        try:
+            while len(found.frames) < wanted.length:
+                few = min(FEW, wanted.length - len(found.frames))
+                some = self._store.find(queue, first, few, wanted.tags, wanted.take)
+                if not some or not self._add(queue, wanted, found, some):
+                    break
+                first = some[-1].index + 1
+        except BaseException:  # they are there for the next call
+            if wanted.take:
+                self._store.put_back(queue, [*found.taken, *(one.uuid for one in some)])
+            raise
         return found
+
+    def _add(self, queue: Queue, wanted: Wanted, found: Found, some: list[Entry]) -> bool:
+        """Entries with their bytes; whether there is room for more."""
+        size = sum(len(frame.data) for frame in found.frames)
+        for number, one in enumerate(some):
+            frame = self._frame(queue, one, wanted.take)
+            if frame is None:
+                continue
+            size += len(frame.data)
+            if found.frames and size > self._reply_bytes:
+                if wanted.take:
+                    self._store.put_back(queue, [left.uuid for left in some[number:]])
+                return False
+            found.frames.append(frame)
+            found.taken += [one.uuid] if wanted.take else []
+        return True
 
     def _frame(self, queue: Queue, one: Entry, taken: bool) -> Frame | None:
         """The entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""

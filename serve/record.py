@@ -3,14 +3,24 @@
 The record is written before the put is accepted and deleted when its entry is consumed; `sink` marks it as answered.
 """
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.buckets.base import Bucket
-from shared.manifests import Json
+from shared.manifests import REQUEST_ID, Json
 
+LARGEST_INDEX = 2**62  # far from where SQLite's integers end
+LARGEST_PRIORITY = 2**63 - 1
 LONGEST_HEADER = 1024 * 1024  # bytes; tags come in a URL, which the server bounds far below
+
+
+Index = Annotated[int, Field(ge=1, le=LARGEST_INDEX)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class NoRecord(Exception):
+    """An object below `queue/<service>/` that is no record of a put, or not the one that its key names."""
 
 
 class Record(BaseModel):
@@ -23,7 +33,7 @@ class Record(BaseModel):
         request_id, sha256: of the request in its body; None where the body is no request.
         picture: how the request wants its portrait.
         accepted: seconds since 1970 on the server's clock; for people, metrics and the age of a backlog.
-        error: the answer, where no worker has to say anything.
+        error: the answer, where no worker has to say anything; known before it is given where the body is no request.
         inline: whether the bytes of the record are the sink's entry themselves.
     """
 
@@ -31,17 +41,25 @@ class Record(BaseModel):
 
     uuid: str
     service: str
-    source: int | None = None
-    sink: int | None = None
+    source: Index | None = None
+    sink: Index | None = None
     tags: dict[str, str]
-    priority: int = 0
+    priority: int = Field(0, ge=-LARGEST_PRIORITY, le=LARGEST_PRIORITY)
     request_id: str | None = None
     sha256: str | None = None
     picture: Literal["base64", "png"] = "base64"
-    accepted: float
-    answered: float | None = None
+    accepted: Seconds
+    answered: Seconds | None = None
     error: Json | None = None
     inline: bool = False
+
+    @model_validator(mode="after")
+    def _is_an_entry(self) -> Self:
+        if self.source is None and self.sink is None:
+            raise ValueError("it has no place in any queue")
+        if self.request_id is not None and not REQUEST_ID.fullmatch(self.request_id):
+            raise ValueError("its request_id cannot be one")
+        return self
 
     @property
     def key(self) -> str:
@@ -65,16 +83,29 @@ def encoded(record: Record, body: bytes) -> bytes:
 
 
 def decoded(data: bytes) -> tuple[Record, bytes]:
-    """A record and its bytes."""
+    """A record and its bytes; NoRecord."""
     header, _, body = data.partition(b"\n")
-    return Record.model_validate_json(header), body
+    return _read(header), body
 
 
 def header(bucket: Bucket, key: str) -> Record:
-    """The record at a key without reading all of its bytes; MissingObject."""
+    """The record at a key without reading all of its bytes; MissingObject, NoRecord."""
     read = b""
     for piece in bucket.stream(key):
         read += piece
         if b"\n" in piece or len(read) > LONGEST_HEADER:
             break
-    return Record.model_validate_json(read.partition(b"\n")[0])
+    record = _read(read.partition(b"\n")[0])
+    if record.key != key:
+        raise NoRecord(f"it says that it is {record.key}")
+    if "requestId" not in record.tags:
+        raise NoRecord("it has no tag requestId")
+    return record
+
+
+def _read(header: bytes) -> Record:
+    try:
+        return Record.model_validate_json(header)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise NoRecord(f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {first['msg']}") from error

@@ -1,45 +1,98 @@
-"""Brings the ledger to what the bucket's records say, after a crash or without any state at all."""
+"""Brings the ledger to what the bucket's records say: after any start, a crash, a loss of power, without any state.
 
+| what is found | what is done |
+|---|---|
+| a row without a record | the row goes |
+| a record without a row, or of another size than the row knows | read; the row says what it says |
+| a record whose index another one has | it gets a new one, in order of acceptance |
+| an object that is no record of the key it lies under | left where it is, told once |
+"""
+
+import itertools
 import logging
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
-from serve.ledger import ANSWERED, Queue
-from serve.record import Record, header, prefix
+from serve.ledger import IndexTaken
+from serve.record import NoRecord, Record, header, prefix
 from serve.store import Store
 from shared.buckets.base import MissingObject
 
 log = logging.getLogger(__name__)
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+READERS = 8  # headers read at once: of a store far away each takes tens of milliseconds
+AT_ONCE = 1000  # records a transaction
+SHOWN = 5  # foreign objects named in the log
 
-def recover(store: Store) -> None:
-    """Rows for records without one, no rows without a record, and answered where the record says so.
 
-    Reads the headers of records that the ledger does not know or does not take for answered; of the others, which may
-    be many, the listing is enough.
-    """
-    for service in store.services:
-        known = store.ledger.known(service)
+class Recovery:
+    """Reads the records of all services; it may run again whenever the ledger was lost."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._told: set[str] = set()
+
+    def run(self) -> None:
+        """Once; BucketError where the bucket cannot be listed or read."""
+        for service in self._store.services:
+            self._service(service)
+
+    def _service(self, service: str) -> None:
+        known, ledger = self._store.ledger.known(service), self._store.ledger
+        sizes, foreign = dict[str, int](), dict[str, str]()
         begin = prefix(service)
-        missing, added = set(known), 0
-        for info in store.bucket.list(begin):
-            uuid = info.key.removeprefix(begin)
-            missing.discard(uuid)
-            if known.get(uuid) == ANSWERED:
-                continue
-            record = _record(store, info.key)
-            if record is None:
-                continue
-            if uuid not in known:
-                store.ledger.add(record, info.size)
-                added += 1
-            elif record.sink is not None:
-                store.ledger.answer(record)
-        store.ledger.remove(missing)
-        if added or missing:
-            log.info("%s: %d entries read from the bucket, %d were gone", Queue(service, "source"), added, len(missing))
+        for info in self._store.bucket.list(begin):
+            name = info.key.removeprefix(begin)
+            if UUID.fullmatch(name):
+                sizes[name] = info.size
+            else:
+                foreign[info.key] = "its name is no uuid"
+        gone = known.keys() - sizes.keys()
+        changed = [uuid for uuid, size in sizes.items() if known.get(uuid) != size]
+        ledger.remove(gone)
+        ledger.forget(uuid for uuid in changed if uuid in known)
+        taken = self._read([begin + uuid for uuid in changed], sizes, foreign)
+        for one in sorted(taken, key=lambda one: (one.record.accepted, one.record.uuid)):
+            self._store.reindex(one)
+        if changed or gone:
+            log.info("%s: %d entries read from the bucket, %d were gone", service, len(changed), len(gone))
+        self._tell(service, foreign)
+
+    def _read(self, keys: list[str], sizes: dict[str, int], foreign: dict[str, str]) -> list[IndexTaken]:
+        """Rows for the records under these keys; what is none goes to `foreign`, what needs an index is returned."""
+        taken = list[IndexTaken]()
+        with ThreadPoolExecutor(READERS, "recovery") as pool:
+            for some in _batches(keys):
+                rows = []
+                for key, found in zip(some, pool.map(self._record, some), strict=True):
+                    if isinstance(found, Record):
+                        rows.append((found, sizes[found.uuid]))
+                    elif found is not None:
+                        foreign[key] = found
+                taken += self._store.ledger.add_all(rows)
+        return taken
+
+    def _record(self, key: str) -> Record | str | None:
+        """The record; what is wrong with it; None where it is gone by now."""
+        try:
+            return header(self._store.bucket, key)
+        except MissingObject:
+            return None
+        except (NoRecord, OSError) as error:
+            return str(error)
+
+    def _tell(self, service: str, foreign: dict[str, str]) -> None:
+        new = {key: reason for key, reason in foreign.items() if key not in self._told}
+        self._told.update(new)
+        if new:
+            some = [f"{key!a} ({reason})" for key, reason in itertools.islice(new.items(), SHOWN)]
+            more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+            log.warning("%s: left alone, since they are no records: %s%s", prefix(service), ", ".join(some), more)
 
 
-def _record(store: Store, key: str) -> Record | None:
-    try:
-        return header(store.bucket, key)
-    except MissingObject:
-        return None
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(keys)
+    while some := list(itertools.islice(left, AT_ONCE)):
+        yield some

@@ -1,6 +1,6 @@
 """What can be configured of the queue server, out of PHOTOG_SERVE__*; PHOTOG_TOKEN is the token for all services."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +8,8 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]  # part of keys and paths
+SECRET = ("token", "tokens")  # settings that are never shown
+
 FunctionName = Literal["check", "train", "generate"]
 
 PAGE_SERVICES: dict[str, FunctionName] = {
@@ -21,6 +23,10 @@ class ServeSettings(BaseSettings):
     """All of it; `ServeSettings()` reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix="PHOTOG_SERVE__", populate_by_name=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Nothing of the tokens, wherever settings are printed."""
+        return ((name, value) for name, value in super().__repr_args__() if name not in SECRET)
 
     token: str | None = Field(
         None, validation_alias=AliasChoices("PHOTOG_TOKEN"), description="opens every service that has none of its own"
@@ -40,6 +46,18 @@ class ServeSettings(BaseSettings):
         5.0, ge=0, description="after a start, how long a consumer's uncommitted entries are kept for it"
     )
     longest_poll_seconds: float = Field(600.0, gt=0, description="a get waits no longer, whatever it asks for")
+    watchers: int = Field(200, ge=1, description="WebSockets at once; one more is refused with 503")
+    connections: int = Field(1000, ge=1, description="open at once; beyond, those that have said nothing are closed")
+    head_seconds: float = Field(10.0, gt=0, description="a request's head is whole within, or its connection is closed")
+    body_seconds: float = Field(
+        120.0, gt=0, description="a body is whole within, an answer read within; 20 MB at 170 KB/s"
+    )
+    bytes_at_once: int = Field(
+        64 * 1024 * 1024,
+        ge=1,
+        description="of all bodies that come in, and as many of all answers that go out; further calls wait",
+    )
+    turn_seconds: float = Field(10.0, gt=0, description="that waiting ends in a 503; the sender may try again")
     silent_seconds: float = Field(600.0, gt=0, description="a watching consumer that answers no ping so long is gone")
 
     def token_of(self, service: str) -> str | None:
@@ -52,11 +70,11 @@ class ServeSettings(BaseSettings):
 
 
 def pairs(options: list[str]) -> dict[str, str]:
-    """`["photog_check=abc"]` as a dictionary; ValueError for an option without `=`."""
+    """`["photog_check=abc"]` as a dictionary; ValueError for an option without `=`, which it does not repeat."""
     found = {}
     for option in options:
         name, equals, value = option.partition("=")
         if not equals or not value:
-            raise ValueError(f"{json.dumps(option)} is not SERVICE=TOKEN")
+            raise ValueError("a --token is not SERVICE=TOKEN")
         found[name] = value
     return found

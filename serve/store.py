@@ -1,22 +1,29 @@
 """The queues of one bucket: puts come in here, entries go out here, and both bells ring here."""
 
+import contextlib
+import hashlib
+import logging
 import secrets
+import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 
 from serve.bells import Bell
-from serve.database import Database
+from serve.database import Database, StateUnavailable
 from serve.deliveries import Deliveries
 from serve.indexes import Indexes
-from serve.ledger import Entry, Ledger, Queue
+from serve.ledger import Entry, IndexTaken, Ledger, Queue, Side
 from serve.record import Record, decoded, encoded, record_key
-from shared.buckets.base import Bucket
+from shared.buckets.base import Bucket, MissingObject
 from shared.errors import RequestError
-from shared.manifests import Json, Manifest, parse
+from shared.manifests import Json, Manifest, failure, invalid_id, parse
 
+log = logging.getLogger(__name__)
+
+LARGE_BODY = 256 * 1024  # bytes; such bodies are parsed one at a time, a parsed one takes many times its size
+ENTERED = 3  # tries to find an index that no other record has
 REMOVED_AT_ONCE = 100  # entries; answers need the same lock and shall not wait for a truncation of thousands
 
 
@@ -38,6 +45,7 @@ class Store:
         self.bells = {queue: Bell() for queue in self.queues()}
         self.wake = {service: threading.Event() for service in services}
         self._moving = {service: threading.RLock() for service in services}
+        self._parsing = threading.Lock()
         self._taken: dict[str, set[str]] = {service: set() for service in services}
 
     def queues(self) -> list[Queue]:
@@ -52,40 +60,95 @@ class Store:
         length, _, _ = self.ledger.bounds(queue)
         if length >= self.longest_queue:
             raise QueueFull(f"{queue} holds {length} entries, {self.longest_queue} are allowed; put again later")
-        index, identity, now = (
-            self._indexes.next(queue),
-            str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
-            time.time(),
-        )
+        said = self._request(body) if queue.side == "source" else {"inline": True}
+        index, now = self._indexes.next(queue), time.time()
+        identity = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
         named = {"requestId": identity, "ts@source": str(int(now * 1000))}
+        place = {"source": index} if queue.side == "source" else {"sink": index, "answered": now}
         record = Record(
             uuid=identity,
             service=queue.service,
             tags=named | dict(tags),
             priority=priority,
             accepted=now,
-            **(_request(body, index) if queue.side == "source" else {"sink": index, "answered": now, "inline": True}),
+            **place,
+            **said,
         )
-        self.bucket.put(record.key, encoded(record, body))
-        self.ledger.add(record, len(body))
+        try:
+            record = self._write(record, body, self.ledger.add)
+        except sqlite3.Error:  # a full disk, say; what its sender is told was not accepted must not run
+            self.bucket.delete(record.key)
+            raise
         self._changed(queue)
-        return index, record.tags["requestId"]
+        return record.source or record.sink or index, record.tags["requestId"]
 
     def answer(self, one: Entry, error: Json | None = None) -> Record | None:
-        """Give a put its place in the sink, once; None where it was taken back or has one already."""
+        """Give a put its place in the sink, once; None where it was taken back. NoRecord.
+
+        Args:
+            error: the answer, where no worker has to say anything and the record does not know it already.
+        """
         queue = Queue(one.service, "sink")
         with self._moving[one.service]:
-            if self.bucket.head(record_key(one.service, one.uuid)) is None:
+            try:
+                data = self.bucket.get(record_key(one.service, one.uuid))
+            except MissingObject:
+                self.ledger.remove([one.uuid])
                 return None
-            record, body = decoded(self.bucket.get(record_key(one.service, one.uuid)))
+            record, body = decoded(data)
             if record.sink is None:
-                place = {"sink": self._indexes.next(queue), "answered": time.time(), "error": error}
-                record = record.model_copy(update=place)
-                self.bucket.put(record.key, encoded(record, body))
-            self.ledger.answer(record)
+                said = {"answered": time.time(), "error": record.error or error}
+                record = record.model_copy(update={"sink": self._indexes.next(queue), **said})
+                record = self._write(record, body, self.ledger.answer)
+            else:
+                self._enter(record, body, len(data), self.ledger.answer)
         self._changed(queue)
         self.bells[Queue(one.service, "source")].ring()
         return record
+
+    def reindex(self, taken: IndexTaken) -> None:
+        """Another record has an index of this one, which gets the next; the ledger has no row of it yet."""
+        key = taken.record.key
+        try:
+            record, body = decoded(self.bucket.get(key))
+        except MissingObject:
+            return
+        log.error("%s; it gets a new one", taken)
+        self._write(self._moved(record, taken.sides), body, self.ledger.add)
+
+    def disown(self, queue: Queue, one: str) -> None:
+        """An object is no record any more: it leaves the queue, and is left in the bucket."""
+        log.error(
+            "%s is no record any more; it is left where it is, and is in no queue", record_key(queue.service, one)
+        )
+        self.ledger.remove([one])
+        self._changed(queue)
+
+    def _write(self, record: Record, body: bytes, enter: Callable[[Record, int], None]) -> Record:
+        """The record, then its row; as it was written, maybe with other indexes."""
+        data = encoded(record, body)
+        self.bucket.put(record.key, data)
+        return self._enter(record, body, len(data), enter)
+
+    def _enter(self, record: Record, body: bytes, size: int, enter: Callable[[Record, int], None]) -> Record:
+        """The row of a record that is in the bucket; another index where its own is taken."""
+        for _ in range(ENTERED):
+            try:
+                enter(record, size)
+            except StateUnavailable:
+                self.ledger.database.ensure()  # made anew, maybe with this record, maybe without
+            except IndexTaken as taken:
+                log.error("%s; it gets a new one", taken)
+                record = self._moved(record, taken.sides)
+                data = encoded(record, body)
+                self.bucket.put(record.key, data)
+                size = len(data)
+            else:
+                return record
+        raise StateUnavailable(f"{record.key} is in the bucket and cannot be entered into the state; ask again")
+
+    def _moved(self, record: Record, sides: list[Side]) -> Record:
+        return record.model_copy(update={side: self._indexes.next(Queue(record.service, side)) for side in sides})
 
     def remove(self, queue: Queue, uuids: list[str]) -> int:
         """Take entries out of their queue for good, records first; how many there were."""
@@ -118,26 +181,22 @@ class Store:
         with self._moving[service]:
             return frozenset(self._taken[service])
 
-    @contextmanager
-    def moving(self, service: str) -> Iterator[None]:
-        """While nothing of a service is answered or removed."""
-        with self._moving[service]:
-            yield
-
     def _changed(self, queue: Queue) -> None:
         self.bells[queue].ring()
         self.wake[queue.service].set()
 
-
-def _request(body: bytes, index: int) -> Json:
-    """What a record says of the request in a body; only its index where it is none."""
-    manifest = readable(body)
-    if manifest is None:
-        return {"source": index}
-    configure = manifest.body.get("configure")
-    wanted = configure.get("image_format") if isinstance(configure, dict) else None
-    picture = "png" if wanted == "png" else "base64"
-    return {"source": index, "request_id": manifest.request_id, "sha256": manifest.sha256, "picture": picture}
+    def _request(self, body: bytes) -> Json:
+        """What a record says of the request in a body: its names, or the error that answers it where it is none."""
+        with self._parsing if len(body) > LARGE_BODY else contextlib.nullcontext():
+            try:
+                manifest = parse(body)
+            except RequestError as unfit:
+                identity = invalid_id(hashlib.sha256(body).hexdigest())
+                return {"error": failure(identity, unfit, {"cost_time": 0.0})}
+        configure = manifest.body.get("configure")
+        wanted = configure.get("image_format") if isinstance(configure, dict) else None
+        picture = "png" if wanted == "png" else "base64"
+        return {"request_id": manifest.request_id, "sha256": manifest.sha256, "picture": picture}
 
 
 def readable(body: bytes) -> Manifest | None:

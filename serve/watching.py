@@ -1,22 +1,35 @@
 """`watch`: entries over a WebSocket as they come, at most a window of them uncommitted."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve.answers import Answers
+from serve.budget import RETRY_SECONDS, Budget, Hold
+from serve.database import StateUnavailable
+from serve.deliveries import UnknownSession
+from serve.errors import Refused
 from serve.ledger import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame, one
+from shared.buckets.base import BucketError
 
 log = logging.getLogger(__name__)
 
-SUPERSEDED = 4001  # close code of our own: the same consumer watches on another connection
+TRY_AGAIN = 1012  # close code of a service that restarts; clients connect again
+SUPERSEDED = 4001  # close code of our own
+REASONS = {
+    TRY_AGAIN: "the server cannot go on with this connection; watch again",
+    SUPERSEDED: "the same consumer watches on another connection",
+}
 
 
 @dataclass(frozen=True)
@@ -36,12 +49,31 @@ class Subscription:
 class Watching:
     """Serves the watchers of all queues; one connection per consumer, a newer one takes over."""
 
-    def __init__(self, store: Store, answers: Answers) -> None:
-        self._store, self._answers = store, answers
+    def __init__(self, store: Store, answers: Answers, budget: Budget, answer_bytes: int, watchers: int) -> None:
+        self._store, self._answers, self._budget = store, answers, budget
+        self._answer_bytes, self._watchers = answer_bytes, watchers
+        self._connections = 0
         self._open: dict[tuple[Queue, str, str], asyncio.Task[None]] = {}
+
+    def admit(self, asked: Subscription) -> None:
+        """Refused with 503 where as many watch as may, and this consumer takes over from none of them."""
+        if self._connections >= self._watchers and (asked.queue, asked.gid, asked.uid) not in self._open:
+            raise Refused(503, f"{self._watchers} watchers are connected, which is all that may be", RETRY_SECONDS)
 
     async def serve(self, socket: WebSocket, asked: Subscription) -> None:
         """Until the connection ends; what was not committed then is for others."""
+        self._connections += 1
+        try:
+            await self._serve(socket, asked)
+        except (WebSocketDisconnect, OSError):  # it went before it was accepted
+            log.debug("a watcher of %s has gone", asked.queue)
+        except (BucketError, StateUnavailable, sqlite3.Error) as error:
+            log.error("watching %s ended: %s", asked.queue, error)
+            await _close(socket, TRY_AGAIN)
+        finally:
+            self._connections -= 1
+
+    async def _serve(self, socket: WebSocket, asked: Subscription) -> None:
         consumer, session = (asked.queue, asked.gid, asked.uid), secrets.token_hex(8)
         older = self._open.pop(consumer, None)
         if older is not None:
@@ -59,7 +91,9 @@ class Watching:
         finally:  # whole, also when the server is stopping or the client's going cancels this very task
             await asyncio.shield(self._end(asked, session, sending, listening))
         if sending.cancelled() and listening.cancelled():
-            await socket.close(SUPERSEDED, "the same consumer watches on another connection")
+            await _close(socket, SUPERSEDED)
+        elif not sending.cancelled() and sending.exception() is not None:
+            await _close(socket, TRY_AGAIN)
 
     async def _end(
         self, asked: Subscription, session: str, sending: asyncio.Task[None], listening: asyncio.Task[None]
@@ -79,42 +113,63 @@ class Watching:
         with self._store.bells[asked.queue].listening() as changed:
             while True:
                 changed.clear()
-                frame = await run_in_threadpool(self._next, asked, session)
-                if frame is None:
+                entry = await run_in_threadpool(self._next, asked, session)
+                if entry is None:
                     await changed.wait()
                     continue
-                entry, shown = frame
-                await socket.send_bytes(one(shown))
+                async with self._memory(asked) as hold:
+                    frame = await run_in_threadpool(self._frame, asked, entry)
+                    if frame is None:
+                        continue
+                    hold.shrink(len(frame.data))
+                    await socket.send_bytes(one(frame))
                 if asked.auto_commit:  # sent is committed, also when the client goes in this moment
                     await asyncio.shield(run_in_threadpool(self._store.remove, asked.queue, [entry.uuid]))
 
-    def _next(self, asked: Subscription, session: str) -> tuple[Entry, Frame] | None:
-        """The next entry that is still there, pending from now on."""
-        while True:
-            entry = self._store.deliveries.hand_out(
-                asked.queue, asked.gid, asked.uid, session, asked.first, asked.tags,
-                self._store.taken(asked.queue.service),
-            )  # fmt: skip
-            if entry is None:
-                return None
-            if asked.index_only:
-                return entry, Frame(entry.index, entry.tags)
-            frame = self._answers.frame(asked.queue, entry)
-            if frame is not None:
-                return entry, frame
+    def _next(self, asked: Subscription, session: str) -> Entry | None:
+        """The next entry, pending from now on."""
+        return self._store.deliveries.hand_out(
+            asked.queue, asked.gid, asked.uid, session, asked.first, asked.tags, self._store.taken(asked.queue.service)
+        )
+
+    def _frame(self, asked: Subscription, entry: Entry) -> Frame | None:
+        """The entry with its bytes; one whose bytes are gone from the bucket leaves the queue."""
+        if asked.index_only:
+            return Frame(entry.index, entry.tags)
+        frame = self._answers.frame(asked.queue, entry)
+        if frame is None:
             self._store.remove(asked.queue, [entry.uuid])
+        return frame
+
+    @asynccontextmanager
+    async def _memory(self, asked: Subscription) -> AsyncIterator[Hold]:
+        """Room for an answer until it is sent; a watcher waits for it as long as it takes."""
+        while True:
+            try:
+                hold = await self._budget.take(0 if asked.index_only else self._answer_bytes)
+            except Refused:
+                continue
+            try:
+                yield hold
+            finally:
+                hold.release()
+            return
+
+
+async def _close(socket: WebSocket, code: int) -> None:
+    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):  # it has gone already
+        await socket.close(code, REASONS[code])
 
 
 async def _until_closed(socket: WebSocket) -> None:
     """Read what the client may say, which means nothing here, until it goes."""
-    try:
-        while True:
-            await socket.receive_text()
-    except WebSocketDisconnect:
-        return
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        continue
 
 
 def _report(asked: Subscription, failed: Iterable[BaseException | None]) -> None:
     for error in failed:
-        if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
-            log.warning("watching %s by %s.%s ended: %s", asked.queue, asked.gid, asked.uid, error)
+        if isinstance(error, UnknownSession):
+            log.info("%s is watched anew: %s", asked.queue, error)
+        elif isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+            log.warning("watching %s by %r.%r ended: %s", asked.queue, asked.gid, asked.uid, error)

@@ -33,6 +33,7 @@ from shared.manifests import Json
 log = logging.getLogger(__name__)
 
 LARGEST_EVENT = 1 << 20  # bytes; stores send at most 256 KiB
+LONGEST_LENGTH = 20  # digits of a Content-Length; Python refuses to read thousands as a number
 IDLE_CONNECTION = 900.0  # seconds; Function Compute wants kept-alive connections to last 15 minutes
 STOP_POLL = 0.05  # seconds between two looks whether to stop listening
 ANSWER_SECONDS = 1.0  # for the last answer to leave after the work is done
@@ -209,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _unknown(self.path)
         try:
             event = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is no JSON: {error}") from error
         if not isinstance(event, dict):
             raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is no JSON object")
@@ -226,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The body; when it is not read to its end the connection closes, since its rest would look like a call."""
         length = self.headers.get("content-length", "")
         self.close_connection = True
-        if not length.isdecimal():
+        if not length.isdecimal() or len(length) > LONGEST_LENGTH:
             raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs its Content-Length")
         if int(length) > LARGEST_EVENT:
             limit = f"an event has at most {LARGEST_EVENT} bytes, this one {length}"

@@ -120,7 +120,10 @@ class Invocation:
             return Outcome.ALREADY
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
-        return Outcome.ANSWERED if self._publisher.refuse(envelope) else Outcome.ALREADY
+        if not self._publisher.refuse(envelope):
+            return Outcome.ALREADY
+        self._metrics.refused(type(error).__name__)
+        return Outcome.ANSWERED
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
@@ -173,6 +176,7 @@ class Invocation:
         try:
             self._publisher.announce(envelope["request_id"])
             self._publisher.publish(envelope, record.attempt)
+            self._metrics.refused(envelope["data"]["error"]["type"])
         except (BucketError, OSError):
             self._release(envelope["request_id"], record)
             raise
@@ -189,6 +193,7 @@ class Invocation:
             self._publisher.publish(
                 failure(request_id, error, {"cost_time": time.monotonic() - started}), record.attempt
             )
+            self._metrics.refused("DeadlineExceeded")
 
         heartbeat = Heartbeat(
             self._claims,

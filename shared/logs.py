@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,10 +88,11 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     # their own handlers would tell every user of a torchvision that nothing here needs, and the like
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    place = stream or sys.stderr
-    handler = _Lines(place)
+    handler = _Lines(stream)
     handler.addFilter(_add_request)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter(folded=not place.isatty()))
+    handler.setFormatter(
+        JsonFormatter() if settings.format == "json" else TextFormatter(not (stream or sys.stderr).isatty())
+    )
     root = logging.getLogger()
     for earlier in [one for one in root.handlers if isinstance(one, _Lines)]:
         root.removeHandler(earlier)
@@ -147,8 +148,21 @@ class TextFormatter(logging.Formatter):
         return "\n".join([line, *(f"    {_printable(one)}" for one in traceback.split("\n"))])
 
 
-class _Lines(logging.StreamHandler[TextIO]):
-    """Ours, among the handlers that others may have added."""
+class _Lines(logging.Handler):
+    """Ours, among the handlers that others may have added; stderr is whatever it is at the moment of writing."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line at once, in one piece; a reader that has gone away is nobody's error."""
+        stream, line = self._stream or sys.stderr, self.format(record)
+        encoding = stream.encoding or "utf-8"
+        shown = line.encode(encoding, "backslashreplace").decode(encoding)
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            stream.write(shown + "\n")
+            stream.flush()
 
 
 def _add_request(record: logging.LogRecord) -> bool:
@@ -176,7 +190,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     if record.exc_info and record.exc_info[0] is not None:
         fields["error"] = record.exc_info[0].__name__
     for name in DETAILS:
-        if hasattr(record, name):
+        if getattr(record, name, None) is not None:
             fields[name] = _printable(redact(str(getattr(record, name))[:256]))
     return fields
 
@@ -184,8 +198,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 def _message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
-    except (TypeError, ValueError, KeyError):  # a wrong call of a logger must not take the event with it
-        message = str(record.msg)
+    except Exception as error:  # noqa: BLE001 - a wrong call, or an argument that cannot be shown, takes no event with it
+        message = f"{record.msg} [{type(error).__name__} in its arguments]"
     clean = redact(message[:READ_AT_MOST])
     return clean if len(clean) <= LONGEST_MESSAGE else clean[:LONGEST_MESSAGE] + " [cut]"
 

@@ -132,11 +132,17 @@ class WorkerMetrics:
             return
         self._leave()
         self.stage("running", seconds)
-        self._exposition.answers.labels(self._service, self._label("code", code)).inc()
         if code == "OK":
+            self._exposition.answers.labels(self._service, code).inc()
             self._exposition.success.labels(self._service).set_to_current_time()
         else:
-            self._exposition.errors.labels(self._service, self._label("type", error_type or OTHER)).inc()
+            self.refused(error_type or OTHER)
+
+    def refused(self, error_type: str) -> None:
+        """A request is answered with an error; by itself where no attempt was made at it."""
+        if self._exposition is not None:
+            self._exposition.answers.labels(self._service, "error").inc()
+            self._exposition.errors.labels(self._service, self._label("type", error_type)).inc()
 
     def lost(self, reason: str) -> None:
         """An attempt ended without an answer: `claim lost`, `child died`, `handed back`, `store failed`."""

@@ -10,6 +10,7 @@ So a worker that starts beside a hundred thousand answers need not look at each 
 """
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
 
+ATTEMPT = re.compile(r"a\d+/")
 CLOCK_SECONDS = 2.0  # stores tell whole seconds, and two answers may cross
 
 
@@ -39,6 +41,7 @@ class Publisher:
         if self._bucket.head(progress_key(self._function.name, request_id)) is not None:
             text = self._read(self.result_key(request_id))
             if text is not None:
+                self._clear_left(request_id, text)
                 self._finish(decode(text))
         return True
 
@@ -57,6 +60,8 @@ class Publisher:
     def publish(self, envelope: Json, attempt: int) -> None:
         """Commit the answer of an attempt; if another one is there, ours and its artifacts go."""
         request_id, data, begun = envelope["request_id"], encode(envelope), time.monotonic()
+        if self._bucket.head(progress_key(self._function.name, request_id)) is None:
+            self.announce(request_id)  # a full disk took no progress; without it nobody would end what we begin
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
             self.clear(request_id, attempt)
@@ -70,6 +75,22 @@ class Publisher:
         """Remove the artifacts of an attempt."""
         for info in list(self._bucket.list(f"{self.folder(request_id)}a{attempt}/{below}")):
             self._bucket.delete(info.key)
+
+    def _clear_left(self, request_id: str, answer: bytes) -> None:
+        """Remove what a worker that died while it cleared has left: attempts that the answer does not speak of.
+
+        An answer with OK that speaks of none may belong to any of them: then all stay.
+        """
+        folder, text = self.folder(request_id), answer.decode()
+        keys = [info.key for info in self._bucket.list(f"{folder}a")]
+        attempts = {found[0] for key in keys if (found := ATTEMPT.match(key.removeprefix(folder)))}
+        ours = {attempt for attempt in attempts if folder + attempt in text}
+        if decode(answer)["code"] == "OK" and not ours:
+            return
+        for key in keys:
+            attempt = key.removeprefix(folder).partition("/")[0] + "/"
+            if attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + SCRATCH)):
+                self._bucket.delete(key)
 
     def folder(self, request_id: str) -> str:
         """Where the answer, conflicts and artifacts of a request lie."""

@@ -51,6 +51,7 @@ SHARP = 0.2  # sharpness from which more is texture and noise rather than focus
 ADVISED_SIDE = 512  # pixels; the page's advice for training photos
 ADVISED_FACE = 128  # pixels; below it the embedded base model sees an enlarged face
 DIM, GLARING = 0.2, 0.85  # mean luma of a face outside of which detail is lost
+NO_MEMORY = "the picture needs more memory than there is: send it smaller"
 BLOWN = 0.1  # share of a face without detail
 
 
@@ -120,8 +121,18 @@ def judge(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: f
     """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already.
 
     `ignored_face` is the setting of that name: how small a further face must be against the main one to be ignored; 0
-    ignores none.
+    ignores none. A photo that there is not memory enough to look at is one that could not be decoded.
     """
+    try:
+        return _judge_face(image, engine, warnings, ignored_face)
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
+        height, width = image.shape[:2]
+        return Verdict(UNDECODABLE, [*warnings, NO_MEMORY], width, height)
+
+
+def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float) -> Verdict:
     height, width = image.shape[:2]
     try:
         faces = engine.detect(image)

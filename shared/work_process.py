@@ -126,15 +126,23 @@ def _load(name: str, settings: Settings, load: Load, connection: Connection) -> 
 def _reply(function: Function, question: tuple[Any, ...], connection: Connection) -> tuple[object, ...]:
     """The answer to one question; only the parent's own errors go back as they are, others might not be known there."""
     kind, *content = question
+    if kind != "answer":
+        return _outcome(function, lambda: _between_requests(function, kind, content, connection))
+    body, request_id, attempt = content
+    with request_context(function.name, request_id, attempt):
+        return _outcome(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
+
+
+def _between_requests(function: Function, kind: str, content: list[Any], connection: Connection) -> object:
+    if kind == "pointers":
+        return function.pointers(*content)
+    function.evict(_Remote(connection).exists)
+    return None
+
+
+def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
-        if kind == "answer":
-            body, request_id, attempt = content
-            with request_context(function.name, request_id, attempt):
-                return "done", function.answer(body, _Remote(connection, request_id, attempt))
-        if kind == "evict":
-            function.evict(_Remote(connection).exists)
-            return "done", None
-        return "done", function.pointers(*content)
+        return "done", work()
     except (Interrupted, BucketError, OSError) as error:
         return "raised", error
     except RequestError as error:

@@ -1,10 +1,11 @@
 """What a function sees of the world while it serves one request: pictures in, artifacts out, progress."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from shared.errors import PhotoError
 
+AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting for each five costs little
 SCRATCH = "scratch/"  # artifacts below it are for the next attempt only; they go once the request is answered
 
 
@@ -42,3 +43,12 @@ class Workspace(Protocol):
 
     def check(self) -> None:
         """Raise `shared.interruption.Interrupted` when the work must stop."""
+
+
+def fetch_in_turn(workspace: Workspace, references: Sequence[str]) -> Iterator[bytes | PhotoError]:
+    """The bytes of each picture, or why they cannot be had, a few files at a time: fifty of 50 MB are not held."""
+    for start in range(0, len(references), AT_ONCE):
+        files = workspace.fetch(references[start : start + AT_ONCE])
+        files.reverse()
+        while files:
+            yield files.pop()  # nothing here holds it any longer

@@ -33,7 +33,7 @@ class Served:
     @contextmanager
     def running(self) -> Iterator[TestClient]:
         """The server, from start to a clean stop."""
-        app = application(self.bucket, Database(self.folder), SETTINGS, self.settings)
+        app = application(self.bucket, Database(self.folder, self.bucket.address), SETTINGS, self.settings)
         with TestClient(app, headers=TOKEN) as client:
             yield client
 

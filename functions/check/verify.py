@@ -9,12 +9,12 @@ from shared.faces.base import BatchEngine
 from shared.faces.deferred import Deferred
 from shared.function import Answer
 from shared.manifests import Json, shortened
+from shared.photos.references import without_secrets
 from shared.settings import Limits
 from shared.validation import echo
 from shared.verdict import Verdict, embedded_later, inspect, same_person
-from shared.workspace import Workspace
+from shared.workspace import Workspace, fetch_in_turn
 
-AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting four times costs little
 SHOWN = 100  # characters of a data URL that a result repeats
 LONGEST_URL = 2048  # characters of any other reference; keys have at most 1024 bytes
 
@@ -45,7 +45,8 @@ def run(
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
     came = request.model_dump(mode="json", exclude_unset=True)
-    repeated, warnings = echo({"images": request.images, "configure": came.get("configure", {})})
+    images = [without_secrets(reference) for reference in request.images]
+    repeated, warnings = echo({"images": images, "configure": came.get("configure", {})})
     data = {
         "request_id": request.request_id,
         **repeated,
@@ -60,18 +61,16 @@ def _inspected(
     references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float
 ) -> list[Verdict]:
     verdicts: list[Verdict] = []
-    for start in range(0, len(references), AT_ONCE):
-        files = workspace.fetch(references[start : start + AT_ONCE])
-        while files:
-            workspace.progress("check", len(verdicts), len(references))
-            verdicts.append(inspect(files.pop(0), engine, limits, ignored_face))
+    for number, file in enumerate(fetch_in_turn(workspace, references)):
+        workspace.progress("check", number, len(references))
+        verdicts.append(inspect(file, engine, limits, ignored_face))
     workspace.progress("check", len(references), len(references))
     return verdicts
 
 
 def _result(url: str, verdict: Verdict) -> Json:
     return {
-        "url": shortened(url, SHOWN if url.startswith("data:") else LONGEST_URL),
+        "url": shortened(without_secrets(url), SHOWN if url[:5].lower() == "data:" else LONGEST_URL),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,

@@ -1,13 +1,14 @@
 """Faces of pictures that were seen before: the same templates come again and again, with ever new people."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.short_memory import ShortMemory
+from functions.generate.short_memory import Clock, ShortMemory
 from shared.faces import Face, FaceEngine
 from shared.images import Embedding, Image
 
@@ -22,11 +23,11 @@ class Acquainted:
     A template may show anybody, and a face's vector tells who it is: neither is kept longer than `ShortMemory` keeps.
     """
 
-    def __init__(self, engine: FaceEngine, most: int = PICTURES) -> None:
+    def __init__(self, engine: FaceEngine, most: int = PICTURES, clock: Clock = time.monotonic) -> None:
         self.name, self.same_person = engine.name, engine.same_person
         self._engine = engine
-        self._faces: ShortMemory[bytes, list[Face]] = ShortMemory(most)
-        self._vectors: ShortMemory[bytes, Embedding] = ShortMemory(most)
+        self._faces: ShortMemory[bytes, list[Face]] = ShortMemory(most, clock=clock)
+        self._vectors: ShortMemory[bytes, Embedding] = ShortMemory(most, clock=clock)
 
     def detect(self, image: Image) -> list[Face]:
         """As the engine."""

@@ -11,6 +11,7 @@
 A LoRA is known by its object's key and etag together: who gets a key that somebody else had is never taken for them.
 """
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.lora import Lora, fitted
 from functions.generate.lora_file import LoraError, Tensors, parse
-from functions.generate.short_memory import ShortMemory
+from functions.generate.short_memory import Clock, ShortMemory
 
 __all__ = ["Adapters", "Lora", "LoraError", "parse"]
 
@@ -51,9 +52,15 @@ class Resident:
 class Adapters:
     """The adapters of a UNet that many users share."""
 
-    def __init__(self, unet: UNet2DConditionModel, users: int = USERS, resident: int = RESIDENT) -> None:
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        users: int = USERS,
+        resident: int = RESIDENT,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._unet, self._most_resident = unet, resident
-        self._users: ShortMemory[tuple[str, str], Lora] = ShortMemory(users)  # by key and etag
+        self._users: ShortMemory[tuple[str, str], Lora] = ShortMemory(users, clock=clock)  # by key and etag
         self._resident: OrderedDict[str, Resident] = OrderedDict()
         self._layers: list[LoraLayer] = []
         self._active: str | None = None

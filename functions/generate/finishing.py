@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from functions.generate import background, people
+from functions.generate.diffusion import DiffusionFailed
 from functions.generate.request import GenerateConfigure
 from functions.generate.studio import Studio
 from functions.generate.template import FIELD
 from functions.generate.upscale import TIMES, doubled
-from shared.errors import PhotoTooLarge
+from shared.errors import PhotoTooLarge, PictureFailed
 from shared.faces import Face
 from shared.images import Image
 from shared.models.opening import EMBEDDED
@@ -83,17 +84,20 @@ def warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
 
 
 def restore_background(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:
-    """Repaint everything but the people."""
-    background.repaint(
-        scene.image,
-        scene.faces,
-        people.people(scene.image, scene.faces, studio.enhancers.people),
-        studio.diffuser,
-        studio.prompts.scene(scene.configure.additional_prompt),
-        background.denoising(studio.most_steps),
-        scene.seed,
-        step_done,
-    )
+    """Repaint everything but the people; PictureFailed where the model made values that are no numbers."""
+    try:
+        background.repaint(
+            scene.image,
+            scene.faces,
+            people.people(scene.image, scene.faces, studio.enhancers.people),
+            studio.diffuser,
+            studio.prompts.scene(scene.configure.additional_prompt),
+            background.denoising(studio.most_steps),
+            scene.seed,
+            step_done,
+        )
+    except DiffusionFailed as error:
+        raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
 
 
 def enlarge(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError
 
 MOST_BYTES = 2**30  # of a file; rank 128 on all of SDXL's attention has 0.4 GiB
-MOST_HEADER = 16 * 2**20  # bytes; the format allows 100 MB, of which the largest known LoRAs use one
+MOST_HEADER = 8 * 2**20  # bytes; the format allows 100 MB, of which the largest known LoRAs use one
 MOST_TENSORS = 20_000  # all modules of SDXL and both of its text encoders have 4,000
 LONGEST_NAME = 512
 MOST_RANK = 1024
@@ -130,7 +130,7 @@ def header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     if length > MOST_HEADER:
         raise LoraError(f"the header of a LoRA file may have {MOST_HEADER} bytes, this one's has {length}")
     try:
-        described = json.loads(data[LENGTH : LENGTH + length], object_pairs_hook=_once)
+        described = json.loads(data[LENGTH : LENGTH + length].decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise LoraError(f"this is no LoRA file: its header cannot be read: {error}") from error
     if not isinstance(described, dict):

@@ -1,7 +1,9 @@
 """Words for the diffusion: text states, computed once per wording."""
 
+import time
+
 from functions.generate.canvas import Words
-from functions.generate.short_memory import ShortMemory
+from functions.generate.short_memory import Clock, ShortMemory
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
 
@@ -12,9 +14,9 @@ WORDINGS = 64  # kept in memory; 118 kB each for SD 1.5
 class Prompts:
     """Text states of a base model. The sender's words may name somebody: they are kept for a short time only."""
 
-    def __init__(self, model: DiffusionModel, wordings: int = WORDINGS) -> None:
+    def __init__(self, model: DiffusionModel, wordings: int = WORDINGS, clock: Clock = time.monotonic) -> None:
         self._model = model
-        self._states: ShortMemory[str, Conditioning] = ShortMemory(wordings)
+        self._states: ShortMemory[str, Conditioning] = ShortMemory(wordings, clock=clock)
 
     def of(self, trigger: str, additional: str = "") -> Words:
         """The states of the model's prompt with the user's word and the sender's additions, and of its negative one.

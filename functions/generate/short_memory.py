@@ -15,6 +15,9 @@ from typing import Generic, TypeVar
 
 SECONDS = 600.0  # without use; a person's portraits come in bursts, and reading a LoRA anew takes less than a second
 
+Clock = Callable[[], float]
+"""Seconds, from any beginning."""
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -25,10 +28,10 @@ class ShortMemory(Generic[Key, Value]):
     Args:
         most: entries.
         seconds: that an entry stays without being used.
-        clock: in seconds; replaced in tests.
+        clock: replaced in tests.
     """
 
-    def __init__(self, most: int, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most: int, seconds: float = SECONDS, clock: Clock = time.monotonic) -> None:
         self._most, self._seconds, self._clock = most, seconds, clock
         self._entries: OrderedDict[Key, tuple[Value, float]] = OrderedDict()  # the one not used for longest first
 

@@ -8,12 +8,12 @@ from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, Unsui
 from shared.faces import Face, FaceEngine, FaceError, pose
 from shared.images import Image
 from shared.photos import Decoded, decode
+from shared.photos.references import shown
 from shared.settings import GenerateSettings, Limits
 from shared.workspace import Workspace
 
 FIELD = "template_image"
 FAINT = 0.1  # of the best face's score; a badge on a sleeve got 0.05, the faintest real face of a group 0.12
-SHOWN = 80  # characters of a reference in messages; data: URLs are long
 
 
 def fetch(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
@@ -68,11 +68,6 @@ def _unsuitable(face: Face, settings: GenerateSettings) -> str | None:
         if abs(angle) > settings.most_turned:
             return f"looks {abs(angle):.0f} degrees {direction}, more than the limit of {settings.most_turned:.0f}"
     return None
-
-
-def shown(reference: str) -> str:
-    """A reference fit for a message."""
-    return reference if len(reference) <= SHOWN else reference[: SHOWN - 3] + "..."
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,15 +9,15 @@ from shared.faces import Face, FaceEngine
 from shared.images import Embedding, Image
 from shared.models.diffusion import Working
 from shared.photos import decode
+from shared.photos.references import shown
 from shared.settings import Limits
 from shared.verdict import UNDECODABLE, Verdict, judge, same_person
-from shared.workspace import Workspace
+from shared.workspace import Workspace, fetch_in_turn
 
 FEWEST, MOST = 5, 20  # photos of a training, the contract's
 TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more
 REFERENCE_FRAMING = 2.2  # side of a reference picture over the face's box: the head with some room for warping
 REFERENCE_SIDE = 1024  # pixels; templates rarely show a larger face
-SHOWN = 120  # characters of a reference that answers repeat; a data: URL would be the whole photo
 
 CloseUp = tuple[Image, Face]
 
@@ -70,7 +70,7 @@ def prepare(
     Raises TooFewPhotos with every rejected photo's reason where fewer than five are usable.
     """
     examined = []
-    for index, data in enumerate(workspace.fetch(references)):
+    for index, data in enumerate(fetch_in_turn(workspace, references)):
         workspace.progress("photos", index, len(references))
         examined.append(_examine(references[index], data, engine, working, limits, ignored_face))
     verdicts = same_person([one.verdict for one in examined], engine)
@@ -100,7 +100,7 @@ def _examine(
     reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits, ignored_face: float
 ) -> _Examined:
     """Decode once, for the verdict and for the close-ups."""
-    name = reference if len(reference) <= SHOWN else reference[:SHOWN] + "..."
+    name = shown(reference)
     try:
         if isinstance(data, PhotoError):
             raise data

@@ -14,15 +14,19 @@ from PIL import UnidentifiedImageError
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.images import Image
+from shared.photos import exif, jpeg, png, webp
+from shared.photos.container import ICC_BYTES, Container, check_size
 from shared.settings import Limits
 
 # What Pillow's plugins raise on broken files; a narrower list would let a fuzzed file stop a worker.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, TypeError, AssertionError),
+    *(struct.error, zlib.error),
+)
 
-FORMATS = ["JPEG", "PNG", "WEBP"]  # MPO, the phones' jpg with a second picture inside, is opened by the JPEG plugin
-STRIP = 512  # rows; a strip of a 100 MP photo has 18 MB
-EXIF_ORIENTATION = 0x0112
-ICC_HEADER, ICC_BYTES = 128, 4 * 1024 * 1024  # a profile of tables has less than two of these megabytes
+STRIP_PIXELS = 4_000_000  # a strip takes 16 MB in each form that it has on its way to RGB
+HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy, Pillow's picture
+ICC_HEADER = 128
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -32,10 +36,12 @@ UPRIGHT = {
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # rows become columns
+BACKWARDS = (3, 4, 6, 7)  # the first row comes last
 
-if find_spec("pillow_heif") is not None:
+HEIF = find_spec("pillow_heif") is not None
+if HEIF:
     import_module("pillow_heif").register_heif_opener()
-    FORMATS.append("HEIF")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,88 +67,118 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     Alpha is put on white, 16 bits become 8, CMYK, palette and grey become RGB, an animation gives its first frame.
 
     Raises:
-        PhotoTooLarge: over `limits.photo_bytes`, or over `limits.photo_pixels` by its header.
-        PhotoUndecodable: no jpg, png or webp (heic where pillow-heif is installed), or a broken one.
+        PhotoTooLarge: over `limits.photo_bytes`, over `limits.photo_pixels`, a side or the memory of `container.py` by
+            its header, or over the memory that there is.
+        PhotoUndecodable: no jpg, png or webp (heic where pillow-heif is installed), a broken one, or one with more
+            scans, segments or chunks than anybody writes.
     """
     if len(data) > limits.photo_bytes:
         raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
     try:
-        with _opened(data) as opened:
-            _check_pixels(opened, limits)
-            return _upright(opened)
+        container = _container(data)
+        check_size(container.width, container.height, container.memory, limits)
+        with _opened(container.pixels, container.format) as opened:
+            return _upright(opened, container)
+    except MemoryError as error:
+        raise PhotoTooLarge("the picture needs more memory than there is: send it smaller") from error
     except UnidentifiedImageError as error:
         raise PhotoUndecodable(f"the bytes are no picture that we read: send {_readable()}") from error
     except Pillow.DecompressionBombError as error:
         raise PhotoTooLarge(f"the picture is too large: {error}") from error
     except BROKEN as error:
-        raise PhotoUndecodable(f"the picture is broken: {error}") from error
+        raise PhotoUndecodable(f"the picture is broken: {error or type(error).__name__}") from error
 
 
-def _opened(data: bytes) -> Pillow.Image:
+def _container(data: bytes) -> Container:
+    if data.startswith(jpeg.MAGIC):
+        return jpeg.read(data)
+    if data.startswith(png.MAGIC):
+        return png.read(data)
+    if webp.is_webp(data):
+        return webp.read(data)
+    if HEIF and data[4:8] == b"ftyp":
+        return _heif(data)
+    raise UnidentifiedImageError
+
+
+def _heif(data: bytes) -> Container:
+    """libheif reads the header, and bounds what is in it by itself."""
+    with _opened(data, "HEIF") as opened:
+        width, height = opened.size
+        return Container(
+            "HEIF",
+            width,
+            height,
+            width * height * HEIF_BYTES_A_PIXEL,
+            data,
+            opened.info.get("exif"),
+            opened.info.get("xmp"),
+            opened.info.get("icc_profile"),
+            getattr(opened, "n_frames", 1) > 1,
+        )
+
+
+def _opened(pixels: bytes, format: str) -> Pillow.Image:
     """The file with its header read; Pillow's warning of many pixels says nothing beyond our own limit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
-        return Pillow.open(BytesIO(data), formats=FORMATS)
+        return Pillow.open(BytesIO(pixels), formats=["JPEG" if format == "MPO" else format])
 
 
-def _check_pixels(opened: Pillow.Image, limits: Limits) -> None:
-    width, height = opened.size
-    if width * height > limits.photo_pixels:
-        raise PhotoTooLarge(f"the picture has {width} x {height} pixels, more than the limit of {limits.photo_pixels}")
-
-
-def _upright(opened: Pillow.Image) -> Decoded:
+def _upright(opened: Pillow.Image, container: Container) -> Decoded:
     said: list[str] = []
-    name = opened.format or ""
-    if name != "MPO" and getattr(opened, "n_frames", 1) > 1:
+    if container.animated:
         said.append("animated: only the first frame was used")
-    orientation = _orientation(opened, said)
-    rgb = _rgb(opened, said)
-    if orientation in UPRIGHT:
-        rgb = rgb.transpose(UPRIGHT[orientation])
-    return Decoded(_pixels(rgb), said, name, _profile(opened))
-
-
-def _profile(opened: Pillow.Image) -> bytes | None:
-    """The file's ICC profile; one of grey or CMYK says nothing of the RGB that was made of them."""
-    profile = opened.info.get("icc_profile")
-    if not isinstance(profile, bytes) or not ICC_HEADER <= len(profile) <= ICC_BYTES:
-        return None
-    return profile if profile[16:20] == b"RGB " and profile[36:40] == b"acsp" else None
-
-
-def _pixels(rgb: Pillow.Image) -> Image:
-    """As an array, copied strip by strip: at once, numpy's way needs the picture's memory twice more."""
-    width, height = rgb.size
-    image = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, STRIP):
-        bottom = min(top + STRIP, height)
-        image[top:bottom] = np.asarray(rgb.crop((0, top, width, bottom)))
-    return image
-
-
-def _orientation(opened: Pillow.Image, said: list[str]) -> int:
-    """Unreadable EXIF is no reason to lose the picture."""
-    try:
-        return int(opened.getexif().get(EXIF_ORIENTATION, 1))
-    except BROKEN:
-        said.append("EXIF could not be read: the picture may lie on its side")
-        return 1
-
-
-def _rgb(opened: Pillow.Image, said: list[str]) -> Pillow.Image:
+    orientation = _orientation(container, said)
     if opened.mode.startswith("I"):
         said.append("16 bits were reduced to 8")
-        levels = np.clip(np.asarray(opened), 0, 65535).astype(np.uint16) >> 8
-        return Pillow.fromarray(levels.astype(np.uint8)).convert("RGB")
     if opened.mode == "CMYK":
         said.append("CMYK was converted without its colour profile")
     if opened.has_transparency_data:
         said.append("transparent parts were put on white")
-        layered = opened.convert("RGBA")
+    return Decoded(_pixels(opened, orientation), said, container.format, _profile(container.icc))
+
+
+def _profile(profile: bytes | None) -> bytes | None:
+    """The file's ICC profile; one of grey or CMYK says nothing of the RGB that was made of them."""
+    if profile is None or not ICC_HEADER <= len(profile) <= ICC_BYTES:
+        return None
+    return profile if profile[16:20] == b"RGB " and profile[36:40] == b"acsp" else None
+
+
+def _orientation(container: Container, said: list[str]) -> int:
+    """Unreadable EXIF is no reason to lose the picture."""
+    try:
+        return exif.orientation(container.exif, container.xmp)
+    except ValueError:
+        said.append("EXIF could not be read: the picture may lie on its side")
+        return 1
+
+
+def _pixels(opened: Pillow.Image, orientation: int) -> Image:
+    """As an upright array, strip by strip: at once, every form on the way would have the whole picture's memory."""
+    width, height = opened.size
+    image = np.empty((width, height, 3) if orientation in SIDEWAYS else (height, width, 3), np.uint8)
+    rows = max(STRIP_PIXELS // width, 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = _rgb(opened.crop((0, top, width, bottom)))
+        if orientation in UPRIGHT:
+            strip = strip.transpose(UPRIGHT[orientation])
+        place = slice(height - bottom, height - top) if orientation in BACKWARDS else slice(top, bottom)
+        image[(slice(None), place) if orientation in SIDEWAYS else place] = np.asarray(strip)
+    return image
+
+
+def _rgb(strip: Pillow.Image) -> Pillow.Image:
+    if strip.mode.startswith("I"):
+        levels = np.clip(np.asarray(strip), 0, 65535).astype(np.uint16) >> 8
+        return Pillow.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if strip.has_transparency_data:
+        layered = strip.convert("RGBA")
         return Pillow.alpha_composite(Pillow.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    return opened if opened.mode == "RGB" else opened.convert("RGB")  # convert would copy
+    return strip.convert("RGB")
 
 
 def _readable() -> str:
-    return "a jpg, png, webp" + (" or heic" if "HEIF" in FORMATS else "; heic is not installed here")
+    return "a jpg, png, webp" + (" or heic" if HEIF else "; heic is not installed here")

@@ -5,6 +5,8 @@ was checked, so that a second DNS answer cannot lead elsewhere. Proxies of the e
 """
 
 import asyncio
+import os
+import socket
 import ssl
 from base64 import b64decode
 from binascii import a2b_qp
@@ -14,11 +16,21 @@ import httpx
 
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
+from shared.photos.references import shown
 from shared.settings import Limits
 
 AT_ONCE = 8  # connections of one request; more gain little against one server and cost memory
 REDIRECTS = 5
-SHOWN = 120  # characters of a reference that a message repeats; a data URL may have millions
+UNAVAILABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
+WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.TimeoutException, "it did not answer in time"),
+    (httpx.NetworkError, "the connection broke"),
+    (httpx.ProtocolError, "its server does not keep to HTTP"),
+    (httpx.HTTPError, "its server cannot be asked"),
+    (httpx.InvalidURL, "it is no valid URL"),
+    (OSError, "it cannot be read"),
+    (ValueError, "it is no valid reference"),
+)
 
 ReadKey = Callable[[str], bytes | None]
 """Reads a key; None where there is none. May be called from several threads at once."""
@@ -89,9 +101,9 @@ class PhotoFetcher:
             except PhotoError as error:
                 return error
             except TimeoutError:
-                return PhotoUnavailable(f"{_shown(reference)} took longer than {self._limits.fetch_seconds:g} seconds")
-            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-                return PhotoUnavailable(f"{_shown(reference)} cannot be fetched: {error or type(error).__name__}")
+                return PhotoUnavailable(f"{shown(reference)} took longer than {self._limits.fetch_seconds:g} seconds")
+            except UNAVAILABLE as error:
+                return PhotoUnavailable(f"{shown(reference)} cannot be fetched: {_reason(error)}")
 
     async def _get(self, client: httpx.AsyncClient, reference: str) -> bytes:
         scheme = reference.partition(":")[0].lower()
@@ -102,22 +114,23 @@ class PhotoFetcher:
         if scheme in ("s3", "oss") and "://" in reference:
             name, _, key = reference.partition("://")[2].partition("/")
             if name not in self._buckets:
+                bucket = shown(name.rpartition("@")[2])
                 raise PhotoUnavailable(
-                    f"bucket {name} is not one that this service may read; PHOTOG_BUCKETS names them"
+                    f"bucket {bucket} is not one that this service may read; PHOTOG_BUCKETS names them"
                 )
             return await self._object(self._buckets[name], self._bucket_sizes.get(name), key)
         if "://" in reference:
-            raise PhotoUnavailable(f"{_shown(reference)} is no http(s), s3, oss or data URL, and no key")
+            raise PhotoUnavailable(f"{shown(reference)} is no http(s), s3, oss or data URL, and no key")
         return await self._object(self._read_key, self._size_of, reference)
 
     async def _object(self, read: ReadKey, size_of: SizeOf | None, key: str) -> bytes:
         if not key or key.startswith("/") or ".." in key.split("/") or "\\" in key or "\0" in key:
-            raise PhotoUnavailable(f"{_shown(key)} is no key: it must not be empty, start with / or contain ..")
+            raise PhotoUnavailable(f"{shown(key)} is no key: it must not be empty, start with / or contain ..")
         size = None if size_of is None else await asyncio.to_thread(size_of, key)
         self._check_size(size or 0)
         data = await asyncio.to_thread(read, key)
         if data is None:
-            raise PhotoUnavailable(f"{_shown(key)} is not in the bucket")
+            raise PhotoUnavailable(f"{shown(key)} is not in the bucket")
         return data
 
     def _data_url(self, reference: str) -> bytes:
@@ -133,20 +146,23 @@ class PhotoFetcher:
     async def _download(self, client: httpx.AsyncClient, url: httpx.URL) -> bytes:
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
-                raise PhotoUnavailable(f"{_shown(str(url))} is no http(s) address")
+                raise PhotoUnavailable(f"{shown(str(url))} is no http(s) address")
             outcome = await self._hop(client, url, await self._checked(url))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
-        raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {_shown(str(url))}")
+        raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {shown(str(url))}")
 
     async def _checked(self, url: httpx.URL) -> str:
         """The address to connect to; one private address among several is enough to refuse."""
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
+        if not found:
+            raise PhotoUnavailable(f"{shown(url.host)} has no address")
         if not self._allow_private and not all(map(addresses.is_public, found)):
             raise PhotoUnavailable(
-                f"{url.host} is at a private address: put the picture into the bucket, or set PHOTOG_PRIVATE_ADDRESSES"
+                f"{shown(url.host)} is at a private address: put the picture into the bucket, or set "
+                "PHOTOG_PRIVATE_ADDRESSES"
             )
         return found[0]
 
@@ -161,9 +177,9 @@ class PhotoFetcher:
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
             if response.status_code != httpx.codes.OK:
-                raise PhotoUnavailable(f"{_shown(str(url))} answered {response.status_code} {response.reason_phrase}")
+                raise PhotoUnavailable(f"{shown(str(url))} answered {_status(response.status_code)}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise PhotoUnavailable(f"{_shown(str(url))} sends its pictures compressed, which was not asked for")
+                raise PhotoUnavailable(f"{shown(str(url))} sends its pictures compressed, which was not asked for")
             return await self._body(response, url)
 
     async def _body(self, response: httpx.Response, url: httpx.URL) -> bytes:
@@ -185,11 +201,26 @@ class PhotoFetcher:
             raise PhotoTooLarge(f"the picture has {size} bytes, more than the limit of {self._limits.photo_bytes}")
 
     def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
-        return PhotoTooLarge(f"{_shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
+        return PhotoTooLarge(f"{shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
 
 
-def _shown(reference: str) -> str:
-    return reference if len(reference) <= SHOWN else reference[: SHOWN - 3] + "..."
+def _status(code: int) -> str:
+    """With the standard's words for it: the server's own may be anything."""
+    return f"{code} {httpx.codes.get_reason_phrase(code)}".rstrip()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in our words: a library's may repeat the URL with its password, and what the server sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, socket.gaierror):
+            return "its host is not known"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return next(words for kind, words in WORDS if isinstance(error, kind))
 
 
 def _unquoted(text: str) -> bytes:

@@ -7,6 +7,7 @@
 | - | offering it fails | failing, next try after `FIRST_SECONDS` |
 | failing | it fails again | failing, after twice as long as before, `LONGEST_SECONDS` at most |
 | failing | it is settled, or gone | - |
+| failing, and that worker died | the next one to start adopts it | failing, as if it were its own |
 
 Times in the object are by the worker's wall clock, for people; the pauses themselves go by the monotonic one.
 """
@@ -17,8 +18,8 @@ import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from shared.buckets.base import Bucket, BucketError
-from shared.manifests import Json, encode, shortened
+from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.manifests import Json, decode, encode, shortened
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Failures:
     def __init__(self, bucket: Bucket, function: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket, self._function, self._clock = bucket, function, clock
         self._keys: dict[str, _Failure] = {}
+        self._shown: set[str] = set()
+        self._adopted = False
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -53,6 +56,21 @@ class Failures:
     def pause(self, default: float) -> float:
         """Seconds until the first of them is to be tried, `default` at most."""
         return min([default, *(max(0.0, one.until - self._clock()) for one in self._keys.values())])
+
+    def adopt(self) -> None:
+        """Take over what workers before this one have shown, so that it goes when the keys no longer fail.
+
+        Once; where the store fails, the next call tries again.
+        """
+        if self._adopted:
+            return
+        try:
+            for info in self._bucket.list(f"{FAILING}{self._function}/"):
+                self._shown |= self._told(info.key)
+        except (BucketError, OSError) as error:
+            log.warning("what failed before is not known yet: %s", error)
+        else:
+            self._adopted = True
 
     def add(self, key: str, error: Exception) -> None:
         """The key has failed once more."""
@@ -79,13 +97,22 @@ class Failures:
         Args:
             shown: whether another worker may have shown that it failed.
         """
-        if self._keys.pop(key, None) is not None or shown:
+        if self._keys.pop(key, None) is not None or shown or key in self._shown:
+            self._shown.discard(key)
             self._write(key, None)
 
     def keep(self, present: Set[str]) -> None:
-        """Only these keys are there still."""
-        for key in self._keys.keys() - present:
+        """Only these keys can fail still."""
+        for key in (self._keys.keys() | self._shown) - present:
             self.remove(key)
+
+    def _told(self, place: str) -> set[str]:
+        """The key of which such an object tells; none where it has gone or is not ours."""
+        try:
+            return {str(decode(self._bucket.get(place))["key"])}
+        except (MissingObject, ValueError, KeyError, TypeError) as error:
+            log.warning("%s tells of no key: %s", place, error)
+            return set()
 
     def _write(self, key: str, told: Json | None) -> None:
         """Show it; a store that cannot even do that is said in the log already."""

@@ -162,6 +162,7 @@ class ScanTrigger:
         manifests = [info for info in found if is_request(info.key, self._function)]
         if not self._started:
             self._settled.load()
+        self._failures.adopt()
         if broken is None:
             self._forget(manifests)
         new = [info for info in manifests if info not in self._settled]
@@ -199,7 +200,7 @@ class ScanTrigger:
         """Everything about manifests that are gone, and where those that are there end."""
         present = {info.key for info in manifests}
         self._settled.keep(manifests)
-        self._failures.keep(present | {self._prefix})
+        self._failures.keep({info.key for info in manifests if info not in self._settled} | {self._prefix})
         self._last = max(present, default="")
         for memory in (self._waiting, self._likely, self._sights):
             for key in memory.keys() - present:

@@ -77,6 +77,7 @@ class SqsTrigger:
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
         while not stop.is_set():
+            self._failures.adopt()
             try:
                 message = self._queue.receive()
                 if message is None:

@@ -107,6 +107,8 @@ def test_models_are_loaded_by_initialize_and_the_state_says_so(platform):
     [
         (b"{'no': 'json'}", 400, "NotJson"),
         (b"\xff\xfe", 400, "NotJson"),
+        (b"[" * 100_000, 400, "NotJson"),
+        (b"9" * 5000, 400, "NotJson"),
         (b"[]", 400, "UnknownEvent"),
         (b'{"hello": "world"}', 400, "UnknownEvent"),
         (b" " * (LARGEST_EVENT + 1), 413, "EventTooLarge"),
@@ -217,3 +219,9 @@ def _in_background(call):
         return got[0]
 
     return result
+
+
+def test_a_length_of_thousands_of_digits_is_no_length(platform):
+    with socket.create_connection(("127.0.0.1", platform.entry.port), timeout=20) as caller:
+        caller.sendall(b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+        assert caller.recv(100).startswith(b"HTTP/1.1 411")

@@ -14,6 +14,7 @@ from shared.function import FunctionUnavailable
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.isolation import Isolated
+from shared.logs import LogSettings
 from shared.settings import Lease, Limits, Settings
 from tests import rough
 from tests.echo import until
@@ -112,6 +113,16 @@ def test_errors_reach_the_answer_under_their_own_names(bucket, function):
     _, failed = ask(bucket, function, "r3", do="fail")
     assert failed["data"]["error"]["type"] == "InternalError"
     assert failed["message"].startswith("ZeroDivisionError: by nought")
+
+
+def test_the_trace_of_what_failed_there_is_one_line_that_names_the_request(bucket, capfd):
+    settings = SETTINGS.model_copy(update={"log": LogSettings(format="json")})
+    function = Isolated("check", settings, rough.load)
+    ask(bucket, function, "r3", settings, do="fail")
+    function.close()
+    [line] = [json.loads(one) for one in capfd.readouterr().err.splitlines() if "ZeroDivisionError" in one]
+    assert (line["function"], line["request_id"], line["attempt"]) == ("check", "r3", 1)
+    assert line["traceback"].endswith("ZeroDivisionError: by nought")
 
 
 def test_what_is_gone_from_the_bucket_is_dropped_in_the_process(bucket, function):

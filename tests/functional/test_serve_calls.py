@@ -277,8 +277,9 @@ def test_health_metrics_and_openapi(served, client: TestClient):
     put(client, "this is no request")
     served.work_until(1)
     until(lambda: attributes(client)["stream.length"] == "2")
-    del client.headers["Authorization"]
     assert client.get("/healthz").json()["services"]["photog_check"] == {"answered": 2}
+    del client.headers["Authorization"]
+    assert client.get("/healthz").json() == {"status": "ok"}, "who has no token learns nothing of the bucket"
     text = client.get("/metrics").text
     for line in (
         'photog_puts_total{queue="photog_check"} 2.0',

@@ -5,6 +5,8 @@ from importlib.metadata import EntryPoint
 import pytest
 from typer.testing import CliRunner
 
+from shared.buckets import FolderBucket
+from shared.buckets.base import BucketError
 from shared.cli import app, extensions
 
 
@@ -40,3 +42,39 @@ def test_without_its_packages_the_verb_says_what_to_install_and_the_others_work(
     assert refused.exit_code == 2
     assert "pip install '.[serve]' in photog's checkout" in refused.output
     assert "serve" in CliRunner().invoke(app, ["--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (["--token", "hidden"], {"PHOTOG_TOKEN": "secret"}),
+        ([], {"PHOTOG_SERVE__TOKENS": '{"photog_check": ["hidden"]}'}),
+        ([], {"PHOTOG_SERVE__TOKENS": '"hidden"'}),
+        ([], {"PHOTOG_SERVE__TOKENS": "{hidden"}),
+    ],
+)
+def test_a_token_that_is_given_wrongly_is_not_repeated(run, words, environment):
+    refused = run(*words, **environment)
+    assert refused.exit_code == 2
+    assert "token" in refused.output
+    assert "hidden" not in refused.output
+
+
+def test_a_bucket_that_cannot_be_read_ends_the_start_with_the_status_that_supervisors_restart_on(
+    run, monkeypatch, tmp_path, caplog
+):
+    def fail(bucket, prefix):
+        raise BucketError("no answer from the store")
+
+    monkeypatch.setattr(FolderBucket, "list", fail)
+    ended = run("--state", str(tmp_path / "state"), PHOTOG_TOKEN="secret")
+    assert ended.exit_code == 75
+    assert "cannot begin: no answer from the store" in caplog.text
+    assert [one for one in caplog.records if one.exc_info] == []
+
+
+def test_a_state_that_cannot_be_kept_is_one_clear_line(run, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    refused = run("--state", str(tmp_path / "file"), PHOTOG_TOKEN="secret")
+    assert refused.exit_code == 2
+    assert "cannot hold the state" in refused.output

@@ -1,5 +1,6 @@
 """train from photos to answer, on a base model with random weights."""
 
+import gc
 import json
 from dataclasses import replace
 
@@ -187,6 +188,29 @@ def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model,
     for key in ("lora", "lora_kohya", "validation", "report"):
         assert after.objects[resumed.data[key]] == desk.objects[whole.data[key]], key
     assert resumed.data["checkpoints"] == whole.data["checkpoints"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_none(model, engine, photos):
+    desk = InterruptingDesk(photos)
+    with pytest.raises(HandedBack):
+        trained(model, engine, photos, desk=desk)
+    (data,) = [data for name, data in desk.objects.items() if name.endswith(checkpoint.NAME)]
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    mark = json.loads(header["__metadata__"][checkpoint.HEADER])["mark"]
+    assert checkpoint.read(data, mark)
+    for damaged in (b"", data[:-1000], data[:500], data[:8] + b"[" * 100_000, bytes(100), data[8:]):
+        assert checkpoint.read(damaged, mark) is None
+
+
+def test_a_training_leaves_nothing_of_the_person_in_memory(model, engine, photos):
+    def living():
+        gc.collect()
+        return sum(type(one) in (torch.Tensor, torch.nn.Parameter) for one in gc.get_objects())
+
+    trained(model, engine, photos, steps=2)
+    before = living()
+    trained(model, engine, photos, steps=2)
+    assert living() == before
 
 
 def test_only_the_same_photos_and_settings_are_resumed(model, engine, photos):

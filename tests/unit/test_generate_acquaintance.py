@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from functions.generate.acquaintance import Acquainted
+from functions.generate.short_memory import SECONDS
 from shared.faces import Box, Face, FaceError
+from tests.clock import Clock
 
 FACE = Face(Box(1, 2, 30, 40), np.arange(136.0).reshape(68, 2), 1.0)
 
@@ -76,3 +78,14 @@ class TestAcquainted:
         acquainted.embed(picture(7), FACE)[:] = 0
         assert acquainted.detect(picture(7)) == [FACE]
         assert acquainted.embed(picture(7), FACE)[0] > 0
+
+    def test_neither_faces_nor_vectors_are_kept_for_more_than_ten_minutes_without_use(self, eyes):
+        clock = Clock()
+        acquainted = Acquainted(eyes, clock=clock)
+        acquainted.detect(picture(7))
+        acquainted.embed(picture(7), FACE)
+        clock.now += SECONDS
+        assert SECONDS == 600
+        acquainted.expire()
+        assert not acquainted._faces.values()
+        assert not acquainted._vectors.values()

@@ -64,6 +64,15 @@ def test_the_defaults_are_the_contracts():
         ("user_id", 7),
         ("user_id", []),
         ("user_id", "../ann"),
+        ("user_id", "."),
+        ("user_id", ".."),
+        ("user_id", ["ann", ".."]),
+        ("user_id", "ann\n"),
+        ("user_id", "a" * 65),
+        ("user_id", ["ann"] * 65),
+        ("additional_prompt", "a" * 2001),
+        ("additional_prompt", 7),
+        ("sex", "a" * 65),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(knob, value):
@@ -96,3 +105,15 @@ def test_model_id_stands_for_user_id():
 def test_an_unknown_knob_is_a_warning():
     _, warnings = validate(GenerateRequest, body(more_like_you=1))
     assert warnings == ["unknown key configure.more_like_you was ignored"]
+
+
+def test_what_is_within_the_bounds_is_taken():
+    given = knobs(user_id=["ann"] * 64, additional_prompt="a" * 2000, sex="a" * 64)
+    assert (len(given.user_id), len(given.additional_prompt)) == (64, 2000)
+    assert knobs(user_id="...").user_id == ["..."]
+
+
+@pytest.mark.parametrize("user_id", [".", ".."])
+def test_model_id_has_the_bounds_of_user_id(user_id):
+    with pytest.raises(InvalidField):
+        validate(GenerateRequest, {"request_id": 1, "template_image": "t.jpg", "configure": {"model_id": user_id}})

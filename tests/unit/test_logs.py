@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.logs import LogSettings, configure, request_context
+from shared.logs import JsonFormatter, LogSettings, configure, request_context
 from shared.redaction import redact
 from shared.settings import Settings
 
@@ -59,12 +59,12 @@ def test_every_line_within_a_request_carries_its_ids_and_its_seconds(lines):
     read = lines(format="json")
     with request_context("generate", "r1", 2):
         time.sleep(0.01)
-        log.info("ends", extra={"code": "OK", "user_vector": [1, 2]})
+        log.info("ends", extra={"code": "OK", "error": None, "user_vector": [1, 2]})
     log.info("after")
     within, after = (json.loads(line) for line in read())
     assert (within["function"], within["request_id"], within["attempt"], within["code"]) == ("generate", "r1", 2, "OK")
     assert 0.01 <= within["seconds"] < 5
-    assert "user_vector" not in within
+    assert not within.keys() & {"user_vector", "error"}
     assert "request_id" not in after
 
 
@@ -239,6 +239,34 @@ def test_an_error_that_nobody_caught_is_one_line_without_its_secrets():
     ]
     assert ended.returncode == 1
     assert "hunter2" not in ended.stderr
+
+
+class Odd:
+    def __str__(self) -> str:
+        raise RuntimeError("hunter2")
+
+
+@pytest.mark.parametrize(("message", "arguments"), [("shown %s", (Odd(),)), ("shown %s, two %s", (1,))])
+def test_a_line_that_cannot_be_made_as_it_was_meant_is_made_all_the_same(message, arguments):
+    record = logging.LogRecord("a", logging.INFO, "a.py", 1, message, arguments, None)
+    line = json.loads(JsonFormatter().format(record))
+    assert line["message"].startswith("shown %s")
+    assert "hunter2" not in line["message"]
+
+
+def test_a_terminal_that_knows_no_umlauts_gets_its_lines(lines):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    lines(stream)
+    log.info("Grüße")
+    assert rb"Gr\xfc\xdfe" in stream.buffer.getvalue()
+
+
+def test_a_reader_that_has_gone_away_stops_nobody(lines, capsys):
+    stream = io.StringIO()
+    lines(stream)
+    stream.close()
+    log.error("nobody reads this")
+    assert capsys.readouterr().err == ""
 
 
 def test_form_and_level_are_settings(monkeypatch, lines):

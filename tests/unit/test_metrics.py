@@ -76,10 +76,12 @@ def test_errors_are_counted_by_their_type_and_lost_attempts_by_their_reason(work
         metrics.lost("child died")
     metrics.began("r1", 3)
     metrics.ended("error", "AttemptsExhausted", 1.0)
+    metrics.refused("InvalidManifest")
     metrics.failing(7)
     read = scraped(metrics)
     assert read["photog_attempts_lost_total{reason=child died,service=generate}"] == 2
-    assert read["photog_answers_total{code=error,service=generate}"] == 1
+    assert read["photog_answers_total{code=error,service=generate}"] == 2
+    assert read["photog_errors_total{service=generate,type=InvalidManifest}"] == 1
     assert read["photog_errors_total{service=generate,type=AttemptsExhausted}"] == 1
     assert read["photog_failing_keys{service=generate}"] == 7
     assert read["photog_running{service=generate}"] == 0

@@ -1,14 +1,19 @@
 """The small parts of the queue server, alone."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from serve import durations, wire
+from serve.holds import Holds
 from serve.lead import Lead
+from serve.parameters import BadParameter, Parameters
 from serve.record import Record, decoded, encoded
 from serve.settings import ServeSettings, pairs
-from serve.tokens import opens
+from serve.tokens import opens, opens_any
 
 
 def test_a_frame_is_the_sdks_message_byte_by_byte():
@@ -94,3 +99,74 @@ def test_token_options_are_pairs():
     assert pairs(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
     with pytest.raises(ValueError, match="SERVICE=TOKEN"):
         pairs(["a"])
+
+
+@pytest.mark.parametrize("given", ["\xff\xfe", "\u20ac", "s\xe9cret", "", "Bearer", "Bearer ", "x" * 100_000])
+def test_a_wrong_token_of_any_characters_opens_nothing_and_raises_nothing(given):
+    assert not opens(ServeSettings(token="secret"), "photog_check", given)
+    assert not opens_any(ServeSettings(token="secret"), given)
+
+
+@pytest.mark.parametrize("sent", ["s\xe9cret".encode(), "s\xe9cret".encode("latin-1")])
+def test_a_token_beyond_ascii_opens_however_its_sender_wrote_it(sent):
+    assert opens(ServeSettings(token="s\xe9cret"), "photog_check", sent.decode("latin-1"))
+
+
+def test_settings_do_not_show_their_tokens():
+    shown = repr(ServeSettings(token="hidden-1", tokens={"photog_check": "hidden-2"}))
+    assert "hidden" not in shown
+    with pytest.raises(ValueError, match="SERVICE=TOKEN") as refused:
+        pairs(["hidden"])
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\r\nb", "a\nb", "\x00", "\t", "\x7f", "\x85", "\u20ac", "\ufffd", "\U0001f600", chr(0xD800)]
+)
+def test_labels_that_no_header_can_hold_are_refused_and_named(text):
+    for query in ({"shop": text}, {text: "north"}):
+        with pytest.raises(BadParameter, match=r"the tag '"):
+            Parameters(query, Headers()).labels()
+
+
+@pytest.mark.parametrize("text", ["", " ", "~", "\xa0", "\xe9\xff", "a b&c=d"])
+def test_labels_of_printable_latin_1_are_taken(text):
+    assert Parameters({"shop": text, "_priority_": "1"}, Headers()).labels() == {"shop": text}
+
+
+def test_more_than_a_hundred_tags_are_refused():
+    assert len(Parameters({f"k{number}": "" for number in range(100)}, Headers()).tags()) == 100
+    with pytest.raises(BadParameter, match="101 tags"):
+        Parameters({f"k{number}": "" for number in range(101)}, Headers()).tags()
+
+
+@given(st.text())
+def test_a_number_or_a_duration_is_read_or_refused_whatever_is_written(text):
+    asked = Parameters({"_index_": text, "_timeout_": text, "_indexes_": text}, Headers())
+    for read in (
+        lambda: asked.number("_index_", 0),
+        lambda: asked.seconds("_timeout_", 0),
+        lambda: asked.numbers("_indexes_"),
+    ):
+        with contextlib.suppress(BadParameter):
+            read()
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1e400", "NaN", "inf", "-1", "0x10", "\u0661" * 5000])
+def test_numbers_that_no_queue_can_have_are_refused(text):
+    with pytest.raises(BadParameter, match="_index_"):
+        Parameters({"_index_": text}, Headers()).number("_index_", 0)
+
+
+def test_a_put_that_fails_waits_ever_longer_and_is_forgotten_when_it_went_well():
+    now = [0.0]
+    holds = Holds(clock=lambda: now[0])
+    assert holds.failed("a")
+    for pause in (0.5, 1, 2, 4):
+        assert holds.now() == {"a"}
+        now[0] += pause
+        assert holds.now() == set()
+        assert not holds.failed("a")
+    holds.passed("a")
+    assert holds.now() == set()
+    assert holds.failed("a")

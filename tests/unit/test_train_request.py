@@ -27,6 +27,11 @@ def test_the_knobs_have_the_contracts_defaults():
         ({"max_train_steps": "400"}, "configure.max_train_steps"),
         ({"val_save_checkpointing_steps": 0}, "configure.val_save_checkpointing_steps"),
         ({"user_id": "no/slash"}, "configure.user_id"),
+        ({"user_id": "."}, "configure.user_id"),
+        ({"user_id": ".."}, "configure.user_id"),
+        ({"user_id": ""}, "configure.user_id"),
+        ({"user_id": "a" * 65}, "configure.user_id"),
+        ({"sex": "a" * 65}, "configure.sex"),
         ({"sex": 1}, "configure.sex"),
     ],
 )
@@ -34,6 +39,13 @@ def test_a_wrong_knob_is_named(change, field):
     with pytest.raises(InvalidField) as raised:
         validate(TrainRequest, BODY | {"configure": BODY["configure"] | change})
     assert raised.value.field == field
+
+
+def test_more_photos_than_a_worker_is_held_by_are_refused():
+    validate(TrainRequest, BODY | {"images": ["a.jpg"] * 50})
+    with pytest.raises(InvalidField) as raised:
+        validate(TrainRequest, BODY | {"images": ["a.jpg"] * 51})
+    assert raised.value.field == "images"
 
 
 def test_no_photo_at_all_is_an_error_of_the_field_images():

@@ -1,0 +1,82 @@
+"""How many bytes of bodies and answers may be in memory at once; whoever asks for more waits for its turn."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from serve.errors import Refused
+
+RETRY_SECONDS = 5
+
+
+class Hold:
+    """Bytes that are taken; less of them are wanted once it is known how many it are."""
+
+    def __init__(self, budget: "Budget", size: int) -> None:
+        self._budget, self.size = budget, size
+
+    def shrink(self, size: int) -> None:
+        """Give back all but `size` bytes."""
+        left = min(size, self.size)
+        self._budget._give_back(self.size - left)
+        self.size = left
+
+    def release(self) -> None:
+        """Give back all of it; nothing the second time."""
+        self.shrink(0)
+
+
+class Budget:
+    """Bytes for all calls together, in order of asking; belongs to the event loop's thread."""
+
+    def __init__(self, total: int, wait_seconds: float) -> None:
+        self._total, self._wait = total, wait_seconds
+        self._used = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, size: int) -> Hold:
+        """Wait for so many bytes, all of them at most; Refused with 503 after the waiting time. None at once for 0."""
+        size = min(size, self._total)
+        if size == 0 or (not self._waiting and self._used + size <= self._total):
+            self._used += size
+            return Hold(self, size)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await asyncio.wait_for(asyncio.shield(turn), self._wait)
+        except BaseException as error:  # the caller may be cancelled as well
+            if turn.done():
+                self._give_back(size)
+            else:
+                turn.cancel()
+                self._grant()
+            if isinstance(error, TimeoutError):
+                raise Refused(503, "too much is being sent at once; try again", RETRY_SECONDS) from error
+            raise
+        return Hold(self, size)
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[Hold]:
+        """The same until the end of the block."""
+        held = await self.take(size)
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def _give_back(self, size: int) -> None:
+        self._used -= size
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if turn.done():  # it waits no longer
+                self._waiting.popleft()
+                continue
+            if self._used + size > self._total:
+                return
+            self._waiting.popleft()
+            self._used += size
+            turn.set_result(None)

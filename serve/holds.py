@@ -1,0 +1,32 @@
+"""Puts whose turn failed wait before they are looked at again, ever longer, and hold up no other."""
+
+import time
+from collections.abc import Callable
+
+FIRST_SECONDS, LONGEST_SECONDS = 0.5, 60.0
+
+
+class Holds:
+    """Of one service; by the uuid of a put."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._held: dict[str, tuple[float, float]] = {}
+
+    def failed(self, uuid: str) -> bool:
+        """Hold it for twice as long as the last time; whether it is the first time."""
+        now = self._clock()
+        self._held = {one: held for one, held in self._held.items() if held[0] + LONGEST_SECONDS > now}
+        first = uuid not in self._held
+        pause = FIRST_SECONDS if first else min(LONGEST_SECONDS, 2 * self._held[uuid][1])
+        self._held[uuid] = now + pause, pause
+        return first
+
+    def passed(self, uuid: str) -> None:
+        """It went well; the next failure is the first again."""
+        self._held.pop(uuid, None)
+
+    def now(self) -> set[str]:
+        """Those that have to wait."""
+        now = self._clock()
+        return {uuid for uuid, (until, _) in self._held.items() if until > now}

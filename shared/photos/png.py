@@ -1,0 +1,138 @@
+"""A png file, taken apart at its chunks (W3C PNG 3rd edition), with their number and what they unpack to bounded."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.errors import PhotoUndecodable
+from shared.photos.container import ARRAY, ICC_BYTES, Container
+
+CHUNKS = 100_000  # encoders write one for every 8 kB or more: 6,400 in 50 MB; some one a row, 65,500 at most
+TEXT_BYTES = 1024 * 1024  # unpacked; only EXIF and XMP are looked at, which have a tenth of it
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+NEEDED = (b"PLTE", b"tRNS")
+HEADER_BYTES = 768  # of the longest chunk that is needed beside the pixels: a palette of 256 colours
+EXIF_TEXT, XMP_TEXT = b"Raw profile type exif", b"XML:com.adobe.xmp"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+BYTES_BY_COLOUR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # of Pillow's picture; grey of 16 bits has 2
+
+
+@dataclass
+class _Parts:
+    """The chunks that matter, sorted by what for."""
+
+    kept: list[bytes] = field(default_factory=list)
+    pixels: list[bytes] = field(default_factory=list)
+    told: dict[bytes, bytes] = field(default_factory=dict)
+    frames: int = 0
+    first_is_frame: bool = False
+    ended: bool = False
+
+
+def read(data: bytes) -> Container:
+    """Take a png apart; PhotoUndecodable for one that is broken, or has too many chunks."""
+    parts = _Parts()
+    for name, content, whole in _chunks(data):
+        if name == b"IDAT":
+            if not parts.ended:
+                parts.pixels.append(content)
+        else:
+            parts.ended = bool(parts.pixels)
+            _sort(name, content, whole, parts)
+    told = parts.told
+    header = told.get(b"IHDR", b"")
+    if len(header) < 13 or not parts.pixels:
+        raise PhotoUndecodable("the picture is broken: it has no header, or no pixels")
+    width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    pixel = BYTES_BY_COLOUR.get(header[9], 4) * (2 if header[8:10] == b"\x10\0" else 1)
+    return Container(
+        "PNG",
+        width,
+        height,
+        width * height * (pixel + ARRAY),
+        b"".join([MAGIC, *parts.kept, _chunk(b"IDAT", b"".join(parts.pixels)), _chunk(b"IEND", b"")]),
+        told.get(b"eXIf") or _exif(told.get(EXIF_TEXT)),
+        _text(told.get(XMP_TEXT)),
+        _profile(told.get(b"iCCP")),
+        parts.frames > 0 and parts.frames + (not parts.first_is_frame) > 1,
+    )
+
+
+def _sort(name: bytes, content: bytes, whole: bytes, parts: _Parts) -> None:
+    """Keep what makes pixels as it is, with its checksum; note what tells something; leave the rest."""
+    before = not parts.pixels
+    if name in NEEDED and before:
+        parts.kept.append(whole)
+    elif name == b"IHDR" and name not in parts.told:
+        parts.kept.insert(0, whole)
+        parts.told[name] = content
+    elif name in (b"eXIf", b"iCCP"):
+        parts.told[name] = content
+    elif name in TEXTS and content.startswith((EXIF_TEXT + b"\0", XMP_TEXT + b"\0")):
+        parts.told[content[: content.index(b"\0")]] = name + content
+    elif name == b"acTL" and before:
+        parts.frames = int.from_bytes(content[:4])
+    elif name == b"fcTL" and before:
+        parts.first_is_frame = True
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Name, content and the whole of each up to the end; the last one may be cut off."""
+    place, count = len(MAGIC), 0
+    while place + 8 <= len(data):
+        length, name = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
+        count += 1
+        if count > CHUNKS:
+            raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it anew")
+        if name == b"IEND":
+            return
+        whole = data[place : place + 12 + length] if length <= HEADER_BYTES else b""
+        yield name, data[place + 8 : place + 8 + length], whole
+        place += 12 + length
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + name + content + zlib.crc32(content, zlib.crc32(name)).to_bytes(4)
+
+
+def _unpacked(packed: bytes, limit: int) -> bytes | None:
+    """None for what is broken, or larger than the limit once unpacked."""
+    unpacking = zlib.decompressobj()
+    try:
+        content = unpacking.decompress(packed, limit)
+    except zlib.error:
+        return None
+    return None if unpacking.unconsumed_tail else content
+
+
+def _text(chunk: bytes | None) -> bytes | None:
+    """The text of a tEXt, zTXt or iTXt chunk."""
+    if chunk is None:
+        return None
+    name, content = chunk[:4], chunk[chunk.index(b"\0") + 1 :]
+    if name == b"zTXt":
+        return _unpacked(content[1:], TEXT_BYTES)
+    if name == b"iTXt":
+        packed, parts = content[:1] == b"\1", content[2:].split(b"\0", 2)
+        if len(parts) < 3:
+            return None
+        return _unpacked(parts[2], TEXT_BYTES) if packed else parts[2]
+    return content
+
+
+def _exif(chunk: bytes | None) -> bytes | None:
+    """EXIF as ImageMagick hides it in a text: three lines of heading, then hexadecimal."""
+    text = _text(chunk)
+    if text is None or len(text) > TEXT_BYTES:
+        return None
+    try:
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _profile(chunk: bytes | None) -> bytes | None:
+    """A name, a method, then the profile packed."""
+    name, _, content = (chunk or b"").partition(b"\0")
+    return _unpacked(content[1:], ICC_BYTES) if name and content[:1] == b"\0" else None

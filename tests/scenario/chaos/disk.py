@@ -1,0 +1,56 @@
+"""A small disk of its own for a folder, full or read-only at times; needs the right to mount, else a plain folder."""
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+
+DISK_MEGABYTES = 24
+CLONE_NEWNS = 0x20000
+
+
+def own_mounts() -> bool:
+    """Give this process mounts that go with it; whether it may."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+        return False
+    return subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True).returncode == 0
+
+
+class Disk:
+    """A tmpfs at `place`, in a process with mounts of its own; the folder itself where `real` is False."""
+
+    def __init__(self, place: Path, real: bool) -> None:
+        self.place, self.real = place, real
+        place.mkdir(parents=True, exist_ok=True)
+        if real:
+            size = f"size={DISK_MEGABYTES}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "chaos", str(place)], check=True)
+        self._ballast = place / "ballast"
+
+    def fill(self) -> bool:
+        """Until not one more page can be written; False where the disk is not ours to fill."""
+        if not self.real:
+            return False
+        with self._ballast.open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(65_536))
+            except OSError:
+                return True
+
+    def empty(self) -> None:
+        """Take the ballast away."""
+        self._ballast.unlink(missing_ok=True)
+
+    def readonly(self, on: bool) -> bool:
+        """Refuse all writes, or no longer; False where it could not be done, as while a file is being written."""
+        if not self.real:
+            return False
+        command = ["mount", "-o", f"remount,{'ro' if on else 'rw'}", str(self.place)]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def close(self) -> None:
+        """Unmount, even under processes that still look at it."""
+        if self.real:
+            subprocess.run(["umount", "-l", str(self.place)], check=False, capture_output=True)
+            os.rmdir(self.place)
