@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt
-from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
 from shared.claims import Busy, ClaimRecord, Claims, Exhausted
 from shared.errors import (
     AnswerTooLarge,
@@ -276,6 +276,8 @@ class Invocation:
             try:
                 self._publisher.publish(envelope, record.attempt)
                 return
+            except InvalidKey:
+                raise  # something stands in its way, and waiting does not move it
             except (BucketError, OSError) as error:
                 log.warning("not published yet: %s", error)
                 if heartbeat.ended(pause) or time.monotonic() > until:

@@ -12,10 +12,11 @@ So a worker that starts beside a hundred thousand answers need not look at each 
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from shared.attempt import progress_key
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
 from shared.events import completed
 from shared.function import Function
 from shared.manifests import Json, decode, encode, running
@@ -38,7 +39,7 @@ class Publisher:
         """Whether the answer is there; where its worker may have gone too early, what follows is made sure of."""
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
-        if self._bucket.head(progress_key(self._function.name, request_id)) is not None:
+        if self._announced(request_id):
             text = self._read(self.result_key(request_id))
             if text is not None:
                 self._clear_left(request_id, text)
@@ -49,18 +50,26 @@ class Publisher:
         """Answer what was never run; whether this was the answer."""
         self.announce(envelope["request_id"])
         written = self._commit(envelope)
-        self.answered(envelope["request_id"])
+        if written:
+            self._finish(envelope)
+        else:
+            self.answered(envelope["request_id"])
         return written
 
     def announce(self, request_id: str) -> None:
-        """Note that an answer is about to be written, for whoever comes after a crash."""
+        """Note that an answer is about to be written, for whoever comes after a crash.
+
+        Where just that cannot be written, the answer still can: only a crash in the next moment would stay unseen.
+        """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
-        self._bucket.put(progress_key(self._function.name, request_id), encode(running(request_id, data)))
+        key = progress_key(self._function.name, request_id)
+        with _tolerated(key):
+            self._bucket.put(key, encode(running(request_id, data)))
 
     def publish(self, envelope: Json, attempt: int) -> None:
         """Commit the answer of an attempt; if another one is there, ours and its artifacts go."""
         request_id, data, begun = envelope["request_id"], encode(envelope), time.monotonic()
-        if self._bucket.head(progress_key(self._function.name, request_id)) is None:
+        if not self._announced(request_id):
             self.announce(request_id)  # a full disk took no progress; without it nobody would end what we begin
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
@@ -100,6 +109,12 @@ class Publisher:
         """Where the answer lies."""
         return self.folder(request_id) + "result.json"
 
+    def _announced(self, request_id: str) -> bool:
+        key = progress_key(self._function.name, request_id)
+        with _tolerated(key):
+            return self._bucket.head(key) is not None
+        return False
+
     def _commit(self, envelope: Json) -> bool:
         """Create the answer, whose events are noted before it; False where there is one."""
         for notifier in self._notifiers:
@@ -120,7 +135,9 @@ class Publisher:
         event = completed(self._function.name, envelope, self._bucket.address, key)
         for notifier in self._notifiers:
             notifier.notify(self._function.name, event)
-        self._bucket.delete(progress_key(self._function.name, request_id))
+        key = progress_key(self._function.name, request_id)
+        with _tolerated(key):
+            self._bucket.delete(key)
 
     def _swap(self, pointer: str, content: Json, result_key: str, begun: float | None) -> None:
         """Point to a committed answer, unless the pointer names one that was committed later.
@@ -153,3 +170,14 @@ class Publisher:
             return self._bucket.get(key)
         except MissingObject:
             return None
+
+
+@contextmanager
+def _tolerated(key: str) -> Iterator[None]:
+    """Go on where one key cannot be used, which nothing depends on; a store that is away is another matter."""
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except BucketError as error:
+        log.warning("%s is passed over: %s", key, error)

@@ -1,13 +1,14 @@
 """A function without models, for tests of everything around a function."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared.buckets.base import Bucket
 from shared.function import Answer
 from shared.interruption import Shutdown
 from shared.invocation import Invocation
 from shared.manifests import Json
+from shared.notify import Notifier
 from shared.settings import Lease, Limits, Settings
 from shared.workspace import Workspace
 
@@ -36,8 +37,14 @@ class Echo:
         return {"users/u/model.json": {"artifact": data["artifact"]}}
 
 
-def invocation(bucket: Bucket, function: Echo, settings: Settings = QUICK, owner: str = "w1") -> Invocation:
-    return Invocation(bucket, function, settings, owner, Shutdown(settings.lease.drain_seconds))
+def invocation(
+    bucket: Bucket,
+    function: Echo,
+    settings: Settings = QUICK,
+    owner: str = "w1",
+    notifiers: Sequence[Notifier] = (),
+) -> Invocation:
+    return Invocation(bucket, function, settings, owner, Shutdown(settings.lease.drain_seconds), notifiers)
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0, pause: float = 0.02) -> None:

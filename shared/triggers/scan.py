@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
-from shared.buckets import Bucket, BucketError, InvalidKey, ObjectInfo
+from shared.buckets import Bucket, BucketError, ObjectInfo
 from shared.events import ObjectCreated
 from shared.function import FunctionUnavailable
 from shared.invocation import Outcome, is_request
@@ -104,9 +104,6 @@ class ScanTrigger:
             outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag), written)
         except FunctionUnavailable:
             raise
-        except InvalidKey as error:
-            log.error("%s can never be answered: %s", info.key.encode(errors="replace"), error)
-            outcome = Outcome.IGNORED
         except Exception as error:  # noqa: BLE001 - the boundary between keys: one must never stop the others
             self._failures.add(info.key, error)
             return

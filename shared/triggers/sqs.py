@@ -20,6 +20,7 @@ from collections.abc import Callable
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
+from shared.buckets.base import usable
 from shared.claims import STALE_LEASES
 from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.function import NAMES, FunctionUnavailable
@@ -157,6 +158,8 @@ class SqsTrigger:
         try:
             return receive(created)
         except InvalidKey as error:
+            if usable(created.key):
+                raise  # it is not the manifest's: something stands in the way of its claims or answer
             log.error("%s can never be answered: %s", created.key.encode(errors="replace"), error)
             return Outcome.IGNORED
 

@@ -7,13 +7,16 @@ import time
 
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.claims import Busy, Claims, Held
 from shared.events import ObjectCreated
 from shared.invocation import Outcome
 from shared.manifest_reader import COUNTED_BYTES
 from shared.manifests import invalid_id
-from shared.settings import Lease, Limits, Settings
+from shared.notify.bucket import BucketNotifier
+from shared.settings import Lease, Limits, Scan, Settings
+from shared.status import overview
+from shared.triggers.scan import ScanTrigger
 from tests.echo import QUICK, Echo, invocation, until
 
 RESULT = "results/check/r1/result.json"
@@ -84,6 +87,33 @@ def test_an_artifact_that_cannot_be_written_is_no_answer_to_the_request():
     assert bucket.head(RESULT) is None
     bucket.full = False
     assert invocation(bucket, Echo(), owner="w2").receive(created) is Outcome.ANSWERED
+    assert answer(bucket)["code"] == "OK"
+
+
+def test_a_file_in_the_place_of_the_progress_folder_keeps_no_answer_back(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    (bucket.root / "progress").write_text("in the way")
+    bucket.put("requests/check/bad.json", b"no json")
+    invoked = invocation(bucket, Echo(), notifiers=[BucketNotifier(bucket)])
+    assert invoked.receive(drop(bucket)) is Outcome.ANSWERED
+    assert invoked.receive(ObjectCreated("requests/check/bad.json")) is Outcome.ANSWERED
+    assert answer(bucket)["code"] == "OK"
+    assert len(list(bucket.list("notifications/check/"))) == 2
+
+
+def test_a_folder_in_the_place_of_an_answer_fails_until_it_is_gone(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    (bucket.root / RESULT).mkdir(parents=True)
+    trigger, receive = ScanTrigger(bucket, "check", Scan(seconds=0.05)), invocation(bucket, Echo()).receive
+    drop(bucket)
+    drop(bucket, "r2")
+    trigger.scan(receive, threading.Event())
+    assert answer(bucket, "r2")["code"] == "OK"
+    (told,) = overview(bucket, Limits())["check"]["failing"]
+    assert told["key"] == "requests/check/r1.json"
+    (bucket.root / RESULT).rmdir()
+    time.sleep(0.6)
+    trigger.scan(receive, threading.Event())
     assert answer(bucket)["code"] == "OK"
 
 
