@@ -94,7 +94,7 @@ class _Child:
             if text.strip() == READY:
                 self.ready = True
                 continue
-            self._last_line = text.strip() or self._last_line
+            self._last_line = text.strip().removeprefix("photog: ") or self._last_line
             with suppress(OSError, ValueError):  # our own standard error may be gone; the worker must not wait for it
                 sys.stderr.write(text)
                 sys.stderr.flush()

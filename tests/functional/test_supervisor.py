@@ -58,7 +58,7 @@ def test_a_worker_that_never_gets_ready_is_given_up_with_what_it_said_last(super
 
 def test_a_worker_whose_configuration_is_wrong_is_not_started_again(supervise):
     watched = supervise("import sys; print('photog: no model', file=sys.stderr); sys.exit(2)")
-    with pytest.raises(WorkerGivenUp, match="check cannot start, exit status 2: photog: no model") as given_up:
+    with pytest.raises(WorkerGivenUp, match="check cannot start, exit status 2: no model") as given_up:
         starts(watched, 20, enough=1000)
     assert given_up.value.status == 2
 
@@ -116,5 +116,5 @@ def test_up_ends_with_one_line_where_a_model_is_missing(tmp_path: Path):
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("photog: ")
-    assert "cannot start, exit status 2: photog: " in last
+    assert "cannot start, exit status 2: " in last
     assert "no model folder" in last
