@@ -13,6 +13,7 @@ from shared.cli.failures import one_line
 from shared.configuration import how_to_install
 
 GROUP = "photog.commands"
+ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 class Extensible(TyperGroup):
@@ -43,7 +44,8 @@ def _loaded(entry: EntryPoint) -> TyperCommand:
     try:
         app.command(entry.name)(entry.load())
     except ModuleNotFoundError as error:
-        app.command(entry.name, help=f"Not installed: {how_to_install(entry.name)}.")(_missing(entry, error))
+        say = app.command(entry.name, help=f"Not installed: {how_to_install(entry.name)}.", context_settings=ANYTHING)
+        say(_missing(entry, error))
     command: TyperCommand = get_command(app)  # type: ignore[assignment]
     return command
 

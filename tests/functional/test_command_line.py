@@ -27,6 +27,14 @@ def here(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
+def put_event(folder: Path, key: str) -> Path:
+    """A file with the event of an object that has been put."""
+    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 60}}}
+    path = folder / "event.json"
+    path.write_text(json.dumps({"Records": [record]}))
+    return path
+
+
 @pytest.fixture
 def bucket(tmp_path: Path) -> FolderBucket:
     return FolderBucket(tmp_path / "bucket")
@@ -63,6 +71,36 @@ def test_doctor_shows_the_face_engine_with_the_provider_really_used(monkeypatch,
     assert "buffalo_l.zip" in done.stdout
 
 
+def test_a_model_that_is_missing_is_told_in_one_line(monkeypatch, tmp_path, bucket):
+    monkeypatch.setenv("PHOTOG_FACES__ENGINE", "insightface")
+    monkeypatch.setenv("PHOTOG_FACES__MODEL", str(tmp_path / "nowhere"))
+    bucket.put("requests/check/r.json", b'{"request_id": "r", "images": ["photos/a.jpg"]}')
+    done = here("invoke", "check", bucket.root, put_event(tmp_path, "requests/check/r.json"))
+    assert done.exit_code == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("photog: check cannot be loaded: there is no model folder")
+    assert bucket.head("results/check/r/result.json") is None, "it is not the request's fault"
+
+
+@pytest.mark.parametrize("value", ["many", ""])
+@pytest.mark.parametrize("verb", ["status", "up", "sweep", "doctor"])
+def test_a_setting_that_is_wrong_is_told_by_name_in_one_line(monkeypatch, bucket, verb, value):
+    monkeypatch.setenv("PHOTOG_LEASE__ATTEMPTS", value)
+    done = here(verb, bucket.root)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("photog: PHOTOG_LEASE__ATTEMPTS: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_setting_that_is_no_json_is_told_in_one_line(monkeypatch, bucket):
+    monkeypatch.setenv("PHOTOG_BUCKETS", "{mine: yours}")
+    done = here("status", bucket.root)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("photog: ")
+    assert "buckets" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_submit_drops_the_manifest_and_the_same_one_twice_is_fine(bucket, tmp_path):
     manifest = tmp_path / "m.json"
     manifest.write_text('{"request_id": 7, "images": ["x.jpg"]}')
@@ -78,16 +116,8 @@ def test_submit_drops_the_manifest_and_the_same_one_twice_is_fine(bucket, tmp_pa
 def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
     bucket.put("photos/a.jpg", pictures.jpeg(pictures.astronaut()))
     bucket.put("requests/check/my photo+1.json", b'{"request_id": 12345, "images": ["photos/a.jpg"]}')
-    event = {
-        "Records": [
-            {
-                "eventName": "ObjectCreated:Put",
-                "s3": {"bucket": {"name": "b"}, "object": {"key": "requests/check/my+photo%2B1.json", "size": 60}},
-            }
-        ]
-    }
-    (tmp_path / "event.json").write_text(json.dumps(event))
-    done = photog("invoke", "check", bucket.root, tmp_path / "event.json")
+    event = put_event(tmp_path, "requests/check/my+photo%2B1.json")
+    done = photog("invoke", "check", bucket.root, event)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"outcomes": {"requests/check/my photo+1.json": "answered"}}
     status = photog("status", bucket.root, "--json")

@@ -10,8 +10,10 @@ import pytest
 
 from shared.buckets.memory import MemoryBucket
 from shared.context import Context
+from shared.function import Function, FunctionUnavailable
 from shared.http import LARGEST_EVENT, Desk, HttpEntry
 from shared.interruption import Shutdown
+from shared.settings import Settings
 from tests.echo import QUICK, Echo, until
 
 RECORD = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
@@ -73,6 +75,25 @@ def test_the_same_event_again_runs_nothing(platform):
     platform.invoke(event)
     assert platform.invoke(event).json() == {"outcomes": {"requests/check/r1.json": "already answered"}}
     assert platform.echo.runs == ["r1"]
+
+
+@pytest.mark.parametrize("call", ["/initialize", "/invoke"])
+def test_a_function_that_cannot_be_loaded_ends_the_instance_and_the_call_comes_again(call):
+    def load(name: str, settings: Settings) -> Function:
+        raise FunctionUnavailable("no model")
+
+    shutdown, bucket = Shutdown(1.0), MemoryBucket()
+    desk = Desk(Context(bucket, QUICK, shutdown, load=load), "check", shutdown)
+    entry = HttpEntry(desk, shutdown, 1.0, ("127.0.0.1", 0))
+    entry.start()
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{entry.port}{call}", content=b'{"Records": []}', timeout=20)
+    finally:
+        entry.stop()
+    assert answer.status_code == 503
+    assert answer.json()["error"] == {"type": "FunctionUnavailable", "message": "no model", "retryable": True}
+    assert shutdown.requested.is_set(), "another instance may have what this one has not"
+    assert str(desk.broken) == "no model", "the exit status says that it was no ordinary end"
 
 
 def test_models_are_loaded_by_initialize_and_the_state_says_so(platform):

@@ -38,7 +38,7 @@ def test_a_service_of_an_unknown_function_is_refused(run):
 def test_without_its_packages_the_verb_says_what_to_install_and_the_others_work(monkeypatch, tmp_path):
     missing = EntryPoint("serve", "no_such_package.command:serve", extensions.GROUP)
     monkeypatch.setattr(extensions, "entry_points", lambda group, name="serve": [missing] if name == "serve" else [])
-    refused = CliRunner().invoke(app, ["serve"])
+    refused = CliRunner().invoke(app, ["serve", "bucket", "--port", "8080"])
     assert refused.exit_code == 2
     assert "pip install '.[serve]' in photog's checkout" in refused.output
     assert "serve" in CliRunner().invoke(app, ["--help"]).output

@@ -1,9 +1,11 @@
-"""A small disk of its own for a folder, full or read-only at times; needs the right to mount, else a plain folder."""
+"""A small disk of its own for a folder, full or read-only at times; without the right to mount a plain one."""
 
 import ctypes
 import os
 import subprocess
 from pathlib import Path
+
+from shared.buckets.staging import STAGING
 
 DISK_MEGABYTES = 24
 CLONE_NEWNS = 0x20000
@@ -28,9 +30,9 @@ class Disk:
         self._ballast = place / "ballast"
 
     def fill(self) -> bool:
-        """Until not one more page can be written; False where the disk is not ours to fill."""
+        """Until not one more page can be written; where the disk is not ours to fill, read-only instead."""
         if not self.real:
-            return False
+            return self.readonly(True)
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:
@@ -43,9 +45,15 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def readonly(self, on: bool) -> bool:
-        """Refuse all writes, or no longer; False where it could not be done, as while a file is being written."""
+        """Refuse all writes, or no longer; False where it could not be done, as while a file is being written.
+
+        Without a disk of its own the folder in which every write begins is closed, which only root does not heed.
+        """
         if not self.real:
-            return False
+            staging = self.place / "bucket" / STAGING
+            staging.mkdir(parents=True, exist_ok=True)
+            staging.chmod(0o500 if on else 0o755)
+            return os.geteuid() != 0
         command = ["mount", "-o", f"remount,{'ro' if on else 'rw'}", str(self.place)]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 

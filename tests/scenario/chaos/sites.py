@@ -138,7 +138,7 @@ class FolderSite:
         return self._disk.fill() if kind == "full" else self._disk.readonly(True)
 
     def heal(self) -> None:
-        if self._struck == "readonly":
+        if self._struck:
             self._disk.readonly(False)
         self._disk.empty()
 

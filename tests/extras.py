@@ -1,0 +1,53 @@
+"""An environment of some extras and nothing else, made in a moment: links to what installed distributions brought."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from tests.dependencies import OURS, closure, declared
+from tests.deployment import ROOT
+
+# isolated from this environment (-I) and from all of its packages (-S); what is linked is all there is
+START = "import sys; sys.path.append({folder!r}); from shared.cli import app; app()"
+
+
+class Extras:
+    """The core with these extras, and what is installed beside them with --no-deps.
+
+    Args:
+        folder: an empty one, for the links.
+    """
+
+    def __init__(self, folder: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
+        self._folder = folder
+        for name in {*closure(declared(extras)), *beside, "photog"}:
+            for top in _tops(metadata.distribution(name)):
+                self._link(Path(sys.prefix, *_site(), top))
+        for name in OURS:
+            self._link(ROOT / name)
+
+    def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """The program in this environment."""
+        command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
+        return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+
+    def _link(self, target: Path) -> None:
+        link = self._folder / target.name
+        if target.exists() and not link.exists():
+            link.symlink_to(target)
+
+
+def _tops(distribution: metadata.Distribution) -> set[str]:
+    """The names that a distribution has put beside those of others."""
+    lines = (distribution.read_text("RECORD") or "").splitlines()
+    own = {line.partition(",")[0].partition("/")[0] for line in lines}
+    return own - {"..", "__pycache__", ""}
+
+
+def _site() -> tuple[str, ...]:
+    """Where packages lie below `sys.prefix`."""
+    place = Path(metadata.distribution("numpy").locate_file(""))
+    return place.relative_to(sys.prefix).parts

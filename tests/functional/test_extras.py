@@ -1,0 +1,41 @@
+"""Each extra for itself: photog with nothing but the core and that extra does what the extra is for."""
+
+import json
+
+from tests.extras import Extras
+from tests.networks import model_folder
+
+
+def test_the_core_alone_says_which_extra_is_missing(tmp_path):
+    core = Extras(tmp_path, ())
+    assert "dead-letters" in core.photog("--help").stdout
+    refused = core.photog("status", "s3://bucket")
+    assert refused.returncode == 2
+    assert "pip install '.[cloud]' in photog's checkout" in refused.stderr
+    refused = core.photog("serve", "bucket")
+    assert refused.returncode == 2
+    assert "pip install '.[serve]' in photog's checkout" in refused.stderr
+
+
+def test_serve_starts_with_its_extra(tmp_path):
+    shown = Extras(tmp_path, ["serve"]).photog("serve", "--help")
+    assert shown.returncode == 0
+    assert "--token" in shown.stdout
+
+
+def test_the_insightface_engine_loads_with_its_extra(tmp_path):
+    (tmp_path / "links").mkdir()
+    extra = Extras(tmp_path / "links", ["insightface"], beside=["insightface"])
+    model = model_folder(tmp_path / "toy")
+    settings = {"PHOTOG_FACES__ENGINE": "insightface", "PHOTOG_FACES__MODEL": str(model)}
+    report = json.loads(extra.photog("doctor", "--json", **settings).stdout)
+    assert report["faces"]["engine"] == "insightface/toy", report["faces"]
+
+
+def test_a_store_is_spoken_to_with_the_cloud_extra(tmp_path):
+    settings = {"PHOTOG_S3__ENDPOINT": "http://127.0.0.1:1", "PHOTOG_S3__TRIES": "1", "AWS_REGION": "us-east-1"}
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "k"}
+    refused = Extras(tmp_path, ["cloud"]).photog("status", "s3://bucket", **settings, **keys)
+    assert refused.returncode == 75, "boto3 is there, and nobody answers"
+    assert refused.stderr.startswith("photog: ")
+    assert "Traceback" not in refused.stderr
