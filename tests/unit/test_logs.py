@@ -38,6 +38,7 @@ def lines():
 
     def start(stream: io.StringIO | None = None, **settings: str):
         written.append(stream or io.StringIO())
+        root.handlers.clear()  # pytest's own would report what cannot be encoded, which ends a process of pytest-xdist
         configure(LogSettings(**settings), written[-1])
         return lambda: written[-1].getvalue().splitlines()
 
