@@ -30,7 +30,7 @@ WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.HTTPError, "its server cannot be asked"),
     (httpx.InvalidURL, "it is no valid URL"),
     (OSError, "it cannot be read"),
-    (ValueError, "it is no valid reference"),
+    (ValueError, "it, or what its server says of it, cannot be understood"),
 )
 
 ReadKey = Callable[[str], bytes | None]

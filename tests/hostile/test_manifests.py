@@ -54,6 +54,8 @@ def faults(row: Json) -> list[str]:
             wrong.append(f"{outcome} instead of {row['expected']}")
         if outcome in (None, "InternalError", "AttemptsExhausted", "DeadlineExceeded") or answer["retryable"]:
             wrong.append(f"{outcome} sounds as if it were not the sender's fault")
+        if answer["secret"]:
+            wrong.append("a password")
         if answer["bytes"] > LONGEST_ANSWER:
             wrong.append(f"an answer of {answer['bytes']} bytes")
     left = [key for key in row["left"] if not (row["function"] == "train" and key.startswith("users/"))]
