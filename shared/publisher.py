@@ -21,12 +21,12 @@ from shared.events import completed
 from shared.function import Function
 from shared.manifests import Json, decode, encode, running
 from shared.notify import Notifier
+from shared.pointers import Pointers
 from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
 
 ATTEMPT = re.compile(r"a\d+/")
-CLOCK_SECONDS = 2.0  # stores tell whole seconds, and two answers may cross
 
 
 class Publisher:
@@ -34,6 +34,7 @@ class Publisher:
 
     def __init__(self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier]) -> None:
         self._bucket, self._function, self._notifiers = bucket, function, notifiers
+        self._pointers = Pointers(bucket)
 
     def answered(self, request_id: str) -> bool:
         """Whether the answer is there; where its worker may have gone too early, what follows is made sure of."""
@@ -140,30 +141,11 @@ class Publisher:
             self._bucket.delete(key)
 
     def _swap(self, pointer: str, content: Json, result_key: str, begun: float | None) -> None:
-        """Point to a committed answer, unless the pointer names one that was committed later.
-
-        Later by the store's clock. Should that have been set back, a pointer seems to come from the future: from then
-        on it would stand in every training's way, so whoever has just committed knows better.
-        """
-        result, current = self._bucket.head(result_key), self._committed(pointer)
-        if result is None:
-            return
-        if current is not None and current >= result.modified:
-            future = begun is not None and current > result.modified + time.monotonic() - begun + CLOCK_SECONDS
-            if not future:
-                return
-            log.warning("%s was committed in the future, the store's clock has been set back", pointer)
-        self._bucket.put(pointer, encode(content | {"committed": result.modified}))
-
-    def _committed(self, pointer: str) -> float | None:
-        """When the answer that a pointer names was committed; None without one that can be read."""
-        text = self._read(pointer)
-        try:
-            committed = decode(text).get("committed") if text is not None else None
-        except (ValueError, AttributeError):
-            log.warning("%s cannot be read and is written anew", pointer)
-            return None
-        return float(committed) if isinstance(committed, int | float) else None
+        """Point to a committed answer, unless the pointer names one that was committed later."""
+        result = self._bucket.head(result_key)
+        if result is not None:
+            now = None if begun is None else result.modified + time.monotonic() - begun
+            self._pointers.swap(pointer, content, result_key, result.modified, now)
 
     def _read(self, key: str) -> bytes | None:
         try:

@@ -277,7 +277,7 @@ def test_a_second_dns_answer_is_never_asked_for(server):
 def test_no_password_and_no_signature_is_told_or_logged_on_any_hop(server, caplog):
     host = server.url.replace("http://", "http://bob:hunter2@")
     signed = f"{host}/photo/1?X-Amz-Signature=hunter2"
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "httpx"):
         found = fetcher().fetch([f"{host}/missing?sig=hunter2", f"{host}/to/{signed}", f"{host}/announced?sig=hunter2"])
     assert found[1] == PICTURE
     assert "/missing?... answered 404" in found[0].message

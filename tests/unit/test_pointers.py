@@ -1,0 +1,94 @@
+"""Pointers name the newest answer, whoever swaps them in whatever order, frozen or killed at any call."""
+
+import itertools
+import json
+
+import pytest
+
+from shared.buckets import MemoryBucket
+from shared.pointers import Pointers
+
+POINTER = "users/u/model.json"
+
+
+class Killed(Exception):
+    pass
+
+
+class Stopping(MemoryBucket):
+    """Does `meanwhile` before the nth call, and then goes on or is killed there."""
+
+    def __init__(self, calls: int, meanwhile, killed: bool = False) -> None:
+        super().__init__()
+        self.calls, self.meanwhile, self.killed = calls, meanwhile, killed
+
+    def _call(self) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            self.meanwhile(self)
+            if self.killed:
+                raise Killed
+
+    def put(self, key, data):
+        self._call()
+        super().put(key, data)
+
+    def get(self, key):
+        self._call()
+        return super().get(key)
+
+    def list(self, prefix, after=""):
+        self._call()
+        yield from super().list(prefix, after)
+
+    def delete(self, key):
+        self._call()
+        super().delete(key)
+
+
+def swap(bucket, committed: float) -> None:
+    Pointers(bucket).swap(POINTER, {"which": committed}, f"answer {committed}", committed)
+
+
+def named(bucket) -> float:
+    return json.loads(bucket.get(POINTER))["which"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((1.0, 2.0, 3.0))))
+def test_whatever_the_order_the_newest_is_named_and_no_other_swap_left(order):
+    bucket = MemoryBucket()
+    for committed in order:
+        swap(bucket, committed)
+    assert named(bucket) == 3.0
+    assert len(list(bucket.list("users/u/swaps/"))) == 1
+    swap(bucket, 1.0)
+    assert named(bucket) == 3.0, "an old answer that is seen again changes nothing"
+
+
+@pytest.mark.parametrize(("old", "new"), [(1.0, 2.0), (2.0, 1.0)])
+@pytest.mark.parametrize("calls", range(1, 12))
+def test_one_who_was_frozen_at_any_call_while_another_swapped_leaves_the_newest(calls, old, new):
+    bucket = Stopping(calls, lambda bucket: swap(bucket, new))
+    swap(bucket, 0.5)
+    swap(bucket, old)
+    swap(bucket, 0.7)
+    assert named(bucket) == (2.0 if bucket.calls <= 0 else old)
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_one_who_was_killed_at_any_call_is_followed_by_whoever_does_it_again(calls):
+    bucket = Stopping(calls, lambda bucket: swap(bucket, 1.0), killed=True)
+    try:
+        swap(bucket, 2.0)
+    except Killed:
+        swap(bucket, 2.0)
+    assert named(bucket) == 2.0
+
+
+def test_a_pointer_of_an_earlier_version_that_is_newer_stays():
+    bucket = MemoryBucket()
+    bucket.put(POINTER, json.dumps({"which": 5.0, "committed": 5.0}).encode())
+    swap(bucket, 4.0)
+    assert named(bucket) == 5.0
+    swap(bucket, 6.0)
+    assert named(bucket) == 6.0
