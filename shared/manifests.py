@@ -20,7 +20,7 @@ USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. would be 
 RUNNING = "502"  # the page's code for a request that is not done yet
 
 DEEPEST = 64  # brackets within each other; the contract's deepest field has three
-MOST_VALUES = 100_000  # separated by commas; the contract's largest request has a hundred
+MOST_VALUES = 100_000  # in all; the contract's largest request has a hundred
 LONGEST_LITERAL = 64 * 1024  # bytes of Python source: it is read at 200 bytes of memory each; samples have hundreds
 LONGEST_MESSAGE = 2000  # characters of what an answer says went wrong
 LONGEST_FIELD = 200
@@ -122,8 +122,8 @@ def _object(text: bytes) -> Json:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidManifest(f"the manifest is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    if text.count(b",") > MOST_VALUES:
-        raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by their commas")
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
     try:
         value = json.loads(decoded, parse_constant=_refuse_constant)
     except RecursionError as error:

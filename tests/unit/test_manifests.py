@@ -79,6 +79,7 @@ def test_what_reading_may_cost_is_bounded():
         (b'{"request_id": "a", "x": ' + b"[" * 64 + b"]" * 64 + b"}", "deeper than 64"),
         (b'{"request_id": "a", "x": ' + b'{"a":' * 64 + b"1" + b"}" * 65, "deeper than 64"),
         (b'{"request_id": "a", "x": [' + b"0," * 100_000 + b"0]}", "more than 100000 values"),
+        (b'{"request_id": "a", "x": [' + b"[[[[]]]]," * 25_000 + b"0]}", "more than 100000 values"),
         (b"{'request_id': 'r1', 'images': [" + b"0," * 9_000_000 + b"]}", "more than 100000 values"),
         (b"{'request_id': 'r1', 'x': '" + b"x" * 70_000 + b"'}", "65536 characters"),
         (b"{'request_id': " + b"-" * 60_000 + b"1}", "not JSON"),
