@@ -10,6 +10,7 @@
 import re
 
 SHOWN = 120  # characters of a reference that a message repeats; a data URL may have millions
+LONGEST = 16 * 1024  # characters of a URL or key that is looked at; servers take half of that, stores a sixteenth
 MEDIA_TYPE = 40  # characters of a data URL's heading
 CUT = "..."
 
@@ -40,6 +41,8 @@ def shown(reference: str) -> str:
     scheme, colon, rest = reference.partition(":")
     if colon and scheme.lower().strip() == "data":
         return _line("data:" + rest.partition(",")[0][:MEDIA_TYPE] + "," + CUT)
+    if len(reference) > LONGEST:
+        return _line(f"{scheme[:MEDIA_TYPE]}:{CUT}" if SCHEME.fullmatch(scheme[:MEDIA_TYPE]) else CUT)
     if colon and scheme.lower().strip() in ("http", "https") and not rest.startswith("//"):
         return f"{scheme.strip()}:{CUT}"
     if reference.startswith("//") or "://" in reference:
@@ -61,6 +64,8 @@ def without_secrets(reference: str) -> str:
     head, slashes, rest = reference.partition("://")
     if head[:5].lower() == "data:":
         return reference
+    if len(reference) > LONGEST:
+        return shown(reference)
     if not slashes:
         first = reference.partition("/")[0]
         if DISGUISED.match(reference) or (":" in first and "@" in first):
