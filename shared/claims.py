@@ -27,14 +27,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
 from shared.settings import Lease
 
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
 MOST_OBSERVED = 10_000  # claims of others whose beats are watched at once; more only start their watch anew
-FILE = re.compile(r"(\d{6,9})\.json")
+FILE = re.compile(r"(\d{6})\.json")
+LARGEST = 64 * 1024  # bytes of a claim; ours have hundreds
 SILENT = "a worker was not heard of any more"
 
 
@@ -54,7 +55,7 @@ class ClaimRecord(BaseModel):
     nonce: str
     payload_sha256: str
     manifest: str
-    started: float
+    started: float = Field(allow_inf_nan=False)
     beat: int = 0
     released: bool = False
     ended: str = ""
@@ -115,12 +116,17 @@ class Claims:
         return self._read(self._key(request_id, 1), 1)
 
     def all(self, request_id: str) -> list[ClaimRecord]:
-        """Every attempt, in order."""
-        prefix = self._prefix(request_id)
-        keys = [info.key for info in self._bucket.list(prefix)]
-        numbered = [(key, int(named[1])) for key in keys if (named := FILE.fullmatch(key.removeprefix(prefix)))]
-        records = [self._read(key, number) for key, number in numbered]
-        return [record for record in records if record is not None]
+        """Every attempt, in order: from the first to where a number is missing, since what lies beyond is not ours."""
+        prefix, records = self._prefix(request_id), list[ClaimRecord]()
+        for info in self._bucket.list(prefix):
+            named = FILE.fullmatch(info.key.removeprefix(prefix))
+            if named is None or int(named[1]) != len(records) + 1:
+                continue
+            record = self._read(info.key, len(records) + 1)
+            if record is None:
+                break
+            records.append(record)
+        return records
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
         """Take the request if nobody holds it, or if its holder is dead or gave it back."""
@@ -186,9 +192,11 @@ class Claims:
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:
         try:
-            text = self._bucket.get(key)
+            text = self._bucket.get(key, LARGEST)
         except MissingObject:
             return None
+        except ObjectTooLarge:
+            return _unreadable(key.encode(), number)
         try:
             return ClaimRecord.model_validate_json(text).model_copy(update={"attempt": number})
         except ValidationError:

@@ -9,7 +9,7 @@ does the work; what it asks of its workspace is done by the parent, call by call
 | the child hangs in native code | the same | the same |
 | the child dies: a crash, the kernel's killer of large processes | sees it at once | AttemptFailed: the attempt ended |
 | the child cannot load its models (any more) | | FunctionUnavailable: the worker ends |
-| the parent dies | nothing | the child sees it within a second, and ends |
+| the parent dies | nothing | the kernel ends the child; where it cannot, the child sees it within a second |
 
 After a child has gone the next one begins to load at once.
 """
@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from threading import Event
 from typing import Any
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05  # between two looks whether the work must stop
 GRACE_SECONDS = 2.0  # for a child that is told to stop, to end its work and keep its models
+ASIDE_SECONDS = 10.0  # for a question beside the requests, which a child answers in milliseconds
 END_SECONDS = 5.0  # for a process whose socket has closed to be gone
 START = "from shared.work_process import serve; serve({descriptor})"
 
@@ -57,7 +59,9 @@ class Isolated:
         self.name = name
         self._settings, self._load = settings, load
         self._turn = threading.Lock()  # a child has one conversation at a time
-        self._child = _Child(name, settings, load)
+        # the kernel ends a child with the thread that started it, so that is one which lives as long as this does
+        self._starter = ThreadPoolExecutor(1, "start of work processes")
+        self._child = self._start()
 
     def await_loaded(self, stop: Event) -> bool:
         """Wait for the models; False when `stop` is set before. Raises what the loader does."""
@@ -75,7 +79,10 @@ class Isolated:
         return answer
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop in the child what is gone from the bucket; nothing while it loads or works."""
+        """Drop in the child what is gone from the bucket; nothing while it loads or works.
+
+        AttemptFailed when it died, or said nothing for so long that it was ended: then all is dropped.
+        """
         if not self._turn.acquire(blocking=False):
             return
         try:
@@ -85,10 +92,13 @@ class Isolated:
             self._turn.release()
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """As the function says; AttemptFailed when its process died."""
+        """As the function says; AttemptFailed when its process died, or does not load in the time that loading has."""
+        until = time.monotonic() + self._settings.health.loading_seconds
         with self._turn:
             while not self._child.loaded(POLL_SECONDS):
-                continue
+                if time.monotonic() > until:
+                    self._renew()
+                    raise AttemptFailed("the process that tells what an answer changes did not load")
             pointers: dict[str, Json] = self._converse(("pointers", data), _Listing(lambda key: False))
         return pointers
 
@@ -100,6 +110,7 @@ class Isolated:
     def close(self) -> None:
         """End the child."""
         self._child.kill()
+        self._starter.shutdown(wait=False)
 
     def _converse(self, question: tuple[object, ...], workspace: "Workspace | _Listing") -> Any:
         """Ask the child, and do what it asks in turn, until it has answered or must be ended."""
@@ -124,7 +135,10 @@ class Isolated:
 
     def _renew(self) -> None:
         self._child.kill()
-        self._child = _Child(self.name, self._settings, self._load)
+        self._child = self._start()
+
+    def _start(self) -> "_Child":
+        return self._starter.submit(_Child, self.name, self._settings, self._load).result()
 
 
 class _Child:
@@ -211,14 +225,20 @@ class _Desk:
             self.stopped, self._until = stopped, time.monotonic() + GRACE_SECONDS
 
 
+class Silent(Interrupted, AttemptFailed):
+    """A child did not answer a question beside its requests, and was ended."""
+
+
 class _Listing:
     """What a child may ask while it drops what is gone."""
 
     def __init__(self, exists: Callable[[str], bool]) -> None:
-        self.exists = exists
+        self.exists, self._until = exists, time.monotonic() + ASIDE_SECONDS
 
     def check(self) -> None:
-        """Nothing interrupts it."""
+        """A child that says nothing any more is ended: Silent."""
+        if time.monotonic() > self._until:
+            raise Silent("the process that does the work says nothing any more")
 
 
 def _outcome(kind: str, content: list[Any]) -> Any:

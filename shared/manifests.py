@@ -112,8 +112,13 @@ def encode(envelope: Json) -> bytes:
 
 
 def decode(text: bytes) -> Json:
-    """An object that we wrote ourselves."""
-    value: Json = json.loads(text)
+    """An object that we wrote ourselves; ValueError for whatever stands in its place."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested deeper than anything of ours") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it is no object but a {type(value).__name__}")
     return value
 
 
@@ -124,15 +129,16 @@ def _object(text: bytes) -> Json:
         raise InvalidManifest(f"the manifest is not UTF-8 text: {error.reason} at byte {error.start}") from error
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
+    escaped = SURROGATE.search(text) is not None
     try:
         value = json.loads(decoded, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as not_json:
-        value = _literal(decoded, not_json)
+        value, escaped = _literal(decoded, not_json), True
     if not isinstance(value, dict):
         raise InvalidManifest(f"the manifest must be an object, not {type(value).__name__}")
-    _check(value, SURROGATE.search(text) is not None)
+    _check(value, escaped)
     return value
 
 

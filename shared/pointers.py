@@ -16,14 +16,16 @@ would stand in every training's way, so whoever has just committed removes it.
 
 import hashlib
 import logging
+import math
 
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
 from shared.manifests import Json, decode, encode
 
 log = logging.getLogger(__name__)
 
 CLOCK_SECONDS = 2.0  # stores tell whole seconds, and two answers may cross
 MICROSECONDS = 1_000_000
+LARGEST = 16 * 1024 * 1024  # bytes of a pointer; a user's model has a hundredth
 
 
 class Pointers:
@@ -73,13 +75,13 @@ class Pointers:
     def _present(self, pointer: str) -> float | None:
         """When the answer was committed that the pointer names; None without a pointer that can be read."""
         try:
-            committed = decode(self._bucket.get(pointer)).get("committed")
+            committed = float(decode(self._bucket.get(pointer, LARGEST))["committed"])
         except MissingObject:
             return None
-        except (ValueError, AttributeError):
+        except (ValueError, KeyError, TypeError, OverflowError, ObjectTooLarge):
             log.warning("%s cannot be read and is written anew", pointer)
             return None
-        return float(committed) if isinstance(committed, int | float) else None
+        return committed if math.isfinite(committed) else None
 
 
 def _swaps(pointer: str) -> str:

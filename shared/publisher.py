@@ -26,6 +26,7 @@ from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
 
+LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again; the setting is a tenth of it
 ATTEMPT = re.compile(r"a\d+/")
 
 
@@ -149,7 +150,7 @@ class Publisher:
 
     def _read(self, key: str) -> bytes | None:
         try:
-            return self._bucket.get(key)
+            return self._bucket.get(key, LARGEST)
         except MissingObject:
             return None
 

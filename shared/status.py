@@ -6,11 +6,13 @@ from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
 from shared.claims import Claims
 from shared.errors import RequestError
+from shared.failures import FAILING
 from shared.function import NAMES
 from shared.invocation import is_request
 from shared.manifests import Json, decode, invalid_id, parse
 from shared.settings import Lease, Limits
-from shared.triggers.failures import FAILING
+
+LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
 
 
 def overview(bucket: Bucket, limits: Limits) -> Json:
@@ -88,9 +90,8 @@ def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
 def _read(bucket: Bucket, key: str) -> Json | None:
     """An object that we wrote; what somebody else put in its place is told as it is."""
     try:
-        value = decode(bucket.get(key))
+        return decode(bucket.get(key, LARGEST))
     except MissingObject:
         return None
     except (BucketError, OSError, ValueError) as error:
         return {"unreadable": f"{key}: {error}"}
-    return value if isinstance(value, dict) else {"unreadable": f"{key} is no object"}

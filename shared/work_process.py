@@ -10,6 +10,7 @@ A call is `("call", method, arguments, named)` and comes back as `("returned", v
 of `done` an answer may be `("refused", type, message, field, retryable)` for a RequestError, or `("raised", error)`.
 """
 
+import ctypes
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,6 +32,7 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that comes when the thread that started us has ended
 PARENT_SECONDS = 1.0  # between two looks whether the parent lives
 
 Load = Callable[[str, Settings], Function]
@@ -101,7 +104,7 @@ def serve(descriptor: int) -> None:
         sys.path += [place for place in connection.recv() if place not in sys.path]
         name, settings, load, parent = connection.recv()
         configure(settings.log)
-        threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
+        _end_with(parent)
         function = _load(name, settings, load, connection)
         while function is not None:
             connection.send(_reply(function, connection.recv(), connection))
@@ -150,6 +153,13 @@ def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ..
     except Exception as error:  # the boundary of a process: the request must be answered whatever happens in it
         log.exception("%s failed", function.name)
         return "raised", FunctionFailed(f"{type(error).__name__}: {error}")
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process with its parent, whatever native code does; beside that, look by ourselves."""
+    with suppress(AttributeError, OSError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
 
 
 def _follow(parent: int) -> None:

@@ -1,6 +1,7 @@
 """One worker: one function, one bucket, one request at a time, until it is asked to stop."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -12,7 +13,8 @@ from shared.buckets import Bucket, BucketError, FolderBucket
 from shared.buckets.conditions import require_conditions
 from shared.context import Context, Load, load_function
 from shared.events import ObjectCreated
-from shared.interruption import Shutdown
+from shared.function import AttemptFailed, FunctionFailed, FunctionUnavailable
+from shared.interruption import Interrupted, Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.liveness import Liveness
 from shared.metrics import WorkerMetrics
@@ -27,6 +29,7 @@ from shared.triggers.sqs import SqsTrigger
 log = logging.getLogger(__name__)
 
 READY = "photog: ready"  # the line that tells a supervisor
+LAST_RESORT_SECONDS = 15.0  # beyond the drain time: events have ten of them to go out
 EVICT_SECONDS = 30.0  # a bucket is asked about a handful of keys then
 
 
@@ -51,7 +54,7 @@ class Worker:
         self._until_empty = until_empty
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
-        self._serving = threading.Lock()
+        self._serving, self._ended = threading.Lock(), threading.Event()
         self._followed = False
 
     def run(self, trigger: Trigger | None = None) -> None:
@@ -69,12 +72,14 @@ class Worker:
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
             self._tell_parent()
+            threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
             threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
             receive = self._alone(liveness.around(invocation.receive), lambda: metrics.failing(trigger.failing))
             trigger.run(receive, liveness.polled(self._shutdown.requested))
         finally:
             context.close()
             metrics.close()
+            self._ended.set()
         log.info("%s has stopped", self._function)
 
     def follow_parent(self) -> None:
@@ -111,8 +116,16 @@ class Worker:
             with self._serving:
                 try:
                     invocation.evict()
-                except (BucketError, OSError) as error:
+                except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
                     log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
+
+    def _end_in_time(self) -> None:
+        """The last resort after SIGTERM, should anything hang in this process itself: its claims run out."""
+        self._shutdown.requested.wait()
+        if self._ended.wait(self._settings.lease.drain_seconds + LAST_RESORT_SECONDS):
+            return
+        log.error("%s does not end by itself and is ended", self._function)
+        os._exit(1)
 
     def _tell_parent(self) -> None:
         """That this worker is ready, where a parent reads its output."""

@@ -20,6 +20,10 @@ class MissingObject(BucketError):
     """There is no object under this key."""
 
 
+class ObjectTooLarge(BucketError):
+    """The object has more bytes than its reader takes: none of ours has so many."""
+
+
 class InvalidKey(BucketError):
     """No object can have this key."""
 
@@ -56,8 +60,8 @@ class Bucket(Protocol):
 
     address: str
 
-    def get(self, key: str) -> bytes:
-        """The object's bytes; MissingObject."""
+    def get(self, key: str, largest: int | None = None) -> bytes:
+        """The object's bytes; MissingObject. ObjectTooLarge beyond `largest` bytes, of which no more are read."""
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The object's bytes in pieces, for what may not fit into memory; MissingObject."""
@@ -91,6 +95,13 @@ class Bucket(Protocol):
 
         What is meant for keys below `prefixes` goes even where its writer may live. BucketError where it cannot go.
         """
+
+
+def bounded(key: str, data: bytes, largest: int | None) -> bytes:
+    """The data itself, read one byte further than it may reach; ObjectTooLarge."""
+    if largest is not None and len(data) > largest:
+        raise ObjectTooLarge(f"{key} has more than {largest} bytes, which none of ours has")
+    return data
 
 
 def checked(key: str) -> str:

@@ -21,6 +21,7 @@ from shared.buckets.base import (
     ObjectInfo,
     StoreUnavailable,
     UnreadableFolder,
+    bounded,
     checked,
     checked_folder,
     checked_prefix,
@@ -65,9 +66,9 @@ class FolderBucket:
             raise self._outside(key)
         return Path(path)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, largest: int | None = None) -> bytes:
         with self._reading(key) as file:
-            return file.read()
+            return bounded(key, file.read() if largest is None else file.read(largest + 1), largest)
 
     def stream(self, key: str) -> Iterator[bytes]:
         with self._reading(key) as file:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from shared.buckets.base import MissingObject, ObjectInfo, checked, checked_folder, checked_prefix
+from shared.buckets.base import MissingObject, ObjectInfo, bounded, checked, checked_folder, checked_prefix
 
 
 class MemoryBucket:
@@ -17,9 +17,9 @@ class MemoryBucket:
         self._versions = itertools.count(1)
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, largest: int | None = None) -> bytes:
         try:
-            return self._objects[checked(key)][0]
+            return bounded(key, self._objects[checked(key)][0], largest)
         except KeyError:
             raise MissingObject(f"no object {key} in {self.address}") from None
 

@@ -35,6 +35,7 @@ from shared.buckets.base import (
     MissingObject,
     ObjectInfo,
     StoreUnavailable,
+    bounded,
     checked,
     checked_folder,
     checked_prefix,
@@ -90,7 +91,7 @@ class S3Bucket:
             for operation in ("PutObject", "CompleteMultipartUpload"):
                 self._creator.meta.events.register(f"before-sign.s3.{operation}", _forbid_overwrite)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, largest: int | None = None) -> bytes:
         cut: Exception | None = None
         for number in range(READS):
             if cut is not None:
@@ -99,8 +100,8 @@ class S3Bucket:
                 body = self._open(key)
             try:
                 with body:
-                    data: bytes = body.read()
-                    return data
+                    data: bytes = body.read() if largest is None else body.read(largest + 1)
+                    return bounded(key, data, largest)
             except FAILURES as error:
                 cut = error
         raise StoreUnavailable(f"{key} in {self.address} broke off {READS} times: {cut}") from cut

@@ -20,7 +20,7 @@ from shared.function import NAMES
 from shared.interruption import Shutdown
 from shared.invocation import is_request
 from shared.job import run_job
-from shared.notify.outbox import Outbox
+from shared.notify.outbox import DamagedEntry, Outbox
 from shared.settings import Settings
 from shared.sweep import Lost, Sweep
 from shared.triggers.protection import TaskProtection
@@ -147,7 +147,10 @@ def _deliver(place: Bucket, settings: Settings) -> int:
     """Try every entry of the outbox once; how many remain."""
     outbox = Outbox(place, destinations(settings))
     for key in outbox.entries():
-        outbox.deliver(key)
+        try:
+            outbox.deliver(key)
+        except DamagedEntry as error:
+            typer.echo(f"photog: {error}", err=True)
     return len(outbox.entries())
 
 

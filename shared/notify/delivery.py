@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 
-from shared.buckets.base import BucketError
+from shared.buckets.base import BucketError, StoreUnavailable
+from shared.failures import Failures
 from shared.manifests import Json
 from shared.notify.outbox import OUTBOX, Outbox
 
@@ -18,6 +19,7 @@ class Delivery:
 
     def __init__(self, outbox: Outbox, redelivery_seconds: float) -> None:
         self._outbox, self._period = outbox, redelivery_seconds
+        self._failures = Failures(outbox.bucket, OUTBOX.rstrip("/"), OUTBOX)
         self._due: set[str] = set()
         self._seen: dict[str, str] = {}
         self._changed = threading.Condition()
@@ -36,6 +38,7 @@ class Delivery:
 
     def start(self, function: str) -> None:
         """Begin to deliver: own events at once, those of the dead when two looks found them unchanged."""
+        self._failures = Failures(self._outbox.bucket, function, f"{OUTBOX}{function}/")
         self._thread = threading.Thread(target=self._run, args=(function,), name="outbox", daemon=True)
         self._thread.start()
 
@@ -62,7 +65,8 @@ class Delivery:
                 if self._closing and (not self._due or not progress):
                     return
                 if not self._due or not progress:
-                    pause = self._outbox.rest() if self._due else self._period
+                    resting = max(self._outbox.rest(), self._failures.pause(self._period)) if len(self._failures) else 0
+                    pause = max(self._outbox.rest(), resting) if self._due else self._period
                     self._changed.wait(min(max(pause, 0.05), max(0.05, look - time.monotonic())))
 
     def _look(self, function: str) -> None:
@@ -80,15 +84,25 @@ class Delivery:
         """Try all that is due once; whether anything was settled."""
         with self._changed:
             due = set(self._due)
-        settled = set()
+        settled = False
+        for key in sorted(due, key=self._outbox.weight):
+            if self._outbox.asleep():
+                break
+            if not self._failures.rests(key) and self._deliver(key):
+                settled = True
+                with self._changed:
+                    self._due.discard(key)
+        return settled
+
+    def _deliver(self, key: str) -> bool:
+        """One entry; whatever comes of it, the others have their turn."""
         try:
-            for key in sorted(due, key=self._outbox.weight):
-                if self._outbox.asleep():
-                    break
-                if self._outbox.deliver(key):
-                    settled.add(key)
-                    with self._changed:
-                        self._due.discard(key)
-        except (BucketError, OSError) as error:
+            settled = self._outbox.deliver(key)
+        except StoreUnavailable as error:
             log.warning("the outbox cannot be read: %s", error)
-        return bool(settled)
+            return False
+        except Exception as error:  # noqa: BLE001 - the boundary between entries: one must never stop the others
+            self._failures.add(key, error)
+            return False
+        self._failures.remove(key)
+        return settled

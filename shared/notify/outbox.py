@@ -22,7 +22,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from shared.buckets.base import Bucket, MissingObject
+from pydantic import BaseModel, Field, ValidationError
+
+from shared.buckets.base import Bucket, BucketError, MissingObject
 from shared.events import completed
 from shared.manifests import Json, decode, encode
 from shared.notify import Destination, Undelivered
@@ -30,8 +32,22 @@ from shared.notify import Destination, Undelivered
 log = logging.getLogger(__name__)
 
 OUTBOX = "outbox/"
+LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again
 FIRST_PAUSE = 1.0  # seconds a destination is left alone after a failure, doubled with each in a row
 LONGEST_PAUSE = 900.0
+
+
+class DamagedEntry(BucketError):
+    """An entry, or the answer that it speaks of, is none of ours; it fails alone."""
+
+
+class Entry(BaseModel):
+    """An event that is not delivered to all yet."""
+
+    function: str = Field(pattern="^[a-z]+$")
+    request_id: str = Field(pattern="^[A-Za-z0-9._-]{1,128}$")
+    pending: list[str]
+    failures: dict[str, int]
 
 
 class Outbox:
@@ -40,7 +56,8 @@ class Outbox:
     def __init__(
         self, bucket: Bucket, destinations: Sequence[Destination], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._bucket, self._clock = bucket, clock
+        self.bucket = self._bucket = bucket
+        self._clock = clock
         self._destinations = {one.name: one for one in destinations}
         self._failures: dict[str, int] = {}
         self._resting: dict[str, float] = {}
@@ -57,24 +74,38 @@ class Outbox:
         return {info.key: info.etag for info in self._bucket.list(prefix)}
 
     def deliver(self, key: str) -> bool:
-        """Send what is pending to whoever is not resting; whether nothing is left to do for this process."""
-        entry = self._json(key)
-        if entry is None:
+        """Send what is pending to whoever is not resting; whether nothing is left to do for this process.
+
+        DamagedEntry where the entry or its answer is not one of ours.
+        """
+        text = self._read(key)
+        if text is None:
             return True
-        result_key = f"results/{entry['function']}/{entry['request_id']}/result.json"
-        envelope = self._json(result_key)
-        if envelope is None:
+        try:
+            entry = Entry.model_validate_json(text)
+        except ValidationError as error:
+            raise DamagedEntry(f"{key} is no entry of the outbox: remove it") from error
+        result_key = f"results/{entry.function}/{entry.request_id}/result.json"
+        answer = self._read(result_key)
+        if answer is None:
             return True  # its answer is to come, and with it somebody who delivers
-        event = completed(entry["function"], envelope, self._bucket.address, result_key)
-        failed = dict(entry["failures"])
+        try:
+            event = completed(entry.function, decode(answer), self._bucket.address, result_key)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedEntry(f"{result_key} is no answer of ours, so nobody can be told of it") from error
+        return self._settle(key, entry, event)
+
+    def _settle(self, key: str, entry: "Entry", event: Json) -> bool:
+        failed = dict(entry.failures)
         self._weights[key] = sum(failed.values())
-        sent = {name for name in self._awake(entry["pending"]) if self._sent(name, event, failed)}
-        left = [name for name in entry["pending"] if name not in sent]
+        sent = {name for name in self._awake(entry.pending) if self._sent(name, event, failed)}
+        left = [name for name in entry.pending if name not in sent]
         if not left:
             self._bucket.delete(key)
             self._weights.pop(key, None)
-        elif sent or failed != entry["failures"]:
-            self._bucket.put(key, encode(entry | {"pending": left, "failures": failed}))
+        elif sent or failed != entry.failures:
+            changed = entry.model_copy(update={"pending": left, "failures": failed})
+            self._bucket.put(key, changed.model_dump_json().encode())
             self._weights[key] = sum(failed.values())
         return not set(left) & set(self._destinations)
 
@@ -112,9 +143,9 @@ class Outbox:
         self._resting.pop(name, None)
         return True
 
-    def _json(self, key: str) -> Json | None:
+    def _read(self, key: str) -> bytes | None:
         try:
-            return decode(self._bucket.get(key))
+            return self._bucket.get(key, LARGEST)
         except MissingObject:
             return None
 

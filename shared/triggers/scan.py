@@ -22,11 +22,11 @@ from threading import Event
 
 from shared.buckets import Bucket, BucketError, ObjectInfo
 from shared.events import ObjectCreated
+from shared.failures import Failures
 from shared.function import FunctionUnavailable
 from shared.invocation import Outcome, is_request
 from shared.settings import Scan
 from shared.triggers import Receive
-from shared.triggers.failures import Failures
 from shared.triggers.settled import Settled
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ScanTrigger:
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
         self._prefix = f"requests/{function}/"
         self._settled = Settled(bucket, function)
-        self._failures = Failures(bucket, function, clock)
+        self._failures = Failures(bucket, function, self._prefix, clock)
         self._waiting: dict[str, ObjectInfo] = {}
         self._likely: dict[str, ObjectInfo] = {}  # the newest last
         self._sights: dict[str, _Sight] = {}
@@ -71,7 +71,7 @@ class ScanTrigger:
         while not stop.is_set():
             try:
                 self.scan(receive, stop)
-            except (BucketError, OSError) as error:
+            except (BucketError, OSError, MemoryError) as error:
                 log.error("a look at %s/%s failed, the next one goes on: %s", self._bucket.address, self._prefix, error)
             next(changes, None)
         self._settled.save()

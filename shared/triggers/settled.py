@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 INDEX = "index/"
 HEAD = b"photog settled 1\n"
 WIDTH = 8  # bytes: among a hundred thousand manifests a new one is taken for a settled one once in 10^14
+LARGEST = 256 * 1024 * 1024  # bytes, thirty million manifests
 WORTH = 1000  # settled manifests from which an index saves more than it costs
 
 
@@ -58,7 +59,7 @@ class Settled:
 
     def _saved(self) -> set[bytes]:
         try:
-            data = self._bucket.get(self._key)
+            data = self._bucket.get(self._key, LARGEST)
         except MissingObject:
             return set()
         except (BucketError, OSError) as error:

@@ -23,11 +23,11 @@ from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
 from shared.claims import STALE_LEASES
 from shared.events import ObjectCreated, UnknownEvent, parse_text
+from shared.failures import Failures
 from shared.function import NAMES, FunctionUnavailable
 from shared.invocation import Outcome, is_request
 from shared.settings import Lease
 from shared.triggers import Receive
-from shared.triggers.failures import Failures
 from shared.triggers.protection import TaskProtection
 from shared.triggers.queue import Message, Queue, QueueError
 
@@ -68,7 +68,7 @@ class SqsTrigger:
         self._queue, self._protection, self._clock = queue, protection, clock
         self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
         self._function = function
-        self._failures = Failures(bucket, function)
+        self._failures = Failures(bucket, function, f"requests/{function}/")
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty

@@ -7,10 +7,10 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.errors import InvalidField
 from shared.events import ObjectCreated
+from shared.failures import Failures, failure_key
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.notify.bucket import BucketNotifier
-from shared.triggers.failures import Failures, failure_key
 from tests.echo import QUICK, Echo, invocation
 
 RESULT, PROGRESS = "results/check/r/result.json", "progress/check/r.json"
@@ -95,8 +95,8 @@ def test_consumers_are_told_even_if_no_progress_could_be_written_before_the_answ
 
 def test_a_key_that_failed_for_a_dead_worker_is_no_longer_shown_once_it_is_settled():
     bucket = MemoryBucket()
-    Failures(bucket, "check").add("requests/check/r.json", BucketError("no room"))
-    after = Failures(bucket, "check")
+    Failures(bucket, "check", "requests/check/").add("requests/check/r.json", BucketError("no room"))
+    after = Failures(bucket, "check", "requests/check/")
     after.adopt()
     assert bucket.head(failure_key("check", "requests/check/r.json")), "it may fail still"
     after.remove("requests/check/r.json")
@@ -105,9 +105,9 @@ def test_a_key_that_failed_for_a_dead_worker_is_no_longer_shown_once_it_is_settl
 
 def test_a_key_that_failed_for_a_dead_worker_is_no_longer_shown_when_its_manifest_has_gone():
     bucket = MemoryBucket()
-    Failures(bucket, "check").add("requests/check/r.json", BucketError("no room"))
+    Failures(bucket, "check", "requests/check/").add("requests/check/r.json", BucketError("no room"))
     bucket.put("failing/check/other.json", b"not ours")
-    after = Failures(bucket, "check")
+    after = Failures(bucket, "check", "requests/check/")
     after.adopt()
     after.keep(set())
     assert [info.key for info in bucket.list("failing/")] == ["failing/check/other.json"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.function import FunctionUnavailable
+from shared.function import AttemptFailed, FunctionUnavailable
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.isolation import Isolated
@@ -138,3 +139,22 @@ def test_a_function_that_cannot_be_loaded_says_why():
     unloadable = Isolated("check", SETTINGS, rough.load_nothing)
     with pytest.raises(FunctionUnavailable, match="the model is not there"):
         unloadable.await_loaded(threading.Event())
+
+
+def test_a_process_that_dies_idle_or_says_nothing_any_more_ends_no_eviction(bucket, function, monkeypatch):
+    monkeypatch.setattr("shared.isolation.ASIDE_SECONDS", 0.3)
+    invoked = Invocation(bucket, function, SETTINGS, "w1", Shutdown(1))
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        os.kill(function.process_id, number)
+        with pytest.raises(AttemptFailed):
+            invoked.evict()
+        assert function.await_loaded(threading.Event())
+        assert ask(bucket, function, f"after-{number}")[1]["code"] == "OK"
+
+
+def test_a_frozen_process_is_replaced_at_the_deadline(bucket, function):
+    short = SETTINGS.model_copy(update={"limits": Limits(request_seconds=0.5)})
+    os.kill(function.process_id, signal.SIGSTOP)
+    _, envelope = ask(bucket, function, settings=short)
+    assert envelope["data"]["error"]["type"] == "DeadlineExceeded"
+    assert ask(bucket, function, "r2")[1]["code"] == "OK"

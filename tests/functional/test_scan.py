@@ -27,9 +27,9 @@ class Faulty(MemoryBucket):
         self.faults: dict[tuple[str, str], Exception] = {}
         self.calls: Counter[str] = Counter()
 
-    def get(self, key):
+    def get(self, key, largest=None):
         self._call("get", key)
-        return super().get(key)
+        return super().get(key, largest)
 
     def put_if_absent(self, key, data):
         self._call("put_if_absent", key)

@@ -213,10 +213,13 @@ def test_a_running_worker_drops_what_is_gone_from_the_bucket(bucket, rough):
     assert answer(bucket, "r3")["data"]["kept"] == []
 
 
-def test_a_worker_whose_parent_is_killed_leaves_no_process_behind(bucket, rough):
-    order(bucket, "r1", do="work")
+@pytest.mark.parametrize("do", ["work", "hang"])
+def test_a_worker_that_is_killed_leaves_no_process_behind_whatever_hangs_in_it(bucket, rough, do):
+    order(bucket, "r1", do=do)
     until(lambda: (bucket.root / "progress/check/r1.json").exists(), 60)
-    (child,) = Path(f"/proc/{rough.pid}/task/{rough.pid}/children").read_text().split()
+    (child,) = {
+        one for tasks in Path(f"/proc/{rough.pid}/task").iterdir() for one in (tasks / "children").read_text().split()
+    }
     rough.kill()
     rough.wait()
     until(lambda: not Path(f"/proc/{child}").exists(), 20)

@@ -73,7 +73,7 @@ class World:
         self._now += self.ask("clock")
         return self._now
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, largest: int | None = None) -> bytes:
         return self.ask("get", key)
 
     def put(self, key: str, data: bytes) -> None:

@@ -13,7 +13,7 @@ class Failing(MemoryBucket):
         super().__init__()
         self._error = error
 
-    def get(self, key):
+    def get(self, key, largest=None):
         raise self._error
 
     def head(self, key):

@@ -33,9 +33,9 @@ class Stopping(MemoryBucket):
         self._call()
         super().put(key, data)
 
-    def get(self, key):
+    def get(self, key, largest=None):
         self._call()
-        return super().get(key)
+        return super().get(key, largest)
 
     def list(self, prefix, after=""):
         self._call()

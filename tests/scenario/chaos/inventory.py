@@ -24,7 +24,7 @@ class Inventory:
         """The keys that begin so."""
         return [key for key in self.infos if key.startswith(prefix)]
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, largest: int | None = None) -> bytes:
         """An object's bytes; empty where it has gone since."""
         info = self.infos[key]
         if (key, info.etag) not in self._read:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
 from shared.manifests import Json, decode, encode, shortened
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 FAILING = "failing/"
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 300.0
+LARGEST = 64 * 1024  # bytes of such an object; ours have hundreds
 LONGEST_ERROR = 500  # characters that an object tells of
 
 
@@ -37,10 +38,10 @@ class _Failure:
 
 
 class Failures:
-    """What fails of one function's keys, as one worker sees it."""
+    """What fails of one function's keys that begin with `below`, as one worker sees it."""
 
-    def __init__(self, bucket: Bucket, function: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bucket, self._function, self._clock = bucket, function, clock
+    def __init__(self, bucket: Bucket, function: str, below: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bucket, self._function, self._below, self._clock = bucket, function, below, clock
         self._keys: dict[str, _Failure] = {}
         self._shown: set[str] = set()
         self._adopted = False
@@ -109,10 +110,11 @@ class Failures:
     def _told(self, place: str) -> set[str]:
         """The key of which such an object tells; none where it has gone or is not ours."""
         try:
-            return {str(decode(self._bucket.get(place))["key"])}
-        except (MissingObject, ValueError, KeyError, TypeError) as error:
+            key = str(decode(self._bucket.get(place, LARGEST))["key"])
+        except (MissingObject, ObjectTooLarge, ValueError, KeyError) as error:
             log.warning("%s tells of no key: %s", place, error)
             return set()
+        return {key} if key.startswith(self._below) else set()
 
     def _write(self, key: str, told: Json | None) -> None:
         """Show it; a store that cannot even do that is said in the log already."""
