@@ -30,7 +30,7 @@ lint: $(READY)
 test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
 
 # 200 schedules of each kind; they mostly wait, so several run side by side. A seed that fails says how to run it again
 CHAOS_SEEDS ?= 1-200

@@ -17,6 +17,7 @@ would stand in every training's way, so whoever has just committed removes it.
 import hashlib
 import logging
 import math
+from collections.abc import Callable
 
 from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
 from shared.manifests import Json, decode, encode
@@ -34,20 +35,23 @@ class Pointers:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def swap(self, pointer: str, content: Json, name: str, committed: float, now: float | None = None) -> None:
+    def swap(
+        self, pointer: str, content: Json, name: str, committed: float, now: Callable[[], float] | None = None
+    ) -> None:
         """Point to a committed answer, unless another one was committed later.
 
         Args:
             name: of the answer, such as its key; the same each time that this is done for it.
             committed: when it was, by the store's clock.
-            now: on that clock, as far as the caller knows; None where somebody else has committed.
+            now: tells that clock's time, as far as the caller knows; None where somebody else has committed. It is
+                asked after what it is compared with was read: in between we may have been frozen.
         """
         own = _swap_key(pointer, committed, name)
         self._bucket.put(own, encode(content | {"committed": committed}))
         present = self._present(pointer)
         if now is not None:
             self._remove_future(pointer, now)
-            present = None if present is not None and present > now + CLOCK_SECONDS else present
+            present = None if present is not None and present > now() + CLOCK_SECONDS else present
         if present is not None and present > committed:
             self._bucket.delete(own)
             return
@@ -62,9 +66,10 @@ class Pointers:
             if info.key < written:
                 self._bucket.delete(info.key)
 
-    def _remove_future(self, pointer: str, now: float) -> None:
-        latest = _swap_key(pointer, now + CLOCK_SECONDS, "")
-        for info in list(self._bucket.list(_swaps(pointer))):
+    def _remove_future(self, pointer: str, now: Callable[[], float]) -> None:
+        present = list(self._bucket.list(_swaps(pointer)))
+        latest = _swap_key(pointer, now() + CLOCK_SECONDS, "")
+        for info in present:
             if info.key > latest:
                 log.warning("%s was committed in the future, the store's clock has been set back", info.key)
                 self._bucket.delete(info.key)

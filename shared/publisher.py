@@ -145,8 +145,9 @@ class Publisher:
         """Point to a committed answer, unless the pointer names one that was committed later."""
         result = self._bucket.head(result_key)
         if result is not None:
-            now = None if begun is None else result.modified + time.monotonic() - begun
-            self._pointers.swap(pointer, content, result_key, result.modified, now)
+            committed, since = result.modified, begun
+            now = None if since is None else lambda: committed + time.monotonic() - since
+            self._pointers.swap(pointer, content, result_key, committed, now)
 
     def _read(self, key: str) -> bytes | None:
         try:

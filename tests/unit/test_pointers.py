@@ -75,6 +75,26 @@ def test_one_who_was_frozen_at_any_call_while_another_swapped_leaves_the_newest(
     assert named(bucket) == (2.0 if bucket.calls <= 0 else old)
 
 
+@pytest.mark.parametrize("calls", range(1, 12))
+def test_one_who_committed_and_was_frozen_at_any_call_takes_no_newer_swap_for_a_future_one(calls):
+    clock = [10.0]
+
+    def later(bucket):
+        clock[0] = 20.0
+        Pointers(bucket).swap(POINTER, {"which": 20.0}, "newer", 20.0, lambda: clock[0])
+
+    bucket = Stopping(calls, later)
+    Pointers(bucket).swap(POINTER, {"which": 10.0}, "older", 10.0, lambda: clock[0])
+    assert named(bucket) == (20.0 if bucket.calls <= 0 else 10.0)
+
+
+def test_a_clock_that_was_set_back_leaves_no_swap_in_the_way():
+    bucket = MemoryBucket()
+    swap(bucket, 3600.0)
+    Pointers(bucket).swap(POINTER, {"which": 10.0}, "after", 10.0, lambda: 10.5)
+    assert named(bucket) == 10.0
+
+
 @pytest.mark.parametrize("calls", range(1, 8))
 def test_one_who_was_killed_at_any_call_is_followed_by_whoever_does_it_again(calls):
     bucket = Stopping(calls, lambda bucket: swap(bucket, 1.0), killed=True)
