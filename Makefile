@@ -25,8 +25,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the fast ones side by side, file by file; real workers, real training and whatever is killed have the machine to
-# themselves. One thread each: there are two processes on two cores, and networks this small gain nothing by more
+# the fast ones, then real workers, real training and whatever is killed; side by side, file by file. One thread each:
+# there are two processes on two cores, and networks this small gain nothing by more
 test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
