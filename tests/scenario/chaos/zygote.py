@@ -16,12 +16,12 @@ import sys
 import traceback
 from typing import Any
 
-from shared import aws
+from shared import aws, failures
 from shared.aws import ClientUnavailable
 from shared.buckets import BucketError, open_bucket, staging
 from shared.notify import delivery, outbox, sns
 from shared.settings import Settings
-from shared.triggers import failures, queue, sqs
+from shared.triggers import queue, sqs
 from shared.worker import Worker
 from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
 from tests.scenario.chaos.clock import step_clock
