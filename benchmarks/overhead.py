@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,9 @@ class Nothing:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """An empty answer."""
         return Answer({})
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Nothing is kept."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """None."""

@@ -32,7 +32,6 @@ from shared.triggers.settled import Settled
 log = logging.getLogger(__name__)
 
 STOP_POLL = 0.1  # seconds between two looks whether to stop
-LISTING_SHARE = 0.01  # of the time that goes into listing the whole, at the most
 CHECKING_SHARE = 0.05  # of the time that goes into what is most likely answered
 CHECKED_AT_ONCE = 50
 SAVED_AFTER = 1000  # settled manifests; also at the end
@@ -46,6 +45,8 @@ class _Sight:
 
 class ScanTrigger:
     """Offers the manifests of one function to `receive` until each is settled."""
+
+    listing_share = 0.02  # of the time that goes into listing the whole, at the most; of it half waits for the store
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class ScanTrigger:
             new = self._set_aside(new)
         self._started = True
         self._add(new)
-        self._listed_at = self._clock() + max(self._scan.seconds, (self._clock() - begun) / LISTING_SHARE)
+        self._listed_at = self._clock() + max(self._scan.seconds, (self._clock() - begun) / self.listing_share)
         if broken is None:
             self._failures.remove(self._prefix)
         else:
