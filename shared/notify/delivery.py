@@ -79,6 +79,8 @@ class Delivery:
         with self._changed:
             self._due |= {key for key, etag in entries.items() if self._seen.get(key) == etag}
         self._seen = entries
+        self._failures.adopt()
+        self._failures.keep(entries.keys())
 
     def _turn(self) -> bool:
         """Try all that is due once; whether anything was settled."""

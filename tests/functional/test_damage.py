@@ -123,6 +123,15 @@ def test_a_damaged_entry_of_the_outbox_is_shown_and_every_other_event_goes_out(e
     assert overview(bucket, Limits())["check"]["failing"][0]["key"] == entry_key("check", "a")
 
 
+def test_an_entry_that_failed_for_a_dead_worker_is_no_longer_shown_once_it_has_gone():
+    bucket, place = MemoryBucket(), Place()
+    Failures(bucket, "check", "outbox/check/").add(entry_key("check", "gone"), ValueError("damaged"))
+    delivery = Delivery(Outbox(bucket, [place]), 0.1)
+    delivery.start("check")
+    until(lambda: not overview(bucket, Limits())["check"]["failing"], 10)
+    delivery.close()
+
+
 @pytest.mark.parametrize("answer", [b"x", b"{}", DEEP])
 def test_an_entry_whose_answer_is_damaged_fails_alone(answer):
     bucket, place = MemoryBucket(), Place()
