@@ -63,6 +63,7 @@ class Search:
     def __init__(self, bucket: Bucket, lease: Lease) -> None:
         self._bucket, self._lease = bucket, lease
         self._reader = Reader(bucket)
+        self._own = mentions.own_urls(bucket.address)
         self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the bodies they were for
         self._manifests: dict[str, set[str]] = {}  # by user: keys
 
@@ -78,7 +79,8 @@ class Search:
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
         own = {one.key: one for one in checks} | own  # that order: by the photos of trainings checks are found
         accepted, conflicts = self._sorted_out(own.values())
-        known = self._ids(user_id, accepted)
+        others = {(one.function, one.request_id) for one in requests if one.key not in own}
+        known = self._ids(user_id, accepted, others)
         foreign = {_conflict(one) for one in requests if one.key not in own}
         stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
         puts = self._puts(user_id, names)
@@ -104,7 +106,7 @@ class Search:
     def _requests(self) -> list[Mention]:
         infos = (info for function in NAMES for info in self._reader.listed(f"requests/{function}/"))
         ours = (info for info in infos if is_request(info.key, info.key.split("/")[1]))
-        return list(self._reader.read(ours, mentions.manifest))
+        return list(self._reader.read(ours, lambda key, text: mentions.manifest(key, text, self._own)))
 
     def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
         """The user's requests whose ids are theirs, and the conflict objects of the others."""
@@ -117,12 +119,12 @@ class Search:
                 conflicts.append(_conflict(one))
         return accepted, conflicts
 
-    def _ids(self, user_id: str, accepted: Iterable[Mention]) -> set[Identity]:
+    def _ids(self, user_id: str, accepted: Iterable[Mention], others: set[Identity]) -> set[Identity]:
         """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
             known.setdefault((one.function, one.request_id), set()).add(one.sha256)
-        firsts = {identity: self._first(identity) for identity in {*known, *self._answered(user_id)}}
+        firsts = {identity: self._first(identity) for identity in {*known, *self._answered(user_id, others)}}
         for identity in firsts.keys() - known.keys():
             first = firsts[identity]
             known[identity] = {first.payload_sha256} if first else set()
@@ -146,8 +148,7 @@ class Search:
 
     def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
         """Names of pictures that only trainings of the user name, whether they are still there or not."""
-        models = self._reader.read(self._reader.listed(f"users/{user_id}/model.json"), mentions.model)
-        references = {name for one in models for name in one.names}
+        references = self._modelled(user_id)
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {
             name
@@ -164,16 +165,28 @@ class Search:
             return False
         return True
 
-    def _answered(self, user_id: str) -> set[Identity]:
-        """Ids whose answers name the user, also where the manifest has been removed."""
+    def _answered(self, user_id: str, others: set[Identity]) -> set[Identity]:
+        """Ids whose answers name the user, or whose artifacts the user's model does; manifests may be gone.
+
+        Args:
+            others: ids of requests that are not the user's.
+        """
         infos = (info for function in ("train", "generate") for info in self._reader.listed(f"results/{function}/"))
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
-        found = (one.key.split("/") for one in self._reader.read(answers, mentions.answer) if user_id in one.names)
-        return {(function, request_id) for _, function, request_id, _ in found}
+        named = [(one, one.key.split("/")) for one in self._reader.read(answers, mentions.answer)]
+        mine = {(parts[1], parts[2]) for one, parts in named if user_id in one.names}
+        others = others | {(parts[1], parts[2]) for one, parts in named if user_id not in one.names}
+        trained = (key.split("/") for key in self._modelled(user_id) if key.startswith("results/train/"))
+        return mine | ({("train", parts[2]) for parts in trained if len(parts) > 4} - others)
+
+    def _modelled(self, user_id: str) -> set[str]:
+        """Keys that the user's model names, and what it would be swapped to."""
+        infos = [one for one in self._reader.listed(f"users/{user_id}/") if one.key.endswith(".json")]
+        return {name for one in self._reader.read(infos, mentions.model) for name in one.names}
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
         """What was put into a queue for the user, answered or not, and checks of the photos that go."""
-        puts = self._reader.read(self._reader.listed(QUEUE), mentions.put)
+        puts = self._reader.read(self._reader.listed(QUEUE), lambda key, text: mentions.put(key, text, self._own))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:

@@ -167,8 +167,18 @@ class Reader:
         return False
 
 
-def manifest(key: str, text: bytes) -> Mention:
-    """What a manifest names, also where it cannot be served; ValueError for what is none."""
+def own_urls(address: str) -> tuple[str, ...]:
+    """How URLs of a bucket's own objects begin; a reference by such a URL means the key behind it."""
+    scheme, found, place = address.partition("://")
+    return tuple(f"{one}://{place}/" for one in ("s3", "oss")) if found and scheme == "s3" else ()
+
+
+def manifest(key: str, text: bytes, own: tuple[str, ...] = ()) -> Mention:
+    """What a manifest names, also where it cannot be served; ValueError for what is none.
+
+    Args:
+        own: how URLs of the bucket's own objects begin.
+    """
     try:
         parsed = parse(text)
         body, request_id, sha256 = parsed.body, parsed.request_id, parsed.sha256
@@ -184,14 +194,14 @@ def manifest(key: str, text: bytes) -> Mention:
         request_id,
         sha256,
         _people(body.get("configure")),
-        frozenset(one for one in _strings(images) if _is_key(one) and not one.startswith(OURS)),
-        template if isinstance(template, str) and not template.startswith("data:") else None,
+        frozenset(one for name in _strings(images) if _is_key(one := _local(name, own)) and not one.startswith(OURS)),
+        _local(template, own) if isinstance(template, str) and not template.startswith("data:") else None,
     )
 
 
-def put(key: str, text: bytes) -> Mention:
+def put(key: str, text: bytes, own: tuple[str, ...] = ()) -> Mention:
     """What a request in a queue of `photog serve` names: a line of the server's own, then the request as it came."""
-    return manifest(key, text.partition(b"\n")[2])
+    return manifest(key, text.partition(b"\n")[2], own)
 
 
 def answer(key: str, text: bytes) -> Naming:
@@ -201,10 +211,11 @@ def answer(key: str, text: bytes) -> Naming:
 
 
 def model(key: str, text: bytes) -> Naming:
-    """The pictures that a user's model keeps for reference."""
-    references = _object(text).get("references")
+    """The LoRA of a user's model, and the pictures that it keeps for reference."""
+    said = _object(text)
+    references = said.get("references")
     entries = [one for one in references if isinstance(one, dict)] if isinstance(references, list) else []
-    return Naming(key, frozenset(_strings([one.get("key") for one in entries])))
+    return Naming(key, frozenset(_strings([said.get("lora"), *(one.get("key") for one in entries)])))
 
 
 def event(key: str, text: bytes) -> Naming:
@@ -225,6 +236,11 @@ def _people(configure: object) -> frozenset[str]:
 
 def _strings(value: object) -> list[str]:
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _local(reference: str, own: tuple[str, ...]) -> str:
+    """The key that a URL of the bucket's own objects means; any other reference as it is."""
+    return next((reference.removeprefix(begin) for begin in own if reference.startswith(begin)), reference)
 
 
 def _is_key(name: str) -> bool:

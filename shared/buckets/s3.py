@@ -123,9 +123,9 @@ class S3Bucket:
                 self._upload(self._creator, key, data, nonce, self._condition)
             except ClientError as error:
                 code = _code(error)
-                if code in REFUSED and (found := self._head(key)) is not None:
-                    return bool(found["Metadata"].get(NONCE) == nonce)
-                if code not in UNDECIDED | REFUSED:  # refused, and nothing there: it went in this moment
+                if code in REFUSED:
+                    return self._nonce(key) == nonce
+                if code not in UNDECIDED:
                     raise self._error(key, error) from error
                 time.sleep(random.uniform(0, 0.05 * 2**conflict))
             except FAILURES as error:

@@ -389,3 +389,50 @@ def test_what_may_not_be_read_or_removed_is_told_and_the_rest_goes():
 @pytest.mark.parametrize("user", [".", ".."])
 def test_the_command_line_refuses_dots(tmp_path, user):
     assert CliRunner().invoke(app, ["forget", str(tmp_path), user]).exit_code == 2
+
+
+class Named(MemoryBucket):
+    """A bucket of a store, which references may name by URL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.address = "s3://own"
+
+
+def test_photos_that_were_named_by_the_buckets_own_url_go_like_others():
+    bucket = Named()
+    for name in ("a", "b", "shared"):
+        bucket.put(f"photos/{name}.jpg", b"picture")
+    images = [
+        "s3://own/photos/a.jpg",
+        "oss://own/photos/b.jpg",
+        "s3://own/photos/shared.jpg",
+        "s3://other/photos/a.jpg",
+    ]
+    serve(bucket, "train", {"request_id": "t1", "images": images, "configure": {"user_id": "ann"}})
+    serve(bucket, "train", train("t2", "bob", "shared.jpg"))
+    serve(bucket, "check", {"request_id": "c1", "images": ["s3://own/photos/a.jpg"]})
+    serve(bucket, "check", {"request_id": "c2", "images": ["photos/b.jpg"]})
+    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting.forget("ann")
+    assert [info.key for info in bucket.list("photos/")] == ["photos/shared.jpg"]
+    assert not [key for key in keys(bucket) if "/c1" in key or "/c2" in key or "/t1" in key]
+    assert forgetting.holdings("ann").keys == []
+
+
+def test_a_lora_that_only_the_users_model_names_goes_with_all_of_its_training(bucket):
+    before, lora, crop = keys(bucket), "results/train/t9/a1/lora.safetensors", "results/train/t9/a1/references/0.png"
+    for key in (lora, crop, "results/train/t9/a1/scratch/step", "claims/train/t9/000001.json"):
+        bucket.put(key, b"{}")
+    bucket.put("users/ann/model.json", json.dumps({"lora": lora, "references": [{"key": crop}]}).encode())
+    Forgetting(bucket, QUICK.lease).forget("ann")
+    assert keys(bucket) == before
+
+
+def test_a_model_that_names_somebody_elses_training_does_not_take_it_along(bucket):
+    serve(bucket, "train", train("t-bob", "bob", "bob/1.jpg"))
+    before = keys(bucket)
+    model = {"lora": "results/train/t-bob/a1/lora.safetensors", "references": []}
+    bucket.put("users/ann/model.json", json.dumps(model).encode())
+    Forgetting(bucket, QUICK.lease).forget("ann")
+    assert keys(bucket) == before
