@@ -3,9 +3,10 @@
 | what | becomes |
 |---|---|
 | user and password in a URL | `https://[redacted]@host/path` |
-| query and fragment of a URL, where signatures and tokens stand | `https://host/path?[redacted]` |
+| the same without slashes, without a scheme, encoded | `[redacted]@host/path` |
+| query and fragment of a URL, the query of a key, where signatures and tokens stand | `https://host/path?[redacted]` |
 | a `data:` URL | `data:[redacted]` |
-| the value of an Authorization, a cookie, a token, a password, a signature | `authorization: [redacted]` |
+| the value of an Authorization, a cookie, a token, a password, a signature, by their many names | `authorization: [redacted]` |
 | `whsec_...`, an AWS access key id, a JSON web token | `[redacted]` |
 | base64 of 40 characters and more: a picture, a key | `[base64, 123 characters]` |
 | eight fractions and more in a row: a face's vector | `[123 numbers]` |
@@ -31,13 +32,32 @@ _DATA = re.compile(r"""\bdata:(?:[\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[^,\s"']{0,2
 _HEADER = re.compile(
     r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s{0,3}[:=,]\s{0,3}(?:b?["'])?)[^\r\n"']+""", re.IGNORECASE
 )
-_SCHEME = re.compile(r"\b(bearer|basic|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{8,}", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"\b(?:(bearer)\s+[^\s,\"']+|(basic|digest|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{6,})", re.IGNORECASE
+)
+_WITHIN_NAME = (  # wherever in a name they stand
+    r"token|signature|passw(?:or)?d|passphrase|passcode|secret|credential|hmac|"
+    r"(?:api|access|account|shared|private|signing|encryption|storage|session)[_-]?key(?:[_-]?id)?"
+)
+_WHOLE_NAME = (  # as a whole or as the last word of a name: within words they mean other things
+    r"(?:(?<![A-Za-z])|(?<=[a-z])(?-i:(?=[A-Z])))"
+    r"(?:sig|sign|pass|pwd?|pin|auth|jwt|md5|mac|digest|bearer|login|j?session(?:[_-]?id)?|cred|creds|sas|sid|oh|"
+    r"hdnts|hdnea|verify|ak|sk|pk)"
+)
 _NAMED = re.compile(
-    r"""((?:token|signature|password|passwd|secret|credential|api[_-]?key|access[_-]?key(?:[_-]?id)?)["']?\s{0,3}[=:]\s{0,3}"""
-    r"""(?:b?["'])?)[^\s"'&,;)}\]]+""",
+    rf"""((?:{_WITHIN_NAME}|{_WHOLE_NAME})(?:\\{{0,2}}["'])?\s{{0,3}}(?:[=:]|%(?:25){{0,9}}3D)\s{{0,3}})"""
+    r"""b?(?:\\?"[^"\r\n]{1,4096}"?|\\?'[^'\r\n]{1,4096}'?|[^\s"'&)}\]]+)""",
     re.IGNORECASE,
 )
-_KNOWN = re.compile(r"whsec_[A-Za-z0-9+/=_-]+|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
+_SECRET_NAME = re.compile(rf"(?:{_WITHIN_NAME}|{_WHOLE_NAME}|authorization|cookie)\Z", re.IGNORECASE)
+_USER_IN_PATH = re.compile(r"[^/]@")  # where the path begins within a password; /@ann/ is a folder
+_QUERY = re.compile(r"""(?<=\w)\?(?=[\w%:])[^\s"'<>]+""")
+_TOKEN = re.compile(r"""[^\s"'<>]+""")
+_AT = re.compile(r"@|%(?:25)*40")
+_USER = re.compile(r":(?!//)|(?<!:)//|%(?:25)*3A", re.IGNORECASE)  # before an @: somebody's name or password
+_KNOWN = re.compile(
+    r"(?<=/)s--[\w-]+--(?=/)|whsec_[A-Za-z0-9+/=_-]+|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
+)
 _BASE64 = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_BASE64},}}+=*")
 _WORD = re.compile(rf"[A-Za-z0-9+]{{{SHORTEST_WORD},}}+")
 
@@ -46,12 +66,19 @@ def redact(text: str) -> str:
     """The text without what the table above names."""
     text = _DATA.sub(f"data:{REDACTED}", text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
-    text = _SCHEME.sub(rf"\1 {REDACTED}", text)
+    text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {REDACTED}", text)
     text = _URL.sub(_without_secrets, text)
+    text = _QUERY.sub(f"?{REDACTED}", text)
+    text = _TOKEN.sub(_without_user, text)
     text = _KNOWN.sub(REDACTED, text)
     text = _NAMED.sub(rf"\1{REDACTED}", text)
     text = _BASE64.sub(_named_base64, text)
     return _VECTOR.sub(_counted, text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is a password, a token, a signature or the like."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def _without_secrets(url: re.Match[str]) -> str:
@@ -66,11 +93,20 @@ def _without_secrets(url: re.Match[str]) -> str:
 
 def _host_and_path(piece: str) -> str:
     authority, slash, path = piece.partition("/")
-    if _PLAIN_AUTHORITY.fullmatch(authority) and not (":" in authority and "@" in path):
+    odd = "@" in path and (":" in authority or _USER_IN_PATH.search(path) is not None)
+    if _PLAIN_AUTHORITY.fullmatch(authority) and not odd:
         return piece
     if "@" in authority:
         return f"{REDACTED}@{authority.rpartition('@')[2]}{slash}{path}"
     return f"{REDACTED}@{path.rpartition('@')[2]}" if "@" in path else REDACTED  # a password may have a slash
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """A word without user and password, in whatever unusual way they stand before its last @."""
+    word = found.group()
+    before, *after = _AT.split(word)
+    begin = len(word) - len(after[-1]) if after else 0
+    return f"{REDACTED}@{word[begin:]}" if begin > len(before) and _USER.search(word, 0, begin - 1) else word
 
 
 def _named_base64(run: re.Match[str]) -> str:

@@ -1,16 +1,25 @@
-"""From a request's body to its typed model: errors that name field and range, warnings for keys that nobody knows."""
+"""From a request's body to its typed model: errors that name field and range, warnings for keys that nobody knows.
 
+A URL with a password may stand wherever a request says something wrong, as a value and as a name. So an error shows
+what was given only where it is a number or a plain word, and what is repeated goes through `without_secrets`.
+"""
+
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from shared.errors import InvalidField
 from shared.manifests import USER_ID, Json, encode, shortened
+from shared.redaction import REDACTED, is_secret_name, redact
+from shared.references import NAMELESS_SECRET, without_secrets
 
 MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
 LONGEST_WARNING = 200  # characters
 LONGEST_ECHO = 64 * 1024  # bytes of what an answer repeats of its request; beyond it long texts are cut
 LONGEST_ECHOED_TEXT = 100  # characters of a text in an echo that is too long
+LONGEST_NUMBER = 20  # digits of a number in an error
+PLAIN_WORD = re.compile(r"[\w.,+-]{0,40}")  # no part of a URL, a header or a setting can be told in it
 
 
 def _user_id(value: str) -> str:
@@ -41,11 +50,29 @@ def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]
         request = model.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        given = repr(first["input"])
-        shown = given if len(given) <= 80 else given[:77] + "..."
-        raise InvalidField(f"{field}: {first['msg']}; given was {shown}", field) from error
+        field = ".".join(_name(str(part)) for part in first["loc"])
+        given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
+        raise InvalidField(f"{field}: {first['msg']}{given}", field) from error
     return request, bounded([f"unknown key {name} was ignored" for name in _unknown(request)])
+
+
+def _given(value: Any) -> str:
+    """A value as an error may show it: numbers and plain words as they are, all else by its kind and size."""
+    if value is None or isinstance(value, bool | int | float):
+        return shortened(repr(value), LONGEST_NUMBER)
+    if isinstance(value, str):
+        return repr(value) if _is_plain(value) else f"a text of {len(value)} characters"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return f"an object of {len(value)} keys" if isinstance(value, dict) else f"a {type(value).__name__}"
+
+
+def _name(name: str) -> str:
+    return name if _is_plain(name) else f"[{len(name)} characters]"
+
+
+def _is_plain(text: str) -> bool:
+    return bool(PLAIN_WORD.fullmatch(text)) and not NAMELESS_SECRET.fullmatch(text) and redact(text) == text
 
 
 def bounded(warnings: list[str]) -> list[str]:
@@ -58,9 +85,10 @@ def bounded(warnings: list[str]) -> list[str]:
 def echo(value: Json) -> tuple[Json, list[str]]:
     """What an answer repeats of its request, and a warning where that had to be cut.
 
-    As it came, as long as it has at most `LONGEST_ECHO` bytes; else long texts in it are cut, and what is too large
-    even so is left out.
+    Without secrets, and else as it came as long as it has at most `LONGEST_ECHO` bytes; beyond that long texts in it
+    are cut, and what is too large even so is left out.
     """
+    value = {without_secrets(name): _clean(one, name) for name, one in value.items()}
     if _size(value) <= LONGEST_ECHO:
         return value, []
     cut: Json = {name: _cut(one) for name, one in value.items()}
@@ -69,6 +97,17 @@ def echo(value: Json) -> tuple[Json, list[str]]:
             break
         cut[name] = None
     return cut, [f"the request is not repeated whole, it has more than {LONGEST_ECHO} bytes"]
+
+
+def _clean(value: Any, name: str = "") -> Any:
+    """A value without secrets, at any depth, in names too; `name` is what it is called."""
+    if isinstance(value, str):
+        return REDACTED if value and is_secret_name(name) else without_secrets(value)
+    if isinstance(value, list):
+        return [_clean(one, name) for one in value]
+    if isinstance(value, dict):
+        return {without_secrets(key): _clean(one, key) for key, one in value.items()}
+    return value
 
 
 def _size(value: Json) -> int:
@@ -86,7 +125,7 @@ def _cut(value: Any) -> Any:
 
 
 def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
-    names = [prefix + name for name in model.model_extra or {}]
+    names = [prefix + _name(name) for name in model.model_extra or {}]
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):

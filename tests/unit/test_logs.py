@@ -169,6 +169,21 @@ SECRETS = {
     "a secret key": ("wJalrXUtnFEMI/K7MDENG0bPxRfiCYEXAMPLEKEY", "bPxRfiCY"),
     "a token by name": ("PHOTOG_TOKEN=hunter2", "hunter2"),
     "a token in JSON": ('{"token": "hunter2"}', "hunter2"),
+    "a URL without a scheme": ("//bob:hunter2@host/a.jpg", "hunter2"),
+    "a URL without slashes": ("https:bob:hunter2@host/a.jpg", "hunter2"),
+    "a URL with a user that has a slash": ("https://hunter2/1@host/a.jpg", "hunter2"),
+    "an encoded URL": ("https%3A%2F%2Fbob%3Ahunter2%40host", "hunter2"),
+    "an encoded signature": ("https://host/a.jpg%3Fsig%3Dhunter2", "hunter2"),
+    "a key with a query": ("photos/a.jpg?x=1,hunter2", "hunter2"),
+    "a signature by name": ("sig=hunter2", "hunter2"),
+    "a parameter of a path": ("https://host/a.jpg;sig=hunter2", "hunter2"),
+    "a signature behind a tilde": ("st=1~hmac=hunter2", "hunter2"),
+    "a signature in a path": ("https://host/s--hunter2--/a.jpg", "hunter2"),
+    "a connection string": ("AccountName=a;AccountKey=hunter2", "hunter2"),
+    "a passphrase with spaces": ("passphrase='correct hunter2 staple'", "hunter2"),
+    "a pw": ("{'pw': 'hunter2'}", "hunter2"),
+    "a pass": ("{'pass': 'hunter2'}", "hunter2"),
+    "a short bearer": ("Bearer hunter2", "hunter2"),
     "a face's vector": (f"embedding {VECTOR}", str(VECTOR[60])),
     "a vector as numpy shows it": (
         "[[ 0.1234 -0.2345\n  0.3456 0.4567 0.5678 0.6789 0.7891 -0.8912 0.9123]]",
@@ -208,6 +223,7 @@ def _caused(cause: Exception) -> Exception:
         "https://[2001:db8::1]/a.jpg is slow, 3.5 s of 30.0 s; losses 0.1, 0.2, 0.3",
         '  File "/usr/lib/python3.11/site-packages/torch/nn/modules/Convolution2D.py", line 5, in forward',
         "the token is missing: set it",
+        "ann@example.com passes: 3 of 4, passed=3, design: new, machine=a1, spin=2, key=photos/ann@example.com/a.jpg",
     ],
 )
 def test_what_operators_need_stays(text):
@@ -217,10 +233,17 @@ def test_what_operators_need_stays(text):
 def test_a_log_line_is_bounded_whatever_is_logged_and_does_not_take_long(lines):
     read = lines(format="json")
     begun = time.process_time()
-    for text in ("a" * 1_000_000, ":/" * 500_000, "\n" * 1_000_000, "0.1 " * 250_000):
+    for text in (
+        "@" * 1_000_000,
+        "pass='" * 200_000,
+        "a" * 1_000_000,
+        ":/" * 500_000,
+        "\n" * 1_000_000,
+        "0.1 " * 250_000,
+    ):
         log.error("%s", text, exc_info=ValueError(text))
     assert time.process_time() - begun < 5
-    assert len(read()) == 4
+    assert len(read()) == 6
     assert max(map(len, read())) < 400_000
 
 

@@ -1,6 +1,7 @@
 """Manifests: what is accepted, what is refused and how it is named."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,44 @@ def test_warnings_are_counted_and_cut():
     assert len(warnings) == 21
     assert warnings[-1] == "and 4980 more of the kind"
     assert max(map(len, warnings)) <= 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"user_id": ["https://u:hunter2@h/x?sig=hunter2"]},
+        {"user_id": "https://u:hunter2@h/x?sig=hunter2"},
+        {"user_id": "sig=hunter2"},
+        {"user_id": {"Authorization": "Bearer hunter2"}},
+        {"user": "https://u:hunter2@h/x"},
+    ],
+)
+def test_an_error_does_not_repeat_what_may_be_a_secret(wrong):
+    with pytest.raises(InvalidField) as raised:
+        validate(_Named, wrong)
+    assert raised.value.message.startswith("user_id: ")
+    assert "hunter2" not in raised.value.message + str(raised.value.field)
+
+
+def test_an_error_says_what_was_given_where_it_is_a_number_or_a_word():
+    for given, shown in ((7, "7"), (True, "True"), ([1, 2], "a list of 2"), ("..", "'..'"), ("a b", "a text of 3")):
+        with pytest.raises(InvalidField, match=f"given was {re.escape(shown)}"):
+            validate(_Named, {"user_id": given})
+    with pytest.raises(InvalidField, match="^user_id: Field required$"):
+        validate(_Named, {})
+
+
+def test_a_warning_does_not_repeat_a_key_that_may_be_a_secret():
+    _, warnings = validate(_Named, {"user_id": "u", "https://u:hunter2@h/x": 1, "colour": 2})
+    assert warnings == ["unknown key [21 characters] was ignored", "unknown key colour was ignored"]
+
+
+def test_an_echo_is_without_secrets_at_any_depth():
+    url = "https://u:hunter2@h.example/x?sig=hunter2&w=8"
+    repeated, _ = echo({"configure": {url: [url, {"a": url}], "password": "hunter2", "sex": "secret", "n": 1.5}})
+    clean = "https://h.example/x?sig=...&w=8"
+    secret = {"password": "[redacted]"}
+    assert repeated == {"configure": {clean: [clean, {"a": clean}], "sex": "secret", "n": 1.5} | secret}
 
 
 def test_an_echo_is_whole_or_says_that_it_is_not():
