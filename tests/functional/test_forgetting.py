@@ -389,3 +389,108 @@ def test_what_may_not_be_read_or_removed_is_told_and_the_rest_goes():
 @pytest.mark.parametrize("user", [".", ".."])
 def test_the_command_line_refuses_dots(tmp_path, user):
     assert CliRunner().invoke(app, ["forget", str(tmp_path), user]).exit_code == 2
+
+
+class Store(MemoryBucket):
+    """A bucket that says it is a store's."""
+
+    def __init__(self, address):
+        super().__init__()
+        self.address = address
+
+
+def put(bucket, key, body):
+    bucket.put(key, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("address", "named", "url"),
+    [
+        ("s3://own", {}, "s3://own/"),
+        ("s3://own", {}, "OSS://own/"),
+        ("s3://own", {"mine": "oss://own"}, "s3://mine/"),
+        ("s3://own/shop", {}, "s3://own/shop/"),
+        ("s3://own/shop", {"own": "s3://own/shop"}, "s3://own/"),
+        ("s3://own/shop", {"all": "s3://own"}, "oss://all/shop/"),
+        ("/data/own", {"own": "/data/own"}, "s3://own/"),
+        ("/data/own", {"all": "/data"}, "s3://all/own/"),
+    ],
+)
+def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, named, url):
+    bucket = Store(address)
+    for name in ("ann", "both", "template"):
+        bucket.put(f"photos/{name}.jpg", b"photo")
+    mine = [f"{url}photos/{name}.jpg" for name in ("ann", "both", "template")]
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": mine})
+    put(bucket, "requests/check/c.json", {"request_id": "c", "images": mine[:1]})
+    put(bucket, "requests/train/b.json", train("b", "bob", "both.jpg"))
+    put(bucket, "requests/generate/g.json", generate("g", "bob") | {"template_image": mine[2]})
+    Forgetting(bucket, QUICK.lease, named=named).forget("ann")
+    assert keys(bucket) == [
+        "photos/both.jpg",
+        "photos/template.jpg",
+        "requests/generate/g.json",
+        "requests/train/b.json",
+    ]
+
+
+@pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])
+def test_the_url_of_another_place_is_none_of_this_buckets_photos(url):
+    bucket = Store("s3://own/shop")
+    bucket.put("photos/1.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/1.jpg"]})
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
+
+
+@pytest.mark.parametrize("pointer", ["model.json", "swaps/00000000000000000001-0123456789ab.json"])
+def test_what_only_the_users_model_names_goes_and_nothing_that_is_anothers(bucket, pointer):
+    folders = [f"results/train/{request_id}/a1" for request_id in ("t9", "answered", "asked")]
+    for folder in folders:
+        bucket.put(f"{folder}/lora.safetensors", b"lora")
+        bucket.put(f"{folder}/references/0.png", b"crop")
+    answer = {"request_id": "answered", "code": "OK", "data": {"user_id": "bob"}}
+    put(bucket, "results/train/answered/result.json", answer)
+    put(bucket, "requests/train/asked.json", train("asked", "bob", "bob/1.jpg"))
+    references = [{"key": f"{folder}/references/0.png"} for folder in folders[1:]]
+    model = {"lora": "results/train/t9/a1/lora.safetensors", "references": references, "note": "photos/bob/1.jpg"}
+    put(bucket, f"users/ann/{pointer}", model)
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert removed == [f"{folders[0]}/lora.safetensors", f"{folders[0]}/references/0.png", f"users/ann/{pointer}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["train/t1.json.tmp", "train/.h.json", "train/T.JSON", "foo/t1.json", "t1.json", "check/x.json"]
+)
+def test_what_quotes_the_user_where_no_request_is_expected_is_told(bucket, name):
+    text = '{"request_id": "t1", "people": {"who": ["\\u0061nn"]}}'
+    bucket.put(f"requests/{name}", text.encode())
+    forgetting = Forgetting(bucket, QUICK.lease)
+    assert forgetting.forget("ann") == []
+    assert forgetting.holdings("ann").remaining() == [f"requests/{name}"]
+
+
+@pytest.mark.parametrize("spelled", ['"\\u0061nn"', "'\\x61nn'", '\\"ann\\"', "'\\141nn'"])
+def test_an_id_that_is_spelled_with_escapes_is_found_in_what_is_no_json(bucket, spelled):
+    bucket.put("requests/train/x.json", b'{"user_id": ' + spelled.encode() + b"},,")
+    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.json"]
+
+
+def test_what_is_larger_than_any_manifest_is_looked_through_and_never_held_whole():
+    class Streamed(MemoryBucket):
+        def get(self, key):
+            raise AssertionError("held whole")
+
+        def stream(self, key):
+            yield from (b" " * (1 << 20), b'"a', b'nn"')
+
+    bucket = Streamed()
+    bucket.put("requests/train/x.tmp", b" " * (21 << 20))
+    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.tmp"]
+
+
+def test_pictures_within_objects_and_a_person_beside_configure_are_the_users_too(bucket):
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [{"url": "photos/ann/1.jpg"}]})
+    put(bucket, "requests/train/u.json", {"request_id": "u", "images": ["photos/ann/2.jpg"], "user_id": "ann"})
+    put(bucket, "requests/train/b.json", train("b", "bob", "bob/1.jpg") | {"user_id": "ann"})
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert removed == ["photos/ann/1.jpg", "photos/ann/2.jpg", "requests/train/t.json", "requests/train/u.json"]
