@@ -47,9 +47,16 @@ class Forgotten(RequestError):
 class Forgetting:
     """Finds and removes what one bucket holds of users."""
 
-    def __init__(self, bucket: Bucket, lease: Lease, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        lease: Lease,
+        wait: Callable[[float], None] = time.sleep,
+        named: Mapping[str, str] | None = None,
+    ) -> None:
+        """named: addresses of the buckets that references may name; a store's own name is known."""
         self._bucket, self._lease, self._wait = bucket, lease, wait
-        self._search = Search(bucket, lease)
+        self._search = Search(bucket, lease, named or {})
         self._stuck: dict[str, str] = {}
 
     def forget(self, user_id: str) -> list[str]:

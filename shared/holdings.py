@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared import mentions
 from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.claims import ClaimRecord, Claims
-from shared.failures import FAILING
 from shared.function import NAMES
 from shared.invocation import is_request
 from shared.manifests import USER_ID
-from shared.mentions import Mention, Reader
+from shared.mentions import Mention, Naming, Reader
 from shared.notify.outbox import entry_key
+from shared.places import Places
 from shared.settings import Lease
+from shared.triggers.failures import FAILING
 from shared.triggers.settled import INDEX
 
 QUEUE = "queue/"  # puts of `photog serve`
@@ -60,10 +62,10 @@ class Search:
     It remembers the requests that it has found: what a worker writes for them afterwards is found by them alone.
     """
 
-    def __init__(self, bucket: Bucket, lease: Lease) -> None:
-        self._bucket, self._lease = bucket, lease
+    def __init__(self, bucket: Bucket, lease: Lease, named: Mapping[str, str]) -> None:
+        self._bucket, self._lease, self._places = bucket, lease, Places(bucket, named)
+        self._unclear: list[Naming | Mention] = []
         self._reader = Reader(bucket)
-        self._own = mentions.own_urls(bucket.address)
         self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the bodies they were for
         self._manifests: dict[str, set[str]] = {}  # by user: keys
 
@@ -72,6 +74,7 @@ class Search:
         if not USER_ID.fullmatch(user_id) or user_id in (".", ".."):
             raise InvalidKey(f"{user_id!r} is no user id")
         self._reader.begin()
+        self._unclear.clear()
         requests = self._requests()
         own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
         names = self._own_photos(user_id, requests, own)
@@ -79,8 +82,9 @@ class Search:
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
         own = {one.key: one for one in checks} | own  # that order: by the photos of trainings checks are found
         accepted, conflicts = self._sorted_out(own.values())
-        others = {(one.function, one.request_id) for one in requests if one.key not in own}
-        known = self._ids(user_id, accepted, others)
+        answers_read = self._answers()
+        modelled = self._modelled(user_id, requests, answers_read)
+        known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modelled})
         foreign = {_conflict(one) for one in requests if one.key not in own}
         stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
         puts = self._puts(user_id, names)
@@ -94,7 +98,8 @@ class Search:
         return Holdings(
             requests=list(stored),
             keys=list(dict.fromkeys(keys)),
-            needs=_needs(own.values(), stored, set(photos), set(puts)),
+            needs=_needs(own.values(), stored, set(photos), set(puts))
+            | {key: [set(stored[one].artifacts) for one in modelled if one in stored] for key in self._models(user_id)},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(keys)),
         )
@@ -106,7 +111,10 @@ class Search:
     def _requests(self) -> list[Mention]:
         infos = (info for function in NAMES for info in self._reader.listed(f"requests/{function}/"))
         ours = (info for info in infos if is_request(info.key, info.key.split("/")[1]))
-        return list(self._reader.read(ours, lambda key, text: mentions.manifest(key, text, self._own)))
+        requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
+        others = (info for info in self._reader.listed("requests/") if not _is_manifest(info.key))
+        self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]
+        return requests
 
     def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
         """The user's requests whose ids are theirs, and the conflict objects of the others."""
@@ -119,12 +127,12 @@ class Search:
                 conflicts.append(_conflict(one))
         return accepted, conflicts
 
-    def _ids(self, user_id: str, accepted: Iterable[Mention], others: set[Identity]) -> set[Identity]:
+    def _ids(self, user_id: str, accepted: Iterable[Mention], told: Set[Identity]) -> set[Identity]:
         """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
             known.setdefault((one.function, one.request_id), set()).add(one.sha256)
-        firsts = {identity: self._first(identity) for identity in {*known, *self._answered(user_id, others)}}
+        firsts = {identity: self._first(identity) for identity in {*known, *told}}
         for identity in firsts.keys() - known.keys():
             first = firsts[identity]
             known[identity] = {first.payload_sha256} if first else set()
@@ -148,15 +156,14 @@ class Search:
 
     def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
         """Names of pictures that only trainings of the user name, whether they are still there or not."""
-        references = self._modelled(user_id)
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {
             name
             for one in requests
             if one.function != "check" and one.key not in own
-            for name in (*one.photos, one.template)
+            for name in (*one.photos, *one.templates)
         }
-        return {key for key in named - others - references if self._possible(key)}
+        return {key for key in named - others if self._possible(key)}
 
     def _possible(self, key: str) -> bool:
         try:
@@ -165,28 +172,41 @@ class Search:
             return False
         return True
 
-    def _answered(self, user_id: str, others: set[Identity]) -> set[Identity]:
-        """Ids whose answers name the user, or whose artifacts the user's model does; manifests may be gone.
-
-        Args:
-            others: ids of requests that are not the user's.
-        """
+    def _answers(self) -> dict[Identity, frozenset[str]]:
+        """The people of every answer, also where its manifest has been removed."""
         infos = (info for function in ("train", "generate") for info in self._reader.listed(f"results/{function}/"))
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
-        named = [(one, one.key.split("/")) for one in self._reader.read(answers, mentions.answer)]
-        mine = {(parts[1], parts[2]) for one, parts in named if user_id in one.names}
-        others = others | {(parts[1], parts[2]) for one, parts in named if user_id not in one.names}
-        trained = (key.split("/") for key in self._modelled(user_id) if key.startswith("results/train/"))
-        return mine | ({("train", parts[2]) for parts in trained if len(parts) > 4} - others)
+        found = list(self._reader.read(answers, mentions.answer))
+        self._unclear += found
+        return {(one.key.split("/")[1], one.key.split("/")[2]): one.names for one in found}
 
-    def _modelled(self, user_id: str) -> set[str]:
-        """Keys that the user's model names, and what it would be swapped to."""
-        infos = [one for one in self._reader.listed(f"users/{user_id}/") if one.key.endswith(".json")]
-        return {name for one in self._reader.read(infos, mentions.model) for name in one.names}
+    def _models(self, user_id: str) -> list[str]:
+        """What points to the user's trainings: the model, and what it is swapped for."""
+        below = [info.key for info in self._reader.listed(f"users/{user_id}/")]
+        swaps = f"users/{user_id}/swaps/"
+        return [key for key in below if key == f"users/{user_id}/model.json" or key.startswith(swaps)]
+
+    def _modelled(
+        self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
+    ) -> set[Identity]:
+        """Trainings that the user's model names, and no answer and no accepted manifest calls somebody else's."""
+        pointing = set(self._models(user_id))
+        infos = (info for info in self._reader.listed(f"users/{user_id}/") if info.key in pointing)
+        named = {
+            ("train", name) for one in self._reader.read(infos, mentions.model) for name in mentions.trainings(one)
+        }
+        named -= {identity for identity in named if answers.get(identity, frozenset()) - {user_id}}
+        for one in requests:
+            identity = one.function, one.request_id
+            if identity in named and one.users and user_id not in one.users:
+                first = self._first(identity)
+                if first is None or first.accepts(one.sha256):
+                    named.discard(identity)
+        return named
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
         """What was put into a queue for the user, answered or not, and checks of the photos that go."""
-        puts = self._reader.read(self._reader.listed(QUEUE), lambda key, text: mentions.put(key, text, self._own))
+        puts = self._reader.read(self._reader.listed(QUEUE), partial(mentions.put, self._places))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
@@ -206,7 +226,12 @@ class Search:
 
     def _faults(self, user_id: str, keys: set[str]) -> dict[str, str]:
         """What was not read or not understood, and does not go anyway."""
-        unclear = dict.fromkeys(self._reader.quotes(user_id), f"no JSON of ours, and it quotes {user_id}: look at it")
+        quoting = {
+            one.key: f"it quotes {user_id} where no person is named" for one in self._unclear if user_id in one.quoted
+        }
+        unclear = quoting | dict.fromkeys(
+            self._reader.quotes(user_id), f"no JSON of ours, and it quotes {user_id}: look at it"
+        )
         return {key: why for key, why in {**unclear, **self._reader.faults}.items() if key not in keys}
 
     def _first(self, identity: Identity) -> ClaimRecord | None:
@@ -221,6 +246,14 @@ class Search:
 
     def _claims(self, function: str) -> Claims:
         return Claims(self._bucket, function, self._lease, "forgetting")
+
+
+def _answered(user_id: str, answers: Mapping[Identity, frozenset[str]]) -> set[Identity]:
+    return {identity for identity, people in answers.items() if user_id in people}
+
+
+def _is_manifest(key: str) -> bool:
+    return any(is_request(key, function) for function in NAMES)
 
 
 def _needs(

@@ -3,13 +3,14 @@
 | object | when it is read |
 |---|---|
 | understood | what it names is remembered, until the object changes |
-| no manifest or no JSON, or too large to be either | searched for the quoted id of the person |
+| no manifest or no JSON, or too large to be either | searched for the quoted id of the person, also if escaped |
 | not readable, or in a folder that is not | a fault, to be told whoever asks |
 """
 
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from shared.buckets.base import (
     UnreadableFolder,
 )
 from shared.errors import RequestError
-from shared.manifests import Json, invalid_id, parse
+from shared.manifests import REQUEST_ID, Json, invalid_id, parse
+from shared.places import Places
+from shared.quotes import LONGEST_ESCAPE, ids, quotes, strings
 
 OURS = (
     "requests/",
@@ -42,8 +45,9 @@ OURS = (
 )  # never a photo's key
 READERS = 16  # objects read at once; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
-LARGEST = 32 << 20  # bytes; manifests and answers have less
+LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
 LOOSE = 1 << 20  # bytes of a manifest that is no request and is still understood
+TRAINED = re.compile(r"results/train/([^/]+)/a[0-9]+/.")
 
 T = TypeVar("T")
 
@@ -57,7 +61,8 @@ class Mention:
         sha256: of the body that claims are made for.
         users: the people.
         photos: keys of its pictures in this bucket, the template's left out.
-        template: the template's key or address; None for one that came with the request.
+        templates: keys of the template in this bucket.
+        quoted: what may be somebody's id, where no person is named in the right place.
     """
 
     key: str
@@ -66,15 +71,21 @@ class Mention:
     sha256: str
     users: frozenset[str]
     photos: frozenset[str]
-    template: str | None
+    templates: frozenset[str]
+    quoted: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Naming:
-    """What an object of ours names: the people of an answer, the subject of an event, the key of a failure."""
+    """What an object of ours names: the people of an answer, the subject of an event, the key of a failure.
+
+    Attributes:
+        quoted: what may be somebody's id, where no person is named in the right place.
+    """
 
     key: str
     names: frozenset[str]
+    quoted: frozenset[str] = frozenset()
 
 
 class Reader:
@@ -127,7 +138,7 @@ class Reader:
 
     def quotes(self, name: str) -> list[str]:
         """Keys of what was read since `begin`, not understood, and has the name in quotes."""
-        return sorted(key for key in self._garbage if self._has(key, (f'"{name}"'.encode(), f"'{name}'".encode())))
+        return sorted(key for key in self._garbage if self._has(key, name))
 
     def _understood(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
         etag, known = self._remembered.get(info.key, (None, None))
@@ -150,12 +161,12 @@ class Reader:
         self._remembered[info.key] = info.etag, found
         return found
 
-    def _has(self, key: str, wanted: tuple[bytes, ...]) -> bool:
-        tail, kept = b"", max(map(len, wanted))
+    def _has(self, key: str, name: str) -> bool:
+        tail, kept = b"", LONGEST_ESCAPE * (len(name) + 2)
         try:
             for piece in self._bucket.stream(key):
                 text = tail + piece
-                if any(one in text for one in wanted):
+                if quotes(text, name):
                     return True
                 tail = text[-kept:]
         except MissingObject:
@@ -167,18 +178,8 @@ class Reader:
         return False
 
 
-def own_urls(address: str) -> tuple[str, ...]:
-    """How URLs of a bucket's own objects begin; a reference by such a URL means the key behind it."""
-    scheme, found, place = address.partition("://")
-    return tuple(f"{one}://{place}/" for one in ("s3", "oss")) if found and scheme == "s3" else ()
-
-
-def manifest(key: str, text: bytes, own: tuple[str, ...] = ()) -> Mention:
-    """What a manifest names, also where it cannot be served; ValueError for what is none.
-
-    Args:
-        own: how URLs of the bucket's own objects begin.
-    """
+def manifest(places: Places, key: str, text: bytes) -> Mention:
+    """What a manifest names, also where it cannot be served; ValueError for what is none."""
     try:
         parsed = parse(text)
         body, request_id, sha256 = parsed.body, parsed.request_id, parsed.sha256
@@ -187,35 +188,46 @@ def manifest(key: str, text: bytes, own: tuple[str, ...] = ()) -> Mention:
             raise ValueError("no manifest") from error
         body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
         request_id = invalid_id(sha256)
-    images, template = body.get("images"), body.get("template_image")
+    people = _people(body.get("configure")) or _people(body)
     return Mention(
         key,
         key.split("/")[1],
         request_id,
         sha256,
-        _people(body.get("configure")),
-        frozenset(one for name in _strings(images) if _is_key(one := _local(name, own)) and not one.startswith(OURS)),
-        _local(template, own) if isinstance(template, str) and not template.startswith("data:") else None,
+        people,
+        _pictures(places, body.get("images")),
+        _pictures(places, body.get("template_image")),
+        frozenset() if people else ids([value for name, value in body.items() if name != "request_id"]),
     )
 
 
-def put(key: str, text: bytes, own: tuple[str, ...] = ()) -> Mention:
+def put(places: Places, key: str, text: bytes) -> Mention:
     """What a request in a queue of `photog serve` names: a line of the server's own, then the request as it came."""
-    return manifest(key, text.partition(b"\n")[2], own)
+    return manifest(places, key, text.partition(b"\n")[2])
 
 
 def answer(key: str, text: bytes) -> Naming:
     """The people of an answer."""
     data = _object(text).get("data")
-    return Naming(key, frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ()))
+    people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
+    return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
+
+
+def unclear(key: str, text: bytes) -> Naming:
+    """What may be somebody's id in an object that says of nobody in the right place that it is theirs."""
+    if len(text) > LOOSE:
+        raise ValueError("too large to be looked through as JSON")
+    return Naming(key, frozenset(), ids(json.loads(text)))
 
 
 def model(key: str, text: bytes) -> Naming:
-    """The LoRA of a user's model, and the pictures that it keeps for reference."""
-    said = _object(text)
-    references = said.get("references")
-    entries = [one for one in references if isinstance(one, dict)] if isinstance(references, list) else []
-    return Naming(key, frozenset(_strings([said.get("lora"), *(one.get("key") for one in entries)])))
+    """Everything that a user's model names: its LoRA and the pictures that it keeps for reference."""
+    return Naming(key, frozenset(strings(_object(text))))
+
+
+def trainings(one: Naming) -> set[str]:
+    """The request_ids of the trainings whose artifacts a user's model names."""
+    return {match[1] for name in one.names if (match := TRAINED.match(name)) and REQUEST_ID.fullmatch(match[1])}
 
 
 def event(key: str, text: bytes) -> Naming:
@@ -238,13 +250,9 @@ def _strings(value: object) -> list[str]:
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
-def _local(reference: str, own: tuple[str, ...]) -> str:
-    """The key that a URL of the bucket's own objects means; any other reference as it is."""
-    return next((reference.removeprefix(begin) for begin in own if reference.startswith(begin)), reference)
-
-
-def _is_key(name: str) -> bool:
-    return "://" not in name and not name.startswith("data:")
+def _pictures(places: Places, value: object) -> frozenset[str]:
+    keys = (places.key(one) for one in strings(value))
+    return frozenset(key for key in keys if key and not key.startswith(OURS))
 
 
 def _object(text: bytes) -> Json:

@@ -19,7 +19,8 @@ def forget(
     """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
     if not USER_ID.fullmatch(user) or user in (".", ".."):
         fail(f"{user!r} is no user id; 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
-    forgetting = Forgetting(bucket_at(bucket), Settings().lease)
+    settings = Settings()
+    forgetting = Forgetting(bucket_at(bucket), settings.lease, named=settings.buckets)
     removed = forgetting.forget(user)
     held = forgetting.holdings(user)
     remaining = held.remaining()

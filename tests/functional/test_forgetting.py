@@ -12,13 +12,13 @@ from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavaila
 from shared.cli import app
 from shared.client import Client
 from shared.events import ObjectCreated
-from shared.failures import Failures, failure_key
 from shared.forgetting import Forgetting
 from shared.function import Answer
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Scan
+from shared.triggers.failures import Failures, failure_key
 from shared.triggers.folder import FolderTrigger
 from tests.echo import QUICK, until
 from tests.unprivileged import place, unprivileged
@@ -256,7 +256,7 @@ def test_that_a_manifest_of_the_user_fails_is_forgotten_and_the_indexes_are_made
     bucket.put("requests/train/t.json", json.dumps(train("t", "ann", "ann/1.jpg")).encode())
     bucket.put("requests/train/b.json", json.dumps(train("b", "bob", "bob/1.jpg")).encode())
     for name in ("t", "b"):
-        Failures(bucket, "train", "requests/train/").add(f"requests/train/{name}.json", OSError("no"))
+        Failures(bucket, "train").add(f"requests/train/{name}.json", OSError("no"))
     bucket.put("index/train", b"settled")
     removed = Forgetting(bucket, QUICK.lease).forget("ann")
     assert {failure_key("train", "requests/train/t.json"), "index/train"} <= set(removed)
@@ -317,7 +317,7 @@ def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bu
 
 def test_a_store_that_goes_away_ends_it_loudly():
     class Away(MemoryBucket):
-        def get(self, key, largest=None):
+        def get(self, key):
             raise StoreUnavailable("down")
 
     bucket = Away()
@@ -330,9 +330,9 @@ def test_it_reads_each_object_once_however_many_there_are():
     class Counting(MemoryBucket):
         reads = 0
 
-        def get(self, key, largest=None):
+        def get(self, key):
             self.reads += key.startswith(("requests/", "results/"))
-            return super().get(key, largest)
+            return super().get(key)
 
     bucket = Counting()
     for number in range(300):
@@ -391,48 +391,106 @@ def test_the_command_line_refuses_dots(tmp_path, user):
     assert CliRunner().invoke(app, ["forget", str(tmp_path), user]).exit_code == 2
 
 
-class Named(MemoryBucket):
-    """A bucket of a store, which references may name by URL."""
+class Store(MemoryBucket):
+    """A bucket that says it is a store's."""
 
-    def __init__(self) -> None:
+    def __init__(self, address):
         super().__init__()
-        self.address = "s3://own"
+        self.address = address
 
 
-def test_photos_that_were_named_by_the_buckets_own_url_go_like_others():
-    bucket = Named()
-    for name in ("a", "b", "shared"):
-        bucket.put(f"photos/{name}.jpg", b"picture")
-    images = [
-        "s3://own/photos/a.jpg",
-        "oss://own/photos/b.jpg",
-        "s3://own/photos/shared.jpg",
-        "s3://other/photos/a.jpg",
+def put(bucket, key, body):
+    bucket.put(key, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("address", "named", "url"),
+    [
+        ("s3://own", {}, "s3://own/"),
+        ("s3://own", {}, "OSS://own/"),
+        ("s3://own", {"mine": "oss://own"}, "s3://mine/"),
+        ("s3://own/shop", {}, "s3://own/shop/"),
+        ("s3://own/shop", {"own": "s3://own/shop"}, "s3://own/"),
+        ("s3://own/shop", {"all": "s3://own"}, "oss://all/shop/"),
+        ("/data/own", {"own": "/data/own"}, "s3://own/"),
+        ("/data/own", {"all": "/data"}, "s3://all/own/"),
+    ],
+)
+def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, named, url):
+    bucket = Store(address)
+    for name in ("ann", "both", "template"):
+        bucket.put(f"photos/{name}.jpg", b"photo")
+    mine = [f"{url}photos/{name}.jpg" for name in ("ann", "both", "template")]
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": mine})
+    put(bucket, "requests/check/c.json", {"request_id": "c", "images": mine[:1]})
+    put(bucket, "requests/train/b.json", train("b", "bob", "both.jpg"))
+    put(bucket, "requests/generate/g.json", generate("g", "bob") | {"template_image": mine[2]})
+    Forgetting(bucket, QUICK.lease, named=named).forget("ann")
+    assert keys(bucket) == [
+        "photos/both.jpg",
+        "photos/template.jpg",
+        "requests/generate/g.json",
+        "requests/train/b.json",
     ]
-    serve(bucket, "train", {"request_id": "t1", "images": images, "configure": {"user_id": "ann"}})
-    serve(bucket, "train", train("t2", "bob", "shared.jpg"))
-    serve(bucket, "check", {"request_id": "c1", "images": ["s3://own/photos/a.jpg"]})
-    serve(bucket, "check", {"request_id": "c2", "images": ["photos/b.jpg"]})
+
+
+@pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])
+def test_the_url_of_another_place_is_none_of_this_buckets_photos(url):
+    bucket = Store("s3://own/shop")
+    bucket.put("photos/1.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/1.jpg"]})
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
+
+
+@pytest.mark.parametrize("pointer", ["model.json", "swaps/00000000000000000001-0123456789ab.json"])
+def test_what_only_the_users_model_names_goes_and_nothing_that_is_anothers(bucket, pointer):
+    folders = [f"results/train/{request_id}/a1" for request_id in ("t9", "answered", "asked")]
+    for folder in folders:
+        bucket.put(f"{folder}/lora.safetensors", b"lora")
+        bucket.put(f"{folder}/references/0.png", b"crop")
+    answer = {"request_id": "answered", "code": "OK", "data": {"user_id": "bob"}}
+    put(bucket, "results/train/answered/result.json", answer)
+    put(bucket, "requests/train/asked.json", train("asked", "bob", "bob/1.jpg"))
+    references = [{"key": f"{folder}/references/0.png"} for folder in folders[1:]]
+    model = {"lora": "results/train/t9/a1/lora.safetensors", "references": references, "note": "photos/bob/1.jpg"}
+    put(bucket, f"users/ann/{pointer}", model)
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert removed == [f"{folders[0]}/lora.safetensors", f"{folders[0]}/references/0.png", f"users/ann/{pointer}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["train/t1.json.tmp", "train/.h.json", "train/T.JSON", "foo/t1.json", "t1.json", "check/x.json"]
+)
+def test_what_quotes_the_user_where_no_request_is_expected_is_told(bucket, name):
+    text = '{"request_id": "t1", "people": {"who": ["\\u0061nn"]}}'
+    bucket.put(f"requests/{name}", text.encode())
     forgetting = Forgetting(bucket, QUICK.lease)
-    forgetting.forget("ann")
-    assert [info.key for info in bucket.list("photos/")] == ["photos/shared.jpg"]
-    assert not [key for key in keys(bucket) if "/c1" in key or "/c2" in key or "/t1" in key]
-    assert forgetting.holdings("ann").keys == []
+    assert forgetting.forget("ann") == []
+    assert forgetting.holdings("ann").remaining() == [f"requests/{name}"]
 
 
-def test_a_lora_that_only_the_users_model_names_goes_with_all_of_its_training(bucket):
-    before, lora, crop = keys(bucket), "results/train/t9/a1/lora.safetensors", "results/train/t9/a1/references/0.png"
-    for key in (lora, crop, "results/train/t9/a1/scratch/step", "claims/train/t9/000001.json"):
-        bucket.put(key, b"{}")
-    bucket.put("users/ann/model.json", json.dumps({"lora": lora, "references": [{"key": crop}]}).encode())
-    Forgetting(bucket, QUICK.lease).forget("ann")
-    assert keys(bucket) == before
+@pytest.mark.parametrize("spelled", ['"\\u0061nn"', "'\\x61nn'", '\\"ann\\"', "'\\141nn'"])
+def test_an_id_that_is_spelled_with_escapes_is_found_in_what_is_no_json(bucket, spelled):
+    bucket.put("requests/train/x.json", b'{"user_id": ' + spelled.encode() + b"},,")
+    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.json"]
 
 
-def test_a_model_that_names_somebody_elses_training_does_not_take_it_along(bucket):
-    serve(bucket, "train", train("t-bob", "bob", "bob/1.jpg"))
-    before = keys(bucket)
-    model = {"lora": "results/train/t-bob/a1/lora.safetensors", "references": []}
-    bucket.put("users/ann/model.json", json.dumps(model).encode())
-    Forgetting(bucket, QUICK.lease).forget("ann")
-    assert keys(bucket) == before
+def test_what_is_larger_than_any_manifest_is_looked_through_and_never_held_whole():
+    class Streamed(MemoryBucket):
+        def get(self, key):
+            raise AssertionError("held whole")
+
+        def stream(self, key):
+            yield from (b" " * (1 << 20), b'"a', b'nn"')
+
+    bucket = Streamed()
+    bucket.put("requests/train/x.tmp", b" " * (21 << 20))
+    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.tmp"]
+
+
+def test_pictures_within_objects_and_a_person_beside_configure_are_the_users_too(bucket):
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [{"url": "photos/ann/1.jpg"}]})
+    put(bucket, "requests/train/u.json", {"request_id": "u", "images": ["photos/ann/2.jpg"], "user_id": "ann"})
+    put(bucket, "requests/train/b.json", train("b", "bob", "bob/1.jpg") | {"user_id": "ann"})
+    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    assert removed == ["photos/ann/1.jpg", "photos/ann/2.jpg", "requests/train/t.json", "requests/train/u.json"]
