@@ -6,7 +6,7 @@
 | the same without slashes, without a scheme, encoded | `[redacted]@host/path` |
 | query and fragment of a URL, the query of a key, where signatures and tokens stand | `https://host/path?[redacted]` |
 | a `data:` URL | `data:[redacted]` |
-| the value of an Authorization, a cookie, a token, a password, a signature, by their many names | `authorization: [redacted]` |
+| the value of an Authorization, a cookie, a token, a password, a signature and the like | `authorization: [redacted]` |
 | `whsec_...`, an AWS access key id, a JSON web token | `[redacted]` |
 | base64 of 40 characters and more: a picture, a key | `[base64, 123 characters]` |
 | eight fractions and more in a row: a face's vector | `[123 numbers]` |
@@ -40,7 +40,7 @@ _WITHIN_NAME = (  # wherever in a name they stand
     r"(?:api|access|account|shared|private|signing|encryption|storage|session)[_-]?key(?:[_-]?id)?"
 )
 _WHOLE_NAME = (  # as a whole or as the last word of a name: within words they mean other things
-    r"(?:(?<![A-Za-z])|(?<=[a-z])(?-i:(?=[A-Z])))"
+    r"(?:(?<![A-Za-z])|(?<=%[0-9A-F]{2})|(?<=[a-z])(?-i:(?=[A-Z])))"
     r"(?:sig|sign|pass|pwd?|pin|auth|jwt|md5|mac|digest|bearer|login|j?session(?:[_-]?id)?|cred|creds|sas|sid|oh|"
     r"hdnts|hdnea|verify|ak|sk|pk)"
 )

@@ -59,8 +59,10 @@ def shown(reference: str) -> str:
     return _line(place + path + (f"?{CUT}" if query else ""))
 
 
-def shown_host(host: str) -> str:
-    """The host of a URL for a message; nothing of one that is more than a host."""
+def shown_host(host: str, url: str) -> str:
+    """The host of a URL for a message; nothing of one that is more than a host or may be half of a password."""
+    if _parts(url)[0].endswith(f"//{CUT}"):
+        return CUT
     return _line(host) if HOST.fullmatch(f"[{host}]" if ":" in host else host) else CUT
 
 

@@ -170,10 +170,10 @@ class PhotoFetcher:
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
         if not found:
-            raise PhotoUnavailable(f"{shown_host(url.host)} has no address")
+            raise PhotoUnavailable(f"{shown_host(url.host, str(url))} has no address")
         if not self._allow_private and not all(map(addresses.is_public, found)):
             raise PhotoUnavailable(
-                f"{shown_host(url.host)} is at a private address: put the picture into the bucket, or set "
+                f"{shown_host(url.host, str(url))} is at a private address: put the picture into the bucket, or set "
                 "PHOTOG_PRIVATE_ADDRESSES"
             )
         return found[0]

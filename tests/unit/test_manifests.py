@@ -134,10 +134,10 @@ def test_an_error_does_not_repeat_what_may_be_a_secret(wrong):
 
 
 def test_an_error_says_what_was_given_where_it_is_a_number_or_a_word():
-    for given, shown in ((7, "7"), (True, "True"), ([1, 2], "a list of 2"), ("..", "'..'"), ("a b", "a text of 3")):
+    for value, shown in ((7, "7"), (True, "True"), ([1, 2], "a list of 2"), ("..", "'..'"), ("a b", "a text of 3")):
         with pytest.raises(InvalidField, match=f"given was {re.escape(shown)}"):
-            validate(_Named, {"user_id": given})
-    with pytest.raises(InvalidField, match="^user_id: Field required$"):
+            validate(_Named, {"user_id": value})
+    with pytest.raises(InvalidField, match=r"^user_id: Field required$"):
         validate(_Named, {})
 
 
