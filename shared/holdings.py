@@ -8,6 +8,7 @@ from shared import mentions
 from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.claims import ClaimRecord, Claims
+from shared.failures import FAILING
 from shared.function import NAMES
 from shared.invocation import is_request
 from shared.manifests import USER_ID
@@ -15,7 +16,6 @@ from shared.mentions import Mention, Naming, Reader
 from shared.notify.outbox import entry_key
 from shared.places import Places
 from shared.settings import Lease
-from shared.triggers.failures import FAILING
 from shared.triggers.settled import INDEX
 
 QUEUE = "queue/"  # puts of `photog serve`

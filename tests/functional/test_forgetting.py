@@ -12,13 +12,13 @@ from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavaila
 from shared.cli import app
 from shared.client import Client
 from shared.events import ObjectCreated
+from shared.failures import Failures, failure_key
 from shared.forgetting import Forgetting
 from shared.function import Answer
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Scan
-from shared.triggers.failures import Failures, failure_key
 from shared.triggers.folder import FolderTrigger
 from tests.echo import QUICK, until
 from tests.unprivileged import place, unprivileged
@@ -256,7 +256,7 @@ def test_that_a_manifest_of_the_user_fails_is_forgotten_and_the_indexes_are_made
     bucket.put("requests/train/t.json", json.dumps(train("t", "ann", "ann/1.jpg")).encode())
     bucket.put("requests/train/b.json", json.dumps(train("b", "bob", "bob/1.jpg")).encode())
     for name in ("t", "b"):
-        Failures(bucket, "train").add(f"requests/train/{name}.json", OSError("no"))
+        Failures(bucket, "train", "requests/train/").add(f"requests/train/{name}.json", OSError("no"))
     bucket.put("index/train", b"settled")
     removed = Forgetting(bucket, QUICK.lease).forget("ann")
     assert {failure_key("train", "requests/train/t.json"), "index/train"} <= set(removed)
@@ -317,7 +317,7 @@ def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bu
 
 def test_a_store_that_goes_away_ends_it_loudly():
     class Away(MemoryBucket):
-        def get(self, key):
+        def get(self, key, largest=None):
             raise StoreUnavailable("down")
 
     bucket = Away()
@@ -330,9 +330,9 @@ def test_it_reads_each_object_once_however_many_there_are():
     class Counting(MemoryBucket):
         reads = 0
 
-        def get(self, key):
+        def get(self, key, largest=None):
             self.reads += key.startswith(("requests/", "results/"))
-            return super().get(key)
+            return super().get(key, largest)
 
     bucket = Counting()
     for number in range(300):
@@ -477,7 +477,7 @@ def test_an_id_that_is_spelled_with_escapes_is_found_in_what_is_no_json(bucket, 
 
 def test_what_is_larger_than_any_manifest_is_looked_through_and_never_held_whole():
     class Streamed(MemoryBucket):
-        def get(self, key):
+        def get(self, key, largest=None):
             raise AssertionError("held whole")
 
         def stream(self, key):
