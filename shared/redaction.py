@@ -45,7 +45,7 @@ _WHOLE_NAME = (  # as a whole or as the last word of a name: within words they m
     r"hdnts|hdnea|verify|ak|sk|pk)"
 )
 _NAMED = re.compile(
-    rf"""((?:{_WITHIN_NAME}|{_WHOLE_NAME})(?:\\{{0,2}}["'])?\s{{0,3}}(?:[=:]|%(?:25){{0,9}}3D)\s{{0,3}})"""
+    rf"""((?:{_WITHIN_NAME}|{_WHOLE_NAME})(?:\\{{0,2}}["'])?\s{{0,3}}(?:[=:]|%{{1,2}}(?:25){{0,9}}3D)\s{{0,3}})"""
     r"""b?(?:\\?"[^"\r\n]{1,4096}"?|\\?'[^'\r\n]{1,4096}'?|[^\s"'&)}\]]+)""",
     re.IGNORECASE,
 )
