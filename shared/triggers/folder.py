@@ -29,8 +29,6 @@ PATIENCE_SECONDS = 1.0  # until a changed folder counts as one that the watcher 
 class FolderTrigger(ScanTrigger):
     """Looks when something below the function's prefix has changed, and now and then."""
 
-    listing_share = 0.004  # all of it is work of the processor, and the watcher tells of what is new
-
     def __init__(
         self, bucket: FolderBucket, function: str, scan: Scan, clock: Callable[[], float] = time.monotonic
     ) -> None:
