@@ -10,8 +10,9 @@
 | failing | after a pause that grows, whatever the others do (`failures.py`) |
 
 Listing a hundred thousand manifests takes a second of the processor, and a hundred calls of a store. So the whole is
-listed at intervals that grow with how many there are: a look's time for each page of them. In between only what sorts behind the last key is asked for, and where
-there is a watcher what it names. What was settled is remembered beyond the process (`settled.py`).
+listed at intervals that grow with how many there are: a look's time for each page of them. In between only what sorts
+behind the last key is asked for, and where there is a watcher what it names. What was settled is remembered beyond the
+process (`settled.py`).
 """
 
 import logging
