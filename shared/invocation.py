@@ -109,8 +109,9 @@ class Invocation:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
         return self._serve(manifest, created.key)
 
-    def evict(self) -> None:
-        """Let the function drop what it keeps of objects that are gone; between requests."""
+    def tidy(self) -> None:
+        """Between requests: finish what dead workers left of their answers, let the function drop what is gone."""
+        self._publisher.finish_left()
         self._function.evict(lambda key: self._bucket.head(key) is not None)
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:

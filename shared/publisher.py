@@ -48,6 +48,12 @@ class Publisher:
                 self._finish(decode(text))
         return True
 
+    def finish_left(self) -> None:
+        """Whatever is answered and has a progress object still."""
+        prefix = progress_key(self._function.name, "").removesuffix(".json")
+        for info in list(self._bucket.list(prefix)):
+            self.answered(info.key.removeprefix(prefix).removesuffix(".json"))
+
     def refuse(self, envelope: Json) -> bool:
         """Answer what was never run; whether this was the answer."""
         self.announce(envelope["request_id"])

@@ -111,11 +111,11 @@ class Worker:
         return serve
 
     def _evict(self, invocation: Invocation) -> None:
-        """Now and then, between requests, until the end."""
+        """Now and then, between requests, until the end; and what others have left unfinished is finished."""
         while not self._shutdown.requested.wait(EVICT_SECONDS):
             with self._serving:
                 try:
-                    invocation.evict()
+                    invocation.tidy()
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
                     log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
 

@@ -115,3 +115,16 @@ def test_a_key_that_failed_for_a_dead_worker_is_no_longer_shown_when_its_manifes
 
 def _notified(bucket, function, owner):
     return Invocation(bucket, function, QUICK, owner, Shutdown(1.0), [BucketNotifier(bucket)])
+
+
+def test_a_progress_that_a_frozen_worker_wrote_after_the_answer_goes_at_the_next_look():
+    bucket, function = MemoryBucket(), Echo()
+    bucket.put("requests/check/r1.json", b'{"request_id": "r1"}')
+    invoked = invocation(bucket, function)
+    invoked.receive(ObjectCreated("requests/check/r1.json"))
+    for request_id in ("r1", "r2"):
+        bucket.put(f"progress/check/{request_id}.json", b"{}")
+    bucket.delete("users/u/model.json")
+    invoked.tidy()
+    assert [info.key for info in bucket.list("progress/")] == ["progress/check/r2.json"], "r2 runs"
+    assert bucket.head("users/u/model.json")

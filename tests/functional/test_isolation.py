@@ -131,7 +131,7 @@ def test_what_is_gone_from_the_bucket_is_dropped_in_the_process(bucket, function
     bucket.put("users/a", b"")
     _, envelope = ask(bucket, function, "r1", keep=["users/a", "users/b"])
     assert envelope["data"]["kept"] == ["users/a", "users/b"]
-    Invocation(bucket, function, SETTINGS, "w1", Shutdown(1)).evict()
+    Invocation(bucket, function, SETTINGS, "w1", Shutdown(1)).tidy()
     assert ask(bucket, function, "r2")[1]["data"]["kept"] == ["users/a"]
 
 
@@ -147,7 +147,7 @@ def test_a_process_that_dies_idle_or_says_nothing_any_more_ends_no_eviction(buck
     for number in (signal.SIGKILL, signal.SIGSTOP):
         os.kill(function.process_id, number)
         with pytest.raises(AttemptFailed):
-            invoked.evict()
+            invoked.tidy()
         assert function.await_loaded(threading.Event())
         assert ask(bucket, function, f"after-{number}")[1]["code"] == "OK"
 
