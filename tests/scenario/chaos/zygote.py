@@ -40,6 +40,7 @@ QUICKER = {  # module, name: seconds instead of the product's, so that a schedul
     (delivery, "LAST_SECONDS"): 3.0,
     (failures, "LONGEST_SECONDS"): 2.0,
     (staging, "COLLECT_SECONDS"): 1.0,
+    (worker, "EVICT_SECONDS"): 2.0,
     (queue, "ANSWER_SECONDS"): 1.0,
     (sns, "READ_SECONDS"): 1.0,
 }
