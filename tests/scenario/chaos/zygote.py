@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import Any
 
-from shared import aws, failures
+from shared import aws, failures, worker
 from shared.aws import ClientUnavailable
 from shared.buckets import BucketError, open_bucket, staging
 from shared.notify import delivery, outbox, sns
