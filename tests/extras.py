@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from tests.dependencies import OURS, closure, declared
 from tests.deployment import ROOT
+
+SITE = Path(sysconfig.get_path("purelib"))
 
 # isolated from this environment (-I) and from all of its packages (-S); what is linked is all there is
 START = "import sys; sys.path.append({folder!r}); from shared.cli import app; app()"
@@ -24,8 +27,8 @@ class Extras:
     def __init__(self, folder: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
         self._folder = folder
         for name in {*closure(declared(extras)), *beside, "photog"}:
-            for top in _tops(metadata.distribution(name)):
-                self._link(Path(sys.prefix, *_site(), top))
+            for top in _tops(_installed(name)):
+                self._link(SITE / top)
         for name in OURS:
             self._link(ROOT / name)
 
@@ -40,14 +43,16 @@ class Extras:
             link.symlink_to(target)
 
 
+def _installed(name: str) -> metadata.Distribution:
+    """The one that pip has installed: setuptools leaves a folder of that name, with no RECORD, beside the sources."""
+    found = next(iter(metadata.distributions(name=name, path=[str(SITE)])), None)
+    if found is None:
+        raise metadata.PackageNotFoundError(name)
+    return found
+
+
 def _tops(distribution: metadata.Distribution) -> set[str]:
     """The names that a distribution has put beside those of others."""
     lines = (distribution.read_text("RECORD") or "").splitlines()
     own = {line.partition(",")[0].partition("/")[0] for line in lines}
     return own - {"..", "__pycache__", ""}
-
-
-def _site() -> tuple[str, ...]:
-    """Where packages lie below `sys.prefix`."""
-    place = Path(metadata.distribution("numpy").locate_file(""))
-    return place.relative_to(sys.prefix).parts
