@@ -70,6 +70,7 @@ class Attempt:
         """Keep an artifact of this attempt; its key."""
         self._check()
         self._bucket.put(self.prefix + name, data)
+        self._check()  # who slept over it may have written into another's answer
         return self.prefix + name
 
     def previous(self, name: str) -> bytes | None:

@@ -149,9 +149,13 @@ class Claims:
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Say that we live; the record as it is now, or None when another attempt has taken over."""
-        if self._bucket.head(self._key(request_id, record.attempt + 1)) is not None:
+        if self.superseded(request_id, record):
             return None
         return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
+
+    def superseded(self, request_id: str, record: ClaimRecord) -> bool:
+        """Whether another attempt has taken over."""
+        return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
 
     def release(self, request_id: str, record: ClaimRecord) -> None:
         """Give the request back so that anybody may go on at once."""

@@ -43,6 +43,7 @@ class Heartbeat:
         self._deadline = time.monotonic() + deadline_seconds
         self._lost, self._done = threading.Event(), threading.Event()
         self._ending, self._sealed = threading.Lock(), False
+        self._beaten = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {request_id}", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
@@ -56,11 +57,19 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise ClaimLost or HandedBack when the work must stop here."""
-        if self._lost.is_set():
+        """Raise ClaimLost or HandedBack when the work must stop here.
+
+        A process that was frozen learns here, before it writes anything, whether somebody has taken over meanwhile.
+        """
+        if self._lost.is_set() or self._overtaken():
             raise ClaimLost(f"{self._request_id} is answered by another attempt")
         if self._shutdown.overdue():
             raise HandedBack(f"{self._request_id} is handed back, this worker is going down")
+
+    def _overtaken(self) -> bool:
+        """Whether another attempt is there; asked only after a pause in which one may have begun."""
+        silent = time.monotonic() - self._beaten >= self._patience
+        return silent and self._claims.superseded(self._request_id, self.record)
 
     def seal(self) -> None:
         """The work is done and about to be published: no deadline any more. ClaimLost where it comes too late."""
@@ -74,16 +83,16 @@ class Heartbeat:
         return self._lost.wait(seconds) or self._shutdown.overdue()
 
     def _run(self) -> None:
-        last = time.monotonic()
+        self._beaten = time.monotonic()
         while not self._done.wait(self._pause()):
             if self._expired():
                 return
             try:
                 beaten = self._claims.beat(self._request_id, self.record)
-                last = time.monotonic()
+                self._beaten = time.monotonic()
             except (BucketError, OSError) as error:
                 log.warning("no heartbeat for %s: %s", self._request_id, error)
-                beaten = self.record if time.monotonic() - last < self._patience else None
+                beaten = self.record if time.monotonic() - self._beaten < self._patience else None
             if beaten is None:
                 self._lost.set()
                 return

@@ -73,6 +73,11 @@ def invalid_id(sha256: str) -> str:
     return f"invalid-{sha256[:12]}"
 
 
+def is_invalid_id(request_id: str) -> bool:
+    """Whether it stands for a manifest that could not be read; no request may be named so."""
+    return INVALID.fullmatch(request_id) is not None
+
+
 def canonical_hash(body: Json) -> str:
     """SHA-256 of the object with sorted keys and no white space."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -5,6 +5,7 @@
 | `progress/<function>/<request_id>.json`, no answer | the request runs, or is about to be answered |
 | both | answered, but its worker may not have told everybody: whoever sees it does so again |
 | the answer alone | done |
+| progress of what has no usable id, for two leases | its worker died, and the text may be another by now: withdrawn |
 
 So a worker that starts beside a hundred thousand answers need not look at each for what a crash may have left undone.
 """
@@ -12,14 +13,14 @@ So a worker that starts beside a hundred thousand answers need not look at each 
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
 from shared.events import completed
 from shared.function import Function
-from shared.manifests import Json, decode, encode, running
+from shared.manifests import Json, decode, encode, is_invalid_id, running
 from shared.notify import Notifier
 from shared.pointers import Pointers
 from shared.workspace import SCRATCH
@@ -31,11 +32,16 @@ ATTEMPT = re.compile(r"a\d+/")
 
 
 class Publisher:
-    """Publishes the answers of one function."""
+    """Publishes the answers of one function.
 
-    def __init__(self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier]) -> None:
-        self._bucket, self._function, self._notifiers = bucket, function, notifiers
+    Args:
+        patience: seconds on our clock after which a refusal that was only announced counts as abandoned.
+    """
+
+    def __init__(self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier], patience: float) -> None:
+        self._bucket, self._function, self._notifiers, self._patience = bucket, function, notifiers, patience
         self._pointers = Pointers(bucket)
+        self._announcements: dict[str, tuple[str, float]] = {}
 
     def answered(self, request_id: str) -> bool:
         """Whether the answer is there; where its worker may have gone too early, what follows is made sure of."""
@@ -49,16 +55,25 @@ class Publisher:
         return True
 
     def finish_left(self) -> None:
-        """Whatever is answered and has a progress object still."""
+        """Whatever is answered and has a progress object still; what will never be answered is withdrawn.
+
+        That is the refusal of a text that its writer has completed since, and whose worker died before it answered:
+        nobody makes an id of those bytes again.
+        """
         prefix = progress_key(self._function.name, "").removesuffix(".json")
+        unanswered = {}
         for info in list(self._bucket.list(prefix)):
-            self.answered(info.key.removeprefix(prefix).removesuffix(".json"))
+            request_id = info.key.removeprefix(prefix).removesuffix(".json")
+            if not self.answered(request_id) and is_invalid_id(request_id):
+                unanswered[request_id] = info.etag
+        self._withdraw(unanswered)
 
     def refuse(self, envelope: Json) -> bool:
         """Answer what was never run; whether this was the answer."""
         self.announce(envelope["request_id"])
         written = self._commit(envelope)
         if written:
+            self._note(envelope["request_id"])  # should we have slept so long that somebody has withdrawn it
             self._finish(envelope)
         else:
             self.answered(envelope["request_id"])
@@ -125,9 +140,29 @@ class Publisher:
 
     def _commit(self, envelope: Json) -> bool:
         """Create the answer, whose events are noted before it; False where there is one."""
-        for notifier in self._notifiers:
-            notifier.announce(self._function.name, envelope["request_id"])
+        self._note(envelope["request_id"])
         return self._bucket.put_if_absent(self.result_key(envelope["request_id"]), encode(envelope))
+
+    def _note(self, request_id: str) -> None:
+        for notifier in self._notifiers:
+            notifier.announce(self._function.name, request_id)
+
+    def _withdraw(self, refusals: Mapping[str, str]) -> None:
+        """Drop what was announced and has not changed while we were patient.
+
+        Args:
+            refusals: the etags of their progress, by id.
+        """
+        now, seen = time.monotonic(), self._announcements
+        self._announcements = {
+            request_id: seen[request_id] if seen.get(request_id, ("",))[0] == etag else (etag, now)
+            for request_id, etag in refusals.items()
+        }
+        for request_id, (_, since) in self._announcements.items():
+            if now - since >= self._patience:
+                for notifier in self._notifiers:
+                    notifier.withdraw(self._function.name, request_id)
+                self._bucket.delete(progress_key(self._function.name, request_id))
 
     def _finish(self, envelope: Json, begun: float | None = None) -> None:
         """Swap pointers, tell the consumers, drop the progress; may happen any number of times.

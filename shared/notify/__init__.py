@@ -11,6 +11,9 @@ class Notifier(Protocol):
     def announce(self, function: str, request_id: str) -> None:
         """The answer of this request is about to be committed: what must not be lost is noted now."""
 
+    def withdraw(self, function: str, request_id: str) -> None:
+        """There will be no answer after all: what was noted may go."""
+
     def notify(self, function: str, event: Json) -> None:
         """The answer is committed: pass its event on, without waiting for anybody."""
 

@@ -13,6 +13,9 @@ class BucketNotifier:
     def announce(self, function: str, request_id: str) -> None:
         """Nothing: the event follows from the answer, beside which it lies."""
 
+    def withdraw(self, function: str, request_id: str) -> None:
+        """Nothing was noted."""
+
     def notify(self, function: str, event: Json) -> None:
         """Write the event unless it is there."""
         self._bucket.put_if_absent(f"notifications/{function}/{event['id']}.json", encode(event))

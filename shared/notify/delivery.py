@@ -30,6 +30,10 @@ class Delivery:
         """Note the event that will be."""
         self._outbox.note(function, request_id)
 
+    def withdraw(self, function: str, request_id: str) -> None:
+        """Strike the event that will not be."""
+        self._outbox.strike(function, request_id)
+
     def notify(self, function: str, event: Json) -> None:
         """Wake the thread; whether there is an entry is for it to see."""
         with self._changed:

@@ -7,6 +7,7 @@
 | no entry, no answer | whoever is about to answer | put the entry with all destinations pending | noted |
 | noted | the same | create `result.json` if absent | due |
 | noted, and that process died | nobody: without an answer there is no event | | noted, until the next attempt |
+| noted for a refusal, and that process died | any worker, after two leases | delete the entry | none |
 | due | the worker that committed, at once, in a thread | send to each pending destination | delivered or due |
 | due, unchanged for two looks: its worker died | any worker of the function, or a sweep | send | delivered or due |
 | delivered | who delivered it | delete the entry | none |
@@ -67,6 +68,10 @@ class Outbox:
         """Before the commit: all destinations are to be told."""
         entry = {"function": function, "request_id": request_id, "pending": list(self._destinations), "failures": {}}
         self._bucket.put(entry_key(function, request_id), encode(entry))
+
+    def strike(self, function: str, request_id: str) -> None:
+        """There is no answer to come, so nobody is to be told."""
+        self._bucket.delete(entry_key(function, request_id))
 
     def entries(self, function: str | None = None) -> dict[str, str]:
         """The keys of what is not delivered, with their etags."""

@@ -14,6 +14,8 @@ from shared.invocation import Outcome
 from shared.manifest_reader import COUNTED_BYTES
 from shared.manifests import invalid_id
 from shared.notify.bucket import BucketNotifier
+from shared.notify.delivery import Delivery
+from shared.notify.outbox import Outbox, entry_key
 from shared.settings import Lease, Limits, Scan, Settings
 from shared.status import overview
 from shared.triggers.scan import ScanTrigger
@@ -220,3 +222,92 @@ def test_an_id_under_which_unreadable_manifests_are_answered_is_nobodys():
     bucket.put("requests/check/bad.json", bad)
     assert invoked.receive(ObjectCreated("requests/check/bad.json")) is Outcome.ANSWERED
     assert answer(bucket, invalid_id(digest))["data"]["manifest"] == "requests/check/bad.json"
+
+
+class Sleepy(FolderBucket):
+    """Says nothing to a thread that beats until it is awake."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.awake = threading.Event()
+
+    def head(self, key):
+        if threading.current_thread().name.startswith("heartbeat"):
+            self.awake.wait(20)
+        return super().head(key)
+
+
+def test_a_worker_that_wakes_up_writes_nothing_beside_the_answer_of_another(tmp_path):
+    bucket, sleepy = FolderBucket(tmp_path), Sleepy(tmp_path)
+    drop(bucket)
+    other = invocation(bucket, Echo(), owner="w2")
+    written = []
+
+    def oversleep(body, workspace):
+        until(lambda: other.receive(ObjectCreated("requests/check/r1.json")) is Outcome.ANSWERED)
+        written.append(workspace.save("late.txt", b"late"))
+
+    thread = threading.Thread(
+        target=invocation(sleepy, Echo(oversleep)).receive, args=(ObjectCreated("requests/check/r1.json"),)
+    )
+    thread.start()
+    until(lambda: bucket.head(RESULT))
+    sleepy.awake.set()
+    thread.join()
+    assert written == [], "it learned that it is late before it wrote, not at its next beat"
+    assert [info.key for info in bucket.list("results/")] == ["results/check/r1/a2/echo.txt", RESULT]
+
+
+class DiesBeforeTheAnswer(FolderBucket):
+    def put_if_absent(self, key, data):
+        if key.endswith("result.json"):
+            raise SystemExit("killed")
+        return super().put_if_absent(key, data)
+
+
+def half_refused(folder) -> str:
+    """What a worker leaves that dies before it has refused half a manifest; the id."""
+    bucket = DiesBeforeTheAnswer(folder)
+    bucket.put("requests/check/r1.json", b'{"request_id": ')
+    with pytest.raises(SystemExit):
+        invocation(bucket, Echo(), notifiers=[delivery(bucket)]).receive(ObjectCreated("requests/check/r1.json"))
+    (left,) = bucket.list("progress/")
+    return left.key.removeprefix("progress/check/").removesuffix(".json")
+
+
+def delivery(bucket) -> Delivery:
+    return Delivery(Outbox(bucket, []), 1.0)
+
+
+def test_a_refusal_that_was_announced_for_half_a_manifest_is_withdrawn(tmp_path):
+    identity = half_refused(tmp_path)
+    bucket = FolderBucket(tmp_path)
+    invoked = invocation(bucket, Echo(), owner="w2", notifiers=[delivery(bucket)])
+    assert invoked.receive(drop(bucket)) is Outcome.ANSWERED, "its writer was not done"
+    invoked.tidy()
+    assert bucket.head(entry_key("check", identity)), "whoever refuses it may only be slow"
+    time.sleep(2.1 * QUICK.lease.seconds)
+    invoked.tidy()
+    assert list(bucket.list("progress/")) == []
+    assert bucket.head(entry_key("check", identity)) is None
+
+
+def test_who_refuses_late_has_its_event_noted_again(tmp_path):
+    noted = []
+
+    class Slow(FolderBucket):
+        def put_if_absent(self, key, data):
+            if key.endswith("result.json"):
+                for info in list(self.list("outbox/")):
+                    self.delete(info.key)
+            return super().put_if_absent(key, data)
+
+    class Telling(Delivery):
+        def notify(self, function, event):
+            noted.extend(info.key for info in self._outbox.bucket.list("outbox/"))
+
+    bucket = Slow(tmp_path)
+    bucket.put("requests/check/r1.json", b"no json")
+    telling = Telling(Outbox(bucket, []), 1.0)
+    invocation(bucket, Echo(), notifiers=[telling]).receive(ObjectCreated("requests/check/r1.json"))
+    assert len(noted) == 1
