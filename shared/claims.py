@@ -20,6 +20,7 @@ keeps work from being done twice for nothing.
 """
 
 import hashlib
+import logging
 import re
 import secrets
 import time
@@ -29,8 +30,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
 from shared.settings import Lease
+
+log = logging.getLogger(__name__)
 
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
 MOST_OBSERVED = 10_000  # claims of others whose beats are watched at once; more only start their watch anew
@@ -110,6 +113,7 @@ class Claims:
     ) -> None:
         self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
         self._observed: OrderedDict[str, _Observation] = OrderedDict()
+        self._owed: dict[str, ClaimRecord] = {}
 
     def first(self, request_id: str) -> ClaimRecord | None:
         """The claim that accepted the request: its hash is the body that will be answered."""
@@ -130,6 +134,7 @@ class Claims:
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
         """Take the request if nobody holds it, or if its holder is dead or gave it back."""
+        self.close_owed()
         records = self.all(request_id)
         if records and not self._free(request_id, records[-1]):
             return Busy()
@@ -159,11 +164,25 @@ class Claims:
 
     def release(self, request_id: str, record: ClaimRecord) -> None:
         """Give the request back so that anybody may go on at once."""
-        self._rewrite(request_id, record.model_copy(update={"released": True}))
+        self._close(request_id, record.model_copy(update={"released": True}))
 
     def end(self, request_id: str, record: ClaimRecord, cause: str) -> None:
         """The attempt is over without an answer; it counts, and anybody may begin the next one at once."""
-        self._rewrite(request_id, record.model_copy(update={"ended": cause}))
+        self._close(request_id, record.model_copy(update={"ended": cause}))
+
+    def close_owed(self) -> None:
+        """Close the claims that the store would not let us close, also where others have taken over meanwhile.
+
+        Else a worker that lived would count as one that was not heard of any more.
+        """
+        for key, record in list(self._owed.items()):
+            try:
+                if self._bucket.head(key) is not None:  # it may be forgotten, and stays so
+                    self._bucket.put(key, _bytes(record))
+            except (BucketError, OSError) as error:
+                log.warning("%s stays open for now: %s", key, error)
+                return
+            del self._owed[key]
 
     def remove(self, request_id: str) -> None:
         """Forget all claims of what needs no answer of its own."""
@@ -177,6 +196,11 @@ class Claims:
             key, number = self._key(request_id, _next(records)), _next(records)
             taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
             self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
+
+    def _close(self, request_id: str, record: ClaimRecord) -> None:
+        self._owed[self._key(request_id, record.attempt)] = record
+        self._rewrite(request_id, record)
+        del self._owed[self._key(request_id, record.attempt)]
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
         self._bucket.put(self._key(request_id, record.attempt), _bytes(record))

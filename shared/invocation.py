@@ -111,6 +111,7 @@ class Invocation:
 
     def tidy(self) -> None:
         """Between requests: finish what dead workers left of their answers, let the function drop what is gone."""
+        self._claims.close_owed()
         self._publisher.finish_left()
         self._function.evict(lambda key: self._bucket.head(key) is not None)
 
@@ -286,11 +287,11 @@ class Invocation:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _release(self, request_id: str, record: ClaimRecord) -> None:
-        """Give the claim back after a failure; where the store refuses that too, two leases do it."""
+        """Give the claim back after a failure; where the store refuses that too, it is given back later."""
         try:
             self._claims.release(request_id, record)
         except (BucketError, OSError) as error:
-            log.warning("the claim of %s %s runs out by itself: %s", self._function.name, request_id, error)
+            log.warning("the claim of %s %s is not given back yet: %s", self._function.name, request_id, error)
 
 
 def is_request(key: str, function: str) -> bool:

@@ -311,3 +311,30 @@ def test_who_refuses_late_has_its_event_noted_again(tmp_path):
     telling = Telling(Outbox(bucket, []), 1.0)
     invocation(bucket, Echo(), notifiers=[telling]).receive(ObjectCreated("requests/check/r1.json"))
     assert len(noted) == 1
+
+
+def test_a_claim_that_a_full_disk_kept_open_is_closed_when_there_is_room_again():
+    class Full(MemoryBucket):
+        full = False
+
+        def put(self, key, data):
+            if self.full:
+                raise BucketError("the disk is full")
+            super().put(key, data)
+
+    bucket = Full()
+    created = drop(bucket)
+
+    def fill(body, workspace):
+        bucket.full = True
+        workspace.save("more.txt", b"more")
+
+    invoked = invocation(bucket, Echo(fill))
+    with pytest.raises(BucketError, match="full"):
+        invoked.receive(created)
+    claims = Claims(bucket, "check", QUICK.lease, "w2")
+    assert not claims.all("r1")[0].released
+    bucket.full = False
+    invoked.tidy()
+    assert claims.all("r1")[0].released
+    assert isinstance(claims.acquire("r1", "k", "s"), Held), "at once, and nobody counts as dead"
