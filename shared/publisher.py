@@ -109,16 +109,16 @@ class Publisher:
             self._bucket.delete(info.key)
 
     def _clear_left(self, request_id: str, answer: bytes) -> None:
-        """Remove what a worker that died while it cleared has left: attempts that the answer does not speak of.
+        """Remove what a worker that died meanwhile has left: scratch, and attempts that the answer does not name.
 
-        An answer with OK that speaks of none may belong to any of them: then all stay.
+        An answer with OK that names none may belong to any of them: then all their artifacts stay.
         """
         folder, text = self.folder(request_id), answer.decode()
         keys = [info.key for info in self._bucket.list(f"{folder}a")]
         attempts = {found[0] for key in keys if (found := ATTEMPT.match(key.removeprefix(folder)))}
         ours = {attempt for attempt in attempts if folder + attempt in text}
         if decode(answer)["code"] == "OK" and not ours:
-            return
+            ours = attempts
         for key in keys:
             attempt = key.removeprefix(folder).partition("/")[0] + "/"
             if attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + SCRATCH)):

@@ -338,3 +338,13 @@ def test_a_claim_that_a_full_disk_kept_open_is_closed_when_there_is_room_again()
     invoked.tidy()
     assert claims.all("r1")[0].released
     assert isinstance(claims.acquire("r1", "k", "s"), Held), "at once, and nobody counts as dead"
+
+
+def test_scratch_of_an_answer_without_artifacts_goes_although_its_worker_died_beside_it():
+    bucket = MemoryBucket()
+    bucket.put("results/check/r1/a1/scratch/step", b"a step")
+    bucket.put("results/check/r1/a1/kept.txt", b"perhaps the answer's")
+    bucket.put(RESULT, b'{"request_id": "r1", "code": "OK", "message": "success", "data": {"artifact": 0}}')
+    bucket.put("progress/check/r1.json", b"{}")
+    invocation(bucket, Echo()).tidy()
+    assert [info.key for info in bucket.list("results/")] == ["results/check/r1/a1/kept.txt", RESULT]
