@@ -1,5 +1,6 @@
 """From the bytes of a picture file to upright RGB, whatever the file is; limits are checked before pixels are made."""
 
+import re
 import struct
 import warnings
 import zlib
@@ -14,7 +15,7 @@ from PIL import UnidentifiedImageError
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.images import Image
-from shared.photos import exif, jpeg, png, webp
+from shared.photos import exif, jpeg, png, signatures, webp
 from shared.photos.container import ICC_BYTES, Container, check_size
 from shared.settings import Limits
 
@@ -24,6 +25,9 @@ BROKEN = (
     *(struct.error, zlib.error),
 )
 
+CUT_OFF = re.compile(
+    "truncated|unexpected end|end of file|premature", re.IGNORECASE
+)  # in the words of Pillow's plugins
 STRIP_PIXELS = 4_000_000  # a strip takes 16 MB in each form that it has on its way to RGB
 HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy, Pillow's picture
 ICC_HEADER = 128
@@ -82,11 +86,11 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     except MemoryError as error:
         raise PhotoTooLarge("the picture needs more memory than there is: send it smaller") from error
     except UnidentifiedImageError as error:
-        raise PhotoUndecodable(f"the bytes are no picture that we read: send {_readable()}") from error
+        raise PhotoUndecodable(_unknown(data)) from error
     except Pillow.DecompressionBombError as error:
         raise PhotoTooLarge(f"the picture is too large: {error}") from error
     except BROKEN as error:
-        raise PhotoUndecodable(f"the picture is broken: {error or type(error).__name__}") from error
+        raise PhotoUndecodable(_broken(error)) from error
 
 
 def _container(data: bytes) -> Container:
@@ -180,5 +184,20 @@ def _rgb(strip: Pillow.Image) -> Pillow.Image:
     return strip.convert("RGB")
 
 
-def _readable() -> str:
-    return "a jpg, png, webp" + (" or heic" if HEIF else "; heic is not installed here")
+def _unknown(data: bytes) -> str:
+    """What a file is that we cannot read; its sender can do something about most."""
+    if _has_brand(data, signatures.HEIC_BRANDS):
+        return "heic is not installed here: send a jpg or png, or have pillow-heif installed beside the workers"
+    return signatures.sentence(data) or "the bytes are no picture that we read: send a jpg, png, webp or avif"
+
+
+def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
+    """Whether the file is one of boxes, and its main brand one of these."""
+    return data[4:8] == b"ftyp" and data[8:12] in brands
+
+
+def _broken(error: Exception) -> str:
+    told = str(error) or type(error).__name__
+    if CUT_OFF.search(told):
+        return "the picture is broken: it is cut off, its end is missing; upload it again"
+    return f"the picture is broken: {told}"
