@@ -294,6 +294,6 @@ class Invocation:
 
 
 def is_request(key: str, function: str) -> bool:
-    """Whether a key is a manifest of this function: `requests/<function>/.../<name>.json`, no hidden file, also with //."""
+    """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
     folder, _, name = without_empty_names(key).rpartition("/")
     return f"{folder}/".startswith(f"requests/{function}/") and name.endswith(".json") and not name.startswith(".")

@@ -101,11 +101,12 @@ def bounded(reference: str) -> str:
     embedded = is_embedded(reference)
     told = reference if embedded else without_secrets(reference)
     longest = LONGEST_EMBEDDED if embedded else LONGEST_NAME
-    if len(told) <= longest:
+    if len(told) <= longest and len(reference) <= LONGEST:
         return told
-    digest = hashlib.sha256(told.encode(errors="replace")).hexdigest()[:12]
+    hashed = told if len(reference) <= LONGEST else reference  # of those without secrets nothing is left
+    digest = hashlib.sha256(hashed.encode(errors="replace")).hexdigest()[:12]
     end = f"{CUT} ({len(reference)} characters, sha256 {digest})"
-    return told[: longest - len(end)] + end
+    return told[: longest - len(end)].removesuffix(CUT) + end
 
 
 def _parts(reference: str) -> tuple[str, str, str]:

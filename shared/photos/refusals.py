@@ -42,11 +42,9 @@ def reason(body: bytes, url: str) -> str:
         body: its beginning, unpacked.
         url: that was asked, with everything that must not be repeated.
     """
-    text = body[:READ].decode("utf-8", "replace")
-    said = _line(_without_secrets(_words(text), url))
-    if not said:
-        return ""
-    return f' and says "{said}"{_advice(text)}'
+    words = _words(body[:READ].decode("utf-8", "replace"))
+    said = _line(_without_secrets(words, url))
+    return f' and says "{said}"{_advice(words)}' if said else ""
 
 
 def title(body: bytes, url: str) -> str:

@@ -54,7 +54,7 @@ JSON = "this is JSON, not a picture, most often the message of a server that ref
 TEXT = "this is text, not a picture: send a jpg or png"
 MESSAGES = (XML, JSON, TEXT)  # may hold what a server has to say
 
-SVG = re.compile(r"<svg|<(?!html)(?!!doctype html).*<svg", re.DOTALL)
+SVG = re.compile(r"(?=<)(?:(?!<html|<!doctype html).)*?<svg", re.DOTALL)
 PAGE = re.compile(r"<(?:!doctype html|html|head|body|title|script|meta)|<.*<html", re.DOTALL)
 ELSEWHERE = "this is a pointer to a file that is stored elsewhere, not the picture: fetch that, and upload it"
 TEXTS = (
