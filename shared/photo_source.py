@@ -5,6 +5,7 @@ and the request is tried again.
 """
 
 import itertools
+import json
 import unicodedata
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, 
 from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
 from shared.photos.keys import resembling
-from shared.photos.references import shown
+from shared.photos.references import CUT, shown
 from shared.settings import Settings
 
 NEIGHBOURS = 1000  # keys among which a resembling one is looked for: one call of a store
@@ -67,13 +68,13 @@ class PhotoSource:
 
 
 def _hint(key: str, other: str) -> str:
-    """Both keys look alike, so the other one is shown also by its code points, as JSON can say it."""
+    """Both keys look alike, so the other one is written also as JSON's escapes tell it."""
     if unicodedata.normalize("NFC", key) == unicodedata.normalize("NFC", other):
         differs = "in Unicode normalisation (NFC, NFD) alone"
     else:
         differs = "in capitals or in kinds of characters alone"
-    escaped = ascii(shown(other))
-    return f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}: write {escaped}"
+    hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
+    return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
 
 
 def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
