@@ -20,7 +20,7 @@ PROFESSIONAL = "a {} file has layers, not a picture: " + SAVE
 BINARY: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.S), sentence)
     for pattern, sentence in (
-        (rb"\0{16}", "the file has nothing but zeros in it, as failed downloads leave them: send it again"),
+        (rb"\0{16}", "the file has nothing but zeros in it, as failed downloads leave them: send a jpg or png"),
         (rb"GIF8", "a gif is not read here, it has 256 colours at most, too few for a face: send a jpg or png"),
         (rb"BM.{12}[\x0c-\x7c]\0\0\0", RARE.format("bmp")),
         (rb"II\*\0.{4}CR", RAW),
@@ -64,7 +64,7 @@ TEXTS = (
     ),
     (re.compile(r"version https://.*oid sha256:|/annex/objects/", re.DOTALL), ELSEWHERE),
     (SVG, "an svg is a drawing, not a photo: send a jpg or png"),
-    (PAGE, "this is a web page (HTML), not a picture: send the file itself, not the page that shows it"),
+    (PAGE, "this is a web page (HTML), not a picture: send a jpg or png, not the page that shows it"),
     (re.compile(r"<\?xml|<error"), XML),
     (re.compile(r"\{|\[\s*\{"), JSON),
     (
