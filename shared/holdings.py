@@ -109,8 +109,7 @@ class Search:
         return [info.key for info in self._reader.listed(INDEX)]
 
     def _requests(self) -> list[Mention]:
-        infos = (info for function in NAMES for info in self._reader.listed(f"requests/{function}/"))
-        ours = (info for info in infos if is_request(info.key, info.key.split("/")[1]))
+        ours = (info for info in self._reader.listed("requests/") if _is_manifest(info.key))
         requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
         others = (info for info in self._reader.listed("requests/") if not _is_manifest(info.key))
         self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, without_empty_names
 from shared.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
 from shared.errors import (
     AnswerTooLarge,
@@ -295,7 +295,6 @@ class Invocation:
 
 
 def is_request(key: str, function: str) -> bool:
-    """Whether a key is a manifest of this function: `requests/<function>/.../<name>.json`, no hidden file."""
-    return (
-        key.startswith(f"requests/{function}/") and key.endswith(".json") and not key.rpartition("/")[2].startswith(".")
-    )
+    """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
+    folder, _, name = without_empty_names(key).rpartition("/")
+    return f"{folder}/".startswith(f"requests/{function}/") and name.endswith(".json") and not name.startswith(".")

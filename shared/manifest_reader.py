@@ -2,6 +2,7 @@
 
 | manifest | what is done first |
 |---|---|
+| under a key that not every store can bear | nothing is read but its hash |
 | larger than the limit | nothing is read but its hash |
 | large | a claim on its bytes, `claims/<function>/.reading-<hash>/`, removed once it is read |
 | small | nothing: it cannot cost much, see `manifests.py` |
@@ -11,7 +12,7 @@ A reader that dies leaves that claim behind; after as many as `lease.attempts` t
 
 import hashlib
 
-from shared.buckets.base import Bucket
+from shared.buckets.base import Bucket, usable, without_empty_names
 from shared.claims import Busy, Claims, Exhausted
 from shared.errors import InvalidManifest, ManifestTooLarge
 from shared.manifests import Manifest, parse
@@ -21,6 +22,15 @@ COUNTED_BYTES = 1024 * 1024  # from here on reading takes enough memory or time 
 
 class BeingRead(Exception):
     """Another worker reads this manifest, or died of it a moment ago; look again later."""
+
+
+def require_key(key: str) -> None:
+    """InvalidManifest for a manifest that is not read because of its key, whoever finds it."""
+    if not usable(key):
+        raise InvalidManifest(
+            "it cannot be a key with / at an end or twice in a row, so the manifest was not read; put it under "
+            f"{without_empty_names(key)}"
+        )
 
 
 class ManifestReader:
@@ -35,6 +45,7 @@ class ManifestReader:
         Args:
             size: of the object in bytes, as the store says.
         """
+        require_key(key)
         if size > self._largest:
             raise ManifestTooLarge(f"{key} has {size} bytes, {self._largest} are allowed")
         text = self._bucket.get(key)

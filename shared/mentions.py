@@ -24,8 +24,10 @@ from shared.buckets.base import (
     ObjectInfo,
     StoreUnavailable,
     UnreadableFolder,
+    without_empty_names,
 )
 from shared.errors import RequestError
+from shared.manifest_reader import require_key
 from shared.manifests import REQUEST_ID, Json, invalid_id, parse
 from shared.places import Places
 from shared.quotes import LONGEST_ESCAPE, ids, quotes, strings
@@ -181,6 +183,7 @@ class Reader:
 def manifest(places: Places, key: str, text: bytes) -> Mention:
     """What a manifest names, also where it cannot be served; ValueError for what is none."""
     try:
+        require_key(key)
         parsed = parse(text)
         body, request_id, sha256 = parsed.body, parsed.request_id, parsed.sha256
     except RequestError as error:
@@ -191,7 +194,7 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     people = _people(body.get("configure")) or _people(body)
     return Mention(
         key,
-        key.split("/")[1],
+        without_empty_names(key).split("/")[1],
         request_id,
         sha256,
         people,

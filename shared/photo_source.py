@@ -4,11 +4,19 @@ A picture that cannot be read is that picture's error; a store that is away is n
 and the request is tried again.
 """
 
+import itertools
+import json
+import unicodedata
 from collections.abc import Mapping
 
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
+from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
+from shared.photos.keys import resembling
+from shared.photos.references import CUT, shown
 from shared.settings import Settings
+
+NEIGHBOURS = 1000  # keys among which a resembling one is looked for: one call of a store
 
 
 class PhotoSource:
@@ -18,11 +26,19 @@ class PhotoSource:
         self._bucket = bucket
 
     def read(self, key: str) -> bytes | None:
-        """The object's bytes; None where there is none, OSError where this service may not read it."""
+        """The object's bytes; None where there is none, OSError where this service may not read it.
+
+        PhotoUnavailable where there is none, but one whose key looks the same.
+        """
         try:
             return self._bucket.get(key)
-        except (MissingObject, InvalidKey):
+        except InvalidKey:
             return None
+        except MissingObject as error:
+            other = self._resembling(key)
+            if other is None:
+                return None
+            raise PhotoUnavailable(_hint(key, other)) from error
         except StoreUnavailable:
             raise
         except BucketError as error:
@@ -37,6 +53,28 @@ class PhotoSource:
         except BucketError:
             return None
         return info.size if info else None
+
+    def _resembling(self, key: str) -> str | None:
+        """A key that is there and differs in how its characters are written alone; None where nothing can be seen."""
+        forms = {unicodedata.normalize(form, key) for form in ("NFC", "NFD")} - {key}
+        plain = "".join(itertools.takewhile(str.isascii, key))
+        folder = "".join(plain.rpartition("/")[:2])
+        try:
+            there = [one for one in forms if self._bucket.head(one) is not None]
+            there += [info.key for info in itertools.islice(self._bucket.list(folder), NEIGHBOURS)]
+        except BucketError:
+            return None  # a hint is worth no failure; a store that is away will be met again
+        return resembling(key, there)
+
+
+def _hint(key: str, other: str) -> str:
+    """Both keys look alike, so the other one is written also as JSON's escapes tell it."""
+    if unicodedata.normalize("NFC", key) == unicodedata.normalize("NFC", other):
+        differs = "in Unicode normalisation (NFC, NFD) alone"
+    else:
+        differs = "in capitals or in kinds of characters alone"
+    hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
+    return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
 
 
 def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
@@ -54,4 +92,5 @@ def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> 
         {name: source.read for name, source in sources.items()},
         size_of=own.size,
         bucket_sizes={name: source.size for name, source in sources.items()},
+        user_agent=settings.user_agent,
     )

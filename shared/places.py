@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from shared.buckets import Bucket, s3_name
+from shared.embedded import is_embedded
 
 
 class Places:
@@ -24,7 +25,7 @@ class Places:
         """The key that a reference means in this bucket; None where it means something else."""
         scheme, slashes, rest = reference.partition("://")
         if not slashes:
-            return None if reference[:5].lower() == "data:" else reference
+            return None if is_embedded(reference) else reference
         name, _, key = rest.partition("/")
         if scheme.lower() not in ("s3", "oss") or name not in self._named:
             return None

@@ -5,16 +5,22 @@
 | `shown` | messages, warnings, logs | scheme, host and path of a URL, a key; one line, bounded |
 | `shown_host` | messages | the host alone |
 | `without_secrets` | what an answer echoes | scheme, host, path, names of parameters, values known to be harmless |
+| `bounded` | what an answer calls a picture | the same, the end of a long one by its length and its hash |
 
 Who signs URLs names the signature as he likes, so that a list of such names is never whole. The list here is the other
 way round: of the values of a URL only sizes, formats, qualities and versions are kept, and only where they look it.
 """
 
+import hashlib
 import re
+
+from shared.embedded import is_embedded
 
 SHOWN = 120  # characters of a reference that a message repeats; a data URL may have millions
 LONGEST = 16 * 1024  # characters of a URL or key that is looked at; servers take half of that, stores a sixteenth
 MEDIA_TYPE = 40  # characters of a data URL's heading
+LONGEST_NAME = 2048  # characters by which an answer calls a picture; keys have at most 1024 bytes
+LONGEST_EMBEDDED = 100  # of one that is the picture itself
 CUT = "..."
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -49,6 +55,8 @@ def shown(reference: str) -> str:
     nobody can say which part of it is the password.
     """
     scheme, colon, rest = reference.partition(":")
+    if is_embedded(reference) and not colon:
+        return _line(f"{reference[:MEDIA_TYPE]}{CUT}")
     if colon and scheme.lower().strip() == "data":
         return _line("data:" + rest.partition(",")[0][:MEDIA_TYPE] + "," + CUT)
     if len(reference) > LONGEST:
@@ -74,7 +82,7 @@ def without_secrets(reference: str) -> str:
     """
     if PLAIN.fullmatch(reference) and not reference.startswith("//"):
         return reference if len(reference) <= LONGEST else shown(reference)
-    if reference[:5].lower() == "data:":
+    if is_embedded(reference):
         return reference
     if len(reference) > LONGEST:
         return shown(reference)
@@ -82,6 +90,23 @@ def without_secrets(reference: str) -> str:
     if place:
         return place + path + PARAMETER.sub(_parameter, query)
     return path + PARAMETER.sub(_part_of_a_key, query)
+
+
+def bounded(reference: str) -> str:
+    """What an answer calls a picture: the reference without secrets, whole where it is short.
+
+    Of a long one the beginning, its length and the beginning of its SHA-256, so that two of one request that begin
+    alike, as all pictures of one camera do in base64, are told apart, and the sender can find out which it was.
+    """
+    embedded = is_embedded(reference)
+    told = reference if embedded else without_secrets(reference)
+    longest = LONGEST_EMBEDDED if embedded else LONGEST_NAME
+    if len(told) <= longest and len(reference) <= LONGEST:
+        return told
+    hashed = told if len(reference) <= LONGEST else reference  # of those without secrets nothing is left
+    digest = hashlib.sha256(hashed.encode(errors="replace")).hexdigest()[:12]
+    end = f"{CUT} ({len(reference)} characters, sha256 {digest})"
+    return told[: longest - len(end)].removesuffix(CUT) + end
 
 
 def _parts(reference: str) -> tuple[str, str, str]:

@@ -222,4 +222,10 @@ class Settings(BaseSettings):
         {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"
     )
     private_addresses: bool = Field(False, description="allow http(s) pictures from private and loopback addresses")
+    user_agent: str | None = Field(
+        None,
+        pattern=r"^[\x21-\x7e][\x20-\x7e]{0,499}$",
+        description="what servers of http(s) pictures are told who asks; None is photog and its release. Some want an "
+        "address there that they can write to",
+    )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")

@@ -9,6 +9,7 @@ from shared.errors import RequestError
 from shared.failures import FAILING
 from shared.function import NAMES
 from shared.invocation import is_request
+from shared.manifest_reader import require_key
 from shared.manifests import Json, decode, invalid_id, parse
 from shared.settings import Lease, Limits
 
@@ -82,6 +83,7 @@ def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
         return f"{info.key} (too large)"
     text = bucket.get(info.key)
     try:
+        require_key(info.key)
         return parse(text).request_id
     except RequestError:
         return invalid_id(hashlib.sha256(text).hexdigest())

@@ -10,6 +10,7 @@ from shared.buckets.base import Bucket, MissingObject, ObjectInfo
 from shared.claims import STALE_LEASES, ClaimRecord, Claims
 from shared.errors import RequestError
 from shared.invocation import is_request
+from shared.manifest_reader import require_key
 from shared.manifests import invalid_id, parse
 from shared.settings import Lease, Limits
 
@@ -86,6 +87,7 @@ class Sweep:
             if info.size <= self._limits.manifest_bytes:
                 text = self._bucket.get(info.key)
                 try:
+                    require_key(info.key)
                     return parse(text).request_id
                 except RequestError:
                     return invalid_id(hashlib.sha256(text).hexdigest())

@@ -8,15 +8,12 @@ from shared.faces import FaceEngine
 from shared.faces.base import BatchEngine
 from shared.faces.deferred import Deferred
 from shared.function import Answer
-from shared.manifests import Json, shortened
-from shared.photos.references import without_secrets
+from shared.manifests import Json
+from shared.photos.references import bounded, without_secrets
 from shared.settings import Limits
 from shared.validation import echo
 from shared.verdict import Verdict, embedded_later, inspect, same_person
 from shared.workspace import Workspace, fetch_in_turn
-
-SHOWN = 100  # characters of a data URL that a result repeats
-LONGEST_URL = 2048  # characters of any other reference; keys have at most 1024 bytes
 
 
 def run(
@@ -70,7 +67,7 @@ def _inspected(
 
 def _result(url: str, verdict: Verdict) -> Json:
     return {
-        "url": shortened(without_secrets(url), SHOWN if url[:5].lower() == "data:" else LONGEST_URL),
+        "url": bounded(url),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,

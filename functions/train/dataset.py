@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from functions.train.crops import close_up, closest
+from shared.embedded import is_embedded
 from shared.errors import PhotoError, TooFewPhotos
 from shared.faces import Face, FaceEngine
 from shared.images import Embedding, Image
 from shared.models.diffusion import Working
 from shared.photos import decode
-from shared.photos.references import shown
+from shared.photos.references import bounded, shown
 from shared.settings import Limits
 from shared.verdict import UNDECODABLE, Verdict, judge, same_person
 from shared.workspace import Workspace, fetch_in_turn
@@ -100,7 +101,7 @@ def _examine(
     reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits, ignored_face: float
 ) -> _Examined:
     """Decode once, for the verdict and for the close-ups."""
-    name = shown(reference)
+    name = bounded(reference) if is_embedded(reference) else shown(reference)
     try:
         if isinstance(data, PhotoError):
             raise data

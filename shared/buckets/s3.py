@@ -41,6 +41,7 @@ from shared.buckets.base import (
     checked_prefix,
     usable,
 )
+from shared.buckets.misnamed import Misnamed, is_misnamed_manifest
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
@@ -84,6 +85,7 @@ class S3Bucket:
         self.name, self._settings = name, settings
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.address = f"s3://{name}/{self.prefix}".rstrip("/")
+        self._misnamed = Misnamed(self.address)
         self._client = self._creator = self._connect()
         self._condition = {"IfNoneMatch": "*"}
         if settings.conditions == "oss-forbid-overwrite":  # a header that boto3 has no argument for
@@ -139,8 +141,11 @@ class S3Bucket:
         for page in self._pages(checked_prefix(prefix), begin):
             with self._explained(prefix):
                 named = [(entry["Key"].removeprefix(self.prefix), entry) for entry in page.get("Contents", [])]
-                # folder markers and the like cannot be named, so nobody can ask for them
-                infos = [_info(key, entry, entry["Size"]) for key, entry in named if usable(key)]
+                infos = [
+                    _info(key, entry, entry["Size"])
+                    for key, entry in named
+                    if self._misnamed.is_listed(key, entry["Size"])
+                ]
             yield from infos
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -153,7 +158,7 @@ class S3Bucket:
 
     def delete(self, key: str) -> None:
         with self._explained(key):
-            self._client.delete_object(Bucket=self.name, Key=self._full(key))
+            self._client.delete_object(Bucket=self.name, Key=self._existing(key))
 
     def head(self, key: str) -> ObjectInfo | None:
         found = self._head(key)
@@ -192,8 +197,12 @@ class S3Bucket:
     def _full(self, key: str) -> str:
         return checked(self.prefix + checked(key))
 
+    def _existing(self, key: str) -> str:
+        """The same of what is only read or removed; see `misnamed.py`."""
+        return self.prefix + key if is_misnamed_manifest(key) else self._full(key)
+
     def _open(self, key: str) -> Any:
-        return self._client.get_object(Bucket=self.name, Key=self._full(key))["Body"]
+        return self._client.get_object(Bucket=self.name, Key=self._existing(key))["Body"]
 
     def _pages(self, prefix: str, more: dict[str, str]) -> Iterator[Any]:
         with self._explained(prefix):
@@ -206,7 +215,7 @@ class S3Bucket:
         return None if found is None else found["Metadata"].get(NONCE)
 
     def _head(self, key: str) -> Any:
-        full = self._full(key)
+        full = self._existing(key)
         try:
             with self._explained(key):
                 return self._client.head_object(Bucket=self.name, Key=full)

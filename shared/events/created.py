@@ -26,7 +26,7 @@ class ObjectCreated:
     @property
     def holds_something(self) -> bool:
         """False for folder markers, and for the empty object that a mounted bucket writes before the content."""
-        return not self.key.endswith("/") and self.size != 0
+        return bool(self.size) if self.key.endswith("/") else self.size != 0
 
     def below(self, prefix: str) -> "ObjectCreated | None":
         """The same as a bucket with this prefix calls it; None where it lies outside."""

@@ -22,7 +22,7 @@ class Container:
     """A picture file, taken apart.
 
     Attributes:
-        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP or HEIF.
+        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
         width, height: of the pixels as they are stored.
         memory: bytes that a decoder needs for them at most, by the header.
         pixels: a file of that format with nothing in it but what makes the pixels.

@@ -1,5 +1,6 @@
 """From the bytes of a picture file to upright RGB, whatever the file is; limits are checked before pixels are made."""
 
+import re
 import struct
 import warnings
 import zlib
@@ -10,11 +11,11 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
+from PIL import UnidentifiedImageError, features
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.images import Image
-from shared.photos import exif, jpeg, png, webp
+from shared.photos import avif, exif, jpeg, png, signatures, webp
 from shared.photos.container import ICC_BYTES, Container, check_size
 from shared.settings import Limits
 
@@ -22,8 +23,12 @@ from shared.settings import Limits
 BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, TypeError, AssertionError),
     *(struct.error, zlib.error),
+    RuntimeError,  # of the avif plugin
 )
 
+CUT_OFF = re.compile(
+    "truncated|unexpected end|end of file|premature", re.IGNORECASE
+)  # in the words of Pillow's plugins
 STRIP_PIXELS = 4_000_000  # a strip takes 16 MB in each form that it has on its way to RGB
 HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy, Pillow's picture
 ICC_HEADER = 128
@@ -39,6 +44,8 @@ UPRIGHT = {
 SIDEWAYS = (5, 6, 7, 8)  # rows become columns
 BACKWARDS = (3, 4, 6, 7)  # the first row comes last
 
+AVIF_MISSING = "avif is not read by the Pillow that is installed here: send a jpg or png"
+AVIF = features.check("avif")
 HEIF = find_spec("pillow_heif") is not None
 if HEIF:
     import_module("pillow_heif").register_heif_opener()
@@ -51,7 +58,7 @@ class Decoded:
     Attributes:
         image: RGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
         warnings: what was left out or changed on the way, for the sender.
-        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP or HEIF.
+        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
         icc: the colour profile that the numbers are meant in; None without one that is of RGB.
     """
 
@@ -69,8 +76,8 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     Raises:
         PhotoTooLarge: over `limits.photo_bytes`, over `limits.photo_pixels`, a side or the memory of `container.py` by
             its header, or over the memory that there is.
-        PhotoUndecodable: no jpg, png or webp (heic where pillow-heif is installed), a broken one, or one with more
-            scans, segments or chunks than anybody writes.
+        PhotoUndecodable: no jpg, png, webp or avif (heic where pillow-heif is installed), a broken one, or one with
+            more scans, segments, chunks or frames than anybody writes.
     """
     if len(data) > limits.photo_bytes:
         raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
@@ -82,11 +89,11 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     except MemoryError as error:
         raise PhotoTooLarge("the picture needs more memory than there is: send it smaller") from error
     except UnidentifiedImageError as error:
-        raise PhotoUndecodable(f"the bytes are no picture that we read: send {_readable()}") from error
+        raise PhotoUndecodable(_unknown(data)) from error
     except Pillow.DecompressionBombError as error:
         raise PhotoTooLarge(f"the picture is too large: {error}") from error
     except BROKEN as error:
-        raise PhotoUndecodable(f"the picture is broken: {error or type(error).__name__}") from error
+        raise PhotoUndecodable(_broken(error)) from error
 
 
 def _container(data: bytes) -> Container:
@@ -96,6 +103,8 @@ def _container(data: bytes) -> Container:
         return png.read(data)
     if webp.is_webp(data):
         return webp.read(data)
+    if AVIF and avif.is_avif(data):
+        return avif.read(data)
     if HEIF and data[4:8] == b"ftyp":
         return _heif(data)
     raise UnidentifiedImageError
@@ -180,5 +189,22 @@ def _rgb(strip: Pillow.Image) -> Pillow.Image:
     return strip.convert("RGB")
 
 
-def _readable() -> str:
-    return "a jpg, png, webp" + (" or heic" if HEIF else "; heic is not installed here")
+def _unknown(data: bytes) -> str:
+    """What a file is that we cannot read; its sender can do something about most."""
+    if _has_brand(data, signatures.HEIC_BRANDS):
+        return "heic is not installed here: send a jpg or png, or have pillow-heif installed beside the workers"
+    if avif.is_avif(data):
+        return "the picture is broken: no decoder takes it" if AVIF else AVIF_MISSING
+    return signatures.sentence(data) or "the bytes are no picture that we read: send a jpg, png, webp or avif"
+
+
+def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
+    """Whether the file is one of boxes, and its main brand one of these."""
+    return data[4:8] == b"ftyp" and data[8:12] in brands
+
+
+def _broken(error: Exception) -> str:
+    told = str(error) or type(error).__name__
+    if CUT_OFF.search(told):
+        return "the picture is broken: it is cut off, its end is missing; upload it again"
+    return f"the picture is broken: {told}"

@@ -9,19 +9,26 @@ import logging
 import os
 import socket
 import ssl
-from base64 import b64decode
-from binascii import a2b_qp
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 
 import httpx
 
+from shared.embedded import content, is_embedded
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
+from shared.photos.keys import why_no_key
+from shared.photos.packing import opened, unpacked
 from shared.photos.references import shown, shown_host
+from shared.photos.refusals import READ, reason, title
+from shared.photos.signatures import MESSAGES, is_page, is_text, sentence
 from shared.settings import Limits
 
 AT_ONCE = 8  # connections of one request; more gain little against one server and cost memory
 REDIRECTS = 5
+REFUSAL_SECONDS = 3.0  # for the words of a server that refuses
+MOST_SAID = 1024 * 1024  # bytes of them, unpacked
 UNAVAILABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
 WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.TimeoutException, "it did not answer in time"),
@@ -34,7 +41,7 @@ WORDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 ReadKey = Callable[[str], bytes | None]
-"""Reads a key; None where there is none. May be called from several threads at once."""
+"""Reads a key; None, or a PhotoError that says more, where there is none. Called from several threads at once."""
 SizeOf = Callable[[str], int | None]
 """Size of a key's object in bytes without reading it; None where there is none or nobody knows."""
 Resolve = Callable[[str, int], list[str]]
@@ -62,6 +69,7 @@ class PhotoFetcher:
         size_of, bucket_sizes: sizes of the objects of the own bucket and of the named ones, where they are known: what
             is over the limit is then not read at all.
         resolve: looks a host up; replaced in tests.
+        user_agent: what servers are told who asks; None is our name and release.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class PhotoFetcher:
         resolve: Resolve = addresses.resolve,
         size_of: SizeOf | None = None,
         bucket_sizes: Mapping[str, SizeOf] | None = None,
+        user_agent: str | None = None,
     ) -> None:
         self._limits = limits
         self._allow_private = allow_private
@@ -81,6 +90,7 @@ class PhotoFetcher:
         self._resolve = resolve
         self._size_of = size_of
         self._bucket_sizes = dict(bucket_sizes or {})
+        self._user_agent = user_agent or f"photog/{version('photog')}"
         self._tls: ssl.SSLContext | None = None
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
@@ -118,11 +128,11 @@ class PhotoFetcher:
                 return PhotoUnavailable(f"{shown(reference)} cannot be fetched: {_reason(error)}")
 
     async def _get(self, client: httpx.AsyncClient, reference: str) -> bytes:
+        if is_embedded(reference):
+            return await asyncio.to_thread(content, reference, self._limits.photo_bytes)
         scheme = reference.partition(":")[0].lower()
         if scheme in ("http", "https"):
             return await self._download(client, httpx.URL(reference))
-        if scheme == "data":
-            return self._data_url(reference)
         if scheme in ("s3", "oss") and "://" in reference:
             name, _, key = reference.partition("://")[2].partition("/")
             if name not in self._buckets:
@@ -136,24 +146,14 @@ class PhotoFetcher:
         return await self._object(self._read_key, self._size_of, reference)
 
     async def _object(self, read: ReadKey, size_of: SizeOf | None, key: str) -> bytes:
-        if not key or key.startswith("/") or ".." in key.split("/") or "\\" in key or "\0" in key:
-            raise PhotoUnavailable(f"{shown(key)} is no key: it must not be empty, start with / or contain ..")
+        if impossible := why_no_key(key):
+            raise PhotoUnavailable(f"{shown(key)} is no key: {impossible}")
         size = None if size_of is None else await asyncio.to_thread(size_of, key)
         self._check_size(size or 0)
         data = await asyncio.to_thread(read, key)
         if data is None:
             raise PhotoUnavailable(f"{shown(key)} is not in the bucket")
-        return data
-
-    def _data_url(self, reference: str) -> bytes:
-        header, comma, content = reference.partition(",")
-        if not comma:
-            raise PhotoUnavailable("the data URL has no comma before its data")
-        if not header.lower().endswith(";base64"):
-            return _unquoted(content)
-        if len(content) * 3 // 4 > self._limits.photo_bytes + 3:
-            raise PhotoTooLarge(f"the data URL holds more than the limit of {self._limits.photo_bytes} bytes")
-        return b64decode(_unquoted(content), validate=True)
+        return await asyncio.to_thread(opened, data, self._limits.photo_bytes)
 
     async def _download(self, client: httpx.AsyncClient, url: httpx.URL) -> bytes:
         for _ in range(REDIRECTS + 1):
@@ -179,9 +179,13 @@ class PhotoFetcher:
         return found[0]
 
     async def _hop(self, client: httpx.AsyncClient, url: httpx.URL, address: str) -> bytes | httpx.URL:
-        """The body, or where a redirect leads."""
-        # identity: a compressed answer could grow beyond the cap between two looks
-        headers = {"Host": url.netloc.decode("ascii"), "Accept": "image/*", "Accept-Encoding": "identity"}
+        """The picture, or where a redirect leads."""
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": self._user_agent,
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",  # pictures are packed already; what comes packed all the same is unpacked
+        }
         timeout = httpx.Timeout(self._limits.fetch_seconds)
         async with client.stream(
             "GET", url.copy_with(host=address), headers=headers, timeout=timeout, extensions={"sni_hostname": url.host}
@@ -189,10 +193,12 @@ class PhotoFetcher:
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
             if response.status_code != httpx.codes.OK:
-                raise PhotoUnavailable(f"{shown(str(url))} answered {_status(response.status_code)}")
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise PhotoUnavailable(f"{shown(str(url))} sends its pictures compressed, which was not asked for")
-            return await self._body(response, url)
+                told = reason(await self._beginning(response), str(url))
+                raise PhotoUnavailable(f"{shown(str(url))} answered {_status(response.status_code)}{told}")
+            body = await self._body(response, url)
+            data = await asyncio.to_thread(self._unpacked, body, response.headers.get("Content-Encoding", ""), url)
+            _refuse_page(data, url)
+            return data
 
     async def _body(self, response: httpx.Response, url: httpx.URL) -> bytes:
         if int(response.headers.get("Content-Length", 0)) > self._limits.photo_bytes:
@@ -204,6 +210,28 @@ class PhotoFetcher:
                 raise self._too_large(url)
         return bytes(parts)
 
+    async def _beginning(self, response: httpx.Response) -> bytes:
+        """What a refusal says, as far as it is there soon; without it the status says enough."""
+        parts = bytearray()
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(REFUSAL_SECONDS):
+                async for part in response.aiter_raw():
+                    parts += part
+                    if len(parts) > READ:
+                        break
+        try:
+            return unpacked(bytes(parts[:READ]), response.headers.get("Content-Encoding", ""), MOST_SAID)
+        except PhotoError:
+            return b""
+
+    def _unpacked(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
+        try:
+            return unpacked(body, encoding, self._limits.photo_bytes)
+        except PhotoTooLarge as error:
+            raise PhotoTooLarge(f"{shown(str(url))}: {error.message}") from error
+        except PhotoError as error:
+            raise PhotoUnavailable(f"{shown(str(url))}: {error.message}") from error
+
     def _bounded(self, data: bytes) -> bytes:
         self._check_size(len(data))
         return data
@@ -214,6 +242,19 @@ class PhotoFetcher:
 
     def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
         return PhotoTooLarge(f"{shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
+
+
+def _refuse_page(data: bytes, url: httpx.URL) -> None:
+    """PhotoUnavailable where a server has sent words instead of a picture, though it says that all is well."""
+    if is_page(data):
+        raise PhotoUnavailable(
+            f"{shown(str(url))} sent a web page instead of a picture{title(data, str(url))}: give the address of the "
+            "file itself, one that needs no login"
+        )
+    kind = sentence(data) if is_text(data) else None
+    if kind is not None:
+        told = reason(data, str(url)) if kind in MESSAGES else ""
+        raise PhotoUnavailable(f"{shown(str(url))} sent no picture: {kind}{told}")
 
 
 def _status(code: int) -> str:
@@ -233,9 +274,3 @@ def _reason(error: BaseException) -> str:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return next(words for kind, words in WORDS if isinstance(error, kind))
-
-
-def _unquoted(text: str) -> bytes:
-    """Percent-escapes undone. As quoted-printable, whose = is its %: urllib's way takes 90 times the text's memory."""
-    data = text.encode()
-    return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"=")) if b"%" in data else data

@@ -54,7 +54,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it anew")
         length = int.from_bytes(data[place + 4 : place + 8], "little")
         if place + 8 + length > min(end, len(data)):
-            raise PhotoUndecodable("the picture is broken: it ends within a chunk")
+            raise PhotoUndecodable("the picture is broken: it is cut off within a chunk, upload it again")
         yield data[place : place + 4], data[place + 8 : place + 8 + length]
         place += 8 + length + (length & 1)
 

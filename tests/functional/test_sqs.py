@@ -84,6 +84,17 @@ def test_a_message_is_deleted_only_when_its_answer_is_there(desk):
     assert desk.counts() == (0, 0)
 
 
+@pytest.mark.parametrize("key", ["requests/check//r1.json", "/requests/check/r1.json", "requests//check/r1.json"])
+def test_a_message_of_a_manifest_whose_key_no_other_store_could_bear_is_answered(desk, key):
+    desk.cloud.client("s3").put_object(Bucket=desk.bucket.name, Key=key, Body=b'{"request_id": "r1"}')
+    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head(key))))
+    desk.serve(Echo())
+    (identity,) = desk.bucket.folders("results/check/")
+    assert identity.startswith("invalid-")
+    assert "cannot be a key" in desk.answer(identity)["message"]
+    assert desk.counts() == (0, 0)
+
+
 def test_duplicates_and_disorder_run_each_request_once(desk):
     for number in (3, 1, 2, 3, 1):
         desk.request(f"r{number}")

@@ -74,6 +74,8 @@ SEEDS = [
     photo("PNG", 24),
     photo("WEBP", 40),
     photo("WEBP", 24, lossless=True),
+    photo("AVIF", 40),
+    photo("AVIF", 24, save_all=True),
 ]
 damage = st.lists(
     st.tuples(st.sampled_from(["set", "insert", "delete", "repeat", "cut"]), st.floats(0, 1), st.binary(max_size=12)),

@@ -1,9 +1,14 @@
 """Pictures out of a bucket: what is wrong with one of them is its own matter, a store that is away is not."""
 
+import json
+import unicodedata
+
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket, StoreUnavailable
-from shared.photo_source import PhotoSource
+from shared.buckets import BucketError, FolderBucket, MemoryBucket, StoreUnavailable
+from shared.errors import PhotoUnavailable
+from shared.photo_source import PhotoSource, fetcher
+from shared.settings import Settings
 
 
 class Failing(MemoryBucket):
@@ -40,3 +45,75 @@ def test_a_store_that_is_away_is_no_picture_s_fault():
     for ask in (source.read, source.size):
         with pytest.raises(StoreUnavailable):
             ask("photos/a.jpg")
+
+
+DECOMPOSED, COMPOSED = (unicodedata.normalize(form, "photos/Zoë/müller.jpg") for form in ("NFD", "NFC"))
+
+
+def said(bucket, reference: str) -> str:
+    """Why a picture of the bucket cannot be had."""
+    (error,) = fetcher(bucket, {"other": bucket}, Settings()).fetch([reference])
+    assert isinstance(error, PhotoUnavailable), error
+    return error.message
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        (DECOMPOSED, COMPOSED),
+        (COMPOSED, DECOMPOSED),
+        (unicodedata.normalize("NFD", "photos/Zoë/") + COMPOSED.rpartition("/")[2], COMPOSED),
+        (DECOMPOSED, "s3://other/" + COMPOSED),
+    ],
+)
+def test_a_key_that_differs_in_normalisation_alone_is_named(there, asked):
+    bucket = MemoryBucket()
+    bucket.put(there, b"x")
+    message = said(bucket, asked)
+    assert "is not in the bucket" in message
+    assert there in message
+    assert json.dumps(there) in message, "also as it can be told from the other, and written into JSON"
+    assert "normalisation" in message
+
+
+def test_a_key_that_differs_in_capitals_or_kinds_of_spaces_is_named():
+    bucket = MemoryBucket()
+    bucket.put("photos/IMG_1.JPG", b"x")
+    bucket.put("photos/Screenshot 10.00\u202fAM.png", b"x")
+    assert "photos/IMG_1.JPG" in said(bucket, "photos/img_1.jpg")
+    assert "10.00\\u202fAM" in said(bucket, "photos/Screenshot 10.00 AM.png")
+    assert "but" not in said(bucket, "photos/img_2.jpg")
+
+
+def test_a_hint_that_cannot_be_had_costs_nothing():
+    class Unlisted(MemoryBucket):
+        def list(self, prefix, after=""):
+            raise BucketError("access denied")
+
+    assert said(Unlisted(), COMPOSED) == f"{COMPOSED} is not in the bucket"
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+@pytest.mark.parametrize(
+    ("key", "plain"),
+    [
+        ("photos//b.jpg", "photos/b.jpg"),
+        ("/lead.jpg", "lead.jpg"),
+        ("photos/b.jpg/", "photos/b.jpg"),
+        ("photos///x//b.jpg", "photos/x/b.jpg"),
+        ("s3://other//lead.jpg", "lead.jpg"),
+        ("photos/./dot.jpg", "whole name"),
+        ("photos/../b.jpg", "whole name"),
+        ("s3://other/", "name of an object"),
+        ("photos\\b.jpg", "separated by /"),
+        ("photos/a\x07.jpg", "control"),
+        ("photos/" + "ä" * 520 + ".jpg", "1024 bytes"),
+    ],
+)
+def test_what_cannot_be_a_key_is_said_to_be_none_with_what_to_do(kind, key, plain, tmp_path):
+    bucket = MemoryBucket() if kind == "memory" else FolderBucket(tmp_path)
+    bucket.put("photos/b.jpg", b"x")
+    bucket.put("lead.jpg", b"x")
+    message = said(bucket, key)
+    assert "cannot be a key" in message
+    assert plain in message

@@ -80,6 +80,12 @@ def test_a_photo_inside_the_request_is_not_repeated_in_the_answer(engine, person
     assert len(data.rejected[0]["url"]) < 200
 
 
+def test_photos_inside_the_request_that_begin_alike_are_told_apart_in_the_answer(engine, person):
+    urls = ["data:image/jpeg;base64," + "A" * 5000 + end for end in ("AAAA", "BBBB")]
+    rejected = prepared(person | dict.fromkeys(urls, b""), engine).rejected
+    assert len({one["url"] for one in rejected}) == 2
+
+
 def test_references_are_the_photos_own_pixels_around_the_face(engine, person):
     photo = prepared(person, engine).photos[0]
     image, face = photo.reference

@@ -1,0 +1,53 @@
+"""Which references cannot be keys, why, and what their sender can do: one rule for all stores.
+
+S3 takes names such as `a//b.jpg`, `/a.jpg` and `a/`; a folder cannot hold them, and many tools take them for `a/b.jpg`.
+So no picture is read by such a name, wherever it is.
+"""
+
+import unicodedata
+
+from shared.embedded import LONGEST_KEY
+from shared.photos.references import shown
+
+
+def why_no_key(reference: str) -> str | None:
+    """What keeps a reference from being a key, and what to do; None where it can be one."""
+    begin, parts = reference[: LONGEST_KEY + 1], reference.split("/")
+    plain = "/".join(part for part in parts if part)
+    faults = (
+        (not plain, "without a name; give the name of an object"),
+        ("." in parts or ".." in parts, "with . or .. between /; write the whole name of the object"),
+        (
+            plain != reference,
+            "with / at an end or twice in a row, whatever the store holds; put the picture under "
+            f"{shown(plain)}, and name that",
+        ),
+        ("\\" in reference, "with a backslash; names are separated by /"),
+        (any(unicodedata.category(one) == "Cc" for one in begin), "with control characters; give it another name"),
+        (
+            len(begin.encode(errors="replace")) > LONGEST_KEY,
+            f"of more than {LONGEST_KEY} bytes; a picture itself is sent as data:image/jpeg;base64,...",
+        ),
+    )
+    return next((f"it cannot be a key {why}" for wrong, why in faults if wrong), None)
+
+
+def resembling(key: str, keys: list[str]) -> str | None:
+    """The one of `keys` that differs in nothing but how its characters are written; None where there is none.
+
+    Those that differ in Unicode normalisation alone come first, as file names of macOS do; then those that differ in
+    capitals, or in kinds of spaces.
+    """
+    for form in (_normalised, _folded):
+        for one in keys:
+            if one != key and form(one) == form(key):
+                return one
+    return None
+
+
+def _normalised(key: str) -> str:
+    return unicodedata.normalize("NFC", key)
+
+
+def _folded(key: str) -> str:
+    return unicodedata.normalize("NFKC", key).casefold()

@@ -1,0 +1,107 @@
+"""What a server says instead of sending a picture, as far as it helps the sender of the request and shows no secret.
+
+Stores answer in XML, as S3, OSS, Azure and Google do, or in JSON; others in text or with a page. Kept are the words
+that say why, without whatever of the URL a message may not show, however the server repeats it.
+"""
+
+import html
+import json
+import re
+from urllib.parse import unquote, unquote_plus
+
+from shared.photos.references import CUT, NAMELESS_SECRET, shown
+from shared.photos.signatures import is_page
+from shared.redaction import redact
+
+READ = 16 * 1024  # bytes of a refusal that are looked at; Azure's have 500, Amazon's with a whole signature 3,000
+LONGEST = 240  # characters that are repeated
+FEWEST = 4  # characters of a part of the URL that is looked for: shorter ones stand in every text
+
+XML = re.compile(r"<(?:\w+:)?(Code|Message|Details?|AuthenticationErrorDetail|Reason)>\s*([^<]{1,600})", re.IGNORECASE)
+JSON = re.compile(
+    r'"(code|status|error|error_?code|message|msg|error_?message|error_description|details?|reason|title)"'
+    r'\s*:\s*("(?:[^"\\]|\\.){1,600}")',
+    re.IGNORECASE,
+)
+UNSEEN = re.compile(r"<(script|style|svg)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
+TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.IGNORECASE)
+TAG = re.compile(r"<[^<>]*>")
+SENTENCE = re.compile(r"(?<=[.!?])\s+|[\r\n]+")
+PIECES = re.compile(r"[/?&;=~,|:@#]+")
+
+EXPIRED = re.compile(r"expir", re.IGNORECASE)
+SKEWED = re.compile(r"skew|time frame|clock|not (?:yet )?valid|not valid yet|request time|timestamp", re.IGNORECASE)
+AGENT = re.compile(r"user[ -]?agent|robot policy", re.IGNORECASE)
+TELLING = re.compile(f"{EXPIRED.pattern}|{SKEWED.pattern}|{AGENT.pattern}", re.IGNORECASE)
+
+
+def reason(body: bytes, url: str) -> str:
+    """What a body says and what to do about it, to be put behind a message; empty where it says nothing.
+
+    Args:
+        body: its beginning, unpacked.
+        url: that was asked, with everything that must not be repeated.
+    """
+    words = _words(body[:READ].decode("utf-8", "replace"))
+    said = _line(_without_secrets(words, url))
+    return f' and says "{said}"{_advice(words)}' if said else ""
+
+
+def title(body: bytes, url: str) -> str:
+    """What a page calls itself, in brackets; empty where it does not."""
+    found = TITLE.search(body[:READ].decode("utf-8", "replace"))
+    said = _line(_without_secrets(html.unescape(found[1]), url)) if found else ""
+    return f' ("{said}")' if said else ""
+
+
+def _words(text: str) -> str:
+    """What the text says in words: of XML and JSON the members that tell why, of a page what is seen."""
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        found = [_unescaped(value) for _, value in JSON.findall(text)]
+    elif is_page(text.encode()):
+        page = UNSEEN.sub(" ", text)
+        named = TITLE.search(page)
+        seen = html.unescape(TAG.sub("\n", page.replace(named[0], "") if named else page))
+        found = [html.unescape(named[1])] if named else []
+        found += [one for one in SENTENCE.split(seen) if TELLING.search(one)][:2]
+    elif "<" in text:
+        found = [html.unescape(value) for _, value in XML.findall(text)]
+    else:
+        sentences = [one for one in SENTENCE.split(text) if one.strip()]
+        found = [one for one in sentences if TELLING.search(one)][:2] or sentences[:2]
+    told = (" ".join(one.split()) for one in found)
+    return ": ".join(dict.fromkeys(one for one in told if one))
+
+
+def _unescaped(value: str) -> str:
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value.strip('"')
+
+
+def _advice(text: str) -> str:
+    if EXPIRED.search(text):
+        return ": the link has expired, sign it anew"
+    if SKEWED.search(text):
+        return ": the clock of whoever signed the link is wrong (skewed), or the link is not valid yet; sign it anew"
+    if AGENT.search(text):
+        return ": PHOTOG_USER_AGENT sets how this service calls itself"
+    return ""
+
+
+def _without_secrets(text: str, url: str) -> str:
+    """Without anything of the URL that its form for messages leaves out, and without what looks like a secret."""
+    seen = set(PIECES.split(shown(url)))
+    hidden = {one for piece in PIECES.split(url) for one in (piece, unquote(piece), unquote_plus(piece))}
+    hidden |= {one for piece in hidden for one in PIECES.split(piece)}
+    for one in sorted(hidden - seen, key=len, reverse=True):
+        if len(one) >= FEWEST:
+            text = text.replace(one, CUT)
+    words = (CUT if NAMELESS_SECRET.fullmatch(word.strip(".,;()[]'\"")) else word for word in redact(text).split())
+    return " ".join(words)
+
+
+def _line(text: str) -> str:
+    cut = text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
+    return "".join(one if one.isprintable() and one != '"' else " " for one in cut).strip()
