@@ -19,7 +19,7 @@ from tests.scenario.chaos.sites import Far, FolderSite, S3Site, Site
 
 TICK = 0.02
 STALL_SECONDS = 1.5  # without a new answer, after which the next blow falls all the same
-SETTLE_SECONDS = 30.0  # without any breach less, once the harm has stopped; most often five in all are enough
+SETTLE_SECONDS = 60.0  # without any breach less, once the harm has stopped: three deaths by one message take thirty
 LONGEST_SECONDS = 300.0  # to settle, however much better it gets
 LOOK_SECONDS = 1.0
 SWEEP_SECONDS = 3.0
