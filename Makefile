@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 # the fast ones, then real workers, real training and whatever is killed; side by side, file by file. One thread each:
 # there are two processes on two cores, and networks this small gain nothing by more
