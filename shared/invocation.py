@@ -85,7 +85,7 @@ class Invocation:
         self._metrics = metrics or WorkerMetrics(function.name, settings.metrics)
         self._claims = Claims(bucket, function.name, settings.lease, owner)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
-        self._publisher = Publisher(bucket, function, notifiers, settings.lease.seconds * STALE_LEASES)
+        self._publisher = Publisher(bucket, function, notifiers, self._claims, settings.lease.seconds * STALE_LEASES)
         self._fetcher = fetcher(bucket, named or {}, settings)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
