@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from shared.buckets import Bucket, BucketError, FolderBucket
+from shared.buckets import Bucket, BucketError, FolderBucket, StoreUnavailable
 from shared.buckets.conditions import require_conditions
 from shared.context import Context, Load, load_function
 from shared.events import ObjectCreated
@@ -116,6 +116,8 @@ class Worker:
             with self._serving:
                 try:
                     invocation.tidy()
+                except StoreUnavailable as error:  # which the trigger tells of
+                    log.debug("nothing is tidied up: %s", error)
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
                     log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
 

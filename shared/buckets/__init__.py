@@ -10,6 +10,7 @@ from shared.buckets.base import (
     InvalidKey,
     MissingObject,
     ObjectInfo,
+    StoreAbsent,
     StoreUnavailable,
     UnreadableFolder,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "MemoryBucket",
     "MissingObject",
     "ObjectInfo",
+    "StoreAbsent",
     "StoreUnavailable",
     "UnreadableFolder",
     "open_bucket",
@@ -36,7 +38,8 @@ __all__ = [
 def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
     """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`.
 
-    StoreUnavailable where the folder cannot be used; BucketError for what is no address or not installed.
+    StoreUnavailable where the folder cannot be used, StoreAbsent where it is not there yet; BucketError for what is no
+    address or not installed.
     """
     if "://" not in address:
         return FolderBucket(Path(address))

@@ -63,6 +63,32 @@ def test_a_bucket_that_may_not_be_written_is_read_and_starts_no_worker():
             folder.chmod(0o755)
 
 
+@pytest.mark.parametrize("verb", [("worker", "check"), ("up",)])
+def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(verb, monkeypatch):
+    """/proc holds no folder of ours, as a place of mounts holds none of a user's."""
+
+    class Waited(Exception):
+        pass
+
+    looks = []
+
+    def wait(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise Waited
+
+    monkeypatch.setattr("shared.cli.console.time.sleep", wait)
+    done = photog(*verb, "/proc/volume/bucket")
+    assert isinstance(done.exception, Waited)
+    [line] = done.stderr.strip().splitlines()
+    assert "/proc/volume/bucket cannot be a bucket: it is not there" in line
+    assert "mount" in line
+
+
+def test_other_verbs_do_not_wait_for_a_bucket_that_is_not_there():
+    refused(photog("status", "/proc/volume/bucket"), "is not there")
+
+
 def test_a_name_that_can_be_no_key_is_wrong_usage(tmp_path):
     for name in ("..", "a/../../b", "a\\b"):
         done = photog("status", tmp_path, name)
