@@ -55,8 +55,8 @@ class FolderBucket:
         except OSError as error:
             if error.errno in ABSENT:
                 raise StoreAbsent(
-                    f"{root} cannot be a bucket: it is not there and cannot be made ({error.strerror}); mount the volume "
-                    f"that it lies on, or let user {os.geteuid()} make it"
+                    f"{root} cannot be a bucket: it is not there and cannot be made ({error.strerror}); "
+                    f"mount its volume, or let user {os.geteuid()} make it"
                 ) from error
             raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error, root)}") from error
         except (ValueError, RuntimeError) as error:  # a NUL, or the home of a user who is not there
@@ -106,6 +106,7 @@ class FolderBucket:
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         folder = "".join(checked_prefix(prefix).rpartition("/")[:2])
+        self._staging.look()  # whoever only reads must not keep for ever what a dead writer left
         walk = Walk(self._staged, self._told)
         yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
         self._require_whole(walk)
