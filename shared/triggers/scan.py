@@ -93,9 +93,6 @@ class ScanTrigger:
         if not self._waiting:
             self._check_likely(receive, stop)
 
-    def beat(self) -> None:
-        """Nothing: a listing holds no message."""
-
     @property
     def failing(self) -> int:
         """How many keys fail."""
