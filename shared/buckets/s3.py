@@ -146,8 +146,9 @@ class S3Bucket:
     def folders(self, prefix: str) -> Iterator[str]:
         begin = len(self.prefix) + len(checked_folder(prefix))
         for page in self._pages(prefix, {"Delimiter": "/"}):
-            for entry in page.get("CommonPrefixes", []):
-                name = entry["Prefix"][begin:-1]
+            # sorted here too: not every store sorts them within a page
+            for prefix_found in sorted(entry["Prefix"] for entry in page.get("CommonPrefixes", [])):
+                name = prefix_found[begin:-1]
                 if usable(name):
                     yield name
 

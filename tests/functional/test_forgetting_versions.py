@@ -17,9 +17,10 @@ from tests.cloud import REGION
 from tests.echo import QUICK, Echo, invocation
 
 
-@pytest.fixture(params=["", "some/where"])
+@pytest.fixture
 def bucket(cloud, request) -> S3Bucket:
-    made = S3Bucket(cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION), request.param)
+    prefix = getattr(request, "param", "")
+    made = S3Bucket(cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION), prefix)
     cloud.client("s3").put_bucket_versioning(Bucket=made.name, VersioningConfiguration={"Status": "Enabled"})
     return made
 
@@ -80,6 +81,7 @@ def lived_in(bucket) -> None:
 OTHERS = ["photos/ann-and-more.jpg", "photos/bob.jpg", "photos/both.jpg", "requests/train/t3.json"]
 
 
+@pytest.mark.parametrize("bucket", ["", "some/where"], indirect=True)
 def test_no_version_of_what_is_the_users_remains_and_all_of_others_do(cloud, bucket):
     lived_in(bucket)
     forgetting = Forgetting(bucket, QUICK.lease)
