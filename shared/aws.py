@@ -51,7 +51,10 @@ class SqsSettings(BaseModel):
     endpoint: str | None = Field(None, description="None: the one of the queue's region")
     wait_seconds: int = Field(20, ge=0, le=20, description="long poll; SQS allows 20")
     visibility_seconds: int = Field(
-        120, ge=3, le=43_200, description="a message whose worker died comes back after it; heartbeats extend it"
+        20,
+        ge=3,
+        le=43_200,
+        description="a message whose worker died comes back after it; extended every quarter of it while one works",
     )
 
 

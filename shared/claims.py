@@ -14,7 +14,8 @@
 | released | any worker | create the next | held, not counted as an attempt |
 | unreadable | any observer, as if held by somebody who says nothing | create the next | held, next attempt |
 
-That clock is monotonic and nobody else's: no two wall clocks are ever compared. A lease is not mutual exclusion: a
+That clock is monotonic and nobody else's: no two wall clocks are ever compared. What another observer saw before counts
+where it is told for how long (`observations.py`). A lease is not mutual exclusion: a
 paused owner may come back. What fences it is `result.json`, created only if absent (`invocation.py`); a claim only
 keeps work from being done twice for nothing.
 """
@@ -24,19 +25,19 @@ import logging
 import re
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
+from shared.observations import Observations
 from shared.settings import Lease
 
 log = logging.getLogger(__name__)
 
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
-MOST_OBSERVED = 10_000  # claims of others whose beats are watched at once; more only start their watch anew
 FILE = re.compile(r"(\d{6})\.json")
 LARGEST = 64 * 1024  # bytes of a claim; ours have hundreds
 SILENT = "a worker was not heard of any more"
@@ -94,12 +95,6 @@ class Exhausted:
         return f"{causes.total()} attempts ended without an answer: {told}"
 
 
-@dataclass(frozen=True)
-class _Observation:
-    record: ClaimRecord
-    since: float
-
-
 class Claims:
     """The claims of one function's requests, as one worker sees them."""
 
@@ -110,9 +105,10 @@ class Claims:
         lease: Lease,
         owner: str,
         clock: Callable[[], float] = time.monotonic,
+        observations: Observations | None = None,
     ) -> None:
         self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
-        self._observed: OrderedDict[str, _Observation] = OrderedDict()
+        self._observations = observations or Observations(lambda: self._clock())
         self._owed: dict[str, ClaimRecord] = {}
 
     def first(self, request_id: str) -> ClaimRecord | None:
@@ -148,7 +144,7 @@ class Claims:
         )
         if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
             return Busy()
-        self._observed.pop(request_id, None)
+        self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
         return Exhausted(record, records) if died >= self._lease.attempts else Held(record)
 
@@ -210,13 +206,8 @@ class Claims:
         return record.released or bool(record.ended) or self._stale(request_id, record)
 
     def _stale(self, request_id: str, record: ClaimRecord) -> bool:
-        seen, now = self._observed.get(request_id), self._clock()
-        if seen is None or seen.record != record:
-            self._observed[request_id] = _Observation(record, now)
-            while len(self._observed) > MOST_OBSERVED:
-                self._observed.popitem(last=False)
-            return False
-        return now - seen.since >= STALE_LEASES * self._lease.seconds
+        unchanged = self._observations.unchanged(self._prefix(request_id), _bytes(record))
+        return unchanged >= STALE_LEASES * self._lease.seconds
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:
         try:

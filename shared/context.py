@@ -21,6 +21,7 @@ from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
+from shared.observations import Observations
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
@@ -74,11 +75,11 @@ class Context:
         settings: Settings,
         shutdown: Shutdown | None = None,
         load: Load = load_function,
-        on_beat: Callable[[], None] = lambda: None,
+        observations: Observations | None = None,
         metrics: WorkerMetrics | None = None,
     ) -> None:
         self._metrics = metrics
-        self._bucket, self._settings, self._load, self._on_beat = bucket, settings, load, on_beat
+        self._bucket, self._settings, self._load, self._observations = bucket, settings, load, observations
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
         self._functions: dict[str, Function] = {}
@@ -102,7 +103,7 @@ class Context:
                 self._shutdown,
                 self._notifiers(function),
                 self._named(),
-                self._on_beat,
+                self._observations,
                 self._metrics,
             )
         return self._invocations[function]

@@ -19,6 +19,9 @@ id. When an id has become free, another's manifest may be served under it while 
 
 What cannot be removed keeps the objects that tell whose it is, so that forgetting again finds it.
 
+A bucket of versions keeps what is deleted or overwritten: all of it counts as there, and goes too
+(`buckets/history.py`). Where versions may not be seen or removed, every object that only got hidden remains.
+
 How fast: a bucket is read through two or three times, objects that did not change only once; that is linear, about
 0.2 ms an object in a folder, and READERS round trips at once in a store over a network. Requests that run are given one
 lease to notice. What a living writer stages at that moment is removed by itself, or within COLLECT_SECONDS of its death
@@ -29,7 +32,7 @@ is told: nothing is skipped in silence.
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 
-from shared.buckets.base import Bucket, BucketError, StoreUnavailable
+from shared.buckets import Bucket, BucketError, StoreUnavailable, with_history
 from shared.claims import Claims
 from shared.errors import RequestError
 from shared.holdings import Holdings, Identity, Search, result_key
@@ -38,6 +41,7 @@ from shared.settings import Lease
 
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
 HALF_WRITTEN = "half-written files"  # stands for a key where they cannot be removed
+OLD_VERSIONS = "old versions"  # stands for keys where they are kept and cannot be seen
 
 
 class Forgotten(RequestError):
@@ -55,9 +59,16 @@ class Forgetting:
         named: Mapping[str, str] | None = None,
     ) -> None:
         """named: addresses of the buckets that references may name; a store's own name is known."""
-        self._bucket, self._lease, self._wait = bucket, lease, wait
-        self._search = Search(bucket, lease, named or {})
+        self._lease, self._wait = lease, wait
         self._stuck: dict[str, str] = {}
+        self._unseen, self._hidden = "", set[str]()
+        try:
+            self._bucket = with_history(bucket)
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self._bucket, self._unseen = bucket, str(error)
+        self._search = Search(self._bucket, lease, named or {})
 
     def forget(self, user_id: str) -> list[str]:
         """Remove everything of the user that can be; the removed keys and half-written files, sorted.
@@ -75,12 +86,16 @@ class Forgetting:
             removed |= self._delete(held.keys, held.needs)
         if removed:
             removed |= self._delete(self._search.indexes(), {})
+        if self._unseen:
+            removed.clear()  # hidden, and no more than that
         return sorted(removed | self._collect(user_id))
 
     def holdings(self, user_id: str) -> Holdings:
         """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
         held = self._search.find(user_id)
         held.faults |= {key: why for key, why in self._stuck.items() if key in {HALF_WRITTEN, *held.keys}}
+        if self._unseen:
+            held.faults |= dict.fromkeys(self._hidden, "its old versions remain") | {OLD_VERSIONS: self._unseen}
         return held
 
     def _supersede(self, running: list[Identity]) -> None:
@@ -105,6 +120,7 @@ class Forgetting:
         for key in keys:
             if all(before.isdisjoint(kept) for before in needs.get(key, ())) and self._try(key, self._bucket.delete):
                 removed.add(key)
+                self._hidden.add(key)
             else:
                 kept.add(key)
         return removed

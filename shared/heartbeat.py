@@ -22,7 +22,6 @@ class Heartbeat:
     Args:
         on_deadline: called in the beating thread when the request has taken longer than allowed and nobody has sealed
             it, again while the store fails; a function that hangs in native code is answered even so.
-        on_beat: called after every beat: what else must be kept as long, like a queue's message; never raises.
     """
 
     def __init__(
@@ -34,12 +33,11 @@ class Heartbeat:
         shutdown: Shutdown,
         deadline_seconds: float,
         on_deadline: Callable[[], None],
-        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._claims, self._request_id, self.record = claims, request_id, record
         self._period = lease.seconds / BEATS_PER_LEASE
         self._patience = lease.seconds * STALE_LEASES
-        self._shutdown, self._on_deadline, self._on_beat = shutdown, on_deadline, on_beat
+        self._shutdown, self._on_deadline = shutdown, on_deadline
         self._deadline = time.monotonic() + deadline_seconds
         self._lost, self._done = threading.Event(), threading.Event()
         self._ending, self._sealed = threading.Lock(), False
@@ -97,7 +95,6 @@ class Heartbeat:
                 self._lost.set()
                 return
             self.record = beaten
-            self._on_beat()
 
     def _pause(self) -> float:
         """Seconds to the next beat, or to the deadline where that comes first."""

@@ -14,7 +14,7 @@ back and the failure goes to whoever delivered the request, who delivers it anew
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from shared.attempt import Attempt
@@ -37,6 +37,7 @@ from shared.manifest_reader import BeingRead, ManifestReader
 from shared.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.metrics import WorkerMetrics
 from shared.notify import Notifier
+from shared.observations import Observations
 from shared.photo_source import fetcher
 from shared.publisher import Publisher
 from shared.settings import Settings
@@ -77,15 +78,15 @@ class Invocation:
         shutdown: Shutdown,
         notifiers: Sequence[Notifier] = (),
         named: Mapping[str, Bucket] | None = None,
-        on_beat: Callable[[], None] = lambda: None,
+        observations: Observations | None = None,
         metrics: WorkerMetrics | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
-        self._shutdown, self._on_beat = shutdown, on_beat
+        self._shutdown = shutdown
         self._metrics = metrics or WorkerMetrics(function.name, settings.metrics)
-        self._claims = Claims(bucket, function.name, settings.lease, owner)
+        self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
-        self._publisher = Publisher(bucket, function, notifiers, settings.lease.seconds * STALE_LEASES)
+        self._publisher = Publisher(bucket, function, notifiers, self._claims, settings.lease.seconds * STALE_LEASES)
         self._fetcher = fetcher(bucket, named or {}, settings)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -205,7 +206,6 @@ class Invocation:
             self._shutdown,
             limit,
             publish_deadline,
-            self._on_beat,
         )
         try:
             with heartbeat:

@@ -10,23 +10,28 @@
 | the newest swap is asked for again, and the pointer written until it is that | anybody | as above |
 | older swaps are removed | anybody | they are older: they mean nothing |
 
-Newest is by the store's clock. Should that have been set back, a swap seems to come from the future: from then on it
-would stand in every training's way, so whoever has just committed removes it.
+Newest is what the contents say, never the time of an object, which a copy or a restored backup makes anew. An answer is
+given its moment before it is committed (`moment`): the store's time then, and later than whatever its pointers show. So
+whoever could see another's swap comes after it, also where a clock was set back; of two that could not see each other
+the later moment wins, of two with the same moment the larger hash, for every observer alike.
 """
 
 import hashlib
 import logging
-import math
-from collections.abc import Callable
+import re
+from collections.abc import Iterable
 
 from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
 from shared.manifests import Json, decode, encode
 
 log = logging.getLogger(__name__)
 
-CLOCK_SECONDS = 2.0  # stores tell whole seconds, and two answers may cross
 MICROSECONDS = 1_000_000
 LARGEST = 16 * 1024 * 1024  # bytes of a pointer; a user's model has a hundredth
+LATEST = (
+    9e9  # seconds since 1970, in the year 2255; a float tells microseconds until then, and we have written no other
+)
+SWAP = re.compile(r"(\d{20})-[0-9a-f]{12}\.json")
 
 
 class Pointers:
@@ -35,58 +40,63 @@ class Pointers:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def swap(
-        self, pointer: str, content: Json, name: str, committed: float, now: Callable[[], float] | None = None
-    ) -> None:
+    def moment(self, pointers: Iterable[str], now: float) -> float:
+        """When an answer counts as committed that is about to be: now, or just after what its pointers name already.
+
+        Args:
+            now: by the store's clock.
+        """
+        seen = [_microseconds(present) for key in pointers if (present := self._present(key)) is not None]
+        seen += [_committed(swap) for key in pointers for swap in self._present_swaps(key)]
+        return max(_microseconds(now), max(seen, default=0) + 1) / MICROSECONDS
+
+    def swap(self, pointer: str, content: Json, name: str, committed: float) -> None:
         """Point to a committed answer, unless another one was committed later.
 
         Args:
             name: of the answer, such as its key; the same each time that this is done for it.
-            committed: when it was, by the store's clock.
-            now: tells that clock's time, as far as the caller knows; None where somebody else has committed. It is
-                asked after what it is compared with was read: in between we may have been frozen.
+            committed: its moment; the same each time.
         """
         own = _swap_key(pointer, committed, name)
         self._bucket.put(own, encode(content | {"committed": committed}))
         present = self._present(pointer)
-        if now is not None:
-            self._remove_future(pointer, now)
-            present = None if present is not None and present > now() + CLOCK_SECONDS else present
         if present is not None and present > committed:
             self._bucket.delete(own)
             return
         written = ""
-        while (newest := self._newest(pointer)) is not None and newest != written:
+        while (newest := max(self._present_swaps(pointer), default="")) != written:
             try:
                 self._bucket.put(pointer, self._bucket.get(newest))
             except MissingObject:
                 continue  # somebody points to a newer one, and has removed it
             written = newest
-        for info in list(self._bucket.list(_swaps(pointer))):
-            if info.key < written:
-                self._bucket.delete(info.key)
+        for key in self._present_swaps(pointer):
+            if key < written:
+                self._bucket.delete(key)
 
-    def _remove_future(self, pointer: str, now: Callable[[], float]) -> None:
-        present = list(self._bucket.list(_swaps(pointer)))
-        latest = _swap_key(pointer, now() + CLOCK_SECONDS, "")
-        for info in present:
-            if info.key > latest:
-                log.warning("%s was committed in the future, the store's clock has been set back", info.key)
-                self._bucket.delete(info.key)
-
-    def _newest(self, pointer: str) -> str | None:
-        return max((info.key for info in self._bucket.list(_swaps(pointer))), default=None)
+    def _present_swaps(self, pointer: str) -> list[str]:
+        """Keys of the swaps of a pointer; the greatest is the newest."""
+        folder = _swaps(pointer)
+        keys = [info.key for info in self._bucket.list(folder)]
+        return [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
 
     def _present(self, pointer: str) -> float | None:
         """When the answer was committed that the pointer names; None without a pointer that can be read."""
         try:
-            committed = float(decode(self._bucket.get(pointer, LARGEST))["committed"])
+            committed = plausible(decode(self._bucket.get(pointer, LARGEST)).get("committed"))
         except MissingObject:
             return None
-        except (ValueError, KeyError, TypeError, OverflowError, ObjectTooLarge):
+        except (ValueError, ObjectTooLarge):
+            committed = None
+        if committed is None:
             log.warning("%s cannot be read and is written anew", pointer)
-            return None
-        return committed if math.isfinite(committed) else None
+        return committed
+
+
+def plausible(committed: object) -> float | None:
+    """A moment that one of ours can have written; None for anything else."""
+    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
+    return float(committed) if known else None  # type: ignore[arg-type]
 
 
 def _swaps(pointer: str) -> str:
@@ -94,5 +104,14 @@ def _swaps(pointer: str) -> str:
 
 
 def _swap_key(pointer: str, committed: float, name: str) -> str:
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12] if name else "~"
-    return f"{_swaps(pointer)}{round(committed * MICROSECONDS):020d}-{digest}.json"
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{_swaps(pointer)}{_microseconds(committed):020d}-{digest}.json"
+
+
+def _committed(swap: str) -> int:
+    """In microseconds, as the key of a swap says."""
+    return int(swap.rpartition("/")[2].partition("-")[0])
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)

@@ -18,17 +18,19 @@ from contextlib import contextmanager
 
 from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
+from shared.claims import Claims
 from shared.events import completed
 from shared.function import Function
 from shared.manifests import Json, decode, encode, is_invalid_id, running
 from shared.notify import Notifier
-from shared.pointers import Pointers
+from shared.pointers import Pointers, plausible
 from shared.workspace import SCRATCH
 
 log = logging.getLogger(__name__)
 
 LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again; the setting is a tenth of it
 ATTEMPT = re.compile(r"a\d+/")
+COMMITTED = "committed"  # in an answer that pointers follow: its moment, see `pointers.py`
 
 
 class Publisher:
@@ -38,8 +40,11 @@ class Publisher:
         patience: seconds on our clock after which a refusal that was only announced counts as abandoned.
     """
 
-    def __init__(self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier], patience: float) -> None:
-        self._bucket, self._function, self._notifiers, self._patience = bucket, function, notifiers, patience
+    def __init__(
+        self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier], claims: Claims, patience: float
+    ) -> None:
+        self._bucket, self._function, self._notifiers = bucket, function, notifiers
+        self._claims, self._patience = claims, patience
         self._pointers = Pointers(bucket)
         self._announcements: dict[str, tuple[str, float]] = {}
 
@@ -91,9 +96,12 @@ class Publisher:
 
     def publish(self, envelope: Json, attempt: int) -> None:
         """Commit the answer of an attempt; if another one is there, ours and its artifacts go."""
-        request_id, data, begun = envelope["request_id"], encode(envelope), time.monotonic()
-        if not self._announced(request_id):
+        request_id, pointers = envelope["request_id"], self._pointed(envelope)
+        if pointers and COMMITTED not in envelope["data"]:  # else this is another try to write the very same answer
+            envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._store_time(request_id))
+        elif not self._announced(request_id):
             self.announce(request_id)  # a full disk took no progress; without it nobody would end what we begin
+        data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
             self.clear(request_id, attempt)
@@ -101,7 +109,7 @@ class Publisher:
         for earlier in range(1, attempt + (envelope["code"] != "OK")):
             self.clear(request_id, earlier)
         self.clear(request_id, attempt, SCRATCH)
-        self._finish(envelope, begun)
+        self._finish(envelope, pointers)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
         """Remove the artifacts of an attempt."""
@@ -164,17 +172,18 @@ class Publisher:
                     notifier.withdraw(self._function.name, request_id)
                 self._bucket.delete(progress_key(self._function.name, request_id))
 
-    def _finish(self, envelope: Json, begun: float | None = None) -> None:
+    def _finish(self, envelope: Json, pointers: Mapping[str, Json] | None = None) -> None:
         """Swap pointers, tell the consumers, drop the progress; may happen any number of times.
 
         Args:
-            begun: on our monotonic clock, when we began to commit; None where somebody else did.
+            pointers: what the function says of the answer; None: it is asked.
         """
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
-        if envelope["code"] == "OK":
-            for pointer, content in self._function.pointers(envelope["data"]).items():
-                self._swap(pointer, content, key, begun)
+        pointers = self._pointed(envelope) if pointers is None else pointers
+        if pointers and (committed := self._committed(envelope)) is not None:
+            for pointer, content in pointers.items():
+                self._pointers.swap(pointer, content, key, committed)
         event = completed(self._function.name, envelope, self._bucket.address, key)
         for notifier in self._notifiers:
             notifier.notify(self._function.name, event)
@@ -182,13 +191,33 @@ class Publisher:
         with _tolerated(key):
             self._bucket.delete(key)
 
-    def _swap(self, pointer: str, content: Json, result_key: str, begun: float | None) -> None:
-        """Point to a committed answer, unless the pointer names one that was committed later."""
-        result = self._bucket.head(result_key)
-        if result is not None:
-            committed, since = result.modified, begun
-            now = None if since is None else lambda: committed + time.monotonic() - since
-            self._pointers.swap(pointer, content, result_key, committed, now)
+    def _pointed(self, envelope: Json) -> Mapping[str, Json]:
+        """What points to an answer once it is committed."""
+        return self._function.pointers(envelope["data"]) if envelope["code"] == "OK" else {}
+
+    def _store_time(self, request_id: str) -> float:
+        """The store's time, by an object that we write anyhow; our own where that cannot be."""
+        self.announce(request_id)
+        key = progress_key(self._function.name, request_id)
+        with _tolerated(key):
+            info = self._bucket.head(key)
+            if info is not None:
+                return info.modified
+        return time.time()
+
+    def _committed(self, envelope: Json) -> float | None:
+        """The moment of an answer as it says itself; None where it is gone, with whom it was for.
+
+        An answer of an earlier version does not say it: it was given when its last attempt began and as long after as
+        that took, and not after its object was made. Of these only the latter is new in a copy.
+        """
+        request_id, told = envelope["request_id"], plausible(envelope["data"].get(COMMITTED))
+        result = self._bucket.head(self.result_key(request_id))
+        if result is None or told is not None:
+            return None if result is None else told
+        started = max((record.started for record in self._claims.all(request_id)), default=0.0)
+        took = plausible(envelope["data"].get("cost_time")) or 0.0
+        return max(0.0, min(result.modified, started + took))
 
     def _read(self, key: str) -> bytes | None:
         try:

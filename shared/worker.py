@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from shared.buckets import Bucket, BucketError, FolderBucket
+from shared.buckets import Bucket, BucketError, FolderBucket, StoreUnavailable
 from shared.buckets.conditions import require_conditions
 from shared.context import Context, Load, load_function
 from shared.events import ObjectCreated
@@ -18,6 +18,7 @@ from shared.interruption import Interrupted, Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.liveness import Liveness
 from shared.metrics import WorkerMetrics
+from shared.observations import Observations
 from shared.settings import Settings
 from shared.triggers import Receive, Trigger
 from shared.triggers.folder import FolderTrigger
@@ -63,9 +64,10 @@ class Worker:
             signal.signal(number, self._stop)
         liveness = Liveness(self._function, self._settings.health.file)
         require_conditions(self._bucket)
-        trigger = trigger or self._trigger()
+        observations = Observations()
+        trigger = trigger or self._trigger(observations)
         metrics = WorkerMetrics(self._function, self._settings.metrics, lambda: context.work_process())
-        context = Context(self._bucket, self._settings, self._shutdown, self._load, trigger.beat, metrics)
+        context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, metrics)
         try:
             metrics.start()
             invocation = context.invocation(self._function)
@@ -87,14 +89,20 @@ class Worker:
         self._followed = True
         threading.Thread(target=self._await_parent, name="parent", daemon=True).start()
 
-    def _trigger(self) -> Trigger:
+    def _trigger(self, observations: Observations) -> Trigger:
         """The queue's, where there is one; else a folder is watched, and any other bucket scanned."""
         settings = self._settings
         if settings.sqs.queue is not None:
             queue = Queue(settings.sqs.queue, settings.sqs, settings.s3)
             protection = TaskProtection(settings.limits.request_seconds)
             return SqsTrigger(
-                queue, self._bucket, self._function, settings.lease, protection, until_empty=self._until_empty
+                queue,
+                self._bucket,
+                self._function,
+                settings.lease,
+                protection,
+                until_empty=self._until_empty,
+                observations=observations,
             )
         if isinstance(self._bucket, FolderBucket):
             return FolderTrigger(self._bucket, self._function, settings.scan)
@@ -116,6 +124,8 @@ class Worker:
             with self._serving:
                 try:
                     invocation.tidy()
+                except StoreUnavailable as error:  # which the trigger tells of
+                    log.debug("nothing is tidied up: %s", error)
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
                     log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cloud import Cloud, start
 from tests.remembering import Remembering
+from tests.second_store import started
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,13 @@ def cloud() -> Iterator[Cloud]:
     server, made = start()
     yield made
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def second_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """LocalStack, where it is installed."""
+    with started(tmp_path_factory.mktemp("localstack")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from shared.buckets.base import (
     InvalidKey,
     MissingObject,
     ObjectInfo,
+    StoreAbsent,
     StoreUnavailable,
     UnreadableFolder,
 )
@@ -25,18 +26,21 @@ __all__ = [
     "MemoryBucket",
     "MissingObject",
     "ObjectInfo",
+    "StoreAbsent",
     "StoreUnavailable",
     "UnreadableFolder",
     "open_bucket",
     "prefix_of",
     "s3_name",
+    "with_history",
 ]
 
 
 def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
     """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`.
 
-    StoreUnavailable where the folder cannot be used; BucketError for what is no address or not installed.
+    StoreUnavailable where the folder cannot be used, StoreAbsent where it is not there yet; BucketError for what is no
+    address or not installed.
     """
     if "://" not in address:
         return FolderBucket(Path(address))
@@ -51,6 +55,25 @@ def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
         raise BucketError(f"{address} needs boto3: {how_to_install('cloud')}") from error
     except ClientUnavailable as error:
         raise BucketError(f"{address}: {error}") from error
+
+
+def with_history(bucket: Bucket) -> Bucket:
+    """The bucket with what it keeps of deleted and overwritten objects; itself where it keeps nothing.
+
+    BucketError where it does and nobody may see it.
+    """
+    if s3_name(bucket) is None:
+        return bucket
+    from shared.buckets.history import History
+    from shared.buckets.s3 import S3Bucket
+
+    if not isinstance(bucket, S3Bucket):
+        return bucket
+    history = History(bucket.name, bucket.settings, bucket.prefix)
+    if not history.keeps_versions():
+        return bucket
+    history.require_versions()
+    return history
 
 
 def s3_name(bucket: Bucket) -> str | None:

@@ -16,6 +16,10 @@ class StoreUnavailable(BucketError):
     """The store as a whole does not serve at the moment, whatever the key: wait, and try again."""
 
 
+class StoreAbsent(StoreUnavailable):
+    """The place of the store is not there and cannot be made, as before its volume is mounted."""
+
+
 class MissingObject(BucketError):
     """There is no object under this key."""
 

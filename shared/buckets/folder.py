@@ -19,6 +19,7 @@ from shared.buckets.base import (
     InvalidKey,
     MissingObject,
     ObjectInfo,
+    StoreAbsent,
     StoreUnavailable,
     UnreadableFolder,
     bounded,
@@ -34,6 +35,7 @@ PLACING_TRIES = 10
 PIECE = 1024 * 1024  # bytes read at a time
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+ABSENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTCONN, errno.ENODEV, errno.ESTALE, errno.EIO}
 NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that syncs no folders
 STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
@@ -41,13 +43,21 @@ STANDING = ("requests", "claims", "progress", "results", "notifications", "outbo
 
 
 class FolderBucket:
-    """Objects as files below `root`, which is made if it is not there; StoreUnavailable where it cannot be one."""
+    """Objects as files below `root`, which is made if it is not there.
+
+    StoreUnavailable where it cannot be one, StoreAbsent where it is not there and cannot be made.
+    """
 
     def __init__(self, root: Path) -> None:
         try:
             self.root = Path(os.path.realpath(root.expanduser()))
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in ABSENT:
+                raise StoreAbsent(
+                    f"{root} cannot be a bucket: it is not there and cannot be made ({error.strerror}); "
+                    f"mount its volume, or let user {os.geteuid()} make it"
+                ) from error
             raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error, root)}") from error
         except (ValueError, RuntimeError) as error:  # a NUL, or the home of a user who is not there
             raise StoreUnavailable(f"{root!s:.200} cannot be a bucket: {error}") from error
@@ -96,6 +106,7 @@ class FolderBucket:
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         folder = "".join(checked_prefix(prefix).rpartition("/")[:2])
+        self._staging.look()  # whoever only reads must not keep for ever what a dead writer left
         walk = Walk(self._staged, self._told)
         yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
         self._require_whole(walk)

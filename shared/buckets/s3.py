@@ -82,7 +82,7 @@ class S3Bucket:
     """The objects of bucket `name` whose keys begin with `prefix`, which callers never see."""
 
     def __init__(self, name: str, settings: S3Settings, prefix: str = "") -> None:
-        self.name, self._settings = name, settings
+        self.name, self.settings = name, settings
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.address = f"s3://{name}/{self.prefix}".rstrip("/")
         self._misnamed = Misnamed(self.address)
@@ -151,8 +151,9 @@ class S3Bucket:
     def folders(self, prefix: str) -> Iterator[str]:
         begin = len(self.prefix) + len(checked_folder(prefix))
         for page in self._pages(prefix, {"Delimiter": "/"}):
-            for entry in page.get("CommonPrefixes", []):
-                name = entry["Prefix"][begin:-1]
+            # sorted here too: not every store sorts them within a page
+            for prefix_found in sorted(entry["Prefix"] for entry in page.get("CommonPrefixes", [])):
+                name = prefix_found[begin:-1]
                 if usable(name):
                     yield name
 
@@ -181,15 +182,15 @@ class S3Bucket:
         return removed
 
     def _connect(self) -> Any:
-        crc = "when_supported" if self._settings.checksums == "crc32" else "when_required"
+        crc = "when_supported" if self.settings.checksums == "crc32" else "when_required"
         return client(
             "s3",
-            self._settings.endpoint,
-            region(self._settings),
-            self._settings.tries,
-            self._settings.read_seconds,
-            connect_timeout=self._settings.connect_seconds,
-            s3={"addressing_style": self._settings.addressing},
+            self.settings.endpoint,
+            region(self.settings),
+            self.settings.tries,
+            self.settings.read_seconds,
+            connect_timeout=self.settings.connect_seconds,
+            s3={"addressing_style": self.settings.addressing},
             request_checksum_calculation=crc,
             response_checksum_validation=crc,
         )
@@ -224,10 +225,10 @@ class S3Bucket:
 
     def _upload(self, by: Any, key: str, data: bytes, nonce: str, condition: dict[str, str]) -> None:
         target = {"Bucket": self.name, "Key": self._full(key)}
-        if len(data) <= self._settings.part_bytes:
+        if len(data) <= self.settings.part_bytes:
             by.put_object(**target, Body=data, Metadata={NONCE: nonce}, **self._sum(data), **condition)
             return
-        algorithm = {"ChecksumAlgorithm": "CRC32"} if self._settings.checksums == "crc32" else {}
+        algorithm = {"ChecksumAlgorithm": "CRC32"} if self.settings.checksums == "crc32" else {}
         begun = by.create_multipart_upload(**target, Metadata={NONCE: nonce}, **algorithm)
         upload = target | {"UploadId": begun["UploadId"]}
         try:
@@ -241,8 +242,8 @@ class S3Bucket:
             raise
 
     def _send_parts(self, by: Any, upload: dict[str, str], data: bytes) -> Sequence[dict[str, Any]]:
-        algorithm = {"ChecksumAlgorithm": "CRC32"} if self._settings.checksums == "crc32" else {}
-        view, size = memoryview(data), self._settings.part_bytes
+        algorithm = {"ChecksumAlgorithm": "CRC32"} if self.settings.checksums == "crc32" else {}
+        view, size = memoryview(data), self.settings.part_bytes
 
         def send(number: int) -> dict[str, Any]:
             part = bytes(view[(number - 1) * size : number * size])
@@ -254,7 +255,7 @@ class S3Bucket:
             return list(pool.map(send, range(1, -(-len(data) // size) + 1)))
 
     def _sum(self, data: bytes) -> dict[str, str]:
-        if self._settings.checksums == "crc32":
+        if self.settings.checksums == "crc32":
             return {}  # botocore adds it
         return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
 

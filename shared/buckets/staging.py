@@ -5,8 +5,8 @@
 | state of a staged file | how it is told | who moves | to |
 |---|---|---|---|
 | being written | its lock is held, which ends with its process | its writer | placed, or removed |
-| orphan of this kernel | its lock is free | any writer, every COLLECT_SECONDS | removed |
-| orphan of another kernel | its lock is free, and untouched for ORPHAN_SECONDS | any writer | removed |
+| orphan of this kernel | its lock is free | who writes or lists, every COLLECT_SECONDS | removed |
+| orphan of another kernel | its lock is free, and untouched for ORPHAN_SECONDS | who writes or lists | removed |
 | either orphan | free | who forgets a person, at once | removed |
 
 Locks of one kernel are sure; over a network some filesystems keep them to themselves, hence the wait. A file that is
@@ -31,7 +31,7 @@ from pathlib import Path
 from shared.buckets.base import BucketError
 
 STAGING = ".photog"
-COLLECT_SECONDS = 10.0  # between two looks of one writer for orphans; a look into an empty folder takes 20 us
+COLLECT_SECONDS = 10.0  # between two looks of one process for orphans; a look into an empty folder takes 20 us
 ORPHAN_SECONDS = 900.0  # no write of one object takes so long
 OURS = re.compile(r"(?:[0-9a-f]{8}-)?[0-9a-f]{32}")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,15 +54,13 @@ class Staging:
 
         It may be moved or linked meanwhile; what is left of it is removed, also when the disk was full.
         """
-        self._look()
+        self.look()
         path, descriptor = self._create()
         try:
             _fill(descriptor, data)
             yield path
         finally:
-            with suppress(OSError):  # gone, or the disk went away: a later look finds it
-                os.unlink(path)
-            os.close(descriptor)
+            _discard(path, descriptor)
 
     def collect(self, patience: float = 0.0, any_name: bool = True) -> list[str]:
         """Remove orphans: all, or those of other kernels that nobody touched for `patience` seconds.
@@ -88,7 +86,8 @@ class Staging:
             raise BucketError(f"half-written files in {self.path} cannot be removed: {', '.join(stuck[:5])}")
         return removed
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Remove what is certainly an orphan, if the last look is some time ago; never raises."""
         with self._lock:
             now = time.monotonic()
             if now - self._looked < COLLECT_SECONDS:
@@ -106,10 +105,14 @@ class Staging:
                 descriptor = os.open(path, NEW, 0o666)
             except FileNotFoundError:
                 continue  # the folder was removed between the two calls
-            with suppress(OSError):  # a filesystem without locks: then orphans are told by their age
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:
-                return path, descriptor
+            try:
+                with suppress(OSError):  # a filesystem without locks: then orphans are told by their age
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:
+                    return path, descriptor
+            except BaseException:
+                _discard(path, descriptor)
+                raise
             os.close(descriptor)
         raise BucketError(f"{self.path} is removed as fast as it is made")
 
@@ -122,6 +125,12 @@ class Staging:
             mode = os.lstat(self.path).st_mode
         if not stat.S_ISDIR(mode):
             raise BucketError(f"{self.path} must be a folder of photog's own, and is none; move it away")
+
+
+def _discard(path: str, descriptor: int) -> None:
+    with suppress(OSError):  # gone, or the disk went away: a later look finds it
+        os.unlink(path)
+    os.close(descriptor)
 
 
 def _fill(descriptor: int, data: bytes) -> None:

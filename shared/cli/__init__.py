@@ -1,6 +1,7 @@
 """The command line `photog`. Answers go to stdout, progress and logs to stderr.
 
-Exit status: 0 OK, 1 an error answer, 2 wrong usage, 75 the store does not serve: try again, as supervisors do.
+Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or written, 75 the store does not serve:
+try again, as supervisors do. `failures.py` has the whole list.
 """
 
 import typer

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.buckets import Bucket, BucketError, StoreUnavailable, open_bucket
+from shared.buckets import Bucket, BucketError, StoreAbsent, StoreUnavailable, open_bucket
 from shared.client import Client
 from shared.errors import RequestError
 from shared.logs import configure
@@ -17,6 +17,7 @@ from shared.manifests import Json
 from shared.settings import Settings
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, supervisors restart it
+ABSENCE_SECONDS = 1.0  # between two looks for a bucket whose volume is not mounted yet
 LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
@@ -27,14 +28,25 @@ def log_to_stderr() -> None:
     configure(Settings().log)
 
 
-def bucket_at(address: str) -> Bucket:
-    """The bucket, or the end of the program with what is wrong with its address."""
-    try:
-        return open_bucket(address, Settings().s3)
-    except StoreUnavailable as error:
-        unavailable(str(error))
-    except BucketError as error:
-        fail(str(error))
+def bucket_at(address: str, wait: bool = False) -> Bucket:
+    """The bucket, or the end of the program with what is wrong with its address.
+
+    Args:
+        wait: for a folder that is not there yet, as its volume is not mounted; which is said once.
+    """
+    told = False
+    while True:
+        try:
+            return open_bucket(address, Settings().s3)
+        except StoreUnavailable as error:
+            if not (wait and isinstance(error, StoreAbsent)):
+                unavailable(str(error))
+            if not told:
+                typer.echo(f"photog: {error}; waiting for it", err=True)
+            told = True
+            time.sleep(ABSENCE_SECONDS)
+        except BucketError as error:
+            fail(str(error))
 
 
 def fail(message: str) -> NoReturn:

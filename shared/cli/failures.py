@@ -4,7 +4,11 @@
 |---|---|
 | a function or a worker that does not start, whatever its settings | 1 |
 | settings that are wrong, models or packages that are not there, a name that can be no key | 2 |
-| a store or a queue that does not serve | 75, see `unavailable` |
+| a file of this machine that cannot be read or written: a picture, a portrait, the full disk below it | 74 |
+| a store or a queue that does not serve, its full disk too | 75, see `unavailable` |
+
+1 from a verb that asks means an answer with an error, and from `forget` that something remains: nothing here that such
+a verb can meet ends with it.
 """
 
 from collections.abc import Iterator
@@ -22,6 +26,7 @@ from shared.function import FunctionUnavailable
 from shared.supervisor import WorkerGivenUp
 from shared.triggers.queue import QueueError
 
+INPUT_OUTPUT = 74  # EX_IOERR of sysexits.h
 SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the environment
 
 
@@ -46,12 +51,21 @@ def one_line() -> Iterator[None]:
         _end(str(error), error.status)
     except FunctionUnavailable as error:
         _end(str(error), 1)
+    except OSError as error:
+        _end_at_file(error)
 
 
 def wrong_settings(error: ValidationError) -> str:
     """Each variable with what is wrong with it; never its value, which may be a secret."""
     wrong = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in wrong)
+
+
+def _end_at_file(error: OSError) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        raise error  # whoever read our output has gone: nobody is there to be told
+    told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    _end(told or type(error).__name__, INPUT_OUTPUT)
 
 
 def _end(message: str, status: int) -> NoReturn:

@@ -34,7 +34,10 @@ def forget(
         typer.echo(f"{user}: {len(removed)} objects removed, {len(remaining)} remain")
     for key, why in held.faults.items():
         typer.echo(f"photog: {key}: {why}", err=True)
-    if set(remaining) - held.faults.keys():
+    untold = len(set(remaining) - held.faults.keys())
+    if untold and held.faults:
+        typer.echo(f"photog: {untold} others stay as well: they tell whose those are", err=True)
+    elif untold:
         typer.echo("photog: a worker writes as fast as this removes; stop the workers and forget again", err=True)
     if remaining:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shared.aws import ClientUnavailable
-from shared.buckets import Bucket, BucketError, prefix_of, s3_name
+from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.conditions import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
@@ -61,6 +61,8 @@ def job(
         require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
         context.close()
+    except InvalidKey:
+        raise  # another attempt would fare no better
     except (BucketError, OSError) as error:
         typer.echo(f"photog: {error}", err=True)
         raise typer.Exit(ANOTHER_ATTEMPT) from error
@@ -166,6 +168,8 @@ def _usable() -> Iterator[None]:
     """The end of the program with what is wrong, instead of a trace, where a store or queue cannot be used."""
     try:
         yield
+    except InvalidKey:
+        raise
     except (BucketError, QueueError) as error:
         unavailable(str(error))
     except ClientUnavailable as error:

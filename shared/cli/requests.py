@@ -148,7 +148,12 @@ def save_portrait(client: Client, envelope: Json, out: Path) -> None:
     data = envelope["data"]
     picture = client.bucket.get(data["image_key"]) if data.get("image_key") else base64.b64decode(data["image"])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(picture)
+    try:
+        out.write_bytes(picture)
+    except OSError as error:
+        if out.is_file():
+            out.unlink()  # half a picture looks like a portrait
+        raise OSError(error.errno, error.strerror, str(out)) from error
 
 
 def verdicts(envelope: Json) -> str:

@@ -35,7 +35,7 @@ def known(function: str) -> str:
 def up(bucket: BucketArgument) -> None:
     """The three workers on a bucket, until stopped. Ctrl-C or SIGTERM drains; a second one hands requests back."""
     log_to_stderr()
-    settings, place = Settings(), bucket_at(bucket)
+    settings, place = Settings(), bucket_at(bucket, wait=True)
     if settings.sqs.queue is not None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
     require_conditions(place)  # said once and here; workers would die of it again and again
@@ -66,7 +66,7 @@ def worker(
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(known(function), bucket_at(bucket), settings, isolated, until_empty=once)
+    one = Worker(known(function), bucket_at(bucket, wait=True), settings, isolated, until_empty=once)
     if follow_parent:
         one.follow_parent()
     one.run()

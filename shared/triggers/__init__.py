@@ -20,9 +20,6 @@ class Trigger(Protocol):
     def run(self, receive: Receive, stop: Event) -> None:
         """Until `stop` is set, which it asks every few seconds at least. FunctionUnavailable ends it."""
 
-    def beat(self) -> None:
-        """Keep what is being worked on; called from the heartbeat's thread, never raises."""
-
     @property
     def failing(self) -> int:
         """How many objects could not be served and wait for their next try."""

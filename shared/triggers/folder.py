@@ -3,6 +3,12 @@
 watchfiles misses files in new sub-folders, whatever was there before the start, and everything on a network drive, and
 says nothing of when a writer is done. So what it names is only looked at, a folder that it names is listed, and the
 whole is listed now and then as of any other bucket; at once when a folder has changed of which it said nothing.
+
+| what happens to the folder under a running worker | what the worker does |
+|---|---|
+| the folder of manifests is removed | makes it again, after a while: its remover may not be through with the rest |
+| the whole bucket is removed, or its volume not mounted | says so once and waits; it never makes the bucket itself |
+| it is made anew, or something is mounted over it | watches the new folder and lists all of it |
 """
 
 import logging
@@ -12,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
-from watchfiles import watch
+from watchfiles import Change, watch
 
-from shared.buckets import BucketError, FolderBucket
+from shared.buckets import BucketError, FolderBucket, StoreUnavailable
 from shared.settings import Scan
 from shared.triggers.scan import ScanTrigger
 
@@ -23,6 +29,7 @@ log = logging.getLogger(__name__)
 WAKE_MILLISECONDS = 50  # longest grouping of changes into one wake; not a quiet time
 QUIET_MILLISECONDS = 100  # between two signs of life of a watcher that sees nothing
 MOST_FOLDERS = 1000  # whose times are compared; with more, listings alone must do
+ABSENCE_SECONDS = 0.1  # between two looks whether a folder is there again
 PATIENCE_SECONDS = 1.0  # until a changed folder counts as one that the watcher says nothing of
 
 
@@ -40,6 +47,8 @@ class FolderTrigger(ScanTrigger):
         self._blind = True  # whatever came before the watcher watched was not seen
 
     def _look(self) -> None:
+        if not os.path.isdir(self._root):
+            raise StoreUnavailable(f"{self._root} is not there: make it, or mount the volume that it lies on")
         named, self._named = self._named, set()
         for path in sorted(named):
             self._visit(path)
@@ -91,29 +100,63 @@ class FolderTrigger(ScanTrigger):
 
     def _changes(self, stop: Event) -> Iterator[None]:
         """Yields when something below the prefix has changed or a look is due; ends when `stop` is set."""
-        folder = self._root / self._prefix
+        folder, told = self._root / self._prefix, ""
+        rest = 0.0  # before a folder that is not there is made
         while not stop.is_set():
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                due = 0.0  # at once: what came before the watcher watched
-                self._blind = True
-                for changes in watch(
-                    folder,
-                    watch_filter=None,
-                    debounce=WAKE_MILLISECONDS,
-                    rust_timeout=QUIET_MILLISECONDS,
-                    yield_on_timeout=True,
-                    stop_event=stop,
-                    raise_interrupt=False,
-                ):
-                    self._named |= {path for _, path in changes}
-                    if changes or time.monotonic() >= due:
-                        yield
-                        due = time.monotonic() + self._failures.pause(self._scan.seconds)
+                if self._stands(folder, rest, stop):
+                    yield from self._watch(folder, stop)
+                else:
+                    yield
+                rest, told = self._scan.seconds, ""
             except (OSError, RuntimeError) as error:
-                log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
+                if told != str(error):
+                    log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
+                told = str(error)
                 stop.wait(self._scan.seconds)
                 yield
+
+    def _stands(self, folder: Path, rest: float, stop: Event) -> bool:
+        """Whether there is a folder to be watched. It is waited for, then made, but only in a bucket that is there."""
+        until = time.monotonic() + rest
+        while not folder.is_dir() and time.monotonic() < until and not stop.wait(ABSENCE_SECONDS):
+            pass
+        try:
+            for part in (folder.parent, folder):
+                part.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _watch(self, folder: Path, stop: Event) -> Iterator[None]:
+        """As `_changes`, for as long as this very folder is there: its watcher would say nothing of another one."""
+        watched = _identity(folder)
+        due = 0.0  # at once: what came before the watcher watched
+        self._blind, self._listed_at = True, float("-inf")
+        for changes in watch(
+            folder,
+            watch_filter=None,
+            debounce=WAKE_MILLISECONDS,
+            rust_timeout=QUIET_MILLISECONDS,
+            yield_on_timeout=True,
+            stop_event=stop,
+            raise_interrupt=False,
+        ):
+            if (Change.deleted, str(folder)) in changes or _identity(folder) != watched:
+                return
+            self._named |= {path for _, path in changes}
+            if changes or time.monotonic() >= due:
+                yield
+                due = time.monotonic() + self._failures.pause(self._scan.seconds)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Tells a folder from another one of its name; None where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _time(folder: str) -> int:

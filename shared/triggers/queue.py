@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ LONGEST_HOLD = (
 LONGEST_DELAY = 900  # seconds that SQS can hold a message back when it is sent
 TRIES = 3  # of each call; the loop around it tries again
 ANSWER_SECONDS = 5.0  # of SQS beyond its long poll; short, since the heartbeat waits for it
+SEEN = "photog-seen"  # attribute of a postponed message: seconds of its delay, and tokens of `observations.py`
+SEEN_VALUE = re.compile(r"(\d{1,3}) ([0-9a-f]{16}(?:,[0-9a-f]{16})*)")
 REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
 
 
@@ -28,6 +30,8 @@ class Message:
     Attributes:
         receives: how often it has been received, this time included.
         received: on our monotonic clock.
+        seen: what the worker passes on that postponed it, see `observations.py`.
+        kept_back: seconds for which the queue has kept it back since.
     """
 
     identity: str
@@ -35,6 +39,8 @@ class Message:
     receipt: str
     receives: int
     received: float
+    seen: tuple[str, ...] = ()
+    kept_back: float = 0.0
 
 
 class Queue:
@@ -58,10 +64,13 @@ class Queue:
             WaitTimeSeconds=self._wait if wait_seconds is None else wait_seconds,
             VisibilityTimeout=self.visibility,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageAttributeNames=[SEEN],
         )
         for one in answer.get("Messages", []):
             receives = int(one.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-            return Message(one["MessageId"], one["Body"], one["ReceiptHandle"], receives, self._clock())
+            told = SEEN_VALUE.fullmatch(one.get("MessageAttributes", {}).get(SEEN, {}).get("StringValue", ""))
+            seen = (tuple(told[2].split(",")), float(told[1])) if told else ()
+            return Message(one["MessageId"], one["Body"], one["ReceiptHandle"], receives, self._clock(), *seen)
         return None
 
     def hold(self, message: Message, seconds: float) -> bool:
@@ -77,14 +86,18 @@ class Queue:
         """Done with it."""
         self._call(self._quick.delete_message, ReceiptHandle=message.receipt)
 
-    def send(self, body: str, delay_seconds: float = 0) -> None:
-        """A new message, visible after the delay."""
-        delay = {"DelaySeconds": int(min(delay_seconds, LONGEST_DELAY))} if delay_seconds else {}
-        self._call(self._quick.send_message, MessageBody=body, **delay)
+    def send(self, body: str, delay_seconds: float = 0, seen: Sequence[str] = ()) -> None:
+        """A new message, visible after the delay; with what its sender has seen before."""
+        seconds = int(min(delay_seconds, LONGEST_DELAY))
+        more: dict[str, Any] = {"DelaySeconds": seconds} if delay_seconds else {}
+        if seen:
+            value = f"{seconds} {','.join(seen)}"
+            more["MessageAttributes"] = {SEEN: {"DataType": "String", "StringValue": value}}
+        self._call(self._quick.send_message, MessageBody=body, **more)
 
-    def postpone(self, message: Message, seconds: float) -> None:
+    def postpone(self, message: Message, seconds: float, seen: Sequence[str] = ()) -> None:
         """The same message later, its receives counted anew: for a wait that is nobody's failure."""
-        self.send(message.body, seconds)
+        self.send(message.body, seconds, seen)
         self.delete(message)
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
-from shared.buckets import Bucket, BucketError, ObjectInfo
+from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
 from shared.events import ObjectCreated
 from shared.failures import Failures
 from shared.function import FunctionUnavailable
@@ -65,6 +65,7 @@ class ScanTrigger:
         self._last = ""
         self._listed_at = self._checked_at = float("-inf")
         self._started = False
+        self._away_since: float | None = None
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Look, serve, wait, look again, until `stop` is set; a failing store is logged and tried again."""
@@ -72,10 +73,14 @@ class ScanTrigger:
         while not stop.is_set():
             try:
                 self.scan(receive, stop)
+                self._tell_back()
+            except StoreUnavailable as error:
+                self._tell_away(error)
             except (BucketError, OSError, MemoryError) as error:
                 log.error("a look at %s/%s failed, the next one goes on: %s", self._bucket.address, self._prefix, error)
             next(changes, None)
-        self._settled.save()
+        if self._away_since is None:
+            self._settled.save()
 
     def scan(self, receive: Receive, stop: Event) -> None:
         """Offer every manifest that is not settled yet; then, if there was none, some that most likely are."""
@@ -88,13 +93,21 @@ class ScanTrigger:
         if not self._waiting:
             self._check_likely(receive, stop)
 
-    def beat(self) -> None:
-        """Nothing: a listing holds no message."""
-
     @property
     def failing(self) -> int:
         """How many keys fail."""
         return len(self._failures)
+
+    def _tell_away(self, error: StoreUnavailable) -> None:
+        """The store as a whole is away; said once, however long it is waited for."""
+        if self._away_since is None:
+            self._away_since = self._clock()
+            log.error("%s; it is asked again every %.0f s", error, self._scan.seconds)
+
+    def _tell_back(self) -> None:
+        if self._away_since is not None:
+            away, self._away_since = self._clock() - self._away_since, None
+            log.info("%s is there again after %.0f s", self._bucket.address, away)
 
     def _offer(self, info: ObjectInfo, receive: Receive) -> None:
         """One manifest; whatever comes of it, the others have their turn."""
@@ -155,6 +168,8 @@ class ScanTrigger:
         try:
             for info in self._bucket.list(self._prefix):
                 found.append(info)
+        except StoreUnavailable:
+            raise
         except (BucketError, OSError) as error:
             broken = error  # such as a folder that cannot be read: what could be is served
         manifests = [info for info in found if is_request(info.key, self._function)]

@@ -2,21 +2,22 @@
 
 | state of a message | when | what we do |
 |---|---|---|
-| held | received; its request is claimed and runs | each heartbeat of the claim keeps it invisible, 12 hours at most |
+| held | received, until all that it speaks of was offered | kept invisible (`keeping.py`), 12 hours at most |
 | deleted | every object that it speaks of is answered, was answered before, or is no request | delete |
-| postponed | another worker has the claim: its answer or its death decides | sent anew for later, then deleted |
+| postponed | another worker has the claim: its answer or its death decides | sent anew for later, with what was seen |
 | back | SIGTERM came, before or while it ran | visible at once |
 | back later | the store failed | visible after a pause that doubles with each receive |
 | left to the dead letters | unreadable, or another's | visible after a pause; the 10th time dropped |
 
 Ten receives come only where there is no dead-letter queue. A postponed message is a new one, two leases later,
-because waiting for a long training must not count as failed receives.
+because waiting for a long training must not count as failed receives. Whoever gets it then knows how the claim looked
+before: still the same, so its worker is dead and the request taken over. A worker that is killed is thus followed after
+the visibility time-out, two leases and a second at most, however many workers there are: 51 s by the defaults.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
@@ -26,8 +27,10 @@ from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.failures import Failures
 from shared.function import NAMES, FunctionUnavailable
 from shared.invocation import Outcome, is_request
+from shared.observations import Observations
 from shared.settings import Lease
 from shared.triggers import Receive
+from shared.triggers.keeping import Keeping
 from shared.triggers.protection import TaskProtection
 from shared.triggers.queue import Message, Queue, QueueError
 
@@ -39,7 +42,6 @@ FAILED_SECONDS = 15.0  # after the first failure of the store; doubled with each
 LONGEST_PAUSE = 900.0
 RETRY_SECONDS = 5.0  # without a queue or a store, before the next try
 STOP_POLL = 0.1
-EXTENSIONS = 3  # within one visibility time-out
 
 
 class ForeignEvent(Exception):
@@ -52,6 +54,7 @@ class SqsTrigger:
     Args:
         last: drop what cannot be read at once; for a dead-letter queue, behind which there is no other.
         until_empty: end with the first poll that brings nothing.
+        observations: of the claims that `receive` meets; what it finds held goes with a message that is postponed.
     """
 
     def __init__(
@@ -63,17 +66,16 @@ class SqsTrigger:
         protection: TaskProtection,
         last: bool = False,
         until_empty: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        observations: Observations | None = None,
     ) -> None:
-        self._queue, self._protection, self._clock = queue, protection, clock
+        self._queue, self._protection = queue, protection
+        self._observations = observations or Observations()
         self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
         self._function = function
         self._failures = Failures(bucket, function, f"requests/{function}/")
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
-        self._held: Message | None = None
-        self._extended = 0.0
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
@@ -99,25 +101,14 @@ class SqsTrigger:
         """How many keys fail."""
         return len(self._failures)
 
-    def beat(self) -> None:
-        """Keep the held message invisible."""
-        message = self._held
-        if message is None or self._clock() - self._extended < self._queue.visibility / EXTENSIONS:
-            return
-        try:
-            if not self._queue.hold(message, self._queue.visibility):
-                log.warning("message %s has been held for 12 hours and comes again", message.identity)
-            self._extended = self._clock()
-        except QueueError as error:
-            log.warning("message %s is not held any longer: %s", message.identity, error)
-
     def _serve(self, message: Message, receive: Receive) -> None:
-        self._protection.busy()
-        self._held, self._extended = message, message.received
         created: list[ObjectCreated] = []
         try:
-            created = self._objects(message)
-            outcomes = {self._offer(one, receive) for one in created}
+            with Keeping(self._queue, message):
+                self._protection.busy()
+                self._learn(message)
+                created = self._objects(message)
+                outcomes = {self._offer(one, receive) for one in created}
         except (UnknownEvent, ForeignEvent) as error:
             self._leave(message, error)
         except FunctionUnavailable:
@@ -131,15 +122,17 @@ class SqsTrigger:
             for one in created:
                 self._failures.remove(one.key, shown=message.receives > 1)
             self._settle(message, outcomes)
-        finally:
-            self._held = None
+
+    def _learn(self, message: Message) -> None:
+        """What the worker saw that postponed the message, which the queue has kept back for so long since."""
+        self._observations.met()
+        self._observations.learn(message.seen, message.kept_back)
 
     def _settle(self, message: Message, outcomes: set[Outcome]) -> None:
-        self._held = None  # a late heartbeat must not hide again what is given back
         if Outcome.HANDED_BACK in outcomes:
             self._queue.hold(message, 0)
         elif Outcome.BUSY in outcomes:
-            self._queue.postpone(message, self._busy_seconds)
+            self._queue.postpone(message, self._busy_seconds, self._observations.met())
         else:
             self._queue.delete(message)
 

@@ -13,13 +13,15 @@ from shared.buckets import Bucket, FolderBucket, InvalidKey, MemoryBucket, Missi
 from tests.cloud import REGION
 
 
-@pytest.fixture(params=["memory", "folder", "s3", "s3 below a prefix"])
+@pytest.fixture(
+    params=["memory", "folder", "s3", "s3 below a prefix", pytest.param("a second s3", marks=pytest.mark.slow)]
+)
 def bucket(request, tmp_path: Path) -> Bucket:
     if request.param == "memory":
         return MemoryBucket()
     if request.param == "folder":
         return FolderBucket(tmp_path / "bucket")
-    cloud = request.getfixturevalue("cloud")
+    cloud = request.getfixturevalue("second_store" if "second" in request.param else "cloud")
     address = f"s3://{cloud.bucket()}" + ("/some/where" if "prefix" in request.param else "")
     return open_bucket(address, S3Settings(endpoint=cloud.endpoint, region=REGION))
 

@@ -1,5 +1,6 @@
 """What only a folder has: special files, links, permissions, disks that fill up, and what dead writers leave."""
 
+import errno
 import os
 import resource
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, InvalidKey, MissingObject, StoreUnavailable, UnreadableFolder
+from shared.buckets.staging import _kernel
 from tests.unprivileged import place, unprivileged
 
 
@@ -265,6 +267,28 @@ def test_staging_that_was_removed_is_made_again(bucket):
     shutil.rmtree(bucket.root)
     bucket.put("a/b", b"5")
     assert (bucket.get("a/b"), staged(bucket)) == (b"5", [])
+
+
+def test_what_a_dead_writer_left_is_swept_by_whoever_only_looks(bucket, monkeypatch):
+    bucket.put("a/b", b"1")
+    left, theirs = bucket.root / ".photog" / f"{_kernel()}-{'0' * 32}", bucket.root / ".photog" / "notes.txt"
+    left.write_bytes(b"half of a photo")
+    theirs.write_bytes(b"not ours")
+    monkeypatch.setattr(bucket._staging, "_looked", -1000.0)
+    assert keys(bucket) == ["a/b"]
+    assert staged(bucket) == ["notes.txt"]
+
+
+def test_a_staged_file_that_cannot_be_locked_or_asked_for_is_removed(bucket, monkeypatch):
+    def broken(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    bucket.put("a/b", b"1")
+    monkeypatch.setattr("shared.buckets.staging.os.fstat", broken)
+    with pytest.raises(StoreUnavailable, match="a/c"):
+        bucket.put("a/c", b"2")
+    monkeypatch.undo()
+    assert staged(bucket) == []
 
 
 def test_staging_that_is_removed_while_an_object_is_written_costs_only_another_try(bucket, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -21,11 +22,11 @@ SCAN = Scan(seconds=0.3, settle_seconds=1.0)
 class Running:
     """A trigger in a thread with an echo behind it."""
 
-    def __init__(self, bucket: FolderBucket) -> None:
+    def __init__(self, bucket: FolderBucket, scan: Scan = SCAN) -> None:
         self.function, self.bucket, self.stop = Echo(), bucket, threading.Event()
-        trigger = FolderTrigger(bucket, "check", SCAN)
+        self.trigger = FolderTrigger(bucket, "check", scan)
         receive = invocation(bucket, self.function).receive
-        self.thread = threading.Thread(target=trigger.run, args=(receive, self.stop))
+        self.thread = threading.Thread(target=self.trigger.run, args=(receive, self.stop))
 
     def __enter__(self) -> "Running":
         self.thread.start()
@@ -141,6 +142,60 @@ def test_a_removed_request_folder_is_made_again_and_watched(bucket):
         time.sleep(0.8)
         (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
         until(lambda: running.answered("r1"))
+
+
+def test_a_bucket_that_was_removed_and_made_anew_is_served_and_watched_again(bucket, caplog):
+    """The scan is an hour away, so that only a watcher of the new folder can have seen the second request."""
+    caplog.set_level("INFO")
+    with Running(bucket, Scan(seconds=0.3)) as running:
+        until(lambda: folder(bucket).exists())
+        time.sleep(0.4)
+        for turn in range(2):
+            shutil.rmtree(bucket.root)
+            time.sleep(1.2)
+            assert not bucket.root.exists(), "who removed it may want to mount something there"
+            (folder(bucket) / f"first{turn}.json").write_bytes(manifest(f"first{turn}"))
+            until(lambda turn=turn: running.answered(f"first{turn}"))
+            running.trigger._listed_at = float("inf")
+            running.trigger._scan = Scan(seconds=3600)
+            time.sleep(0.5)
+            (folder(bucket) / f"second{turn}.json").write_bytes(manifest(f"second{turn}"))
+            until(lambda turn=turn: running.answered(f"second{turn}"), 3)
+            running.trigger._scan = Scan(seconds=0.3)
+    assert [one.levelname for one in caplog.records if "is not there" in one.message] == ["ERROR"] * 2, "once a time"
+    assert not [one for one in caplog.records if one.exc_info]
+    assert len([one for one in caplog.records if "there again" in one.message]) == 2
+
+
+@pytest.mark.parametrize("how", ["replaced", "made anew at once"])
+def test_a_folder_that_takes_the_bucket_s_place_is_watched(bucket, tmp_path, how):
+    with Running(bucket) as running:
+        time.sleep(0.5)
+        if how == "replaced":
+            (tmp_path / "other/requests/check").mkdir(parents=True)
+            bucket.root.rename(tmp_path / "aside")
+            (tmp_path / "other").rename(bucket.root)
+        else:
+            shutil.rmtree(bucket.root)
+            folder(bucket)
+        running.trigger._scan = Scan(seconds=3600)
+        time.sleep(1.0)
+        (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+        until(lambda: running.answered("r1"), 3)
+
+
+def test_a_volume_that_is_mounted_over_the_bucket_is_served(bucket):
+    with Running(bucket) as running:
+        time.sleep(0.4)
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", bucket.root], capture_output=True, check=False).returncode:
+            pytest.skip("volumes are mounted by root")
+        try:
+            (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+            until(lambda: running.answered("r1"), 5)
+        finally:
+            running.stop.set()
+            running.thread.join()
+            subprocess.run(["umount", "-l", bucket.root], check=True)
 
 
 def test_a_busy_request_is_offered_again_and_a_settled_one_is_not(bucket):

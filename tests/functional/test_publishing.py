@@ -152,6 +152,8 @@ def test_a_clock_set_back_between_two_trainings_does_not_keep_the_pointer_on_the
     invoked = invocation(bucket, Echo())
     invoked.receive(drop(bucket, "t1"))
     pointer = json.loads(bucket.get("users/u/model.json"))
+    for info in list(bucket.list("users/u/swaps/")):
+        bucket.delete(info.key)
     bucket.put("users/u/model.json", json.dumps(pointer | {"committed": pointer["committed"] + 3600}).encode())
     invoked.receive(drop(bucket, "t2"))
     assert "/t2/" in json.loads(bucket.get("users/u/model.json"))["artifact"]

@@ -2,24 +2,28 @@
 
 import itertools
 import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from shared.aws import S3Settings, SqsSettings
-from shared.buckets import BucketError
+from shared.buckets import BucketError, MemoryBucket
 from shared.buckets.s3 import S3Bucket
-from shared.claims import Claims
+from shared.claims import STALE_LEASES, Claims
 from shared.events import ObjectCreated, put_event
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
 from shared.job import run_job
 from shared.manifests import canonical_hash
-from shared.settings import Lease
+from shared.observations import Observations
+from shared.settings import Lease, Settings
 from shared.sweep import Sweep
+from shared.triggers.keeping import EXTENSIONS, Keeping
 from shared.triggers.protection import TaskProtection
-from shared.triggers.queue import LONGEST_HOLD, Message, Queue, QueueError
+from shared.triggers.queue import ANSWER_SECONDS, LONGEST_HOLD, Message, Queue, QueueError
 from shared.triggers.redrive import redrive
 from shared.triggers.sqs import SqsTrigger
 from shared.undelivered import Undelivered
@@ -28,6 +32,7 @@ from tests.echo import QUICK, Echo, until
 from tests.receiver import Receiver
 
 S3 = S3Settings(region=REGION)
+TEMPLATE = Path(__file__).parents[2] / "deploy/aws/function.yaml"
 
 
 class Desk:
@@ -55,12 +60,14 @@ class Desk:
             queue or self.queue, self.bucket, "check", QUICK.lease, TaskProtection(60), until_empty=True, **options
         )
 
-    def invocation(self, function, shutdown=None, on_beat=lambda: None) -> Invocation:
-        return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), on_beat=on_beat)
+    def invocation(self, function, shutdown=None, observations=None) -> Invocation:
+        return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), observations=observations)
 
     def serve(self, function, **options) -> None:
-        trigger = self.trigger(**options)
-        trigger.run(self.invocation(function, on_beat=trigger.beat).receive, self.stop)
+        """As a new process that ends with the empty queue."""
+        observations = Observations()
+        trigger = self.trigger(observations=observations, **options)
+        trigger.run(self.invocation(function, observations=observations).receive, self.stop)
 
     def answer(self, request_id: str = "r1") -> dict:
         return json.loads(self.bucket.get(f"results/check/{request_id}/result.json"))
@@ -129,25 +136,88 @@ def test_a_postponed_message_is_a_new_one_that_comes_later(desk):
     assert (again.body, again.receives) == ("body", 1)
 
 
-def test_the_claim_s_heartbeat_keeps_the_message_invisible(desk):
-    """The queue lets a message go after 10 s: whenever a third of them is over, the next heartbeat asks for 10 more."""
-    now, held = [0.0], []
-    queue = desk.connect(desk.url, visibility=10, clock=lambda: now[0])
+class Held:
+    """A queue that lets a message go after a moment, and keeps in mind when it was asked to hold it."""
+
+    visibility = 0.2
+
+    def __init__(self, *answers) -> None:
+        self.moments, self._answers = [], iter(answers)
+
+    def hold(self, message, seconds):
+        assert seconds == self.visibility
+        self.moments.append(time.monotonic())
+        answer = next(self._answers, True)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_message_is_kept_invisible_for_as_long_as_it_is_worked_on_whatever_the_store_does():
+    queue, begun = Held(QueueError("away"), True, QueueError("away")), time.monotonic()
+    with Keeping(queue, Message("m", "body", "receipt", 1, begun)):
+        time.sleep(0.5)  # a store that does not answer: neither manifest, nor claim, nor heartbeat
+    number = len(queue.moments)
+    pauses = [later - earlier for earlier, later in itertools.pairwise([begun, *queue.moments])]
+    assert number >= 6
+    assert max(pauses) < queue.visibility / 2, "one that is lost leaves time for another"
+    time.sleep(0.2)
+    assert len(queue.moments) == number, "what is given back is not hidden again"
+
+
+def test_a_message_that_sqs_lets_nobody_hold_any_longer_is_not_asked_for_again():
+    queue = Held(False)
+    with Keeping(queue, Message("m", "body", "receipt", 1, 0.0)):
+        time.sleep(0.3)
+    assert len(queue.moments) == 1
+
+
+def test_by_the_defaults_a_killed_worker_is_followed_within_a_minute_and_no_living_one():
+    """The last extension, the time-out that it asked for, the watch of whoever gets the message, and nothing else."""
+    settings = Settings()
+    trigger = SqsTrigger(None, MemoryBucket(), "check", settings.lease, TaskProtection(60))
+    visibility, watch = settings.sqs.visibility_seconds, trigger._busy_seconds
+    assert watch >= STALE_LEASES * settings.lease.seconds, "whoever gets it then needs no look of its own"
+    assert visibility + watch <= 52, "eight seconds are left for the polls, the store and the start of the work"
+    lost = 2  # calls one after the other that may be lost
+    assert (lost + 1) * visibility / EXTENSIONS + ANSWER_SECONDS <= visibility, "a living worker's message never shows"
+    queues = re.findall(r"VisibilityTimeout: (\d+)", TEMPLATE.read_text())
+    assert set(queues) == {str(visibility)}
+
+
+def test_whoever_gets_a_postponed_message_knows_what_was_seen_before_and_takes_over_at_once(desk):
+    """Another process than the one that postponed it: with many workers it most often is another."""
     desk.request()
-    real = queue.hold
-    queue.hold = lambda message, seconds: held.append((now[0], seconds)) or real(message, seconds)
-    trigger = desk.trigger(queue, clock=lambda: now[0])
-
-    def passes() -> bool:
-        now[0] += 0.5
-        return len(held) == 3
-
-    trigger.run(desk.invocation(Echo(lambda body, workspace: until(passes)), on_beat=trigger.beat).receive, desk.stop)
-    assert [seconds for _, seconds in held] == [10, 10, 10]
-    moments = [0.0, *(moment for moment, _ in held)]
-    assert all(later - earlier >= 10 / 3 for earlier, later in itertools.pairwise(moments))
-    assert desk.answer()["code"] == "OK"
+    body = json.loads(desk.bucket.get("requests/check/r1.json"))
+    Claims(desk.bucket, "check", QUICK.lease, "dead").acquire("r1", "requests/check/r1.json", canonical_hash(body))
+    desk.serve(Echo())
+    assert desk.counts() == (0, 1), "watched and postponed"
+    until(lambda: desk.counts() == (1, 0), 10)
+    another = Echo()
+    desk.serve(another)
+    assert another.runs == ["r1"]
     assert desk.counts() == (0, 0)
+
+
+def test_what_was_seen_of_a_worker_that_lives_is_worth_nothing(desk):
+    desk.request()
+    body = json.loads(desk.bucket.get("requests/check/r1.json"))
+    claims = Claims(desk.bucket, "check", QUICK.lease, "alive")
+    held = claims.acquire("r1", "requests/check/r1.json", canonical_hash(body))
+    desk.serve(Echo())
+    until(lambda: desk.counts() == (1, 0), 10)
+    claims.beat("r1", held.record)
+    another = Echo()
+    desk.serve(another)
+    assert (another.runs, desk.counts()) == ([], (0, 1))
+
+
+@pytest.mark.parametrize("value", ["", "31", "x 0123456789abcdef", "9999 0123456789abcdef", "31 0123456789ABCDEF"])
+def test_an_attribute_that_none_of_ours_has_written_is_passed_over(desk, value):
+    attribute = {"photog-seen": {"DataType": "String", "StringValue": value or " "}}
+    desk.cloud.client("sqs").send_message(QueueUrl=desk.url, MessageBody="body", MessageAttributes=attribute)
+    message = desk.queue.receive()
+    assert (message.body, message.seen, message.kept_back) == ("body", (), 0.0)
 
 
 def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(desk):

@@ -1,12 +1,16 @@
 """The command line over a store that does not serve: one line, no trace, and the status that supervisors restart on."""
 
+import base64
 import os
+import re
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from shared.buckets import FolderBucket
+from shared.buckets import FolderBucket, MemoryBucket
 from shared.cli import app
+from shared.cli.requests import save_portrait
+from shared.client import Client
 from tests.unprivileged import place, unprivileged
 
 AWAY = 75
@@ -63,6 +67,32 @@ def test_a_bucket_that_may_not_be_written_is_read_and_starts_no_worker():
             folder.chmod(0o755)
 
 
+@pytest.mark.parametrize("verb", [("worker", "check"), ("up",)])
+def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(verb, monkeypatch):
+    """/proc holds no folder of ours, as a place of mounts holds none of a user's."""
+
+    class Waited(Exception):
+        pass
+
+    looks = []
+
+    def wait(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise Waited
+
+    monkeypatch.setattr("shared.cli.console.time.sleep", wait)
+    done = photog(*verb, "/proc/volume/bucket")
+    assert isinstance(done.exception, Waited)
+    [line] = done.stderr.strip().splitlines()
+    assert "/proc/volume/bucket cannot be a bucket: it is not there" in line
+    assert "mount" in line
+
+
+def test_other_verbs_do_not_wait_for_a_bucket_that_is_not_there():
+    refused(photog("status", "/proc/volume/bucket"), "is not there")
+
+
 def test_a_name_that_can_be_no_key_is_wrong_usage(tmp_path):
     for name in ("..", "a/../../b", "a\\b"):
         done = photog("status", tmp_path, name)
@@ -75,3 +105,63 @@ def test_what_is_no_address_is_wrong_usage():
         done = photog("status", address)
         assert done.exit_code == 2
         assert "is no bucket" in done.stderr
+
+
+UNREADABLE = "/proc/self/mem"  # a file by its looks, whose first byte nobody can read
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "B", UNREADABLE),
+        ("train", "B", UNREADABLE, "--user", "ann"),
+        ("generate", "B", "--template", UNREADABLE, "--user", "ann"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line_and_a_status_of_its_own(words, tmp_path):
+    done = photog(*(tmp_path if word == "B" else word for word in words))
+    assert done.exit_code == 74
+    [line] = done.stderr.strip().splitlines()
+    assert re.fullmatch(r"photog: .*Input/output error.*", line)
+
+
+def test_a_portrait_that_does_not_fit_on_the_disk_is_one_line_and_a_status_of_its_own(tmp_path, monkeypatch):
+    picture = {"image": base64.b64encode(b"png").decode()}
+    envelope = {"request_id": "g", "code": "OK", "message": "success", "data": picture}
+    monkeypatch.setattr("shared.cli.requests.submitted", lambda *_: envelope)
+    done = photog("generate", tmp_path, "--template", "t.png", "--user", "ann", "--out", "/dev/full")
+    assert done.exit_code == 74
+    [line] = done.stderr.strip().splitlines()
+    assert re.fullmatch("photog: /dev/full: No space left on device", line)
+
+
+def test_no_half_of_a_portrait_is_left(tmp_path, monkeypatch):
+    def broken(path, data):
+        path.open("wb").write(data[:2])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", broken)
+    data = {"image": base64.b64encode(b"png").decode()}
+    with pytest.raises(OSError, match="No space"):
+        save_portrait(Client(MemoryBucket()), {"data": data}, tmp_path / "out.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_photo_that_does_not_fit_into_the_bucket_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(descriptor, data, real=os.write):
+        if len(data) > 1000:
+            real(descriptor, data[:1000])
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    (tmp_path / "big.jpg").write_bytes(b"x" * 5000)
+    monkeypatch.setattr("shared.buckets.staging.os.write", full)
+    refused(photog("check", tmp_path / "bucket", tmp_path / "big.jpg"), "the disk is full")
+    assert list((tmp_path / "bucket/.photog").iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["requests/check/../r.json", "requests/check//r.json", "requests/check/a\\b.json"])
+def test_a_job_whose_key_can_be_none_is_wrong_usage_and_not_tried_again(key, tmp_path):
+    done = photog("job", "check", tmp_path, key)
+    assert done.exit_code == 2
+    assert "cannot be a key" in done.stderr.strip().splitlines()[-1]

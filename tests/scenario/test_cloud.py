@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ QUICK = {
     "PHOTOG_SQS__VISIBILITY_SECONDS": "4",
     "OMP_NUM_THREADS": "1",
 }
+DEFAULTS = {"OMP_NUM_THREADS": "1"}
 TRAIN = {"user_id": "grace", "max_train_steps": 12, "val_save_checkpointing_steps": 6}
 FEW_STEPS = {"first_diffusion_steps": 6, "second_diffusion_steps": 4}
 
@@ -55,15 +57,15 @@ class Site:
         self.s3.put_object(Bucket=self.name, Key=key, Body=json.dumps(body).encode())
         return key
 
-    def verb(self, *words: str, queue: str | None = None) -> "subprocess.Popen[bytes]":
-        environment = self.cloud.environment(queue, **QUICK, PHOTOG_NOTIFY__SNS_TOPIC=self.topic)
+    def verb(self, *words: str, queue: str | None = None, pace: dict | None = None) -> "subprocess.Popen[bytes]":
+        environment = self.cloud.environment(queue, **(pace or QUICK), PHOTOG_NOTIFY__SNS_TOPIC=self.topic)
         command = [sys.executable, "-m", "shared.cli", *words]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
         self.running.append(process)
         return process
 
-    def worker(self, function: str) -> "subprocess.Popen[bytes]":
-        return self.verb("worker", function, f"s3://{self.name}", queue=self.queue(function))
+    def worker(self, function: str, pace: dict | None = None) -> "subprocess.Popen[bytes]":
+        return self.verb("worker", function, f"s3://{self.name}", queue=self.queue(function), pace=pace)
 
     def read(self, key: str) -> dict | None:
         return json.loads(self.bucket.get(key)) if self.bucket.head(key) else None
@@ -122,6 +124,23 @@ def test_a_check_killed_in_the_middle_is_answered_by_the_next_worker_and_told_of
     body = {"request_id": "c1", "images": [f"photos/{number % 6}.jpg" for number in range(20)]}
     data = killed_once(site, "check", body, lambda: site.stage("check", "c1"))
     assert [one["code"] for one in data["check_results"]] == [1] * 20
+
+
+def test_by_the_defaults_one_of_three_workers_that_is_killed_is_followed_within_a_minute(site):
+    body = {"request_id": "c2", "images": [f"photos/{number % 6}.jpg" for number in range(20)]}
+    first = site.worker("check", DEFAULTS)
+    site.put("check", body)
+    until(lambda: site.stage("check", "c2"), 120)
+    others = [site.worker("check", DEFAULTS) for _ in range(2)]
+    first.kill()
+    begun = time.monotonic()
+    until(lambda: len(list(site.bucket.list("claims/check/c2/"))) == 2, 120)
+    followed = time.monotonic() - begun
+    until(lambda: site.answer("check", "c2"), 120)
+    until(lambda: site.cloud.counts(site.queue("check")) == (0, 0), 20)
+    assert [stop(one) for one in others] == [0, 0]
+    site.told()
+    assert followed < 60
 
 
 def test_duplicates_the_double_event_of_parts_and_disorder_give_one_answer_and_one_event_each(site):

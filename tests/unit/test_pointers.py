@@ -75,24 +75,48 @@ def test_one_who_was_frozen_at_any_call_while_another_swapped_leaves_the_newest(
     assert named(bucket) == (2.0 if bucket.calls <= 0 else old)
 
 
-@pytest.mark.parametrize("calls", range(1, 12))
-def test_one_who_committed_and_was_frozen_at_any_call_takes_no_newer_swap_for_a_future_one(calls):
-    clock = [10.0]
-
-    def later(bucket):
-        clock[0] = 20.0
-        Pointers(bucket).swap(POINTER, {"which": 20.0}, "newer", 20.0, lambda: clock[0])
-
-    bucket = Stopping(calls, later)
-    Pointers(bucket).swap(POINTER, {"which": 10.0}, "older", 10.0, lambda: clock[0])
-    assert named(bucket) == (20.0 if bucket.calls <= 0 else 10.0)
-
-
-def test_a_clock_that_was_set_back_leaves_no_swap_in_the_way():
+@pytest.mark.parametrize("clock", [1.0, 3600.0])
+def test_who_sees_a_swap_comes_after_it_whatever_the_clock_says(clock):
     bucket = MemoryBucket()
     swap(bucket, 3600.0)
-    Pointers(bucket).swap(POINTER, {"which": 10.0}, "after", 10.0, lambda: 10.5)
-    assert named(bucket) == 10.0
+    moment = Pointers(bucket).moment([POINTER], now=clock)
+    assert 3600.0 < moment < 3600.001
+    swap(bucket, moment)
+    assert named(bucket) == moment
+    swap(bucket, 3600.0)
+    assert named(bucket) == moment, "the older answer is seen again"
+
+
+def test_who_sees_nothing_or_what_is_older_takes_the_time():
+    bucket = MemoryBucket()
+    assert Pointers(bucket).moment([POINTER], now=7.0) == 7.0
+    swap(bucket, 3.0)
+    assert Pointers(bucket).moment([POINTER], now=7.0) == 7.0
+
+
+def test_a_swap_whose_pointer_was_not_written_yet_is_seen():
+    bucket = MemoryBucket()
+    swap(bucket, 9.0)
+    bucket.delete(POINTER)
+    assert Pointers(bucket).moment([POINTER], now=7.0) > 9.0
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_of_answers_of_one_moment_the_same_one_wins_in_whatever_order(order):
+    bucket = MemoryBucket()
+    for name in order:
+        Pointers(bucket).swap(POINTER, {"which": name}, name, 5.0)
+    assert named(bucket) == "a", "whose hash is the greatest"
+
+
+@pytest.mark.parametrize("garbage", [b"1e400", b"-1", b"true", b'"5"', b"null", b"9e300", b"NaN"])
+def test_a_moment_that_none_of_ours_has_written_stands_in_nobody_s_way(garbage):
+    bucket = MemoryBucket()
+    bucket.put(POINTER, b'{"which": 0, "committed": ' + garbage + b"}")
+    bucket.put("users/u/swaps/zzz.json", b"{}")
+    assert Pointers(bucket).moment([POINTER], now=7.0) == 7.0
+    swap(bucket, 7.0)
+    assert named(bucket) == 7.0
 
 
 @pytest.mark.parametrize("calls", range(1, 8))

@@ -16,6 +16,7 @@ from tests.scenario.chaos.sites import SECRET
 
 STALE = 1.2 * LEASE  # a freeze that may have cost so many beats that others took over
 STARVED = LEASE  # seconds by which a loop of ours came late: the machine was too slow to say who lives
+STORE_SECONDS = 1.1  # a store tells whole seconds in some answers and parts of them in others
 TRANSIENT = ("progress/", "outbox/", "failing/")
 
 
@@ -122,11 +123,18 @@ class Judgement:
                 yield f"refused: {key} was whole"
 
     def _pointers(self, answers: dict[str, Json]) -> Iterator[str]:
+        """Each names the answer of the latest moment, and every moment is what the store's clock said then.
+
+        So whoever began to commit after an answer was there is newer than it, whatever the workers' clocks say.
+        """
         made: dict[str, dict[str, float]] = defaultdict(dict)
         for identity, answer in answers.items():
             if answer["code"] == "OK" and answer["data"]["user_id"]:
-                when = self._inventory.infos[f"results/{NAME}/{identity}/result.json"].modified
-                made[answer["data"]["user_id"]][answer["data"]["value"]] = when
+                committed = answer["data"]["committed"]
+                lies = self._inventory.infos[f"results/{NAME}/{identity}/result.json"].modified
+                if committed > lies + STORE_SECONDS:
+                    yield f"pointer: {identity} says {committed}, and was there at {lies}"
+                made[answer["data"]["user_id"]][answer["data"]["value"]] = committed
         for user, values in made.items():
             key = f"users/{user}/model.json"
             said = decode(self._inventory.get(key))["value"] if key in self._inventory.infos else None
