@@ -52,11 +52,6 @@ class Movement:
 STILL = Movement(None, np.zeros(2, np.int64))
 
 
-def move(image: Picture, source: Points, target: Points, free: Mask | None = None) -> Picture:
-    """The picture with its face moved by `movement`."""
-    return movement(source, target, image.shape[:2], free).of(image)
-
-
 def movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
     """A face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH face widths.
 
