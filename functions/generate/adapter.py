@@ -140,6 +140,8 @@ class Adapters:
             resident = self._resident[name]
             if resident.wearer is not lora:
                 resident.wearer = None  # if the copying is interrupted, the tensors are nobody's
+                # not by peft.utils.hotswap, which walks the UNet's whole state_dict and then copies tensor by tensor:
+                # some 20 ms more than this for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
                     torch._foreach_copy_(resident.tensors, [lora.tensors[part] for part in resident.names])
                 resident.wearer = lora
@@ -199,7 +201,7 @@ class Adapters:
             self._active = name
 
     def _enable(self, enabled: bool) -> None:
-        """As the layers' `enable_adapters`, which also walks all parameters for gradients that nobody wants here."""
+        """As the layers' `enable_adapters`, which also turns on gradients that nobody wants here."""
         for layer in self._layers:
             layer._disable_adapters = not enabled
 
