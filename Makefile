@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test chaos lint bench clean
+.PHONY: setup demo test chaos lint bench proto clean
 
 setup: $(READY)
 
@@ -46,6 +46,13 @@ bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \
 		echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py); \
 	done
+
+# what protoc writes is committed, so that only who changes queue.proto needs it. The release sets the oldest protobuf that
+# can read its code (6.31), which the extra `serve` asks for
+proto:
+	$(PYTHON) -m venv build/protoc
+	build/protoc/bin/python -m pip install --quiet 'grpcio-tools==1.75.1'
+	build/protoc/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serve/queue.proto
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache
