@@ -135,7 +135,10 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
 
 
 def _affine(source: Points, target: Points) -> NDArray[np.float64]:
-    """(2, 3) least-squares affine map from `source` to `target`: the spline then only carries what is left."""
+    """(2, 3) least-squares affine map from `source` to `target`: the spline then only carries what is left.
+
+    cv2.estimateAffine2D would drop points as outliers.
+    """
     solution = np.linalg.lstsq(np.hstack([source, np.ones((len(source), 1))]), target, rcond=None)[0]
     return np.asarray(solution.T)
 
