@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test chaos lint bench clean
+.PHONY: setup demo test chaos lint bench proto clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,serve,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,http,serve,dev]'
 	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	# for tests of the enhancing networks; with its dependencies comes a torchvision that only CUDA's torch loads
@@ -46,6 +46,13 @@ bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \
 		echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py); \
 	done
+
+# what protoc writes is committed, so that only who changes queue.proto needs it. The release sets the oldest protobuf that
+# can read its code (6.31), which the extra `serve` asks for
+proto:
+	$(PYTHON) -m venv build/protoc
+	build/protoc/bin/python -m pip install --quiet 'grpcio-tools==1.75.1'
+	build/protoc/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serve/queue.proto
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,8 @@
-"""Durations as the protocol writes them, Go's form: `5s`, `1m30s`, `250ms`, `1h10m4.997s`."""
+"""Durations as the protocol writes them, Go's form: `5s`, `1m30s`, `250ms`, `1h10m4.997s`.
+
+Not by durationpy: it takes `1s junk 2s` for 3 seconds, `-5s` and `1mm`, a month, for durations, refuses the bare
+numbers that clients send, and writes `4ms` where the protocol has `0.004s`.
+"""
 
 import re
 

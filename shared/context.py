@@ -67,7 +67,7 @@ def installed() -> list[str]:
 
 
 class Context:
-    """The `context` of `handler(event, context)`: loads each function once and serves any number of events with it."""
+    """Loads each function once and serves any number of events with it."""
 
     def __init__(
         self,

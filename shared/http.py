@@ -11,15 +11,26 @@ another try may. This is the contract of Function Compute's custom containers (p
 `x-fc-status` says that an invocation failed and is tried again. MinIO's webhooks and CloudEvents over HTTP fit too.
 """
 
+import asyncio
+import concurrent.futures
 import json
 import logging
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shared.buckets.base import BucketError, InvalidKey
 from shared.configuration import ConfigurationError
@@ -33,10 +44,8 @@ from shared.manifests import Json
 log = logging.getLogger(__name__)
 
 LARGEST_EVENT = 1 << 20  # bytes; stores send at most 256 KiB
-LONGEST_LENGTH = 20  # digits of a Content-Length; Python refuses to read thousands as a number
-IDLE_CONNECTION = 900.0  # seconds; Function Compute wants kept-alive connections to last 15 minutes
-STOP_POLL = 0.05  # seconds between two looks whether to stop listening
-ANSWER_SECONDS = 1.0  # for the last answer to leave after the work is done
+IDLE_CONNECTION = 900  # seconds; Function Compute wants kept-alive connections to last 15 minutes
+ANSWER_SECONDS = 1  # for the last answer to leave after the work is done
 UNSETTLED = {outcome.value for outcome in Outcome if not outcome.settled}
 
 
@@ -45,11 +54,14 @@ class HttpError(Exception):
 
     Args:
         retryable: whether the very same call may succeed later.
+        close: whether the connection ends, since what is left of the call's body would look like the next call.
     """
 
-    def __init__(self, status: HTTPStatus, kind: str, message: str, retryable: bool = False) -> None:
+    def __init__(
+        self, status: HTTPStatus, kind: str, message: str, retryable: bool = False, close: bool = False
+    ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.close = status, close
         self.body: Json = {"error": {"type": kind, "message": message, "retryable": retryable}}
 
 
@@ -124,8 +136,25 @@ class HttpEntry:
 
     def __init__(self, desk: Desk, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]) -> None:
         self._desk, self._shutdown, self._drain_seconds = desk, shutdown, drain_seconds
-        self._server = _Server(address, desk)
-        self.port: int = self._server.server_address[1]
+        self._socket = socket.create_server(address)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application(desk),
+                http=_Connection,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                log_level=logging.WARNING,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=IDLE_CONNECTION,
+                timeout_graceful_shutdown=ANSWER_SECONDS,
+            )
+        )
+        # off the main thread uvicorn leaves signals alone: it would stop to listen at once, and `/healthz` be gone
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; a second signal hands the running request back."""
@@ -137,131 +166,146 @@ class HttpEntry:
 
     def start(self) -> None:
         """Serve in threads of its own."""
-        threading.Thread(target=self._server.serve_forever, args=(STOP_POLL,), name="http", daemon=True).start()
+        self._thread.start()
         log.info("listening on port %d", self.port)
 
     def stop(self) -> None:
         """Let the running call end and its answer go out, then close."""
         if not self._desk.drained(self._drain_seconds + 5):
             log.error("the running request did not end in time; another worker takes it over")
-        self._server.shutdown()
-        self._server.answered(ANSWER_SECONDS)
-        self._server.server_close()
+        self._server.should_exit = True
+        self._thread.join()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         log.info("got %s", signal.Signals(number).name)
         self._shutdown.request(now=self._shutdown.requested.is_set())
 
 
-class _Server(ThreadingHTTPServer):
-    """Threads are daemons: an idle kept-alive connection must not hold the process."""
+def application(desk: Desk) -> Starlette:
+    """The paths, over a desk."""
 
-    daemon_threads = True
-    block_on_close = False
+    async def healthz(request: Request) -> Response:
+        state = desk.state()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if state == "stopping" else HTTPStatus.OK
+        return _answer(request, status, {"state": state})
 
-    def __init__(self, address: tuple[str, int], desk: Desk) -> None:
-        super().__init__(address, _Handler)
-        self.desk = desk
-        self._calls = threading.Condition()
-        self._open = 0
+    async def initialize(request: Request) -> Response:
+        await _read_body(request)
+        return await _serve(request, desk.initialize)
 
-    def count(self, change: int) -> None:
-        """A call begins (+1) or its answer has been sent (-1)."""
-        with self._calls:
-            self._open += change
-            self._calls.notify_all()
+    async def invoke(request: Request) -> Response:
+        text = await _read_body(request)
+        return await _serve(request, lambda: desk.invoke(_parse_event(text, request.headers)))
 
-    def answered(self, seconds: float) -> bool:
-        """Wait until no answer is still being sent."""
-        with self._calls:
-            return self._calls.wait_for(lambda: self._open == 0, seconds)
+    made = Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/initialize", initialize, methods=["POST"]),
+            Route("/invoke", invoke, methods=["POST"]),
+        ],
+        exception_handlers={HttpError: _refuse, HTTPException: _refuse_path},
+    )
+    made.router.redirect_slashes = False
+    return made
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # keep-alive
-    timeout = IDLE_CONNECTION
-    server: _Server
+class _Connection(H11Protocol):
+    """uvicorn's, which bounds the time between two calls; here also that before the first and within a call's head."""
 
-    def do_GET(self) -> None:
-        state = self.server.desk.state()
-        if self.path != "/healthz":
-            self._send(HTTPStatus.NOT_FOUND, _unknown(self.path).body)
-        else:
-            self._send(HTTPStatus.SERVICE_UNAVAILABLE if state == "stopping" else HTTPStatus.OK, {"state": state})
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
 
-    def do_POST(self) -> None:
-        self.server.count(+1)
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        if self.timeout_keep_alive_task is None:
+            wait = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = wait
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body; the connection closes when it is not read to its end."""
+    length = request.headers.get("content-length")
+    if length is None or "transfer-encoding" in request.headers:  # which would count, and not the length
+        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs its Content-Length", close=True)
+    if int(length) > LARGEST_EVENT:
+        limit = f"an event has at most {LARGEST_EVENT} bytes, this one {length}"
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "EventTooLarge", limit, close=True)
+    try:
+        async with asyncio.timeout(IDLE_CONNECTION):
+            return await request.body()
+    except (TimeoutError, ClientDisconnect) as error:
+        raise HttpError(
+            HTTPStatus.REQUEST_TIMEOUT, "HalfBody", "the body did not come to its end", True, close=True
+        ) from error
+
+
+def _parse_event(text: bytes, headers: Headers) -> Json:
+    """A body's event. A CloudEvent in binary mode has its attributes in `ce-` headers and only its data in the body."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is no JSON: {error}") from error
+    if not isinstance(event, dict):
+        raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is no JSON object")
+    if "ce-specversion" not in headers:
+        return event
+    return {name[3:]: value for name, value in headers.items() if name.startswith("ce-")} | {"data": event}
+
+
+async def _serve(request: Request, call: Callable[[], Json]) -> Response:
+    try:
+        return _answer(request, HTTPStatus.OK, await _run_in_thread(call))
+    except HttpError:
+        raise
+    except Exception as error:  # the boundary: a caller that gets no answer cannot know that it may try again
+        log.exception("%s failed", _path(request))
+        message = f"{type(error).__name__}: {error}; the log has the trace"
+        failure = HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message, retryable=True)
+        return _answer(request, failure.status, failure.body)
+
+
+async def _run_in_thread(call: Callable[[], Json]) -> Json:
+    """Call in a daemon thread, unlike starlette's pool: what does not end in time must not hold the process."""
+    ended: concurrent.futures.Future[Json] = concurrent.futures.Future()
+    ended.set_running_or_notify_cancel()
+
+    def run() -> None:
         try:
-            self._send(HTTPStatus.OK, self._called())
-        except HttpError as error:
-            log.warning("%s %s: %s", self.path, self.headers.get("x-fc-request-id", "-"), error)
-            self._send(error.status, error.body)
-        except Exception as error:  # the boundary: a caller that gets no answer cannot know that it may try again
-            log.exception("%s failed", self.path)
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, _failed(error).body)
-        finally:
-            self.server.count(-1)
+            ended.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            ended.set_exception(error)
 
-    def _called(self) -> Json:
-        text = self._text()
-        if self.path == "/initialize":
-            return self.server.desk.initialize()
-        if self.path != "/invoke":
-            raise _unknown(self.path)
-        try:
-            event = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is no JSON: {error}") from error
-        if not isinstance(event, dict):
-            raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is no JSON object")
-        return self.server.desk.invoke(self._enveloped(event))
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return await asyncio.wrap_future(ended)
 
-    def _enveloped(self, event: Json) -> Json:
-        """A CloudEvent in binary mode has its attributes in `ce-` headers and only its data in the body."""
-        if "ce-specversion" not in self.headers:
-            return event
-        attributes = {name[3:].lower(): value for name, value in self.headers.items() if name.lower().startswith("ce-")}
-        return attributes | {"data": event}
 
-    def _text(self) -> bytes:
-        """The body; when it is not read to its end the connection closes, since its rest would look like a call."""
-        length = self.headers.get("content-length", "")
-        self.close_connection = True
-        if not length.isdecimal() or len(length) > LONGEST_LENGTH:
-            raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs its Content-Length")
-        if int(length) > LARGEST_EVENT:
-            limit = f"an event has at most {LARGEST_EVENT} bytes, this one {length}"
-            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "EventTooLarge", limit)
-        text = self.rfile.read(int(length))
-        self.close_connection = self.headers.get("connection", "").lower() == "close"
-        return text
+def _answer(request: Request, status: HTTPStatus, body: Json, close: bool = False) -> Response:
+    headers = {"x-fc-status": "200" if status == HTTPStatus.OK else "404"} if request.method == "POST" else {}
+    # in ASCII, as starlette's JSONResponse is not: a key may hold half a surrogate pair, which is no UTF-8
+    return Response(json.dumps(body), status, headers | ({"connection": "close"} if close else {}), "application/json")
 
-    def _send(self, status: HTTPStatus, body: Json) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        if self.command == "POST":
-            self.send_header("x-fc-status", "200" if status == HTTPStatus.OK else "404")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(text)
 
-    def log_message(self, format: str, *args: object) -> None:
-        log.debug(format, *args)
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpError)
+    log.warning("%s %s: %s", _path(request), request.headers.get("x-fc-request-id", "-"), error)
+    return _answer(request, error.status, error.body, error.close)
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    """A path that is not there, or not for this method."""
+    message = f"there is no {request.method} {_path(request)}; there are /invoke, /initialize and /healthz"
+    return await _refuse(request, HttpError(HTTPStatus.NOT_FOUND, "NotFound", message, close=True))
+
+
+def _path(request: Request) -> str:
+    """As it was sent, with line breaks and the like still encoded."""
+    return bytes(request.scope["raw_path"]).decode("ascii", "replace")
 
 
 def _later(kind: str, message: str) -> HttpError:
     return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, kind, message, retryable=True)
-
-
-def _failed(error: Exception) -> HttpError:
-    message = f"{type(error).__name__}: {error}; the log has the trace"
-    return HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message, retryable=True)
-
-
-def _unknown(path: str) -> HttpError:
-    return HttpError(
-        HTTPStatus.NOT_FOUND, "NotFound", f"there is no {path}; there are /invoke, /initialize and /healthz"
-    )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from functions.check.request import CheckRequest
 from functions.check.verify import run
-from shared.context import Context
 from shared.faces import FaceEngine
 from shared.faces.loading import load_engine
 from shared.function import Answer, Function
@@ -41,8 +40,3 @@ class CheckFunction:
 def load(settings: Settings) -> Function:
     """Load the face engine, once per process."""
     return CheckFunction(load_engine(settings.faces), settings.limits, settings.faces.ignored_face)
-
-
-def handler(event: Json, context: Context) -> Json:
-    """Serve the requests that an event of the bucket speaks of."""
-    return context.handle("check", event)

@@ -51,10 +51,9 @@ class Acquainted:
 
 
 def _known(memory: ShortMemory[bytes, Seen], key: bytes, look: Callable[[], Seen]) -> Seen:
-    seen = memory.get(key)
+    seen: Seen | None = memory.get(key)
     if seen is None:
-        seen = look()
-        memory.keep(key, seen)
+        seen = memory[key] = look()
     return seen
 
 

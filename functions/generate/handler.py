@@ -1,10 +1,9 @@
-"""generate as a function: models loaded once, requests answered, events handled."""
+"""generate as a function: models loaded once, requests answered."""
 
 from collections.abc import Callable
 
 from functions.generate.portrait import run
 from functions.generate.studio import Studio
-from shared.context import Context
 from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
@@ -40,8 +39,3 @@ def load(settings: Settings) -> Function:
     return GenerateFunction(
         Studio(settings, load_engine(settings.faces), model, controls.load(settings.model.controls, model))
     )
-
-
-def handler(event: Json, context: Context) -> Json:
-    """Serve the requests that an event speaks of."""
-    return context.handle("generate", event)

@@ -47,7 +47,10 @@ class Similarity:
 
 
 def fit(source: Points, target: Points) -> Similarity:
-    """The similarity that brings `source` nearest to `target` in the least-squares sense; both (N, 2), N >= 2."""
+    """The similarity that brings `source` nearest to `target` in the least-squares sense; both (N, 2), N >= 2.
+
+    cv2.estimateAffinePartial2D would drop points as outliers, and scikit-image comes with another extra only.
+    """
     a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
     a0, b0 = a - a.mean(), b - b.mean()
     factor = complex(np.vdot(a0, b0) / np.vdot(a0, a0))

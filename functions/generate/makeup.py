@@ -93,13 +93,8 @@ def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
     return shift
 
 
-def made_up(lab: light.Lab, points: Points, frames: Mask) -> list[Colour | None]:
-    """How the regions of a face differ in colour from its skin, in the order of `regions`; None where none is seen."""
-    return _made_up(lab, points, frames)[1]
-
-
-def _made_up(lab: light.Lab, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
-    """The skin's colour, and how the regions differ from it."""
+def made_up(lab: light.Lab, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """The skin's colour, and how the regions differ from it, in the order of `regions`; None where none is seen."""
     clear = 1 - frames
     bare = mask.bare(points, lab.shape[:2])
     skin = _colour(lab, bare * light.skin(lab, bare) * clear)
@@ -131,7 +126,7 @@ def _seen(image: Image, points: Points, frames: Mask) -> tuple[Colour, list[Colo
     width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
     lab = light.to_lab(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     placed = (points + 0.5) * (np.array([width, height]) / image.shape[1::-1]) - 0.5
-    return _made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
+    return made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _lids(points: Points) -> list[Points]:

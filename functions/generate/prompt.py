@@ -39,8 +39,7 @@ class Prompts:
         self._states.expire()
 
     def _state(self, wording: str) -> Conditioning:
-        states = self._states.get(wording)
+        states: Conditioning | None = self._states.get(wording)
         if states is None:
-            states = conditioned(self._model, wording)
-            self._states.keep(wording, states)
+            states = self._states[wording] = conditioned(self._model, wording)
         return states

@@ -52,11 +52,6 @@ class Movement:
 STILL = Movement(None, np.zeros(2, np.int64))
 
 
-def move(image: Picture, source: Points, target: Points, free: Mask | None = None) -> Picture:
-    """The picture with its face moved by `movement`."""
-    return movement(source, target, image.shape[:2], free).of(image)
-
-
 def movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
     """A face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH face widths.
 
@@ -140,7 +135,10 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
 
 
 def _affine(source: Points, target: Points) -> NDArray[np.float64]:
-    """(2, 3) least-squares affine map from `source` to `target`: the spline then only carries what is left."""
+    """(2, 3) least-squares affine map from `source` to `target`: the spline then only carries what is left.
+
+    cv2.estimateAffine2D would drop points as outliers.
+    """
     solution = np.linalg.lstsq(np.hstack([source, np.ones((len(source), 1))]), target, rcond=None)[0]
     return np.asarray(solution.T)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
-from shared.context import Context
 from shared.faces.loading import load_engine
 from shared.function import Answer, Function
 from shared.manifests import Json
@@ -57,8 +56,3 @@ def load(settings: Settings) -> Function:
             ignored_face=settings.faces.ignored_face,
         )
     )
-
-
-def handler(event: Json, context: Context) -> Json:
-    """Serve the requests that an event of the bucket speaks of."""
-    return context.handle("train", event)

@@ -4,18 +4,12 @@ import json
 from typing import Any
 
 import torch
+from diffusers.utils import convert_state_dict_to_kohya, convert_unet_state_dict_to_peft
 
-from functions.train.lora import PREFIX, Weights
+from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
 from functions.train.tensorfile import written
 
-UNET = "lora_unet_"
-SIDES = {
-    ".lora.down.weight": ".lora_down.weight",
-    ".lora_A.weight": ".lora_down.weight",
-    ".lora.up.weight": ".lora_up.weight",
-    ".lora_B.weight": ".lora_up.weight",
-}
 BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names for what an adapter fits
 
 
@@ -41,11 +35,7 @@ def serialise(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> by
 
 
 def renamed(weights: Weights, alpha: float) -> Weights:
-    """`unet.a.b.to_q.lora_A.weight` as `lora_unet_a_b_to_q.lora_down.weight`, with an alpha for each module."""
-    named: Weights = {}
-    for name, tensor in weights.items():
-        side = next(ending for ending in SIDES if name.endswith(ending))
-        module = UNET + name.removeprefix(PREFIX).removesuffix(side).replace(".", "_")
-        named[module + SIDES[side]] = tensor
-        named[module + ".alpha"] = torch.tensor(float(alpha))
-    return named
+    """`unet.a.b.to_q.lora.down.weight` as `lora_unet_a_b_to_q.lora_down.weight`, with an alpha for each module."""
+    named: Weights = convert_state_dict_to_kohya(convert_unet_state_dict_to_peft(weights))
+    # diffusers writes the rank as every module's alpha, whatever the adapter was trained with
+    return named | {name: torch.tensor(float(alpha)) for name in named if name.endswith(".alpha")}

@@ -7,8 +7,8 @@ import typer
 from shared.buckets.conditions import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.configuration import ConfigurationError, how_to_install
 from shared.context import Context, isolated
-from shared.http import Desk, HttpEntry
 from shared.interruption import Shutdown
 from shared.liveness import Unhealthy, examine
 from shared.settings import Settings
@@ -20,6 +20,10 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
     """POST /invoke with a storage event runs the function; for Function Compute, webhooks and CloudEvents."""
     log_to_stderr()
+    try:
+        from shared.http import Desk, HttpEntry  # only this verb needs its extra
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"http needs {error.name}: {how_to_install('http')}") from error
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)

@@ -77,7 +77,7 @@ def invoke(
     bucket: BucketArgument,
     event: Annotated[Path, typer.Argument(help="A file with one storage event; - for standard input.")],
 ) -> None:
-    """One event through the handler, then exit; prints what became of each object."""
+    """Serve one event, then exit; prints what became of each object."""
     log_to_stderr()
     text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
     try:

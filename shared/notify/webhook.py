@@ -9,12 +9,13 @@ The receiver compares the signature, refuses old timestamps against replay, and 
 import base64
 import binascii
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import httpx
+import standardwebhooks
 
 from shared.manifests import Json
 from shared.notify import Undelivered
@@ -26,37 +27,35 @@ class Webhook:
     """One URL. Any answer but 2xx is no delivery; redirects are not followed, they would carry the event elsewhere."""
 
     def __init__(self, url: str, secret: str, timeout_seconds: float, clock: Callable[[], float] = time.time) -> None:
-        self._url, self._key, self._timeout, self._clock = url, _key(secret), timeout_seconds, clock
+        self._url, self._timeout, self._clock = url, timeout_seconds, clock
+        self._signer = standardwebhooks.Webhook(_key(secret))
         self.name = f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
     def send(self, event: Json) -> None:
         """Post it; Undelivered with what the endpoint said."""
-        body, timestamp = json.dumps(event, ensure_ascii=False).encode(), str(int(self._clock()))
+        body, now = json.dumps(event, ensure_ascii=False), int(self._clock())
         headers = {
             "content-type": "application/cloudevents+json; charset=utf-8",
             "webhook-id": event["id"],
-            "webhook-timestamp": timestamp,
-            "webhook-signature": sign(self._key, event["id"], timestamp, body),
+            "webhook-timestamp": str(now),
+            "webhook-signature": self._signer.sign(event["id"], datetime.fromtimestamp(now, UTC), body),
         }
         where = f"{self.name} ({httpx.URL(self._url).host})"
         try:
-            answer = httpx.post(self._url, content=body, headers=headers, timeout=self._timeout)
+            answer = httpx.post(self._url, content=body.encode(), headers=headers, timeout=self._timeout)
         except httpx.HTTPError as error:
             raise Undelivered(f"{where}: {type(error).__name__} {error}") from error
         if not answer.is_success:
             raise Undelivered(f"{where} answered {answer.status_code}")
 
 
-def sign(key: bytes, identity: str, timestamp: str, body: bytes) -> str:
-    """The value of `webhook-signature`."""
-    digest = hmac.new(key, f"{identity}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
-
-
 def _key(secret: str) -> bytes:
-    if not secret.startswith(SECRET_PREFIX):
-        return secret.encode()
+    """The secret's bytes, read here: the library skips characters that are not base64, and signs with another key."""
     try:
-        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        encoded = secret.startswith(SECRET_PREFIX)
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True) if encoded else secret.encode()
     except binascii.Error as error:
         raise ValueError("PHOTOG_NOTIFY__WEBHOOK_SECRET begins with whsec_ but what follows is not base64") from error
+    if not key:
+        raise ValueError("PHOTOG_NOTIFY__WEBHOOK_SECRET is empty")
+    return key

@@ -17,6 +17,15 @@ def test_the_core_alone_says_which_extra_is_missing(tmp_path):
     assert "pip install '.[serve]' in photog's checkout" in refused.stderr
 
 
+def test_the_http_entry_is_imported_with_its_extra_and_by_its_verb_only(tmp_path):
+    for extras, status, told in (((), 2, "http needs uvicorn: pip install '.[http]'"), (("http",), 75, "is a file")):
+        folder = tmp_path / "-".join(["links", *extras])
+        folder.mkdir()
+        refused = Extras(folder, extras).photog("http", "check", __file__)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (status, False)
+        assert told in refused.stderr
+
+
 def test_serve_starts_with_its_extra(tmp_path):
     shown = Extras(tmp_path, ["serve"]).photog("serve", "--help")
     assert shown.returncode == 0

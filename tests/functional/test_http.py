@@ -1,5 +1,6 @@
 """A platform that pushes events over HTTP: what it is told, what it may try again, what happens when it stops us."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from shared import http
 from shared.buckets.memory import MemoryBucket
 from shared.context import Context
 from shared.function import Function, FunctionUnavailable
@@ -22,14 +24,14 @@ RECORD = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
 class Platform:
     """The entry with an Echo behind it, and a client that calls it as a platform does."""
 
-    def __init__(self) -> None:
+    def __init__(self, drain_seconds: float = 20.0) -> None:
         self.bucket, self.shutdown = MemoryBucket(), Shutdown(QUICK.lease.drain_seconds)
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
         self.echo = Echo(self._work)
         context = Context(self.bucket, QUICK, self.shutdown, load=lambda name, settings: self.echo)
         self.desk = Desk(context, "check", self.shutdown)
-        self.entry = HttpEntry(self.desk, self.shutdown, 20.0, ("127.0.0.1", 0))
+        self.entry = HttpEntry(self.desk, self.shutdown, drain_seconds, ("127.0.0.1", 0))
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.entry.port}", timeout=20)
 
     def _work(self, body, workspace) -> None:
@@ -136,6 +138,25 @@ def test_a_body_without_length_is_refused(platform):
     assert platform.client.post("/invoke", content=pieces()).status_code == 411
 
 
+def test_pieces_are_refused_beside_a_length_too_since_nobody_knows_how_many_come(platform):
+    with socket.create_connection(("127.0.0.1", platform.entry.port), timeout=20) as caller:
+        caller.sendall(b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert caller.recv(12) == b"HTTP/1.1 411"
+
+
+def test_half_a_surrogate_pair_in_a_key_is_told_of(platform, monkeypatch):
+    outcomes = {"outcomes": {"requests/check/\ud800.json": "answered"}}
+    monkeypatch.setattr(platform.desk, "invoke", lambda event: outcomes)
+    answer = platform.invoke({})
+    assert (answer.status_code, json.loads(answer.content)) == (200, outcomes)
+
+
+def test_a_path_is_logged_as_it_was_sent(platform, caplog):
+    assert platform.client.post("/x%0Aforged: line", content=b"").status_code == 404
+    assert "forged" in caplog.text
+    assert "\nforged" not in caplog.text
+
+
 def test_one_call_at_a_time_the_second_may_come_again(platform):
     platform.go_on.clear()
     first = _in_background(lambda: platform.invoke(platform.put("r1")))
@@ -221,7 +242,48 @@ def _in_background(call):
     return result
 
 
-def test_a_length_of_thousands_of_digits_is_no_length(platform):
+def test_a_length_of_thousands_of_digits_is_refused(platform):
     with socket.create_connection(("127.0.0.1", platform.entry.port), timeout=20) as caller:
         caller.sendall(b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
-        assert caller.recv(100).startswith(b"HTTP/1.1 411")
+        assert caller.recv(100).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"", b""),
+        (b"POST /invoke HTTP/1.1\r\nHos", b""),
+        (b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{", b"HTTP/1.1 408"),
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_caller_that_stops_in_the_middle_does_not_keep_its_connection(said, answer, monkeypatch):
+    monkeypatch.setattr(http, "IDLE_CONNECTION", 0.2)
+    patient = Platform()
+    patient.entry.start()
+    with socket.create_connection(("127.0.0.1", patient.entry.port), timeout=20) as caller:
+        caller.sendall(said)
+        assert caller.recv(12) == answer
+    assert patient.invoke(patient.put("r1")).status_code == 200
+    patient.client.close()
+    patient.shutdown.request()
+    patient.entry.stop()
+
+
+def test_a_call_that_does_not_end_in_time_does_not_hold_the_process(monkeypatch):
+    monkeypatch.setattr(http, "ANSWER_SECONDS", 0)
+    stuck = Platform(drain_seconds=-5.0)
+    stuck.entry.start()
+    stuck.go_on.clear()
+    threading.Thread(target=_ignored, args=(lambda: stuck.invoke(stuck.put("r1")),)).start()
+    assert stuck.begun.wait(20)
+    stuck.shutdown.request()
+    stuck.entry.stop()
+    assert [one.daemon for one in threading.enumerate() if one.name == "call"] == [True]
+    stuck.go_on.set()
+    stuck.client.close()
+
+
+def _ignored(call):
+    with contextlib.suppress(httpx.TransportError):
+        call()

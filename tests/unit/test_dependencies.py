@@ -17,6 +17,7 @@ HOMES = {
     "shared.faces.insightface": ("insightface",),
     "shared.faces.networks": ("insightface",),
     "shared.buckets.s3": ("cloud",),
+    "shared.http": ("http",),
     "functions.train": ("diffusion",),
     "functions.generate": ("diffusion",),
     "functions.generate.neural": ("diffusion", "insightface"),

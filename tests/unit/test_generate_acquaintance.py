@@ -87,5 +87,5 @@ class TestAcquainted:
         clock.now += SECONDS
         assert SECONDS == 600
         acquainted.expire()
-        assert not acquainted._faces.values()
-        assert not acquainted._vectors.values()
+        assert not list(acquainted._faces)
+        assert not list(acquainted._vectors)

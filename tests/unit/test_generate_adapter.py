@@ -141,14 +141,14 @@ class TestEvicting:
         clock.now += SECONDS
         adapters.evict(lambda key: True)
         assert not adapters_on(unet)
-        assert not adapters._users.values()
+        assert not list(adapters._users)
 
     def test_whom_memory_had_no_room_for_is_not_left_on_the_unet(self, unet, files):
         adapters = Adapters(unet, users=1)
         for name in ("ann", "cleo"):
             wearing(adapters, unet, name, "etag", files[name])
         adapters.evict(lambda key: True)
-        assert [one.wearer for one in adapters._resident.values()] == adapters._users.values()
+        assert [one.wearer for one in adapters._resident.values()] == list(adapters._users.values())
 
     def test_a_store_that_fails_evicts_what_is_old_and_loses_nobody(self, unet, files):
         clock = Clock()

@@ -236,7 +236,7 @@ class TestMakeUp:
         subject, other = subjects["astronaut"], subjects["group"]
         done = Subject(subject.made_up(other, 1.0), subject.landmarks)
         own, wanted, made = (
-            makeup.made_up(light.to_lab(one.image), one.landmarks, one.frames)[0] for one in (subject, other, done)
+            makeup.made_up(light.to_lab(one.image), one.landmarks, one.frames)[1][0] for one in (subject, other, done)
         )
         assert np.abs(wanted - own)[1:].max() > 5
         assert np.abs(wanted - made)[1:].sum() < 0.5 * np.abs(wanted - own)[1:].sum()

@@ -11,7 +11,7 @@ from functions.generate.fusion import Portrayal, fuse, pose_agreement
 from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
 from functions.generate.person import nearest
 from functions.generate.shares import Shares
-from functions.generate.warp import REACH, move
+from functions.generate.warp import REACH, movement
 from shared.faces import pose
 from shared.faces.dlib import DlibEngine
 from tests import pictures
@@ -179,7 +179,8 @@ def test_a_face_at_the_pictures_border_is_no_error(template, person):
 
 
 def test_moving_nothing_moves_nothing(template):
-    assert np.array_equal(move(template.image, template.landmarks, template.landmarks), template.image)
+    still = movement(template.landmarks, template.landmarks, template.image.shape[:2])
+    assert np.array_equal(still.of(template.image), template.image)
 
 
 def test_the_photo_with_the_nearest_pose_is_taken(template, person):
@@ -235,7 +236,7 @@ def test_a_fringe_over_the_brows_does_not_come_over(template, person):
     (left, top), (right, bottom) = (points.astype(int) for points in (person.landmarks[17], person.landmarks[26]))
     cv2.rectangle(fringed, (left - 4, min(top, bottom) - 60), (right + 4, max(top, bottom) + 2), (60, 40, 25), -1)
     fused = fuse(template.image, template.landmarks, Portrayal(fringed, person.landmarks), 1.0)
-    moved = move(template.image, template.landmarks, fused.landmarks)
+    moved = movement(template.landmarks, fused.landmarks, template.image.shape[:2]).of(template.image)
     middle = round(float(fused.landmarks[27, 0]))
     brow = round(float(fused.landmarks[17:27, 1].mean()))
     forehead = slice(brow - 22, brow - 8), slice(middle - 30, middle + 30)

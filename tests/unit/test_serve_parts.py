@@ -1,19 +1,21 @@
 """The small parts of the queue server, alone."""
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from serve import durations, wire
+from serve import durations, queue_pb2, wire
 from serve.holds import Holds
 from serve.lead import Lead
 from serve.parameters import BadParameter, Parameters
 from serve.record import Record, decoded, encoded
 from serve.settings import ServeSettings, pairs
 from serve.tokens import opens, opens_any
+from tests.deployment import ROOT
 
 
 def test_a_frame_is_the_sdks_message_byte_by_byte():
@@ -22,6 +24,14 @@ def test_a_frame_is_the_sdks_message_byte_by_byte():
     assert wire.one(frame) == expected
     assert wire.several([frame]) == b"\x0a" + bytes([len(expected)]) + expected
     assert wire.several([]) == b""
+
+
+def test_the_generated_messages_are_those_of_the_proto_file():
+    declared = (ROOT / "serve" / "queue.proto").read_text()
+    fields = re.findall(r"^  ([\w<>, ]+?) (\w+) = (\d+);$", declared, re.MULTILINE)
+    messages = queue_pb2.DESCRIPTOR.message_types_by_name.values()
+    generated = [(field.name, str(field.number)) for message in messages for field in message.fields]
+    assert [(name, number) for _, name, number in fields] == generated, "run: make proto"
 
 
 @given(st.integers(0, 2**63 - 1), st.dictionaries(st.text(), st.text()), st.binary())

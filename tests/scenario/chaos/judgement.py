@@ -3,11 +3,13 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import standardwebhooks
 
 from shared.errors import RequestError
 from shared.events import completed
 from shared.manifests import Json, canonical_hash, decode
-from shared.notify.webhook import sign
 from tests.scenario.chaos.crew import Crew, Member
 from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.labour import ERRORS, NAME, content, value
@@ -165,8 +167,10 @@ class Judgement:
                 if due.get(identity) != event:
                     yield f"event wrong: {place} was told {event}"
             self.soft[f"events repeated to {place}"] += len(events) - len(got)
+        signer = standardwebhooks.Webhook(SECRET.encode())
         for _, headers, body in posts:
-            if sign(SECRET.encode(), headers["webhook-id"], headers["webhook-timestamp"], body) != _signature(headers):
+            sent = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+            if signer.sign(headers["webhook-id"], sent, body.decode()) != _signature(headers):
                 yield f"signature: of {headers['webhook-id']}"
 
     def _residue(self) -> Iterator[str]:
