@@ -74,6 +74,9 @@ class Judgement:
         kind, due = _error(answer), ERRORS.get(body["ends"])
         if kind == due:
             return kind is not None or answer["data"]["value"] == value(body)
+        if kind is None and due == "DeadlineExceeded" and self.trouble:
+            self.soft["done while the deadline could not be written"] += 1
+            return bool(answer["data"]["value"] == value(body))
         if kind == "AttemptsExhausted":
             return True  # whether they died is told by `_deaths`
         if kind == "ConflictingRequest":
