@@ -75,9 +75,7 @@ class Judgement:
         if kind is None:
             late = due == "DeadlineExceeded" and self.trouble  # done before the store took the deadline's answer
             return (due is None or late) and answer["data"]["value"] == value(body)
-        if kind == due:
-            return True
-        if kind == "AttemptsExhausted":
+        if kind in (due, "AttemptsExhausted"):
             return True  # whether they died is told by `_deaths`
         if kind == "ConflictingRequest":
             return identity in self._schedule.overwritten
