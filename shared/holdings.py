@@ -121,7 +121,7 @@ class Search:
         accepted, conflicts = [], []
         for one in own:
             first = self._first((one.function, one.request_id))
-            if first is None or first.accepts(one.sha256):
+            if first is None or first.accepts(one.sha256, one.sha256_as_sent):
                 accepted.append(one)
             else:
                 conflicts.append(_conflict(one))
@@ -131,7 +131,7 @@ class Search:
         """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
-            known.setdefault((one.function, one.request_id), set()).add(one.sha256)
+            known.setdefault((one.function, one.request_id), set()).update((one.sha256, one.sha256_as_sent))
         firsts = {identity: self._first(identity) for identity in {*known, *told}}
         for identity in firsts.keys() - known.keys():
             first = firsts[identity]
@@ -200,7 +200,7 @@ class Search:
             identity = one.function, one.request_id
             if identity in named and one.users and user_id not in one.users:
                 first = self._first(identity)
-                if first is None or first.accepts(one.sha256):
+                if first is None or first.accepts(one.sha256, one.sha256_as_sent):
                     named.discard(identity)
         return named
 

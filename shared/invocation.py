@@ -128,7 +128,7 @@ class Invocation:
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
-        if first is not None and not first.accepts(manifest.sha256):
+        if first is not None and not first.accepts(manifest.sha256, manifest.sha256_as_sent):
             return self._conflict(manifest, key, first)
         while not self._publisher.answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
@@ -248,8 +248,9 @@ class Invocation:
         error: RequestError
         try:
             attempt.progress("start", 0, 1)
+            manifest.require_right()
             answer = self._function.answer(manifest.body, attempt)
-            data = {"cost_time": time.monotonic() - started} | answer.data
+            data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -262,7 +263,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
         else:
             return envelope
-        return failure(manifest.request_id, error, {"cost_time": time.monotonic() - started})
+        return failure(manifest.request_id, error, manifest.warned({"cost_time": time.monotonic() - started}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
@@ -295,6 +296,5 @@ class Invocation:
 
 def is_request(key: str, function: str) -> bool:
     """Whether a key is a manifest of this function: `requests/<function>/.../<name>.json`, no hidden file."""
-    return (
-        key.startswith(f"requests/{function}/") and key.endswith(".json") and not key.rpartition("/")[2].startswith(".")
-    )
+    name = key.rpartition("/")[2].lower()  # .JSON too: some cameras, scripts and old file systems write nothing else
+    return key.startswith(f"requests/{function}/") and name.endswith(".json") and not name.startswith(".")

@@ -79,7 +79,11 @@ def submit(
     """Drop a manifest into the bucket."""
     client = Client(bucket_at(bucket))
     try:
-        request_id = client.submit(known(function), parse(manifest.read_bytes()).body)
+        asked = parse(manifest.read_bytes())
+        asked.require_right()
+        for warning in asked.warnings:
+            typer.echo(f"photog: {manifest}: {warning}", err=True)
+        request_id = client.submit(known(function), asked.body)
     except (OSError, RequestError) as error:
         fail(f"{manifest}: {error}")
     if not wait:
