@@ -15,6 +15,8 @@ from shared.manifests import Json, parse
 from shared.settings import Settings
 from shared.status import history, overview
 
+MOST_UNREAD = 20  # lines of `status`
+
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, URLs, or keys in the bucket.")]
 Identity = Annotated[str | None, typer.Option("--id", help="The request_id; made of the request when not given.")]
 User = Annotated[str, typer.Option("--user", help="The person's id, 1 to 64 of A-Z a-z 0-9 . _ -")]
@@ -114,6 +116,11 @@ def status(
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
             typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
+    unread = {one["key"]: one["why"] for states in counts.values() for one in states["unread"]}
+    for key, why in list(unread.items())[:MOST_UNREAD]:
+        typer.echo(f"not read {key}: {why}")
+    if len(unread) > MOST_UNREAD:
+        typer.echo(f"not read: {len(unread) - MOST_UNREAD} more, which --json lists")
 
 
 def check_body(client: Client, photos: list[str], same_person: bool) -> Json:

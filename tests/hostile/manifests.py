@@ -189,7 +189,7 @@ def _numbers(size: int) -> Iterator[Hostile]:
             "generate",
             f"{value!r} steps",
             _generate(b'"first_diffusion_steps":' + _dumped(value)),
-            "InvalidField" if value != 1 else None,
+            "InvalidField" if value not in (1, None) else None,
         )
     yield _sized("one long number", lambda: _check(b'"x":' + b"9" * size), "InvalidManifest")
     yield _sized("one long fraction", lambda: _check(b'"x":0.' + b"9" * size), "OK")
