@@ -18,7 +18,7 @@ LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
 
 def overview(bucket: Bucket, limits: Limits) -> Json:
     """Per function the ids of the requests that wait, run, are answered with OK or with error; what fails; what is not
-    read though it lies where requests do (`strays.py`), under each function that it may be meant for.
+    read though it lies where requests do (`strays.py`), if anything, under each function that it may be meant for.
     """
     return {function: _function(bucket, function, limits) for function in NAMES}
 
@@ -40,7 +40,8 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     states: Json = {"waiting": [], "running": [], "ok": [], "error": [], "failing": _failing(bucket, function)}
     ids = set()
     listed = _listed(bucket, function, states["failing"])
-    states["unread"] = _unread(bucket, function, listed, states["failing"])
+    if unread := _unread(bucket, function, listed, states["failing"]):
+        states["unread"] = unread
     for info in listed:
         if not is_request(info.key, function):
             continue

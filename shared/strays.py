@@ -7,8 +7,9 @@
 | `requests/Check/a.json`, `requests/a.json` | in no function's folder |
 | a link, or what lies in a linked folder; a FIFO | in a folder on a disk: only files are objects there |
 
-What desktops leave everywhere, hidden files that are no `.json` and empty objects are nobody's requests: of those nobody
-is told. A worker says of each stray once that it is there, when it has lain for a while; `photog status` names them all.
+What desktops leave everywhere, hidden files that are no `.json` and empty objects are nobody's requests, and nobody is
+told of them. A worker says of each stray once that it is there, when it has lain for a while; `photog status` names
+all.
 """
 
 import logging

@@ -23,14 +23,15 @@ LONGEST_NUMBER = 20  # digits of a number in an error
 OBJECTS = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}  # errors that tell of Python's types
 
 
-def _user_id(value: str) -> str:
+def user_id(value: str) -> str:
+    """The id of a person itself; ValueError for what could be no part of a key."""
     if not USER_ID.fullmatch(value):
         raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
     return value
 
 
 Reference = Annotated[str, StringConstraints(min_length=1)]
-UserId = Annotated[str, AfterValidator(_user_id)]
+UserId = Annotated[str, AfterValidator(user_id)]
 
 
 class Body(BaseModel):

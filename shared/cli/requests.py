@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.cli.console import AsJson, bucket_at, fail, finish, show, submitted, waited
+from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.client import Client
 from shared.errors import RequestError
@@ -49,6 +50,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a LoRA of a person's face."""
+    require_user(user)
     client = Client(bucket_at(bucket))
     envelope = submitted(client, "train", _named(train_body(client, photos, user, steps, every), identity))
     finish(envelope, as_json, trained(envelope))
@@ -64,6 +66,8 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Generate a portrait from a template."""
+    for one in user:
+        require_user(one)
     client = Client(bucket_at(bucket))
     body = generate_body(client, template, user, knobs_of(knobs))
     envelope = submitted(client, "generate", _named(body, identity))
@@ -116,7 +120,7 @@ def status(
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
             typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
-    unread = {one["key"]: one["why"] for states in counts.values() for one in states["unread"]}
+    unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
     for key, why in list(unread.items())[:MOST_UNREAD]:
         typer.echo(f"not read {key}: {why}")
     if len(unread) > MOST_UNREAD:
