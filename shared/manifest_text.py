@@ -44,12 +44,12 @@ class Text:
 
     Attributes:
         warnings: of what is taken otherwise than its sender may mean it.
-        wrong: the error where the text is not what it is read as; None where it is.
+        wrong: what is wrong where the text is not what it is read as; empty where it is.
     """
 
     body: dict[str, Any]
     warnings: list[str]
-    wrong: InvalidManifest | None
+    wrong: str
 
 
 @dataclass
@@ -75,7 +75,9 @@ def read(data: bytes) -> Text:
     try:
         body, twice = _object(text)
     except InvalidManifest as error:
-        raise undecoded or error from error
+        if undecoded:
+            raise InvalidManifest(undecoded) from error
+        raise
     return Text(body, _told_twice(body, twice), undecoded)
 
 
@@ -84,16 +86,16 @@ def kind(value: object) -> str:
     return "null" if value is None else KINDS.get(type(value), "a number")
 
 
-def _decoded(data: bytes) -> tuple[str, InvalidManifest | None]:
+def _decoded(data: bytes) -> tuple[str, str]:
     """The text, and what is wrong where it is not what it seems to be; that is then left out of it."""
     encoding = json.detect_encoding(data)
     unit = UNITS.get(encoding[:6], 1)
     whole = data[: len(data) - len(data) % unit]  # half a character at the end is still being written
     try:
-        return whole.decode(encoding), None
+        return whole.decode(encoding), ""
     except UnicodeDecodeError as error:
         name = SPELLED.get(encoding, encoding.upper())
-        wrong = InvalidManifest(
+        wrong = (
             f"the manifest is not {name} text: {error.reason} at byte {error.start} ({data[error.start]:#04x}); "
             "save it as UTF-8 (in PowerShell: -Encoding utf8), or as UTF-16 or UTF-32 with a byte order mark"
         )

@@ -29,14 +29,14 @@ class Manifest:
         body: the whole object, as it came.
         sha256: of the canonical form, so that two spellings of one body are the same.
         warnings: that belong into its answer, whatever that is.
-        wrong: the error that answers it, where its id can be read and the rest must not be served.
+        wrong: why it must not be served, where its id can be read all the same; else empty.
     """
 
     request_id: str
     body: Json
     sha256: str
     warnings: tuple[str, ...] = ()
-    wrong: InvalidManifest | None = None
+    wrong: str = ""
 
     @property
     def sha256_as_sent(self) -> str:
@@ -48,9 +48,9 @@ class Manifest:
         return data | {"warnings": [*self.warnings, *data.get("warnings", [])]} if self.warnings else data
 
     def require_right(self) -> None:
-        """Raises what is wrong with it."""
-        if self.wrong is not None:
-            raise self.wrong
+        """InvalidManifest where something is wrong with it."""
+        if self.wrong:
+            raise InvalidManifest(self.wrong)
 
 
 def parse(text: bytes) -> Manifest:
@@ -62,9 +62,11 @@ def parse(text: bytes) -> Manifest:
     try:
         request_id = _request_id(read.body)
     except InvalidManifest as error:
-        raise (read.wrong or error) from error
+        if read.wrong:
+            raise InvalidManifest(read.wrong) from error
+        raise
     # what is wrong with a text is no part of its object: sent again without it, it is another request
-    sha256 = canonical_hash(_meant(read.body, request_id)) if read.wrong is None else hashlib.sha256(text).hexdigest()
+    sha256 = canonical_hash(_meant(read.body, request_id)) if not read.wrong else hashlib.sha256(text).hexdigest()
     return Manifest(request_id, read.body, sha256, tuple(read.warnings), read.wrong)
 
 

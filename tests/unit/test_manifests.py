@@ -80,14 +80,14 @@ def test_a_manifest_in_any_unicode_is_read_as_if_it_were_utf_8(encoding, mark, e
     manifest = parse((mark + text).encode(encoding))
     assert manifest.body == json.loads(text)
     assert manifest.sha256 == parse(text.encode()).sha256
-    assert (manifest.wrong, manifest.warnings) == (None, ())
+    assert (manifest.wrong, manifest.warnings) == ("", ())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
 def test_the_samples_text_in_utf_16_is_read_too_and_half_a_character_behind_it_is_no_fault(encoding):
     text = JAVA.decode().encode(encoding)
     assert parse(text).body == parse(JAVA).body
-    assert parse(text + b"\n").wrong is None
+    assert parse(text + b"\n").wrong == ""
 
 
 @pytest.mark.parametrize(
