@@ -19,6 +19,7 @@ from serve.settings import SECRET, ServeSettings, pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.settings import Settings
+from shared.validation import said
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def _said(error: ErrorDetails) -> str:
     """What is wrong with a setting; never what a token's setting holds."""
     name = ".".join(map(str, error["loc"]))
     secret = str(error["loc"][0]) in (*SECRET, "PHOTOG_TOKEN")
-    return f"{name}: {error['msg']}" if secret else f"{name}: {error['msg']}; given was {error['input']!r}"
+    return f"{name}: {said(error)}" if secret else f"{name}: {said(error)}; given was {error['input']!r}"
 
 
 def _folder(home: Path, address: str) -> Path:

@@ -21,7 +21,7 @@ from serve.record import NoRecord, decoded, record_key
 from serve.stages import Stages
 from serve.store import Store, readable
 from shared.buckets.base import BucketError, MissingObject
-from shared.claims import Claims
+from shared.claims import ClaimRecord, Claims
 from shared.client import Client
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
 from shared.manifests import Json, failure
@@ -117,13 +117,13 @@ class Follower:
 
     def _follow(self, entries: list[Entry], quiet: bool) -> bool:
         """See what became of one request, which several puts may share; whether anything has."""
-        request_id, sha256 = entries[0].request_id or "", entries[0].sha256
+        request_id = entries[0].request_id or ""
         waiting = [one for one in entries if one.state == RELEASED]
         if waiting:
             claim = self._claims.first(request_id)
             if claim is None:
                 return quiet and self._vanished(entries)
-            if claim.payload_sha256 != sha256:
+            if not self._is_of(claim, waiting[0]):
                 return self._refuse(entries, self._taken(request_id, claim.manifest))
             for one in waiting:
                 self._claimed(one, claim.owner)
@@ -172,15 +172,25 @@ class Follower:
             self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
             return False
         first = self._claims.first(one.request_id or "")
-        if first is not None and first.payload_sha256 != one.sha256:
+        if first is not None and not self._is_of(first, one):
             return self._refuse([one], self._taken(one.request_id, first.manifest))
         if not self._bucket.put_if_absent(key, body):
             there = readable(self._bucket.get(key))
-            if there is None or there.sha256 != one.sha256:
+            if there is None or one.sha256 not in (there.sha256, there.sha256_as_sent):
                 return self._refuse([one], self._taken(one.request_id, key))
         self._ledger.release(one.uuid)
         self._lead.released(one.uuid)
         return True
+
+    def _is_of(self, claim: ClaimRecord, one: Entry) -> bool:
+        """Whether a claim was made for what was put; either may be older than one of the two hashes of a body."""
+        if claim.payload_sha256 == one.sha256:
+            return True
+        try:
+            manifest = readable(decoded(self._bucket.get(record_key(self._service, one.uuid)))[1])
+        except (MissingObject, NoRecord):
+            return False
+        return manifest is not None and claim.payload_sha256 in (manifest.sha256, manifest.sha256_as_sent)
 
     def _vanished(self, entries: list[Entry]) -> bool:
         """Whether somebody took the manifest out of the bucket before any worker claimed it; then it never runs."""

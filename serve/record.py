@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.buckets.base import Bucket
 from shared.manifests import REQUEST_ID, Json
+from shared.validation import said
 
 LARGEST_INDEX = 2**62  # far from where SQLite's integers end
 LARGEST_PRIORITY = 2**63 - 1
@@ -108,4 +109,4 @@ def _read(header: bytes) -> Record:
         return Record.model_validate_json(header)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise NoRecord(f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {first['msg']}") from error
+        raise NoRecord(f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {said(first)}") from error

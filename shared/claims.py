@@ -64,9 +64,9 @@ class ClaimRecord(BaseModel):
     released: bool = False
     ended: str = ""
 
-    def accepts(self, payload_sha256: str) -> bool:
-        """Whether the request was accepted with this body, as far as one can tell."""
-        return self.payload_sha256 in ("", payload_sha256)
+    def accepts(self, *payload_sha256: str) -> bool:
+        """Whether the request was accepted with this body, of which these are the hashes, as far as one can tell."""
+        return self.payload_sha256 in ("", *payload_sha256)
 
 
 @dataclass(frozen=True)

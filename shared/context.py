@@ -23,6 +23,7 @@ from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
 from shared.observations import Observations
 from shared.settings import Settings
+from shared.strays import Telling
 
 ENTRY_POINTS = "photog.functions"
 OURS = ("functions", "shared")
@@ -84,11 +85,14 @@ class Context:
         self._invocations: dict[str, Invocation] = {}
         self._functions: dict[str, Function] = {}
         self._deliveries: list[Delivery] = []
+        self._telling = Telling()
 
     def handle(self, function: str, event: Json) -> Json:
         """Serve every object that the event speaks of; what became of each, by key."""
         prefix = prefix_of(self._bucket)
         created = [ours for one in parse(event) if (ours := one.below(prefix)) is not None]
+        for one in created:
+            self._telling.tell_of(one.key)
         return {"outcomes": {one.key: self.invocation(function).receive(one).value for one in created}}
 
     def invocation(self, function: str) -> Invocation:

@@ -71,7 +71,7 @@ class Search:
 
     def find(self, user_id: str) -> Holdings:
         """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
-        if not USER_ID.fullmatch(user_id) or user_id in (".", ".."):
+        if not USER_ID.fullmatch(user_id):
             raise InvalidKey(f"{user_id!r} is no user id")
         self._reader.begin()
         self._unclear.clear()
@@ -120,7 +120,7 @@ class Search:
         accepted, conflicts = [], []
         for one in own:
             first = self._first((one.function, one.request_id))
-            if first is None or first.accepts(one.sha256):
+            if first is None or first.accepts(one.sha256, one.sha256_as_sent):
                 accepted.append(one)
             else:
                 conflicts.append(_conflict(one))
@@ -130,7 +130,7 @@ class Search:
         """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
-            known.setdefault((one.function, one.request_id), set()).add(one.sha256)
+            known.setdefault((one.function, one.request_id), set()).update((one.sha256, one.sha256_as_sent))
         firsts = {identity: self._first(identity) for identity in {*known, *told}}
         for identity in firsts.keys() - known.keys():
             first = firsts[identity]
@@ -199,7 +199,7 @@ class Search:
             identity = one.function, one.request_id
             if identity in named and one.users and user_id not in one.users:
                 first = self._first(identity)
-                if first is None or first.accepts(one.sha256):
+                if first is None or first.accepts(one.sha256, one.sha256_as_sent):
                     named.discard(identity)
         return named
 

@@ -130,7 +130,7 @@ class Invocation:
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
-        if first is not None and not first.accepts(manifest.sha256):
+        if first is not None and not first.accepts(manifest.sha256, manifest.sha256_as_sent):
             return self._conflict(manifest, key, first)
         while not self._publisher.answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
@@ -249,8 +249,9 @@ class Invocation:
         error: RequestError
         try:
             attempt.progress("start", 0, 1)
+            manifest.require_right()
             answer = self._function.answer(manifest.body, attempt)
-            data = {"cost_time": time.monotonic() - started} | answer.data
+            data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -263,7 +264,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
         else:
             return envelope
-        return failure(manifest.request_id, error, {"cost_time": time.monotonic() - started})
+        return failure(manifest.request_id, error, manifest.warned({"cost_time": time.monotonic() - started}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
@@ -297,4 +298,5 @@ class Invocation:
 def is_request(key: str, function: str) -> bool:
     """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
     folder, _, name = without_empty_names(key).rpartition("/")
-    return f"{folder}/".startswith(f"requests/{function}/") and name.endswith(".json") and not name.startswith(".")
+    json = name.lower().endswith(".json")  # .JSON too: some cameras, scripts and old file systems write nothing else
+    return json and f"{folder}/".startswith(f"requests/{function}/") and not name.startswith(".")

@@ -1,31 +1,21 @@
-"""What crosses the wire: request manifests in, answers and progress out.
+"""What crosses the wire: request manifests in, answers and progress out."""
 
-A manifest is somebody else's text. What reading one may cost is bounded before it is read (see the constants), so that
-20 MB of brackets, numbers or Python source take a second and a few hundred megabytes at the most.
-"""
-
-import ast
 import hashlib
 import json
-import math
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from shared import manifest_text
 from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. would be no folder of their own
 RUNNING = "502"  # the page's code for a request that is not done yet
 
-DEEPEST = 64  # brackets within each other; the contract's deepest field has three
-MOST_VALUES = 100_000  # in all; the contract's largest request has a hundred
-LONGEST_LITERAL = 64 * 1024  # bytes of Python source: it is read at 200 bytes of memory each; samples have hundreds
 LONGEST_MESSAGE = 2000  # characters of what an answer says went wrong
 LONGEST_FIELD = 200
 INVALID = re.compile(r"invalid-[0-9a-f]{12}")
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Json = dict[str, Any]
 
@@ -38,11 +28,29 @@ class Manifest:
         request_id: as a string, fit for a key.
         body: the whole object, as it came.
         sha256: of the canonical form, so that two spellings of one body are the same.
+        warnings: that belong into its answer, whatever that is.
+        wrong: why it must not be served, where its id can be read all the same; else empty.
     """
 
     request_id: str
     body: Json
     sha256: str
+    warnings: tuple[str, ...] = ()
+    wrong: str = ""
+
+    @property
+    def sha256_as_sent(self) -> str:
+        """Of the body as it came, by which claims go that were made when 777 and "777" were two bodies."""
+        return canonical_hash(self.body)
+
+    def warned(self, data: Json) -> Json:
+        """The data of its answer with the warnings in it."""
+        return data | {"warnings": [*self.warnings, *data.get("warnings", [])]} if self.warnings else data
+
+    def require_right(self) -> None:
+        """InvalidManifest where something is wrong with it."""
+        if self.wrong:
+            raise InvalidManifest(self.wrong)
 
 
 def parse(text: bytes) -> Manifest:
@@ -50,22 +58,16 @@ def parse(text: bytes) -> Manifest:
 
     Raises InvalidManifest with the reason, also where the request_id is missing or unfit.
     """
-    body = _object(text)
-    if "request_id" not in body:
-        raise InvalidManifest("the manifest has no request_id; add one, a string or a number", "request_id")
-    identity = body["request_id"]
-    if isinstance(identity, bool) or not isinstance(identity, str | int):
-        raise InvalidManifest(
-            f"request_id must be a string or a whole number, not {type(identity).__name__}", "request_id"
-        )
-    if not REQUEST_ID.fullmatch(str(identity)):
-        raise InvalidManifest("request_id must be 1 to 128 of A-Z a-z 0-9 . _ - and not start with a dot", "request_id")
-    if INVALID.fullmatch(str(identity)):
-        raise InvalidManifest(
-            "request_id must not be invalid- and 12 hex digits: manifests that cannot be read are answered under those",
-            "request_id",
-        )
-    return Manifest(str(identity), body, canonical_hash(body))
+    read = manifest_text.read(text)
+    try:
+        request_id = _request_id(read.body)
+    except InvalidManifest as error:
+        if read.wrong:
+            raise InvalidManifest(read.wrong) from error
+        raise
+    # what is wrong with a text is no part of its object: sent again without it, it is another request
+    sha256 = canonical_hash(_meant(read.body, request_id)) if not read.wrong else hashlib.sha256(text).hexdigest()
+    return Manifest(request_id, read.body, sha256, tuple(read.warnings), read.wrong)
 
 
 def invalid_id(sha256: str) -> str:
@@ -81,6 +83,13 @@ def is_invalid_id(request_id: str) -> bool:
 def canonical_hash(body: Json) -> str:
     """SHA-256 of the object with sorted keys and no white space."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without members that are null: whoever sends null says nothing. A null in a list stays."""
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def success(request_id: str, message: str, data: Json) -> Json:
@@ -127,81 +136,27 @@ def decode(text: bytes) -> Json:
     return value
 
 
-def _object(text: bytes) -> Json:
-    try:
-        decoded = text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidManifest(f"the manifest is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
-    escaped = SURROGATE.search(text) is not None
-    try:
-        value = json.loads(decoded, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise _too_deep() from error
-    except ValueError as not_json:
-        value, escaped = _literal(decoded, not_json), True
-    if not isinstance(value, dict):
-        raise InvalidManifest(f"the manifest must be an object, not {type(value).__name__}")
-    _check(value, escaped)
-    return value
+def _request_id(body: Json) -> str:
+    identity = body.get("request_id")
+    if identity is None:
+        raise InvalidManifest("the manifest has no request_id; add one, a string or a number", "request_id")
+    if isinstance(identity, bool) or not isinstance(identity, str | int):
+        given = manifest_text.kind(identity)
+        raise InvalidManifest(f"request_id must be a string or a whole number, not {given}", "request_id")
+    request_id = str(identity)
+    if not REQUEST_ID.fullmatch(request_id):
+        raise InvalidManifest("request_id must be 1 to 128 of A-Z a-z 0-9 . _ - and not start with a dot", "request_id")
+    if is_invalid_id(request_id):
+        raise InvalidManifest(
+            "request_id must not be invalid- and 12 hex digits: manifests that cannot be read are answered under those",
+            "request_id",
+        )
+    return request_id
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _too_deep() -> InvalidManifest:
-    return InvalidManifest(f"the manifest is nested deeper than {DEEPEST} brackets")
-
-
-def _check(value: Json, escaped: bool) -> None:
-    """Refuse what could not be answered: deep nesting, infinite numbers, and strings that are no Unicode.
-
-    Args:
-        escaped: whether the text may hold surrogates at all; looking for them costs as much as reading it did.
-    """
-    level: list[Any] = [value]
-    for _ in range(DEEPEST):
-        if not level:
-            return
-        below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below += one.values()
-                if escaped:
-                    below += one.keys()
-            elif isinstance(one, list):
-                below += one
-            elif isinstance(one, float) and not math.isfinite(one):
-                raise InvalidManifest("the manifest has a number that is too large to be one")
-            elif escaped and isinstance(one, str) and not _is_unicode(one):
-                raise InvalidManifest("the manifest has half of a surrogate pair in a string, which is no Unicode")
-        level = below
-    if any(isinstance(one, dict | list) for one in level):
-        raise _too_deep()
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _literal(text: str, not_json: Exception) -> object:
-    """Python-literal text; only what JSON can say too is accepted, so that the answer can echo it."""
-    reason = f"the manifest is not JSON: {not_json}"
-    source = text.strip()
-    if len(source) > LONGEST_LITERAL:
-        raise InvalidManifest(f"{reason}; as a Python literal it may have {LONGEST_LITERAL} characters")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes: they would print the sender's text into our log
-            value = ast.literal_eval(source)
-        if isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value:
-            return value
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise InvalidManifest(reason) from error
-    raise InvalidManifest(reason)
+def _meant(body: Json, request_id: str) -> Json:
+    """What a body says, whichever way it says it: as a number or text, as null, {} or not at all."""
+    meant: Json = without_nulls(body) | {"request_id": request_id}
+    if meant.get("configure") == {}:
+        del meant["configure"]
+    return meant

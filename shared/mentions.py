@@ -60,7 +60,7 @@ class Mention:
 
     Attributes:
         request_id: under which it is answered, also where it cannot be served.
-        sha256: of the body that claims are made for.
+        sha256, sha256_as_sent: of the body that claims are made for, see `Manifest`.
         users: the people.
         photos: keys of its pictures in this bucket, the template's left out.
         templates: keys of the template in this bucket.
@@ -71,6 +71,7 @@ class Mention:
     function: str
     request_id: str
     sha256: str
+    sha256_as_sent: str
     users: frozenset[str]
     photos: frozenset[str]
     templates: frozenset[str]
@@ -185,11 +186,12 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     try:
         require_key(key)
         parsed = parse(text)
-        body, request_id, sha256 = parsed.body, parsed.request_id, parsed.sha256
+        body, request_id, sha256, as_sent = parsed.body, parsed.request_id, parsed.sha256, parsed.sha256_as_sent
     except RequestError as error:
         if len(text) > LOOSE:
             raise ValueError("no manifest") from error
         body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
+        as_sent = sha256
         request_id = invalid_id(sha256)
     people = _people(body.get("configure")) or _people(body)
     return Mention(
@@ -197,6 +199,7 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
         without_empty_names(key).split("/")[1],
         request_id,
         sha256,
+        as_sent,
         people,
         _pictures(places, body.get("images")),
         _pictures(places, body.get("template_image")),

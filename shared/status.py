@@ -2,6 +2,7 @@
 
 import hashlib
 
+from shared import strays
 from shared.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
 from shared.claims import Claims
@@ -17,7 +18,9 @@ LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
 
 
 def overview(bucket: Bucket, limits: Limits) -> Json:
-    """Per function the ids of the requests that wait, run, are answered with OK or with error; and what fails."""
+    """Per function the ids of the requests that wait, run, are answered with OK or with error; what fails; what is not
+    read though it lies where requests do (`strays.py`), if anything, under each function that it may be meant for.
+    """
     return {function: _function(bucket, function, limits) for function in NAMES}
 
 
@@ -37,7 +40,12 @@ def history(bucket: Bucket, request_id: str) -> Json:
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     states: Json = {"waiting": [], "running": [], "ok": [], "error": [], "failing": _failing(bucket, function)}
     ids = set()
-    for info in _manifests(bucket, function, states["failing"]):
+    listed = _listed(bucket, function, states["failing"])
+    if unread := _unread(bucket, function, listed, states["failing"]):
+        states["unread"] = unread
+    for info in listed:
+        if not is_request(info.key, function):
+            continue
         try:
             ids.add(_request_id(bucket, info, limits))
         except MissingObject:
@@ -55,15 +63,25 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     return states
 
 
-def _manifests(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
-    """The manifests that can be listed; folders that cannot are failing."""
+def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
+    """What can be listed in the function's folder; folders that cannot are failing."""
     found: list[ObjectInfo] = []
     try:
         for info in bucket.list(f"requests/{function}/"):
             found.append(info)
     except (BucketError, OSError) as error:
         _add_failing(failing, f"requests/{function}/", error)
-    return [info for info in found if is_request(info.key, function)]
+    return found
+
+
+def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: list[Json]) -> list[Json]:
+    """What no worker reads, with the reason."""
+    try:
+        found = [*strays.among(listed), *strays.unlisted(bucket, function)]
+    except (BucketError, OSError) as error:
+        _add_failing(failing, strays.REQUESTS, error)
+        return []
+    return [{"key": one.key, "why": one.why} for one in found]
 
 
 def _failing(bucket: Bucket, function: str) -> list[Json]:

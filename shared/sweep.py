@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from shared import strays
 from shared.buckets.base import Bucket, MissingObject, ObjectInfo
 from shared.claims import STALE_LEASES, ClaimRecord, Claims
 from shared.errors import RequestError
@@ -34,7 +35,7 @@ class Lost:
 
 
 class Sweep:
-    """Looks through one bucket; changes nothing in it."""
+    """Looks through one bucket; changes nothing in it. Tells the log of what lies among the requests and is none."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Sweep:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bucket, self._limits, self._lease, self._wall, self._wait = bucket, limits, lease, wall, wait
+        self._telling = strays.Telling()
 
     def find(self, functions: Iterable[str], older_seconds: float) -> list[Lost]:
         """The lost requests, by function and key. Waits two leases where there are claims, to see whether they beat."""
@@ -71,11 +73,14 @@ class Sweep:
                     for info in self._bucket.list(f"results/{function}/")
                     if info.key.endswith("/result.json")
                 }
-                old = [
+                listed = [
                     info
                     for info in self._bucket.list(f"requests/{function}/")
-                    if is_request(info.key, function) and info.size and self._wall() - info.modified >= older_seconds
+                    if info.size and self._wall() - info.modified >= older_seconds
                 ]
+                old = [info for info in listed if is_request(info.key, function)]
+                for stray in (*strays.among(listed), *strays.unlisted(self._bucket, function)):
+                    self._telling.tell(stray)
                 for info, identity in zip(old, pool.map(self._identity, old), strict=True):
                     if identity is not None and identity not in answered:
                         found.append(Lost(function, identity, info, "abandoned", self._wall() - info.modified))

@@ -4,32 +4,34 @@ A URL with a password may stand wherever a request says something wrong, as a va
 what was given only where it is a number or a plain word, and what is repeated goes through `without_secrets`.
 """
 
-import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.errors import InvalidField
-from shared.manifests import USER_ID, Json, encode, shortened
-from shared.redaction import REDACTED, is_secret_name, redact
-from shared.references import NAMELESS_SECRET, without_secrets
+from shared.manifests import USER_ID, Json, encode, shortened, without_nulls
+from shared.names import is_plain, shown_name
+from shared.redaction import REDACTED, is_secret_name
+from shared.references import without_secrets
 
 MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
 LONGEST_WARNING = 200  # characters
 LONGEST_ECHO = 64 * 1024  # bytes of what an answer repeats of its request; beyond it long texts are cut
 LONGEST_ECHOED_TEXT = 100  # characters of a text in an echo that is too long
 LONGEST_NUMBER = 20  # digits of a number in an error
-PLAIN_WORD = re.compile(r"[\w.,+-]{0,40}")  # no part of a URL, a header or a setting can be told in it
+OBJECTS = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}  # errors that tell of Python's types
 
 
-def _user_id(value: str) -> str:
+def user_id(value: str) -> str:
+    """The id of a person itself; ValueError for what could be no part of a key."""
     if not USER_ID.fullmatch(value):
         raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
     return value
 
 
 Reference = Annotated[str, StringConstraints(min_length=1)]
-UserId = Annotated[str, AfterValidator(_user_id)]
+UserId = Annotated[str, AfterValidator(user_id)]
 
 
 class Body(BaseModel):
@@ -42,37 +44,38 @@ Model = TypeVar("Model", bound=Body)
 
 
 def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]]:
-    """The body as `model`, and a warning for each key that it does not know.
+    """The body as `model`, and a warning for each key that it does not know. What is null counts as absent.
 
     Raises InvalidField for the first thing that is wrong.
     """
     try:
-        request = model.model_validate(body)
+        request = model.model_validate(without_nulls(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(_name(str(part)) for part in first["loc"])
+        field = ".".join(shown_name(str(part)) for part in first["loc"])
         given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
-        raise InvalidField(f"{field}: {first['msg']}{given}", field) from error
+        raise InvalidField(f"{field}: {said(first)}{given}", field) from error
     return request, bounded([f"unknown key {name} was ignored" for name in _unknown(request)])
+
+
+def said(error: ErrorDetails) -> str:
+    """What is wrong with a value, in the words of whoever wrote it: no names of our classes, none of pydantic's."""
+    if error["type"] in OBJECTS:
+        return "Input should be an object, as in {}"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _given(value: Any) -> str:
     """A value as an error may show it: numbers and plain words as they are, all else by its kind and size."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
         return shortened(repr(value), LONGEST_NUMBER)
     if isinstance(value, str):
-        return repr(value) if _is_plain(value) else f"a text of {len(value)} characters"
+        return repr(value) if is_plain(value) else f"a text of {len(value)} characters"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return f"an object of {len(value)} keys" if isinstance(value, dict) else f"a {type(value).__name__}"
-
-
-def _name(name: str) -> str:
-    return name if _is_plain(name) else f"[{len(name)} characters]"
-
-
-def _is_plain(text: str) -> bool:
-    return bool(PLAIN_WORD.fullmatch(text)) and not NAMELESS_SECRET.fullmatch(text) and redact(text) == text
 
 
 def bounded(warnings: list[str]) -> list[str]:
@@ -125,7 +128,7 @@ def _cut(value: Any) -> Any:
 
 
 def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
-    names = [prefix + _name(name) for name in model.model_extra or {}]
+    names = [prefix + shown_name(name) for name in model.model_extra or {}]
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):

@@ -58,7 +58,7 @@ class Cloud:
             Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
         )
         rule, events = f"rule-{next(_numbers)}", self.client("events")
-        keys = [{"wildcard": f"requests/{function}/*.json"}]
+        keys = [{"wildcard": f"requests/{function}/*{suffix}"} for suffix in (".json", ".JSON")]
         detail = {"bucket": {"name": [bucket]}, "object": {"key": keys, "size": [{"numeric": [">", 0]}]}}
         pattern = {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail}
         events.put_rule(Name=rule, EventPattern=json.dumps(pattern))

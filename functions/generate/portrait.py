@@ -164,4 +164,4 @@ def keep(name: str, jobs: Sequence[FaceJob], portrait: Portrait, workspace: Work
 def asked(body: Json) -> object:
     """The user_id as it came: one, or a list."""
     configure = body["configure"]
-    return configure.get("user_id", configure.get("model_id"))
+    return configure.get("model_id") if configure.get("user_id") is None else configure["user_id"]

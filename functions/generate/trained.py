@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from shared.errors import UnknownUser
 from shared.users import MOST_BYTES, UserModel, model_key
+from shared.validation import said
 from shared.workspace import Workspace
 
 FIELD = "configure.user_id"
@@ -33,7 +34,7 @@ def model(user_id: str, workspace: Workspace) -> UserModel:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise unusable(user_id, f"cannot be read: {where}: {first['msg']}") from error
+        raise unusable(user_id, f"cannot be read: {where}: {said(first)}") from error
     if found.user_id != user_id:
         raise unusable(user_id, f"is one of {found.user_id[:64]!r}")
     keys = [found.lora, *(reference.key for reference in found.references)]

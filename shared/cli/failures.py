@@ -25,6 +25,7 @@ from shared.configuration import ConfigurationError
 from shared.function import FunctionUnavailable
 from shared.supervisor import WorkerGivenUp
 from shared.triggers.queue import QueueError
+from shared.validation import said
 
 INPUT_OUTPUT = 74  # EX_IOERR of sysexits.h
 SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the environment
@@ -58,7 +59,7 @@ def one_line() -> Iterator[None]:
 def wrong_settings(error: ValidationError) -> str:
     """Each variable with what is wrong with it; never its value, which may be a secret."""
     wrong = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in wrong)
+    return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {said(one)}" for one in wrong)
 
 
 def _end_at_file(error: OSError) -> NoReturn:

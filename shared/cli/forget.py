@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from shared.cli.console import AsJson, bucket_at, fail, show
+from shared.cli.console import AsJson, bucket_at, show
+from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument
 from shared.forgetting import Forgetting
-from shared.manifests import USER_ID
 from shared.settings import Settings
 
 
@@ -17,8 +17,7 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
-    if not USER_ID.fullmatch(user) or user in (".", ".."):
-        fail(f"{user!r} is no user id; 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
+    require_user(user)
     settings = Settings()
     forgetting = Forgetting(bucket_at(bucket), settings.lease, named=settings.buckets)
     removed = forgetting.forget(user)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from shared.cli.console import AsJson, bucket_at, fail, finish, log_to_stderr, show, submitted
+from shared.cli.identity import require_user
 from shared.cli.requests import (
     Knobs,
     check_body,
@@ -40,6 +41,8 @@ def portrait(
     """Check, train and generate in one go, with workers of its own."""
     log_to_stderr()
     settings = Settings()
+    if user is not None:
+        require_user(user)
     for file in (*photos, template):
         if not file.is_file():
             fail(f"{file} is no file")

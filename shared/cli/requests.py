@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from shared.cli.console import AsJson, bucket_at, fail, finish, show, submitted, waited
+from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.client import Client
 from shared.errors import RequestError
 from shared.manifests import Json, parse
 from shared.settings import Settings
 from shared.status import history, overview
+
+MOST_UNREAD = 20  # lines of `status`
 
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, URLs, or keys in the bucket.")]
 Identity = Annotated[str | None, typer.Option("--id", help="The request_id; made of the request when not given.")]
@@ -47,6 +50,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a LoRA of a person's face."""
+    require_user(user)
     client = Client(bucket_at(bucket))
     envelope = submitted(client, "train", _named(train_body(client, photos, user, steps, every), identity))
     finish(envelope, as_json, trained(envelope))
@@ -62,6 +66,8 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Generate a portrait from a template."""
+    for one in user:
+        require_user(one)
     client = Client(bucket_at(bucket))
     body = generate_body(client, template, user, knobs_of(knobs))
     envelope = submitted(client, "generate", _named(body, identity))
@@ -79,7 +85,11 @@ def submit(
     """Drop a manifest into the bucket."""
     client = Client(bucket_at(bucket))
     try:
-        request_id = client.submit(known(function), parse(manifest.read_bytes()).body)
+        asked = parse(manifest.read_bytes())
+        asked.require_right()
+        for warning in asked.warnings:
+            typer.echo(f"photog: {manifest}: {warning}", err=True)
+        request_id = client.submit(known(function), asked.body)
     except (OSError, RequestError) as error:
         fail(f"{manifest}: {error}")
     if not wait:
@@ -110,6 +120,11 @@ def status(
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
             typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
+    unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
+    for key, why in list(unread.items())[:MOST_UNREAD]:
+        typer.echo(f"not read {key}: {why}")
+    if len(unread) > MOST_UNREAD:
+        typer.echo(f"not read: {len(unread) - MOST_UNREAD} more, which --json lists")
 
 
 def check_body(client: Client, photos: list[str], same_person: bool) -> Json:

@@ -59,6 +59,8 @@ class FolderTrigger(ScanTrigger):
     def _visit(self, path: str) -> None:
         """Look at one path that the watcher named."""
         key = Path(path).relative_to(self._root).as_posix()
+        if self._is_linked(path):
+            return
         try:
             if os.path.isdir(path):
                 self._add(self._bucket.list(f"{key}/"))
@@ -78,6 +80,13 @@ class FolderTrigger(ScanTrigger):
         else:
             self._failures.remove(key)
             self._add([info])
+
+    def _is_linked(self, path: str) -> bool:
+        """Whether the path is a link or leads through one: listings see nothing there (`strays.py`)."""
+        top = os.path.join(self._root, self._prefix.rstrip("/"))
+        return os.path.realpath(path) != os.path.join(os.path.realpath(top), os.path.relpath(path, top)).removesuffix(
+            "/."
+        )
 
     def _unexplained(self) -> bool:
         """Whether a folder has changed a while ago and the watcher has not said so."""

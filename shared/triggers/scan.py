@@ -27,6 +27,7 @@ from shared.failures import Failures
 from shared.function import FunctionUnavailable
 from shared.invocation import Outcome, is_request
 from shared.settings import Scan
+from shared.strays import Strays
 from shared.triggers import Receive
 from shared.triggers.settled import Settled
 
@@ -59,6 +60,7 @@ class ScanTrigger:
         self._prefix = f"requests/{function}/"
         self._settled = Settled(bucket, function)
         self._failures = Failures(bucket, function, self._prefix, clock)
+        self._strays = Strays(bucket, function, scan.settle_seconds, clock)
         self._waiting: dict[str, ObjectInfo] = {}
         self._likely: dict[str, ObjectInfo] = {}  # the newest last
         self._sights: dict[str, _Sight] = {}
@@ -188,6 +190,7 @@ class ScanTrigger:
             self._failures.remove(self._prefix)
         else:
             self._failures.add(self._prefix, broken)
+        self._strays.look(info for info in found if not is_request(info.key, self._function))
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
         """At the start: those without a likely answer; the others are for later, oldest first."""
@@ -230,4 +233,4 @@ class ScanTrigger:
 
 def _name(key: str) -> str:
     """What a manifest's file is called: most senders name it like the request."""
-    return key.rpartition("/")[2].removesuffix(".json")
+    return key.rpartition("/")[2][: -len(".json")]

@@ -29,6 +29,7 @@ from shared.function import NAMES, FunctionUnavailable
 from shared.invocation import Outcome, is_request
 from shared.observations import Observations
 from shared.settings import Lease
+from shared.strays import Telling
 from shared.triggers import Receive
 from shared.triggers.keeping import Keeping
 from shared.triggers.protection import TaskProtection
@@ -76,6 +77,7 @@ class SqsTrigger:
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
+        self._telling = Telling()
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
@@ -145,6 +147,7 @@ class SqsTrigger:
         for one in ours:
             if not is_request(one.key, self._function) and any(is_request(one.key, other) for other in NAMES):
                 raise ForeignEvent(f"{one.key} is not for {self._function}: every function needs a queue of its own")
+            self._telling.tell_of(one.key)
         return ours
 
     def _offer(self, created: ObjectCreated, receive: Receive) -> Outcome:

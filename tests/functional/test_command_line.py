@@ -152,6 +152,52 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, tmp_path, monkeypatch)
     assert not done.stdout.strip()
 
 
+@pytest.mark.parametrize("user", [".", "..", "a/b", "", "a b"])
+def test_an_id_that_nobody_can_have_is_refused_before_anything_is_sent(bucket, tmp_path, user):
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"x")
+    for arguments in (
+        ("train", bucket.root, photo, "--user", user),
+        ("generate", bucket.root, "--template", photo, "--user", "none", "--user", user),
+        ("portrait", photo, "--template", photo, "--user", user, "--bucket", bucket.root),
+        ("forget", bucket.root, user),
+    ):
+        done = here(*arguments)
+        assert done.exit_code == 2
+        assert f"{user!r} is no user id; it must be 1 to 64 of A-Z a-z 0-9" in done.stderr
+    assert list(bucket.list("")) == []
+
+
+def test_submit_takes_a_manifest_of_powershell_and_says_what_stands_twice(bucket, tmp_path):
+    file = tmp_path / "r.json"
+    file.write_bytes('{"request_id": 1, "images": ["a"], "images": ["b"]}'.encode("utf-16"))
+    done = here("submit", "check", bucket.root, file)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"request_id": "1"})
+    assert "images stands more than once" in done.stderr
+    file.write_bytes(b'{"request_id": "r2", "images": ["caf\xe9.jpg"]}')
+    done = here("submit", "check", bucket.root, file)
+    assert done.exit_code == 2
+    assert "save it as UTF-8" in done.stderr
+    assert [info.key for info in bucket.list("requests/")] == ["requests/check/1.json"]
+
+
+def test_status_says_once_what_is_not_read_and_why(bucket):
+    bucket.put("requests/47.json", b"{}")
+    bucket.put("requests/check/46.json.txt", b"{}")
+    lines = here("status", bucket.root).stdout.splitlines()
+    assert "unread 2" in lines[0]
+    assert [line.partition(": ")[0] for line in lines[3:]] == [
+        "not read requests/check/46.json.txt", "not read requests/47.json",
+    ]  # fmt: skip
+
+
+def test_a_setting_that_should_be_an_object_is_told_without_the_names_of_classes(monkeypatch, bucket):
+    monkeypatch.setenv("PHOTOG_LEASE", "5")
+    done = here("status", bucket.root)
+    assert done.exit_code == 2
+    assert done.stderr == "photog: PHOTOG_LEASE: Input should be an object, as in {}\n"
+
+
 def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
     bucket.put("photos/a.jpg", b"photo")
     body = {"request_id": "t", "images": ["photos/a.jpg"], "configure": {"user_id": "ann"}}

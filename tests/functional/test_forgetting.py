@@ -17,6 +17,7 @@ from shared.forgetting import Forgetting
 from shared.function import Answer
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
+from shared.manifests import canonical_hash, encode
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
@@ -88,6 +89,28 @@ def without_time(key):
 
 def keys(bucket):
     return sorted(info.key for info in bucket.list(""))
+
+
+def test_what_was_claimed_before_ids_were_compared_as_text_goes_too(bucket):
+    body = train(777, "ann", "ann/1.jpg") | {"template_image": None}
+    bucket.put("requests/train/777.json", encode(body))
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(body), "manifest": "m"}
+    bucket.put("claims/train/777/000001.json", encode(record | {"started": 0.0, "ended": "died"}))
+    bucket.put("progress/train/777.json", b"{}")
+    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting.forget("ann")
+    assert forgetting.holdings("ann").remaining() == []
+    assert [key for key in keys(bucket) if "777" in key] == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+def test_a_manifest_that_is_not_utf_8_is_found_like_any_other(bucket, encoding):
+    text = json.dumps(train("r1", "ann", "ann/1.jpg") | {"x": "caf\xe9"}, ensure_ascii=False)
+    bucket.put("requests/train/r1.json", text.encode(encoding))
+    stand = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    stand.receive(ObjectCreated("requests/train/r1.json"))
+    Forgetting(bucket, QUICK.lease).forget("ann")
+    assert [key for key in keys(bucket) if "r1" in key or "ann/1" in key] == []
 
 
 def test_nothing_of_the_user_remains_and_everything_of_others_does(bucket):

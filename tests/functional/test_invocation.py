@@ -9,11 +9,11 @@ import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.claims import Claims, Held
-from shared.errors import TooFewPhotos
+from shared.errors import InvalidField, TooFewPhotos
 from shared.events import ObjectCreated
 from shared.interruption import Shutdown
 from shared.invocation import Invocation, Outcome
-from shared.manifests import parse
+from shared.manifests import canonical_hash, parse
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Lease, Limits, Settings
 from tests.echo import QUICK, Echo, invocation, until
@@ -129,10 +129,73 @@ def test_a_manifest_that_cannot_be_read_is_answered_under_the_hash_of_its_bytes(
     assert "requests/check/odd.json" in got["message"]
 
 
+def put(bucket, name, text):
+    key = f"requests/check/{name}"
+    bucket.put(key, text)
+    return ObjectCreated(key)
+
+
+def test_a_manifest_of_powershell_is_answered_under_its_own_id(bucket):
+    text = '{"request_id": "r1",\r\n "images": ["photos/a.jpg"]}\r\n'
+    assert invocation(bucket, Echo()).receive(put(bucket, "a.json", text.encode("utf-16"))) is Outcome.ANSWERED
+    assert answer(bucket)["data"]["echo"]["images"] == ["photos/a.jpg"]
+
+
+def test_a_manifest_in_latin_1_is_answered_under_its_own_id_with_what_to_do_and_never_run(bucket):
+    function = Echo()
+    text = '{"request_id": "r1", "images": ["photos/caf\xe9.jpg"]}'.encode("latin-1")
+    assert invocation(bucket, function).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
+    assert answer(bucket)["data"]["error"]["type"] == "InvalidManifest"
+    assert "save it as UTF-8" in answer(bucket)["message"]
+    assert function.runs == []
+
+
+def test_an_id_as_a_number_and_as_text_is_one_request(bucket):
+    function = Echo()
+    invoked = invocation(bucket, function)
+    bodies = [b'{"request_id": 777, "images": ["a"]}', b'{"request_id": "777", "images": ["a"], "configure": null}']
+    assert invoked.receive(put(bucket, "n1.json", bodies[0])) is Outcome.ANSWERED
+    assert invoked.receive(put(bucket, "n2.json", bodies[1])) is Outcome.ALREADY
+    assert function.runs == ["777"]
+    assert not list(bucket.list("results/check/777/conflict-"))
+
+
+def test_a_claim_from_before_ids_were_compared_as_text_is_no_conflict(bucket):
+    body = {"request_id": 777, "images": ["a"], "configure": None}
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(body), "manifest": "m"}
+    bucket.put("claims/check/777/000001.json", json.dumps(record | {"started": 0.0}).encode())
+    bucket.put("results/check/777/result.json", json.dumps({"request_id": "777", "code": "OK"}).encode())
+    assert invocation(bucket, Echo()).receive(put(bucket, "a.json", json.dumps(body).encode())) is Outcome.ALREADY
+
+
+def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(bucket):
+    text = b'{"request_id": "r0", "request_id": "r1", "configure": {"seed": 1, "seed": 7}}'
+    told = ["request_id stands more than once", "configure.seed stands more than once"]
+    assert invocation(bucket, Echo()).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
+    assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
+    bucket.delete("results/check/r1/result.json")
+    bucket.delete("claims/check/r1/000001.json")
+
+    def fail(body, workspace):
+        raise InvalidField("no", "x")
+
+    assert invocation(bucket, Echo(fail)).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
+    assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
+
+
+@pytest.mark.parametrize("name", ["45.JSON", "45.Json", "sub/Folder/45.jSON"])
+def test_capitals_in_the_ending_of_a_name_are_no_matter(bucket, name):
+    assert invocation(bucket, Echo()).receive(put(bucket, name, b'{"request_id": "r1"}')) is Outcome.ANSWERED
+
+
 @pytest.mark.parametrize(
     "key",
     [
         "requests/check/x.txt",
+        "requests/check/x.json.txt",
+        "requests/Check/x.json",
+        "requests/x.json",
+        "requests/check/.x.JSON",
         "requests/train/x.json",
         "requests/check/.x.json",
         "results/check/x.json",

@@ -14,7 +14,7 @@ from serve.record import decoded
 from serve.store import Store
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.manifests import parse
+from shared.manifests import canonical_hash, parse
 from tests.echo import invocation, until
 from tests.serving import INPUT, SETTINGS, SINK, Served, attributes, get, put
 
@@ -73,6 +73,32 @@ def test_the_same_id_with_another_body_is_answered_with_an_error_and_leaves_the_
     assert found[second]["code"] == "error"
     assert found[second]["data"]["error"] == {"type": "ConflictingRequest", "field": "request_id", "retryable": False}
     assert served.echo.runs == ["r1"]
+
+
+def test_an_id_put_as_a_number_and_as_text_is_one_run_and_the_put_may_be_of_powershell(served):
+    with served.running() as client:
+        puts = [
+            put(client, '{"request_id": 777, "images": ["a.jpg"]}'.encode("utf-16"))[1],
+            put(client, b'{"request_id": "777", "images": ["a.jpg"], "configure": null}')[1],
+            put(client, b'{"request_id": "777", "images": ["a.jpg"], "images": ["a.jpg"]}')[1],
+        ]
+        served.work_until(1)
+        found = all_answered(client, 3)
+    assert {found[identity]["code"] for identity in puts} == {"OK"}
+    assert served.echo.runs == ["777"]
+
+
+def test_a_claim_from_before_ids_were_compared_as_text_is_of_the_put(served):
+    body = {"request_id": 777, "images": ["a.jpg"]}
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(body), "manifest": "m"}
+    served.bucket.put("claims/check/777/000001.json", json.dumps(record | {"started": 0.0}).encode())
+    answer = {"request_id": "777", "code": "OK", "message": "success", "data": {"cost_time": 1.0}}
+    served.bucket.put("results/check/777/result.json", json.dumps(answer).encode())
+    with served.running() as client:
+        _, same = put(client, json.dumps(body))
+        _, other = put(client, json.dumps(body | {"images": ["b.jpg"]}))
+        found = all_answered(client, 2)
+    assert (found[same]["code"], found[other]["code"]) == ("OK", "error")
 
 
 def test_the_first_of_two_bodies_wins_even_when_the_second_is_more_urgent_and_both_wait(served):

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.check.request import CheckRequest
+from functions.generate.request import GenerateRequest
+from functions.train.request import TrainRequest
+from shared.buckets import InvalidKey, MemoryBucket
 from shared.errors import InvalidField, InvalidManifest
+from shared.forgetting import Forgetting
 from shared.manifests import parse
+from shared.settings import Lease
 from shared.validation import Body, UserId, echo, validate
 
+KNOBS = ("face_reconize", "max_train_steps", "sex", "seed", "mask_region", "first_diffusion_steps", "image_format")
 JAVA = b"""{
   'request_id'    : 12345,
   'images'    : ["xx.jpg", "xx.jpg"],
@@ -47,7 +54,8 @@ def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
         (b"{'request_id': open('x')}", "not JSON"),
         (b'{"request_id": "a", "x": NaN}', "not JSON"),
         (b"{'request_id': 'a', 'x': {1, 2}}", "not JSON"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "not JSON"),
+        (b"\xff\xff", "not UTF-8"),
         (b"[" * 100_000, "deeper than 64"),
         (b"{}", "no request_id"),
         (b'{"request_id": true}', "must be a string or a whole number"),
@@ -62,6 +70,102 @@ def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
 def test_what_cannot_be_read_is_refused_with_the_reason(text, said):
     with pytest.raises(InvalidManifest, match=said):
         parse(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["", "\r\n"])
+def test_a_manifest_in_any_unicode_is_read_as_if_it_were_utf_8(encoding, mark, end):
+    text = '{"request_id": "u16",\r\n"images": ["photos/caf\xe9.jpg"]}' + end
+    manifest = parse((mark + text).encode(encoding))
+    assert manifest.body == json.loads(text)
+    assert manifest.sha256 == parse(text.encode()).sha256
+    assert (manifest.wrong, manifest.warnings) == ("", ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_the_samples_text_in_utf_16_is_read_too_and_half_a_character_behind_it_is_no_fault(encoding):
+    text = JAVA.decode().encode(encoding)
+    assert parse(text).body == parse(JAVA).body
+    assert parse(text + b"\n").wrong == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"request_id": "cafe-1", "images": ["caf\xe9.jpg"]}'.encode("latin-1"), "UTF-8"),
+        (b'{"request_id": "cafe-1", "images": ["\x80\x93.jpg"]}', "UTF-8"),
+        (b'\xef\xbb\xbf{"request_id": "cafe-1", "images": ["\xe9"]}', "UTF-8"),
+        ('{"request_id": "cafe-1", "images": ["'.encode("utf-16-le") + b'\x3d\xd8"\0]\0}\0', "UTF-16-LE"),
+    ],
+)
+def test_what_cannot_be_decoded_keeps_the_sender_s_id_and_says_which_encoding_to_use(text, named):
+    manifest = parse(text)
+    assert manifest.request_id == "cafe-1"
+    with pytest.raises(InvalidManifest, match=f"not {named} text: .* save it as UTF-8"):
+        manifest.require_right()
+
+
+def test_a_number_and_the_same_text_as_id_are_one_request_and_null_is_like_absence():
+    same = [
+        b'{"request_id": 777, "images": ["a"]}',
+        b'{"request_id": "777", "images": ["a"]}',
+        b'{"request_id": "777", "images": ["a"], "configure": null}',
+        b'{"request_id": "777", "images": ["a"], "configure": {}}',
+        b'{"request_id": "777", "images": ["a"], "configure": {"face_reconize": null}, "x": null}',
+    ]
+    assert len({parse(text).sha256 for text in same}) == 1
+    other = [b'{"request_id": 777, "images": ["a", null]}', b'{"request_id": 777, "images": []}']
+    assert len({parse(text).sha256 for text in [*same, *other]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        (b"true", "not true or false"),
+        (b"777.0", "not a number with a fraction"),
+        (b"1e3", "not a number with a fraction"),
+        (b"[1]", "not a list"),
+        (b"{}", "not an object"),
+        (b"null", "no request_id"),
+        (b"1" * 129, "1 to 128"),
+        (b"1" * 5000, "a number of 5000 digits"),
+    ],
+)
+def test_an_id_that_is_neither_text_nor_whole_number_is_refused_in_plain_words(identity, said):
+    with pytest.raises(InvalidManifest, match=said):
+        parse(b'{"request_id": ' + identity + b', "images": ["a"]}')
+
+
+def test_a_large_whole_number_is_an_id_to_its_last_digit():
+    assert parse(b'{"request_id": 123456789012345678901234567890}').request_id == "123456789012345678901234567890"
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('{"request_id": "a", "request_id": "b"}', ["request_id"]),
+        ('{"request_id": "b", "c": {"seed": 1, "seed": 7}}', ["c.seed"]),
+        ('{"request_id": "b", "x": [{"y": {}}, {"y": {"z": 1, "z": 1}}]}', ["x.1.y.z"]),
+        ('{"request_id": "b", "c": {"seed": 1, "seed": 7}, "c": {}}', ["c"]),
+        ('{"request_id": "b", "https://u:hunter2@h/": 1, "https://u:hunter2@h/": 2}', ["[20 characters]"]),
+        ('{"request_id": "b", "c": {"seed": 1}}', []),
+    ],
+)
+def test_a_member_that_stands_twice_is_told_at_any_depth_in_json_and_in_the_samples_text(text, paths):
+    told = [f"{path} stands more than once in the manifest; the last one was taken" for path in paths]
+    for spelled in (text, text.replace('"', "'")):
+        manifest = parse(spelled.encode())
+        assert manifest.request_id == "b"
+        assert list(manifest.warnings) == told
+    assert manifest.warned({"warnings": ["other"]})["warnings"] == [*told, "other"]
+
+
+def test_members_that_stand_twice_are_told_within_bounds():
+    text = json.dumps({"request_id": "a"})[:-1] + "".join(f', "k{n}": 1, "k{n}": 2' for n in range(500)) + "}"
+    warnings = parse(text.encode()).warnings
+    assert len(warnings) == 21
+    assert warnings[-1] == "and 480 more of the kind"
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.booleans() | st.none(), st.lists)))
@@ -101,11 +205,56 @@ def test_what_reading_may_cost_is_bounded():
 def test_a_user_id_that_could_be_no_folder_is_refused(user_id):
     with pytest.raises(InvalidField, match="user_id"):
         validate(_Named, {"user_id": user_id})
+    configure = {"user_id": user_id}
+    for model, body in ((TrainRequest, {"images": ["a"]}), (GenerateRequest, {"template_image": "t"})):
+        with pytest.raises(InvalidField, match=r"^configure\.user_id.*1 to 64 of A-Z"):
+            validate(model, {"request_id": "r", "configure": configure} | body)
+    with pytest.raises(InvalidKey):
+        Forgetting(MemoryBucket(), Lease()).forget(user_id)
 
 
 @pytest.mark.parametrize("user_id", ["a", "...", ".a", "a.", "..a", "x" * 64])
 def test_other_user_ids_are_names(user_id):
     assert validate(_Named, {"user_id": user_id})[0].user_id == user_id
+
+
+@pytest.mark.parametrize("model", [CheckRequest, TrainRequest, GenerateRequest])
+@pytest.mark.parametrize("configure", [[], "x", 1, True, {"user_id": {}}, {"user_id": [None]}, {"user_id": ".."}])
+def test_no_message_names_what_only_our_code_knows(model, configure):
+    body = {"request_id": "r", "images": ["a"], "template_image": "t", "configure": configure}
+    if model is CheckRequest and isinstance(configure, dict):
+        body["configure"] = {"face_reconize": configure}
+    with pytest.raises(InvalidField) as refused:
+        validate(model, body)
+    assert refused.value.message.startswith("configure")
+    assert not re.search(r"instance of|dictionary|Configure|Request\b|Value error|None|True", refused.value.message)
+
+
+@pytest.mark.parametrize("model", [CheckRequest, TrainRequest, GenerateRequest])
+def test_null_is_like_absence_wherever_it_stands(model):
+    whole = {"request_id": "r", "images": ["a"], "template_image": "t", "configure": {"user_id": "ann"}}
+    nulls = whole | {"x": None, "configure": {"user_id": "ann", **dict.fromkeys(KNOBS)}}
+    request, warnings = validate(model, nulls)
+    assert request.configure.model_dump(exclude={"user_id"}) == validate(model, whole)[0].configure.model_dump(
+        exclude={"user_id"}
+    )
+    assert not [warning for warning in warnings if "seed" in warning or "x" in warning.split()]
+    with pytest.raises(InvalidField, match=r"(images|template_image): Field required$"):
+        validate(model, whole | {"images": None, "template_image": None})
+
+
+def test_a_configure_of_null_is_one_that_is_not_there():
+    assert (
+        validate(CheckRequest, {"request_id": "r", "images": ["a"], "configure": None})[0].configure.face_reconize
+        is False
+    )
+    with pytest.raises(InvalidField, match=r"^configure: Field required$"):
+        validate(TrainRequest, {"request_id": "r", "images": ["a"], "configure": None})
+
+
+def test_a_model_id_counts_where_the_user_id_is_null():
+    body = {"request_id": "r", "template_image": "t", "configure": {"user_id": None, "model_id": "ann"}}
+    assert validate(GenerateRequest, body)[0].configure.user_id == ["ann"]
 
 
 def test_warnings_are_counted_and_cut():
@@ -134,7 +283,7 @@ def test_an_error_does_not_repeat_what_may_be_a_secret(wrong):
 
 
 def test_an_error_says_what_was_given_where_it_is_a_number_or_a_word():
-    for value, shown in ((7, "7"), (True, "True"), ([1, 2], "a list of 2"), ("..", "'..'"), ("a b", "a text of 3")):
+    for value, shown in ((7, "7"), (True, "true"), ([1, 2], "a list of 2"), ("..", "'..'"), ("a b", "a text of 3")):
         with pytest.raises(InvalidField, match=f"given was {re.escape(shown)}"):
             validate(_Named, {"user_id": value})
     with pytest.raises(InvalidField, match=r"^user_id: Field required$"):

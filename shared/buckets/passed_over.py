@@ -1,0 +1,61 @@
+"""What a folder as a bucket passes over when it lists: links and special files, with the reason."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.buckets.faults import IMPOSSIBLE
+from shared.buckets.staging import STAGING
+
+
+def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
+    """The keys of links and special files in a folder of the bucket, sorted within each folder.
+
+    Args:
+        root: of the bucket, without links in its own path.
+        folder: prefix that ends with /.
+        deep: also in the folders below; no link is followed to find more.
+
+    What cannot be looked into is not told here: a list of the bucket does that.
+    """
+    top = os.path.realpath(root / folder)
+    todo = [(top, folder)] if _is_within(top, root) else []
+    while todo:
+        path, prefix = todo.pop()
+        for entry in _entries(path):
+            key = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if deep:
+                    todo.append((entry.path, f"{key}/"))
+            elif entry.is_symlink():
+                yield key, _why(entry.path, root)
+            elif not entry.is_file(follow_symlinks=False):
+                yield key, "it is no file"
+
+
+def _entries(path: str) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    except OSError as error:
+        if error.errno in IMPOSSIBLE:
+            return []
+        raise
+
+
+def _why(path: str, root: Path) -> str:
+    target = os.path.realpath(path)
+    if not os.path.exists(target):
+        return "it is a link that leads nowhere"
+    if not _is_within(target, root):
+        return "it is a link out of the bucket, which is never followed"
+    if os.path.isdir(target):
+        return "it is a link to a folder, which is not followed; put the folder itself there"
+    return "it is a link; put the file itself there"
+
+
+def _is_within(path: str, root: Path) -> bool:
+    inside = f"{path}/".startswith(f"{str(root).rstrip('/')}/")
+    return inside and not f"{path}/".startswith(f"{root / STAGING}/")
