@@ -112,6 +112,8 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
     for number, stage in enumerate(stages, start=1):
         progress.begin(stage.name)
         stage.work(jobs, studio, progress.advance)
+        for job in jobs:
+            job.image = job.original.palette.settled(job.image, job.template)
         progress.advance(len(jobs))
         if studio.settings.generate.keep_stages:
             keep(f"{number}-{stage.name}", jobs, portrait, workspace)
