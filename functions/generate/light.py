@@ -104,10 +104,11 @@ def equalize(
     low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    # black has no colour to shift: brows would turn blue when brown skin becomes pale, and grey
-    lightness = cv2.resize(low_drawn[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    # black has no colour to shift, and grey none to lose: brows would turn blue when brown skin becomes pale, and grey
+    level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    lightness = level[..., 0]
     relative = drawn[..., 0] / np.maximum(lightness, 1)
-    shift[..., 1:] *= np.clip(relative / DARK, 0, 1)[..., None]
+    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _to_lose(drawn, level, shift))[..., None]
     shift[..., 0] *= np.clip(relative, 0, 1)
     if tone.modelled < 1:
         wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -115,6 +116,20 @@ def equalize(
         shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
     result: Lab = shift + _flattened(drawn, low_drawn, low_base)
     return result
+
+
+def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
+    """The share of a colour shift that each pixel takes: where skin gets paler, as much as it has of the skin's colour.
+
+    Args:
+        drawn, level: the face, and the low frequencies of its skin.
+        shift: that takes the skin to another colour; where it makes it no paler, the share is 1.
+    """
+    along = np.einsum("...c,...c->...", drawn[..., 1:], level[..., 1:])
+    whole = np.einsum("...c,...c->...", level[..., 1:], level[..., 1:])
+    paler = np.einsum("...c,...c->...", shift[..., 1:], level[..., 1:]) < 0
+    share: Mask = np.where(paler, np.clip(along / np.maximum(whole, 1), 0, 1), 1).astype(np.float32)
+    return share
 
 
 def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:

@@ -29,14 +29,15 @@ SPECKLE = 0.015  # face widths; sigma that averages the noise of jpg's chroma aw
 # of 81 ordinary colour faces: departures 1.9 to 9.1 (95 in 100 above 3.0), chroma above 12.8 in 99 of 100, contrast
 # above 13.9 and lightness above 24 in all. The same faces at 30 % of their chroma have about 1.2 and 6
 USUAL_STRENGTH = 4.3
-FAINT, COLOURED = 1.2, 2.2  # departures: a faded picture's, a coloured one's
-VIVID = (3.0, 4.0)  # departures that no faded picture has, however pale the skin
-PALE, FLESH = 8.0, 15.0  # chroma of faded and of ordinary skin
+FAINT, COLOURED = 1.5, 2.6  # departures: a faded picture's, a coloured one's
+VIVID = (2.6, 3.4)  # departures that no faded picture has, however pale the skin
+PALE, FLESH = 10.0, 16.0  # chroma of faded and of ordinary skin
 FLAT, MODELLED = 8.0, 14.0  # contrast: lightness between the darkest and the lightest twentieth of a face
 BLACK, DIM = 12.0, 24.0  # lightness of a face in nearly no light, and in light enough
 BRIGHT, WHITE = 88.0, 95.0
 DIMMEST, PLAIN = 40.0, 60.0  # lightness between which less light explains less chroma
 ONE_TINT = 0.5  # departures up to which a picture has but one tint at each lightness; a jpg in sepia has 0.4
+SPREAD = 2.0  # times the strength, that a pixel of a picture of one tint may be away from it
 NEUTRAL = 0.8  # chroma up to which that tint is grey
 STRIP_PIXELS = 1_000_000  # that are looked at together, so that a large picture is never held in floats as a whole
 LEAST = 16  # pixels that tell anything
@@ -160,17 +161,25 @@ class Palette:
     def settled(self, image: Image, template: Image) -> Image:
         """The picture with the one tint of this palette wherever it is not the template's; itself if there are more.
 
+        Channels are equal afterwards where that tint is grey; else a pixel may leave the tint as the template's does.
+
         Args:
             image, template: RGB, uint8, (H, W, 3).
         """
         if not self.one_tint:
             return image
 
-        def plain(new: light.Lab, _: light.Lab) -> Image:
-            new[..., 1:] = _at(self.curve, new[..., 0])
-            made = light.to_rgb(new)
-            # equal by construction: the conversion leaves grey's channels a rounding apart
-            return np.repeat(made[..., 1:2], 3, axis=-1) if self.neutral else made
+        def plain(new: light.Lab, old: light.Lab) -> Image:
+            if self.neutral:
+                new[..., 1:] = 0
+                # equal by construction: the conversion leaves grey's channels a rounding apart
+                return np.repeat(light.to_rgb(new)[..., 1:2], 3, axis=-1)
+            tint = _at(self.curve, new[..., 0])
+            away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _at(self.curve, old[..., 0])
+            allowed = np.linalg.norm(away_old, axis=-1) + SPREAD * self.strength
+            far = np.maximum(np.linalg.norm(away_new, axis=-1) / np.maximum(allowed, 1e-6), 1)
+            new[..., 1:] = tint + away_new / far[..., None]
+            return light.to_rgb(new)
 
         return _changed(image, template, plain)
 
