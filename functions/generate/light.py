@@ -80,9 +80,7 @@ class Tone:
 ORDINARY = Tone()
 
 
-def equalize(
-    drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY
-) -> Lab:
+def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
     """How `drawn` has to shift to get the low-frequency light and colour that `base` has on its skin.
 
     Args:
