@@ -227,7 +227,10 @@ def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab
 
 
 def _curve(colours: NDArray[np.float32]) -> Curve:
-    """The mean tint of colours, (N, 3), at each lightness; runs out to no colour at black and white."""
+    """The mean tint of colours, (N, 3), at each lightness; below the darkest it runs out to none at black.
+
+    Above the lightest that one goes on: the white of teeth is the tint of the paper.
+    """
     level = np.clip(np.rint(colours[:, 0] * (LEVELS - 1) / 100), 0, LEVELS - 1).astype(np.intp)
     sums = np.stack(
         [np.bincount(level, weights, LEVELS) for weights in (np.ones(len(colours)), colours[:, 1], colours[:, 2])]
@@ -236,9 +239,8 @@ def _curve(colours: NDArray[np.float32]) -> Curve:
     amount, *tints = cv2.GaussianBlur(sums, (0, 0), sigma, sigmaY=1e-3, borderType=cv2.BORDER_CONSTANT)
     levels = np.arange(LEVELS)
     seen = levels[amount > 0.5]
-    ends = [[-1], seen, [LEVELS]] if len(seen) else [[-1], [LEVELS]]
-    at = np.concatenate(ends)
-    means = [np.concatenate([[0.0], tint[seen] / amount[seen], [0.0]]) for tint in tints]
+    at = np.concatenate([[-1], seen])
+    means = [np.concatenate([[0.0], tint[seen] / amount[seen]]) for tint in tints]
     return np.stack([np.interp(levels, at, mean) for mean in means], axis=1).astype(np.float32)
 
 
