@@ -28,7 +28,7 @@ LEVELS = 201
 SMOOTHNESS = 1.5  # lightness; sigma over which the curve is averaged
 PICTURE_SIDE = 512  # pixels of a whole picture that are looked at
 FACE_SIDE = 256  # pixels across the face where colours are looked at
-SPECKLE = 0.015  # face widths; sigma that averages the noise of jpg's chroma away
+SPECKLE, FINEST = 0.015, 0.8  # face widths and pixels; sigma that averages the noise of jpg's chroma away
 # of 81 ordinary colour faces: departures 1.9 to 9.1 (95 in 100 above 3.0), chroma above 12.8 in 99 of 100, contrast
 # above 13.9 and lightness above 24 in all. The same faces at 30 % of their chroma have about 1.2 and 6
 USUAL_STRENGTH = 4.3
@@ -41,7 +41,7 @@ BRIGHT, WHITE = 88.0, 95.0
 DIMMEST, PLAIN = 40.0, 60.0  # lightness between which less light explains less chroma
 ONE_TINT = 0.5  # departures up to which a picture has but one tint at each lightness; a jpg in sepia has 0.4
 SPREAD = 2.0  # times the strength, that a pixel of a picture of one tint may be away from it
-NEUTRAL = 0.8  # chroma up to which that tint is grey
+NEUTRAL, NOISY = 0.8, 2.0  # chroma up to which the tint is grey, and departures that noise makes of it in small faces
 STRIP_PIXELS = 1_000_000  # that are looked at together, so that a large picture is never held in floats as a whole
 LEAST = 16  # pixels that tell anything
 
@@ -77,13 +77,13 @@ class Palette:
             return cls(np.zeros((LEVELS, 2), np.float32), USUAL_STRENGTH, FLESH, PLAIN, 2 * MODELLED)
         curve = _curve(lab[inside])
         away = (lab[..., 1:] - _at(curve, lab[..., 0])) * inside[..., None]
-        sigma = max(SPECKLE * width * factor, 0.5)
+        sigma = max(SPECKLE * width * factor, FINEST)
         share = np.maximum(blurred(inside.astype(np.float32), sigma), 0.05)
         smooth = (blurred(away, sigma) / share[..., None])[inside]
         strength = float(np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=1).mean()))
         lightness, tints = lab[inside][:, 0], np.linalg.norm(_at(curve, lab[inside][:, 0]), axis=-1)
         low, middle, high = np.quantile(lightness, (0.05, 0.5, 0.95))
-        if strength <= ONE_TINT and np.sqrt(np.square(tints).mean()) <= NEUTRAL:
+        if strength <= NOISY and np.sqrt(np.square(tints).mean()) <= NEUTRAL:
             curve, strength = np.zeros_like(curve), 0.0
         return cls(curve, strength, float(np.median(tints)), float(middle), float(high - low))
 
