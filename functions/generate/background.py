@@ -11,6 +11,7 @@ import numpy as np
 from functions.generate import mask, people
 from functions.generate.canvas import Canvas, Words
 from functions.generate.diffusion import Denoising, Diffuser
+from functions.generate.palette import Palette
 from shared.faces import Box, Face
 from shared.images import Image, Mask
 
@@ -41,6 +42,7 @@ def repaint(
     painting: Denoising,
     seed: int,
     step_done: Callable[[], None],
+    palette: Palette | None = None,
 ) -> None:
     """Repaint the background of a picture in place.
 
@@ -53,6 +55,7 @@ def repaint(
         painting: from `denoising`.
         seed: of the request.
         step_done: called after each network evaluation.
+        palette: of the picture, whose colours the background is to keep to; None for ordinary colours.
     """
     height, width = image.shape[:2]
     squares = spans(max(height, width), min(height, width))
@@ -70,7 +73,10 @@ def repaint(
         square = Box(0, 0, part.shape[1], part.shape[0]).square(1.0)
         noise = (seed + SEED_OFFSET + index) % 2**32
         canvas = Canvas(part, square, free, landmarks - corner, words, noise)
-        image[rows, columns] = diffuser.repaint([canvas], painting, step_done)[0]
+        painted = diffuser.repaint([canvas], painting, step_done)[0]
+        if palette is not None:
+            painted = palette.settled(palette.adapted(painted, part), part)
+        image[rows, columns] = painted
 
 
 def spans(length: int, side: int) -> list[Span]:

@@ -9,7 +9,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from functions.generate import background, people
+from functions.generate import background, palette, people
 from functions.generate.diffusion import DiffusionFailed
 from functions.generate.request import GenerateConfigure
 from functions.generate.studio import Studio
@@ -95,11 +95,15 @@ def restore_background(scene: Scene, studio: Studio, step_done: Callable[[], Non
             background.denoising(studio.most_steps),
             scene.seed,
             step_done,
+            palette.limiting(scene.image, scene.faces),
         )
     except DiffusionFailed as error:
         raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
 
 
 def enlarge(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:
-    """Double the picture's size."""
+    """Double the picture's size; a picture in grey stays one, whatever a network makes of it."""
+    grey = palette.is_grey(scene.image)
     scene.image = doubled(scene.image, studio.enhancers.upscale)
+    if grey:
+        scene.image[..., ::2] = scene.image[..., 1:2]

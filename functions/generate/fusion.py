@@ -19,6 +19,7 @@ from functions.generate import glasses, light, mask, sharpness
 from functions.generate.covering import covering
 from functions.generate.landmarks import face_width, fit, with_forehead
 from functions.generate.lighting import lit
+from functions.generate.palette import Palette
 from functions.generate.shares import Shares
 from functions.generate.shown import Shown
 from functions.generate.stiff import stiffened
@@ -52,11 +53,12 @@ class Portrayal:
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """The template's own face: how much detail it has, on its skin and in all, is what the fused one is to have."""
+    """The template's own face: as much detail, on its skin and in all, and as much colour is the fused one to have."""
 
     lab: light.Lab
     skin: Mask
     face: Mask
+    palette: Palette
 
     @classmethod
     def of(cls, image: Image, landmarks: Points) -> "Original":
@@ -64,8 +66,8 @@ class Original:
         rows, columns = mask.region(landmarks, image.shape[:2])
         lab = light.to_lab(image[rows, columns])
         points = landmarks - np.array([columns.start, rows.start])
-        bare = mask.bare(points, lab.shape[:2])
-        return cls(lab, bare * light.skin(lab, bare), mask.face(points, lab.shape[:2]))
+        bare, face = mask.bare(points, lab.shape[:2]), mask.face(points, lab.shape[:2])
+        return cls(lab, bare * light.skin(lab, bare), face, Palette.of(lab, face, face_width(points)))
 
 
 def fuse(
@@ -86,7 +88,7 @@ def fuse(
         degree: 0 to 1.
         free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
         frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
-        original: the template's face, whose detail the fused one is to have; None takes that of `base`.
+        original: the template's face, whose detail and colours the fused one is to have; None takes that of `base`.
 
     Returns:
         The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.
@@ -154,9 +156,12 @@ def _blend(
     width = face_width(points)
     base, bare = light.to_lab(patch), mask.bare(points, patch.shape[:2])
     skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
-    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width)
+    theirs = Palette.of(drawn, mask.face(points, patch.shape[:2]), width)
+    tone = original.palette.tone(theirs)
+    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width, tone)
     taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
-    return composed(patch, lit(drawn, shift, points, base), points, original, shares, taken, own * (1 - kept))
+    face = original.palette.tinted(lit(drawn, shift, points, base, tone), drawn, theirs)
+    return composed(patch, face, points, original, shares, taken, own * (1 - kept))
 
 
 def composed(

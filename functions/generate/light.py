@@ -1,5 +1,7 @@
 """Light and colour between two aligned faces: low frequencies in LAB, grain in the high ones."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +59,39 @@ def skin(lab: Lab, where: Mask) -> Mask:
     return weight
 
 
-def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float) -> Lab:
+@dataclass(frozen=True)
+class Tone:
+    """How the contrasts of a face come into another picture's light.
+
+    Attributes:
+        modelled: 1 where they stay as they are, as in all ordinary light; 0 where they are scaled by `contrast`.
+        contrast: factor on them, at most 1, in light so dim, bright or flat that it leaves no more.
+    """
+
+    modelled: float = 1.0
+    contrast: float = 1.0
+
+    def between(self, ordinary: NDArray[np.float32], scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The one or the other, or what lies between, as far as the light is ordinary."""
+        mixed: NDArray[np.float32] = scaled + np.float32(self.modelled) * (ordinary - scaled)
+        return ordinary if self.modelled >= 1 else mixed
+
+
+ORDINARY = Tone()
+
+
+def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
     """How `drawn` has to shift to get the low-frequency light and colour that `base` has on its skin.
 
     Args:
         drawn, base: LAB, (H, W, 3), aligned to each other.
         skin_drawn, skin_base: weights, (H, W): where each shows skin. Estimates are made of these pixels only.
         width: of the face in pixels.
+        tone: how the contrasts of `drawn` are to change.
 
     Returns:
-        float32, (H, W, 3), to be added to `drawn`; smooth but for the colour of dark pixels; bounded by SHIFT_LIMIT.
+        float32, (H, W, 3), to be added to `drawn`; smooth but for the colour of dark pixels; bounded by SHIFT_LIMIT
+        but for the lightness where the light is not ordinary.
 
     Normalised convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
     """
@@ -77,13 +102,32 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    # black has no colour to shift: brows would turn blue when brown skin becomes pale, and grey
-    lightness = cv2.resize(low_drawn[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    # black has no colour to shift, and grey none to lose: brows would turn blue when brown skin becomes pale, and grey
+    level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    lightness = level[..., 0]
     relative = drawn[..., 0] / np.maximum(lightness, 1)
-    shift[..., 1:] *= np.clip(relative / DARK, 0, 1)[..., None]
+    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _to_lose(drawn, level, shift))[..., None]
     shift[..., 0] *= np.clip(relative, 0, 1)
+    if tone.modelled < 1:
+        wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        own = drawn[..., 0] - lightness
+        shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
     result: Lab = shift + _flattened(drawn, low_drawn, low_base)
     return result
+
+
+def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
+    """The share of a colour shift that each pixel takes: where skin gets paler, as much as it has of the skin's colour.
+
+    Args:
+        drawn, level: the face, and the low frequencies of its skin.
+        shift: that takes the skin to another colour; where it makes it no paler, the share is 1.
+    """
+    along = np.einsum("...c,...c->...", drawn[..., 1:], level[..., 1:])
+    whole = np.einsum("...c,...c->...", level[..., 1:], level[..., 1:])
+    paler = np.einsum("...c,...c->...", shift[..., 1:], level[..., 1:]) < 0
+    share: Mask = np.where(paler, np.clip(along / np.maximum(whole, 1), 0, 1), 1).astype(np.float32)
+    return share
 
 
 def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:

@@ -13,14 +13,20 @@ FAINT_SHIFT = 2.0  # lightness; of a smaller shift no share can be told
 COLOUR_ON_FEATURES = 0.35  # share of skin's colour shift that they get
 
 
-def lit(drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab) -> light.Lab:
-    """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour."""
+def lit(
+    drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab, tone: light.Tone = light.ORDINARY
+) -> light.Lab:
+    """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour.
+
+    Of light that is not ordinary, as `tone` says, they take all: nothing glows in a picture that is nearly black.
+    """
     size = drawn.shape[:2]
     own = np.maximum(mask.eyes(points, size), mask.mouth(points, size))[..., None]
     shade = _shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
     damping = np.array([shade, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
+    damping[0] = 1 - tone.modelled * (1 - damping[0])
     face: light.Lab = drawn + shift * (1 - own * (1 - damping))
-    face[..., 0] = light.compressed(face[..., 0], drawn[..., 0])
+    face[..., 0] = tone.between(light.compressed(face[..., 0], drawn[..., 0]), face[..., 0])
     return face
 
 

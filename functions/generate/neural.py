@@ -76,6 +76,7 @@ class NeuralFuser:
         if free is not None:
             taken = taken * free[rows, columns]
         original = original or Original.of(base, landmarks)
+        drawn = original.palette.adapted(drawn, image[rows, columns])
         shares = Shares.of(min(degree, 1.0))
         image[rows, columns] = composed(image[rows, columns], light.to_lab(drawn), points, original, shares, taken)
         return Shown(image, landmarks.copy(), frames)

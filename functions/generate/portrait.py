@@ -79,7 +79,9 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     finish(Scene(portrait.image, faces, knobs, seed), finishes, len(stages), portrait, way)
     by = enhanced_by(knobs, bool(sittings), studio)
     made = Provenance.of(knobs, seed, studio.base_model, bool(sittings) or bool(finishes), by)
-    data = output.published(portrait.image, knobs.image_format, workspace, limits, warnings, made, decoded.icc)
+    data = output.published(
+        decoded.returned(portrait.image), knobs.image_format, workspace, limits, warnings, made, decoded.icc
+    )
     data |= {"user_id": asked(body), "faces": portrait.faces, "seed": seed, "warnings": warnings}
     if by:
         data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
@@ -112,6 +114,8 @@ def portray(sittings: Sequence[Sitting], stages: Sequence[Stage], portrait: Port
     for number, stage in enumerate(stages, start=1):
         progress.begin(stage.name)
         stage.work(jobs, studio, progress.advance)
+        for job in jobs:
+            job.image = job.original.palette.settled(job.image, job.template)
         progress.advance(len(jobs))
         if studio.settings.generate.keep_stages:
             keep(f"{number}-{stage.name}", jobs, portrait, workspace)

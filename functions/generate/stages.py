@@ -49,7 +49,7 @@ class FaceJob:
         image, landmarks, frames: the same as it is now.
         photo: of the person, the nearest in pose and expression.
         fuser: puts the photo's looks onto the face.
-        original: the template's face, as detailed as which the fused one is to be.
+        original: the template's face, whose detail and colours the portrait's is to have.
         free: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
         words: for the diffusion.
@@ -199,7 +199,8 @@ def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None
         if network is None:
             job.image = sharpen(job.image, job.landmarks, job.shown, job.free, job.frames)
         else:
-            job.image = restore(job.image, job.landmarks, network, studio.engine, job.free, job.frames)
+            restored = restore(job.image, job.landmarks, network, studio.engine, job.free, job.frames)
+            job.image = job.original.palette.adapted(restored, job.image)
 
 
 def _fuse(job: FaceJob, degree: float) -> None:
@@ -224,7 +225,7 @@ def _repaint(
             except DiffusionFailed as error:
                 raise _blamed(error, group) from error
         for job, image in zip(group, painted, strict=True):
-            job.image = image
+            job.image = job.original.palette.adapted(image, job.image)
 
 
 def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:

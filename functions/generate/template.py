@@ -17,12 +17,12 @@ FAINT = 0.1  # of the best face's score; a badge on a sleeve got 0.05, the faint
 
 
 def fetch(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
-    """The template's pixels; PhotoError naming the field and the reference."""
+    """The template's pixels, in sRGB and in its own colour space; PhotoError naming the field and the reference."""
     fetched = workspace.fetch([reference])[0]
     try:
         if isinstance(fetched, PhotoError):
             raise fetched
-        return decode(fetched, limits)
+        return decode(fetched, limits, keep_own=True)
     except PhotoError as error:
         raise type(error)(f"the template {shown(reference)}: {error.message}", FIELD) from error
 

@@ -1,9 +1,10 @@
-"""From the bytes of a picture file to upright RGB, whatever the file is; limits are checked before pixels are made."""
+"""From the bytes of a picture file to upright sRGB, whatever the file is; limits are checked before pixels are made."""
 
 import re
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,8 +16,9 @@ from PIL import UnidentifiedImageError, features
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.images import Image
-from shared.photos import avif, exif, jpeg, png, signatures, webp
-from shared.photos.container import ICC_BYTES, Container, check_size
+from shared.photos import avif, exif, jpeg, png, profiles, signatures, webp
+from shared.photos.container import Container, check_size
+from shared.photos.profiles import Space, UnreadableProfile
 from shared.settings import Limits
 
 # What Pillow's plugins raise on broken files; a narrower list would let a fuzzed file stop a worker.
@@ -31,7 +33,6 @@ CUT_OFF = re.compile(
 )  # in the words of Pillow's plugins
 STRIP_PIXELS = 4_000_000  # a strip takes 16 MB in each form that it has on its way to RGB
 HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy, Pillow's picture
-ICC_HEADER = 128
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -56,22 +57,40 @@ class Decoded:
     """A picture, upright.
 
     Attributes:
-        image: RGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
+        image: sRGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
         warnings: what was left out or changed on the way, for the sender.
         format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
-        icc: the colour profile that the numbers are meant in; None without one that is of RGB.
+        icc: the colour profile that the file's numbers are meant in, as a file of RGB may have it; None for sRGB's.
+        space, own: the same as a colour space, and the file's numbers in it; None where these are `image`.
     """
 
     image: Image
     warnings: list[str] = field(default_factory=list)
     format: str = ""
     icc: bytes | None = None
+    space: Space | None = None
+    own: Image | None = None
+
+    def returned(self, image: Image) -> Image:
+        """What became of `image`, in sRGB, as the file's profile has its numbers; needs `keep_own`.
+
+        Equal to the file's own numbers wherever `image` has not changed.
+        """
+        if self.space is None or self.own is None:
+            return image
+        return self.space.returned(image, self.image, self.own)
 
 
-def decode(data: bytes, limits: Limits) -> Decoded:
+def decode(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
     """Decode a picture file.
 
-    Alpha is put on white, 16 bits become 8, CMYK, palette and grey become RGB, an animation gives its first frame.
+    Alpha is put on white, 16 bits become 8, CMYK, palette and grey become RGB, an animation gives its first frame,
+    and colours are converted from the file's profile to sRGB.
+
+    Args:
+        data: the file.
+        limits: of bytes, pixels and memory.
+        keep_own: keep the numbers that a profile other than sRGB's is of too, for `Decoded.returned`.
 
     Raises:
         PhotoTooLarge: over `limits.photo_bytes`, over `limits.photo_pixels`, a side or the memory of `container.py` by
@@ -85,7 +104,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         container = _container(data)
         check_size(container.width, container.height, container.memory, limits)
         with _opened(container.pixels, container.format) as opened:
-            return _upright(opened, container)
+            return _upright(opened, container, keep_own)
     except MemoryError as error:
         raise PhotoTooLarge("the picture needs more memory than there is: send it smaller") from error
     except UnidentifiedImageError as error:
@@ -134,25 +153,33 @@ def _opened(pixels: bytes, format: str) -> Pillow.Image:
         return Pillow.open(BytesIO(pixels), formats=["JPEG" if format == "MPO" else format])
 
 
-def _upright(opened: Pillow.Image, container: Container) -> Decoded:
+def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Decoded:
     said: list[str] = []
     if container.animated:
         said.append("animated: only the first frame was used")
     orientation = _orientation(container, said)
     if opened.mode.startswith("I"):
         said.append("16 bits were reduced to 8")
-    if opened.mode == "CMYK":
-        said.append("CMYK was converted without its colour profile")
     if opened.has_transparency_data:
         said.append("transparent parts were put on white")
-    return Decoded(_pixels(opened, orientation), said, container.format, _profile(container.icc))
-
-
-def _profile(profile: bytes | None) -> bytes | None:
-    """The file's ICC profile; one of grey or CMYK says nothing of the RGB that was made of them."""
-    if profile is None or not ICC_HEADER <= len(profile) <= ICC_BYTES:
-        return None
-    return profile if profile[16:20] == b"RGB " and profile[36:40] == b"acsp" else None
+    if opened.mode == "CMYK":
+        ink = profiles.srgb_of_cmyk(container.icc)
+        if ink is None:
+            said.append("CMYK was converted without its colour profile")
+        return Decoded(_pixels(opened, orientation, _rgb if ink is None else ink.apply), said, container.format)
+    image, icc = _pixels(opened, orientation, _rgb), profiles.rgb_profile(container.icc)
+    if icc is None:
+        return Decoded(image, said, container.format)
+    space = Space(icc)
+    try:
+        if space.is_srgb():
+            return Decoded(image, said, container.format, icc)
+    except UnreadableProfile:
+        said.append("its colour profile could not be used: its colours were taken for sRGB")
+        return Decoded(image, said, container.format)
+    own = image.copy() if keep_own else None
+    space.to_srgb(image)
+    return Decoded(image, said, container.format, icc, space, own)
 
 
 def _orientation(container: Container, said: list[str]) -> int:
@@ -164,14 +191,14 @@ def _orientation(container: Container, said: list[str]) -> int:
         return 1
 
 
-def _pixels(opened: Pillow.Image, orientation: int) -> Image:
+def _pixels(opened: Pillow.Image, orientation: int, to_rgb: Callable[[Pillow.Image], Pillow.Image]) -> Image:
     """As an upright array, strip by strip: at once, every form on the way would have the whole picture's memory."""
     width, height = opened.size
     image = np.empty((width, height, 3) if orientation in SIDEWAYS else (height, width, 3), np.uint8)
     rows = max(STRIP_PIXELS // width, 1)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip = _rgb(opened.crop((0, top, width, bottom)))
+        strip = to_rgb(opened.crop((0, top, width, bottom)))
         if orientation in UPRIGHT:
             strip = strip.transpose(UPRIGHT[orientation])
         place = slice(height - bottom, height - top) if orientation in BACKWARDS else slice(top, bottom)

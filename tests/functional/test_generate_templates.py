@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from functions.generate import portrait, template
+from functions.generate import light, portrait, template
 from functions.generate.studio import Studio
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
-from tests import pictures
+from tests import colour_profiles, pictures
 from tests.desk import Desk
 from tests.sitters import lora, make_visible_base, trained
 
@@ -141,3 +141,63 @@ def test_the_second_of_a_row_that_looks_away_is_refused_by_a_real_picture(portra
     ids[4] = "collins"  # in profile
     with pytest.raises(UnsuitableFace, match="face 5 from the left"):
         portrayed(pictures.png(pictures.group()), ids)
+
+
+EVERYTHING = {
+    "background_restore": True,
+    "makeup_transfer": True,
+    "makeup_transfer_ratio": 0.8,
+    "skin_retouching_bool": True,
+    "photo_enhancement_bool": True,
+    "first_denoising_strength": 0.5,
+    "first_diffusion_steps": 6,
+    "second_denoising_strength": 0.5,
+    "second_diffusion_steps": 6,
+}
+
+
+@pytest.fixture
+def rendered(studio, people):
+    """The portrait's file as Pillow reads it, of a template and knobs."""
+
+    def run(data, **knobs):
+        desk = Desk(people | {"template": data})
+        configure = {"user_id": "collins", "image_format": "png", "seed": 1} | FUSION | knobs
+        answer = portrait.run({"request_id": 1, "template_image": "template", "configure": configure}, desk, studio)
+        return Pictures.open(BytesIO(desk.objects[answer.data["image_key"]]))
+
+    return run
+
+
+def uncoloured(image):
+    return Pictures.fromarray(image).convert("L")
+
+
+@pytest.mark.parametrize("enhancement", ["photo_fix", "super_resolution"])
+def test_a_grey_template_gives_a_grey_portrait_whatever_is_asked_for(rendered, enhancement):
+    grey = uncoloured(pictures.hopper()[:400])
+    made = np.asarray(rendered(file(grey), photo_enhancement_method=enhancement, **EVERYTHING))
+    assert np.ptp(made, axis=-1).max() == 0
+    assert enhancement == "super_resolution" or np.any(made[..., 0] != np.asarray(grey))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_grey_that_is_stored_in_colours_is_grey(rendered, kind):
+    template_file = file(uncoloured(pictures.hopper()).convert("RGB"), kind)
+    assert np.ptp(np.asarray(rendered(template_file)), axis=-1).max() == 0
+
+
+@pytest.mark.parametrize("name", ["ProPhoto", "Display P3"])
+def test_a_template_of_a_wide_space_gives_the_portrait_that_it_gives_in_srgb(rendered, name):
+    profile = colour_profiles.rgb(name)
+    own = colour_profiles.in_space(pictures.hopper(), profile)
+    wide = rendered(file(Pictures.fromarray(own), icc_profile=profile))
+    usual = np.asarray(rendered(pictures.png(pictures.hopper())))
+    assert wide.info["icc_profile"] == profile
+    outside = np.all(usual == pictures.hopper(), axis=-1)
+    outside = cv2.erode(outside.astype(np.uint8), np.ones((31, 31))) > 0
+    assert np.array_equal(np.asarray(wide)[outside], own[outside])
+    # the landmarks of two such files lie a little apart: no pixels are compared, but what colours there are
+    shown = (colour_profiles.in_srgb(np.asarray(wide), profile), usual)
+    colours = [np.quantile(light.to_lab(one)[~outside], (0.01, 0.1, 0.5, 0.9, 0.99), axis=0) for one in shown]
+    assert np.abs(colours[0] - colours[1]).max() < 3

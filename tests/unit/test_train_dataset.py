@@ -1,15 +1,18 @@
 """Which photos a training uses."""
 
+from io import BytesIO
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from functions.train.dataset import FEWEST, REFERENCE_SIDE, held_out, prepare
 from shared.errors import TooFewPhotos
 from shared.models.diffusion import Working
 from shared.settings import Limits
+from tests import colour_profiles
 from tests.desk import Desk
 from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
 
@@ -102,3 +105,19 @@ def test_photos_are_held_out_only_where_there_are_enough(count, held):
 def test_the_held_out_are_frontal_and_not_the_best():
     photos = [SimpleNamespace(frontal=index != 5) for index in range(10)]
     assert held_out(photos) == [6, 7]
+
+
+def test_photos_in_a_wide_space_are_learnt_from_in_the_colours_that_they_show(engine, person):
+    """A phone's Display P3, an editor's ProPhoto: their numbers taken for sRGB's would make pale people."""
+    profile = colour_profiles.rgb("ProPhoto")
+
+    def wide(data):
+        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        stream = BytesIO()
+        Pillow.fromarray(colour_profiles.in_space(image, profile)).save(stream, "PNG", icc_profile=profile)
+        return stream.getvalue()
+
+    usual = {photo.name: photo for photo in prepared(person, engine).photos}
+    for photo in prepared({name: wide(data) for name, data in person.items()}, engine).photos:
+        one, other = photo.reference[0], usual[photo.name].reference[0]
+        assert np.all(np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))) < 2)

@@ -1,0 +1,186 @@
+"""Colour profiles: pictures of any colour space are worked on in sRGB, and are given back in their own.
+
+| profile of the file | `image` | given back |
+|---|---|---|
+| none, sRGB's, broken | the file's numbers | the same, with the profile unless it is broken |
+| of RGB: Adobe RGB, Display P3, ProPhoto, linear | converted to sRGB | the file's own numbers, with the profile |
+| of grey | the same, by its curve | the same, with an RGB profile of that curve: a PNG of RGB may have no other |
+| of CMYK, on CMYK | converted to sRGB | sRGB |
+
+Conversions are littlecms', relative colorimetric with black point compensation, as image editors convert by default.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageCms
+
+from shared.images import Image
+from shared.photos.container import ICC_BYTES
+
+HEADER, ENTRY = 128, 12  # bytes of an ICC profile's header, and of an entry of its table of tags
+SPACE, SIGNATURE = slice(16, 20), slice(36, 40)
+CURVES = (b"rTRC", b"gTRC", b"bTRC")
+GREY_CURVE = b"kTRC"
+MOST_TAGS = 100  # real profiles have 9 to 30
+STRIP_PIXELS = 1_000_000
+ALIKE = 2  # levels that profiles of sRGB differ by: makers round its curve differently
+LATTICE = np.array(range(0, 256, 32)) + 15
+
+
+class UnreadableProfile(Exception):
+    """littlecms makes no conversion of the profile."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """An RGB colour space: an ICC profile that can be read and written in."""
+
+    profile: bytes
+
+    @cached_property
+    def _inwards(self) -> ImageCms.ImageCmsTransform:
+        return _transform(_opened(self.profile), _srgb(), "RGB")
+
+    @cached_property
+    def _outwards(self) -> ImageCms.ImageCmsTransform:
+        return _transform(_srgb(), _opened(self.profile), "RGB")
+
+    def is_srgb(self) -> bool:
+        """Whether numbers mean the same in it as in sRGB. UnreadableProfile where the profile is broken or one-way."""
+        lattice = np.stack(np.meshgrid(LATTICE, LATTICE, LATTICE), axis=-1).reshape(1, -1, 3).astype(np.uint8)
+        meant = _converted(lattice, self._inwards)
+        _converted(lattice, self._outwards)
+        return int(np.abs(meant.astype(int) - lattice).max()) <= ALIKE
+
+    def to_srgb(self, image: Image) -> None:
+        """Turn a picture, (H, W, 3), in place from this space into sRGB."""
+        for strip in _strips(image.shape):
+            image[strip] = _converted(image[strip], self._inwards)
+
+    def returned(self, image: Image, before: Image, own: Image) -> Image:
+        """An sRGB picture in this space.
+
+        Args:
+            image: as it is now, of the size of `before` or an integer times that.
+            before: as `to_srgb` made it of `own`.
+            own: the file's numbers, in this space.
+
+        Returns:
+            (H, W, 3): `own` wherever `image` is `before`; elsewhere with what sRGB could not hold of `own` added.
+        """
+        times = len(image) // len(before)
+        result = np.empty_like(image)
+        for strip in _strips(before.shape):
+            rows = slice(times * strip.start, times * strip.stop)
+            made = _converted(image[rows], self._outwards) + self._beyond(before, own, strip, times)
+            result[rows] = np.clip(made, 0, 255).astype(np.uint8)
+            if times == 1:
+                # neutral stays neutral: the conversion may leave grey's channels a level apart
+                grey = _grey(image[rows]) & _grey(own[rows]) & np.any(image[rows] != before[rows], axis=-1)
+                result[rows][grey] = result[rows][grey][:, 1:2]
+        return result
+
+    def _beyond(self, before: Image, own: Image, strip: slice, times: int) -> NDArray[np.int16]:
+        """What sRGB could not hold of some rows, and roundings, enlarged."""
+        first, last = max(strip.start - 1, 0), min(strip.stop + 1, len(before))
+        lost = own[first:last].astype(np.int16) - _converted(before[first:last], self._outwards)
+        if times > 1:
+            size = times * before.shape[1], times * (last - first)
+            lost = cv2.resize(lost, size, interpolation=cv2.INTER_LINEAR)
+        rows: NDArray[np.int16] = lost[times * (strip.start - first) : times * (strip.stop - first)]
+        return rows
+
+
+def srgb_of_cmyk(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
+    """From CMYK, by the profile, to sRGB; None where that is none of CMYK."""
+    if profile is None or not _of(profile, b"CMYK"):
+        return None
+    try:
+        return _transform(_opened(profile), _srgb(), "CMYK")
+    except UnreadableProfile:
+        return None
+
+
+def rgb_profile(profile: bytes | None) -> bytes | None:
+    """The profile for the RGB of a file: itself, one of RGB with the curve of grey, or None of another space."""
+    if profile is None or not HEADER <= len(profile) <= ICC_BYTES:
+        return None
+    if _of(profile, b"RGB "):
+        return profile
+    curve = _tags(profile).get(GREY_CURVE) if _of(profile, b"GRAY") else None
+    if curve is None:
+        return None
+    base = _srgb().tobytes()
+    return _profile(base[:HEADER], _tags(base) | dict.fromkeys(CURVES, curve))
+
+
+def _of(profile: bytes, space: bytes) -> bool:
+    return profile[SPACE] == space and profile[SIGNATURE] == b"acsp"
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+    try:
+        return ImageCms.ImageCmsProfile(BytesIO(profile))
+    except OSError as error:
+        raise UnreadableProfile(str(error)) from error
+
+
+def _transform(
+    source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str
+) -> ImageCms.ImageCmsTransform:
+    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    try:
+        return ImageCms.buildTransform(source, target, mode, "RGB", intent, flags)
+    except ImageCms.PyCMSError as error:
+        raise UnreadableProfile(str(error)) from error
+
+
+def _converted(image: Image, transform: ImageCms.ImageCmsTransform) -> Image:
+    converted: Image = np.asarray(transform.apply(Pillow.fromarray(np.ascontiguousarray(image))))
+    return converted
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of a picture, some at a time."""
+    rows = max(1, STRIP_PIXELS // shape[1])
+    for top in range(0, shape[0], rows):
+        yield slice(top, min(top + rows, shape[0]))
+
+
+def _grey(image: Image) -> NDArray[np.bool_]:
+    """Where all three channels are equal, (H, W)."""
+    equal: NDArray[np.bool_] = (image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])
+    return equal
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    """What a profile has, by signature; empty where its table is broken."""
+    try:
+        (count,) = struct.unpack_from(">I", profile, HEADER)
+        entries = [struct.unpack_from(">4sII", profile, HEADER + 4 + ENTRY * n) for n in range(min(count, MOST_TAGS))]
+    except struct.error:
+        return {}
+    return {name: profile[start : start + length] for name, start, length in entries}
+
+
+def _profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile of these tags. Without the time of its making: the same request gives the same bytes."""
+    table, content = struct.pack(">I", len(tags)), b""
+    begin = HEADER + len(table) + ENTRY * len(tags)
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, begin + len(content), len(data))
+        content += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", begin + len(content))
+    return size + header[4:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + header[36:] + table + content

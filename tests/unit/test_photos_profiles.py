@@ -1,0 +1,138 @@
+"""Colour profiles: colours are the same ones whatever space a file has them in, and go back as they came."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from PIL import ImageCms
+
+from shared.photos import decode, profiles
+from shared.settings import Limits
+from tests import colour_profiles, pictures
+
+LIMITS = Limits()
+
+
+def file(image, icc, mode="RGB", kind="PNG", **options):
+    stream = BytesIO()
+    Pillow.fromarray(image).convert(mode).save(stream, kind, icc_profile=icc, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.ascontiguousarray(pictures.astronaut()[:256:2, 100:356:2])
+
+
+def apart(one, other):
+    return np.abs(one.astype(int) - other)
+
+
+@pytest.mark.parametrize("name", ["Adobe RGB", "Display P3", "ProPhoto"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_photo_in_a_wide_space_has_the_colours_that_it_has_in_srgb(photo, name, kind):
+    profile = colour_profiles.rgb(name)
+    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    wide = file(colour_profiles.in_space(photo, profile), profile, kind=kind, **lossless)
+    decoded = decode(wide, LIMITS)
+    assert np.mean(apart(decoded.image, photo)) < 1.5
+    assert decoded.icc == profile
+
+
+@pytest.mark.parametrize("name", colour_profiles.SPACES)
+def test_what_has_not_changed_goes_back_bit_for_bit_and_the_rest_in_its_own_colours(photo, name):
+    profile = colour_profiles.rgb(name)
+    own = colour_profiles.in_space(photo, profile)
+    own[:8, :8] = (0, 255, 0)  # no sRGB holds that green
+    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    assert np.array_equal(decoded.returned(decoded.image.copy()), own)
+    changed = decoded.image.copy()
+    changed[40:60, 40:60] = 255 - changed[40:60, 40:60] // 2
+    returned = decoded.returned(changed)
+    same = np.ones(own.shape[:2], bool)
+    same[40:60, 40:60] = False
+    assert np.array_equal(returned[same], own[same])
+    assert np.percentile(apart(colour_profiles.in_srgb(returned, profile), changed)[40:60, 40:60], 99) <= 6
+
+
+def test_a_doubled_picture_goes_back_too(photo):
+    profile = colour_profiles.rgb("ProPhoto")
+    own = colour_profiles.in_space(photo, profile)
+    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    twice = decoded.image.repeat(2, axis=0).repeat(2, axis=1)
+    returned = decoded.returned(twice)
+    assert returned.shape == twice.shape
+    assert apart(returned, own.repeat(2, axis=0).repeat(2, axis=1)).max() <= 3
+
+
+@pytest.mark.parametrize("name", colour_profiles.SPACES)
+def test_grey_stays_grey_in_every_space(photo, name):
+    profile = colour_profiles.rgb(name)
+    own = np.repeat(photo[..., 1:2], 3, axis=-1)
+    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    darker = np.repeat(decoded.image[..., 1:2] // 2, 3, axis=-1)
+    assert np.ptp(decoded.returned(darker), axis=-1).max() == 0
+
+
+def test_the_numbers_of_an_srgb_profile_are_taken_as_they_are(photo):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    decoded = decode(file(photo, profile), LIMITS, keep_own=True)
+    assert np.array_equal(decoded.image, photo)
+    assert (decoded.icc, decoded.own, decoded.warnings) == (profile, None, [])
+
+
+def test_only_who_asks_for_a_files_own_numbers_keeps_them(photo):
+    profile = colour_profiles.rgb("ProPhoto")
+    assert decode(file(photo, profile), LIMITS).own is None
+
+
+def test_a_profile_of_grey_becomes_one_of_rgb_with_its_curve(photo):
+    grey = photo[..., 1]
+    decoded = decode(file(grey, colour_profiles.grey(1.0), "L"), LIMITS, keep_own=True)
+    assert np.ptp(decoded.image, axis=-1).max() <= 1
+    assert decoded.image.mean() > grey.mean() + 20  # what is linear is lighter than its numbers look
+    assert np.array_equal(decoded.returned(decoded.image)[..., 0], grey)
+    assert apart(colour_profiles.in_srgb(decoded.own, decoded.icc), decoded.image).max() <= 1
+    assert decoded.icc == decode(file(grey, colour_profiles.grey(1.0), "L"), LIMITS).icc
+
+
+def test_cmyk_is_converted_by_its_profile(photo):
+    inks = np.zeros((8, 8, 4), np.uint8)
+    inks[..., 0] = 200  # cyan, of which this profile's printer has none
+    inks[4:, :, 3] = 255
+    stream = BytesIO()
+    picture = Pillow.frombytes("CMYK", (8, 8), inks.tobytes())
+    picture.save(stream, "JPEG", quality=100, icc_profile=colour_profiles.cmyk())
+    decoded = decode(stream.getvalue(), LIMITS)
+    assert decoded.image[:3].min() > 245
+    assert decoded.image[5:].max() < 10
+    assert (decoded.icc, decoded.warnings) == (None, [])
+
+
+@pytest.mark.parametrize("cut", [140, 200, 300])
+def test_a_profile_that_cannot_be_read_is_left_out_and_said(photo, cut):
+    decoded = decode(file(photo, colour_profiles.rgb("ProPhoto")[:cut]), LIMITS, keep_own=True)
+    assert np.array_equal(decoded.image, photo)
+    assert (decoded.icc, decoded.own) == (None, None)
+    assert decoded.warnings == ["its colour profile could not be used: its colours were taken for sRGB"]
+
+
+@pytest.mark.parametrize(
+    "profile", [colour_profiles.rgb("ProPhoto"), colour_profiles.grey(2.2), colour_profiles.rgb("linear")]
+)
+def test_whatever_is_wrong_in_a_profile_the_picture_is_read_and_goes_back_as_it_came(photo, profile):
+    generator = np.random.default_rng(11)
+    mode = "L" if b"GRAY" in profile else "RGB"
+    part = Pillow.fromarray(photo[:8, :8])
+    part = part.convert("L") if mode == "L" else part
+    for _ in range(40):
+        damaged = bytearray(profile)
+        for place in generator.integers(128, min(len(damaged), 400), 4):
+            damaged[place] = generator.integers(256)
+        decoded = decode(file(np.asarray(part), bytes(damaged), mode), LIMITS, keep_own=True)
+        assert np.array_equal(decoded.returned(decoded.image), part.convert("RGB"))
+
+
+def test_a_table_of_tags_that_is_cut_off_gives_no_profile():
+    assert profiles.rgb_profile(colour_profiles.grey(2.2)[:130]) is None
