@@ -23,6 +23,7 @@ from shared.errors import PhotoError
 from shared.faces import Face, FaceEngine, FaceError, appearance, pose
 from shared.faces.base import largest, similarity
 from shared.faces.deferred import Deferred
+from shared.faces.lying import how_to_turn, lying
 from shared.images import Embedding, Image
 from shared.majority import Distances, Majority, firsts, majority, to_others
 from shared.photos import decode
@@ -39,13 +40,7 @@ MESSAGES = {
 }
 
 FRONTAL_YAW = FRONTAL_PITCH = FRONTAL_ROLL = 20.0  # degrees; hobby checks use 20/15/10, ICAO passports 5/5/8
-TURNED_SIDE = 240  # long side of a photo that is searched on its sides: faces from a sixth of it, 0.2 s a side
-TURNS = {
-    cv2.ROTATE_90_CLOCKWISE: "clockwise",
-    cv2.ROTATE_90_COUNTERCLOCKWISE: "counter-clockwise",
-    cv2.ROTATE_180: "upside down",
-}
-WHOLE = 0.97  # share of landmarks within the picture; a face cut through the cheek keeps 0.91 to 0.93
+WHOLE = 0.98  # share of landmarks within the picture: all but one; a face cut through the cheek keeps 0.91 to 0.93
 BLURRED = 0.02  # sharpness of a good photo blurred by a Gaussian of 1 % of the face's width
 SHARP = 0.2  # sharpness from which more is texture and noise rather than focus
 ADVISED_SIDE = 512  # pixels; the page's advice for training photos
@@ -143,7 +138,7 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
         warnings = [*warnings, f"{beside} much smaller faces far from the main one were ignored"]
     if len(faces) != 1:
         found = f"{len(faces)} faces were found" if faces else _no_face(image, engine)
-        return Verdict(NOT_ONE_FACE, [*warnings, found], width, height)
+        return Verdict(NOT_ONE_FACE, [*warnings, *_side(faces), found], width, height)
     face = faces[0]
     if appearance.visible(face, width, height) < WHOLE:
         return Verdict(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
@@ -233,17 +228,13 @@ def _tie(most: Majority) -> str:
 
 
 def _no_face(image: Image, engine: FaceEngine) -> str:
-    """What to say of a photo without a face; photos that lost their EXIF lie on a side, and a hint saves a question."""
-    factor = min(TURNED_SIDE / max(image.shape[:2]), 1.0)
-    size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    for turn, name in TURNS.items():
-        try:
-            if engine.detect(np.ascontiguousarray(cv2.rotate(small, turn))):
-                return f"no face was found; there is one when the photo is turned {name}: save it upright"
-        except FaceError:
-            continue
-    return "no face was found"
+    advice = how_to_turn(image, engine)
+    return f"no face was found; {advice}" if advice else "no face was found"
+
+
+def _side(faces: Sequence[Face]) -> list[str]:
+    advice = lying(faces)
+    return [advice] if advice else []
 
 
 def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> Verdict:
@@ -252,7 +243,7 @@ def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str
     brightness = appearance.brightness(image, face)
     clipped = appearance.clipped(image, face)
     looks = pose.estimate(face.landmarks)
-    advice = []
+    advice = _side([face])
     if min(width, height) < ADVISED_SIDE:
         advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")
     if face.box.width < ADVISED_FACE:
@@ -275,9 +266,15 @@ def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str
         looks.yaw,
         looks.pitch,
         looks.roll,
-        abs(looks.yaw) <= FRONTAL_YAW and abs(looks.pitch) <= FRONTAL_PITCH and abs(looks.roll) <= FRONTAL_ROLL,
+        _frontal(looks),
         _quality(face, sharpness, brightness, clipped, looks),
     )
+
+
+def _frontal(looks: pose.Pose) -> bool:
+    """Whether all angles are within their limits, to the tenth of a degree that answers show."""
+    limits = ((looks.yaw, FRONTAL_YAW), (looks.pitch, FRONTAL_PITCH), (looks.roll, FRONTAL_ROLL))
+    return all(round(abs(angle), 1) <= limit for angle, limit in limits)
 
 
 def _quality(face: Face, sharpness: float, brightness: float, clipped: float, looks: pose.Pose) -> float:

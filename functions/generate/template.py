@@ -6,6 +6,7 @@ from functions.generate.landmarks import face_width
 from functions.generate.request import NOBODY
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
+from shared.faces.lying import how_to_turn, lying
 from shared.images import Image
 from shared.photos import Decoded, decode
 from shared.photos.references import shown
@@ -13,7 +14,6 @@ from shared.settings import GenerateSettings, Limits
 from shared.workspace import Workspace
 
 FIELD = "template_image"
-FAINT = 0.1  # of the best face's score; a badge on a sleeve got 0.05, the faintest real face of a group 0.12
 
 
 def fetch(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
@@ -30,23 +30,27 @@ def fetch(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
 def faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list[Face]:
     """The template's faces from left to right, as many as `wanted`.
 
-    Raises NoFaceInTemplate, FaceCountMismatch with both counts, or PhotoError when the detector fails.
+    What the engine calls a face is one, as it is for check: scores have no common scale, and may be negative.
+
+    Raises NoFaceInTemplate with the turn that would bring a face up, FaceCountMismatch with both counts, or PhotoError
+    when the detector fails.
     """
     try:
         found = engine.detect(image)
     except FaceError as error:
         raise PhotoError(f"the template {shown(reference)}: {error}", FIELD) from error
     if not found:
-        raise NoFaceInTemplate(f"the template {shown(reference)} shows no face; choose another picture", FIELD)
-    best = max(face.score for face in found)
-    kept = [face for face in found if face.score >= FAINT * best]
-    if len(kept) != wanted:
+        advice = how_to_turn(image, engine) or "choose another picture"
+        raise NoFaceInTemplate(f"the template {shown(reference)} shows no face; {advice}", FIELD)
+    if len(found) != wanted:
+        side = lying(found)
         raise FaceCountMismatch(
-            f"the template {shown(reference)} shows {_count(len(kept), 'face')}, but {_count(wanted, 'user_id')} "
-            f"came: give one per face from left to right, and {NOBODY!r} for a face that stays as it is",
+            f"the template {shown(reference)} shows {_count(len(found), 'face')}, but {_count(wanted, 'user_id')} "
+            f"came: give one per face from left to right, and {NOBODY!r} for a face that stays as it is"
+            + (f"; {side}" if side else ""),
             "configure.user_id",
         )
-    return kept
+    return found
 
 
 def check(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:

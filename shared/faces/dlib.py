@@ -30,7 +30,7 @@ LOOK_FACE, LOOK_SIDE = 80, 160  # the CNN's smallest face, and a square that sho
 SEARCH_SIDE = 600  # long side that the CNN searches, 1.5 s on one core: faces from 13 % of the side
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
 SAME_PLACE = 0.5  # overlap from which the CNN confirms a box; less is another face, or the corner of one
-SAME_PERSON = 0.5  # relatives begin at 0.502, 1 of 6,000 strangers is nearer, benchmarks/verification.py; King's is 0.6
+SAME_PERSON = 0.49  # one person reaches 0.45, relatives begin at 0.492, benchmarks/verification.py; King's is 0.6
 
 
 class DlibEngine:

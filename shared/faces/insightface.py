@@ -21,6 +21,8 @@ from skimage.transform import SimilarityTransform
 from shared.faces.base import Box, Chip, Face, FaceError
 from shared.faces.closeup import closeup
 from shared.faces.networks import FAILURES, Networks, networks
+from shared.faces.settling import settle
+from shared.faces.tilt import tilt_of_eyes
 from shared.images import Embedding, Image, Points
 from shared.settings import FaceSettings
 
@@ -59,7 +61,7 @@ class InsightfaceEngine:
     def detect(self, image: Image) -> list[Face]:
         """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
         try:
-            found = [self._face(image, box, score) for box, score in self._search(image)]
+            found = [self._face(image, *seen) for seen in self._search(image)]
         except BROKEN as error:
             raise FaceError(f"insightface could not search this picture: {error}") from error
         return sorted(found, key=lambda face: face.box.centre[0])
@@ -91,21 +93,29 @@ class InsightfaceEngine:
         """1 - cosine; see SAME_PERSON."""
         return float(1 - a @ b)
 
-    def _search(self, image: Image) -> list[tuple[Box, float]]:
+    def _search(self, image: Image) -> list[tuple[Box, float, float]]:
+        """Boxes, their scores, and the roll in degrees that the detector's own two eyes have."""
         factor = min(max(max(size) for size in SEARCHED) / max(image.shape[:2]), 1.0)
         size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
         if min(size) < THINNEST:
             return []
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # the library's own reduction has no filter
-        boxes, _ = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        return [(Box(*map(float, box[:4])).scaled(1 / factor), float(box[4])) for box in boxes]
+        boxes, points = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        tilts = np.zeros(len(boxes)) if points is None else [tilt_of_eyes(*five[:2]) for five in points]
+        return [
+            (Box(*map(float, box[:4])).scaled(1 / factor), float(box[4]), float(tilt))
+            for box, tilt in zip(boxes, tilts, strict=True)
+        ]
 
-    def _face(self, image: Image, box: Box, score: float) -> Face:
+    def _face(self, image: Image, box: Box, score: float, tilt: float) -> Face:
         view = closeup(image, box, CLOSEUP_FACE, CLOSEUP_SIDE)
-        inner = view.box_inwards(box)
-        found = Detection(bbox=np.array([inner.left, inner.top, inner.right, inner.bottom]))
-        points = self._landmarks.get(cv2.cvtColor(view.image, cv2.COLOR_RGB2BGR), found)
-        return Face(box, view.outwards(points[:, :2].astype(float)), score)
+        found = settle(self._look, view.image, view.box_inwards(box), tilt)
+        return Face(box, view.outwards(found.points), score)
+
+    def _look(self, image: Image, place: Box) -> Points:
+        detection = Detection(bbox=np.array([place.left, place.top, place.right, place.bottom]))
+        points = self._landmarks.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), detection)
+        return points[:, :2].astype(float)
 
     def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
         try:
@@ -119,7 +129,7 @@ class InsightfaceEngine:
         if loaded.on_cuda:
             blank = np.zeros((CLOSEUP_SIDE, CLOSEUP_SIDE, 3), np.uint8)
             self.detect(blank)
-            self._face(blank, Box(128, 128, 384, 384), 0.0)
+            self._face(blank, Box(128, 128, 384, 384), 0.0, 0.0)
             self._embedded([blank[:CHIP_SIDE, :CHIP_SIDE]])
 
 

@@ -21,8 +21,18 @@ def tilted_back(points: Points, image: Image, degrees: float) -> Points:
 
 def roll(landmarks: Points) -> float:
     """Tilt of the line through both eyes in degrees, positive clockwise, from the 68 landmarks."""
-    x, y = landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)
+    return tilt_of_eyes(landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0))
+
+
+def tilt_of_eyes(left: Points, right: Points) -> float:
+    """Tilt of the line through both in degrees, positive clockwise; `left` is on the left of an upright face."""
+    x, y = right - left
     return float(np.degrees(np.arctan2(y, x)))
+
+
+def wrapped(degrees: float) -> float:
+    """The same angle in [-180, 180)."""
+    return (degrees + 180) % 360 - 180
 
 
 def _matrix(image: Image, degrees: float) -> np.ndarray:

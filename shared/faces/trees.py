@@ -5,19 +5,19 @@ How far is told by two witnesses: how much HOG likes the face at a tilt, and how
 box is moved a little. On the wrong tilt the trees do not come to rest: HOG alone takes 45 degrees for upright at times.
 """
 
-from collections.abc import Sequence
-
 import dlib
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.faces.base import Box
-from shared.faces.closeup import Closeup, closeup
-from shared.faces.tilt import roll, tilted_back, upright
+from shared.faces.closeup import closeup
+from shared.faces.settling import Settled, settle
+from shared.faces.tilt import roll, upright, wrapped
 from shared.images import Image, Points
 
 FACE, SIDE = 200, 400  # pixels of the look; twice the recogniser's 100 px, so that rounding to pixels costs nothing
 TILTS = (-45.0, 0.0, 45.0)  # rolls that are tried; landmarks of faces tilted further than 30 are wrong by up to 80
+LYING = (-90.0, 90.0)  # tried only where HOG likes none of those: the CNN finds faces on their side at times
+LIKED = 1.0  # HOG score from which a face is not lying
 TILT_FACE, TILT_SIDE = 90, 200  # a face just larger than HOG's window, with its surroundings; 5 ms a tilt
 FAINT = -1.0  # HOG score that anything face-like reaches
 IN_DOUBT = 0.6  # HOG score below the best's from which a tilt is out of the question
@@ -25,10 +25,9 @@ SHIFTS = ((0.06, 0.0), (-0.06, 0.0), (0.0, 0.06), (0.0, -0.06))  # of the box, i
 LIKING = 0.03  # change of the landmarks, in box widths, that one point of HOG's score is worth
 NEAR, ASTRAY = 22.5, 0.002  # degrees from the tilt that HOG likes, and the change that each beyond them is worth
 RESTLESS = 0.03  # change in box widths from where no single look is to be trusted; steady faces have 0.005 to 0.02
-UPRIGHT = 10.0  # degrees; a face found more tilted than it was looked at is looked at again
-
-Looks = NDArray[np.float64]
-"""(L, 68, 2): landmarks as several looks at a face gave them, in pixels of a close-up."""
+# where dlib's boxes lie around the 68 points, median of 11 upright faces: of the points' mean beside the box's centre,
+# in box widths, and the box's width in root mean squares of the points' distances from their mean
+BESIDE_X, BESIDE_Y, WIDTH = 0.0, 0.058, 2.86
 
 
 class LandmarkTrees:
@@ -43,35 +42,24 @@ class LandmarkTrees:
         view = closeup(image, box, FACE, SIDE)
         place = view.box_inwards(box)
         tilts = self._tilts(image, box)
-        looks = {tilt: self._settled(view, place, tilt) for tilt in tilts}
-        best = min(tilts, key=lambda tilt: _doubt(looks[tilt], place.width, tilt, tilts[tilt]))
-        if _unrest(looks[best]) <= RESTLESS * place.width:
-            return view.outwards(looks[best][0])
-        # nothing is to be trusted: most faces are upright
-        return view.outwards(np.median(looks.get(0.0, looks[best]), axis=0))
+        found = {tilt: settle(self._look, view.image, place, tilt, _framed, SHIFTS) for tilt in tilts}
+        best = min(tilts, key=lambda tilt: _doubt(found[tilt], place.width, tilt, tilts[tilt]))
+        if found[best].unrest <= RESTLESS * place.width:
+            return view.outwards(found[best].points)
+        # no point is to be trusted, and no box that follows from them: most faces are upright
+        return view.outwards(settle(self._look, view.image, place, 0.0 if 0.0 in tilts else best, None, SHIFTS).points)
 
-    def _settled(self, view: Closeup, place: Box, tilt: float) -> Looks:
-        """The points as seen at this tilt, or at the one that they have then; first in this place, then around it."""
-        (points,) = self._seen(view, [place], tilt)
-        found = roll(points)
-        if abs(found - tilt) > UPRIGHT:
-            tilt = found
-        return self._seen(view, [place, *(_shifted(place, *shift) for shift in SHIFTS)], tilt)
-
-    def _seen(self, view: Closeup, places: Sequence[Box], tilt: float) -> Looks:
-        """The points of a face of about this roll, seen in each of the places, in pixels of the view."""
-        turned, looks = upright(view.image, tilt), []
-        for place in places:
-            left, top, right, bottom = place.rounded()
-            shape = self._predictor(turned, dlib.rectangle(left, top, right - 1, bottom - 1))
-            points = np.array([(point.x, point.y) for point in shape.parts()], float)
-            looks.append(tilted_back(points, view.image, tilt))
-        return np.array(looks)
+    def _look(self, image: Image, place: Box) -> Points:
+        left, top, right, bottom = place.rounded()
+        shape = self._predictor(image, dlib.rectangle(left, top, right - 1, bottom - 1))
+        return np.array([(point.x, point.y) for point in shape.parts()], float)
 
     def _tilts(self, image: Image, box: Box) -> dict[float, float]:
         """The rolls that are in question, with how much HOG likes the face at each."""
         view = closeup(image, box, TILT_FACE, TILT_SIDE).image
         likes = {tilt: self._likes(upright(view, tilt)) for tilt in TILTS}
+        if max(likes.values()) < LIKED:
+            likes |= {tilt: self._likes(upright(view, tilt)) for tilt in LYING}
         least = max(likes.values()) - IN_DOUBT
         return {tilt: liked for tilt, liked in likes.items() if liked >= least}
 
@@ -83,18 +71,15 @@ class LandmarkTrees:
         return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
 
 
-def _doubt(looks: Looks, width: float, tilt: float, liked: float) -> float:
-    """How little the looks speak for a tilt that HOG likes so much, in box widths; the box is so wide in the view."""
-    astray = max(abs(roll(looks[0]) - tilt) - NEAR, 0)
-    return _unrest(looks) / width + ASTRAY * astray - LIKING * liked
+def _framed(points: Points) -> Box:
+    """Where dlib's boxes are around these points, by the median of many; the detector's own is true to a tenth."""
+    centre = points.mean(axis=0)
+    side = WIDTH * float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean()))
+    x, y = centre - np.array([BESIDE_X, BESIDE_Y]) * side
+    return Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
-def _unrest(looks: Looks) -> float:
-    """How far the points go when the box is shifted, in pixels of the view."""
-    return float(np.linalg.norm(looks[1:] - looks[0], axis=-1).mean())
-
-
-def _shifted(box: Box, right: float, down: float) -> Box:
-    """The box moved by shares of its width."""
-    x, y = right * box.width, down * box.width
-    return Box(box.left + x, box.top + y, box.right + x, box.bottom + y)
+def _doubt(found: Settled, width: float, tilt: float, liked: float) -> float:
+    """How little a face at rest speaks for a tilt that HOG likes so much, in box widths; the box is so wide."""
+    astray = max(abs(wrapped(roll(found.points) - tilt)) - NEAR, 0)
+    return found.unrest / width + ASTRAY * astray - LIKING * liked

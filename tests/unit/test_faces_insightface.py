@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from shared.faces import Box, Face, FaceError
+from shared.faces import Box, Face, FaceError, pose
 from shared.faces.base import BatchEngine, EngineUnavailable
 from shared.faces.dlib import DlibEngine
 from shared.faces.insightface import InsightfaceEngine
@@ -72,6 +72,18 @@ def test_the_68_landmarks_lie_where_the_network_puts_them(engine):
     expected = np.array(face.box.centre) + face_shape()[:, :2] * 0.75 * face.box.width
     assert face.landmarks.shape == (68, 2)
     assert face.landmarks == pytest.approx(expected, abs=3)
+
+
+def test_the_landmark_network_sees_a_tilted_face_upright(engine, monkeypatch):
+    """The detector's own eyes say how far it is tilted; the network's answer is turned back."""
+    plain = engine.detect(lit((10, 8)))[0]
+    boxes, points = np.array([[320, 240, 480, 400, 0.9]]), np.array([[[380, 300], [420, 340], *[[0, 0]] * 3]], float)
+    monkeypatch.setattr(engine._detector, "detect", lambda image: (boxes, points))
+    (face,) = engine.detect(lit((10, 8)))
+    assert pose.estimate(face.landmarks).roll == pytest.approx(45, abs=0.1)
+    assert pose.estimate(plain.landmarks).roll == pytest.approx(0, abs=0.1)
+    monkeypatch.setattr(engine._detector, "detect", lambda image: (boxes, None))
+    assert pose.estimate(engine.detect(lit((10, 8)))[0].landmarks).roll == pytest.approx(0, abs=0.1)
 
 
 def test_an_embedding_tells_colours_apart_and_sizes_not(engine):

