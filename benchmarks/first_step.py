@@ -11,10 +11,10 @@ import statistics
 import sys
 
 from shared.buckets import MemoryBucket
-from shared.client import Client
-from shared.context import Context
+from shared.operations.client import Client
+from shared.runtime.context import Context
 from shared.events import ObjectCreated
-from shared.manifests import Json
+from shared.contract.manifests import Json
 from shared.settings import Settings
 from tests.pictures import hopper, jpeg, variations
 

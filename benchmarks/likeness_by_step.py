@@ -24,17 +24,17 @@ from benchmarks.lora_likeness import COUNT, STRENGTH, embedded, enlarged, strang
 from functions.train import dataset
 from functions.train.latents import decode, encode
 from functions.train.lora import adapted
-from functions.train.material import material, probe, validator, words
+from functions.train.training_inputs import material, probe, validator, words
 from functions.train.plan import TrainingPlan
 from functions.train.sampling import Words, sampled
 from functions.train.selection import Selection
-from functions.train.updates import Updates
+from functions.train.optimizer_steps import Updates
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
-from shared.images import Embedding, Image
+from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel, load
 from shared.settings import Limits, Settings
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 
 STEPS, SEED = 20, 5  # of the pictures that validation does not see
 
@@ -95,7 +95,7 @@ def course(
     steps: int,
     spacing: int,
 ) -> list[list[Image]]:
-    """The training as `functions.train.course` runs it, with a row printed for every checkpoint; their pictures."""
+    """The training as `functions.train.training_loop` runs it, with a row printed for every checkpoint; their pictures."""
     aside, said = dataset.held_out(photos), words(model)
     learnt = material(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
     validate = validator(model, engine, photos, aside, said, probe(model, photos, aside, learnt, plan))

@@ -19,13 +19,13 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image as Pictures
 
 from shared.buckets import MemoryBucket
-from shared.client import Client
-from shared.context import Context
+from shared.operations.client import Client
+from shared.runtime.context import Context
 from shared.events import ObjectCreated
 from shared.faces.base import FaceEngine, largest
 from shared.faces.dlib import DlibEngine
-from shared.images import Embedding, Image
-from shared.manifests import Json
+from shared.imaging.array_types import Embedding, Image
+from shared.contract.manifests import Json
 from shared.models.diffusion import folder_of, load
 from shared.settings import Settings
 from tests import pictures

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.manifests import canonical_hash
+from shared.contract.manifests import canonical_hash
 
 TICKS = os.sysconf("SC_CLK_TCK")
 IDLE_SECONDS = 30.0

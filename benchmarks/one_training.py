@@ -22,15 +22,15 @@ import torch
 from benchmarks.torchvision_stand_in import stand_in
 from functions.train.dataset import prepare
 from functions.train.lora import adapted
-from functions.train.losses import Losses
-from functions.train.material import Material, material, words
+from functions.train.loss_history import Losses
+from functions.train.training_inputs import Material, material, words
 from functions.train.plan import TrainingPlan
-from functions.train.updates import Updates
+from functions.train.optimizer_steps import Updates
 from shared.faces.dlib import DlibEngine
 from shared.models.conditioning import predicted
 from shared.models.diffusion import DiffusionModel, load
 from shared.settings import Limits, ModelSettings
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 
 TURN = 3  # steps; short, so that whatever else the machine does hits all competitors alike
 

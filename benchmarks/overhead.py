@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.buckets import Bucket, open_bucket
-from shared.claims import ClaimRecord
-from shared.function import Answer
-from shared.manifests import Json
+from shared.lifecycle.claims import ClaimRecord
+from shared.contract.function import Answer
+from shared.contract.manifests import Json
 from shared.settings import Settings
-from shared.worker import Worker
-from shared.workspace import Workspace
+from shared.runtime.worker import Worker
+from shared.contract.workspace import Workspace
 
 KIBIBYTES_PER_MEBIBYTE = 1024
 POLL_SECONDS = 0.05
@@ -146,7 +146,7 @@ def folder() -> Iterator[Place]:
 @contextmanager
 def s3() -> Iterator[Place]:
     """A bucket on moto, its manifests by EventBridge in a queue."""
-    from shared.aws import S3Settings
+    from shared.buckets.aws_clients import S3Settings
     from tests.cloud import REGION, start
 
     server, cloud = start()

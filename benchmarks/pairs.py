@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from functions.generate import mask
-from functions.generate.landmarks import face_width
-from functions.generate.warp import REACH
+from functions.generate.face import masks
+from functions.generate.face.landmarks import face_width
+from functions.generate.fusion.warp import REACH
 from shared.faces import Face, FaceEngine, FaceError
 from shared.faces.base import largest
-from shared.images import Embedding, Image, Mask, Points
+from shared.imaging.array_types import Embedding, Image, Mask, Points
 from shared.settings import Limits
-from shared.verdict import inspect
+from shared.photos.assessment import inspect
 from tests import pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -140,7 +140,7 @@ def untouchable(place: Place, points: Points, size: tuple[int, int]) -> Mask:
     away = np.hypot(x - centre[0], y - centre[1]) > REACH * face_width(place.face.landmarks) + slack
     for index, other in enumerate(place.faces):
         if index != place.index:
-            away |= mask.face(other.landmarks, size) > 0.99
+            away |= masks.face(other.landmarks, size) > 0.99
     return away
 
 
@@ -155,8 +155,8 @@ def _edges(image: Image) -> Mask:
 
 
 def _sharpness(image: Image, points: Points) -> float:
-    return float(_edges(image)[mask.face(points, image.shape[:2]) > 0.5].var())
+    return float(_edges(image)[masks.face(points, image.shape[:2]) > 0.5].var())
 
 
 def _grain(image: Image, points: Points) -> float:
-    return float(np.median(np.abs(_edges(image)[mask.bare(points, image.shape[:2]) > 0.5])))
+    return float(np.median(np.abs(_edges(image)[masks.bare(points, image.shape[:2]) > 0.5])))

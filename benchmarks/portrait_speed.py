@@ -41,24 +41,24 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from functions.generate import portrait
-from functions.generate.acquaintance import Acquainted
-from functions.generate.adapter import Adapters
-from functions.generate.canvas import Canvas
-from functions.generate.diffusion import Denoising
+from functions.generate.face_cache import Acquainted
+from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.img2img import Denoising
 from functions.generate.output import NAME
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import Advance, FaceJob, Stage, planned
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.faces.dlib import DlibEngine
-from shared.images import Image
-from shared.manifests import Json
+from shared.imaging.array_types import Image
+from shared.contract.manifests import Json
 from shared.models import diffusion
 from shared.models.diffusion import EMBEDDED_FOLDER
 from shared.photos import decode
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
-from tests.desk import Desk
-from tests.sitters import lora, trained
+from tests.fake_workspace import Desk
+from tests.trained_users import lora, trained
 
 RANK, PEOPLE = 16, 4
 SWAPS = 20  # of ours in each turn; one takes well under a millisecond

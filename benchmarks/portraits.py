@@ -21,15 +21,15 @@ import numpy as np
 
 from benchmarks.pairs import Figures, Place, Someone, distance, measured, people, places, there
 from functions.generate import portrait
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.errors import RequestError
 from shared.faces import Face, FaceEngine
 from shared.faces.dlib import DlibEngine
-from shared.images import Embedding, Image
+from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
 from shared.settings import FaceSettings, Settings
-from tests.desk import Desk
-from tests.sitters import lora, trained
+from tests.fake_workspace import Desk
+from tests.trained_users import lora, trained
 
 RECOGNISED = 0.6  # distance by dlib below which King (2017) takes two faces for one person
 PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8

@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.pairs import SUFFIXES, read, there
 from shared.faces import Box, Face, FaceEngine
 from shared.faces.base import largest
-from shared.faces.closeup import closeup
+from shared.faces.face_crop import closeup
 from shared.faces.loading import load_engine
-from shared.faces.tilt import roll, tilted_back, upright
-from shared.images import Image, Points
+from shared.faces.rotation import roll, tilted_back, upright
+from shared.imaging.array_types import Image, Points
 from shared.settings import FaceSettings
 from tests import pictures
 

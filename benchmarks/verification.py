@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
-from shared.images import Embedding
+from shared.imaging.array_types import Embedding
 from shared.settings import Limits
-from shared.verdict import inspect
+from shared.photos.assessment import inspect
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 Distances = NDArray[np.float64]

@@ -4,14 +4,14 @@ import base64
 import json
 import logging
 
-from serve.ledger import Entry, Queue
-from serve.record import NoRecord, Record, decoded, header, record_key
+from serve.queue_index import Entry, Queue
+from serve.message import NoRecord, Record, decoded, header, record_key
 from serve.store import Store
 from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
-from shared.client import Client
+from shared.operations.client import Client
 from shared.errors import InternalError
-from shared.manifests import Json, failure, running
+from shared.contract.manifests import Json, failure, running
 from shared.settings import Limits
 
 log = logging.getLogger(__name__)

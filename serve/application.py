@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 
 from serve.answers import Answers
 from serve.budget import Budget
-from serve.calls import Calls
+from serve.operations import Calls
 from serve.database import Database, StateUnavailable
 from serve.errors import Refused
-from serve.follower import Follower
+from serve.dispatcher import Follower
 from serve.metrics import Metrics
 from serve.parameters import BadParameter
 from serve.polling import Polling
@@ -25,7 +25,7 @@ from serve.recovery import Recovery
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
-from serve.tokens import opens_any
+from serve.auth import opens_any
 from serve.watching import Watching
 from shared.buckets.base import Bucket, BucketError
 from shared.settings import Settings

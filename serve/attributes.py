@@ -4,9 +4,9 @@ import hashlib
 import time
 
 from serve.durations import written
-from serve.ledger import RUNNING, Entry, Queue
+from serve.queue_index import RUNNING, Entry, Queue
 from serve.store import Store
-from shared.manifests import Json
+from shared.contract.manifests import Json
 
 GROUP_HEADER, USER_HEADER = "X-EAS-QueueService-Gid", "X-EAS-QueueService-Uid"
 PRIORITY_HEADER = "X-EAS-QueueService-Priority"

@@ -19,7 +19,7 @@ from serve.settings import SECRET, ServeSettings, pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.settings import Settings
-from shared.validation import said
+from shared.contract.validation import said
 
 log = logging.getLogger(__name__)
 

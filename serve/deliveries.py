@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from serve.database import Database
-from serve.ledger import IN_QUEUE, Entry, Queue, entry, matching
+from serve.queue_index import IN_QUEUE, Entry, Queue, entry, matching
 
 WORKER_SECONDS = 3600.0  # a worker is counted as a consumer so long after its last claim; the page's keepalive
 

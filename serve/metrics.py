@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Summary, generate_late
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serve.ledger import QUEUED, RELEASED, RUNNING
+from serve.queue_index import QUEUED, RELEASED, RUNNING
 from serve.store import Store
 
 

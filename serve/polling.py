@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from serve.answers import Answers
 from serve.budget import Budget, Hold
-from serve.ledger import Entry, Queue
+from serve.queue_index import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame
 

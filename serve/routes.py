@@ -2,8 +2,8 @@
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
-from serve.calls import Calls
-from serve.ledger import Side
+from serve.operations import Calls
+from serve.queue_index import Side
 
 PATHS: dict[Side, str] = {"source": "/api/predict/{service}", "sink": "/api/predict/{service}/sink"}
 NAMES: dict[Side, str] = {"source": "input queue", "sink": "sink"}

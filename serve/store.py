@@ -10,15 +10,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 
-from serve.bells import Bell
+from serve.change_signal import Bell
 from serve.database import Database, StateUnavailable
 from serve.deliveries import Deliveries
-from serve.indexes import Indexes
-from serve.ledger import Entry, IndexTaken, Ledger, Queue, Side
-from serve.record import Record, decoded, encoded, record_key
+from serve.sequence import Indexes
+from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
+from serve.message import Record, decoded, encoded, record_key
 from shared.buckets.base import Bucket, MissingObject
 from shared.errors import RequestError
-from shared.manifests import Json, Manifest, failure, invalid_id, parse
+from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
 
 log = logging.getLogger(__name__)
 

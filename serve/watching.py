@@ -17,7 +17,7 @@ from serve.budget import RETRY_SECONDS, Budget, Hold
 from serve.database import StateUnavailable
 from serve.deliveries import UnknownSession
 from serve.errors import Refused
-from serve.ledger import Entry, Queue
+from serve.queue_index import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame, one
 from shared.buckets.base import BucketError

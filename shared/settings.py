@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.aws import S3Settings, SqsSettings
-from shared.logs import LogSettings
-from shared.metrics import MetricsSettings
+from shared.buckets.aws_clients import S3Settings, SqsSettings
+from shared.observability.logs import LogSettings
+from shared.observability.metrics import MetricsSettings
 
 MEBIBYTE = 1024 * 1024
 

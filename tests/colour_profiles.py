@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from shared.images import Image
+from shared.imaging.array_types import Image
 
 # red, green and blue in XYZ under D50, and gamma
 SPACES = {

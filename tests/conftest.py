@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cloud import Cloud, start
-from tests.remembering import Remembering
+from tests.cached_engine import Remembering
 from tests.second_store import started
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from shared.images import Image
+from shared.imaging.array_types import Image
 
 
 def astronaut() -> Image:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 from shared.errors import InvalidField, RequestError
-from shared.function import Answer
-from shared.manifests import Json
+from shared.contract.function import Answer
+from shared.contract.manifests import Json
 from shared.settings import Settings
-from shared.workspace import Workspace
+from shared.contract.workspace import Workspace
 
 FOREVER = 600
 

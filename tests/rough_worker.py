@@ -2,10 +2,10 @@
 
 import sys
 
-from shared import worker
+from shared.runtime import worker
 from shared.buckets import open_bucket
-from shared.function import Function
-from shared.isolation import Isolated
+from shared.contract.function import Function
+from shared.runtime.isolation import Isolated
 from shared.settings import Settings
 from tests import rough
 

@@ -6,15 +6,15 @@ from functions.check.request import CheckRequest
 from functions.check.verify import run
 from shared.faces import FaceEngine
 from shared.faces.loading import load_engine
-from shared.function import Answer, Function
-from shared.manifests import Json
+from shared.contract.function import Answer, Function
+from shared.contract.manifests import Json
 from shared.settings import Limits, Settings
-from shared.validation import validate
-from shared.workspace import Workspace
+from shared.contract.validation import validate
+from shared.contract.workspace import Workspace
 
 
 class CheckFunction:
-    """Implements `shared.function.Function`."""
+    """Implements `shared.contract.function.Function`."""
 
     name = "check"
 

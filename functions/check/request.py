@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.validation import Body, Reference
+from shared.contract.validation import Body, Reference
 
 MOST_IMAGES = 20  # the contract's
 

@@ -6,14 +6,14 @@ from collections import Counter
 from functions.check.request import CheckRequest
 from shared.faces import FaceEngine
 from shared.faces.base import BatchEngine
-from shared.faces.deferred import Deferred
-from shared.function import Answer
-from shared.manifests import Json
+from shared.faces.batched_embedding import Deferred
+from shared.contract.function import Answer
+from shared.contract.manifests import Json
 from shared.photos.references import bounded, without_secrets
 from shared.settings import Limits
-from shared.validation import echo
-from shared.verdict import Verdict, embedded_later, inspect, same_person
-from shared.workspace import Workspace, fetch_in_turn
+from shared.contract.validation import echo
+from shared.photos.assessment import Verdict, embedded_later, inspect, same_person
+from shared.contract.workspace import Workspace, fetch_in_turn
 
 
 def run(
@@ -26,7 +26,7 @@ def run(
         workspace: fetches the photos and hears how far the work is.
         engine: finds and compares faces.
         limits: of one photo.
-        ignored_face: the setting of that name, see `shared.verdict.counted`.
+        ignored_face: the setting of that name, see `shared.photos.assessment.counted`.
 
     Returns:
         The contract's `data`, one check result per image in the order of the request; the message is `success` when

@@ -9,16 +9,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from functions.generate import background, palette, people
-from functions.generate.diffusion import DiffusionFailed
+from functions.generate.background import repaint
+from functions.generate.face import palette
+from functions.generate.background import person_segmentation
+from functions.generate.diffusion.img2img import DiffusionFailed
 from functions.generate.request import GenerateConfigure
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from functions.generate.template import FIELD
-from functions.generate.upscale import TIMES, doubled
+from functions.generate.networks.upscale import TIMES, doubled
 from shared.errors import PhotoTooLarge, PictureFailed
 from shared.faces import Face
-from shared.images import Image
-from shared.models.opening import EMBEDDED
+from shared.imaging.array_types import Image
+from shared.models.model_loading import EMBEDDED
 from shared.settings import Limits
 
 
@@ -49,7 +51,7 @@ class Finish:
 
 def planned(configure: GenerateConfigure, shape: tuple[int, ...], studio: Studio) -> list[Finish]:
     """What these knobs ask for, in order, for a template of this shape."""
-    painting = background.evaluations(shape, studio.most_steps)
+    painting = repaint.evaluations(shape, studio.most_steps)
     wanted = [
         (configure.background_restore, Finish("background", restore_background, painting)),
         (doubles(configure), Finish("super-resolution", enlarge)),
@@ -86,13 +88,13 @@ def warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
 def restore_background(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:
     """Repaint everything but the people; PictureFailed where the model made values that are no numbers."""
     try:
-        background.repaint(
+        repaint.repaint(
             scene.image,
             scene.faces,
-            people.people(scene.image, scene.faces, studio.enhancers.people),
+            person_segmentation.people(scene.image, scene.faces, studio.enhancers.people),
             studio.diffuser,
             studio.prompts.scene(scene.configure.additional_prompt),
-            background.denoising(studio.most_steps),
+            repaint.denoising(studio.most_steps),
             scene.seed,
             step_done,
             palette.limiting(scene.image, scene.faces),

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 
 from functions.generate.portrait import run
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.faces.loading import load_engine
-from shared.function import Answer, Function
-from shared.manifests import Json
-from shared.models import controls, diffusion, few_step
+from shared.contract.function import Answer, Function
+from shared.contract.manifests import Json
+from shared.models import controls, diffusion
+from shared.models import distillation_lora
 from shared.settings import Settings
-from shared.workspace import Workspace
+from shared.contract.workspace import Workspace
 
 
 class GenerateFunction:
-    """Implements `shared.function.Function`."""
+    """Implements `shared.contract.function.Function`."""
 
     name = "generate"
 
@@ -35,7 +36,7 @@ class GenerateFunction:
 
 def load(settings: Settings) -> Function:
     """The function with face engine and base model loaded."""
-    model = few_step.fused(diffusion.load(settings.model), settings.model.few_step)
+    model = distillation_lora.fused(diffusion.load(settings.model), settings.model.few_step)
     return GenerateFunction(
         Studio(settings, load_engine(settings.faces), model, controls.load(settings.model.controls, model))
     )

@@ -8,10 +8,10 @@ from PIL import Image as Pillow
 from functions.generate.provenance import Provenance
 from shared.faces import Box, FaceEngine
 from shared.faces.base import similarity
-from shared.images import Image
-from shared.manifests import Json
+from shared.imaging.array_types import Image
+from shared.contract.manifests import Json
 from shared.settings import Limits
-from shared.workspace import Workspace
+from shared.contract.workspace import Workspace
 
 NAME = "portrait.png"
 ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from functions.generate import trained
-from functions.generate.fusion import Portrayal, wears_glasses
-from functions.generate.landmarks import face_width, mirrored, misfit
-from functions.generate.trained import FIELD, unusable
+from functions.generate import user_model
+from functions.generate.fusion.landmark_fusion import Portrayal, wears_glasses
+from functions.generate.face.landmarks import face_width, mirrored, misfit
+from functions.generate.user_model import FIELD, unusable
 from shared.errors import InternalError, PhotoError, PhotoUnavailable, UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
-from shared.images import Embedding, Image, Points
+from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode
 from shared.settings import Limits
-from shared.users import Reference, UserModel
-from shared.workspace import Workspace
+from shared.contract.users import Reference, UserModel
+from shared.contract.workspace import Workspace
 
 MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
 GLASSES_PENALTY = 0.03  # misfit that photos without glasses may have more; a turn of 15 degrees makes about that
@@ -43,7 +43,7 @@ class Person:
 
 def load(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
     """Read a trained person from the bucket; UnknownUser when there is none, or what is there cannot be used."""
-    model = trained.model(user_id, workspace)
+    model = user_model.model(user_id, workspace)
     photos = list(_portrayals(model, workspace, limits))
     mean = np.mean(_vectors(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:

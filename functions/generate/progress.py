@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from functions.generate.stages import Stage
-from shared.workspace import Workspace
+from shared.contract.workspace import Workspace
 
 
 class Progress:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from PIL.PngImagePlugin import PngInfo
 
 from functions.generate.request import GenerateConfigure
-from shared.manifests import Json
+from shared.contract.manifests import Json
 
 SOFTWARE = "photog"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from shared.validation import Body, Reference, UserId
+from shared.contract.validation import Body, Reference, UserId
 
 NOBODY = "none"  # the user_id that leaves a face as it is
 MOST_FACES = 64  # of one picture; each is worked on for seconds, and more are no portrait

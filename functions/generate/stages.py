@@ -19,24 +19,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from functions.generate import mask
-from functions.generate.adapter import Lora
-from functions.generate.canvas import Canvas, Words
-from functions.generate.color import balance
-from functions.generate.diffusion import Denoising, DiffusionFailed
-from functions.generate.enhance import sharpen
-from functions.generate.fuser import Fuser
-from functions.generate.fusion import Original, Portrayal
-from functions.generate.makeup import transfer
+from functions.generate.face import masks
+from functions.generate.diffusion.lora_cache import Lora
+from functions.generate.diffusion.inpaint_region import Canvas, Words
+from functions.generate.retouching.color_balance import balance
+from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
+from functions.generate.retouching.sharpen import sharpen
+from functions.generate.fusion.fuser import Fuser
+from functions.generate.fusion.landmark_fusion import Original, Portrayal
+from functions.generate.retouching.makeup import transfer
 from functions.generate.request import GenerateConfigure
-from functions.generate.restoration import restore
-from functions.generate.retouch import retouch
-from functions.generate.shown import Shown
-from functions.generate.studio import Studio
-from functions.generate.trained import FIELD
+from functions.generate.retouching.restoration import restore
+from functions.generate.retouching.skin_retouching import retouch
+from functions.generate.face.face_view import Shown
+from functions.generate.models import Studio
+from functions.generate.user_model import FIELD
 from shared.errors import PictureFailed
 from shared.faces import Box
-from shared.images import Image, Mask, Points
+from shared.imaging.array_types import Image, Mask, Points
 
 
 @dataclass(eq=False)
@@ -159,13 +159,13 @@ def fuse_second(job: FaceJob) -> None:
 
 def diffuse_first(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
     """The first diffusion: the whole face."""
-    painted = [_canvas(job, mask.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
     _repaint(jobs, painted, first_denoising(jobs[0].configure, studio.most_steps), studio, advance)
 
 
 def diffuse_second(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
     """The second diffusion: the edges of the face with eyes and lips, or all of it."""
-    region = mask.edge if jobs[0].configure.mask_region == "edge" else mask.whole
+    region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
     # other noise than the first time, else its pattern would be laid over itself
     painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
     _repaint(jobs, painted, second_denoising(jobs[0].configure, studio.most_steps), studio, advance)

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from functions.generate.landmarks import face_width
+from functions.generate.face.landmarks import face_width
 from functions.generate.request import NOBODY
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
 from shared.faces.lying import how_to_turn, lying
-from shared.images import Image
+from shared.imaging.array_types import Image
 from shared.photos import Decoded, decode
 from shared.photos.references import shown
 from shared.settings import GenerateSettings, Limits
-from shared.workspace import Workspace
+from shared.contract.workspace import Workspace
 
 FIELD = "template_image"
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from functions.train.losses import Curve
+from functions.train.loss_history import Curve
 from functions.train.selection import Selection
-from functions.train.sheet import INK, MARK, columns, png
-from shared.images import Image
+from functions.train.image_grid import INK, MARK, columns, png
+from shared.imaging.array_types import Image
 
 HEIGHT, LEAST_WIDTH = 260, 480  # pixels of a panel
 LEFT, BELOW, ABOVE, RIGHT = 64, 36, 36, 16  # pixels around its plot

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 
 from functions.train.dataset import Photo
 from functions.train.lora import Weights
-from functions.train.losses import Curve
+from functions.train.loss_history import Curve
 from functions.train.plan import TrainingPlan
 from functions.train.selection import Chosen, Selection
-from functions.train.updates import Tensors
+from functions.train.optimizer_steps import Tensors
 from functions.train.validation import Trial
 from shared.models.diffusion import DiffusionModel
-from shared.workspace import SCRATCH
+from shared.contract.workspace import SCRATCH
 
 NAME = SCRATCH + "checkpoint.safetensors"
 HEADER = "photog-checkpoint"

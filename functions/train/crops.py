@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shared.faces import pose
 from shared.faces.base import Box, Face
-from shared.images import Image, Mask
+from shared.imaging.array_types import Image, Mask
 
 ROOM = 1.6  # side of the close-up over that of the crop: a square tilted by 45 degrees, zoomed and shifted, still fits
 DETAIL = 1.25  # pixels of the close-up per pixel of the crop: the last resampling may not alias

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from functions.train.crops import close_up, closest
-from shared.embedded import is_embedded
+from shared.contract.data_urls import is_embedded
 from shared.errors import PhotoError, TooFewPhotos
 from shared.faces import Face, FaceEngine
-from shared.images import Embedding, Image
+from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import Working
 from shared.photos import decode
 from shared.photos.references import bounded, shown
 from shared.settings import Limits
-from shared.verdict import UNDECODABLE, Verdict, judge, same_person
-from shared.workspace import Workspace, fetch_in_turn
+from shared.photos.assessment import UNDECODABLE, Verdict, judge, same_person
+from shared.contract.workspace import Workspace, fetch_in_turn
 
 FEWEST, MOST = 5, 20  # photos of a training, the contract's
 TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more
@@ -29,7 +29,7 @@ class Photo:
 
     Attributes:
         name: the reference it was fetched by, shortened.
-        quality: rank in [0, 1], see `shared.verdict`.
+        quality: rank in [0, 1], see `shared.photos.assessment`.
         material: close-up to cut crops of working size from.
         reference: close-up for the user's bundle.
     """

@@ -8,7 +8,7 @@ from diffusers.utils import convert_state_dict_to_kohya, convert_unet_state_dict
 
 from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
-from functions.train.tensorfile import written
+from functions.train.safetensors_bytes import written
 
 BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names for what an adapter fits
 

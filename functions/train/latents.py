@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from functions.train.crops import Crop
-from shared.images import Image
+from shared.imaging.array_types import Image
 from shared.models.diffusion import DiffusionModel
 
 PIXELS_AT_ONCE = 512 * 512  # through the autoencoder in one pass: its widest layers hold 128 floats for each of them

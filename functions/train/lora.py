@@ -13,7 +13,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from functions.train.plan import TrainingPlan
-from functions.train.tensorfile import written
+from functions.train.safetensors_bytes import written
 
 NAME = "photog"
 PREFIX = "unet."  # diffusers tells the UNet's adapter from a text encoder's by it

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from functions.train.dataset import Photo
-from functions.train.sheet import png
-from shared.users import Reference
-from shared.workspace import Workspace
+from functions.train.image_grid import png
+from shared.contract.users import Reference
+from shared.contract.workspace import Workspace
 
 
 def saved(photos: Sequence[Photo], workspace: Workspace) -> list[Reference]:

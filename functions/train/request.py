@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from shared.validation import Body, Reference, UserId
+from shared.contract.validation import Body, Reference, UserId
 
 NOBODY = "none"  # in a generate request
 LONGEST_WORD = 64

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from functions.train.latents import decode
-from functions.train.measures import copying, diversity
-from functions.train.probe import Probe
+from functions.train.metrics import copying, diversity
+from functions.train.held_out_loss import Probe
 from functions.train.sampling import Words, sampled
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
-from shared.images import Embedding, Image
+from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel
 
 STRENGTH = 0.6  # from a photo: the features are the model's, the pose is the photo's

@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.aws import ClientUnavailable, S3Settings
+from shared.buckets.aws_clients import ClientUnavailable, S3Settings
 from shared.buckets.base import (
     Bucket,
     BucketError,

@@ -24,7 +24,7 @@ from shared.buckets.base import (
     checked_prefix,
     usable,
 )
-from shared.buckets.conditions import PROBES
+from shared.buckets.conditional_writes import PROBES
 from shared.buckets.s3 import PIECE, S3Bucket
 
 RIGHTS = "the role needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion"

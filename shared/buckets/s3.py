@@ -29,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from shared.aws import S3Settings, client, region
+from shared.buckets.aws_clients import S3Settings, client, region
 from shared.buckets.base import (
     BucketError,
     MissingObject,

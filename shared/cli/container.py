@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from shared.buckets.conditions import require_conditions
+from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.configuration import ConfigurationError, how_to_install
-from shared.context import Context, isolated
-from shared.interruption import Shutdown
-from shared.liveness import Unhealthy, examine
+from shared.runtime.context import Context, isolated
+from shared.lifecycle.shutdown import Shutdown
+from shared.runtime.liveness import Unhealthy, examine
 from shared.settings import Settings
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port; Function Compute's default is 9000.")]
@@ -21,7 +21,7 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     """POST /invoke with a storage event runs the function; for Function Compute, webhooks and CloudEvents."""
     log_to_stderr()
     try:
-        from shared.http import Desk, HttpEntry  # only this verb needs its extra
+        from shared.runtime.http import Desk, HttpEntry  # only this verb needs its extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"http needs {error.name}: {how_to_install('http')}") from error
     settings = Settings()

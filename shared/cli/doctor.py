@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from shared.buckets import BucketError
-from shared.buckets.conditions import honours_conditions
+from shared.buckets.conditional_writes import honours_conditions
 from shared.cli.console import AsJson, bucket_at, show
 from shared.configuration import ConfigurationError, how_to_install
-from shared.context import installed
+from shared.runtime.context import installed
 from shared.faces.loading import load_engine
-from shared.manifests import Json
+from shared.contract.manifests import Json
 from shared.settings import Settings
 
 PACKAGES = (
@@ -79,7 +79,7 @@ def _diffusion(settings: Settings) -> Json:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
         return {"missing": f"torch and diffusers, for train and generate: {how_to_install('diffusion')}"}
     from shared.models.diffusion import resolve_device
-    from shared.models.opening import source
+    from shared.models.model_loading import source
 
     try:
         where = source(settings.model)

@@ -22,10 +22,10 @@ from pydantic_settings import SettingsError
 from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import fail, unavailable
 from shared.configuration import ConfigurationError
-from shared.function import FunctionUnavailable
-from shared.supervisor import WorkerGivenUp
-from shared.triggers.queue import QueueError
-from shared.validation import said
+from shared.contract.function import FunctionUnavailable
+from shared.runtime.supervisor import WorkerGivenUp
+from shared.triggers.sqs_queue import QueueError
+from shared.contract.validation import said
 
 INPUT_OUTPUT = 74  # EX_IOERR of sysexits.h
 SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the environment

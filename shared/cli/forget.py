@@ -7,7 +7,7 @@ import typer
 from shared.cli.console import AsJson, bucket_at, show
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument
-from shared.forgetting import Forgetting
+from shared.operations.erasure import Forgetting
 from shared.settings import Settings
 
 

@@ -1,7 +1,7 @@
 """A person's id on the command line, refused before anything is sent or removed for it."""
 
 from shared.cli.console import fail
-from shared.validation import user_id
+from shared.contract.validation import user_id
 
 
 def require_user(value: str) -> None:

@@ -20,11 +20,11 @@ from shared.cli.requests import (
     verdicts,
 )
 from shared.cli.sheet import contact_sheet
-from shared.client import Client
-from shared.function import NAMES
-from shared.manifests import Json
+from shared.operations.client import Client
+from shared.contract.function import NAMES
+from shared.contract.manifests import Json
 from shared.settings import Settings
-from shared.supervisor import Supervisor
+from shared.runtime.supervisor import Supervisor
 
 
 def portrait(

@@ -9,26 +9,26 @@ from typing import Annotated
 
 import typer
 
-from shared.aws import ClientUnavailable
+from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
-from shared.buckets.conditions import require_conditions
+from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.context import Context, destinations, isolated
+from shared.runtime.context import Context, destinations, isolated
 from shared.events import put_event
-from shared.function import NAMES
-from shared.interruption import Shutdown
-from shared.invocation import is_request
-from shared.job import run_job
+from shared.contract.function import NAMES
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import is_request
+from shared.runtime.job import run_job
 from shared.notify.outbox import DamagedEntry, Outbox
 from shared.settings import Settings
-from shared.sweep import Lost, Sweep
-from shared.triggers.protection import TaskProtection
-from shared.triggers.queue import Queue, QueueError
-from shared.triggers.redrive import redrive as move
+from shared.operations.sweep import Lost, Sweep
+from shared.triggers.ecs_task_protection import TaskProtection
+from shared.triggers.sqs_queue import Queue, QueueError
+from shared.operations.redrive import redrive as move
 from shared.triggers.sqs import SqsTrigger
-from shared.undelivered import Undelivered
-from shared.worker import Worker
+from shared.operations.dead_letters import Undelivered
+from shared.runtime.worker import Worker
 
 ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
 

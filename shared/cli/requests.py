@@ -10,11 +10,11 @@ import typer
 from shared.cli.console import AsJson, bucket_at, fail, finish, show, submitted, waited
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.client import Client
+from shared.operations.client import Client
 from shared.errors import RequestError
-from shared.manifests import Json, parse
+from shared.contract.manifests import Json, parse
 from shared.settings import Settings
-from shared.status import history, overview
+from shared.operations.status import history, overview
 
 MOST_UNREAD = 20  # lines of `status`
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from shared.manifests import shortened
+from shared.contract.manifests import shortened
 
 LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and what is wrong with it is logged
 

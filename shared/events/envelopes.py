@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.events import senders
 from shared.events.created import ObjectCreated, UnknownEvent
-from shared.manifests import Json
+from shared.contract.manifests import Json
 
 DEEPEST = 5  # envelopes in envelopes; SNS in SQS in a Lambda event are three
 

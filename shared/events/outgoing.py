@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
 from shared.buckets.base import ObjectInfo
-from shared.manifests import Json
+from shared.contract.manifests import Json
 
 
 def completed(function: str, envelope: Json, address: str, result_key: str) -> Json:

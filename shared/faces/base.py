@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from shared.configuration import ConfigurationError
-from shared.images import Embedding, Image, Points
+from shared.imaging.array_types import Embedding, Image, Points
 
 Chip = Image
 """A face cut out and aligned as an engine's recogniser wants it; a few kilobytes that stand for the whole picture."""

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform
 
 from shared.faces.base import Box, Chip, Face, FaceError
-from shared.faces.closeup import closeup
+from shared.faces.face_crop import closeup
 from shared.faces.networks import FAILURES, Networks, networks
 from shared.faces.settling import settle
-from shared.faces.tilt import tilt_of_eyes
-from shared.images import Embedding, Image, Points
+from shared.faces.rotation import tilt_of_eyes
+from shared.imaging.array_types import Embedding, Image, Points
 from shared.settings import FaceSettings
 
 SEARCHED = [(128, 128), (640, 640)]  # insightface's own: faces from 5 % of the side, and those that fill the picture

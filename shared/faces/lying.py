@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from shared.faces.base import Face, FaceEngine, FaceError
-from shared.faces.tilt import roll
-from shared.images import Image
+from shared.faces.rotation import roll
+from shared.imaging.array_types import Image
 
 SEARCHED_SIDE = 240  # long side of a picture that is searched on its sides: faces from a sixth of it, 0.2 s a side
 TURNS = {

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from shared.faces.tilt import roll
-from shared.images import Points
+from shared.faces.rotation import roll
+from shared.imaging.array_types import Points
 
 # A generic adult head by 14 of the 68 landmarks; x to the face's left, y up, z forward, about in centimetres.
 # The model of lincolnhard/head-pose-estimation, after Martin, Erdmenger et al., "Real time head model creation" (2014).

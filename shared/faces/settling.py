@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.faces.base import Box
-from shared.faces.tilt import roll, tilted_back, upright, wrapped
-from shared.images import Image, Points
+from shared.faces.rotation import roll, tilted_back, upright, wrapped
+from shared.imaging.array_types import Image, Points
 
 LEVEL = 3.0  # degrees of tilt at which a face is looked at as it is: turning by less changes the points by noise alone
 IN_PLACE = 0.03  # box widths that a box may lie beside its face, and be too large or small

@@ -8,7 +8,7 @@ import torch
 from diffusers import ControlNetModel
 
 from shared.models.diffusion import DiffusionModel
-from shared.models.opening import HUB_ID, BaseModelMissing
+from shared.models.model_loading import HUB_ID, BaseModelMissing
 from shared.settings import ControlSettings
 
 # scales in the first and the second diffusion, as EasyPhoto's recipe has them

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
-from shared.models import opening
-from shared.models.opening import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
+from shared.models import model_loading
+from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
 __all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
@@ -86,15 +86,15 @@ class DiffusionModel:
 
 def load(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
-    where = opening.source(settings)
-    kind = opening.architecture(where)
+    where = model_loading.source(settings)
+    kind = model_loading.architecture(where)
     device = resolve_device(settings.device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     dtype = precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # logs are for lines
-    pipeline = opening.opened(settings, where, kind, dtype).to(device)
+    pipeline = model_loading.opened(settings, where, kind, dtype).to(device)
     _check(pipeline.unet, where.name)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.float()  # SDXL's activations leave half precision's range and come out black
@@ -125,7 +125,7 @@ def precision(device: torch.device) -> torch.dtype:
 
 def folder_of(settings: ModelSettings) -> Path:
     """Where the configured base model lies as a folder; BaseModelMissing where it does not."""
-    where = opening.source(settings)
+    where = model_loading.source(settings)
     if where.kind != "folder":
         raise BaseModelMissing(f"{where.place} is no folder")
     return Path(where.place)
@@ -148,7 +148,7 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
         )
 
 
-def _working(where: opening.Source, kind: str) -> Working:
+def _working(where: model_loading.Source, kind: str) -> Working:
     """The card beside the model, or the architecture's defaults."""
     card = Path(where.place) / CARD
     return Working.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from shared.manifests import Json
+from shared.contract.manifests import Json
 
 
 class Notifier(Protocol):

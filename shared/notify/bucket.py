@@ -1,7 +1,7 @@
 """Completion events as objects of the bucket: `notifications/<function>/<event id>.json`."""
 
 from shared.buckets.base import Bucket
-from shared.manifests import Json, encode
+from shared.contract.manifests import Json, encode
 
 
 class BucketNotifier:

@@ -5,8 +5,8 @@ import threading
 import time
 
 from shared.buckets.base import BucketError, StoreUnavailable
-from shared.failures import Failures
-from shared.manifests import Json
+from shared.observability.failing_keys import Failures
+from shared.contract.manifests import Json
 from shared.notify.outbox import OUTBOX, Outbox
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from shared.buckets.base import Bucket, BucketError, MissingObject
 from shared.events import completed
-from shared.manifests import Json, decode, encode
+from shared.contract.manifests import Json, decode, encode
 from shared.notify import Destination, Undelivered
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 import json
 
-from shared.aws import client
-from shared.manifests import Json
+from shared.buckets.aws_clients import client
+from shared.contract.manifests import Json
 from shared.notify import Undelivered
 
 TRIES = 2  # within one call; the outbox tries again later

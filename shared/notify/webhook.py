@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 import httpx
 import standardwebhooks
 
-from shared.manifests import Json
+from shared.contract.manifests import Json
 from shared.notify import Undelivered
 
 SECRET_PREFIX = "whsec_"

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError, features
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
-from shared.images import Image
+from shared.imaging.array_types import Image
 from shared.photos import avif, exif, jpeg, png, profiles, signatures, webp
 from shared.photos.container import Container, check_size
 from shared.photos.profiles import Space, UnreadableProfile

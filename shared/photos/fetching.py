@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import httpx
 
-from shared.embedded import content, is_embedded
+from shared.contract.data_urls import content, is_embedded
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
 from shared.photos.keys import why_no_key

@@ -6,7 +6,7 @@ So no picture is read by such a name, wherever it is.
 
 import unicodedata
 
-from shared.embedded import LONGEST_KEY
+from shared.contract.data_urls import LONGEST_KEY
 from shared.photos.references import shown
 
 

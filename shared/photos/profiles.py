@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from shared.images import Image
+from shared.imaging.array_types import Image
 from shared.photos.container import ICC_BYTES
 
 HEADER, ENTRY = 128, 12  # bytes of an ICC profile's header, and of an entry of its table of tags

@@ -4,7 +4,7 @@ from threading import Event
 from typing import Protocol
 
 from shared.events import ObjectCreated
-from shared.invocation import Outcome
+from shared.lifecycle.invocation import Outcome
 
 
 class Receive(Protocol):

@@ -23,13 +23,13 @@ from threading import Event
 
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
 from shared.events import ObjectCreated
-from shared.failures import Failures
-from shared.function import FunctionUnavailable
-from shared.invocation import Outcome, is_request
+from shared.observability.failing_keys import Failures
+from shared.contract.function import FunctionUnavailable
+from shared.lifecycle.invocation import Outcome, is_request
 from shared.settings import Scan
-from shared.strays import Strays
+from shared.lifecycle.unread import Strays
 from shared.triggers import Receive
-from shared.triggers.settled import Settled
+from shared.triggers.settled_index import Settled
 
 log = logging.getLogger(__name__)
 

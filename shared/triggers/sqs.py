@@ -22,18 +22,18 @@ from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
-from shared.claims import STALE_LEASES
+from shared.lifecycle.claims import STALE_LEASES
 from shared.events import ObjectCreated, UnknownEvent, parse_text
-from shared.failures import Failures
-from shared.function import NAMES, FunctionUnavailable
-from shared.invocation import Outcome, is_request
-from shared.observations import Observations
+from shared.observability.failing_keys import Failures
+from shared.contract.function import NAMES, FunctionUnavailable
+from shared.lifecycle.invocation import Outcome, is_request
+from shared.lifecycle.observations import Observations
 from shared.settings import Lease
-from shared.strays import Telling
+from shared.lifecycle.unread import Telling
 from shared.triggers import Receive
-from shared.triggers.keeping import Keeping
-from shared.triggers.protection import TaskProtection
-from shared.triggers.queue import Message, Queue, QueueError
+from shared.triggers.message_visibility import Keeping
+from shared.triggers.ecs_task_protection import TaskProtection
+from shared.triggers.sqs_queue import Message, Queue, QueueError
 
 log = logging.getLogger(__name__)
 

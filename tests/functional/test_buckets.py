@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.aws import S3Settings
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets import Bucket, FolderBucket, InvalidKey, MemoryBucket, MissingObject, open_bucket
 from tests.cloud import REGION
 

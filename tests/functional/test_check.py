@@ -13,8 +13,8 @@ from shared.errors import InvalidField
 from shared.faces import FaceError
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
-from tests.desk import Desk
-from tests.networks import model_folder
+from tests.fake_workspace import Desk
+from tests.toy_onnx import model_folder
 
 
 @pytest.fixture(scope="module")

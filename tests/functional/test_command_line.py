@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from shared.buckets import FolderBucket
 from shared.cli import app
 from tests import pictures
-from tests.networks import model_folder
+from tests.toy_onnx import model_folder
 
 ROOT = Path(__file__).parents[2]
 

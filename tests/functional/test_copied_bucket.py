@@ -10,7 +10,7 @@ import pytest
 
 from shared.buckets import FolderBucket
 from shared.events import ObjectCreated
-from shared.invocation import Outcome
+from shared.lifecycle.invocation import Outcome
 from tests.echo import Echo, invocation
 
 POINTER = "users/u/model.json"

@@ -7,9 +7,9 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.errors import InvalidField
 from shared.events import ObjectCreated
-from shared.failures import Failures, failure_key
-from shared.interruption import Shutdown
-from shared.invocation import Invocation, Outcome
+from shared.observability.failing_keys import Failures, failure_key
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation, Outcome
 from shared.notify.bucket import BucketNotifier
 from tests.echo import QUICK, Echo, invocation
 

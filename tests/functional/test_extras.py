@@ -3,7 +3,7 @@
 import json
 
 from tests.extras import Extras
-from tests.networks import model_folder
+from tests.toy_onnx import model_folder
 
 
 def test_the_core_alone_says_which_extra_is_missing(tmp_path):

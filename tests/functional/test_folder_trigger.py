@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from shared.invocation import Outcome
+from shared.lifecycle.invocation import Outcome
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
 from tests.echo import Echo, invocation, until

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavailable
 from shared.cli import app
-from shared.client import Client
+from shared.operations.client import Client
 from shared.events import ObjectCreated
-from shared.failures import Failures, failure_key
-from shared.forgetting import Forgetting
-from shared.function import Answer
-from shared.interruption import Shutdown
-from shared.invocation import Invocation, Outcome
-from shared.manifests import canonical_hash, encode
+from shared.observability.failing_keys import Failures, failure_key
+from shared.operations.erasure import Forgetting
+from shared.contract.function import Answer
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation, Outcome
+from shared.contract.manifests import canonical_hash, encode
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger

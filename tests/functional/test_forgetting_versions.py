@@ -6,13 +6,13 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from typer.testing import CliRunner
 
-from shared.aws import S3Settings
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets import FolderBucket, MemoryBucket, MissingObject, with_history
 from shared.buckets.history import History
 from shared.buckets.s3 import S3Bucket
 from shared.cli import app
 from shared.events import ObjectCreated
-from shared.forgetting import OLD_VERSIONS, Forgetting
+from shared.operations.erasure import OLD_VERSIONS, Forgetting
 from tests.cloud import REGION
 from tests.echo import QUICK, Echo, invocation
 

@@ -9,7 +9,7 @@ import pytest
 
 from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.errors import (
     FaceCountMismatch,
     InvalidField,
@@ -21,10 +21,10 @@ from shared.errors import (
 )
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
-from shared.users import model_key
+from shared.contract.users import model_key
 from tests import pictures
-from tests.desk import Desk
-from tests.sitters import lora, make_visible_base, trained
+from tests.fake_workspace import Desk
+from tests.trained_users import lora, make_visible_base, trained
 
 FEW_STEPS = {"first_diffusion_steps": 6, "second_diffusion_steps": 6}  # 2 and 1 that are run
 

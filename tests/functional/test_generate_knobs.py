@@ -9,19 +9,19 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from functions.generate import mask
+from functions.generate.face import masks
 from functions.generate.handler import GenerateFunction
 from functions.generate.provenance import MADE_BY_A_MODEL
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.cli.console import bucket_at
 from shared.cli.requests import save_portrait
-from shared.client import Client
+from shared.operations.client import Client
 from shared.errors import PhotoTooLarge
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
 from tests import pictures
-from tests.desk import Desk
-from tests.sitters import lora, make_visible_base, trained
+from tests.fake_workspace import Desk
+from tests.trained_users import lora, make_visible_base, trained
 
 PLAIN = {"skin_retouching_bool": False, "photo_enhancement_bool": False}
 NO_DIFFUSION = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0}
@@ -38,7 +38,7 @@ def studio(engine, tmp_path_factory):
 def face(studio):
     """Grace Hopper's, as a mask: from the chin to the forehead."""
     (found,) = studio.engine.detect(pictures.hopper())
-    return mask.face(found.landmarks, (600, 512), 0.0, 0.0) > 0.5
+    return masks.face(found.landmarks, (600, 512), 0.0, 0.0) > 0.5
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from functions.generate import trained as record
+from functions.generate import user_model as record
 from functions.generate.handler import GenerateFunction
-from functions.generate.studio import Studio
+from functions.generate.models import Studio
 from shared.errors import InternalError, PhotoUnavailable, PictureFailed, RequestError, UnknownUser
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
-from shared.users import model_key
+from shared.contract.users import model_key
 from tests import pictures
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 from tests.lora_files import header_of, made, tensors_of
-from tests.sitters import lora, make_visible_base, trained
+from tests.trained_users import lora, make_visible_base, trained
 
 WHO = "sam"
 # one fusion and one diffusion: what is said here of people needs no more

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from functions.generate import light, portrait, template
-from functions.generate.studio import Studio
+from functions.generate import portrait, template
+from functions.generate.face import light
+from functions.generate.models import Studio
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
 from tests import colour_profiles, pictures
-from tests.desk import Desk
-from tests.sitters import lora, make_visible_base, trained
+from tests.fake_workspace import Desk
+from tests.trained_users import lora, make_visible_base, trained
 
 FUSION = {
     "first_denoising_strength": 0.0,

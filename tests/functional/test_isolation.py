@@ -11,11 +11,11 @@ import pytest
 
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.function import AttemptFailed, FunctionUnavailable
-from shared.interruption import Shutdown
-from shared.invocation import Invocation, Outcome
-from shared.isolation import Isolated
-from shared.logs import LogSettings
+from shared.contract.function import AttemptFailed, FunctionUnavailable
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation, Outcome
+from shared.runtime.isolation import Isolated
+from shared.observability.logs import LogSettings
 from shared.settings import Lease, Limits, Settings
 from tests import rough
 from tests.echo import until
@@ -142,7 +142,7 @@ def test_a_function_that_cannot_be_loaded_says_why():
 
 
 def test_a_process_that_dies_idle_or_says_nothing_any_more_ends_no_eviction(bucket, function, monkeypatch):
-    monkeypatch.setattr("shared.isolation.ASIDE_SECONDS", 0.3)
+    monkeypatch.setattr("shared.runtime.isolation.ASIDE_SECONDS", 0.3)
     invoked = Invocation(bucket, function, SETTINGS, "w1", Shutdown(1))
     for number in (signal.SIGKILL, signal.SIGSTOP):
         os.kill(function.process_id, number)

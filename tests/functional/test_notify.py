@@ -11,9 +11,9 @@ import standardwebhooks
 from pydantic import ValidationError
 
 from shared.buckets import MemoryBucket
-from shared.context import Context
-from shared.interruption import Shutdown
-from shared.invocation import Invocation, Outcome
+from shared.runtime.context import Context
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation, Outcome
 from shared.notify import Undelivered
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox

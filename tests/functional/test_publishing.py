@@ -8,16 +8,16 @@ import time
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
-from shared.claims import Busy, Claims, Held
+from shared.lifecycle.claims import Busy, Claims, Held
 from shared.events import ObjectCreated
-from shared.invocation import Outcome
-from shared.manifest_reader import COUNTED_BYTES
-from shared.manifests import invalid_id
+from shared.lifecycle.invocation import Outcome
+from shared.lifecycle.manifest_reader import COUNTED_BYTES
+from shared.contract.manifests import invalid_id
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox, entry_key
 from shared.settings import Lease, Limits, Scan, Settings
-from shared.status import overview
+from shared.operations.status import overview
 from shared.triggers.scan import ScanTrigger
 from tests.echo import QUICK, Echo, invocation, until
 
@@ -62,7 +62,7 @@ def test_an_answer_that_cannot_be_written_for_a_moment_is_written_by_the_same_at
 
 
 def test_a_store_that_stays_away_costs_attempts_nobody_counts(monkeypatch):
-    monkeypatch.setattr("shared.invocation.PUBLISHING_SECONDS", 0.0)
+    monkeypatch.setattr("shared.lifecycle.invocation.PUBLISHING_SECONDS", 0.0)
     bucket, function = Failing(times=7), Echo()
     created = drop(bucket)
     for turn in range(7):

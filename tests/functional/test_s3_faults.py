@@ -10,7 +10,7 @@ from email.utils import formatdate
 
 import pytest
 
-from shared.aws import S3Settings
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets import Bucket, BucketError, MissingObject, StoreUnavailable
 from shared.buckets.s3 import READS, S3Bucket
 from tests.cloud import REGION

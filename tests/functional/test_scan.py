@@ -8,11 +8,11 @@ import pytest
 
 from shared.buckets import BucketError, MemoryBucket
 from shared.events import ObjectCreated
-from shared.invocation import Outcome
+from shared.lifecycle.invocation import Outcome
 from shared.settings import Limits, Scan
-from shared.status import overview
+from shared.operations.status import overview
 from shared.triggers.scan import CHECKED_AT_ONCE, ScanTrigger
-from shared.triggers.settled import WORTH, index_key
+from shared.triggers.settled_index import WORTH, index_key
 from tests.echo import Echo, invocation
 
 SCAN = Scan(seconds=0.05, settle_seconds=0.2)
@@ -71,7 +71,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("method", "begin", "error"), FAULTS)
 def test_a_key_that_fails_stops_no_other_and_is_shown_until_it_is_mended(method, begin, error, monkeypatch):
-    monkeypatch.setattr("shared.invocation.PUBLISHING_SECONDS", 0.2)
+    monkeypatch.setattr("shared.lifecycle.invocation.PUBLISHING_SECONDS", 0.2)
     bucket, clock, function = Faulty(), Clock(), Echo()
     bucket.faults[(method, begin)] = error
     trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, function).receive

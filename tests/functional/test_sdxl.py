@@ -7,19 +7,19 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
-from functions.generate.canvas import Canvas
-from functions.generate.diffusion import Denoising, Diffuser
-from functions.generate.prompt import Prompts
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.prompt import Prompts
 from functions.train import validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.faces.base import Box
-from shared.models import opening
+from shared.models import model_loading
 from shared.models.conditioning import conditioned, predicted
 from shared.models.diffusion import BaseModelMissing, Working, load
 from shared.settings import Limits, ModelSettings, Settings, TrainSettings
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 from tests.pictures import astronaut, hopper, jpeg, variations
 from tests.tiny_sdxl import make_tiny_sdxl
 
@@ -102,28 +102,28 @@ def test_a_single_file_is_told_by_the_names_of_its_tensors(tmp_path, monkeypatch
     save_file(one, tmp_path / "one.safetensors")
     save_file(one | {"conditioner.embedders.1.model.ln_final.weight": torch.zeros(1)}, tmp_path / "xl.safetensors")
     asked = []
-    for pipeline in opening.PIPELINES.values():
+    for pipeline in model_loading.PIPELINES.values():
         monkeypatch.setattr(
             pipeline, "from_single_file", classmethod(lambda cls, path, **options: asked.append((cls, path, options)))
         )
     for name, kind in (("one", "sd15"), ("xl", "sdxl")):
         settings = ModelSettings(path=str(tmp_path / f"{name}.safetensors"), config=tmp_path)
-        where = opening.source(settings)
-        assert (where.name, where.kind, opening.architecture(where)) == (name, "file", kind)
-        opening.opened(settings, where, kind, torch.float32)
+        where = model_loading.source(settings)
+        assert (where.name, where.kind, model_loading.architecture(where)) == (name, "file", kind)
+        model_loading.opened(settings, where, kind, torch.float32)
     assert [cls.__name__ for cls, *_ in asked] == ["StableDiffusionPipeline", "StableDiffusionXLPipeline"]
     assert asked[0][2]["config"] == str(tmp_path)
 
 
 def test_a_path_with_a_slash_that_is_not_there_is_a_hub_id(tmp_path):
-    assert opening.source(ModelSettings(path="someone/model-1.5")).kind == "hub"
+    assert model_loading.source(ModelSettings(path="someone/model-1.5")).kind == "hub"
     for path in (str(tmp_path / "nowhere"), "nothing", "a/b/c"):
         with pytest.raises(BaseModelMissing, match="hub id"):
-            opening.source(ModelSettings(path=path))
+            model_loading.source(ModelSettings(path=path))
 
 
 def test_other_architectures_are_refused_by_name(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    where = opening.source(ModelSettings(path=str(tmp_path)))
+    where = model_loading.source(ModelSettings(path=str(tmp_path)))
     with pytest.raises(BaseModelMissing, match="FluxPipeline"):
-        opening.architecture(where)
+        model_loading.architecture(where)

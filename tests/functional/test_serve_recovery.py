@@ -9,9 +9,9 @@ import time
 import pytest
 
 from serve.database import Database, StateUnavailable
-from serve.indexes import Indexes
-from serve.ledger import Ledger, Queue
-from serve.record import Record, decoded, encoded, record_key
+from serve.sequence import Indexes
+from serve.queue_index import Ledger, Queue
+from serve.message import Record, decoded, encoded, record_key
 from serve.recovery import Recovery
 from serve.store import Store
 from shared.buckets import MemoryBucket

@@ -6,15 +6,15 @@ import json
 import pytest
 
 from serve.database import Database, StateInUse
-from serve.follower import Follower
-from serve.indexes import Indexes
-from serve.ledger import Ledger, Queue
+from serve.dispatcher import Follower
+from serve.sequence import Indexes
+from serve.queue_index import Ledger, Queue
 from serve.metrics import Metrics
-from serve.record import decoded
+from serve.message import decoded
 from serve.store import Store
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.manifests import canonical_hash, parse
+from shared.contract.manifests import canonical_hash, parse
 from tests.echo import invocation, until
 from tests.serving import INPUT, SETTINGS, SINK, Served, attributes, get, put
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from shared.buckets import FolderBucket, MemoryBucket
 from shared.cli import app
 from shared.cli.requests import save_portrait
-from shared.client import Client
+from shared.operations.client import Client
 from tests.unprivileged import place, unprivileged
 
 AWAY = 75

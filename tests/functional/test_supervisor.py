@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from shared import supervisor
+from shared.runtime import supervisor
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.interruption import Shutdown
-from shared.invocation import Invocation, Outcome
-from shared.isolation import Isolated
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation, Outcome
+from shared.runtime.isolation import Isolated
 from shared.settings import Settings
-from shared.supervisor import Supervisor, WorkerGivenUp
-from shared.worker import READY
+from shared.runtime.supervisor import Supervisor, WorkerGivenUp
+from shared.runtime.worker import READY
 from tests import decoys, rough
 
 SAY_READY = f"print({READY!r}, flush=True); "

@@ -6,13 +6,13 @@ import torch
 
 from functions.train.dataset import prepare
 from functions.train.lora import adapted
-from functions.train.material import material, words
+from functions.train.training_inputs import material, words
 from functions.train.plan import TrainingPlan
-from functions.train.updates import Updates
+from functions.train.optimizer_steps import Updates
 from shared.faces.dlib import DlibEngine
 from shared.models.diffusion import load
 from shared.settings import Limits, ModelSettings
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 from tests.pictures import hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.events import ObjectCreated, UnknownEvent, parse, parse_text
 from shared.events.created import LONGEST_REASON
-from shared.invocation import is_request
+from shared.lifecycle.invocation import is_request
 from tests.hostile.events import SURPRISES, altered, names, samples, texts
 
 WORDS = sorted({name for event in samples().values() for name in names(event)} | {"Body", "MessageBody", "Event"})

@@ -17,13 +17,13 @@ from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets.memory import MemoryBucket
 from shared.errors import InvalidField, InvalidManifest, RequestError
-from shared.function import Answer
-from shared.interruption import Shutdown
-from shared.invocation import Invocation
-from shared.manifests import LONGEST_FIELD, LONGEST_MESSAGE, Json, encode, failure, parse
+from shared.contract.function import Answer
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.invocation import Invocation
+from shared.contract.manifests import LONGEST_FIELD, LONGEST_MESSAGE, Json, encode, failure, parse
 from shared.settings import Scan, Settings
 from shared.triggers.scan import ScanTrigger
-from shared.validation import LONGEST_ECHO, Body, echo, validate
+from shared.contract.validation import LONGEST_ECHO, Body, echo, validate
 from tests.echo import Echo
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.aws import S3Settings
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
-from shared.function import NAMES
+from shared.contract.function import NAMES
 from tests import echo, pictures
 from tests.cloud import REGION
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.aws import S3Settings
-from shared.buckets.conditions import honours_conditions
+from shared.buckets.aws_clients import S3Settings
+from shared.buckets.conditional_writes import honours_conditions
 from shared.buckets.s3 import S3Bucket
-from shared.forgetting import Forgetting
+from shared.operations.erasure import Forgetting
 from shared.settings import Lease
 from tests import echo, pictures
 from tests.cloud import REGION

@@ -150,7 +150,7 @@ def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket, tmp_pa
 
 def test_a_worker_whose_supervisor_is_killed_stops_by_itself(bucket):
     code = (
-        "import sys, time; from shared.supervisor import Supervisor; "
+        "import sys, time; from shared.runtime.supervisor import Supervisor; "
         f"s = Supervisor({bucket.address!r}, ['check'], 5); s.__enter__(); "
         "print(s.processes()['check'], flush=True); time.sleep(60)"
     )

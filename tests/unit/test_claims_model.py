@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from shared import claims as module
+from shared.lifecycle import claims as module
 from shared.buckets import MemoryBucket, MissingObject, ObjectInfo
-from shared.claims import Busy, ClaimRecord, Claims, Exhausted, Held
+from shared.lifecycle.claims import Busy, ClaimRecord, Claims, Exhausted, Held
 from shared.settings import Lease
 
 LEASE = Lease(seconds=1.0, attempts=2, drain_seconds=1.0)

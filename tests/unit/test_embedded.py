@@ -6,11 +6,11 @@ from urllib.parse import quote
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.embedded import content, is_embedded
+from shared.contract.data_urls import content, is_embedded
 from shared.errors import PhotoTooLarge, PhotoUnavailable
 from shared.photos import PhotoFetcher
-from shared.places import Places
-from shared.references import LONGEST_EMBEDDED, LONGEST_NAME, bounded, shown
+from shared.operations.object_names import Places
+from shared.contract.references import LONGEST_EMBEDDED, LONGEST_NAME, bounded, shown
 from shared.settings import Limits
 from tests import pictures
 

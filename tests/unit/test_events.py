@@ -14,8 +14,8 @@ from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets.base import ObjectInfo
 from shared.events import ObjectCreated, UnknownEvent, completed, parse, parse_text, put_event
-from shared.manifests import parse as parse_manifest
-from shared.validation import validate
+from shared.contract.manifests import parse as parse_manifest
+from shared.contract.validation import validate
 
 EVENTS = Path(__file__).parents[2] / "events"
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.faces import Box, Face, FaceError, appearance, pose
-from shared.faces.closeup import closeup
+from shared.faces import Box, Face, FaceError, pose
+from shared.faces import photo_quality
+from shared.faces.face_crop import closeup
 from shared.faces.dlib import DlibEngine
-from shared.faces.tilt import tilted_back, upright
+from shared.faces.rotation import tilted_back, upright
 from tests import pictures
 
 
@@ -169,9 +170,9 @@ def test_a_frontal_portrait_reads_as_frontal(hopper):
 
 def test_blur_lowers_sharpness_and_darkness_does_not(hopper):
     image = pictures.hopper()
-    sharp = appearance.sharpness(image, hopper)
-    blurred = appearance.sharpness(cv2.GaussianBlur(image, (0, 0), 4), hopper)
-    dark = appearance.sharpness((image * 0.5).astype(np.uint8), hopper)
+    sharp = photo_quality.sharpness(image, hopper)
+    blurred = photo_quality.sharpness(cv2.GaussianBlur(image, (0, 0), 4), hopper)
+    dark = photo_quality.sharpness((image * 0.5).astype(np.uint8), hopper)
     assert blurred < 0.02 < sharp
     assert dark == pytest.approx(sharp, rel=0.1)
 
@@ -179,14 +180,14 @@ def test_blur_lowers_sharpness_and_darkness_does_not(hopper):
 def test_sharpness_does_not_reward_large_pictures(hopper):
     large = cv2.resize(pictures.hopper(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     face = Face(hopper.box.scaled(4), hopper.landmarks * 4, 1.0)
-    assert appearance.sharpness(large, face) == pytest.approx(appearance.sharpness(pictures.hopper(), hopper), rel=0.2)
+    assert photo_quality.sharpness(large, face) == pytest.approx(photo_quality.sharpness(pictures.hopper(), hopper), rel=0.2)
 
 
 def test_light_is_measured_on_the_face(hopper):
     image = pictures.hopper()
-    assert appearance.brightness((image * 0.2).astype(np.uint8), hopper) < 0.2
-    assert appearance.clipped(image, hopper) < 0.02
-    assert appearance.clipped(np.clip(image * 3.0, 0, 255).astype(np.uint8), hopper) > 0.2
+    assert photo_quality.brightness((image * 0.2).astype(np.uint8), hopper) < 0.2
+    assert photo_quality.clipped(image, hopper) < 0.02
+    assert photo_quality.clipped(np.clip(image * 3.0, 0, 255).astype(np.uint8), hopper) > 0.2
 
 
 @pytest.mark.parametrize(

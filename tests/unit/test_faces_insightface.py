@@ -15,7 +15,7 @@ from shared.faces.insightface import InsightfaceEngine
 from shared.faces.loading import load_engine
 from shared.faces.networks import networks
 from shared.settings import FaceSettings
-from tests.networks import face_shape, model_folder, recogniser
+from tests.toy_onnx import face_shape, model_folder, recogniser
 
 SIDE = 640  # of the pictures; the detector sees them as they are
 

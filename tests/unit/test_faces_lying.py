@@ -10,10 +10,10 @@ from shared.errors import FaceCountMismatch, NoFaceInTemplate, TooFewPhotos
 from shared.faces import Box, Face, FaceError
 from shared.models.diffusion import Working
 from shared.settings import Limits
-from shared.verdict import inspect, judge
+from shared.photos.assessment import inspect, judge
 from tests import pictures
-from tests.desk import Desk
-from tests.networks import face_shape
+from tests.fake_workspace import Desk
+from tests.toy_onnx import face_shape
 
 SHAPE = face_shape()[:, :2]
 

@@ -6,8 +6,8 @@ import pytest
 
 from shared.faces import Box
 from shared.faces.settling import MOST_TURNS, settle
-from shared.faces.tilt import roll, tilted_back
-from tests.networks import face_shape
+from shared.faces.rotation import roll, tilted_back
+from tests.toy_onnx import face_shape
 
 SIDE = 400
 SHAPE = face_shape()[:, :2] * 100

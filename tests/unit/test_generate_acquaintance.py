@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from functions.generate.acquaintance import Acquainted
-from functions.generate.short_memory import SECONDS
+from functions.generate.face_cache import Acquainted
+from shared.models.expiring_cache import SECONDS
 from shared.faces import Box, Face, FaceError
 from tests.clock import Clock
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from functions.generate import adapter
-from functions.generate.adapter import Adapters
-from functions.generate.short_memory import SECONDS
+from functions.generate.diffusion import lora_cache
+from functions.generate.diffusion.lora_cache import Adapters
+from shared.models.expiring_cache import SECONDS
 from shared.models import diffusion
 from shared.settings import ModelSettings
 from tests.clock import Clock
-from tests.sitters import lora
+from tests.trained_users import lora
 from tests.tiny_base import make_tiny_base
 
 KEY = "results/train/r1/a1/lora.safetensors"
@@ -73,7 +73,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_remembered(unet, fil
     adapters.lora(KEY, lambda: next(etags), lambda: files["bob"])
     again = adapters.lora(KEY, lambda: next(etags), lambda: files["ann"])
     (name, tensor), *_ = again.tensors.items()
-    assert torch.equal(tensor, adapter.parse(files["ann"]).parts[name.removesuffix(".lora_A.weight")].down)
+    assert torch.equal(tensor, lora_cache.parse(files["ann"]).parts[name.removesuffix(".lora_A.weight")].down)
 
 
 def test_an_object_that_is_gone_is_asked_for_and_not_remembered(unet, files):
@@ -186,7 +186,7 @@ def test_an_interrupted_change_of_wearer_leaves_nobodys_values_under_a_name(unet
 def test_files_beyond_the_memory_for_them_make_each_other_go(unet, files, monkeypatch):
     adapters = Adapters(unet)
     size = adapters.lora("ann", lambda: "etag", lambda: files["ann"]).size
-    monkeypatch.setattr(adapter, "KEPT_BYTES", 2 * size)
+    monkeypatch.setattr(lora_cache, "KEPT_BYTES", 2 * size)
     for name in ("bob", "cleo"):
         adapters.lora(name, lambda: "etag", lambda name=name: files[name])
     assert [key for key, _ in adapters._users] == ["cleo"], "cleo's has twice the rank"

@@ -8,10 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from functions.generate import background, mask
-from functions.generate.network import NetworkMissing
-from functions.generate.people import at, people
-from functions.generate.people_network import PeopleNetwork
+from functions.generate.background import repaint
+from functions.generate.face import masks
+from functions.generate.networks.image_network import NetworkMissing
+from functions.generate.background.person_segmentation import at, people
+from functions.generate.networks.person_network import PeopleNetwork
 from tests import pictures
 
 
@@ -29,7 +30,7 @@ class TestPeople:
         image = pictures.astronaut()
         faces, owned = found(engine, image)
         share = full_size(owned, image)
-        assert (share[mask.face(faces[0].landmarks, image.shape[:2], 0, 0) > 0.5] == 1).all()
+        assert (share[masks.face(faces[0].landmarks, image.shape[:2], 0, 0) > 0.5] == 1).all()
         assert (share[300:420, 150:260] == 1).all()  # her suit
         assert (share[20:60, 190:260] == 1).mean() > 0.8  # her hair
         assert share[:150, :80].max() < 0.01
@@ -41,7 +42,7 @@ class TestPeople:
         share = full_size(owned, image)
         assert len(faces) == 6
         for face in faces:
-            assert (share[mask.face(face.landmarks, image.shape[:2], 0.02, 0) > 0.5] > 0.99).all()
+            assert (share[masks.face(face.landmarks, image.shape[:2], 0.02, 0) > 0.5] > 0.99).all()
         assert share[:60, :400].max() < 0.05
 
     def test_the_same_picture_gives_the_same_mask(self, engine):
@@ -97,14 +98,14 @@ class TestTheNetwork:
 class TestSquares:
     @pytest.mark.parametrize(("length", "side"), [(512, 512), (600, 512), (641, 512), (1500, 500), (6000, 4000)])
     def test_they_cover_the_picture_and_their_fading_adds_up_to_one(self, length, side):
-        squares = background.spans(length, side)
+        squares = repaint.spans(length, side)
         total = np.zeros(length)
         for index, (first, last) in enumerate(squares):
-            total[first:last] += background.fading(squares, index)
+            total[first:last] += repaint.fading(squares, index)
         assert squares[0][0] == 0
         assert squares[-1][1] == length
         assert all(later[0] < earlier[1] for earlier, later in pairwise(squares))
         assert np.allclose(total, 1, atol=1e-5)
 
     def test_a_picture_that_is_nearly_square_is_one(self):
-        assert background.spans(600, 512) == [(0, 600)]
+        assert repaint.spans(600, 512) == [(0, 600)]

@@ -8,16 +8,16 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from functions.generate import diffusion as diffusing
-from functions.generate.adapter import Adapters, LoraError
-from functions.generate.canvas import Canvas
-from functions.generate.diffusion import Denoising, Diffuser
-from functions.generate.prompt import Prompts
+from functions.generate.diffusion import img2img as diffusing
+from functions.generate.diffusion.lora_cache import Adapters, LoraError
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.prompt import Prompts
 from shared.faces import Box
 from shared.models import diffusion
 from shared.settings import ModelSettings
 from tests.pictures import astronaut
-from tests.sitters import lora, make_visible_base
+from tests.trained_users import lora, make_visible_base
 
 FACE = Box(176, 77, 266, 167)
 LANDMARKS = np.random.default_rng(0).uniform((190, 90), (250, 150), (68, 2))

@@ -7,11 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import enhance, light, makeup, mask, retouch
-from functions.generate.fusion import worn_frames
-from functions.generate.guided import guided
-from functions.generate.landmarks import face_width
-from functions.generate.shown import Shown
+from functions.generate.retouching import sharpen
+from functions.generate.face import light
+from functions.generate.retouching import makeup
+from functions.generate.face import masks
+from functions.generate.retouching import skin_retouching
+from functions.generate.fusion.landmark_fusion import worn_frames
+from functions.generate.background.guided_filter import guided
+from functions.generate.face.landmarks import face_width
+from functions.generate.face.face_view import Shown
 from tests import pictures
 
 SOURCES = ("astronaut", "hopper", "group")
@@ -31,7 +35,7 @@ class Subject:
         return worn_frames(self.image, self.landmarks)
 
     def retouched(self, free=None):
-        return retouch.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
+        return skin_retouching.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
 
     @cached_property
     def evened(self):
@@ -40,7 +44,7 @@ class Subject:
     def places(self):
         """Points all over the skin."""
         reach = 2 * round(0.03 * self.width) + 1
-        skin = cv2.erode(retouch.skin_mask(light.to_lab(self.image), self.landmarks), np.ones((reach, reach))) > 0.9
+        skin = cv2.erode(skin_retouching.skin_mask(light.to_lab(self.image), self.landmarks), np.ones((reach, reach))) > 0.9
         every = np.arange(0, max(self.size), 0.07 * self.width).astype(int)
         return [(x, y) for x, y in product(every, every) if y < self.size[0] and x < self.size[1] and skin[y, x]]
 
@@ -70,7 +74,7 @@ class Subject:
 
     def sharpened(self, image):
         shown = Shown(self.image, self.landmarks, self.no_frames)
-        return enhance.sharpen(image, self.landmarks, shown, self.free, self.no_frames)
+        return sharpen.sharpen(image, self.landmarks, shown, self.free, self.no_frames)
 
     def made_up(self, other, ratio, free=None):
         worn = Shown(other.image, other.landmarks, other.frames)
@@ -118,9 +122,9 @@ class TestRetouching:
     def test_only_skin_changes(self, subject):
         changed = apart(subject.retouched(), subject.image)
         protected = [
-            region(subject.landmarks, subject.size, 0, 0.001) > 0.5 for region in (mask.eyes, mask.lips, mask.mouth)
+            region(subject.landmarks, subject.size, 0, 0.001) > 0.5 for region in (masks.eyes, masks.lips, masks.mouth)
         ]
-        outside = mask.face(subject.landmarks, subject.size, 0, 0.001) < 0.01
+        outside = masks.face(subject.landmarks, subject.size, 0, 0.001) < 0.01
         assert changed[~outside].any()
         assert not changed[np.logical_or.reduce(protected)].any()
         assert not changed[outside].any()
@@ -128,8 +132,8 @@ class TestRetouching:
     def test_blotches_go_and_pores_stay(self, subject):
         before, after = lightness(subject.image), lightness(subject.retouched())
         lab, points = light.to_lab(subject.image), subject.landmarks
-        skin = retouch.skin_mask(lab, points) > 0.9
-        pore, blotch = max(retouch.PORES * subject.width, 0.5), 0.03 * subject.width
+        skin = skin_retouching.skin_mask(lab, points) > 0.9
+        pore, blotch = max(skin_retouching.PORES * subject.width, 0.5), 0.03 * subject.width
 
         def bands(plane):
             low = cv2.GaussianBlur(plane, (0, 0), pore)
@@ -173,7 +177,7 @@ class TestRetouching:
 
     def test_a_face_outside_of_the_picture_is_no_error(self, subject):
         away = subject.landmarks + 10_000
-        assert np.array_equal(retouch.retouch(subject.image, away, subject.free, subject.no_frames), subject.image)
+        assert np.array_equal(skin_retouching.retouch(subject.image, away, subject.free, subject.no_frames), subject.image)
 
 
 class TestSharpening:
@@ -187,7 +191,7 @@ class TestSharpening:
         soft = self.blurred(subject)
         clear = subject.free
         wanted, before, after = (
-            enhance.Detail.of(lightness(image), subject.landmarks).strengths(clear)
+            sharpen.Detail.of(lightness(image), subject.landmarks).strengths(clear)
             for image in (subject.image, soft, subject.sharpened(soft))
         )
         seen = wanted[:, 1] > 0
@@ -197,7 +201,7 @@ class TestSharpening:
 
     def test_the_features_come_nearer_to_what_they_were(self, subject):
         soft = self.blurred(subject)
-        features = mask.features(subject.landmarks, subject.size) > 0.5
+        features = masks.features(subject.landmarks, subject.size) > 0.5
         error = [
             np.abs(lightness(one) - lightness(subject.image))[features].mean()
             for one in (soft, subject.sharpened(soft))
@@ -206,15 +210,15 @@ class TestSharpening:
 
     def test_nothing_outside_of_the_face_changes(self, subject):
         soft = self.blurred(subject)
-        outside = mask.face(subject.landmarks, subject.size) == 0
+        outside = masks.face(subject.landmarks, subject.size) == 0
         assert not apart(subject.sharpened(soft), soft)[outside].any()
 
     def test_no_halos(self, subject):
         soft = lightness(self.blurred(subject))
         sharp = lightness(subject.sharpened(self.blurred(subject)))
-        side = 2 * max(1, round(enhance.NEIGHBOURHOOD * subject.width)) + 1
+        side = 2 * max(1, round(sharpen.NEIGHBOURHOOD * subject.width)) + 1
         highest, lowest = cv2.dilate(soft, np.ones((side, side))), cv2.erode(soft, np.ones((side, side)))
-        room = (enhance.OVERSHOOT + 0.02) * (highest - lowest) + 1
+        room = (sharpen.OVERSHOOT + 0.02) * (highest - lowest) + 1
         assert (sharp <= highest + room).all()
         assert (sharp >= lowest - room).all()
 
@@ -245,11 +249,11 @@ class TestMakeUp:
     def test_lips_that_are_pale_already_do_not_turn_blue(self, subjects):
         subject = subjects["astronaut"]
         rouged = Subject(subject.image.copy(), subject.landmarks)
-        half = mask.lips(subject.landmarks, subject.size, 0, 0.001) > 0.5
+        half = masks.lips(subject.landmarks, subject.size, 0, 0.001) > 0.5
         half[:, : int(subject.landmarks[57, 0])] = False
         rouged.image[half] = (rouged.image[half] * (1.0, 0.5, 0.5)).astype(np.uint8)
         made = light.to_lab(rouged.made_up(subject, 1.0))
-        pale = (mask.lips(subject.landmarks, subject.size, -0.01, 0.001) > 0.9) & ~half
+        pale = (masks.lips(subject.landmarks, subject.size, -0.01, 0.001) > 0.9) & ~half
         assert (made[pale][:, 1] >= light.to_lab(subject.image)[pale][:, 1].min() - 1).all()
 
     def test_only_lips_lids_and_cheeks_change(self, subjects):
@@ -258,8 +262,8 @@ class TestMakeUp:
         places = np.max([region.where for region in makeup.regions(subject.landmarks, subject.size)], axis=0)
         assert changed[places > 0.9].mean() > 0.7
         assert not changed[places == 0].any()
-        assert not changed[mask.mouth(subject.landmarks, subject.size, -0.02, 0.001) > 0.99].any()
-        assert not changed[mask.face(subject.landmarks, subject.size, -0.02, 0.001) == 0].any()
+        assert not changed[masks.mouth(subject.landmarks, subject.size, -0.02, 0.001) > 0.99].any()
+        assert not changed[masks.face(subject.landmarks, subject.size, -0.02, 0.001) == 0].any()
 
     def test_nothing_changes_where_it_may_not(self, subjects):
         subject = subjects["astronaut"]

@@ -4,11 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import lenses, stiff, tracing
-from functions.generate.landmarks import face_width
-from functions.generate.light import to_lab
-from functions.generate.upright import WIDTH, Upright
-from functions.generate.warp import movement
+from functions.generate.glasses import lenses
+from functions.generate.fusion import rigid
+from functions.generate.glasses import min_cost_path
+from functions.generate.face.landmarks import face_width
+from functions.generate.face.light import to_lab
+from functions.generate.glasses.aligned_face import WIDTH, Upright
+from functions.generate.fusion.warp import movement
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -29,7 +31,7 @@ def test_a_closed_line_meets_itself_and_passes_over_a_gap():
     gain[np.arange(60), wanted] = 1
     gain[20:26] = 0
     gain[22, 50] = 1  # a speck beside the gap
-    steps = tracing.line(gain, np.ones(gain.shape, bool), 2, closed=True)
+    steps = min_cost_path.line(gain, np.ones(gain.shape, bool), 2, closed=True)
     assert abs(steps[0] - steps[-1]) <= 2
     assert np.abs(np.diff(steps)).max() <= 2
     assert np.abs(steps - wanted).max() <= 2
@@ -40,14 +42,14 @@ def test_a_line_keeps_to_where_it_is_allowed():
     gain[:, 25] = 1
     allowed = np.ones(gain.shape, bool)
     allowed[:, 20:] = False
-    assert tracing.line(gain, allowed, 2).max() < 20
+    assert min_cost_path.line(gain, allowed, 2).max() < 20
 
 
 def test_a_lines_edge_is_unknown_where_nothing_lighter_is_beside_it():
     lightness = np.full((5, 40), 80, np.float32)
     lightness[:, 18:23] = 10
     lightness[2, 18:] = 10  # hair
-    left, right = tracing.edges(lightness, np.full(5, 20), 10)
+    left, right = min_cost_path.edges(lightness, np.full(5, 20), 10)
     assert np.allclose(left, 3)
     assert np.allclose(right[[0, 1, 3, 4]], 3)
     assert np.isnan(right[2])
@@ -83,14 +85,14 @@ def test_a_stiff_frame_keeps_its_edges_straight_while_the_face_bends(points):
         edge = (moved[:, columns] > 0.5).argmax(axis=0)
         return np.abs(edge - np.polyval(np.polyfit(columns, edge, 1), columns)).max()
 
-    assert bend(bent.of(frame)) > 2 * bend(stiff.stiffened(bent, frame, width, free).of(frame))
+    assert bend(bent.of(frame)) > 2 * bend(rigid.stiffened(bent, frame, width, free).of(frame))
 
 
 def test_nothing_stiff_changes_no_movement(points):
     size = pictures.astronaut().shape[:2]
     free, none = np.ones(size, np.float32), np.zeros(size, np.float32)
     bent = movement(points, points + 3, size, free)
-    assert stiff.stiffened(bent, none, face_width(points), free) is bent
+    assert rigid.stiffened(bent, none, face_width(points), free) is bent
 
 
 def test_what_may_not_move_does_not_move_with_stiff_things(points):
@@ -100,7 +102,7 @@ def test_what_may_not_move_does_not_move_with_stiff_things(points):
     x, y = points[45].round().astype(int)
     bar[y - 2 : y + 3, x - 60 : x + 10] = 1
     free[:, x + 5 :] = 0
-    shift = stiff.stiffened(movement(points, points + 4, size, free), bar, face_width(points), free)
+    shift = rigid.stiffened(movement(points, points + 4, size, free), bar, face_width(points), free)
     moved = shift.of(image)
     assert np.array_equal(moved[:, x + 5 :], image[:, x + 5 :])
     assert not np.array_equal(moved, image)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from functions.generate import fuser
-from functions.generate.fuser import LandmarkFuser
-from functions.generate.fusion import Portrayal
+from functions.generate.fusion import fuser
+from functions.generate.fusion.fuser import LandmarkFuser
+from functions.generate.fusion.landmark_fusion import Portrayal
 from functions.generate.person import mirror_image
 from shared.faces.base import EngineUnavailable, largest
 from shared.settings import FaceSettings, GenerateSettings, Settings

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import light, mask
-from functions.generate.fusion import Portrayal, fuse, pose_agreement
-from functions.generate.landmarks import face_width, fit, mirrored, with_forehead
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.fusion.landmark_fusion import Portrayal, fuse, pose_agreement
+from functions.generate.face.landmarks import face_width, fit, mirrored, with_forehead
 from functions.generate.person import nearest
-from functions.generate.shares import Shares
-from functions.generate.warp import REACH, movement
+from functions.generate.fusion.blend_weights import Shares
+from functions.generate.fusion.warp import REACH, movement
 from shared.faces import pose
 from shared.faces.dlib import DlibEngine
 from tests import pictures
@@ -111,7 +112,7 @@ def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
 def whites(image, landmarks):
     """How light the lightest tenth of the eyes is, and how light the bare skin is in the middle."""
     lightness, size = light.to_lab(image)[..., 0], image.shape[:2]
-    eyes, skin = mask.eyes(landmarks, size, 0.0, 0.0) > 0.5, mask.bare(landmarks, size) > 0.5
+    eyes, skin = masks.eyes(landmarks, size, 0.0, 0.0) > 0.5, masks.bare(landmarks, size) > 0.5
     return np.quantile(lightness[eyes], 0.9), np.median(lightness[skin])
 
 
@@ -124,7 +125,7 @@ def dimmed(image, where):
 def test_eyes_are_dim_in_dim_light_and_white_in_dark_skin(engine, person):
     image = pictures.astronaut()[:300]
     landmarks, size = best(engine, image).landmarks, image.shape[:2]
-    dim, dark = dimmed(image, np.ones(size)), dimmed(image, 1 - mask.eyes(landmarks, size))
+    dim, dark = dimmed(image, np.ones(size)), dimmed(image, 1 - masks.eyes(landmarks, size))
     made = [fuse(one, landmarks, person, 1.0) for one in (image, dim, dark)]
     (white, skin), (white_dim, skin_dim), (white_dark, skin_dark) = (whites(one.image, one.landmarks) for one in made)
     assert skin_dim == pytest.approx(skin_dark, abs=6)
@@ -151,7 +152,7 @@ def test_a_neighbours_face_is_never_touched(template, person):
 
 def test_the_skin_keeps_the_templates_colour(template, person, fused):
     def colour(image, landmarks):
-        where = mask.bare(landmarks, image.shape[:2]) > 0.5
+        where = masks.bare(landmarks, image.shape[:2]) > 0.5
         return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[where].mean(axis=0)
 
     wanted = colour(template.image, template.landmarks)
@@ -167,7 +168,7 @@ def test_a_small_photo_does_not_make_the_face_soft(engine, template):
     def sharpness(picture, landmarks):
         edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
         # the median: the template's glasses are edges, not skin
-        return np.median(np.abs(edges[mask.bare(landmarks, picture.shape[:2]) > 0.5]))
+        return np.median(np.abs(edges[masks.bare(landmarks, picture.shape[:2]) > 0.5]))
 
     assert sharpness(fused.image, fused.landmarks) > 0.7 * sharpness(template.image, template.landmarks)
 
@@ -211,14 +212,14 @@ def test_alignment_undoes_turn_scale_and_shift(person):
 
 
 def test_masks_cost_no_more_on_a_large_face_and_mean_the_same(person):
-    small = mask.face(person.landmarks, (512, 512))
-    large = mask.face(person.landmarks * 6 + 2.5, (3072, 3072))
+    small = masks.face(person.landmarks, (512, 512))
+    large = masks.face(person.landmarks * 6 + 2.5, (3072, 3072))
     assert np.abs(cv2.resize(large, (512, 512), interpolation=cv2.INTER_AREA) - small).max() < 0.25
     assert abs(large.mean() - small.mean()) < 0.05 * small.mean()
 
 
 def test_the_edge_mask_is_a_ring_with_eyes_and_lips(person):
-    edge = mask.edge(person.landmarks, (512, 512))
+    edge = masks.edge(person.landmarks, (512, 512))
     points = with_forehead(person.landmarks)
     cheek = (points[2] + points[31]) / 2
     for x, y, least, most in [
@@ -258,11 +259,11 @@ def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkey
                 fuse(template.image, template.landmarks, collared, 1.0),
             )
         ]
-        around = mask.face(template.landmarks, template.image.shape[:2], -0.02, 0.01) > 0.5
+        around = masks.face(template.landmarks, template.image.shape[:2], -0.02, 0.01) > 0.5
         return ((lab[1] - lab[0])[around] < -6).mean()
 
     without = green()
-    monkeypatch.setattr("functions.generate.covering.STRANGE", (1e6, 2e6))
+    monkeypatch.setattr("functions.generate.fusion.occlusion.STRANGE", (1e6, 2e6))
     assert green() > 0.002  # the colour would come over, else this would prove nothing
     assert without < 0.25 * green()
 
@@ -281,11 +282,11 @@ def test_hair_beside_the_cheek_does_not_come_over(template, person, monkeypatch)
             fuse(template.image, template.landmarks, one, 1.0).image.astype(int).mean(axis=-1)
             for one in (person, locked)
         ]
-        face = mask.face(template.landmarks, template.image.shape[:2]) > 0.5
+        face = masks.face(template.landmarks, template.image.shape[:2]) > 0.5
         return ((lightness[1] - lightness[0])[face] < -25).mean()
 
     without = dark()
-    monkeypatch.setattr("functions.generate.covering.LOCK", (1e6, 2e6))
+    monkeypatch.setattr("functions.generate.fusion.occlusion.LOCK", (1e6, 2e6))
     assert dark() > 0.005  # the lock would come over, else this would prove nothing
     assert without < 0.4 * dark()  # landmarks moved by a pixel give 0.10 to 0.36
 
@@ -316,7 +317,7 @@ def test_lips_keep_their_proportion_to_the_skin_in_dim_light():
 def test_a_blurred_template_gets_a_blurred_face(template, person):
     def fineness(picture, landmarks):
         edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
-        return edges[mask.face(landmarks, picture.shape[:2]) > 0.5].std()
+        return edges[masks.face(landmarks, picture.shape[:2]) > 0.5].std()
 
     crisp = fuse(template.image, template.landmarks, person, 1.0)
     blurred = cv2.GaussianBlur(template.image, (0, 0), 3)

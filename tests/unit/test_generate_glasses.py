@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import bars, glasses, light
-from functions.generate.fusion import Portrayal, fuse, worn_frames
+from functions.generate.glasses import bridge_and_temples
+from functions.generate.glasses import detection
+from functions.generate.face import light
+from functions.generate.fusion.landmark_fusion import Portrayal, fuse, worn_frames
 from functions.generate.person import nearest
-from functions.generate.upright import Upright
+from functions.generate.glasses.aligned_face import Upright
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -29,7 +31,7 @@ def portrayals(engine):
 
 
 def test_glasses_are_told_from_bare_eyes(portrayals):
-    worn = {name: glasses.worn(light.to_lab(one.image), one.landmarks) for name, one in portrayals.items()}
+    worn = {name: detection.worn(light.to_lab(one.image), one.landmarks) for name, one in portrayals.items()}
     assert worn == {"hopper": True, "astronaut": False}
 
 
@@ -54,7 +56,7 @@ def test_frames_survive_two_full_fusions(portrayals):
     template, person = portrayals["hopper"], portrayals["astronaut"]
     fused = fuse(template.image, template.landmarks, person, 1.0)
     fused = fuse(fused.image, fused.landmarks, person, 1.0, frames=fused.frames)
-    assert glasses.worn(light.to_lab(fused.image), fused.landmarks)
+    assert detection.worn(light.to_lab(fused.image), fused.landmarks)
     none = np.zeros(template.image.shape[:2], np.float32)
     bare = fuse(template.image, template.landmarks, person, 1.0, frames=none)
     assert depth_of_bridge(fused) > 1.5 * depth_of_bridge(bare), "it is the frames that were kept"
@@ -62,7 +64,7 @@ def test_frames_survive_two_full_fusions(portrayals):
 
 def depth_of_bridge(shown):
     """How much the root of the nose looks like a bridge, in lightness."""
-    return bars.root(Upright.of(light.to_lab(shown.image), shown.landmarks), bars.BRIDGES[1][0]).depth
+    return bridge_and_temples.root(Upright.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]).depth
 
 
 def with_glasses(one, thickness):

@@ -10,12 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.generate import lora_file
-from functions.generate.adapter import Adapters, LoraError, parse
+from functions.generate.diffusion import lora_file
+from functions.generate.diffusion.lora_cache import Adapters, LoraError, parse
 from shared.models import diffusion
 from shared.settings import ModelSettings
 from tests.lora_files import header_of, made, tensors_of, with_header, zeros
-from tests.sitters import lora
+from tests.trained_users import lora
 from tests.tiny_base import make_tiny_base
 
 METADATA = "lora_adapter_metadata"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from functions.generate import network, restoration
-from functions.generate.enhancers import Enhancers
-from functions.generate.network import ImageNetwork, NetworkMissing
-from functions.generate.upscale import doubled
+from functions.generate.networks import image_network
+from functions.generate.retouching import restoration
+from functions.generate.networks.enhancers import Enhancers
+from functions.generate.networks.image_network import ImageNetwork, NetworkMissing
+from functions.generate.networks.upscale import doubled
 from shared.settings import EnhanceSettings
 from tests import pictures
 from tests.spandrel import spandrel_or_skip
@@ -133,7 +134,7 @@ class TestGfpgan:
         )
         torch.save({"params_ema": model.state_dict()}, tmp_path / "GFPGANv1.4.pth")
         del model
-        restoring = network.load(tmp_path / "GFPGANv1.4.pth", "FACE", CPU, upscaling=False)
+        restoring = image_network.load(tmp_path / "GFPGANv1.4.pth", "FACE", CPU, upscaling=False)
         assert restoring.name == "GFPGAN GFPGANv1.4.pth"
         aligned = pictures.astronaut()
         made = restoring(aligned)

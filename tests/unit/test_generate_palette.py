@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import light, mask
-from functions.generate.fusion import Original, Portrayal, fuse
-from functions.generate.palette import limiting
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
+from functions.generate.face.palette import limiting
 from tests import pictures
 
 SEPIA = np.array([1.0, 0.82, 0.6])
@@ -129,7 +130,7 @@ def test_ordinary_templates_are_left_their_colours_and_their_light(engine, perso
 def test_a_face_follows_the_templates_light_into_black_and_white(template, person, light_of):
     image = light_of(template.image)
     made, landmarks = portrayed(image, template, person)
-    face = mask.face(landmarks, image.shape[:2]) > 0.9
+    face = masks.face(landmarks, image.shape[:2]) > 0.9
     got, wanted = (light.to_lab(one)[..., 0][face] for one in (made, image))
     assert abs(np.median(got) - np.median(wanted)) < 2
     assert np.quantile(got, 0.99) < np.quantile(wanted, 0.99) + 3
@@ -158,6 +159,6 @@ def test_a_background_keeps_to_a_picture_without_colours_and_no_other(engine, te
     assert limiting(grey(template.image), faces).neutral
     # one grey face in a coloured picture: its surroundings may have their colours
     part = template.image.copy()
-    rows, columns = mask.region(template.landmarks, part.shape[:2], 0.05)
+    rows, columns = masks.region(template.landmarks, part.shape[:2], 0.05)
     part[rows, columns] = grey(part[rows, columns])
     assert limiting(part, faces) is None or limiting(part, faces).strength > 2

@@ -4,7 +4,7 @@ import pytest
 
 from functions.generate.request import GenerateRequest
 from shared.errors import InvalidField
-from shared.validation import validate
+from shared.contract.validation import validate
 
 
 def body(**knobs):

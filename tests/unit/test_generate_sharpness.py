@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import light, mask, sharpness
-from functions.generate.landmarks import face_width
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.fusion import detail_match
+from functions.generate.face.landmarks import face_width
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -19,14 +21,14 @@ class Subject:
         image = cv2.resize(pictures.astronaut()[:256, 96:352], None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
         (face,) = DlibEngine().detect(image)
         self.lightness = light.to_lab(image)[..., 0]
-        self.face = mask.face(face.landmarks, image.shape[:2])
+        self.face = masks.face(face.landmarks, image.shape[:2])
         self.width = face_width(face.landmarks)
 
     def blurred(self, sigma):
         return cv2.GaussianBlur(self.lightness, (0, 0), sigma)
 
     def blur(self, lightness):
-        return sharpness.blur(lightness, self.face, self.width) * self.width
+        return detail_match.blur(lightness, self.face, self.width) * self.width
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_a_plain_plane_has_no_blur(subject):
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_a_clear_face_is_taken_as_far_out_of_focus_as_the_template(subject, sigma):
     template = subject.blurred(sigma)
-    drawn = sharpness.defocused(subject.lightness, subject.face, template, subject.face, subject.width)
+    drawn = detail_match.defocused(subject.lightness, subject.face, template, subject.face, subject.width)
     assert subject.blur(drawn) == pytest.approx(subject.blur(template), rel=0.1)
     inside = subject.face > 0.5
     assert np.abs(drawn - template)[inside].mean() < 0.25 * np.abs(subject.lightness - template)[inside].mean()
@@ -61,13 +63,13 @@ def test_a_clear_face_is_taken_as_far_out_of_focus_as_the_template(subject, sigm
 def test_a_template_in_focus_changes_nothing(subject):
     soft = subject.blurred(2.0)
     for template in (soft, subject.lightness):
-        same = sharpness.defocused(soft, subject.face, template, subject.face, subject.width)
+        same = detail_match.defocused(soft, subject.face, template, subject.face, subject.width)
         assert np.array_equal(same, soft)
 
 
 def raised(subject, smooth, grain):
     free = np.ones_like(smooth)
-    return sharpness.sharpened(
+    return detail_match.sharpened(
         smooth + grain, smooth, subject.face, free, subject.lightness, subject.face, subject.width
     )
 

@@ -2,7 +2,7 @@
 
 import weakref
 
-from functions.generate.short_memory import ShortMemory
+from shared.models.expiring_cache import ShortMemory
 from tests.clock import Clock
 
 

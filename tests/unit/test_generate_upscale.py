@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate import upscale
-from functions.generate.upscale import doubled
+from functions.generate.networks import upscale
+from functions.generate.networks.upscale import doubled
 from tests import pictures
 
 

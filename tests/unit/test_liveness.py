@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.events import ObjectCreated
-from shared.invocation import Outcome
-from shared.liveness import Liveness, Unhealthy, examine
+from shared.lifecycle.invocation import Outcome
+from shared.runtime.liveness import Liveness, Unhealthy, examine
 from shared.settings import HealthSettings, Lease, Limits, Settings
 
 BUSY_LIMIT = 100.0 + 2 * 10.0  # the request's limit and two leases

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.logs import JsonFormatter, LogSettings, configure, request_context
-from shared.redaction import redact
+from shared.observability.logs import JsonFormatter, LogSettings, configure, request_context
+from shared.contract.redaction import redact
 from shared.settings import Settings
 
 log = logging.getLogger("tests.logs")
@@ -115,7 +115,7 @@ def test_requests_at_once_in_one_process_are_not_mixed_up(lines):
 def test_the_text_of_a_request_never_begins_a_line_nor_moves_the_cursor(lines, form, forged):
     read = lines(format=form)
     with request_context("check", f"r{forged}1", 1):
-        log.error("%s cannot be read", f"a{forged}2026-01-01T00:00:00.000Z INFO shared.invocation all is well")
+        log.error("%s cannot be read", f"a{forged}2026-01-01T00:00:00.000Z INFO shared.lifecycle.invocation all is well")
     raw = "\n".join(read())
     assert len(read()) == 1
     assert forged not in raw
@@ -249,7 +249,7 @@ def test_a_log_line_is_bounded_whatever_is_logged_and_does_not_take_long(lines):
 
 def test_an_error_that_nobody_caught_is_one_line_without_its_secrets():
     script = (
-        "import shared.logs as logs, threading\n"
+        "import shared.observability.logs as logs, threading\n"
         "logs.configure(logs.LogSettings(format='json'))\n"
         "def fail(): raise RuntimeError('https://a:hunter2@b/')\n"
         "thread = threading.Thread(target=fail, name='t'); thread.start(); thread.join()\n"

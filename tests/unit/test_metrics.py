@@ -16,9 +16,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serve.metrics import Metrics
-from shared.metrics import MetricsSettings, WorkerMetrics
+from shared.observability.metrics import MetricsSettings, WorkerMetrics
 from shared.settings import Settings
-from shared.supervisor import Supervisor
+from shared.runtime.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 PORT = MetricsSettings(port=0)
@@ -170,7 +170,7 @@ def test_a_port_that_is_taken_or_a_file_that_cannot_be_written_stops_no_worker(w
 
 
 def test_nothing_but_the_metrics_is_answered_and_readers_that_say_nothing_are_dropped(worker, monkeypatch):
-    monkeypatch.setattr("shared.exposition._Reader.timeout", 0.2)
+    monkeypatch.setattr("shared.observability.exposition._Reader.timeout", 0.2)
     metrics = worker()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         scraped(metrics, "/")
@@ -184,7 +184,7 @@ def test_nothing_but_the_metrics_is_answered_and_readers_that_say_nothing_are_dr
 
 def test_who_sets_neither_port_nor_file_pays_nothing():
     code = (
-        "import sys; from shared.metrics import WorkerMetrics; from shared.settings import Settings\n"
+        "import sys; from shared.observability.metrics import WorkerMetrics; from shared.settings import Settings\n"
         "metrics = WorkerMetrics('check', Settings().metrics); metrics.start(); metrics.began('r', 1)\n"
         "metrics.entered('a'); metrics.stage('a', 1); metrics.ended('OK', None, 1); metrics.lost('x')\n"
         "metrics.failing(1); metrics.close()\n"
@@ -214,7 +214,7 @@ def test_workers_of_one_machine_get_ports_in_a_row(monkeypatch):
         def wait(self, timeout=None):
             return 0
 
-    monkeypatch.setattr("shared.supervisor.subprocess.Popen", Process)
+    monkeypatch.setattr("shared.runtime.supervisor.subprocess.Popen", Process)
     for port, expected in (("9200", ["9200", "9201", "9202"]), ("0", ["0", "0", "0"]), ("", ["", "", ""])):
         started.clear()
         with Supervisor("/nowhere", ("check", "train", "generate"), 1, {"PHOTOG_METRICS__PORT": port} if port else {}):

@@ -7,7 +7,7 @@ import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket, StoreUnavailable
 from shared.errors import PhotoUnavailable
-from shared.photo_source import PhotoSource, fetcher
+from shared.lifecycle.bucket_photos import PhotoSource, fetcher
 from shared.settings import Settings
 
 

@@ -12,7 +12,7 @@ from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.faces import FaceError
 from shared.photos import container, decode, jpeg, png
 from shared.settings import Limits
-from shared.verdict import UNDECODABLE, inspect
+from shared.photos.assessment import UNDECODABLE, inspect
 from tests import pictures
 from tests.hostile.pictures import chunk, segment
 from tests.hostile.pictures import progressive as empty_scans

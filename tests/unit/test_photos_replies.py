@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from shared.buckets import MemoryBucket
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
-from shared.photo_source import fetcher as fetcher_of
+from shared.lifecycle.bucket_photos import fetcher as fetcher_of
 from shared.photos import PhotoFetcher
 from shared.photos.packing import LAYERS, MEMBERS, opened
 from shared.settings import Limits, Settings

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.pointers import Pointers
+from shared.lifecycle.pointers import Pointers
 
 POINTER = "users/u/model.json"
 

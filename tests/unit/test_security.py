@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import __dict__ as errors
 from shared.settings import MEBIBYTE, Settings
-from shared.validation import LONGEST_ECHO, LONGEST_WARNING, MOST_WARNINGS
+from shared.contract.validation import LONGEST_ECHO, LONGEST_WARNING, MOST_WARNINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()

@@ -10,11 +10,11 @@ from starlette.datastructures import Headers
 
 from serve import durations, queue_pb2, wire
 from serve.holds import Holds
-from serve.lead import Lead
+from serve.release_window import Lead
 from serve.parameters import BadParameter, Parameters
-from serve.record import Record, decoded, encoded
+from serve.message import Record, decoded, encoded
 from serve.settings import ServeSettings, pairs
-from serve.tokens import opens, opens_any
+from serve.auth import opens, opens_any
 from tests.deployment import ROOT
 
 

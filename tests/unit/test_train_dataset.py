@@ -13,7 +13,7 @@ from shared.errors import TooFewPhotos
 from shared.models.diffusion import Working
 from shared.settings import Limits
 from tests import colour_profiles
-from tests.desk import Desk
+from tests.fake_workspace import Desk
 from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
 
 WORKING = Working(size=64, framing=1.75)

@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
-from functions.generate.adapter import Adapters
+from functions.generate.diffusion.lora_cache import Adapters
 from functions.train import kohya
 from functions.train.lora import adapted
 from functions.train.plan import TrainingPlan

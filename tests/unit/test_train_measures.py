@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from functions.train.chart import HEIGHT, panel, report
-from functions.train.measures import copying, diversity, expected_best
+from functions.train.metrics import copying, diversity, expected_best
 from functions.train.selection import Selection
 from functions.train.validation import Trial
 

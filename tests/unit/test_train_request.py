@@ -6,7 +6,7 @@ from functions.train.plan import GAMMA, TrainingPlan
 from functions.train.request import TrainRequest
 from shared.errors import InvalidField
 from shared.models.diffusion import Working
-from shared.validation import validate
+from shared.contract.validation import validate
 
 BODY = {"request_id": 7, "images": ["a.jpg"], "configure": {"user_id": "ann"}}
 

@@ -1,7 +1,7 @@
 """What functions do with a workspace."""
 
-from shared.workspace import AT_ONCE, fetch_in_turn
-from tests.desk import Desk
+from shared.contract.workspace import AT_ONCE, fetch_in_turn
+from tests.fake_workspace import Desk
 
 
 def test_pictures_come_in_order_and_only_a_few_files_are_held_at_once():

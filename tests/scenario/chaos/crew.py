@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.manifests import Json
+from shared.contract.manifests import Json
 from tests.scenario.chaos.schedule import Schedule, Start
 from tests.scenario.chaos.zygote import START_FAILED
 

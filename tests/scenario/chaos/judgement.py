@@ -9,7 +9,7 @@ import standardwebhooks
 
 from shared.errors import RequestError
 from shared.events import completed
-from shared.manifests import Json, canonical_hash, decode
+from shared.contract.manifests import Json, canonical_hash, decode
 from tests.scenario.chaos.crew import Crew, Member
 from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.labour import ERRORS, NAME, content, value

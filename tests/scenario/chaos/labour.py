@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from shared.errors import InvalidField, NoFaceInTemplate
-from shared.function import Answer
-from shared.isolation import Isolated
-from shared.manifests import Json
+from shared.contract.function import Answer
+from shared.runtime.isolation import Isolated
+from shared.contract.manifests import Json
 from shared.settings import Settings
-from shared.workspace import SCRATCH, Workspace
+from shared.contract.workspace import SCRATCH, Workspace
 
 NAME = "train"  # cheap; the real function beside it is check
 DEADLINE = 4.0  # seconds of one request
@@ -26,7 +26,7 @@ ERRORS = {  # how a body says that it will end, and the type of error that must 
 
 
 class Labour:
-    """Implements `shared.function.Function`; a body says how long it takes, what it saves and how it ends."""
+    """Implements `shared.contract.function.Function`; a body says how long it takes, what it saves and how it ends."""
 
     def __init__(self, name: str) -> None:
         self.name = name

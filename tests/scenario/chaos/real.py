@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.manifests import Json, decode
+from shared.contract.manifests import Json, decode
 from tests import pictures
 from tests.cloud import CREDENTIALS
 from tests.scenario.chaos.crew import ROOT

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from shared.manifests import Json
+from shared.contract.manifests import Json
 from tests.scenario.chaos.breakpoints import POINTS, Breakpoint
 from tests.scenario.chaos.labour import NAME
 

@@ -16,13 +16,16 @@ import sys
 import traceback
 from typing import Any
 
-from shared import aws, failures, worker
-from shared.aws import ClientUnavailable
+from shared.buckets import aws_clients
+from shared.observability import failing_keys
+from shared.runtime import worker
+from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets import BucketError, open_bucket, staging
 from shared.notify import delivery, outbox, sns
 from shared.settings import Settings
-from shared.triggers import queue, sqs
-from shared.worker import Worker
+from shared.triggers import sqs
+from shared.triggers import sqs_queue
+from shared.runtime.worker import Worker
 from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
 from tests.scenario.chaos.clock import step_clock
 from tests.scenario.chaos.labour import load, load_apart
@@ -65,7 +68,7 @@ def main(descriptor: int) -> None:
 def _warm_up() -> None:
     """Clients are made of descriptions that botocore reads and parses once in a process."""
     for service in ("s3", "sqs", "sns"):
-        aws.client(service, "http://127.0.0.1:9", "eu-central-1", 1, 1.0)
+        aws_clients.client(service, "http://127.0.0.1:9", "eu-central-1", 1, 1.0)
 
 
 def _fork(spec: dict[str, Any], channel: socket.socket) -> int:

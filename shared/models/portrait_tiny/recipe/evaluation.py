@@ -11,7 +11,7 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image as Pictures
 
 from shared.faces.base import Face, FaceEngine, largest
-from shared.images import Image
+from shared.imaging.array_types import Image
 from shared.models.diffusion import CARD, Working
 from shared.models.portrait_tiny.recipe.autoencoder import held_out_psnr
 from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, centred

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.faces.base import Face, FaceEngine, largest
-from shared.images import Image
+from shared.imaging.array_types import Image
 
 SIZE = 96  # working size of the model in pixels: the portraits' own resolution, so that nothing it learns is enlarged
 FRAMING = 1.75  # side of the crop over dlib's box: forehead to below the chin, ears, no shoulders

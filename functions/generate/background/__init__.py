@@ -1,0 +1,1 @@
+"""The background, repainted around the people."""

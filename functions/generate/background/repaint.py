@@ -1,0 +1,103 @@
+"""`background_restore`: the diffusion repaints everything but the people, without anybody's LoRA.
+
+A long picture is repainted in overlapping squares, so that the model sees each at its working size: their masks fade
+into each other and add up to one.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from functions.generate.face import masks
+from functions.generate.background import person_segmentation
+from functions.generate.diffusion.inpaint_region import Canvas, Words
+from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.face.palette import Palette
+from shared.faces import Box, Face
+from shared.imaging.array_types import Image, Mask
+
+STEPS, STRENGTH = 30, 0.35  # EasyPhoto's
+OVERLAP = 0.25  # of a square's side, at least
+SEED_OFFSET = 1000  # other noise than any face's
+
+Span = tuple[int, int]
+"""First pixel and the one after the last, along the longer side."""
+
+
+def denoising(most_steps: int | None) -> Denoising:
+    """How the background is repainted; `most_steps` of a distilled model."""
+    return Denoising(STEPS, STRENGTH, "first", most_steps)
+
+
+def evaluations(shape: tuple[int, ...], most_steps: int | None) -> int:
+    """Of the network, for a picture of this shape."""
+    return len(spans(max(shape[:2]), min(shape[:2]))) * denoising(most_steps).effective
+
+
+def repaint(
+    image: Image,
+    faces: Sequence[Face],
+    owned: Mask,
+    diffuser: Diffuser,
+    words: Words,
+    painting: Denoising,
+    seed: int,
+    step_done: Callable[[], None],
+    palette: Palette | None = None,
+) -> None:
+    """Repaint the background of a picture in place.
+
+    Args:
+        image: RGB, uint8, (H, W, 3); bit-identical afterwards where `owned` is 1.
+        faces: all of the picture.
+        owned: people's share of each pixel, from `person_segmentation.people`.
+        diffuser: the base model, wearing no LoRA.
+        words: of the background.
+        painting: from `denoising`.
+        seed: of the request.
+        step_done: called after each network evaluation.
+        palette: of the picture, whose colours the background is to keep to; None for ordinary colours.
+    """
+    height, width = image.shape[:2]
+    squares = spans(max(height, width), min(height, width))
+    landmarks = max(faces, key=lambda face: face.box.area).landmarks
+    for index, (first, last) in enumerate(squares):
+        rows, columns = (
+            (slice(0, height), slice(first, last)) if width >= height else (slice(first, last), slice(0, width))
+        )
+        free = 1 - person_segmentation.at(owned, image.shape, rows, columns)
+        faded = fading(squares, index)
+        free *= faded[None, :] if width >= height else faded[:, None]
+        free[free < masks.LEAST] = 0  # what rounds to a person's own pixel is to be that
+        part = np.ascontiguousarray(image[rows, columns])
+        corner = np.array([columns.start, rows.start])
+        square = Box(0, 0, part.shape[1], part.shape[0]).square(1.0)
+        noise = (seed + SEED_OFFSET + index) % 2**32
+        canvas = Canvas(part, square, free, landmarks - corner, words, noise)
+        painted = diffuser.repaint([canvas], painting, step_done)[0]
+        if palette is not None:
+            painted = palette.settled(palette.adapted(painted, part), part)
+        image[rows, columns] = painted
+
+
+def spans(length: int, side: int) -> list[Span]:
+    """Where squares of `side` lie along a picture of `length`, evenly, each OVERLAP over the next."""
+    if length <= side * (1 + OVERLAP):
+        return [(0, length)]
+    count = 1 + int(np.ceil((length - side) / (side * (1 - OVERLAP))))
+    starts = np.round(np.linspace(0, length - side, count)).astype(int)
+    return [(int(start), int(start) + side) for start in starts]
+
+
+def fading(squares: Sequence[Span], index: int) -> Mask:
+    """How much of each pixel's change is this square's: falls to 0 over its overlaps, and all squares' add up to 1."""
+    first, last = squares[index]
+    faded = np.ones(last - first, np.float32)
+    middle = np.arange(first, last, dtype=np.float32) + 0.5
+    if index > 0:
+        before = squares[index - 1][1]
+        faded = np.minimum(faded, np.clip((middle - first) / (before - first), 0, 1))
+    if index + 1 < len(squares):
+        after = squares[index + 1][0]
+        faded = np.minimum(faded, np.clip((last - middle) / (last - after), 0, 1))
+    return faded.astype(np.float32)

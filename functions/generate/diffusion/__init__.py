@@ -1,0 +1,1 @@
+"""Image-to-image diffusion of one region, with the users' LoRAs."""

@@ -1,0 +1,91 @@
+"""A part of a picture that a diffusion repaints: cut out at the model's size, and the difference put back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.imaging.quantization import rounded
+from shared.faces import Box
+from shared.imaging.array_types import Image, Mask, Points
+from shared.models.conditioning import Conditioning
+
+Words = tuple[Conditioning, Conditioning]
+"""The prompt and the negative prompt."""
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What is to be repainted of one picture.
+
+    Attributes:
+        image: RGB, uint8, (H, W, 3).
+        square: what the model sees; may reach beyond the picture, which is then mirrored.
+        mask: (H, W); the picture stays bit-identical where it is 0.
+        landmarks: of the face, (68, 2) in pixels of the picture.
+        words: from `Prompts.of`.
+        seed: of the noise.
+    """
+
+    image: Image
+    square: Box
+    mask: Mask
+    landmarks: Points
+    words: Words
+    seed: int
+
+    def patch(self, size: int) -> Image:
+        """What the model sees, (size, size, 3)."""
+        shown: Image = _cut(self.image, self.square, size)
+        return shown
+
+    def patch_mask(self, size: int) -> Mask:
+        """The mask of that, (size, size)."""
+        shown: Mask = _cut(self.mask, self.square, size)
+        return shown
+
+    def patch_landmarks(self, size: int) -> Points:
+        """The landmarks in pixels of the patch."""
+        left, top, right, bottom = self.square.rounded()
+        sides = np.array([max(right - left, 1), max(bottom - top, 1)])
+        placed: Points = (self.landmarks + 0.5 - [left, top]) * (size / sides) - 0.5
+        return placed
+
+    def with_difference(self, difference: NDArray[np.float32]) -> Image:
+        """The picture with what changed in the patch added, enlarged, as far as the mask lets it.
+
+        Args:
+            difference: float32, (size, size, 3), in 8-bit levels.
+        """
+        left, top, right, bottom = self.square.rounded()
+        sides = max(right - left, 1), max(bottom - top, 1)
+        interpolation = cv2.INTER_AREA if sides[0] < difference.shape[1] else cv2.INTER_LANCZOS4
+        enlarged = cv2.resize(np.ascontiguousarray(difference), sides, interpolation=interpolation)
+        rows = slice(max(top, 0), min(bottom, self.image.shape[0]))
+        columns = slice(max(left, 0), min(right, self.image.shape[1]))
+        part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        result = self.image.copy()
+        result[rows, columns] = rounded(self.image[rows, columns] + part * self.mask[rows, columns, None])
+        return result
+
+
+def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
+    """The square of a picture or mask at `size`, mirrored beyond the border; reduced by area, enlarged by cubics."""
+    left, top, right, bottom = square.rounded()
+    height, width = picture.shape[:2]
+    columns = _mirror(np.arange(left, max(right, left + 1)), width)
+    rows = _mirror(np.arange(top, max(bottom, top + 1)), height)
+    cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
+    interpolation = cv2.INTER_AREA if len(rows) >= size else cv2.INTER_CUBIC
+    return cv2.resize(cut, (size, size), interpolation=interpolation)
+
+
+def _mirror(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Positions beyond 0 .. length - 1 reflected into it, however far out they lie."""
+    if length == 1:
+        return np.zeros_like(positions)
+    folded = np.abs(positions) % (2 * length - 2)
+    mirrored: NDArray[np.int64] = np.minimum(folded, 2 * length - 2 - folded)
+    return mirrored

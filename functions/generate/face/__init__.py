@@ -1,0 +1,1 @@
+"""One face of a picture: its points, masks, light and grain."""

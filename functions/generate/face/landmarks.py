@@ -1,0 +1,87 @@
+"""The 68 points of the iBUG 300-W scheme: which is where, and how two sets of them lie to each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.imaging.array_types import Points
+
+JAW = slice(0, 17)
+BROWS = slice(17, 27)
+BROW_SIDES = (slice(17, 22), slice(22, 27))
+NOSE_BRIDGE = slice(27, 31)
+NOSE_BASE = slice(31, 36)
+EYES = (slice(36, 42), slice(42, 48))
+LIPS = slice(48, 60)
+MOUTH = slice(60, 68)  # the inner edge of the lips: teeth, or nothing when it is closed
+
+# index of each point's partner on the other half of the face
+MIRROR = np.array(
+    [
+        *(range(16, -1, -1)),  # jaw
+        *(range(26, 16, -1)),  # brows
+        *(*range(27, 31), *range(35, 30, -1)),  # nose
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+        *(*range(54, 47, -1), *range(59, 54, -1)),  # lips
+        *(*range(64, 59, -1), 67, 66, 65),  # mouth
+    ]
+)
+FOREHEAD_HEIGHT = 0.9  # of the way from mid nose bridge to the brows, again above them: below most hair lines
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Turn, scale and shift of the plane, written in complex numbers: z -> factor * z + shift."""
+
+    factor: complex
+    shift: complex
+
+    @property
+    def scale(self) -> float:
+        return abs(self.factor)
+
+    def __call__(self, points: Points) -> Points:
+        """(N, 2) points in the other frame."""
+        moved = self.factor * (points[:, 0] + 1j * points[:, 1]) + self.shift
+        return np.stack([moved.real, moved.imag], axis=1)
+
+
+def fit(source: Points, target: Points) -> Similarity:
+    """The similarity that brings `source` nearest to `target` in the least-squares sense; both (N, 2), N >= 2.
+
+    cv2.estimateAffinePartial2D would drop points as outliers, and scikit-image comes with another extra only.
+    """
+    a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
+    a0, b0 = a - a.mean(), b - b.mean()
+    factor = complex(np.vdot(a0, b0) / np.vdot(a0, a0))
+    return Similarity(factor, complex(b.mean() - factor * a.mean()))
+
+
+def face_width(points: Points) -> float:
+    """Largest distance across the jaw line, in pixels; the unit of all masks and blurs."""
+    jaw = points[JAW]
+    return float(max(np.linalg.norm(jaw[i] - jaw[16 - i]) for i in range(8)))
+
+
+def misfit(source: Points, target: Points) -> float:
+    """How much pose and expression differ: mean distance of the aligned points over the target's face width."""
+    return float(np.linalg.norm(fit(source, target)(source) - target, axis=1).mean() / face_width(target))
+
+
+def mirrored(points: Points, width: int) -> Points:
+    """The points of the picture's mirror image; `width` of the picture in pixels."""
+    flipped: Points = points[MIRROR].copy()
+    flipped[:, 0] = width - 1 - flipped[:, 0]
+    return flipped
+
+
+def forehead(points: Points) -> Points:
+    """Ten points above the brows, (10, 2), that the scheme does not have."""
+    brows = points[BROWS]
+    above: Points = brows + (brows.mean(axis=0) - points[NOSE_BRIDGE].mean(axis=0)) * FOREHEAD_HEIGHT
+    return above
+
+
+def with_forehead(points: Points) -> Points:
+    """The 68 points and the forehead's ten, (78, 2)."""
+    return np.vstack([points, forehead(points)])

@@ -1,0 +1,116 @@
+"""Soft masks out of landmarks: the face, its features, the ring around it.
+
+All are drawn at a bounded size and enlarged, since they are smooth; a face of 2,000 px costs as much as one of 256.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from functions.generate.face.landmarks import BROW_SIDES, EYES, LIPS, MOUTH, NOSE_BASE, face_width, forehead, with_forehead
+from shared.imaging.array_types import Mask, Points
+
+DRAWING_WIDTH = 256  # pixels across the face while drawing
+FRACTION_BITS = 4  # of cv2's polygon coordinates
+
+FACE_MARGIN = 0.045  # of the face width that the face mask stays inside of the outline
+FACE_SOFTNESS = 0.045  # of the face width, Gaussian sigma
+REGION_MARGIN = 0.25  # face widths around the landmarks; masks have faded to nothing there
+LEAST = 1 / 255  # of a mask; less changes no level by itself, but converting to LAB and back could
+RING_OUT, RING_IN = 0.10, 0.12  # of the face width: how far the ring reaches out of and into the face
+
+
+def face(points: Points, size: tuple[int, int], margin: float = FACE_MARGIN, softness: float = FACE_SOFTNESS) -> Mask:
+    """The face from chin to half of the forehead, soft at the border.
+
+    Args:
+        points: (68, 2) in pixels of the canvas.
+        size: height and width of the canvas.
+        margin: how far to stay inside the outline, in face widths; negative goes beyond it.
+        softness: sigma of the border, in face widths.
+    """
+    return soft(_outline(points), points, size, -margin, softness)
+
+
+def features(points: Points, size: tuple[int, int], growth: float = 0.03, softness: float = 0.025) -> Mask:
+    """Eyes, brows, lips and the tip of the nose: what a face is known by, and what shows double when blended."""
+    groups = [*_eyes_with_brows(points), points[LIPS], np.vstack([points[NOSE_BASE], points[28:31]])]
+    return soft(groups, points, size, growth, softness)
+
+
+def eyes(points: Points, size: tuple[int, int], growth: float = 0.02, softness: float = 0.012) -> Mask:
+    """Both eyes with their lids."""
+    return soft([points[side] for side in EYES], points, size, growth, softness)
+
+
+def lips(points: Points, size: tuple[int, int], growth: float = 0.01, softness: float = 0.012) -> Mask:
+    """The lips and what is between them."""
+    return soft([points[LIPS]], points, size, growth, softness)
+
+
+def mouth(points: Points, size: tuple[int, int], growth: float = 0.0, softness: float = 0.008) -> Mask:
+    """The opening of the mouth alone."""
+    return soft([points[MOUTH]], points, size, growth, softness)
+
+
+def bare(points: Points, size: tuple[int, int]) -> Mask:
+    """The face without brows, eyes, lips and nostrils: skin, if no beard, hair or glasses cover it."""
+    groups = [points[side] for side in (*BROW_SIDES, *EYES)] + [points[LIPS], points[NOSE_BASE]]
+    return face(points, size, 0.06, 0.01) * (1 - soft(groups, points, size, 0.035, 0.01))
+
+
+def edge(points: Points, size: tuple[int, int]) -> Mask:
+    """`mask_region: edge`: a ring around the face, the eyes and the lips."""
+    outer = face(points, size, -RING_OUT, 0.02)
+    inner = face(points, size, RING_IN, 0.02)
+    ring: Mask = np.maximum(outer * (1 - inner), np.maximum(eyes(points, size), lips(points, size)))
+    return ring
+
+
+def whole(points: Points, size: tuple[int, int]) -> Mask:
+    """`mask_region: face`, and the first diffusion: the face and a little around it."""
+    return face(points, size, -RING_OUT, 0.03)
+
+
+def region(points: Points, size: tuple[int, int], margin: float = REGION_MARGIN) -> tuple[slice, slice]:
+    """Rows and columns of the canvas that the face and its forehead take, `margin` face widths around them."""
+    around = with_forehead(points)
+    room = margin * face_width(points)
+    left, top = np.maximum(np.floor(around.min(axis=0) - room), 0).astype(int)
+    right, bottom = np.ceil(around.max(axis=0) + room).astype(int) + 1
+    return slice(int(top), int(min(bottom, size[0]))), slice(int(left), int(min(right, size[1])))
+
+
+def _outline(points: Points) -> list[Points]:
+    brow = points[17:27]
+    upper = np.vstack([points[:17], brow, (brow + forehead(points)) / 2])
+    return [upper]
+
+
+def _eyes_with_brows(points: Points) -> list[Points]:
+    return [np.vstack([points[brow], points[eye]]) for brow, eye in zip(BROW_SIDES, EYES, strict=True)]
+
+
+def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth: float, softness: float) -> Mask:
+    """Convex hulls of the groups, grown (or shrunk) and blurred by shares of the face width."""
+    width = face_width(points)
+    factor = min(1.0, DRAWING_WIDTH / width)
+    small = tuple(max(1, round(side * factor)) for side in size)
+    scale = np.array([small[1] / size[1], small[0] / size[0]])
+    # bytes until it becomes soft: growing by a wide kernel takes a quarter of the time that it takes with floats
+    canvas = np.zeros(small, np.uint8)
+    for group in groups:
+        placed = ((group + 0.5) * scale - 0.5) * (1 << FRACTION_BITS)
+        hull = cv2.convexHull(np.round(placed).astype(np.int32))
+        cv2.fillConvexPoly(canvas, hull, 1, shift=FRACTION_BITS)
+    reach = round(abs(growth) * width * factor)
+    if reach:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        change = cv2.dilate if growth > 0 else cv2.erode
+        canvas = change(canvas, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    canvas = canvas.astype(np.float32)
+    if softness > 0:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), max(softness * width * factor, 0.3), borderType=cv2.BORDER_CONSTANT)
+    result: Mask = np.clip(cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+    return result

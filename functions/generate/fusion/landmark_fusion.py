@@ -1,0 +1,216 @@
+"""Face fusion without a network: the person's own photo, bent into the template's face and lit like it.
+
+    landmarks of the template --(share of shape)--> landmarks towards the person's
+    template's face  --thin-plate spline-->  moved face       (outline, brows, mouth where the person has them)
+    person's photo   --thin-plate spline-->  drawn face       (same landmarks: nothing shows double when blended)
+    drawn face       --LAB low frequencies, grain-->  lit face
+    moved face, lit face  --soft mask x share of pixels-->  fused face
+
+A degree of 0 is the template bit for bit, 1 is all of the person; every share rises with it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from functions.generate.glasses import detection
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.fusion import detail_match
+from functions.generate.fusion.occlusion import covering
+from functions.generate.face.landmarks import face_width, fit, with_forehead
+from functions.generate.fusion.relight import lit
+from functions.generate.face.palette import Palette
+from functions.generate.fusion.blend_weights import Shares
+from functions.generate.face.face_view import Shown
+from functions.generate.fusion.rigid import stiffened
+from functions.generate.fusion.warp import Picture, draw, movement
+from shared.faces import pose
+from shared.imaging.array_types import Embedding, Image, Mask, Points
+
+SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
+NODDING = 0.5  # weight of pitch: long and short chins are taken for it, and no ear comes into sight by it
+LEAST_SHAPE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Portrayal:
+    """A photo of the person with its landmarks: (68, 2) in pixels of the image; and who that is.
+
+    `identity` is the mean vector of all the person's photos; only a network that fuses by it needs it.
+    `glasses`: the face wears some with a visible frame.
+    """
+
+    image: Image
+    landmarks: Points
+    identity: Embedding | None = None
+    glasses: bool = False
+
+    @cached_property
+    def frames(self) -> Mask:
+        """Where its glasses have their frames, (H, W); looked for once, since tracing them takes its time."""
+        return worn_frames(self.image, self.landmarks)
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The template's own face: as much detail, on its skin and in all, and as much colour is the fused one to have."""
+
+    lab: light.Lab
+    skin: Mask
+    face: Mask
+    palette: Palette
+
+    @classmethod
+    def of(cls, image: Image, landmarks: Points) -> "Original":
+        """Of the face at `landmarks`, (68, 2) in pixels of the RGB `image`."""
+        rows, columns = masks.region(landmarks, image.shape[:2])
+        lab = light.to_lab(image[rows, columns])
+        points = landmarks - np.array([columns.start, rows.start])
+        bare, face = masks.bare(points, lab.shape[:2]), masks.face(points, lab.shape[:2])
+        return cls(lab, bare * light.skin(lab, bare), face, Palette.of(lab, face, face_width(points)))
+
+
+def fuse(
+    base: Image,
+    landmarks: Points,
+    person: Portrayal,
+    degree: float,
+    free: Mask | None = None,
+    frames: Mask | None = None,
+    original: Original | None = None,
+) -> Shown:
+    """Give the face at `landmarks` the person's shape and looks, by `degree`.
+
+    Args:
+        base: RGB, uint8, (H, W, 3), the template or what became of it.
+        landmarks: (68, 2) of the face, in pixels of `base`.
+        person: one photo of the person; the nearer in pose and expression, the better.
+        degree: 0 to 1.
+        free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
+        frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
+        original: the template's face, whose detail and colours the fused one is to have; None takes that of `base`.
+
+    Returns:
+        The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.
+    """
+    frames = worn_frames(base, landmarks) if frames is None else frames
+    if degree <= 0:
+        return Shown(base.copy(), landmarks.copy(), frames)
+    shares = Shares.of(min(degree, 1.0))
+    shape = shares.shape * pose_agreement(person.landmarks, landmarks)
+    target = landmarks + shape * (fit(person.landmarks, landmarks)(person.landmarks) - landmarks)
+    free = np.ones(base.shape[:2], np.float32) if free is None else free
+    shift = movement(landmarks, target, base.shape[:2], free)
+    if frames.any():
+        shift = stiffened(shift, frames, face_width(target), free)
+        frames = np.clip(shift.of(frames), 0, 1)
+    moved = shift.of(base)
+    rows, columns = masks.region(target, moved.shape[:2])
+    patch = moved[rows, columns]
+    if patch.size:
+        corner = np.array([columns.start, rows.start])
+        original = original or Original.of(base, landmarks)
+        drawn = _drawn(person, person.image, target - corner, patch.shape[:2])
+        own = np.zeros(patch.shape[:2], np.float32)
+        if person.glasses:
+            own = np.clip(_drawn(person, person.frames, target - corner, patch.shape[:2]), 0, 1)
+        if frames.any():  # not two pairs of glasses on one nose: the template's stay
+            drawn, own = detection.erased(drawn, own), np.zeros_like(own)
+        kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
+        moved[rows, columns] = _blend(patch, light.to_lab(drawn), target - corner, original, shares, kept, own)
+    return Shown(moved, target, frames)
+
+
+def pose_agreement(source: Points, target: Points) -> float:
+    """How much of a photo's face shape may be taken over, LEAST_SHAPE to 1: one turned elsewhere would turn the head.
+
+    `source`, `target`: (68, 2) of the photo's face and of the one that it comes onto.
+    """
+    one, other = pose.estimate(source), pose.estimate(target)
+    apart = float(np.hypot(one.yaw - other.yaw, NODDING * (one.pitch - other.pitch)))
+    return float(np.clip(1 - (apart - SAME_POSE) / (OTHER_POSE - SAME_POSE), LEAST_SHAPE, 1))
+
+
+def worn_frames(image: Image, landmarks: Points) -> Mask:
+    """Where the glasses of the face have their frames, (H, W); all 0 when it wears none."""
+    frames = np.zeros(image.shape[:2], np.float32)
+    rows, columns = masks.region(landmarks, image.shape[:2])
+    if rows.stop > rows.start and columns.stop > columns.start:
+        corner = np.array([columns.start, rows.start])
+        frames[rows, columns] = detection.frames(light.to_lab(image[rows, columns]), landmarks - corner)
+    return frames
+
+
+def wears_glasses(image: Image, landmarks: Points) -> bool:
+    """Whether the face wears glasses with a visible frame; takes a twentieth of the time of `worn_frames`."""
+    rows, columns = masks.region(landmarks, image.shape[:2])
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return False
+    return detection.worn(light.to_lab(image[rows, columns]), landmarks - np.array([columns.start, rows.start]))
+
+
+def _blend(
+    patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, kept: Mask, own: Mask
+) -> Image:
+    """The patch of the moved template with the person's drawn face and `own` frames in it, but for what is `kept`."""
+    width = face_width(points)
+    base, bare = light.to_lab(patch), masks.bare(points, patch.shape[:2])
+    skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
+    theirs = Palette.of(drawn, masks.face(points, patch.shape[:2]), width)
+    tone = original.palette.tone(theirs)
+    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width, tone)
+    taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
+    face = original.palette.tinted(lit(drawn, shift, points, base, tone), drawn, theirs)
+    return composed(patch, face, points, original, shares, taken, own * (1 - kept))
+
+
+def composed(
+    patch: Image,
+    drawn: light.Lab,
+    points: Points,
+    original: Original,
+    shares: Shares,
+    taken: Mask,
+    own: Mask | float = 0.0,
+) -> Image:
+    """The patch with a drawn face mixed in, as sharp as the template's.
+
+    Args:
+        patch: RGB, uint8, (H, W, 3).
+        drawn: the face as it is to look, LAB, of the patch's size.
+        points: (68, 2) of the face, in pixels of the patch.
+        original: whose detail the mixture is to have.
+        shares: of the drawn face, by part.
+        taken: (H, W), where it may be taken at all.
+        own: (H, W), where the frames of its glasses are: taken whole, even out of the face.
+    """
+    size, width = patch.shape[:2], face_width(points)
+    base, outline = light.to_lab(patch), masks.face(points, size, shares.margin)
+    bare = masks.bare(points, size)
+    bare *= light.skin(drawn, bare) * light.skin(base, bare)
+    drawn[..., 0] = detail_match.defocused(drawn[..., 0], outline, original.lab[..., 0], original.face, width)
+    soft = np.maximum(outline * taken, own)
+    share = soft * (shares.skin + (shares.features - shares.skin) * masks.features(points, size))
+    mixed = base + share[..., None] * (drawn - base)
+    grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
+    smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
+    mixed[..., 0] = detail_match.sharpened(grained, smooth, outline, soft, original.lab[..., 0], original.face, width)
+    return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
+
+
+def _drawn(person: Portrayal, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
+    """The person's face, or a mask of it, on the patch's canvas.
+
+    Large photos are reduced first, so that their detail does not alias.
+    """
+    source = with_forehead(person.landmarks)
+    scale = face_width(points) / face_width(person.landmarks)
+    exact = np.ones(2)
+    if scale < 1:
+        reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        exact = np.array([reduced.shape[1] / picture.shape[1], reduced.shape[0] / picture.shape[0]])
+        picture = reduced
+    return draw(picture, (source + 0.5) * exact - 0.5, with_forehead(points), size)

@@ -1,0 +1,145 @@
+"""Face fusion by a network of inswapper_128's signature, on onnxruntime.
+
+| name | shape | |
+|---|---|---|
+| target | (1, 3, 128, 128) | the face to be changed, aligned as ArcFace wants it, RGB in [0, 1] |
+| source | (1, 512) | the person's ArcFace vector, unit length, times the model's own `emap`, unit length again |
+| output | (1, 3, 128, 128) | the changed face, aligned and scaled as the target |
+
+`emap` is an initializer of (512, 512) in the file; how all of it is used is read from insightface's INSwapper. The
+network keeps pose, expression and shape of the template; 128 pixels are few, so what comes back is brought to the
+template's sharpness like every drawn face. The published weights are for non-commercial research only.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from insightface.utils.face_align import arcface_dst
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from skimage.transform import SimilarityTransform
+
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, composed, worn_frames
+from shared.imaging.quantization import rounded
+from functions.generate.fusion.blend_weights import Shares
+from functions.generate.face.face_view import Shown
+from shared.faces.base import EngineUnavailable
+from shared.faces.insightface import CHIP_SIDE, five_points
+from shared.faces.networks import opened
+from shared.imaging.array_types import Embedding, Image, Mask, Points
+from shared.settings import FaceSettings
+
+SIDE = 128
+VECTOR = 512
+ASIDE = (SIDE - CHIP_SIDE) / 2  # ArcFace's five places lie in 112 pixels; here in the middle of 128, 8 to the right
+SIGNATURE = {"target": [1, 3, SIDE, SIDE], "source": [1, VECTOR]}
+RIM = 4  # pixels at the border of what comes back that are not taken
+
+Matrix = NDArray[np.float64]
+"""(2, 3), from pixels of the patch to those of the aligned face."""
+
+
+class NeuralFuser:
+    """Implements Fuser. Raises EngineUnavailable where the file is missing or has another signature."""
+
+    def __init__(self, path: Path, settings: FaceSettings) -> None:
+        if not path.is_file():
+            raise EngineUnavailable(f"there is no file {path}: set PHOTOG_GENERATE__FUSER to an .onnx, or leave it out")
+        self._emap = _checked(path)
+        self._session = opened(path, settings)
+
+    def fuse(
+        self,
+        base: Image,
+        landmarks: Points,
+        person: Portrayal,
+        degree: float,
+        free: Mask | None = None,
+        frames: Mask | None = None,
+        original: Original | None = None,
+    ) -> Shown:
+        """See `fusion.fuse`; the landmarks stay where they are. ValueError for a person without identity."""
+        frames = worn_frames(base, landmarks) if frames is None else frames
+        rows, columns = masks.region(landmarks, base.shape[:2])
+        image = base.copy()
+        if degree <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
+            return Shown(image, landmarks.copy(), frames)
+        if person.identity is None:
+            raise ValueError("a portrayal without identity: a network knows a person by its vector only")
+        points = landmarks - np.array([columns.start, rows.start])
+        drawn, taken = self._drawn(image[rows, columns], points, person.identity)
+        taken = taken * (1 - frames[rows, columns])
+        if free is not None:
+            taken = taken * free[rows, columns]
+        original = original or Original.of(base, landmarks)
+        drawn = original.palette.adapted(drawn, image[rows, columns])
+        shares = Shares.of(min(degree, 1.0))
+        image[rows, columns] = composed(image[rows, columns], light.to_lab(drawn), points, original, shares, taken)
+        return Shown(image, landmarks.copy(), frames)
+
+    def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
+        """The patch as the network sees the person in it, and where it has seen it."""
+        matrix = _alignment(points)
+        aligned = _aligned(patch, matrix)
+        changed = self._run(aligned, identity)
+        size = patch.shape[1::-1]
+        back = cv2.warpAffine(
+            changed, matrix, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
+        inner = np.zeros((SIDE, SIDE), np.float32)
+        inner[RIM:-RIM, RIM:-RIM] = 1
+        inner = cv2.GaussianBlur(inner, (0, 0), RIM / 2)
+        seen: Mask = cv2.warpAffine(inner, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return back, seen
+
+    def _run(self, aligned: Image, identity: Embedding) -> Image:
+        latent = (identity / np.linalg.norm(identity)) @ self._emap
+        source = (latent / np.linalg.norm(latent)).astype(np.float32)[None]
+        target = (aligned.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+        (output,) = self._session.run(None, {"target": target, "source": source})
+        return rounded(output[0].transpose(1, 2, 0) * 255)
+
+
+def _alignment(points: Points) -> Matrix:
+    fit = SimilarityTransform.from_estimate(five_points(points), arcface_dst + np.array([ASIDE, 0.0]))
+    if not fit:
+        raise ValueError("the landmarks of this face lie in one place")
+    matrix: Matrix = fit.params[:2]
+    return matrix
+
+
+def _aligned(patch: Image, matrix: Matrix) -> Image:
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    # the warp does not average: blur away what it would step over
+    smooth = cv2.GaussianBlur(patch, (0, 0), 0.5 / scale) if scale < 0.8 else patch
+    size = SIDE, SIDE
+    aligned: Image = cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return aligned
+
+
+def _checked(path: Path) -> Embedding:
+    """The emap of a model with the right signature; EngineUnavailable says what is wrong with another."""
+    try:
+        graph = onnx.load_model(str(path)).graph
+    except DecodeError as error:
+        raise EngineUnavailable(f"{path} is no ONNX model") from error
+    weights = {weight.name for weight in graph.initializer}
+    shapes = {
+        one.name: [side.dim_value or 1 for side in one.type.tensor_type.shape.dim]
+        for one in graph.input
+        if one.name not in weights
+    }
+    maps = [weight for weight in graph.initializer if list(weight.dims) == [VECTOR, VECTOR]]
+    if shapes != SIGNATURE or len(graph.output) != 1 or not maps:
+        raise EngineUnavailable(
+            f"{path} has inputs {shapes} and {len(maps)} initializers of {VECTOR} x {VECTOR}; a fuser has "
+            f"{SIGNATURE}, one output and its emap"
+        )
+    # insightface takes the last initializer of the file, whatever it is called
+    emap: Embedding = numpy_helper.to_array(maps[-1]).astype(float)
+    return emap

@@ -1,0 +1,1 @@
+"""Frames of glasses: found, kept, brought along."""

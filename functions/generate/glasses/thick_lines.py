@@ -1,0 +1,107 @@
+"""Strokes: dark lines of bounded thickness, found along a path and drawn as polygons at any size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.glasses import min_cost_path
+from functions.generate.face.light import Lightness
+from functions.generate.glasses.aligned_face import Upright
+from shared.imaging.array_types import Mask, Points
+
+THICKEST = 17  # pixels of WIDTH that a frame may be thick
+MARGIN = 0.75  # pixels of WIDTH that a stroke is drawn broader on each side: its soft edge
+USUAL = 1.5  # of the usual thickness on a side, that a stroke may have
+EVEN = 7  # steps over which thickness is evened out
+FRACTION = 4  # bits of a pixel while drawing
+SOFTNESS = 0.7  # pixels of WIDTH
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """A line with both of its edges, (N, 2) each in the upright square, and where along it there is one at all."""
+
+    one: Points
+    other: Points
+    present: NDArray[np.bool_]
+    closed: bool = False
+
+    @property
+    def middle(self) -> Points:
+        """(N, 2), half way between its edges."""
+        middle: Points = (self.one + self.other) / 2
+        return middle
+
+    def pieces(self) -> Iterator[list[Points]]:
+        """The outlines of its unbroken pieces; a whole closed stroke has two."""
+        if self.closed and self.present.all():
+            yield [self.one, self.other]
+            return
+        count = len(self.present)
+        first = int((~self.present).argmax()) if self.closed else 0
+        order = (np.arange(count) + first) % count
+        borders = np.flatnonzero(np.diff(np.concatenate([[False], self.present[order], [False]]).astype(np.int8)))
+        for start, stop in zip(borders[::2], borders[1::2], strict=True):
+            piece = order[start:stop]
+            if len(piece) > 1:
+                yield [np.concatenate([self.one[piece], self.other[piece[::-1]]])]
+
+
+def along(
+    points: Points,
+    lightness: Lightness,
+    steps: min_cost_path.Steps,
+    present: NDArray[np.bool_],
+    closed: bool = False,
+    thickest: float = THICKEST,
+) -> Stroke:
+    """The stroke along a traced line.
+
+    Args:
+        points: (rows, columns, 2), where in the upright square the samples lie.
+        lightness: (rows, columns), of the samples.
+        steps: (rows,), in which column the line is.
+        present: (rows,), where it is to be drawn.
+        closed: the last row is followed by the first.
+        thickest: pixels of WIDTH that it may reach to each side.
+    """
+    rows = np.arange(len(steps))
+    spacing = float(np.linalg.norm(points[0, 1] - points[0, 0]))
+    reaches = min_cost_path.edges(lightness, steps, round(thickest / spacing))
+    sides = []
+    for reach, sign in zip(reaches, (-1, 1), strict=True):
+        even = _evened(reach, present, closed) + MARGIN / spacing
+        away = points[:, 1] - points[:, 0]
+        sides.append(points[rows, steps] + sign * even[:, None] * away)
+    return Stroke(sides[0], sides[1], present, closed)
+
+
+def drawn(strokes: list[Stroke], face: Upright, size: tuple[int, int]) -> Mask:
+    """The strokes as a soft mask of the picture's `size`, height and width."""
+    canvas = np.zeros(size, np.uint8)
+    for stroke in strokes:
+        for piece in stroke.pieces():
+            outlines = [np.round(face.back(line) * 2**FRACTION).astype(np.int32) for line in piece]
+            layer = np.zeros(size, np.uint8)
+            cv2.fillPoly(layer, outlines, 255, cv2.LINE_AA, FRACTION)
+            canvas = np.maximum(canvas, layer)
+    scale = float(np.linalg.norm(face.matrix[0, :2]))
+    soft: Mask = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), max(SOFTNESS / scale, 0.4))
+    return soft
+
+
+def _evened(reach: NDArray[np.float64], present: NDArray[np.bool_], closed: bool) -> NDArray[np.float64]:
+    """Thickness on one side: what was not seen or is far from usual becomes usual; then a running median and mean."""
+    seen = reach[present & np.isfinite(reach)]
+    usual = float(np.median(seen)) if seen.size else 1.0
+    bounded = np.where(np.isfinite(reach), np.minimum(reach, max(USUAL * usual, usual + 1)), usual)
+    half = EVEN // 2
+    padded = np.pad(bounded, half, mode="wrap" if closed else "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, EVEN)
+    middle = np.median(windows, axis=1)
+    padded = np.pad(middle, half, mode="wrap" if closed else "edge")
+    even: NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(padded, EVEN).mean(axis=1)
+    return even

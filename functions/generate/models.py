@@ -1,0 +1,49 @@
+"""What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
+
+from collections.abc import Callable, Sequence
+
+from functions.generate.fusion import fuser
+from functions.generate.face_cache import Acquainted
+from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.diffusion.img2img import Diffuser
+from functions.generate.networks.enhancers import Enhancers
+from functions.generate.diffusion.prompt import Prompts
+from shared.faces import FaceEngine
+from shared.models.controls import Control
+from shared.models.diffusion import DiffusionModel
+from shared.settings import Settings
+
+
+class Studio:
+    """The resident models.
+
+    Attributes:
+        settings: of the process.
+        engine: finds and compares faces.
+        acquainted: the same for templates, which it knows again.
+        base_model: name of the base model.
+        framing: side of the square that it wants to see over the longer side of a face's box.
+        most_steps: of its schedule, if it is one of few steps.
+        adapters, prompts, diffuser: around the one base model.
+        fuser: what fuses faces.
+        enhancers: networks of photo_fix, super_resolution and background_restore, where any are configured.
+    """
+
+    def __init__(
+        self, settings: Settings, engine: FaceEngine, model: DiffusionModel, controls: Sequence[Control] = ()
+    ) -> None:
+        self.settings, self.engine = settings, engine
+        self.acquainted = Acquainted(engine)
+        self.base_model, self.framing = model.name, model.working.framing
+        self.most_steps = model.working.most_steps
+        self.adapters = Adapters(model.unet)
+        self.prompts = Prompts(model)
+        self.diffuser = Diffuser(model, controls)
+        self.fuser = fuser.load(settings)
+        self.enhancers = Enhancers.load(settings.enhance, model.device)
+
+    def evict(self, exists: Callable[[str], bool]) -> None:
+        """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
+        self.acquainted.expire()
+        self.prompts.expire()
+        self.adapters.evict(exists)

@@ -1,0 +1,1 @@
+"""Image networks that the settings name."""

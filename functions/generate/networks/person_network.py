@@ -1,0 +1,48 @@
+"""Where the people are, by a segmentation network: an ONNX file with the signature of u2net_human_seg."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from shared.imaging.quantization import finite
+from functions.generate.networks.image_network import NetworkMissing
+from shared.configuration import how_to_install
+from shared.imaging.array_types import Image, Mask
+
+SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, that U2-Net was trained with
+SIDE = 320  # where the file leaves its input's side open
+
+
+class PeopleNetwork:
+    """A network whose first output is how much each pixel is somebody's, (1, 1, side, side)."""
+
+    def __init__(self, path: Path) -> None:
+        """Load it; NetworkMissing where it cannot be."""
+        try:
+            import onnxruntime
+            from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+        except ImportError as error:
+            raise NetworkMissing(f"{SETTING} needs onnxruntime: {how_to_install('enhance')}") from error
+        file = path.expanduser()
+        failures = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.NoSuchFile)
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), providers=onnxruntime.get_available_providers())
+        except failures as error:
+            raise NetworkMissing(f"{SETTING}: {file} cannot be loaded: {error}") from error
+        (taken, *others) = self._session.get_inputs()
+        if others or len(taken.shape) != 4 or taken.shape[1] != 3:
+            raise NetworkMissing(f"{SETTING}: {file} does not take one RGB picture as u2net_human_seg does")
+        self._input = taken.name
+        self._side = taken.shape[2] if isinstance(taken.shape[2], int) else SIDE
+
+    def __call__(self, image: Image) -> Mask:
+        """How much each pixel is somebody's, (side, side), for the whole RGB picture."""
+        small = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA).astype(np.float32)
+        scaled = (small / max(float(small.max()), 1.0) - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
+        (made, *_) = self._session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})
+        found = finite(np.asarray(made, np.float32).reshape(self._side, self._side))
+        lowest, highest = float(found.min()), float(found.max())
+        share: Mask = (found - lowest) / max(highest - lowest, 1e-6)
+        return share

@@ -1,0 +1,162 @@
+"""Make-up transfer: what colours the template's lips, eyelids and cheeks beyond its skin, carried onto the portrait's.
+
+    per region: template's colour less its skin's = its make-up;  portrait's less its skin's = what is there already
+    the difference, times the ratio, is added to the portrait's region
+
+Relative to each one's skin, so that a pale face gets a dark one's rouge and not its complexion. One colour for both
+sides of a face, since make-up is symmetrical and light is not. Pores, wrinkles and the gloss of the lips stay the
+portrait's own.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.face.landmarks import EYES, face_width
+from functions.generate.face.face_view import Shown
+from shared.imaging.array_types import Image, Mask, Points
+
+Colour = NDArray[np.float32]
+"""LAB, (3,)."""
+
+LIP_SOFTNESS, LID_SOFTNESS, CHEEK_SOFTNESS = 0.008, 0.015, 0.05  # sigmas in face widths
+LID_HEIGHT = 0.6  # of the way from the lashes to the brow; there its own hairs begin
+CHEEK_RADII = (0.14, 0.10)  # along the cheekbone and across it, in face widths
+# the most that a region may change in LAB: lipstick is strong, lids take dark colours, and on cheeks a shadow of the
+# template's light is no rouge. Yellow is held short: under warm light lips and lids would turn orange
+LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 12.0), (12.0, 8.0, 5.0), (2.0, 10.0, 6.0)
+WORKING_WIDTH = 256  # pixels across the face, at which its colours are measured
+AROUND = 0.05  # face widths around the face that are worked on; no region reaches out of it
+SEEN = 16  # pixels of a region that tell its colour
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One place that make-up goes to: its mask, (H, W), and the most that it may change, per channel of LAB."""
+
+    where: Mask
+    limit: Colour
+
+
+def transfer(
+    image: Image,
+    landmarks: Points,
+    template: Shown,
+    ratio: float,
+    free: Mask,
+    frames: Mask,
+) -> Image:
+    """Carry the template's make-up onto a face.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2) of the face in it.
+        template: the face that is made up so.
+        ratio: 0 to 1; the effect is proportional to it.
+        free: (H, W), 0 where nothing may change.
+        frames: (H, W), where the face's glasses have their frames.
+
+    Returns:
+        RGB, uint8, (H, W, 3), bit-identical to `image` outside of lips, eyelids and cheeks, and all over at ratio 0.
+    """
+    rows, columns = masks.region(landmarks, image.shape[:2], AROUND)
+    if ratio <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
+        return image.copy()
+    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
+    lab, allowed = light.to_lab(part), free[rows, columns] * (1 - frames[rows, columns])
+    skin, own = _seen(part, points, frames[rows, columns])
+    worn = _template(template)
+    shift, everywhere = np.zeros_like(lab), np.zeros(part.shape[:2], np.float32)
+    for region, there, wanted in zip(regions(points, part.shape[:2]), own, worn, strict=True):
+        if there is not None and wanted is not None:
+            where = region.where * allowed
+            change = np.clip(wanted - there, -region.limit, region.limit)
+            shift += where[..., None] * towards(lab, skin + there + change, change)
+            everywhere = np.maximum(everywhere, where)
+    mixed = light.to_rgb(lab + ratio * shift)
+    done = image.copy()
+    done[rows, columns] = np.where(everywhere[..., None] > masks.LEAST, mixed, part)
+    return done
+
+
+def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
+    """How each pixel changes where its region changes by `change` and then has the colour `aim`, (H, W, 3).
+
+    Tint stops at the aim: what within pale lips is pale already would else turn blue. Lightness does not, its
+    differences are the gloss.
+    """
+    shift: light.Lab = np.clip(aim - lab, np.minimum(change, 0), np.maximum(change, 0))
+    shift[..., 0] = change[0]
+    return shift
+
+
+def made_up(lab: light.Lab, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """The skin's colour, and how the regions differ from it, in the order of `regions`; None where none is seen."""
+    clear = 1 - frames
+    bare = masks.bare(points, lab.shape[:2])
+    skin = _colour(lab, bare * light.skin(lab, bare) * clear)
+    seen = regions(points, lab.shape[:2])
+    if skin is None:
+        return np.zeros(3, np.float32), [None] * len(seen)
+    colours = [_colour(lab, region.where * clear) for region in seen]
+    return skin, [None if colour is None else colour - skin for colour in colours]
+
+
+def regions(points: Points, size: tuple[int, int]) -> list[Region]:
+    """Lips without what is between them, lids below the brows without eyes, cheeks; masks of (height, width) `size`."""
+    lips = masks.lips(points, size, 0, LIP_SOFTNESS) * (1 - masks.mouth(points, size, 0.004))
+    lids = masks.soft(_lids(points), points, size, 0, LID_SOFTNESS) * (1 - masks.eyes(points, size, 0.004, 0.006))
+    cheeks = masks.soft(_cheeks(points), points, size, 0, CHEEK_SOFTNESS) * masks.bare(points, size)
+    limited = ((lips, LIP_LIMIT), (lids, LID_LIMIT), (cheeks, CHEEK_LIMIT))
+    return [Region(where, np.array(limit, np.float32)) for where, limit in limited]
+
+
+def _template(template: Shown) -> list[Colour | None]:
+    rows, columns = masks.region(template.landmarks, template.image.shape[:2])
+    points = template.landmarks - np.array([columns.start, rows.start])
+    return _seen(template.image[rows, columns], points, template.frames[rows, columns])[1]
+
+
+def _seen(image: Image, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """Of a picture of a face, at WORKING_WIDTH."""
+    factor = min(1.0, WORKING_WIDTH / face_width(points))
+    width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
+    lab = light.to_lab(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+    placed = (points + 0.5) * (np.array([width, height]) / image.shape[1::-1]) - 0.5
+    return made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _lids(points: Points) -> list[Points]:
+    """From the lashes of each eye towards its brow."""
+    lids = []
+    for eye, brow in zip(EYES, (slice(18, 22), slice(22, 26)), strict=True):
+        lashes = points[eye][:4]  # from corner to corner over the upper edge
+        lids.append(np.vstack([lashes, lashes + LID_HEIGHT * (points[brow] - lashes)]))
+    return lids
+
+
+def _cheeks(points: Points) -> list[Points]:
+    """An ellipse on each cheekbone, rising towards the ear."""
+    width = face_width(points)
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    cheeks = []
+    for eye, ear, jaw, nostril in ((EYES[0], 2, 4, 31), (EYES[1], 14, 12, 35)):
+        middle = (points[eye].mean(axis=0) + points[ear] + points[jaw] + points[nostril]) / 4
+        along = (points[ear] - points[nostril]) / np.linalg.norm(points[ear] - points[nostril])
+        across = np.array([-along[1], along[0]])
+        long, short = CHEEK_RADII[0] * width * np.cos(angles), CHEEK_RADII[1] * width * np.sin(angles)
+        cheeks.append(middle + long[:, None] * along + short[:, None] * across)
+    return cheeks
+
+
+def _colour(lab: light.Lab, where: Mask) -> Colour | None:
+    """The median colour: teeth, lashes and frames that get into a region do not count."""
+    seen = lab[where > 0.5]
+    if len(seen) < SEEN:
+        return None
+    colour: Colour = np.median(seen, axis=0).astype(np.float32)
+    return colour

@@ -1,0 +1,65 @@
+"""Photo fix by a face restoration network: the face aligned as the network knows it, restored, its change put back."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.face import masks
+from functions.generate.face.landmarks import EYES, fit
+from shared.imaging.quantization import rounded
+from functions.generate.networks.image_network import ImageNetwork
+from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.imaging.array_types import Image, Mask, Points
+
+SIDE = 512  # pixels that GFPGAN and RestoreFormer work at
+# eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both
+FFHQ = np.array([[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]])
+NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
+STRANGER = 0.5  # share of the engine's same-person distance; EasyPhoto too drops a restored face that went further
+
+
+def restore(
+    image: Image, landmarks: Points, network: ImageNetwork, engine: FaceEngine, free: Mask, frames: Mask
+) -> Image:
+    """Restore the detail of a face.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2) of the face.
+        network: of scale 1, for faces aligned as FFHQ's.
+        engine: tells whether the restored face is still the same person's; if not, `image` is returned as it was.
+        free: (H, W), 0 where nothing may change.
+        frames: (H, W), where the face's glasses have their frames.
+
+    Returns:
+        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face; detail finer than 1/512 of it stays.
+    """
+    eyes = [landmarks[side].mean(axis=0) for side in EYES]
+    points = np.array([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]])
+    onto = fit(points, FFHQ)
+    f, s = onto.factor, onto.shift
+    matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
+    aligned = _aligned(image, matrix, onto.scale)
+    difference = network(aligned) - aligned
+    back: NDArray[np.float32] = cv2.warpAffine(
+        difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    )
+    soft = (masks.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
+    restored = rounded(image + soft * back)
+    return restored if _same_person(image, restored, landmarks, engine) else image.copy()
+
+
+def _aligned(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
+    """The face at SIDE pixels; a large one is blurred first, since the warp does not average."""
+    source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
+    aligned: Image = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return aligned
+
+
+def _same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:
+    face = Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)
+    try:
+        apart = engine.distance(engine.embed(before, face), engine.embed(after, face))
+    except FaceError:
+        return False
+    return apart <= STRANGER * engine.same_person

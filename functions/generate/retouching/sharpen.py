@@ -1,0 +1,122 @@
+"""Photo fix without a network: the face's detail is brought to the strength that the template's face had.
+
+Diffusion and blending soften a face. Each band of detail of the features, and the finest one of the skin, is scaled up
+until it is about as strong as in the template, never above and never by more than MOST: what is not there cannot be
+scaled up, that takes a restoration network (`restoration.py`). The skin's coarser bands are unevenness, which
+retouching takes away. Values are kept near those of their neighbourhood, which leaves no halos.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.face import light
+from functions.generate.face import masks
+from functions.generate.face.gaussian import blurred
+from functions.generate.face.landmarks import face_width
+from functions.generate.face.face_view import Shown
+from shared.imaging.array_types import Image, Mask, Points
+
+BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
+AROUND = 0.15  # face widths around the face that are looked at: its mask ends inside, and the widest band reaches out
+FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
+AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbours a little
+MOST = 1.8  # factor on a band; beyond it noise and the blocks of jpg show
+OVERSHOOT = 0.15  # of the neighbourhood's range, that a sharpened pixel may leave it by
+NEIGHBOURHOOD = 0.01  # radius in face widths
+SEEN = 64  # pixels that tell how strong a band is
+
+
+def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames: Mask) -> Image:
+    """Give a face as much detail as the template's face has.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2) of the face in it.
+        template: the face that is so detailed.
+        free: (H, W), 0 where nothing may change.
+        frames: (H, W), where the glasses of the face in `image` have their frames.
+
+    Returns:
+        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face, and all over where it is sharp enough.
+    """
+    rows, columns = masks.region(landmarks, image.shape[:2], AROUND)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return image.copy()
+    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
+    lab, wanted = light.to_lab(part), _wanted(template)
+    clear = free[rows, columns] * (1 - frames[rows, columns])
+    raised = _raised(Detail.of(lab[..., 0], points), clear, wanted)
+    soft = masks.face(points, part.shape[:2]) * clear
+    sharp = _limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points))
+    touched = (soft > masks.LEAST) & (sharp != lab[..., 0])
+    lab[..., 0] += soft * (sharp - lab[..., 0])
+    done = image.copy()
+    np.copyto(done[rows, columns], light.to_rgb(lab), where=touched[..., None])
+    return done
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """A face's lightness, (H, W), its bands of detail from the finest on, and masks of its skin and its features."""
+
+    lightness: light.Lightness
+    bands: list[light.Lightness]
+    skin: Mask
+    features: Mask
+
+    @classmethod
+    def of(cls, lightness: light.Lightness, points: Points) -> "Detail":
+        """Of a face with these landmarks, (68, 2)."""
+        height, width = lightness.shape
+        skin, features = masks.bare(points, (height, width)), masks.features(points, (height, width))
+        return cls(lightness, _bands(lightness, face_width(points)), skin, features)
+
+    def strengths(self, clear: Mask) -> NDArray[np.float64]:
+        """How strong each band is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
+        places = [self.skin * clear > 0.5, self.features * clear > 0.5]
+        return np.array([[_strength(band[place]) for place in places] for band in self.bands])
+
+
+def _wanted(template: Shown) -> NDArray[np.float64]:
+    rows, columns = masks.region(template.landmarks, template.image.shape[:2], AROUND)
+    points = template.landmarks - np.array([columns.start, rows.start])
+    detail = Detail.of(light.to_lab(template.image[rows, columns])[..., 0], points)
+    return detail.strengths(1 - template.frames[rows, columns])
+
+
+def _raised(detail: Detail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+    own = detail.strengths(clear)
+    gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
+    gains[1:, 0] = 0  # of the skin's only the finest
+    raised = detail.lightness.copy()
+    for band, (skin, feature) in zip(detail.bands, gains.astype(np.float32), strict=True):
+        if skin or feature:
+            raised += (skin + (feature - skin) * detail.features) * band
+    return raised
+
+
+def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
+    """The sharpened plane, kept within OVERSHOOT of what lies around each pixel."""
+    side = 2 * max(1, round(radius)) + 1
+    kernel = np.ones((side, side), np.uint8)
+    lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
+    room = OVERSHOOT * (highest - lowest)
+    limited: light.Lightness = np.clip(raised, lowest - room, highest + room)
+    return limited
+
+
+def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
+    """What lies between Gaussians of growing width; the finest band first, empty where it is finer than pixels."""
+    bands, upper = [], lightness
+    for share in BANDS:
+        lower = blurred(lightness, share * width) if share * width > FINEST else upper
+        bands.append(upper - lower)
+        upper = lower
+    return bands
+
+
+def _strength(values: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean())) if len(values) >= SEEN else 0.0

@@ -1,0 +1,72 @@
+"""Which training serves a user: `model.json`, taken for what it says only as far as it can be true.
+
+Whoever may write into the bucket may write it. It must speak of the user it is asked for, name objects of one training
+alone, and that training's answer, where there is one, must be this user's: a slip of a hand or of a script shall not
+put one person's face into another's portrait.
+"""
+
+import json
+import re
+
+from pydantic import ValidationError
+
+from shared.errors import UnknownUser
+from shared.contract.users import MOST_BYTES, UserModel, model_key
+from shared.contract.validation import said
+from shared.contract.workspace import Workspace
+
+FIELD = "configure.user_id"
+MOST_ANSWER_BYTES = 16 * 2**20  # of a training; its references are in it once more
+NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,128}"
+ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
+
+
+def model(user_id: str, workspace: Workspace) -> UserModel:
+    """The training that serves this user.
+
+    Raises UnknownUser when there is none, or what is there cannot be one.
+    """
+    stored = _read(user_id, model_key(user_id), MOST_BYTES, workspace)
+    if stored is None:
+        raise UnknownUser(f"nobody was trained under the user_id {user_id}; train first", FIELD)
+    try:
+        found = UserModel.model_validate_json(stored)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise unusable(user_id, f"cannot be read: {where}: {said(first)}") from error
+    if found.user_id != user_id:
+        raise unusable(user_id, f"is one of {found.user_id[:64]!r}")
+    keys = [found.lora, *(reference.key for reference in found.references)]
+    artifacts = [ARTIFACT.fullmatch(key) for key in keys]
+    folders = {artifact[1] for artifact in artifacts if artifact}
+    if not all(artifacts) or len(folders) != 1:
+        raise unusable(user_id, "names objects that are no artifacts of one training")
+    _check_answer(user_id, found, folders.pop(), workspace)
+    return found
+
+
+def unusable(user_id: str, why: str) -> UnknownUser:
+    """The error for a training that is there, and no good."""
+    return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)
+
+
+def _check_answer(user_id: str, found: UserModel, folder: str, workspace: Workspace) -> None:
+    """UnknownUser where the training of these artifacts was answered for somebody else, or with another LoRA."""
+    stored = _read(user_id, folder + "result.json", MOST_ANSWER_BYTES, workspace)
+    if stored is None:
+        return
+    try:
+        data = json.loads(stored)["data"]
+        answered = data["user_id"], data["lora"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise unusable(user_id, f"has an answer in {folder} that cannot be read") from error
+    if answered != (user_id, found.lora):
+        raise unusable(user_id, f"names artifacts in {folder} that are not this user's")
+
+
+def _read(user_id: str, key: str, most: int, workspace: Workspace) -> bytes | None:
+    size = workspace.size(key)
+    if size is not None and size > most:
+        raise unusable(user_id, f"cannot be read: {key} has {size} bytes, more than the limit of {most}")
+    return None if size is None else workspace.read(key)

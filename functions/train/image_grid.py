@@ -1,0 +1,36 @@
+"""The validation sheet: one column per checkpoint, one row per picture, for looking at."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from functions.train.validation import Trial
+from shared.imaging.array_types import Image
+
+MARGIN = 48  # pixels above each column for its label
+INK, MARK = (40, 40, 40), (20, 130, 40)
+
+
+def sheet(trials: Sequence[Trial], best_step: int) -> bytes:
+    """A PNG; the chosen checkpoint's label is green."""
+    return png(columns(trials, best_step))
+
+
+def columns(trials: Sequence[Trial], best_step: int) -> Image:
+    """The sheet as a picture."""
+    return np.hstack([np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials])
+
+
+def png(image: Image) -> bytes:
+    """An RGB picture as the bytes of a PNG file."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
+def _label(trial: Trial, chosen: bool) -> Image:
+    label = np.full((MARGIN, trial.pictures[0].shape[1], 3), 255, np.uint8)
+    score = "no face" if trial.similarity is None else f"{trial.similarity:.3f}"
+    for line, text in enumerate([f"step {trial.step}" if trial.step else "base", score]):
+        at = (6, 18 + 20 * line)
+        cv2.putText(label, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, MARK if chosen else INK, 1, cv2.LINE_AA)
+    return label

@@ -1,0 +1,140 @@
+"""The loop: one optimiser update after the other on cached latents, with nothing in it that waits for the device."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from functions.train.lora import Adapter
+from functions.train.training_inputs import Material
+from functions.train.plan import TrainingPlan
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One update that has been made.
+
+    Attributes:
+        step: from 1.
+        loss: a scalar on the device; reading it waits for the device.
+    """
+
+    step: int
+    loss: torch.Tensor
+
+
+class Updates:
+    """The updates of one training, to be iterated once; stops whenever the caller stops asking.
+
+    Batches go through all crops before any comes again. Time steps are spread evenly over each batch, which takes out
+    most of the loss's noise (Kingma et al., "Variational Diffusion Models", 2021, appendix I.1).
+
+    Attributes:
+        done: how many updates the adapter has had.
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, adapter: Adapter, material: Material, plan: TrainingPlan, steps: int
+    ) -> None:
+        device = material.cache.latents.mean.device
+        self._unet, self._parameters, self._material, self._plan = unet, adapter.parameters, material, plan
+        self._steps, self.done = steps, 0
+        self._generator = torch.Generator(device).manual_seed(plan.seed)
+        self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
+        self._batches = order(len(material.cache), plan.pictures, steps, plan.seed).to(device)
+
+    def __iter__(self) -> Iterator[Update]:
+        while self.done < self._steps:
+            yield self._update()
+
+    def state(self) -> Tensors:
+        """All that the next update depends on, copied to the CPU: parameters, the optimiser's moments, the noise's."""
+        tensors = {"generator": self._generator.get_state()}
+        for index, parameter in enumerate(self._parameters):
+            tensors[f"{index}.parameter"] = parameter.detach().to("cpu", copy=True)
+            moments = self._optimiser.state[parameter]
+            tensors |= {f"{index}.{name}": moments[name].to("cpu", copy=True) for name in MOMENTS}
+        return tensors
+
+    def resume(self, done: int, state: Tensors) -> None:
+        """Go on after `done` updates as if they had been made here."""
+        self.done = done
+        self._generator.set_state(state["generator"])
+        with torch.no_grad():
+            for index, parameter in enumerate(self._parameters):
+                parameter.copy_(state[f"{index}.parameter"])
+        moments = {
+            index: {name: state[f"{index}.{name}"].clone() for name in MOMENTS}
+            for index in range(len(self._parameters))
+        }
+        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": moments})
+
+    def _update(self) -> Update:
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._plan.learning_rate * pace(self.done, self._steps, self._plan)
+        self._optimiser.zero_grad()
+        losses = []
+        for part in drawn(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
+            loss = part.loss(self._unet, self._material) / self._plan.accumulation
+            torch.autograd.backward(loss)
+            losses.append(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.clip)
+        self._optimiser.step()
+        self.done += 1
+        return Update(self.done, torch.stack(losses).sum())
+
+
+def order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
+    """Which rows each step sees, (steps, batch): permutations of all rows, one after the other."""
+    generator = torch.Generator().manual_seed(seed)
+    rounds = math.ceil(steps * batch / rows)
+    walk = torch.cat([torch.randperm(rows, generator=generator) for _ in range(rounds)])
+    return walk[: steps * batch].reshape(steps, batch)
+
+
+def spread(batch: int, steps: int, generator: torch.Generator) -> torch.Tensor:
+    """Time steps of a batch, (batch,): one from each of `batch` equal parts of 0 .. steps - 1, in any order."""
+    device = generator.device
+    offsets = torch.rand(batch, generator=generator, device=device)
+    parts = torch.randperm(batch, generator=generator, device=device)
+    return ((parts + offsets) / batch * steps).long().clamp(max=steps - 1)
+
+
+def pace(step: int, steps: int, plan: TrainingPlan) -> float:
+    """Factor of the learning rate at a step from 0: a linear rise, then half a cosine down to `final_rate`."""
+    rise = min(1.0, (step + 1) / (plan.warm_up + 1))
+    fall = 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+    return rise * (plan.final_rate + (1 - plan.final_rate) * fall)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The pictures of an update with all that is drawn for them; rows (N, ...) that belong together."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    times: torch.Tensor
+    masks: torch.Tensor
+
+    def split(self, size: int) -> list["Batch"]:
+        """Parts of `size` pictures, to go through the UNet one after the other."""
+        columns = (self.latents, self.noise, self.times, self.masks)
+        return [Batch(*part) for part in zip(*(torch.split(column, size) for column in columns), strict=True)]
+
+    def loss(self, unet: UNet2DConditionModel, material: Material) -> torch.Tensor:
+        """The mean over the pictures, a scalar on the device."""
+        return material.loss(unet, self.latents, self.noise, self.times, material.words, self.masks)
+
+
+def drawn(material: Material, rows: torch.Tensor, generator: torch.Generator) -> Batch:
+    """Latents, noise and time steps of some rows of the cache."""
+    latents = material.cache.latents.rows(rows).sample(generator)
+    noise = torch.randn(latents.shape, generator=generator, device=rows.device)
+    times = spread(len(rows), material.loss.steps, generator)
+    return Batch(latents, noise, times, material.cache.masks[rows])

@@ -1,0 +1,93 @@
+"""Everything that a training needs before its first step, made of photos and prompt by the frozen parts of a base."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from functions.train.crops import STRAIGHT, Crop, Variation, cut, variations
+from functions.train.dataset import Photo
+from functions.train.latents import Cache, CropKey, cached, encode
+from functions.train.loss import DiffusionLoss
+from functions.train.plan import TrainingPlan
+from functions.train.held_out_loss import Probe
+from functions.train.sampling import Words
+from functions.train.validation import Faces, Start, Validator
+from shared.faces import FaceEngine
+from shared.models.conditioning import Conditioning, conditioned
+from shared.models.diffusion import DiffusionModel
+
+TRIGGER = "sks"  # one token to CLIP and to portrait-tiny, of which neither has a picture of a person
+VALIDATED = 2  # photos that validation paints over
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the updates learn from: the crops' latents, the prompt, and the loss of the base model."""
+
+    cache: Cache
+    words: Conditioning
+    loss: DiffusionLoss
+
+
+def prompt(model: DiffusionModel) -> str:
+    """What every picture of the person is called, in training and later."""
+    return model.working.prompt.format(trigger=TRIGGER)
+
+
+def words(model: DiffusionModel) -> Words:
+    """The words of a training, encoded once."""
+    return Words(conditioned(model, prompt(model)), conditioned(model, model.working.negative_prompt))
+
+
+def material(
+    model: DiffusionModel, photos: dict[int, Photo], words: Conditioning, plan: TrainingPlan, steps: int
+) -> Material:
+    """Crops of the photos as latents, no more of them than the steps can see.
+
+    Args:
+        photos: those to train on, by their number among all.
+        words: the prompt.
+    """
+    count = min(plan.crops, -(-steps * plan.pictures // (2 * len(photos))))
+    size, framing = model.working.size, model.working.framing
+    crops = {}
+    for index, photo in photos.items():
+        generator = np.random.default_rng([plan.seed, index])
+        for number, variation in enumerate(variations(count, generator)):
+            key: CropKey = (index, number)
+            crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
+    return Material(cached(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+
+
+def probe(
+    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learnt: Material, plan: TrainingPlan
+) -> Probe | None:
+    """The loss on the photos held out, each straight and mirrored; None where there are none."""
+    size, framing = model.working.size, model.working.framing
+    crops: dict[CropKey, Crop] = {}
+    for index in aside:
+        for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
+            crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
+    return Probe(model, cached(model, crops), learnt.words, learnt.loss) if crops else None
+
+
+def validator(
+    model: DiffusionModel,
+    engine: FaceEngine,
+    photos: Sequence[Photo],
+    aside: Sequence[int],
+    words: Words,
+    probe: Probe | None,
+) -> Validator:
+    """Paints over the photos held out, else over the best ones; compares with every other photo of the person."""
+    size, framing = model.working.size, model.working.framing
+    painted = [*aside, *(index for index in range(len(photos)) if index not in aside)][:VALIDATED]
+    latents = encode(model, [cut(*photos[index].material, size, framing, 0).image for index in painted]).mean
+    starts = []
+    for row, index in enumerate(painted):
+        others = [photo.embedding for other, photo in enumerate(photos) if other != index]
+        starts.append(Start(latents[row], others, [photos[other].embedding for other in aside if other != index]))
+    trained = [photo.embedding for index, photo in enumerate(photos) if index not in aside]
+    faces = Faces(trained, [photos[index].embedding for index in aside])
+    return Validator(model, engine, words, starts, faces, probe)

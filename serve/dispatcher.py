@@ -1,0 +1,227 @@
+"""Moves the puts of one service on: releases manifests by priority, sees claims and answers.
+
+The cost of a look depends on what is under way, never on how much waits or was answered: one read of a claim for each
+request that is released and unclaimed, one head of `result.json` for each that runs. Looks come at once after a put
+and every 20 ms while things move, then at growing pauses up to `poll_seconds`.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Set
+from functools import partial
+
+from serve.database import StateUnavailable
+from serve.holds import Holds
+from serve.release_window import Lead
+from serve.queue_index import RELEASED, Entry, Queue
+from serve.metrics import Metrics
+from serve.message import NoRecord, decoded, record_key
+from serve.stage_timings import Stages
+from serve.store import Store, readable
+from shared.buckets.base import BucketError, MissingObject
+from shared.lifecycle.claims import ClaimRecord, Claims
+from shared.operations.client import Client
+from shared.errors import ConflictingRequest, InvalidManifest, RequestError
+from shared.contract.manifests import Json, failure
+from shared.settings import Lease
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.02
+TURNS = 100  # puts looked at for their turn in one look
+STORE_BROKEN = 5  # puts in a row that the store fails
+
+
+class Follower:
+    """One thread per service."""
+
+    def __init__(
+        self, store: Store, service: str, metrics: Metrics, lease: Lease, longest_lead: int, poll_seconds: float
+    ) -> None:
+        self._store, self._service, self._metrics, self._poll = store, service, metrics, poll_seconds
+        self._function, self._bucket, self._ledger = store.services[service], store.bucket, store.ledger
+        self._claims = Claims(store.bucket, self._function, lease, "serve")
+        self._client, self._lead = Client(store.bucket), Lead(longest_lead)
+        self._stages = Stages(self._client, self._function, service, metrics)
+        self._holds = Holds()
+        self._failed_in_a_row = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the look and end."""
+        self._stop.set()
+        self._store.wake[self._service].set()
+        self._thread.join()
+
+    def look(self, quiet: bool = False) -> bool:
+        """Once: see what became of what is under way, then release; whether anything moved.
+
+        Args:
+            quiet: nothing has moved for a while; also make sure that released manifests are still there.
+        """
+        unclaimed, moved, self._failed_in_a_row = set[str](), False, 0
+        held = self._holds.now()
+        for entries in _by_request(self._ledger.under_way(self._service)):
+            first = entries[0]
+            state = first.uuid not in held and self._safely(first, partial(self._follow, entries, quiet))
+            moved |= state
+            if not state and first.state == RELEASED:
+                unclaimed.add(first.uuid)
+        return self._release(self._lead.room(unclaimed), held) or moved
+
+    def _run(self) -> None:
+        pause, wake, well = SHORTEST_PAUSE, self._store.wake[self._service], True
+        while not self._stop.is_set():
+            try:
+                moved, well = self.look(quiet=pause >= self._poll), True
+            except Exception:  # the boundary of the thread: nothing that a look meets may end the service
+                if well:
+                    log.exception("looking after %s failed, the next looks go on", self._service)
+                moved = well = False
+            pause = SHORTEST_PAUSE if moved else min(2 * pause, self._poll)
+            self._stop.wait(SHORTEST_PAUSE)
+            wake.wait(pause)
+            wake.clear()
+
+    def _safely(self, one: Entry, step: Callable[[], bool]) -> bool:
+        """One step of one put; whether it moved. What the bucket says of it may be broken and holds up no other.
+
+        Where several in a row fail because of the store it is the store that is broken, which is for the caller.
+        """
+        try:
+            moved = step()
+        except (StateUnavailable, sqlite3.Error):
+            raise
+        except NoRecord:
+            self._store.disown(Queue(self._service, "source"), one.uuid)
+            return True
+        except (
+            Exception
+        ) as error:  # the boundary between requests: claims and answers are read that others have written
+            if self._holds.failed(one.uuid):
+                log.exception("%s %s cannot be followed, it is looked at again", self._service, one.request_id)
+            self._failed_in_a_row += isinstance(error, BucketError | OSError)
+            if self._failed_in_a_row >= STORE_BROKEN:
+                raise
+            return False
+        self._holds.passed(one.uuid)
+        self._failed_in_a_row = 0
+        return moved
+
+    def _follow(self, entries: list[Entry], quiet: bool) -> bool:
+        """See what became of one request, which several puts may share; whether anything has."""
+        request_id = entries[0].request_id or ""
+        waiting = [one for one in entries if one.state == RELEASED]
+        if waiting:
+            claim = self._claims.first(request_id)
+            if claim is None:
+                return quiet and self._vanished(entries)
+            if not self._is_of(claim, waiting[0]):
+                return self._refuse(entries, self._taken(request_id, claim.manifest))
+            for one in waiting:
+                self._claimed(one, claim.owner)
+        if self._bucket.head(f"results/{self._function}/{request_id}/result.json") is None:
+            self._stages.look(request_id)
+            return bool(waiting)
+        self._stages.end(request_id)
+        envelope = self._client.answer(self._function, request_id)
+        if envelope is None:
+            return bool(waiting)  # removed in this moment; the next look sees the same
+        self._metrics.stage(self._service, "running", envelope["data"].get("cost_time", 0.0))
+        for one in entries:
+            self._answer(one, None, envelope["code"])
+        return True
+
+    def _claimed(self, one: Entry, owner: str) -> None:
+        now = time.time()
+        self._ledger.claim(one.uuid, owner, now)
+        self._store.deliveries.claimed(Queue(self._service, "source"), owner, one.index)
+        self._metrics.stage(self._service, "waiting", now - one.accepted)
+
+    def _release(self, room: int, held: Set[str]) -> bool:
+        """Answer what needs no worker, and release the next ones while there is room."""
+        moved = False
+        for one in self._ledger.turn(self._service, TURNS, held):
+            needs_worker = one.request_id is not None and not self._ledger.rival(one)
+            if needs_worker and room <= 0:
+                break
+            if self._safely(one, partial(self._start, one)):
+                moved, room = True, room - needs_worker
+        return moved
+
+    def _start(self, one: Entry) -> bool:
+        if one.request_id is None:
+            return self._refuse([one], InvalidManifest("the data is no request"))
+        if self._ledger.rival(one):
+            return self._refuse([one], self._taken(one.request_id, "an earlier put"))
+        return self._manifest(one)
+
+    def _manifest(self, one: Entry) -> bool:
+        """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
+        key = self._manifest_key(one)
+        try:
+            body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
+        except MissingObject:
+            self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
+            return False
+        first = self._claims.first(one.request_id or "")
+        if first is not None and not self._is_of(first, one):
+            return self._refuse([one], self._taken(one.request_id, first.manifest))
+        if not self._bucket.put_if_absent(key, body):
+            there = readable(self._bucket.get(key))
+            if there is None or one.sha256 not in (there.sha256, there.sha256_as_sent):
+                return self._refuse([one], self._taken(one.request_id, key))
+        self._ledger.release(one.uuid)
+        self._lead.released(one.uuid)
+        return True
+
+    def _is_of(self, claim: ClaimRecord, one: Entry) -> bool:
+        """Whether a claim was made for what was put; either may be older than one of the two hashes of a body."""
+        if claim.payload_sha256 == one.sha256:
+            return True
+        try:
+            manifest = readable(decoded(self._bucket.get(record_key(self._service, one.uuid)))[1])
+        except (MissingObject, NoRecord):
+            return False
+        return manifest is not None and claim.payload_sha256 in (manifest.sha256, manifest.sha256_as_sent)
+
+    def _vanished(self, entries: list[Entry]) -> bool:
+        """Whether somebody took the manifest out of the bucket before any worker claimed it; then it never runs."""
+        key = self._manifest_key(entries[0])
+        if self._bucket.head(key) is not None or self._claims.first(entries[0].request_id or "") is not None:
+            return False
+        return self._refuse(entries, InvalidManifest(f"{key} was removed from the bucket before any worker began it"))
+
+    def _refuse(self, entries: Iterable[Entry], error: RequestError) -> bool:
+        """Answer puts with an error of ours."""
+        for one in entries:
+            self._answer(one, failure(one.request_id or "", error, {"cost_time": 0.0}), "error")
+        return True
+
+    def _answer(self, one: Entry, error: Json | None, code: str) -> None:
+        record = self._store.answer(one, error)
+        if record is not None:
+            self._metrics.answered(self._service, code)
+
+    def _taken(self, request_id: str | None, by: str) -> ConflictingRequest:
+        return ConflictingRequest(
+            f"request_id {request_id} was used by {by} with another body; put this one under a new id", "request_id"
+        )
+
+    def _manifest_key(self, one: Entry) -> str:
+        return f"requests/{self._function}/{one.request_id}.json"
+
+
+def _by_request(entries: list[Entry]) -> list[list[Entry]]:
+    """Puts of the same request together: they share its claim and its answer."""
+    groups: dict[tuple[str | None, str | None], list[Entry]] = {}
+    for one in entries:
+        groups.setdefault((one.request_id, one.sha256), []).append(one)
+    return list(groups.values())

@@ -1,0 +1,191 @@
+"""The SDK's calls as methods, free of routes: checked, counted, answered."""
+
+import contextlib
+from urllib.parse import quote
+
+from fastapi import Request, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from serve.attributes import attributes, position
+from serve.budget import Budget
+from serve.errors import Refused
+from serve.queue_index import Queue, Side
+from serve.metrics import Metrics
+from serve.paced_response import Paced
+from serve.parameters import BadParameter, Parameters, fits_header
+from serve.polling import Found, Polling, Wanted
+from serve.settings import ServeSettings
+from serve.store import Store
+from serve.auth import opens
+from serve.watching import Subscription, Watching
+from serve.wire import PROTOBUF, several
+
+REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
+INDEX_HEADER = "X-Eas-Queueservice-Index"  # ours, on raw answers
+DRAINED = 4  # times the limit that is read of a body that is too large, so that its sender gets to read the answer
+SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such a body never waits for its turn
+SDK_WAIT_SECONDS = 5.0  # the SDK's default
+
+
+class Calls:
+    """Everything that a queue can be asked."""
+
+    def __init__(
+        self,
+        store: Store,
+        polling: Polling,
+        watching: Watching,
+        metrics: Metrics,
+        settings: ServeSettings,
+        payload_bytes: int,
+        budget: Budget,
+    ) -> None:
+        self._store, self._polling, self._watching = store, polling, watching
+        self._metrics, self._settings, self._payload_bytes = metrics, settings, payload_bytes
+        self._budget = budget
+
+    def queue(self, request: HTTPConnection, service: str, side: Side) -> Queue:
+        """The queue that a request may work on; Refused with 401 or 404."""
+        if not opens(self._settings, service, request.headers.get("Authorization")):
+            raise Refused(401, f"no or wrong token for {service}; send it as the Authorization header")
+        if service not in self._store.services:
+            raise Refused(404, f"there is no service {service}; there are {', '.join(self._store.services)}")
+        return Queue(service, side)
+
+    async def put(self, request: Request, queue: Queue) -> Response:
+        """Accept the body; its index as text, its request id as a header."""
+        asked = Parameters(request.query_params, request.headers)
+        tags, priority = asked.labels(), asked.priority()
+        if queue.side == "source" and "requestId" in tags:
+            raise BadParameter("the tag requestId is given by the input queue; use another name")
+        async with self._budget.hold(self._expected(request)):
+            body = await self._body(request)
+            index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
+        self._metrics.put(str(queue))
+        return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
+
+    async def read(self, request: Request, queue: Queue) -> Response:
+        """attributes, search or get, by the parameters."""
+        asked = Parameters(request.query_params, request.headers)
+        if asked.flag("_attrs_"):
+            return JSONResponse(await run_in_threadpool(attributes, self._store, queue, self._payload_bytes))
+        if asked.flag("_search_"):
+            return JSONResponse(await run_in_threadpool(self._search, queue, asked.number("_index_", 0)))
+        wait = min(asked.seconds("_timeout_", SDK_WAIT_SECONDS), self._settings.longest_poll_seconds)
+        wanted = Wanted(
+            first=asked.number("_index_", 0),
+            length=asked.number("_length_", 1, least=1),
+            wait_seconds=wait,
+            tags=asked.tags(),
+            take=asked.flag("_auto_delete_"),
+        )
+        raw = asked.flag("_raw_")
+        found = await self._polling.get(queue, wanted, request)
+        sent = BackgroundTask(self._sent, queue, found) if found.taken else None
+        return _raw(found, sent) if raw else _framed(found, sent)
+
+    async def remove(self, request: Request, queue: Queue) -> Response:
+        """delete or truncate; how many entries were there."""
+        asked = Parameters(request.query_params, request.headers)
+        if asked.flag("_trunc_"):
+            index = asked.number("_index_", 0)
+            return await self._remove(queue, await run_in_threadpool(self._store.ledger.below, queue, index))
+        return await self._remove_at(queue, asked)
+
+    async def commit(self, request: Request, queue: Queue) -> Response:
+        """The consumer is done with these entries; they leave the queue."""
+        return await self._remove_at(queue, Parameters(request.query_params, request.headers))
+
+    async def watch(self, socket: WebSocket, service: str, side: Side) -> None:
+        """Stream entries; a refused watcher gets an HTTP status instead of its WebSocket."""
+        try:
+            subscription = self._subscription(socket, self.queue(socket, service, side))
+            self._watching.admit(subscription)
+        except (Refused, BadParameter) as error:
+            status, headers = (error.status, error.headers) if isinstance(error, Refused) else (400, {})
+            with contextlib.suppress(OSError):  # it has gone already
+                await socket.send_denial_response(PlainTextResponse(str(error), status, headers))
+            return
+        await self._watching.serve(socket, subscription)
+
+    def _subscription(self, socket: WebSocket, queue: Queue) -> Subscription:
+        asked = Parameters(socket.query_params, socket.headers)
+        group, user = asked.consumer()
+        return Subscription(
+            queue=queue,
+            gid=group,
+            uid=user,
+            first=asked.number("_index_", 0),
+            window=asked.number("_window_", 1, least=1),
+            index_only=asked.flag("_index_only_"),
+            auto_commit=asked.flag("_auto_commit_"),
+            tags=asked.tags(),
+        )
+
+    def _search(self, queue: Queue, index: int) -> dict[str, object]:
+        found = self._store.ledger.find(queue, index, 1, {})
+        if not found or found[0].index != index:
+            raise Refused(404, f"{queue} has no entry {index}")
+        return position(self._store, queue, found[0])
+
+    async def _remove_at(self, queue: Queue, asked: Parameters) -> Response:
+        if not asked.has("_indexes_"):
+            raise BadParameter("_indexes_ is missing: name the entries, separated by commas")
+        indexes = asked.numbers("_indexes_")
+        return await self._remove(queue, await run_in_threadpool(self._store.ledger.at, queue, indexes))
+
+    async def _remove(self, queue: Queue, uuids: list[str]) -> Response:
+        removed = await run_in_threadpool(self._store.remove, queue, uuids)
+        self._metrics.consumed(str(queue), removed)
+        return PlainTextResponse(str(removed))
+
+    def _sent(self, queue: Queue, found: Found) -> None:
+        self._metrics.consumed(str(queue), self._polling.sent(queue, found))
+
+    def _expected(self, request: Request) -> int:
+        """How many bytes of memory a body will need: what it says, the limit where it does not say."""
+        said = request.headers.get("Content-Length", "")
+        size = min(int(said), self._payload_bytes) if said.isdecimal() and len(said) < 20 else self._payload_bytes
+        return size if size > SMALL_BODY else 0
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; Refused with 413 when it is too large, after reading it so far that the sender reads on."""
+        limit, pieces, size = (
+            self._payload_bytes,
+            list[bytes](),
+            0,
+        )  # joined once, so that it is there twice but shortly
+        async for piece in request.stream():
+            size += len(piece)
+            if size <= limit:
+                pieces.append(piece)
+            elif size > DRAINED * limit:
+                break
+        if size > limit:
+            raise Refused(413, f"the data has {size} bytes or more, {limit} are allowed; put pictures into the bucket")
+        return b"".join(pieces)
+
+
+def header_value(text: str) -> str:
+    """As a header can say it; tags that were stored before they were looked at are escaped as in a URL."""
+    return text if fits_header(text) else quote(text)
+
+
+def _framed(found: Found, sent: BackgroundTask | None) -> Response:
+    data = several(found.frames)
+    found.frames.clear()
+    return Paced(data, PROTOBUF, found.hold, sent)
+
+
+def _raw(found: Found, sent: BackgroundTask | None) -> Response:
+    """The bytes of the first entry; 204 where there is none."""
+    if not found.frames:
+        return Response(status_code=204)
+    first = found.frames[0]
+    response = Paced(first.data, "application/octet-stream", found.hold, sent)
+    response.headers[INDEX_HEADER] = str(first.index)
+    response.headers[REQUEST_ID_HEADER] = header_value(first.tags.get("requestId", ""))
+    return response

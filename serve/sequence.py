@@ -1,0 +1,79 @@
+"""Who gives entries their indexes: ever higher ones, whatever was lost.
+
+Indexes are taken in blocks. The end of a block stands in the bucket, at `queue/<service>.indexes.json`, before any of
+it is given out, and a server begins after whatever is highest: that end, the end that the SQLite file knows, the
+indexes of the records. None of these is ever below an index that was given out, unless it was lost; so a start costs a
+gap, and an index is given twice only where all three are lost.
+"""
+
+import logging
+
+from serve.database import Database, StateUnavailable
+from serve.queue_index import Queue
+from serve.message import LARGEST_INDEX
+from shared.buckets.base import Bucket, MissingObject
+from shared.contract.manifests import decode, encode
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1000
+
+
+class Indexes:
+    """The counters of one bucket's queues."""
+
+    def __init__(self, database: Database, bucket: Bucket) -> None:
+        self._database, self._bucket = database, bucket
+        self._last: dict[Queue, int] = {}
+        self._end: dict[Queue, int] = {}
+
+    def next(self, queue: Queue) -> int:
+        """The next index of a queue."""
+        # the database's own lock: a query may find it damaged, and making it anew may need indexes
+        with self._database.alone():
+            if queue not in self._last:
+                begin = self._highest(queue)
+                self._last[queue] = self._end[queue] = max(begin, self._end.get(queue, 0))
+            if self._last[queue] >= self._end[queue]:
+                self._reserve(queue)
+            self._last[queue] += 1
+            return self._last[queue]
+
+    def _highest(self, queue: Queue) -> int:
+        rows = self._database.rows(
+            "SELECT max((SELECT coalesce(max(reserved), 0) FROM indexes WHERE service=:service AND side=:side), "
+            f"(SELECT coalesce(max({queue.side}), 0) FROM puts WHERE service=:service))",
+            {"service": queue.service, "side": queue.side},
+        )
+        return max(int(rows[0][0]), self._ends(queue.service).get(queue.side, 0))
+
+    def _reserve(self, queue: Queue) -> None:
+        end = self._end[queue] + BLOCK
+        ends = self._ends(queue.service)
+        self._bucket.put(_key(queue.service), encode(ends | {queue.side: end}))
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO indexes VALUES (:service, :side, :end)",
+                    {"service": queue.service, "side": queue.side, "end": end},
+                )
+        except StateUnavailable as error:  # the bucket knows it
+            log.warning("the end of a block of indexes is in the bucket only: %s", error)
+        self._end[queue] = max(self._end[queue], end)
+
+    def _ends(self, service: str) -> dict[str, int]:
+        """By side; what is no number counts as lost."""
+        try:
+            ends = decode(self._bucket.get(_key(service)))
+        except MissingObject:
+            return {}
+        except ValueError as error:
+            log.error("%s cannot be read, indexes go on after those of the records: %s", _key(service), error)
+            return {}
+        if not isinstance(ends, dict):
+            return {}
+        return {side: end for side, end in ends.items() if type(end) is int and 0 <= end <= LARGEST_INDEX}
+
+
+def _key(service: str) -> str:
+    return f"queue/{service}.indexes.json"

@@ -1,0 +1,1 @@
+"""What crosses the wire and what a function sees: manifests, ids, references, the function and its workspace."""

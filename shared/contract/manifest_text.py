@@ -1,0 +1,224 @@
+"""From the bytes of a manifest to an object: JSON in any Unicode, or the Python literal that the page's samples send.
+
+| bytes | are read as |
+|---|---|
+| with a byte order mark | what it says: UTF-8, UTF-16 or UTF-32 in either order |
+| without, but with zeros where the first characters have them | UTF-16 or UTF-32 |
+| all others | UTF-8 |
+
+Text that is not what it is read as, such as Latin-1, is never guessed. What is left of it may still tell the request's
+id, so that its sender gets the answer; `Text.wrong` is that answer.
+
+A manifest is somebody else's text. What reading one may cost is bounded before it is read (see the constants), so that
+20 MB of brackets, numbers or Python source take a second and a few hundred megabytes at the most.
+"""
+
+import ast
+import json
+import math
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.errors import InvalidManifest
+from shared.contract.names import shown_name
+
+DEEPEST = 64  # brackets within each other; the contract's deepest field has three
+MOST_VALUES = 100_000  # in all; the contract's largest request has a hundred
+MOST_DIGITS = 4300  # of a whole number, which is as many as Python reads
+LONGEST_LITERAL = 64 * 1024  # bytes of Python source: it is read at 200 bytes of memory each; samples have hundreds
+MOST_TOLD = 20  # members that stand twice
+LONGEST_PATH = 100  # characters of what a member is called, with all that it lies in
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+UNITS = {"utf-16": 2, "utf-32": 4}  # bytes of a character at least
+SPELLED = {"utf-8-sig": "UTF-8"}
+KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a number with a fraction"}
+"""What JSON calls the types of Python; see `kind`."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What was read.
+
+    Attributes:
+        warnings: of what is taken otherwise than its sender may mean it.
+        wrong: what is wrong where the text is not what it is read as; empty where it is.
+    """
+
+    body: dict[str, Any]
+    warnings: list[str]
+    wrong: str
+
+
+@dataclass
+class _Members:
+    """Makes objects out of their members, and keeps those in mind of which a member stands twice."""
+
+    twice: list[tuple[dict[str, Any], list[str]]] = field(default_factory=list)
+
+    def object(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(members)
+        if len(made) < len(members):
+            self.add(made, [name for name, _ in members])
+        return made
+
+    def add(self, made: dict[str, Any], names: list[str]) -> None:
+        times = Counter(names)
+        self.twice.append((made, [name for name in made if times[name] > 1]))
+
+
+def read(data: bytes) -> Text:
+    """The object in the bytes; InvalidManifest with the reason where there is none."""
+    text, undecoded = _decoded(data)
+    try:
+        body, twice = _object(text)
+    except InvalidManifest as error:
+        if undecoded:
+            raise InvalidManifest(undecoded) from error
+        raise
+    return Text(body, _told_twice(body, twice), undecoded)
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, as its sender would say."""
+    return "null" if value is None else KINDS.get(type(value), "a number")
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """The text, and what is wrong where it is not what it seems to be; that is then left out of it."""
+    encoding = json.detect_encoding(data)
+    unit = UNITS.get(encoding[:6], 1)
+    whole = data[: len(data) - len(data) % unit]  # half a character at the end is still being written
+    try:
+        return whole.decode(encoding), ""
+    except UnicodeDecodeError as error:
+        name = SPELLED.get(encoding, encoding.upper())
+        wrong = (
+            f"the manifest is not {name} text: {error.reason} at byte {error.start} ({data[error.start]:#04x}); "
+            "save it as UTF-8 (in PowerShell: -Encoding utf8), or as UTF-16 or UTF-32 with a byte order mark"
+        )
+        return whole.decode(encoding, "replace"), wrong
+
+
+def _object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
+    """The object, and those within it of which members stand twice, with the names of these."""
+    if sum(map(text.count, ",[{")) > MOST_VALUES:
+        raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
+    members, escaped = _Members(), SURROGATE.search(text) is not None
+    try:
+        value = json.loads(
+            text, object_pairs_hook=members.object, parse_constant=_refuse_constant, parse_int=_whole_number
+        )
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as not_json:
+        members = _Members()
+        value, escaped = _literal(text, not_json, members), True
+    if not isinstance(value, dict):
+        raise InvalidManifest(f"the manifest must be an object, not {kind(value)}")
+    _check(value, escaped)
+    return value, members.twice
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise InvalidManifest(f"the manifest has a number of {len(digits)} digits, {MOST_DIGITS} are allowed")
+    return int(digits)
+
+
+def _too_deep() -> InvalidManifest:
+    return InvalidManifest(f"the manifest is nested deeper than {DEEPEST} brackets")
+
+
+def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str]]]) -> list[str]:
+    """A warning for each member that stands more than once, but for those within what was overwritten."""
+    names = {id(one): repeated for one, repeated in twice}
+    level: list[tuple[str, Any]] = [("", body)] if twice else []
+    told: list[str] = []
+    while level:
+        found = [f"{path}{shown_name(name)}" for path, one in level for name in names.get(id(one), ())]
+        told += [f"{path} stands more than once in the manifest; the last one was taken" for path in found]
+        level = [(f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _within(one)]
+    more = len(told) - MOST_TOLD
+    return [*told[:MOST_TOLD], f"and {more} more of the kind"] if more > 0 else told
+
+
+def _within(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+    """The objects and lists in an object or a list, each with its name or number."""
+    if isinstance(value, dict):
+        return [(shown_name(name), one) for name, one in value.items() if isinstance(one, dict | list)]
+    return [(str(number), one) for number, one in enumerate(value) if isinstance(one, dict | list)]
+
+
+def _check(value: dict[str, Any], escaped: bool) -> None:
+    """Refuse what could not be answered: deep nesting, infinite numbers, and strings that are no Unicode.
+
+    Args:
+        escaped: whether the text may hold surrogates at all; looking for them costs as much as reading it did.
+    """
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        if not level:
+            return
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += one.values()
+                if escaped:
+                    below += one.keys()
+            elif isinstance(one, list):
+                below += one
+            elif isinstance(one, float) and not math.isfinite(one):
+                raise InvalidManifest("the manifest has a number that is too large to be one")
+            elif escaped and isinstance(one, str) and not _is_unicode(one):
+                raise InvalidManifest("the manifest has half of a surrogate pair in a string, which is no Unicode")
+        level = below
+    if any(isinstance(one, dict | list) for one in level):
+        raise _too_deep()
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _literal(text: str, not_json: Exception, members: _Members) -> object:
+    """Python-literal text; only what JSON can say too is accepted, so that the answer can echo it."""
+    reason = f"the manifest is not JSON: {not_json}"
+    source = text.strip()
+    if len(source) > LONGEST_LITERAL:
+        raise InvalidManifest(f"{reason}; as a Python literal it may have {LONGEST_LITERAL} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes: they would print the sender's text into our log
+            tree = ast.parse(source, mode="eval")
+            value = ast.literal_eval(tree)
+        if isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value:
+            _compare(tree.body, value, members)
+            return value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise InvalidManifest(reason) from error
+    raise InvalidManifest(reason)
+
+
+def _compare(tree: ast.expr, value: Any, members: _Members) -> None:
+    """Find the members that stand twice in the source of a literal."""
+    todo: list[tuple[ast.expr, Any]] = [(tree, value)]
+    while todo:
+        node, made = todo.pop()
+        if isinstance(node, ast.Dict):
+            names = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
+            if len(made) < len(names):
+                members.add(made, names)
+            todo += [(one, made[name]) for name, one in dict(zip(names, node.values, strict=True)).items()]
+        elif isinstance(node, ast.List):
+            todo += zip(node.elts, made, strict=True)

@@ -1,0 +1,136 @@
+"""From a request's body to its typed model: errors that name field and range, warnings for keys that nobody knows.
+
+A URL with a password may stand wherever a request says something wrong, as a value and as a name. So an error shows
+what was given only where it is a number or a plain word, and what is repeated goes through `without_secrets`.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.errors import InvalidField
+from shared.contract.manifests import USER_ID, Json, encode, shortened, without_nulls
+from shared.contract.names import is_plain, shown_name
+from shared.contract.redaction import REDACTED, is_secret_name
+from shared.contract.references import without_secrets
+
+MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
+LONGEST_WARNING = 200  # characters
+LONGEST_ECHO = 64 * 1024  # bytes of what an answer repeats of its request; beyond it long texts are cut
+LONGEST_ECHOED_TEXT = 100  # characters of a text in an echo that is too long
+LONGEST_NUMBER = 20  # digits of a number in an error
+OBJECTS = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}  # errors that tell of Python's types
+
+
+def user_id(value: str) -> str:
+    """The id of a person itself; ValueError for what could be no part of a key."""
+    if not USER_ID.fullmatch(value):
+        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
+    return value
+
+
+Reference = Annotated[str, StringConstraints(min_length=1)]
+UserId = Annotated[str, AfterValidator(user_id)]
+
+
+class Body(BaseModel):
+    """Base of all request models: no coercion between types, unknown keys are kept for a warning."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+Model = TypeVar("Model", bound=Body)
+
+
+def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]]:
+    """The body as `model`, and a warning for each key that it does not know. What is null counts as absent.
+
+    Raises InvalidField for the first thing that is wrong.
+    """
+    try:
+        request = model.model_validate(without_nulls(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(shown_name(str(part)) for part in first["loc"])
+        given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
+        raise InvalidField(f"{field}: {said(first)}{given}", field) from error
+    return request, bounded([f"unknown key {name} was ignored" for name in _unknown(request)])
+
+
+def said(error: ErrorDetails) -> str:
+    """What is wrong with a value, in the words of whoever wrote it: no names of our classes, none of pydantic's."""
+    if error["type"] in OBJECTS:
+        return "Input should be an object, as in {}"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _given(value: Any) -> str:
+    """A value as an error may show it: numbers and plain words as they are, all else by its kind and size."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return shortened(repr(value), LONGEST_NUMBER)
+    if isinstance(value, str):
+        return repr(value) if is_plain(value) else f"a text of {len(value)} characters"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return f"an object of {len(value)} keys" if isinstance(value, dict) else f"a {type(value).__name__}"
+
+
+def bounded(warnings: list[str]) -> list[str]:
+    """The first warnings, each cut to a line, and how many more there were."""
+    kept = [shortened(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
+    more = len(warnings) - len(kept)
+    return [*kept, f"and {more} more of the kind"] if more else kept
+
+
+def echo(value: Json) -> tuple[Json, list[str]]:
+    """What an answer repeats of its request, and a warning where that had to be cut.
+
+    Without secrets, and else as it came as long as it has at most `LONGEST_ECHO` bytes; beyond that long texts in it
+    are cut, and what is too large even so is left out.
+    """
+    value = {without_secrets(name): _clean(one, name) for name, one in value.items()}
+    if _size(value) <= LONGEST_ECHO:
+        return value, []
+    cut: Json = {name: _cut(one) for name, one in value.items()}
+    for name in sorted(cut, key=lambda name: _size({name: cut[name]}), reverse=True):
+        if _size(cut) <= LONGEST_ECHO:
+            break
+        cut[name] = None
+    return cut, [f"the request is not repeated whole, it has more than {LONGEST_ECHO} bytes"]
+
+
+def _clean(value: Any, name: str = "") -> Any:
+    """A value without secrets, at any depth, in names too; `name` is what it is called."""
+    if isinstance(value, str):
+        return REDACTED if value and is_secret_name(name) else without_secrets(value)
+    if isinstance(value, list):
+        return [_clean(one, name) for one in value]
+    if isinstance(value, dict):
+        return {without_secrets(key): _clean(one, key) for key, one in value.items()}
+    return value
+
+
+def _size(value: Json) -> int:
+    return len(encode(value))
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return shortened(value, LONGEST_ECHOED_TEXT)
+    if isinstance(value, list):
+        return [_cut(one) for one in value]
+    if isinstance(value, dict):
+        return {shortened(name, LONGEST_ECHOED_TEXT): _cut(one) for name, one in value.items()}
+    return value
+
+
+def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
+    names = [prefix + shown_name(name) for name in model.model_extra or {}]
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            names += _unknown(value, f"{prefix}{name}.")
+    return names

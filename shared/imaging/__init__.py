@@ -1,0 +1,1 @@
+"""Arrays of pixels: their types, and floats made bytes."""

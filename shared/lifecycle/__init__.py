@@ -1,0 +1,1 @@
+"""One request from its manifest to its answer."""

@@ -1,0 +1,242 @@
+"""Who works on a request, and who may take over: a generation log that needs create-if-absent and nothing else.
+
+    claims/<function>/<request_id>/000001.json, 000002.json, ...    one per attempt; the owner is the highest
+
+| state of the highest claim | who moves | how | to |
+|---|---|---|---|
+| none | any worker | create 000001 | held |
+| held | its owner | rewrite own claim with a new `beat`, every lease/3 | held |
+| held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
+| held | its owner, on shutdown | rewrite own claim with `released` | released |
+| held | whoever forgets its user | create the next, released | released; its owner notices within a lease |
+| held | its owner, whose work died or whose answer could not be written | rewrite own claim with `ended` | ended |
+| ended | any worker | create the next | held, next attempt |
+| released | any worker | create the next | held, not counted as an attempt |
+| unreadable | any observer, as if held by somebody who says nothing | create the next | held, next attempt |
+
+That clock is monotonic and nobody else's: no two wall clocks are ever compared. What another observer saw before counts
+where it is told for how long (`observations.py`). A lease is not mutual exclusion: a
+paused owner may come back. What fences it is `result.json`, created only if absent (`invocation.py`); a claim only
+keeps work from being done twice for nothing.
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
+from shared.lifecycle.observations import Observations
+from shared.settings import Lease
+
+log = logging.getLogger(__name__)
+
+STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
+FILE = re.compile(r"(\d{6})\.json")
+LARGEST = 64 * 1024  # bytes of a claim; ours have hundreds
+SILENT = "a worker was not heard of any more"
+
+
+class ClaimRecord(BaseModel):
+    """One attempt, as the bucket holds it.
+
+    Attributes:
+        payload_sha256: of the body that the request was accepted with; empty in a claim that cannot be read.
+        started: on the owner's wall clock, for people only.
+        ended: why the attempt ended without an answer; empty while it has not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    attempt: int
+    nonce: str
+    payload_sha256: str
+    manifest: str
+    started: float = Field(allow_inf_nan=False)
+    beat: int = 0
+    released: bool = False
+    ended: str = ""
+
+    def accepts(self, *payload_sha256: str) -> bool:
+        """Whether the request was accepted with this body, of which these are the hashes, as far as one can tell."""
+        return self.payload_sha256 in ("", *payload_sha256)
+
+
+@dataclass(frozen=True)
+class Held:
+    """We own the request; `record.attempt` names the prefix of our artifacts."""
+
+    record: ClaimRecord
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody else owns it, or has just taken it; look again later."""
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """Every allowed attempt ended without an answer; the claim is ours for writing the answer that says so."""
+
+    record: ClaimRecord
+    earlier: Sequence[ClaimRecord]
+
+    def __str__(self) -> str:
+        """How the attempts ended, as a sentence."""
+        causes = Counter(one.ended or SILENT for one in self.earlier if not one.released)
+        told = "; ".join(cause if count == 1 else f"{cause} ({count} times)" for cause, count in causes.items())
+        return f"{causes.total()} attempts ended without an answer: {told}"
+
+
+class Claims:
+    """The claims of one function's requests, as one worker sees them."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        function: str,
+        lease: Lease,
+        owner: str,
+        clock: Callable[[], float] = time.monotonic,
+        observations: Observations | None = None,
+    ) -> None:
+        self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
+        self._observations = observations or Observations(lambda: self._clock())
+        self._owed: dict[str, ClaimRecord] = {}
+
+    def first(self, request_id: str) -> ClaimRecord | None:
+        """The claim that accepted the request: its hash is the body that will be answered."""
+        return self._read(self._key(request_id, 1), 1)
+
+    def all(self, request_id: str) -> list[ClaimRecord]:
+        """Every attempt, in order: from the first to where a number is missing, since what lies beyond is not ours."""
+        prefix, records = self._prefix(request_id), list[ClaimRecord]()
+        for info in self._bucket.list(prefix):
+            named = FILE.fullmatch(info.key.removeprefix(prefix))
+            if named is None or int(named[1]) != len(records) + 1:
+                continue
+            record = self._read(info.key, len(records) + 1)
+            if record is None:
+                break
+            records.append(record)
+        return records
+
+    def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
+        """Take the request if nobody holds it, or if its holder is dead or gave it back."""
+        self.close_owed()
+        records = self.all(request_id)
+        if records and not self._free(request_id, records[-1]):
+            return Busy()
+        record = ClaimRecord(
+            owner=self._owner,
+            attempt=_next(records),
+            nonce=secrets.token_hex(8),
+            payload_sha256=payload_sha256,
+            manifest=manifest,
+            started=time.time(),
+        )
+        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
+            return Busy()
+        self._observations.forget(self._prefix(request_id))
+        died = sum(not earlier.released for earlier in records)
+        return Exhausted(record, records) if died >= self._lease.attempts else Held(record)
+
+    def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
+        """Say that we live; the record as it is now, or None when another attempt has taken over."""
+        if self.superseded(request_id, record):
+            return None
+        return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
+
+    def superseded(self, request_id: str, record: ClaimRecord) -> bool:
+        """Whether another attempt has taken over."""
+        return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
+
+    def release(self, request_id: str, record: ClaimRecord) -> None:
+        """Give the request back so that anybody may go on at once."""
+        self._close(request_id, record.model_copy(update={"released": True}))
+
+    def end(self, request_id: str, record: ClaimRecord, cause: str) -> None:
+        """The attempt is over without an answer; it counts, and anybody may begin the next one at once."""
+        self._close(request_id, record.model_copy(update={"ended": cause}))
+
+    def close_owed(self) -> None:
+        """Close the claims that the store would not let us close, also where others have taken over meanwhile.
+
+        Else a worker that lived would count as one that was not heard of any more.
+        """
+        for key, record in list(self._owed.items()):
+            try:
+                if self._bucket.head(key) is not None:  # it may be forgotten, and stays so
+                    self._bucket.put(key, _bytes(record))
+            except (BucketError, OSError) as error:
+                log.warning("%s stays open for now: %s", key, error)
+                return
+            del self._owed[key]
+
+    def remove(self, request_id: str) -> None:
+        """Forget all claims of what needs no answer of its own."""
+        for info in list(self._bucket.list(self._prefix(request_id))):
+            self._bucket.delete(info.key)
+
+    def supersede(self, request_id: str) -> None:
+        """Take an answered request from whoever still works on it; the owner notices at its next beat."""
+        records = self.all(request_id)
+        if records and not records[-1].released:
+            key, number = self._key(request_id, _next(records)), _next(records)
+            taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
+            self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
+
+    def _close(self, request_id: str, record: ClaimRecord) -> None:
+        self._owed[self._key(request_id, record.attempt)] = record
+        self._rewrite(request_id, record)
+        del self._owed[self._key(request_id, record.attempt)]
+
+    def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
+        self._bucket.put(self._key(request_id, record.attempt), _bytes(record))
+        return record
+
+    def _free(self, request_id: str, record: ClaimRecord) -> bool:
+        return record.released or bool(record.ended) or self._stale(request_id, record)
+
+    def _stale(self, request_id: str, record: ClaimRecord) -> bool:
+        unchanged = self._observations.unchanged(self._prefix(request_id), _bytes(record))
+        return unchanged >= STALE_LEASES * self._lease.seconds
+
+    def _read(self, key: str, number: int) -> ClaimRecord | None:
+        try:
+            text = self._bucket.get(key, LARGEST)
+        except MissingObject:
+            return None
+        except ObjectTooLarge:
+            return _unreadable(key.encode(), number)
+        try:
+            return ClaimRecord.model_validate_json(text).model_copy(update={"attempt": number})
+        except ValidationError:
+            return _unreadable(text, number)
+
+    def _prefix(self, request_id: str) -> str:
+        return f"claims/{self._function}/{request_id}/"
+
+    def _key(self, request_id: str, attempt: int) -> str:
+        return f"{self._prefix(request_id)}{attempt:06d}.json"
+
+
+def _next(records: Sequence[ClaimRecord]) -> int:
+    return records[-1].attempt + 1 if records else 1
+
+
+def _unreadable(text: bytes, number: int) -> ClaimRecord:
+    """What stands for a claim that no worker of ours wrote, or that was damaged; it changes when the object does."""
+    digest = hashlib.sha256(text).hexdigest()
+    return ClaimRecord(owner="unknown", attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
+
+
+def _bytes(record: ClaimRecord) -> bytes:
+    return record.model_dump_json().encode()

@@ -1,0 +1,302 @@
+"""The life of one request: receive, claim, run, publish, notify.
+
+| step | what makes it safe to repeat |
+|---|---|
+| receive | a request whose answer exists is not run again; the same id with another body becomes a conflict object |
+| claim | `claims.py`; the attempt's number is stored before the work starts |
+| run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears the older ones |
+| publish | events are noted (`notify/outbox.py`), then `result.json` is created only if absent: the commit point |
+| notify | pointers and events follow from the result alone, so they are repeated until a worker was through with them |
+
+A store that fails is nobody's answer: while the claim is ours, publishing is tried again; after that the claim is given
+back and the failure goes to whoever delivered the request, who delivers it anew.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from shared.lifecycle.attempt import Attempt
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, without_empty_names
+from shared.lifecycle.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
+from shared.errors import (
+    AnswerTooLarge,
+    AttemptsExhausted,
+    ConflictingRequest,
+    DeadlineExceeded,
+    InternalError,
+    RequestError,
+)
+from shared.events import ObjectCreated
+from shared.contract.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
+from shared.lifecycle.heartbeat import Heartbeat
+from shared.lifecycle.shutdown import ClaimLost, HandedBack, Interrupted, Shutdown
+from shared.observability.logs import request_context
+from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
+from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.observability.metrics import WorkerMetrics
+from shared.notify import Notifier
+from shared.lifecycle.observations import Observations
+from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.publisher import Publisher
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before an answer that could not be written is written again
+PUBLISHING_SECONDS = 5.0  # of a store's failure after which the others have their turn, and the request another one
+PUBLISHING_SHARE = 0.25  # or so much of the time that the work took, which would be lost
+
+
+class Outcome(Enum):
+    """What became of a delivery."""
+
+    ANSWERED = "answered"
+    ALREADY = "already answered"
+    CONFLICT = "conflict"
+    IGNORED = "ignored"
+    UNFINISHED = "still being written"
+    BUSY = "busy"
+    HANDED_BACK = "handed back"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the delivery needs no second look."""
+        return self not in (Outcome.UNFINISHED, Outcome.BUSY, Outcome.HANDED_BACK)
+
+
+class Invocation:
+    """Serves the requests of one function in one bucket, one at a time."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        function: Function,
+        settings: Settings,
+        owner: str,
+        shutdown: Shutdown,
+        notifiers: Sequence[Notifier] = (),
+        named: Mapping[str, Bucket] | None = None,
+        observations: Observations | None = None,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
+        self._bucket, self._function, self._settings = bucket, function, settings
+        self._shutdown = shutdown
+        self._metrics = metrics or WorkerMetrics(function.name, settings.metrics)
+        self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
+        self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
+        self._publisher = Publisher(bucket, function, notifiers, self._claims, settings.lease.seconds * STALE_LEASES)
+        self._fetcher = fetcher(bucket, named or {}, settings)
+
+    def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
+        """Answer the request that a manifest makes, whoever delivers it and however often.
+
+        Args:
+            written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
+        """
+        if not is_request(created.key, self._function.name):
+            return Outcome.IGNORED
+        info = self._bucket.head(created.key)
+        if info is None or info.size == 0:
+            return Outcome.IGNORED
+        try:
+            manifest = self._reader.read(created.key, info.size)
+        except MissingObject:
+            return Outcome.IGNORED
+        except BeingRead:
+            return Outcome.BUSY
+        except RequestError as error:
+            return self._refuse(created.key, error) if written else Outcome.UNFINISHED
+        return self._serve(manifest, created.key)
+
+    def tidy(self) -> None:
+        """Between requests: finish what dead workers left of their answers, let the function drop what is gone."""
+        self._claims.close_owed()
+        self._publisher.finish_left()
+        self._function.evict(lambda key: self._bucket.head(key) is not None)
+
+    def _refuse(self, key: str, error: RequestError) -> Outcome:
+        """Answer a manifest that has no usable id under one made of its bytes."""
+        identity = invalid_id(self._reader.digest(key))
+        if self._publisher.answered(identity):
+            return Outcome.ALREADY
+        named = type(error)(f"{key}: {error.message}", error.field)
+        envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
+        if not self._publisher.refuse(envelope):
+            return Outcome.ALREADY
+        self._metrics.refused(type(error).__name__)
+        return Outcome.ANSWERED
+
+    def _serve(self, manifest: Manifest, key: str) -> Outcome:
+        first = self._claims.first(manifest.request_id)
+        if first is not None and not first.accepts(manifest.sha256, manifest.sha256_as_sent):
+            return self._conflict(manifest, key, first)
+        while not self._publisher.answered(manifest.request_id):
+            claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
+            if isinstance(claim, Busy):
+                return Outcome.BUSY
+            if self._publisher.answered(manifest.request_id):
+                break
+            if isinstance(claim, Exhausted):
+                error = AttemptsExhausted(f"{claim}; look at the workers' logs and memory")
+                self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+                return Outcome.ANSWERED
+            with request_context(self._function.name, manifest.request_id, claim.record.attempt):
+                outcome = self._run(manifest, claim.record)
+            if outcome is not None:
+                return outcome
+        return Outcome.ALREADY
+
+    def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
+        """The id is taken by another body, whose answer this never touches."""
+        error = ConflictingRequest(
+            f"request_id {manifest.request_id} was used by {first.manifest} with another body; "
+            f"send {key} under a new id",
+            "request_id",
+        )
+        name = f"conflict-{manifest.sha256[:8]}.json"
+        envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
+        if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
+            log.warning("%s", error.message)
+        if first.manifest != key or self._publisher.answered(manifest.request_id):
+            return Outcome.CONFLICT
+        return self._overwritten(manifest, key, first)
+
+    def _overwritten(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
+        """The accepted body is gone from the bucket: if its worker dies too, only an error can answer it."""
+        claim = self._claims.acquire(manifest.request_id, key, first.payload_sha256)
+        if isinstance(claim, Busy):
+            return Outcome.BUSY
+        error = ConflictingRequest(
+            f"{key} was overwritten before it was answered; send both under new ids", "request_id"
+        )
+        self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+        return Outcome.CONFLICT
+
+    def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
+        """Answer without running; a store that fails leaves the claim to anybody."""
+        try:
+            self._publisher.announce(envelope["request_id"])
+            self._publisher.publish(envelope, record.attempt)
+            self._metrics.refused(envelope["data"]["error"]["type"])
+        except (BucketError, OSError):
+            self._release(envelope["request_id"], record)
+            raise
+
+    def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
+        """One attempt; None when it ended without an answer and the next one may begin."""
+        request_id, started = manifest.request_id, time.monotonic()
+        log.info("begins")
+        self._metrics.began(request_id, record.attempt)
+        limit = self._settings.limits.request_seconds
+
+        def publish_deadline() -> None:
+            error = DeadlineExceeded(f"the request took longer than the {limit:.0f} s that are allowed")
+            self._publisher.publish(
+                failure(request_id, error, {"cost_time": time.monotonic() - started}), record.attempt
+            )
+            self._metrics.refused("DeadlineExceeded")
+
+        heartbeat = Heartbeat(
+            self._claims,
+            request_id,
+            record,
+            self._settings.lease,
+            self._shutdown,
+            limit,
+            publish_deadline,
+        )
+        try:
+            with heartbeat:
+                attempt = Attempt(
+                    self._bucket,
+                    self._function.name,
+                    request_id,
+                    record.attempt,
+                    self._fetcher,
+                    heartbeat.check,
+                    self._metrics.entered,
+                )
+                envelope = self._envelope(manifest, attempt, started)
+                heartbeat.seal()
+                self._publish(envelope, record, heartbeat, started)
+        except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
+            self._metrics.lost("handed back")
+            self._claims.release(request_id, heartbeat.record)
+            return Outcome.HANDED_BACK
+        except ClaimLost as lost:
+            log.warning("%s", lost)
+            self._metrics.lost("claim lost")
+            self._publisher.clear(request_id, record.attempt)
+            return Outcome.BUSY
+        except AttemptFailed as failed:
+            log.error("%s", failed)
+            self._metrics.lost("child died")
+            self._claims.end(request_id, heartbeat.record, str(failed))
+            return None
+        except (BucketError, OSError, FunctionUnavailable):
+            self._metrics.lost("store failed")
+            self._release(request_id, heartbeat.record)
+            raise
+        error_type = envelope["data"].get("error", {}).get("type")
+        log.info("ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
+        self._metrics.ended(envelope["code"], error_type, time.monotonic() - started)
+        return Outcome.ANSWERED
+
+    def _envelope(self, manifest: Manifest, attempt: Attempt, started: float) -> Json:
+        """What the function says, or what went wrong with it; neither an interruption nor a store's failure is that."""
+        error: RequestError
+        try:
+            attempt.progress("start", 0, 1)
+            manifest.require_right()
+            answer = self._function.answer(manifest.body, attempt)
+            data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
+            envelope = success(manifest.request_id, answer.message, data)
+            self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
+        except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
+            raise
+        except RequestError as refused:
+            error = refused
+        except Exception as unforeseen:  # the boundary: a request must be answered whatever happens in it
+            log.exception("failed")
+            told = "" if isinstance(unforeseen, FunctionFailed) else f"{type(unforeseen).__name__}: "
+            error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
+        else:
+            return envelope
+        return failure(manifest.request_id, error, manifest.warned({"cost_time": time.monotonic() - started}))
+
+    def _check_size(self, envelope: Json) -> None:
+        size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
+        if size > limit:
+            raise AnswerTooLarge(f"the answer has {size} bytes and {limit} are allowed; ask for less at once")
+
+    def _publish(self, envelope: Json, record: ClaimRecord, heartbeat: Heartbeat, started: float) -> None:
+        """Publish, again and again while the store fails and the claim is ours; then the store's error."""
+        pause, now = FIRST_PAUSE, time.monotonic()
+        until = now + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * (now - started))
+        while True:
+            try:
+                self._publisher.publish(envelope, record.attempt)
+                return
+            except InvalidKey:
+                raise  # something stands in its way, and waiting does not move it
+            except (BucketError, OSError) as error:
+                log.warning("not published yet: %s", error)
+                if heartbeat.ended(pause) or time.monotonic() > until:
+                    raise
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _release(self, request_id: str, record: ClaimRecord) -> None:
+        """Give the claim back after a failure; where the store refuses that too, it is given back later."""
+        try:
+            self._claims.release(request_id, record)
+        except (BucketError, OSError) as error:
+            log.warning("the claim of %s %s is not given back yet: %s", self._function.name, request_id, error)
+
+
+def is_request(key: str, function: str) -> bool:
+    """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
+    folder, _, name = without_empty_names(key).rpartition("/")
+    json = name.lower().endswith(".json")  # .JSON too: some cameras, scripts and old file systems write nothing else
+    return json and f"{folder}/".startswith(f"requests/{function}/") and not name.startswith(".")

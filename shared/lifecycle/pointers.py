@@ -1,0 +1,117 @@
+"""Pointers to the newest committed answer, such as a user's model, swapped by workers that may be frozen or killed.
+
+    users/<user_id>/model.json                        the pointer: what the newest swap says
+    users/<user_id>/swaps/<committed>-<hash>.json     the same, one for each answer that is being pointed to
+
+| step | who may stop here | what the next one sees |
+|---|---|---|
+| the swap is created | anybody | the answer's progress is there still: whoever sees the answer does all of this again |
+| the pointer is written with the newest swap | one who was frozen before it, and writes an older one | its next step |
+| the newest swap is asked for again, and the pointer written until it is that | anybody | as above |
+| older swaps are removed | anybody | they are older: they mean nothing |
+
+Newest is what the contents say, never the time of an object, which a copy or a restored backup makes anew. An answer is
+given its moment before it is committed (`moment`): the store's time then, and later than whatever its pointers show. So
+whoever could see another's swap comes after it, also where a clock was set back; of two that could not see each other
+the later moment wins, of two with the same moment the larger hash, for every observer alike.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable
+
+from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
+from shared.contract.manifests import Json, decode, encode
+
+log = logging.getLogger(__name__)
+
+MICROSECONDS = 1_000_000
+LARGEST = 16 * 1024 * 1024  # bytes of a pointer; a user's model has a hundredth
+LATEST = (
+    9e9  # seconds since 1970, in the year 2255; a float tells microseconds until then, and we have written no other
+)
+SWAP = re.compile(r"(\d{20})-[0-9a-f]{12}\.json")
+
+
+class Pointers:
+    """The pointers of one bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def moment(self, pointers: Iterable[str], now: float) -> float:
+        """When an answer counts as committed that is about to be: now, or just after what its pointers name already.
+
+        Args:
+            now: by the store's clock.
+        """
+        seen = [_microseconds(present) for key in pointers if (present := self._present(key)) is not None]
+        seen += [_committed(swap) for key in pointers for swap in self._present_swaps(key)]
+        return max(_microseconds(now), max(seen, default=0) + 1) / MICROSECONDS
+
+    def swap(self, pointer: str, content: Json, name: str, committed: float) -> None:
+        """Point to a committed answer, unless another one was committed later.
+
+        Args:
+            name: of the answer, such as its key; the same each time that this is done for it.
+            committed: its moment; the same each time.
+        """
+        own = _swap_key(pointer, committed, name)
+        self._bucket.put(own, encode(content | {"committed": committed}))
+        present = self._present(pointer)
+        if present is not None and present > committed:
+            self._bucket.delete(own)
+            return
+        written = ""
+        while (newest := max(self._present_swaps(pointer), default="")) != written:
+            try:
+                self._bucket.put(pointer, self._bucket.get(newest))
+            except MissingObject:
+                continue  # somebody points to a newer one, and has removed it
+            written = newest
+        for key in self._present_swaps(pointer):
+            if key < written:
+                self._bucket.delete(key)
+
+    def _present_swaps(self, pointer: str) -> list[str]:
+        """Keys of the swaps of a pointer; the greatest is the newest."""
+        folder = _swaps(pointer)
+        keys = [info.key for info in self._bucket.list(folder)]
+        return [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
+
+    def _present(self, pointer: str) -> float | None:
+        """When the answer was committed that the pointer names; None without a pointer that can be read."""
+        try:
+            committed = plausible(decode(self._bucket.get(pointer, LARGEST)).get("committed"))
+        except MissingObject:
+            return None
+        except (ValueError, ObjectTooLarge):
+            committed = None
+        if committed is None:
+            log.warning("%s cannot be read and is written anew", pointer)
+        return committed
+
+
+def plausible(committed: object) -> float | None:
+    """A moment that one of ours can have written; None for anything else."""
+    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
+    return float(committed) if known else None  # type: ignore[arg-type]
+
+
+def _swaps(pointer: str) -> str:
+    return f"{pointer.rpartition('/')[0]}/swaps/"
+
+
+def _swap_key(pointer: str, committed: float, name: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{_swaps(pointer)}{_microseconds(committed):020d}-{digest}.json"
+
+
+def _committed(swap: str) -> int:
+    """In microseconds, as the key of a swap says."""
+    return int(swap.rpartition("/")[2].partition("-")[0])
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)

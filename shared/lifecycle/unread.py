@@ -1,0 +1,190 @@
+"""Objects below `requests/` that no worker reads though somebody may mean them to be read, each with the reason.
+
+| object | |
+|---|---|
+| `requests/check/a.json.txt` | no manifest, by its name; it is not guessed what else it may be |
+| `requests/check/.a.json` | hidden, as what programs write before they rename it |
+| `requests/Check/a.json`, `requests/a.json` | in no function's folder |
+| a link, or what lies in a linked folder; a FIFO | in a folder on a disk: only files are objects there |
+
+What desktops leave everywhere, hidden files that are no `.json` and empty objects are nobody's requests, and nobody is
+told of them. A worker says of each stray once that it is there, when it has lain for a while; `photog status` names
+all.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from shared.buckets import Bucket, BucketError, FolderBucket, ObjectInfo, UnreadableFolder
+from shared.buckets.passed_over import passed_over
+from shared.contract.function import NAMES
+from shared.lifecycle.invocation import is_request
+
+log = logging.getLogger(__name__)
+
+REQUESTS = "requests/"
+SUFFIX = ".json"
+DESKTOP = {"thumbs.db", "desktop.ini"}
+MOST_ELSEWHERE = 100  # strays outside of all functions' folders that are looked for
+MOST_TOLD = 20  # that one worker logs
+MOST_WATCHED = 1000  # that it keeps in mind until they have lain for long enough
+LOOK_SECONDS = 60.0  # between two looks for what no listing of the function's folder gives
+LOCAL_SECONDS = 5.0  # the same on a disk, where no call of a store is paid for
+LOOK_SHARE = 0.02  # of the time that goes into such looks, where they take long
+
+
+@dataclass(frozen=True)
+class Stray:
+    """An object that is not read, or a folder of such, whose key then ends with /."""
+
+    key: str
+    why: str
+
+
+def reason(key: str) -> str | None:
+    """Why no worker reads the object; None where one does, or nobody would expect it."""
+    folder, slash, _ = key.removeprefix(REQUESTS).partition("/")
+    name = key.rpartition("/")[2]
+    if not key.startswith(REQUESTS) or _is_nobodys(name) or any(is_request(key, function) for function in NAMES):
+        return None
+    if not slash:
+        return f"it lies in no function's folder; put it into {_folders()}"
+    if folder not in NAMES:
+        return _no_function(folder)
+    if name.startswith("."):
+        return "its name begins with a dot, as that of hidden and of half-written files; rename it"
+    plain = name[: name.lower().find(SUFFIX) + len(SUFFIX)] if SUFFIX in name.lower() else f"{name}{SUFFIX}"
+    return f"its name does not end with {SUFFIX}; rename it to {plain} if it is a request"
+
+
+def among(listed: Iterable[ObjectInfo]) -> Iterator[Stray]:
+    """The strays among objects."""
+    for info in listed:
+        if info.size and (why := reason(info.key)) is not None:
+            yield Stray(info.key, why)
+
+
+def unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
+    """The strays that may be this function's and that no listing of its folder gives.
+
+    Of those in no function's folder the first ones; that takes one call of the store for each folder.
+    """
+    yield from (one for one in _elsewhere(bucket) if _may_be_of(one.key, function))
+    if isinstance(bucket, FolderBucket):
+        yield from _passed_over(bucket, f"{REQUESTS}{function}/", deep=True)
+
+
+class Telling:
+    """Says of strays that they are there: once of each, and no more than `MOST_TOLD` in all."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, stray: Stray) -> None:
+        """Into the log."""
+        if stray.key in self._told or len(self._told) > MOST_TOLD:
+            return
+        self._told.add(stray.key)
+        if len(self._told) <= MOST_TOLD:
+            log.warning("%s is not read: %s", stray.key, stray.why)
+        else:
+            log.warning("more below %s is not read; `photog status` says what and why", REQUESTS)
+
+    def tell_of(self, key: str) -> None:
+        """The same of an object that an event speaks of, if it is a stray."""
+        if (why := reason(key)) is not None:
+            self.tell(Stray(key, why))
+
+
+class Strays:
+    """The strays that concern one function, as its worker sees and tells of them.
+
+    Args:
+        settle_seconds: how long one must have lain there; programs write under other names before they rename.
+    """
+
+    def __init__(
+        self, bucket: Bucket, function: str, settle_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bucket, self._function, self._settle_seconds, self._clock = bucket, function, settle_seconds, clock
+        self._telling = Telling()
+        self._since: dict[str, float] = {}
+        self._unlisted: list[Stray] = []
+        self._every = LOCAL_SECONDS if isinstance(bucket, FolderBucket) else LOOK_SECONDS
+        self._due = float("-inf")
+
+    def look(self, listed: Iterable[ObjectInfo]) -> None:
+        """See what is there, and tell of what has been there for a while; all of the function's folder is given."""
+        now = self._clock()
+        if now >= self._due:
+            self._look_further()
+        found = [*islice(among(listed), MOST_WATCHED), *self._unlisted]
+        self._since = {one.key: self._since.get(one.key, now) for one in found}
+        for one in found:
+            if now - self._since[one.key] >= self._settle_seconds:
+                self._telling.tell(one)
+
+    def _look_further(self) -> None:
+        begun = time.monotonic()
+        try:
+            self._unlisted = list(islice(unlisted(self._bucket, self._function), MOST_WATCHED))
+        except (BucketError, OSError) as error:
+            log.warning("what is not read below %s is not known: %s", REQUESTS, error)
+        self._due = self._clock() + max(self._every, (time.monotonic() - begun) / LOOK_SHARE)
+
+
+def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
+    """What lies below `requests/` in no function's folder, the first of it."""
+    if isinstance(bucket, FolderBucket):
+        yield from islice(_passed_over(bucket, REQUESTS, deep=False), MOST_ELSEWHERE)
+    with suppress(UnreadableFolder):  # which the listings of the functions' folders tell of
+        yield from islice(_listed_elsewhere(bucket), MOST_ELSEWHERE)
+
+
+def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
+    after: str | None = REQUESTS
+    while after is not None:
+        begin, after = after, None
+        for info in bucket.list(REQUESTS, begin):
+            folder, slash, _ = info.key.removeprefix(REQUESTS).partition("/")
+            if slash:
+                after = f"{REQUESTS}{folder}0"  # which sorts behind everything in that folder
+                if folder and folder not in NAMES:
+                    yield Stray(f"{REQUESTS}{folder}/", _no_function(folder))
+                break
+            yield from among([info])
+
+
+def _passed_over(bucket: FolderBucket, folder: str, deep: bool) -> Iterator[Stray]:
+    for key, why in passed_over(bucket.root, folder, deep):
+        own = (
+            key.removesuffix("/").removeprefix(REQUESTS) in NAMES
+        )  # a link to a folder of the bucket is followed there
+        if not own and not key.rpartition("/")[2].startswith("."):
+            yield Stray(key, why)
+
+
+def _is_nobodys(name: str) -> bool:
+    hidden = name.startswith(".") and (name.startswith("._") or not name.lower().endswith(SUFFIX))
+    return not name or hidden or name.lower() in DESKTOP
+
+
+def _may_be_of(key: str, function: str) -> bool:
+    """Whether the function's worker should tell of it: not where another's folder is meant."""
+    meant = key.removeprefix(REQUESTS).removesuffix("/").lower()
+    return meant == function or meant not in NAMES
+
+
+def _no_function(folder: str) -> str:
+    if folder.lower() in NAMES:
+        return f"the function's folder is {REQUESTS}{folder.lower()}/, in small letters"
+    return f"there is no function of that name; what is asked for lies in {_folders()}"
+
+
+def _folders() -> str:
+    *others, last = (f"{REQUESTS}{function}/" for function in NAMES)
+    return f"{', '.join(others)} or {last}"

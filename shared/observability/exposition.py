@@ -1,0 +1,185 @@
+"""How a worker's numbers get to Prometheus: a registry of its own, a small server, a file that is replaced whole."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Summary, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from shared.observability.metrics import MetricsSettings
+
+log = logging.getLogger(__name__)
+
+CONNECTION_SECONDS = 10.0  # for a reader that says or takes nothing
+MOST_READERS = 8  # at once; Prometheus is one
+
+
+class Exposition:
+    """The metrics of one worker, readable from `start` to `close`."""
+
+    def __init__(self, function: str, service: str, settings: MetricsSettings, child: Callable[[], int | None]) -> None:
+        self._settings, self._registry = settings, CollectorRegistry()
+        self._file = Path(str(settings.file).replace("{function}", function)) if settings.file else None
+        self._server: _Server | None = None
+        self._closed, self._failed = threading.Event(), False
+        self._writer = threading.Thread(target=self._write_on, name="metrics file", daemon=True)
+        self._registry.register(_Processes(service, {"worker": os.getpid, "child": child}))
+        self.requests = Counter("photog_requests", "Attempts begun", ["service"], registry=self._registry)
+        self.answers = Counter(
+            "photog_answers", "Answered requests by outcome", ["service", "code"], registry=self._registry
+        )
+        self.errors = Counter(
+            "photog_errors", "Requests answered with error, by its type", ["service", "type"], registry=self._registry
+        )
+        self.stages = Summary(
+            "photog_stage_seconds", "Time in each stage of a request", ["service", "stage"], registry=self._registry
+        )
+        self.running = Gauge(
+            "photog_running", "Requests that this worker works on", ["service"], registry=self._registry
+        )
+        self.lost = Counter(
+            "photog_attempts_lost", "Attempts without an answer", ["service", "reason"], registry=self._registry
+        )
+        self.failing = Gauge(
+            "photog_failing_keys", "Keys that fail by themselves", ["service"], registry=self._registry
+        )
+        self.success = Gauge(
+            "photog_last_success_timestamp_seconds", "When a request was last OK", ["service"], registry=self._registry
+        )
+        for known in (self.requests, self.running, self.failing, self.success):  # there from the beginning, as zero
+            known.labels(service)
+
+    @property
+    def port(self) -> int | None:
+        """Of the server; None where there is none."""
+        return int(self._server.server_address[1]) if self._server is not None else None
+
+    def start(self) -> None:
+        """Listen, and begin to write."""
+        if self._settings.port is not None:
+            try:
+                self._server = _Server((self._settings.host, self._settings.port), self.text)
+            except OSError as error:
+                log.error("no metrics on %s:%d: %s", self._settings.host, self._settings.port, error.strerror)
+            else:
+                threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
+                log.info("metrics are on port %d", self.port)
+        if self._file is not None:
+            self._writer.start()
+
+    def close(self) -> None:
+        """Stop both; the file keeps the last numbers."""
+        self._closed.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        if self._writer.is_alive():
+            self._writer.join()
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text form."""
+        return generate_latest(self._registry)
+
+    def _write_on(self) -> None:
+        while not self._closed.is_set():
+            self._write()
+            self._closed.wait(self._settings.file_seconds)
+        self._write()
+
+    def _write(self) -> None:
+        """Replace the file; a failure is logged once, and again after it went well in between."""
+        if self._file is None:
+            return
+        written = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # node_exporter takes *.prom only
+        try:
+            written.write_bytes(self.text())
+            written.replace(self._file)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.error("no metrics in %s: %s", self._file, error.strerror)
+            self._failed = True
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers GET /metrics; readers that are slow, or too many, are dropped."""
+
+    daemon_threads = True
+    request_queue_size = 32  # of connections that wait to be accepted, or dropped
+
+    def __init__(self, address: tuple[str, int], text: Callable[[], bytes]) -> None:
+        self.text = text
+        self._readers = threading.BoundedSemaphore(MOST_READERS)
+        super().__init__(address, _Reader)
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """In a thread of its own while there are not too many."""
+        if self._readers.acquire(blocking=False):
+            super().process_request(request, client_address)  # type: ignore[arg-type]
+        else:
+            self.shutdown_request(request)  # type: ignore[arg-type]
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        """One reader, to its end."""
+        try:
+            super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        finally:
+            self._readers.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reader went away in the middle; nobody needs to know."""
+        log.debug("a reader of metrics went away", exc_info=True)
+
+
+class _Reader(BaseHTTPRequestHandler):
+    timeout = CONNECTION_SECONDS
+    server: _Server
+
+    def do_GET(self) -> None:
+        """The metrics, and nothing else."""
+        if self.path.partition("?")[0] != "/metrics":
+            self.send_error(404)
+            return
+        text = self.server.text()
+        self.send_response(200)
+        self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """A line for every scrape would be noise."""
+        log.debug(format, *arguments)
+
+
+class _Processes(Collector):
+    """Prometheus' process metrics of several processes, under names that node_exporter does not have."""
+
+    def __init__(self, service: str, processes: dict[str, Callable[[], int | None]]) -> None:
+        self._service = service
+        # unregistered collectors: each answers with families of the same names, which belong together
+        self._collectors = {
+            name: ProcessCollector(namespace="photog", pid=_existing(pid), registry=None)
+            for name, pid in processes.items()
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, with the samples of all processes."""
+        families: dict[str, Metric] = {}
+        for name, collector in self._collectors.items():
+            for found in collector.collect():
+                family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+                for sample in found.samples:
+                    family.add_sample(sample.name, {"service": self._service, "process": name}, sample.value)
+        return iter(families.values())
+
+
+def _existing(pid: Callable[[], int | None]) -> Callable[[], int]:
+    """0 where there is no process: /proc has none of that name."""
+    return lambda: pid() or 0

@@ -1,0 +1,245 @@
+"""What operators read: one line an event on stderr, as text or JSON, that says which request it is about.
+
+    2026-01-31T12:00:00.123Z INFO shared.lifecycle.invocation [generate r1 attempt 2 3.2 s] ends: success
+    {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation", "message": "ends: success",
+     "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2}                      (on one line)
+
+A request's ids come from `request_context`, so that nobody who logs has to name them. `seconds` is the time since the
+request began. What was logged with an exception has the field `error`, its class, and `traceback`. Nothing in a
+message can begin a line of its own, and `redaction.py` takes out what must not be said.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Annotated, Any, Literal, TextIO
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from shared.contract.redaction import redact
+
+LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, of which a few words are ours
+LONGEST_TRACEBACK = 32 * 1024  # characters; the end, where the error is, stays
+READ_AT_MOST = 4 * LONGEST_TRACEBACK  # of what was logged: redaction makes it shorter, and its time is bounded
+CHATTY = ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3")
+DETAILS = ("code", "error", "stage", "reason")  # fields that `extra` may add; any other is not logged
+
+# whatever moves the cursor, ends a line for some reader or turns the direction of writing, and halves of surrogates
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class LogSettings(BaseModel):
+    """How a process logs."""
+
+    format: Literal["text", "json"] = Field(
+        "text", description="json for whatever collects logs; one object a line either way"
+    )
+    level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda given: str(given).upper())
+    ] = Field("INFO", description="the least that is worth a line")
+
+
+@dataclass(frozen=True)
+class _Request:
+    function: str
+    request_id: str
+    attempt: int
+    begun: float
+    bystanders: frozenset[threading.Thread]
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+
+_own: ContextVar[_Request | None] = ContextVar("request", default=None)
+_running: list[_Request] = []  # of the process, for threads that a request starts
+
+
+@contextmanager
+def request_context(function: str, request_id: str, attempt: int) -> Iterator[None]:
+    """Whatever is logged within carries these: by this thread, and by threads that are started meanwhile.
+
+    Threads that were there before go on with what they do, which is not this request.
+    """
+    request = _Request(function, request_id, attempt, time.monotonic(), frozenset(threading.enumerate()))
+    token = _own.set(request)
+    _running.append(request)
+    try:
+        yield
+    finally:
+        _running.remove(request)
+        _own.reset(token)
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Log to `stream`, stderr if none is given; may be called again. Uncaught errors and warnings are lines too."""
+    # their own handlers would tell every user of a torchvision that nothing here needs, and the like
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    handler = _Lines(stream)
+    handler.addFilter(_add_request)
+    handler.setFormatter(
+        JsonFormatter() if settings.format == "json" else TextFormatter(not (stream or sys.stderr).isatty())
+    )
+    root = logging.getLogger()
+    for earlier in [one for one in root.handlers if isinstance(one, _Lines)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
+    root.setLevel(settings.level)
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_ended_thread
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line; ASCII only, so that no reader finds the end of a line within."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _without_surrogates(_message(record)),
+            **_fields(record),
+        }
+        traceback = _traceback(self, record)
+        if traceback:
+            line["traceback"] = _without_surrogates(traceback)
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people; control characters are spelled out.
+
+    Args:
+        folded: tracebacks stay on their event's line; else theirs follow, each indented, as a terminal's reader wants.
+    """
+
+    def __init__(self, folded: bool = True) -> None:
+        super().__init__()
+        self._folded = folded
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        fields, about = _fields(record), ""
+        if "request_id" in fields:
+            about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s] ".format(**fields)
+        line = f"{_time(record)} {record.levelname} {record.name} {about}{_printable(_message(record))}"
+        traceback = _traceback(self, record)
+        if not traceback:
+            return line
+        if self._folded:
+            return f"{line} {_printable(traceback)}"
+        return "\n".join([line, *(f"    {_printable(one)}" for one in traceback.split("\n"))])
+
+
+class _Lines(logging.Handler):
+    """Ours, among the handlers that others may have added; stderr is whatever it is at the moment of writing."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line at once, in one piece; a reader that has gone away is nobody's error."""
+        stream, line = self._stream or sys.stderr, self.format(record)
+        encoding = stream.encoding or "utf-8"
+        shown = line.encode(encoding, "backslashreplace").decode(encoding)
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            stream.write(shown + "\n")
+            stream.flush()
+
+
+def _add_request(record: logging.LogRecord) -> bool:
+    """Give a record the ids of the request that its thread works on."""
+    request = _own.get()
+    if request is None and len(_running) == 1 and threading.current_thread() not in _running[0].bystanders:
+        request = _running[0]
+    if request is not None:
+        record.request = request
+        record.elapsed = round(request.seconds, 3)
+    return True
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What is known of the record beside its message, under the names of the JSON form."""
+    fields: dict[str, Any] = {}
+    request = getattr(record, "request", None)
+    if isinstance(request, _Request):
+        fields = {
+            "function": _printable(request.function[:128]),
+            "request_id": _printable(request.request_id[:128]),
+            "attempt": request.attempt,
+            "seconds": getattr(record, "elapsed", 0.0),
+        }
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["error"] = record.exc_info[0].__name__
+    for name in DETAILS:
+        if getattr(record, name, None) is not None:
+            fields[name] = _printable(redact(str(getattr(record, name))[:256]))
+    return fields
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        message = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a wrong call, or an argument that cannot be shown, takes no event with it
+        message = f"{record.msg} [{type(error).__name__} in its arguments]"
+    clean = redact(message[:READ_AT_MOST])
+    return clean if len(clean) <= LONGEST_MESSAGE else clean[:LONGEST_MESSAGE] + " [cut]"
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    parts = []
+    if record.exc_info and record.exc_info[0] is not None:
+        parts.append(formatter.formatException(record.exc_info))
+    if record.stack_info:
+        parts.append(formatter.formatStack(record.stack_info))
+    text = "\n".join(parts)
+    if len(text) > READ_AT_MOST:  # from the end of a line on: half of a secret would not be known as one
+        text = text[-READ_AT_MOST:].partition("\n")[2]
+    clean = redact(text)
+    return clean if len(clean) <= LONGEST_TRACEBACK else "[cut] " + clean[-LONGEST_TRACEBACK:]
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _printable(text: str) -> str:
+    """The text with control characters spelled out, as Python spells them."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
+
+def _without_surrogates(text: str) -> str:
+    """The text with halves of surrogate pairs spelled out: many readers of JSON refuse them."""
+    return _SURROGATE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("photog").critical("the process ends by an error", exc_info=(kind, error, trace))
+
+
+def _log_ended_thread(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_value is None or issubclass(arguments.exc_type, SystemExit):
+        return
+    name = arguments.thread.name if arguments.thread is not None else "?"
+    exception = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+    logging.getLogger("photog").error("thread %s ended by an error", name, exc_info=exception)

@@ -1,0 +1,1 @@
+"""What operators and applications do with a bucket: submit, status, sweep, erase, redrive."""

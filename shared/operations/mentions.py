@@ -1,0 +1,268 @@
+"""Whom the objects of a bucket name: what forgetting reads, without keeping the bodies, which may hold pictures.
+
+| object | when it is read |
+|---|---|
+| understood | what it names is remembered, until the object changes |
+| no manifest or no JSON, or too large to be either | searched for the quoted id of the person, also if escaped |
+| not readable, or in a folder that is not | a fault, to be told whoever asks |
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from shared.buckets.base import (
+    Bucket,
+    BucketError,
+    InvalidKey,
+    MissingObject,
+    ObjectInfo,
+    StoreUnavailable,
+    UnreadableFolder,
+    without_empty_names,
+)
+from shared.errors import RequestError
+from shared.lifecycle.manifest_reader import require_key
+from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
+from shared.operations.object_names import Places
+from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
+
+OURS = (
+    "requests/",
+    "claims/",
+    "progress/",
+    "results/",
+    "users/",
+    "notifications/",
+    "outbox/",
+    "probes/",
+    "queue/",
+    "failing/",
+    "index/",
+)  # never a photo's key
+READERS = 16  # objects read at once; each is one round trip to a store
+CHUNK = 32  # objects that a reader takes at a time
+LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
+LOOSE = 1 << 20  # bytes of a manifest that is no request and is still understood
+TRAINED = re.compile(r"results/train/([^/]+)/a[0-9]+/.")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """What a manifest names.
+
+    Attributes:
+        request_id: under which it is answered, also where it cannot be served.
+        sha256, sha256_as_sent: of the body that claims are made for, see `Manifest`.
+        users: the people.
+        photos: keys of its pictures in this bucket, the template's left out.
+        templates: keys of the template in this bucket.
+        quoted: what may be somebody's id, where no person is named in the right place.
+    """
+
+    key: str
+    function: str
+    request_id: str
+    sha256: str
+    sha256_as_sent: str
+    users: frozenset[str]
+    photos: frozenset[str]
+    templates: frozenset[str]
+    quoted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What an object of ours names: the people of an answer, the subject of an event, the key of a failure.
+
+    Attributes:
+        quoted: what may be somebody's id, where no person is named in the right place.
+    """
+
+    key: str
+    names: frozenset[str]
+    quoted: frozenset[str] = frozenset()
+
+
+class Reader:
+    """Reads a bucket's objects for what they name. Errors of one object are kept; StoreUnavailable ends it all.
+
+    Attributes:
+        faults: since `begin`: keys, or prefixes that end with /, that could not be read, with the reason.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.faults: dict[str, str] = {}
+        self._bucket = bucket
+        self._garbage: set[str] = set()
+        self._remembered: dict[str, tuple[str, object]] = {}
+
+    def begin(self) -> None:
+        """A new look at the bucket."""
+        self.faults.clear()
+        self._garbage.clear()
+
+    def listed(self, prefix: str) -> list[ObjectInfo]:
+        """What can be listed."""
+        found = []
+        try:
+            for info in self._bucket.list(prefix):
+                found.append(info)
+        except UnreadableFolder as error:
+            self.faults |= dict.fromkeys(error.folders, str(error))
+        except InvalidKey as error:
+            self.faults[prefix] = str(error)
+        return found
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object, as far as can be told; a fault where it may be there and cannot be seen."""
+        try:
+            return self._bucket.head(key) is not None
+        except (StoreUnavailable, InvalidKey):
+            raise
+        except BucketError as error:
+            self.faults[key] = str(error)
+            return True
+
+    def read(self, infos: Iterable[ObjectInfo], understand: Callable[[str, bytes], T]) -> Iterator[T]:
+        """What each object names, of those that can be read and understood, in order."""
+        todo = iter(infos)
+        chunks = iter(lambda: list(itertools.islice(todo, CHUNK)), [])
+        with ThreadPoolExecutor(READERS) as pool:
+            for found in pool.map(lambda chunk: [self._understood(info, understand) for info in chunk], chunks):
+                yield from (one for one in found if one is not None)
+
+    def quotes(self, name: str) -> list[str]:
+        """Keys of what was read since `begin`, not understood, and has the name in quotes."""
+        return sorted(key for key in self._garbage if self._has(key, name))
+
+    def _understood(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
+        etag, known = self._remembered.get(info.key, (None, None))
+        if etag == info.etag:
+            return known  # type: ignore[return-value]  # what the same function has made of the same object
+        try:
+            if info.size > LARGEST:
+                raise ValueError("too large")
+            found = understand(info.key, self._bucket.get(info.key))
+        except MissingObject:
+            return None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self.faults[info.key] = str(error)
+            return None
+        except (ValueError, RecursionError):
+            self._garbage.add(info.key)
+            return None
+        self._remembered[info.key] = info.etag, found
+        return found
+
+    def _has(self, key: str, name: str) -> bool:
+        tail, kept = b"", LONGEST_ESCAPE * (len(name) + 2)
+        try:
+            for piece in self._bucket.stream(key):
+                text = tail + piece
+                if quotes(text, name):
+                    return True
+                tail = text[-kept:]
+        except MissingObject:
+            pass
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self.faults[key] = str(error)
+        return False
+
+
+def manifest(places: Places, key: str, text: bytes) -> Mention:
+    """What a manifest names, also where it cannot be served; ValueError for what is none."""
+    try:
+        require_key(key)
+        parsed = parse(text)
+        body, request_id, sha256, as_sent = parsed.body, parsed.request_id, parsed.sha256, parsed.sha256_as_sent
+    except RequestError as error:
+        if len(text) > LOOSE:
+            raise ValueError("no manifest") from error
+        body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
+        as_sent = sha256
+        request_id = invalid_id(sha256)
+    people = _people(body.get("configure")) or _people(body)
+    return Mention(
+        key,
+        without_empty_names(key).split("/")[1],
+        request_id,
+        sha256,
+        as_sent,
+        people,
+        _pictures(places, body.get("images")),
+        _pictures(places, body.get("template_image")),
+        frozenset() if people else ids([value for name, value in body.items() if name != "request_id"]),
+    )
+
+
+def put(places: Places, key: str, text: bytes) -> Mention:
+    """What a request in a queue of `photog serve` names: a line of the server's own, then the request as it came."""
+    return manifest(places, key, text.partition(b"\n")[2])
+
+
+def answer(key: str, text: bytes) -> Naming:
+    """The people of an answer."""
+    data = _object(text).get("data")
+    people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
+    return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
+
+
+def unclear(key: str, text: bytes) -> Naming:
+    """What may be somebody's id in an object that says of nobody in the right place that it is theirs."""
+    if len(text) > LOOSE:
+        raise ValueError("too large to be looked through as JSON")
+    return Naming(key, frozenset(), ids(json.loads(text)))
+
+
+def model(key: str, text: bytes) -> Naming:
+    """Everything that a user's model names: its LoRA and the pictures that it keeps for reference."""
+    return Naming(key, frozenset(strings(_object(text))))
+
+
+def trainings(one: Naming) -> set[str]:
+    """The request_ids of the trainings whose artifacts a user's model names."""
+    return {match[1] for name in one.names if (match := TRAINED.match(name)) and REQUEST_ID.fullmatch(match[1])}
+
+
+def event(key: str, text: bytes) -> Naming:
+    """The request that a completion event is about."""
+    return Naming(key, frozenset(_strings(_object(text).get("subject"))))
+
+
+def failing(key: str, text: bytes) -> Naming:
+    """The key that fails."""
+    return Naming(key, frozenset(_strings(_object(text).get("key"))))
+
+
+def _people(configure: object) -> frozenset[str]:
+    if not isinstance(configure, dict):
+        return frozenset()
+    return frozenset((*_strings(configure.get("user_id")), *_strings(configure.get("model_id"))))
+
+
+def _strings(value: object) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _pictures(places: Places, value: object) -> frozenset[str]:
+    keys = (places.key(one) for one in strings(value))
+    return frozenset(key for key in keys if key and not key.startswith(OURS))
+
+
+def _object(text: bytes) -> Json:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value

@@ -1,0 +1,51 @@
+"""Strings in what others wrote: in JSON wherever they stand, and in bytes that are no JSON, also where escaped."""
+
+import re
+from collections.abc import Iterator
+
+from shared.contract.manifests import USER_ID
+
+ESCAPE = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|([0-7]{1,3})|([\"'/]))")
+LONGEST_ESCAPE = 20  # bytes of one character, in UTF-16
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every string within a JSON value; the names of members are none."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            todo += one.values()
+        elif isinstance(one, list):
+            todo += one
+
+
+def ids(value: object) -> frozenset[str]:
+    """Every string within a JSON value that could be a person's id, names of members included."""
+    found, todo = set(), [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str) and USER_ID.fullmatch(one):
+            found.add(one)
+        elif isinstance(one, dict):
+            todo += [*one, *one.values()]
+        elif isinstance(one, list):
+            todo += one
+    return frozenset(found)
+
+
+def quotes(text: bytes, name: str) -> bool:
+    """Whether bytes of any kind have the name in quotes, be it spelled with escapes or in UTF-16."""
+    plain = text.replace(b"\0", b"") if b"\0" in text else text
+    unescaped = ESCAPE.sub(_character, plain) if b"\\" in plain else plain
+    wanted = f'"{name}"'.encode(), f"'{name}'".encode()
+    return any(one in unescaped for one in wanted)
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    short, long, hexadecimal, octal, quote = match.groups()
+    if quote:
+        return quote
+    return bytes([int(octal, 8) & 255 if octal else int(short or long or hexadecimal, 16)])

@@ -1,0 +1,35 @@
+"""Dead letters back into the queue that they came from; SQS's own move task cannot tell functions apart."""
+
+from shared.events import UnknownEvent, parse_text
+from shared.lifecycle.invocation import is_request
+from shared.triggers.sqs_queue import Message, Queue
+
+
+def redrive(function: str, source: Queue, target: Queue, limit: int) -> int:
+    """Send every message that speaks of a request of `function` to the target, then delete it; how many went.
+
+    A crash in between leaves a message in both, which the claims make harmless. Other messages stay where they are.
+    """
+    moved, others = 0, []
+    while moved < limit:
+        message = source.receive(wait_seconds=1)
+        if message is None:
+            break
+        if _speaks_of(function, message):
+            target.send(message.body)
+            source.delete(message)
+            moved += 1
+        else:
+            others.append(message)
+    for message in others:  # only now, or they would be received over and over
+        source.hold(message, 0)
+    return moved
+
+
+def _speaks_of(function: str, message: Message) -> bool:
+    try:
+        return any(
+            is_request(f"requests/{one.key.partition('requests/')[2]}", function) for one in parse_text(message.body)
+        )
+    except UnknownEvent:
+        return False

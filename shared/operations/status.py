@@ -1,0 +1,117 @@
+"""What waits, runs, fails and is done in a bucket."""
+
+import hashlib
+
+from shared.lifecycle import unread
+from shared.lifecycle.attempt import progress_key
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.lifecycle.claims import Claims
+from shared.errors import RequestError
+from shared.observability.failing_keys import FAILING
+from shared.contract.function import NAMES
+from shared.lifecycle.invocation import is_request
+from shared.lifecycle.manifest_reader import require_key
+from shared.contract.manifests import Json, decode, invalid_id, parse
+from shared.settings import Lease, Limits
+
+LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
+
+
+def overview(bucket: Bucket, limits: Limits) -> Json:
+    """Per function the ids of the requests that wait, run, are answered with OK or with error; what fails; what is not
+    read though it lies where requests do (`unread.py`), if anything, under each function that it may be meant for.
+    """
+    return {function: _function(bucket, function, limits) for function in NAMES}
+
+
+def history(bucket: Bucket, request_id: str) -> Json:
+    """All that the bucket knows of one request: its claims, progress, answer and conflicts, per function."""
+    found: Json = {}
+    for function in NAMES:
+        claims = [one.model_dump() for one in Claims(bucket, function, Lease(), "status").all(request_id)]
+        folder = f"results/{function}/{request_id}/"
+        conflicts = [info.key for info in bucket.list(folder + "conflict-")]
+        progress, answer = _read(bucket, progress_key(function, request_id)), _read(bucket, folder + "result.json")
+        if claims or answer or conflicts:
+            found[function] = {"claims": claims, "progress": progress, "answer": answer, "conflicts": conflicts}
+    return found
+
+
+def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
+    states: Json = {"waiting": [], "running": [], "ok": [], "error": [], "failing": _failing(bucket, function)}
+    ids = set()
+    listed = _listed(bucket, function, states["failing"])
+    if unread := _unread(bucket, function, listed, states["failing"]):
+        states["unread"] = unread
+    for info in listed:
+        if not is_request(info.key, function):
+            continue
+        try:
+            ids.add(_request_id(bucket, info, limits))
+        except MissingObject:
+            continue
+        except (BucketError, OSError) as error:
+            _add_failing(states["failing"], info.key, error)
+    for request_id in sorted(ids):
+        answer = _read(bucket, f"results/{function}/{request_id}/result.json")
+        if answer is not None:
+            states["ok" if answer.get("code") == "OK" else "error"].append(request_id)
+        elif any(True for _ in bucket.list(f"claims/{function}/{request_id}/")):
+            states["running"].append(request_id)
+        else:
+            states["waiting"].append(request_id)
+    return states
+
+
+def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
+    """What can be listed in the function's folder; folders that cannot are failing."""
+    found: list[ObjectInfo] = []
+    try:
+        for info in bucket.list(f"requests/{function}/"):
+            found.append(info)
+    except (BucketError, OSError) as error:
+        _add_failing(failing, f"requests/{function}/", error)
+    return found
+
+
+def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: list[Json]) -> list[Json]:
+    """What no worker reads, with the reason."""
+    try:
+        found = [*unread.among(listed), *unread.unlisted(bucket, function)]
+    except (BucketError, OSError) as error:
+        _add_failing(failing, unread.REQUESTS, error)
+        return []
+    return [{"key": one.key, "why": one.why} for one in found]
+
+
+def _failing(bucket: Bucket, function: str) -> list[Json]:
+    """What workers say of keys that they cannot serve."""
+    told = [_read(bucket, info.key) for info in bucket.list(f"{FAILING}{function}/")]
+    return [one for one in told if one is not None]
+
+
+def _add_failing(failing: list[Json], key: str, error: Exception) -> None:
+    """What fails for us too, unless a worker has said so."""
+    if not any(one.get("key") == key for one in failing):
+        failing.append({"key": key, "error": f"{type(error).__name__}: {error}"})
+
+
+def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
+    if info.size > limits.manifest_bytes:
+        return f"{info.key} (too large)"
+    text = bucket.get(info.key)
+    try:
+        require_key(info.key)
+        return parse(text).request_id
+    except RequestError:
+        return invalid_id(hashlib.sha256(text).hexdigest())
+
+
+def _read(bucket: Bucket, key: str) -> Json | None:
+    """An object that we wrote; what somebody else put in its place is told as it is."""
+    try:
+        return decode(bucket.get(key, LARGEST))
+    except MissingObject:
+        return None
+    except (BucketError, OSError, ValueError) as error:
+        return {"unreadable": f"{key}: {error}"}

@@ -1,0 +1,286 @@
+"""What a bucket holds of a user: found by reading it through, in the order in which it may be removed."""
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from functools import partial
+
+from shared.operations import mentions
+from shared.lifecycle.attempt import progress_key
+from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
+from shared.lifecycle.claims import ClaimRecord, Claims
+from shared.observability.failing_keys import FAILING
+from shared.contract.function import NAMES
+from shared.lifecycle.invocation import is_request
+from shared.contract.manifests import USER_ID
+from shared.operations.mentions import Mention, Naming, Reader
+from shared.notify.outbox import entry_key
+from shared.operations.object_names import Places
+from shared.settings import Lease
+from shared.triggers.settled_index import INDEX
+
+QUEUE = "queue/"  # puts of `photog serve`
+
+Identity = tuple[str, str]  # a function and a request_id
+
+
+@dataclass
+class Holdings:
+    """What a bucket holds of a user.
+
+    Attributes:
+        requests: manifests of the user, and answered ids whose manifest is gone, as (function, request_id).
+        keys: of all objects, in the order in which they may be removed.
+        needs: by key, what has to be gone before: a request stays as long as anything that only it tells to be theirs.
+        running: (function, request_id) that a worker has claimed and not answered.
+        faults: what cannot be read or removed, or whose it is cannot be told: keys, or prefixes that end with /, with
+            the reason.
+    """
+
+    requests: list[Identity] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    needs: dict[str, list[Set[str]]] = field(default_factory=dict)
+    running: list[Identity] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def remaining(self) -> list[str]:
+        """Everything that is there or may be there, sorted."""
+        return sorted({*self.keys, *self.faults})
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What lies under a request's id, but for its manifest."""
+
+    artifacts: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+    claims: list[str] = field(default_factory=list)
+
+
+class Search:
+    """Finds what a bucket holds of users.
+
+    It remembers the requests that it has found: what a worker writes for them afterwards is found by them alone.
+    """
+
+    def __init__(self, bucket: Bucket, lease: Lease, named: Mapping[str, str]) -> None:
+        self._bucket, self._lease, self._places = bucket, lease, Places(bucket, named)
+        self._unclear: list[Naming | Mention] = []
+        self._reader = Reader(bucket)
+        self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the bodies they were for
+        self._manifests: dict[str, set[str]] = {}  # by user: keys
+
+    def find(self, user_id: str) -> Holdings:
+        """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
+        if not USER_ID.fullmatch(user_id):
+            raise InvalidKey(f"{user_id!r} is no user id")
+        self._reader.begin()
+        self._unclear.clear()
+        requests = self._requests()
+        own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
+        names = self._own_photos(user_id, requests, own)
+        photos = sorted(key for key in names if self._reader.exists(key))
+        checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
+        own = {one.key: one for one in checks} | own  # that order: by the photos of trainings checks are found
+        accepted, conflicts = self._sorted_out(own.values())
+        answers_read = self._answers()
+        modelled = self._modelled(user_id, requests, answers_read)
+        known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modelled})
+        foreign = {_conflict(one) for one in requests if one.key not in own}
+        stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
+        puts = self._puts(user_id, names)
+        artifacts = [key for one in stored.values() for key in one.artifacts]
+        artifacts += [key for key in conflicts if self._reader.exists(key)]
+        artifacts += [info.key for info in self._reader.listed(f"users/{user_id}/")]
+        artifacts += self._notifications(known)
+        answers = [key for one in stored.values() for key in one.answer]
+        claims = [key for one in stored.values() for key in one.claims]
+        keys = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
+        return Holdings(
+            requests=list(stored),
+            keys=list(dict.fromkeys(keys)),
+            needs=_needs(own.values(), stored, set(photos), set(puts))
+            | {key: [set(stored[one].artifacts) for one in modelled if one in stored] for key in self._models(user_id)},
+            running=[identity for identity, one in stored.items() if one.claims and not one.answer],
+            faults=self._faults(user_id, set(keys)),
+        )
+
+    def indexes(self) -> list[str]:
+        """Keys of what spares a new worker to look at settled manifests; it names nobody."""
+        return [info.key for info in self._reader.listed(INDEX)]
+
+    def _requests(self) -> list[Mention]:
+        ours = (info for info in self._reader.listed("requests/") if _is_manifest(info.key))
+        requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
+        others = (info for info in self._reader.listed("requests/") if not _is_manifest(info.key))
+        self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]
+        return requests
+
+    def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
+        """The user's requests whose ids are theirs, and the conflict objects of the others."""
+        accepted, conflicts = [], []
+        for one in own:
+            first = self._first((one.function, one.request_id))
+            if first is None or first.accepts(one.sha256, one.sha256_as_sent):
+                accepted.append(one)
+            else:
+                conflicts.append(_conflict(one))
+        return accepted, conflicts
+
+    def _ids(self, user_id: str, accepted: Iterable[Mention], told: Set[Identity]) -> set[Identity]:
+        """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
+        known = self._known.setdefault(user_id, {})
+        for one in accepted:
+            known.setdefault((one.function, one.request_id), set()).update((one.sha256, one.sha256_as_sent))
+        firsts = {identity: self._first(identity) for identity in {*known, *told}}
+        for identity in firsts.keys() - known.keys():
+            first = firsts[identity]
+            known[identity] = {first.payload_sha256} if first else set()
+        return {
+            identity
+            for identity, first in firsts.items()
+            if first is None or not known[identity] or any(first.accepts(body) for body in known[identity])
+        }
+
+    def _stored(self, identity: Identity, foreign: set[str]) -> _Stored:
+        function, request_id = identity
+        folder, result = f"results/{function}/{request_id}/", result_key(function, request_id)
+        below = [info.key for info in self._reader.listed(folder)]
+        beside = (progress_key(function, request_id), entry_key(function, request_id))
+        return _Stored(
+            artifacts=[key for key in below if key != result and key not in foreign]
+            + [key for key in beside if self._reader.exists(key)],
+            answer=[result] if result in below else [],
+            claims=[info.key for info in self._reader.listed(f"claims/{function}/{request_id}/")],
+        )
+
+    def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
+        """Names of pictures that only trainings of the user name, whether they are still there or not."""
+        named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
+        others = {
+            name
+            for one in requests
+            if one.function != "check" and one.key not in own
+            for name in (*one.photos, *one.templates)
+        }
+        return {key for key in named - others if self._possible(key)}
+
+    def _possible(self, key: str) -> bool:
+        try:
+            self._reader.exists(key)
+        except InvalidKey:
+            return False
+        return True
+
+    def _answers(self) -> dict[Identity, frozenset[str]]:
+        """The people of every answer, also where its manifest has been removed."""
+        infos = (info for function in ("train", "generate") for info in self._reader.listed(f"results/{function}/"))
+        answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
+        found = list(self._reader.read(answers, mentions.answer))
+        self._unclear += found
+        return {(one.key.split("/")[1], one.key.split("/")[2]): one.names for one in found}
+
+    def _models(self, user_id: str) -> list[str]:
+        """What points to the user's trainings: the model, and what it is swapped for."""
+        below = [info.key for info in self._reader.listed(f"users/{user_id}/")]
+        swaps = f"users/{user_id}/swaps/"
+        return [key for key in below if key == f"users/{user_id}/model.json" or key.startswith(swaps)]
+
+    def _modelled(
+        self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
+    ) -> set[Identity]:
+        """Trainings that the user's model names, and no answer and no accepted manifest calls somebody else's."""
+        pointing = set(self._models(user_id))
+        infos = (info for info in self._reader.listed(f"users/{user_id}/") if info.key in pointing)
+        named = {
+            ("train", name) for one in self._reader.read(infos, mentions.model) for name in mentions.trainings(one)
+        }
+        named -= {identity for identity in named if answers.get(identity, frozenset()) - {user_id}}
+        for one in requests:
+            identity = one.function, one.request_id
+            if identity in named and one.users and user_id not in one.users:
+                first = self._first(identity)
+                if first is None or first.accepts(one.sha256, one.sha256_as_sent):
+                    named.discard(identity)
+        return named
+
+    def _puts(self, user_id: str, photos: set[str]) -> list[str]:
+        """What was put into a queue for the user, answered or not, and checks of the photos that go."""
+        puts = self._reader.read(self._reader.listed(QUEUE), partial(mentions.put, self._places))
+        return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
+
+    def _notifications(self, known: set[Identity]) -> list[str]:
+        events = self._reader.read(self._reader.listed("notifications/"), mentions.event)
+        return [one.key for one in events if any((one.key.split("/")[1], name) in known for name in one.names)]
+
+    def _failing(self, user_id: str, own: Iterable[str]) -> list[str]:
+        """What is shown of the user's manifests that failed, those met in earlier sweeps included."""
+        manifests = self._manifests.setdefault(user_id, set())
+        manifests |= set(own)
+        failures = self._reader.read(self._reader.listed(FAILING), mentions.failing)
+        return [one.key for one in failures if not one.names.isdisjoint(manifests)]
+
+    def known(self, user_id: str) -> list[Identity]:
+        """Every request of the user that was found until now."""
+        return sorted(self._known.get(user_id, {}))
+
+    def _faults(self, user_id: str, keys: set[str]) -> dict[str, str]:
+        """What was not read or not understood, and does not go anyway."""
+        quoting = {
+            one.key: f"it quotes {user_id} where no person is named" for one in self._unclear if user_id in one.quoted
+        }
+        unclear = quoting | dict.fromkeys(
+            self._reader.quotes(user_id), f"no JSON of ours, and it quotes {user_id}: look at it"
+        )
+        return {key: why for key, why in {**unclear, **self._reader.faults}.items() if key not in keys}
+
+    def _first(self, identity: Identity) -> ClaimRecord | None:
+        """The claim that accepted the request; None also where it cannot be read, which is told."""
+        try:
+            return self._claims(identity[0]).first(identity[1])
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            self._reader.faults["claims/{}/{}/".format(*identity)] = str(error)
+            return None
+
+    def _claims(self, function: str) -> Claims:
+        return Claims(self._bucket, function, self._lease, "forgetting")
+
+
+def _answered(user_id: str, answers: Mapping[Identity, frozenset[str]]) -> set[Identity]:
+    return {identity for identity, people in answers.items() if user_id in people}
+
+
+def _is_manifest(key: str) -> bool:
+    return any(is_request(key, function) for function in NAMES)
+
+
+def _needs(
+    own: Iterable[Mention], stored: Mapping[Identity, _Stored], photos: Set[str], puts: Set[str]
+) -> dict[str, list[Set[str]]]:
+    """What has to be gone before each manifest, answer and claim, as sets that many of them share."""
+    artifacts: dict[Identity, Set[str]] = {identity: set(one.artifacts) for identity, one in stored.items()}
+    manifests: dict[Identity, set[str]] = {identity: set() for identity in stored}
+    needs: dict[str, list[Set[str]]] = {}
+    checks: set[str] = set()
+    for one in own:
+        identity = one.function, one.request_id
+        needs[one.key] = [artifacts.get(identity, set()), one.photos & photos]
+        if one.function == "check":
+            checks.add(one.key)
+        else:
+            needs[one.key] += [puts, checks]
+        manifests.setdefault(identity, set()).add(one.key)
+    for identity, under in stored.items():
+        needs |= {key: [artifacts[identity], manifests[identity]] for key in (*under.answer, *under.claims)}
+    return needs
+
+
+def result_key(function: str, request_id: str) -> str:
+    """Where the answer of a request lies."""
+    return f"results/{function}/{request_id}/result.json"
+
+
+def _conflict(one: Mention) -> str:
+    """Where a body is answered whose id belongs to another."""
+    return f"results/{one.function}/{one.request_id}/conflict-{one.sha256[:8]}.json"

@@ -1,0 +1,1 @@
+"""The processes: workers, their supervisor, jobs, the HTTP endpoint."""

@@ -1,0 +1,114 @@
+"""Whether a worker without a port is alive: a small file that only its working loop keeps fresh.
+
+| state | written when | stale after |
+|---|---|---|
+| loading | the process starts | `health.loading_seconds`: models come off a slow disk |
+| idle | the loop asks whether to stop, once a second at most | `health.idle_seconds`: longer than one long poll |
+| busy | a request is handed to the function | its limit and two leases: the deadline has answered it, and it hangs |
+
+It is written by the loop and not by a thread of its own: a thread would go on beating beside a loop that hangs.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from shared.lifecycle.claims import STALE_LEASES
+from shared.events import ObjectCreated
+from shared.lifecycle.invocation import Outcome
+from shared.settings import Settings
+from shared.triggers import Receive
+
+IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles asks every 50 ms
+
+
+class Unhealthy(Exception):
+    """The worker should be restarted; the message says why."""
+
+
+class Liveness:
+    """The writing side; does nothing where no file is configured.
+
+    A worker's loop is `trigger.run(liveness.around(receive), liveness.polled(stop))`.
+    """
+
+    def __init__(self, function: str, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function, self._file, self._clock = function, file, clock
+        self._written = float("-inf")
+        self._write("loading")
+
+    def around(self, receive: Receive) -> Receive:
+        """`receive`, with the state busy while it runs."""
+
+        def watched(created: ObjectCreated, written: bool = True) -> Outcome:
+            self._write("busy")
+            try:
+                return receive(created, written)
+            finally:
+                self._write("idle")
+
+        return watched
+
+    def polled(self, stop: Event) -> Event:
+        """`stop`, where each question for it is a sign of life."""
+        return _Polled(stop, self._idle)
+
+    def _idle(self) -> None:
+        if self._clock() - self._written >= IDLE_BEAT:
+            self._write("idle")
+
+    def _write(self, state: str) -> None:
+        if self._file is None:
+            return
+        self._written = self._clock()
+        written = self._file.with_name(self._file.name + ".new")
+        written.write_text(json.dumps({"function": self._function, "pid": os.getpid(), "state": state}))
+        written.replace(self._file)
+
+
+class _Polled(Event):
+    def __init__(self, stop: Event, sign: Callable[[], None]) -> None:
+        super().__init__()
+        self._stop, self._sign = stop, sign
+
+    def is_set(self) -> bool:
+        self._sign()
+        return self._stop.is_set()
+
+    def set(self) -> None:
+        self._stop.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._sign()
+        return self._stop.wait(timeout)
+
+
+def examine(function: str, settings: Settings, now: float | None = None) -> str:
+    """The state of a healthy worker; Unhealthy with the reason otherwise.
+
+    Args:
+        now: seconds since the epoch, as files' times are; the present time when not given.
+    """
+    file = settings.health.file
+    if file is None:
+        raise Unhealthy("no file is configured; set PHOTOG_HEALTH__FILE for the worker and for this")
+    try:
+        said = json.loads(file.read_text())
+        age = (time.time() if now is None else now) - file.stat().st_mtime
+    except (OSError, ValueError) as error:
+        raise Unhealthy(f"{file} cannot be read, no worker has started: {error}") from error
+    if said["function"] != function:
+        raise Unhealthy(f"{file} belongs to a worker of {said['function']}, not {function}")
+    if not Path(f"/proc/{said['pid']}").exists():
+        raise Unhealthy(f"process {said['pid']} is gone")
+    if age > _patience(said["state"], settings):
+        raise Unhealthy(f"{said['state']} for {age:.0f} s, {_patience(said['state'], settings):.0f} s are allowed")
+    return str(said["state"])
+
+
+def _patience(state: str, settings: Settings) -> float:
+    busy = settings.limits.request_seconds + STALE_LEASES * settings.lease.seconds
+    return {"loading": settings.health.loading_seconds, "idle": settings.health.idle_seconds, "busy": busy}[state]

@@ -1,0 +1,209 @@
+"""One process per function on one bucket: started, watched, restarted when it dies, drained at the end.
+
+| a worker that ends | what follows |
+|---|---|
+| with `MISCONFIGURED` | WorkerGivenUp at once: no restart mends settings, or models that are not there |
+| with `TEMPORARY_FAILURE` | a restart, however often: a store that is down comes back |
+| before it was ready, `QUICK_DEATHS` times in a row | WorkerGivenUp: it would die of its start for ever |
+| in any other way | a restart |
+
+Restarts wait, longer with every death in a row. A worker says that it is ready by a line on its output; all other lines
+go to our standard error, and the last one is told as the cause of its death.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+from shared.runtime.worker import READY
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.5  # seconds before a restart; doubled with each death in a row
+LONGEST_PAUSE = 30.0
+MOST_DOUBLINGS = 10  # far beyond the longest pause
+HEALTHY_SECONDS = 60.0  # a worker that lived so long did not die of its start
+QUICK_DEATHS = 5  # 8 s of pauses and five starts: whatever else was starting on the machine has started
+LAST_WORDS_SECONDS = 2.0  # for what a dead worker had written; its own child goes a second later
+CAUSE_CHARACTERS = 500  # of the last line of a worker that ended
+METRICS_PORT = "PHOTOG_METRICS__PORT"
+MISCONFIGURED, TEMPORARY_FAILURE = 2, 75  # exit statuses of `photog worker`
+
+
+class WorkerGivenUp(Exception):
+    """A worker cannot start; the message has its last line."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Child:
+    """A worker's process; what it writes is passed on in a thread, until it has gone."""
+
+    def __init__(self, function: str, address: str, environment: Mapping[str, str]) -> None:
+        self.ready = False
+        self._started, self._last_line = time.monotonic(), ""
+        # a session of its own: the terminal's Ctrl-C must not reach the worker twice; stdin tells it of our death
+        self.process = subprocess.Popen(
+            worker_command(function, address),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name=f"output of {function}", daemon=True)
+        self._reader.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def lived(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._started
+
+    def cause(self) -> str:
+        """How it ended; with its last line where it ended by itself."""
+        self._reader.join(LAST_WORDS_SECONDS)
+        code = self.process.returncode
+        if code < 0:
+            return signal.Signals(-code).name
+        return f"exit status {code}" + (f": {self._last_line[:CAUSE_CHARACTERS]}" if self._last_line else "")
+
+    def close(self) -> None:
+        """Let go of its standard input once it has gone."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def _read(self) -> None:
+        if self.process.stdout is None:
+            return
+        for line in self.process.stdout:
+            text = line.decode(errors="replace")
+            if text.strip() == READY:
+                self.ready = True
+                continue
+            self._last_line = text.strip().removeprefix("photog: ") or self._last_line
+            with suppress(OSError, ValueError):  # our own standard error may be gone; the worker must not wait for it
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+@dataclass
+class _Post:
+    """A function's place: the worker that holds it, and what has happened there."""
+
+    function: str
+    child: _Child
+    restart_at: float | None = None
+    deaths: int = 0  # in a row, none of which came after a long life
+    quick_deaths: int = 0  # in a row, before the worker was ready
+
+
+class Supervisor:
+    """Workers of several functions as child processes; a context manager that drains them on the way out.
+
+    Args:
+        address: the bucket's.
+        drain_seconds: how long a worker may take to finish its request before it is killed.
+        environment: settings for the workers beyond this process's own environment.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        functions: Sequence[str],
+        drain_seconds: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._address, self._drain_seconds = address, drain_seconds
+        self._functions = tuple(functions)
+        self._environment = {**os.environ, **(environment or {})}
+        self._posts: list[_Post] = []
+
+    def __enter__(self) -> "Supervisor":
+        self._posts = [_Post(name, self._start(name)) for name in self._functions]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+
+    def processes(self) -> dict[str, int]:
+        """The process id of each function's worker."""
+        return {post.function: post.child.process.pid for post in self._posts}
+
+    def check(self) -> None:
+        """Restart whoever died, after a pause that grows with every death in a row; call it every second or so.
+
+        WorkerGivenUp for one that no restart helps; the others go on until they are drained.
+        """
+        now = time.monotonic()
+        for post in self._posts:
+            if post.child.process.poll() is None:
+                continue
+            if post.restart_at is None:
+                self._bury(post)
+            elif now >= post.restart_at:
+                post.child, post.restart_at = self._start(post.function), None
+
+    def drain(self) -> None:
+        """Ask all to finish and wait; who takes longer than the drain time is killed."""
+        self.hurry()
+        until = time.monotonic() + self._drain_seconds + 10
+        for post in self._posts:
+            process = post.child.process
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("%s did not stop in time and is killed; its request goes to the next worker", post.function)
+                process.kill()
+                process.wait()
+            post.child.close()
+
+    def hurry(self) -> None:
+        """A signal to all: the first asks to finish, a second to hand the running requests back."""
+        for post in self._posts:
+            post.child.signal(signal.SIGTERM)
+
+    def _start(self, function: str) -> _Child:
+        return _Child(function, self._address, self._environment | self._metrics(function))
+
+    def _bury(self, post: _Post) -> None:
+        """Count a death, and plan the restart."""
+        child, status = post.child, post.child.process.returncode
+        cause, healthy = child.cause(), child.lived() > HEALTHY_SECONDS
+        child.close()
+        if status == MISCONFIGURED:
+            raise WorkerGivenUp(f"{post.function} cannot start, {cause}", status)
+        started = child.ready or healthy or status == TEMPORARY_FAILURE
+        post.quick_deaths = 0 if started else post.quick_deaths + 1
+        if post.quick_deaths == QUICK_DEATHS:
+            raise WorkerGivenUp(f"{post.function} died {QUICK_DEATHS} times before it was ready, {cause}", 1)
+        post.deaths = 0 if healthy else post.deaths
+        pause = min(SHORTEST_PAUSE * 2**post.deaths, LONGEST_PAUSE)
+        post.deaths = min(post.deaths + 1, MOST_DOUBLINGS)
+        log.error("%s died with %s, restart in %.1f s", post.function, cause, pause)
+        post.restart_at = time.monotonic() + pause
+
+    def _metrics(self, function: str) -> dict[str, str]:
+        """Workers on one machine cannot share a port: the second function takes the next one, and so on."""
+        first = self._environment.get(METRICS_PORT, "")
+        return {METRICS_PORT: str(int(first) + self._functions.index(function))} if first.strip("0").isdigit() else {}
+
+
+def worker_command(function: str, address: str) -> list[str]:
+    """How a worker is started; with -P, lest a folder of the current directory stands in for one of our packages."""
+    return [sys.executable, "-P", "-m", "shared.cli", "worker", function, address, "--follow-parent"]

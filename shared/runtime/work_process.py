@@ -1,0 +1,169 @@
+"""The child's side of `isolation.py`: loads a function, answers the parent's questions, calls it for the workspace.
+
+| question | answer |
+|---|---|
+| `("answer", body, request_id, attempt)` | `("done", Answer)`; before it any number of calls |
+| `("evict",)` | `("done", None)`; before it calls of `exists` |
+| `("pointers", data)` | `("done", pointers)` |
+
+A call is `("call", method, arguments, named)` and comes back as `("returned", value)` or `("raised", error)`. Instead
+of `done` an answer may be `("refused", type, message, field, retryable)` for a RequestError, or `("raised", error)`.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from shared.buckets.base import BucketError
+from shared.configuration import ConfigurationError
+from shared.errors import PhotoError, RequestError
+from shared.contract.function import Function, FunctionFailed, FunctionMisconfigured, FunctionUnavailable
+from shared.lifecycle.shutdown import Interrupted
+from shared.observability.logs import configure, request_context
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that comes when the thread that started us has ended
+PARENT_SECONDS = 1.0  # between two looks whether the parent lives
+
+Load = Callable[[str, Settings], Function]
+
+
+class _Remote:
+    """The child's end: a `shared.contract.workspace.Workspace` whose calls the parent does."""
+
+    def __init__(self, connection: Connection, request_id: str = "", attempt: int = 0) -> None:
+        self.request_id, self.attempt = request_id, attempt
+        self._connection, self._turn = connection, threading.Lock()
+
+    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
+        """The bytes of each picture, or why they cannot be had."""
+        fetched: list[bytes | PhotoError] = self._call("fetch", list(references))
+        return fetched
+
+    def read(self, key: str) -> bytes | None:
+        """An object of the bucket."""
+        data: bytes | None = self._call("read", key)
+        return data
+
+    def etag(self, key: str) -> str | None:
+        """What changes whenever the object does."""
+        etag: str | None = self._call("etag", key)
+        return etag
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes."""
+        size: int | None = self._call("size", key)
+        return size
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        return bool(self._call("exists", key))
+
+    def save(self, name: str, data: bytes) -> str:
+        """Keep an artifact; its key."""
+        return str(self._call("save", name, data))
+
+    def previous(self, name: str) -> bytes | None:
+        """What an earlier attempt saved."""
+        data: bytes | None = self._call("previous", name)
+        return data
+
+    def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
+        """Say how far the work is."""
+        self._call("progress", stage, step, steps, eta_seconds, **figures)
+
+    def check(self) -> None:
+        """Raise when the work must stop."""
+        self._call("check")
+
+    def _call(self, method: str, *arguments: object, **named: object) -> Any:
+        with self._turn:
+            self._connection.send(("call", method, arguments, named))
+            kind, value = self._connection.recv()
+        if kind == "raised":
+            raise value
+        return value
+
+
+def serve(descriptor: int) -> None:
+    """What a child runs: load the function, then answer one question after another until the parent has gone."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # whoever signals the whole group means the parent, which tells us
+    connection = Connection(descriptor)
+    try:
+        sys.path += [place for place in connection.recv() if place not in sys.path]
+        name, settings, load, parent = connection.recv()
+        configure(settings.log)
+        _end_with(parent)
+        function = _load(name, settings, load, connection)
+        while function is not None:
+            connection.send(_reply(function, connection.recv(), connection))
+    except (EOFError, ConnectionError):
+        return  # the parent has gone
+
+
+def _load(name: str, settings: Settings, load: Load, connection: Connection) -> Function | None:
+    try:
+        function = load(name, settings)
+    except ConfigurationError as error:  # the message says all, and the class may be unknown to the parent
+        connection.send(("unloadable", FunctionMisconfigured(f"{name} cannot be loaded: {error}")))
+        return None
+    except Exception as error:  # the boundary of a process: the parent must hear of it
+        log.exception("%s cannot be loaded", name)
+        connection.send(("unloadable", FunctionUnavailable(f"{name} cannot be loaded: {error}")))
+        return None
+    connection.send(("ready",))
+    return function
+
+
+def _reply(function: Function, question: tuple[Any, ...], connection: Connection) -> tuple[object, ...]:
+    """The answer to one question; only the parent's own errors go back as they are, others might not be known there."""
+    kind, *content = question
+    if kind != "answer":
+        return _outcome(function, lambda: _between_requests(function, kind, content, connection))
+    body, request_id, attempt = content
+    with request_context(function.name, request_id, attempt):
+        return _outcome(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
+
+
+def _between_requests(function: Function, kind: str, content: list[Any], connection: Connection) -> object:
+    if kind == "pointers":
+        return function.pointers(*content)
+    function.evict(_Remote(connection).exists)
+    return None
+
+
+def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
+    try:
+        return "done", work()
+    except (Interrupted, BucketError, OSError) as error:
+        return "raised", error
+    except RequestError as error:
+        return "refused", type(error).__name__, error.message, error.field, error.retryable
+    except Exception as error:  # the boundary of a process: the request must be answered whatever happens in it
+        log.exception("%s failed", function.name)
+        return "raised", FunctionFailed(f"{type(error).__name__}: {error}")
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel end this process with its parent, whatever native code does; beside that, look by ourselves."""
+    with suppress(AttributeError, OSError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End with the parent, whatever is under way: nobody would take the answer."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)

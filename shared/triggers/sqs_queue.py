@@ -1,0 +1,109 @@
+"""One SQS queue, as its consumer and its sender see it."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.buckets.aws_clients import S3Settings, SqsSettings, client, region
+
+LONGEST_HOLD = (
+    12 * 3600
+)  # seconds from a receive in which SQS lets a message stay invisible; asking for more is an error
+LONGEST_DELAY = 900  # seconds that SQS can hold a message back when it is sent
+TRIES = 3  # of each call; the loop around it tries again
+ANSWER_SECONDS = 5.0  # of SQS beyond its long poll; short, since the heartbeat waits for it
+SEEN = "photog-seen"  # attribute of a postponed message: seconds of its delay, and tokens of `observations.py`
+SEEN_VALUE = re.compile(r"(\d{1,3}) ([0-9a-f]{16}(?:,[0-9a-f]{16})*)")
+REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
+
+
+class QueueError(Exception):
+    """The queue cannot be reached or refuses; the message says why."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that we hold until its visibility runs out.
+
+    Attributes:
+        receives: how often it has been received, this time included.
+        received: on our monotonic clock.
+        seen: what the worker passes on that postponed it, see `observations.py`.
+        kept_back: seconds for which the queue has kept it back since.
+    """
+
+    identity: str
+    body: str
+    receipt: str
+    receives: int
+    received: float
+    seen: tuple[str, ...] = ()
+    kept_back: float = 0.0
+
+
+class Queue:
+    """A queue by its URL; `s3` names the region where the URL does not."""
+
+    def __init__(
+        self, url: str, settings: SqsSettings, s3: S3Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.url, self.visibility = url, settings.visibility_seconds
+        self._wait, self._clock = settings.wait_seconds, clock
+        named = REGION.match(url)
+        where = (named.group(1) or named.group(2)) if named else region(s3)
+        self._client = client("sqs", settings.endpoint, where, TRIES, settings.wait_seconds + ANSWER_SECONDS)
+        self._quick = client("sqs", settings.endpoint, where, TRIES, ANSWER_SECONDS, connect_timeout=ANSWER_SECONDS)
+
+    def receive(self, wait_seconds: int | None = None) -> Message | None:
+        """The next message, after a long poll at most; QueueError."""
+        answer = self._call(
+            self._client.receive_message,
+            MaxNumberOfMessages=1,  # a second one would only wait here while others are free
+            WaitTimeSeconds=self._wait if wait_seconds is None else wait_seconds,
+            VisibilityTimeout=self.visibility,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageAttributeNames=[SEEN],
+        )
+        for one in answer.get("Messages", []):
+            receives = int(one.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+            told = SEEN_VALUE.fullmatch(one.get("MessageAttributes", {}).get(SEEN, {}).get("StringValue", ""))
+            seen = (tuple(told[2].split(",")), float(told[1])) if told else ()
+            return Message(one["MessageId"], one["Body"], one["ReceiptHandle"], receives, self._clock(), *seen)
+        return None
+
+    def hold(self, message: Message, seconds: float) -> bool:
+        """Keep a message invisible for so long from now, within the 12 hours; False when they are used up."""
+        left = LONGEST_HOLD - (self._clock() - message.received) - 1
+        if seconds and left < 1:
+            return False
+        visible = int(min(seconds, left)) if seconds else 0
+        self._call(self._quick.change_message_visibility, ReceiptHandle=message.receipt, VisibilityTimeout=visible)
+        return True
+
+    def delete(self, message: Message) -> None:
+        """Done with it."""
+        self._call(self._quick.delete_message, ReceiptHandle=message.receipt)
+
+    def send(self, body: str, delay_seconds: float = 0, seen: Sequence[str] = ()) -> None:
+        """A new message, visible after the delay; with what its sender has seen before."""
+        seconds = int(min(delay_seconds, LONGEST_DELAY))
+        more: dict[str, Any] = {"DelaySeconds": seconds} if delay_seconds else {}
+        if seen:
+            value = f"{seconds} {','.join(seen)}"
+            more["MessageAttributes"] = {SEEN: {"DataType": "String", "StringValue": value}}
+        self._call(self._quick.send_message, MessageBody=body, **more)
+
+    def postpone(self, message: Message, seconds: float, seen: Sequence[str] = ()) -> None:
+        """The same message later, its receives counted anew: for a wait that is nobody's failure."""
+        self.send(message.body, seconds, seen)
+        self.delete(message)
+
+    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return operation(QueueUrl=self.url, **arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise QueueError(f"{self.url}: {error}") from error
