@@ -31,8 +31,8 @@ from PIL import Image as Pillow
 
 from shared.faces.dlib import DlibEngine
 from shared.photos import decode
-from shared.settings import Limits
 from shared.photos.assessment import Verdict, inspect
+from shared.settings import Limits
 
 QUALITY = 90  # of the jpg files made, as phones write them
 MOST = 20  # photos of a request

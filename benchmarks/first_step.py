@@ -11,10 +11,10 @@ import statistics
 import sys
 
 from shared.buckets import MemoryBucket
+from shared.contract.manifests import Json
+from shared.events import ObjectCreated
 from shared.operations.client import Client
 from shared.runtime.context import Context
-from shared.events import ObjectCreated
-from shared.contract.manifests import Json
 from shared.settings import Settings
 from tests.pictures import hopper, jpeg, variations
 

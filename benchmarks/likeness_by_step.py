@@ -24,11 +24,11 @@ from benchmarks.lora_likeness import COUNT, STRENGTH, embedded, enlarged, strang
 from functions.train import dataset
 from functions.train.latents import decode, encode
 from functions.train.lora import adapted
-from functions.train.training_inputs import material, probe, validator, words
+from functions.train.optimizer_steps import Updates
 from functions.train.plan import TrainingPlan
 from functions.train.sampling import Words, sampled
 from functions.train.selection import Selection
-from functions.train.optimizer_steps import Updates
+from functions.train.training_inputs import material, probe, validator, words
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding, Image

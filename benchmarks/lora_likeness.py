@@ -19,14 +19,14 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image as Pictures
 
 from shared.buckets import MemoryBucket
-from shared.operations.client import Client
-from shared.runtime.context import Context
+from shared.contract.manifests import Json
 from shared.events import ObjectCreated
 from shared.faces.base import FaceEngine, largest
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding, Image
-from shared.contract.manifests import Json
 from shared.models.diffusion import folder_of, load
+from shared.operations.client import Client
+from shared.runtime.context import Context
 from shared.settings import Settings
 from tests import pictures
 

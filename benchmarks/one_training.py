@@ -23,9 +23,9 @@ from benchmarks.torchvision_stand_in import stand_in
 from functions.train.dataset import prepare
 from functions.train.lora import adapted
 from functions.train.loss_history import Losses
-from functions.train.training_inputs import Material, material, words
-from functions.train.plan import TrainingPlan
 from functions.train.optimizer_steps import Updates
+from functions.train.plan import TrainingPlan
+from functions.train.training_inputs import Material, material, words
 from shared.faces.dlib import DlibEngine
 from shared.models.conditioning import predicted
 from shared.models.diffusion import DiffusionModel, load

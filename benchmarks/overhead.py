@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.buckets import Bucket, open_bucket
-from shared.lifecycle.claims import ClaimRecord
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
-from shared.settings import Settings
-from shared.runtime.worker import Worker
 from shared.contract.workspace import Workspace
+from shared.lifecycle.claims import ClaimRecord
+from shared.runtime.worker import Worker
+from shared.settings import Settings
 
 KIBIBYTES_PER_MEBIBYTE = 1024
 POLL_SECONDS = 0.05

@@ -16,8 +16,8 @@ from functions.generate.fusion.warp import REACH
 from shared.faces import Face, FaceEngine, FaceError
 from shared.faces.base import largest
 from shared.imaging.array_types import Embedding, Image, Mask, Points
-from shared.settings import Limits
 from shared.photos.assessment import inspect
+from shared.settings import Limits
 from tests import pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

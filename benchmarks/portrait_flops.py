@@ -23,8 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.train_flops import CLIP_L, SD15, TERA, VAE
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas
 from shared.faces import Box
 from shared.models.conditioning import Conditioning
 from shared.models.controls import SCALES, Control, prepared

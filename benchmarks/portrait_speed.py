@@ -41,17 +41,17 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from functions.generate import portrait
-from functions.generate.face_cache import Acquainted
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.face_cache import Acquainted
+from functions.generate.models import Studio
 from functions.generate.output import NAME
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import Advance, FaceJob, Stage, planned
-from functions.generate.models import Studio
+from shared.contract.manifests import Json
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Image
-from shared.contract.manifests import Json
 from shared.models import diffusion
 from shared.models.diffusion import EMBEDDED_FOLDER
 from shared.photos import decode

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding
-from shared.settings import Limits
 from shared.photos.assessment import inspect
+from shared.settings import Limits
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 Distances = NDArray[np.float64]

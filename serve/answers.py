@@ -4,14 +4,14 @@ import base64
 import json
 import logging
 
-from serve.queue_index import Entry, Queue
 from serve.message import NoRecord, Record, decoded, header, record_key
+from serve.queue_index import Entry, Queue
 from serve.store import Store
 from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
-from shared.operations.client import Client
-from shared.errors import InternalError
 from shared.contract.manifests import Json, failure, running
+from shared.errors import InternalError
+from shared.operations.client import Client
 from shared.settings import Limits
 
 log = logging.getLogger(__name__)

@@ -13,19 +13,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from serve.answers import Answers
+from serve.auth import opens_any
 from serve.budget import Budget
-from serve.operations import Calls
 from serve.database import Database, StateUnavailable
-from serve.errors import Refused
 from serve.dispatcher import Follower
+from serve.errors import Refused
 from serve.metrics import Metrics
+from serve.operations import Calls
 from serve.parameters import BadParameter
 from serve.polling import Polling
 from serve.recovery import Recovery
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
-from serve.auth import opens_any
 from serve.watching import Watching
 from shared.buckets.base import Bucket, BucketError
 from shared.settings import Settings

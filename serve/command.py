@@ -18,8 +18,8 @@ from serve.listening import Server, bounds
 from serve.settings import SECRET, ServeSettings, pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
-from shared.settings import Settings
 from shared.contract.validation import said
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 

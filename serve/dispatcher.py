@@ -14,17 +14,17 @@ from functools import partial
 
 from serve.database import StateUnavailable
 from serve.holds import Holds
-from serve.release_window import Lead
-from serve.queue_index import RELEASED, Entry, Queue
-from serve.metrics import Metrics
 from serve.message import NoRecord, decoded, record_key
+from serve.metrics import Metrics
+from serve.queue_index import RELEASED, Entry, Queue
+from serve.release_window import Lead
 from serve.stage_timings import Stages
 from serve.store import Store, readable
 from shared.buckets.base import BucketError, MissingObject
+from shared.contract.manifests import Json, failure
+from shared.errors import ConflictingRequest, InvalidManifest, RequestError
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations.client import Client
-from shared.errors import ConflictingRequest, InvalidManifest, RequestError
-from shared.contract.manifests import Json, failure
 from shared.settings import Lease
 
 log = logging.getLogger(__name__)

@@ -10,16 +10,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from serve.attributes import attributes, position
+from serve.auth import opens
 from serve.budget import Budget
 from serve.errors import Refused
-from serve.queue_index import Queue, Side
 from serve.metrics import Metrics
 from serve.paced_response import Paced
 from serve.parameters import BadParameter, Parameters, fits_header
 from serve.polling import Found, Polling, Wanted
+from serve.queue_index import Queue, Side
 from serve.settings import ServeSettings
 from serve.store import Store
-from serve.auth import opens
 from serve.watching import Subscription, Watching
 from serve.wire import PROTOBUF, several
 

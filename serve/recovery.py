@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from serve.queue_index import IndexTaken
 from serve.message import NoRecord, Record, header, prefix
+from serve.queue_index import IndexTaken
 from serve.store import Store
 from shared.buckets.base import MissingObject
 

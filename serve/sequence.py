@@ -9,8 +9,8 @@ gap, and an index is given twice only where all three are lost.
 import logging
 
 from serve.database import Database, StateUnavailable
-from serve.queue_index import Queue
 from serve.message import LARGEST_INDEX
+from serve.queue_index import Queue
 from shared.buckets.base import Bucket, MissingObject
 from shared.contract.manifests import decode, encode
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from serve.change_signal import Bell
 from serve.database import Database, StateUnavailable
 from serve.deliveries import Deliveries
-from serve.sequence import Indexes
-from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
 from serve.message import Record, decoded, encoded, record_key
+from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
+from serve.sequence import Indexes
 from shared.buckets.base import Bucket, MissingObject
-from shared.errors import RequestError
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
+from shared.errors import RequestError
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cloud import Cloud, start
 from tests.cached_engine import Remembering
+from tests.cloud import Cloud, start
 from tests.second_store import started
 
 

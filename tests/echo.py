@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 from shared.buckets.base import Bucket
 from shared.contract.function import Answer
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation
 from shared.contract.manifests import Json
+from shared.contract.workspace import Workspace
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify import Notifier
 from shared.settings import Lease, Limits, Settings
-from shared.contract.workspace import Workspace
 
 QUICK = Settings(lease=Lease(seconds=0.3, attempts=3, drain_seconds=0.2), limits=Limits(manifest_bytes=100_000))
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 
 from shared.buckets import FolderBucket, open_bucket
-from shared.runtime.context import owner
 from shared.contract.function import Answer
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation
 from shared.contract.manifests import Json
+from shared.contract.workspace import Workspace
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.shutdown import Shutdown
+from shared.runtime.context import owner
 from shared.settings import Settings
 from shared.triggers.folder import FolderTrigger
-from shared.contract.workspace import Workspace
 
 STEP_SECONDS = 0.05
 

@@ -6,11 +6,11 @@ import signal
 import time
 from collections.abc import Callable
 
-from shared.errors import InvalidField, RequestError
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
-from shared.settings import Settings
 from shared.contract.workspace import Workspace
+from shared.errors import InvalidField, RequestError
+from shared.settings import Settings
 
 FOREVER = 600
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from shared.runtime import worker
 from shared.buckets import open_bucket
 from shared.contract.function import Function
+from shared.runtime import worker
 from shared.runtime.isolation import Isolated
 from shared.settings import Settings
 from tests import rough

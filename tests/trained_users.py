@@ -8,10 +8,10 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 
+from shared.contract.users import Reference, UserModel, model_key
 from shared.faces import FaceEngine
 from shared.faces.base import largest
 from shared.imaging.array_types import Image
-from shared.contract.users import Reference, UserModel, model_key
 from tests.pictures import png
 from tests.tiny_base import make_tiny_base
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from functions.check.request import CheckRequest
 from functions.check.verify import run
-from shared.faces import FaceEngine
-from shared.faces.loading import load_engine
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
-from shared.settings import Limits, Settings
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.faces import FaceEngine
+from shared.faces.loading import load_engine
+from shared.settings import Limits, Settings
 
 
 class CheckFunction:

@@ -4,16 +4,16 @@ import time
 from collections import Counter
 
 from functions.check.request import CheckRequest
+from shared.contract.function import Answer
+from shared.contract.manifests import Json
+from shared.contract.validation import echo
+from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.faces import FaceEngine
 from shared.faces.base import BatchEngine
 from shared.faces.batched_embedding import Deferred
-from shared.contract.function import Answer
-from shared.contract.manifests import Json
+from shared.photos.assessment import Verdict, embedded_later, inspect, same_person
 from shared.photos.references import bounded, without_secrets
 from shared.settings import Limits
-from shared.contract.validation import echo
-from shared.photos.assessment import Verdict, embedded_later, inspect, same_person
-from shared.contract.workspace import Workspace, fetch_in_turn
 
 
 def run(

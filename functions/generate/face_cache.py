@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.models.expiring_cache import Clock, ShortMemory
 from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
+from shared.models.expiring_cache import Clock, ShortMemory
 
 PICTURES = 256  # remembered; of each a digest, its faces and their vectors, 3 kB a face
 

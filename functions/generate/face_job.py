@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from functions.generate import person
-from functions.generate.face import masks
 from functions.generate.diffusion.lora_cache import Lora, LoraError
-from functions.generate.fusion.landmark_fusion import Original, worn_frames
 from functions.generate.diffusion.lora_file import MOST_BYTES
+from functions.generate.face import masks
+from functions.generate.fusion.landmark_fusion import Original, worn_frames
+from functions.generate.models import Studio
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import FaceJob
-from functions.generate.models import Studio
 from functions.generate.user_model import FIELD, unusable
+from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.faces.face_crop import closeup
 from shared.imaging.array_types import Image, Mask, Points
-from shared.contract.workspace import Workspace
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
 LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recogniser's own chips have a face of 100 to 112

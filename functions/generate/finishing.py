@@ -9,14 +9,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from functions.generate.background import repaint
-from functions.generate.face import palette
-from functions.generate.background import person_segmentation
+from functions.generate.background import person_segmentation, repaint
 from functions.generate.diffusion.img2img import DiffusionFailed
-from functions.generate.request import GenerateConfigure
+from functions.generate.face import palette
 from functions.generate.models import Studio
-from functions.generate.template import FIELD
 from functions.generate.networks.upscale import TIMES, doubled
+from functions.generate.request import GenerateConfigure
+from functions.generate.template import FIELD
 from shared.errors import PhotoTooLarge, PictureFailed
 from shared.faces import Face
 from shared.imaging.array_types import Image

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-from functions.generate.portrait import run
 from functions.generate.models import Studio
-from shared.faces.loading import load_engine
+from functions.generate.portrait import run
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
-from shared.models import controls, diffusion
-from shared.models import distillation_lora
-from shared.settings import Settings
 from shared.contract.workspace import Workspace
+from shared.faces.loading import load_engine
+from shared.models import controls, diffusion, distillation_lora
+from shared.settings import Settings
 
 
 class GenerateFunction:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from functions.generate.fusion import fuser
-from functions.generate.face_cache import Acquainted
-from functions.generate.diffusion.lora_cache import Adapters
 from functions.generate.diffusion.img2img import Diffuser
-from functions.generate.networks.enhancers import Enhancers
+from functions.generate.diffusion.lora_cache import Adapters
 from functions.generate.diffusion.prompt import Prompts
+from functions.generate.face_cache import Acquainted
+from functions.generate.fusion import fuser
+from functions.generate.networks.enhancers import Enhancers
 from shared.faces import FaceEngine
 from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel

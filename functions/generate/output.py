@@ -6,12 +6,12 @@ from io import BytesIO
 from PIL import Image as Pillow
 
 from functions.generate.provenance import Provenance
+from shared.contract.manifests import Json
+from shared.contract.workspace import Workspace
 from shared.faces import Box, FaceEngine
 from shared.faces.base import similarity
 from shared.imaging.array_types import Image
-from shared.contract.manifests import Json
 from shared.settings import Limits
-from shared.contract.workspace import Workspace
 
 NAME = "portrait.png"
 ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from functions.generate import user_model
-from functions.generate.fusion.landmark_fusion import Portrayal, wears_glasses
 from functions.generate.face.landmarks import face_width, mirrored, misfit
+from functions.generate.fusion.landmark_fusion import Portrayal, wears_glasses
 from functions.generate.user_model import FIELD, unusable
+from shared.contract.users import Reference, UserModel
+from shared.contract.workspace import Workspace
 from shared.errors import InternalError, PhotoError, PhotoUnavailable, UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode
 from shared.settings import Limits
-from shared.contract.users import Reference, UserModel
-from shared.contract.workspace import Workspace
 
 MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
 GLASSES_PENALTY = 0.03  # misfit that photos without glasses may have more; a turn of 15 degrees makes about that

@@ -9,19 +9,19 @@ import cv2
 import numpy as np
 
 from functions.generate import finishing, output, person, template
+from functions.generate.face_job import Sitting, distance_after, distance_before
 from functions.generate.finishing import Finish, Scene
+from functions.generate.models import Studio
 from functions.generate.person import Person
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
 from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
-from functions.generate.face_job import Sitting, distance_after, distance_before
 from functions.generate.stages import FaceJob, Stage, planned
-from functions.generate.models import Studio
 from shared.contract.function import Answer
-from shared.imaging.array_types import Image
 from shared.contract.manifests import Json
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.imaging.array_types import Image
 
 SEEDS = 2**32
 SEEDS_PER_FACE = 2  # one for each diffusion

@@ -19,20 +19,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from functions.generate.face import masks
-from functions.generate.diffusion.lora_cache import Lora
-from functions.generate.diffusion.inpaint_region import Canvas, Words
-from functions.generate.retouching.color_balance import balance
 from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
-from functions.generate.retouching.sharpen import sharpen
+from functions.generate.diffusion.inpaint_region import Canvas, Words
+from functions.generate.diffusion.lora_cache import Lora
+from functions.generate.face import masks
+from functions.generate.face.face_view import Shown
 from functions.generate.fusion.fuser import Fuser
 from functions.generate.fusion.landmark_fusion import Original, Portrayal
-from functions.generate.retouching.makeup import transfer
-from functions.generate.request import GenerateConfigure
-from functions.generate.retouching.restoration import restore
-from functions.generate.retouching.skin_retouching import retouch
-from functions.generate.face.face_view import Shown
 from functions.generate.models import Studio
+from functions.generate.request import GenerateConfigure
+from functions.generate.retouching.color_balance import balance
+from functions.generate.retouching.makeup import transfer
+from functions.generate.retouching.restoration import restore
+from functions.generate.retouching.sharpen import sharpen
+from functions.generate.retouching.skin_retouching import retouch
 from functions.generate.user_model import FIELD
 from shared.errors import PictureFailed
 from shared.faces import Box

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from functions.generate.face.landmarks import face_width
 from functions.generate.request import NOBODY
+from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
 from shared.faces.lying import how_to_turn, lying
@@ -11,7 +12,6 @@ from shared.imaging.array_types import Image
 from shared.photos import Decoded, decode
 from shared.photos.references import shown
 from shared.settings import GenerateSettings, Limits
-from shared.contract.workspace import Workspace
 
 FIELD = "template_image"
 

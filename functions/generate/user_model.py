@@ -10,10 +10,10 @@ import re
 
 from pydantic import ValidationError
 
-from shared.errors import UnknownUser
 from shared.contract.users import MOST_BYTES, UserModel, model_key
 from shared.contract.validation import said
 from shared.contract.workspace import Workspace
+from shared.errors import UnknownUser
 
 FIELD = "configure.user_id"
 MOST_ANSWER_BYTES = 16 * 2**20  # of a training; its references are in it once more

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from functions.train.image_grid import INK, MARK, columns, png
 from functions.train.loss_history import Curve
 from functions.train.selection import Selection
-from functions.train.image_grid import INK, MARK, columns, png
 from shared.imaging.array_types import Image
 
 HEIGHT, LEAST_WIDTH = 260, 480  # pixels of a panel

@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from functions.train.dataset import Photo
 from functions.train.lora import Weights
 from functions.train.loss_history import Curve
+from functions.train.optimizer_steps import Tensors
 from functions.train.plan import TrainingPlan
 from functions.train.selection import Chosen, Selection
-from functions.train.optimizer_steps import Tensors
 from functions.train.validation import Trial
-from shared.models.diffusion import DiffusionModel
 from shared.contract.workspace import SCRATCH
+from shared.models.diffusion import DiffusionModel
 
 NAME = SCRATCH + "checkpoint.safetensors"
 HEADER = "photog-checkpoint"

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from functions.train.crops import close_up, closest
 from shared.contract.data_urls import is_embedded
+from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.errors import PhotoError, TooFewPhotos
 from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import Working
 from shared.photos import decode
+from shared.photos.assessment import UNDECODABLE, Verdict, judge, same_person
 from shared.photos.references import bounded, shown
 from shared.settings import Limits
-from shared.photos.assessment import UNDECODABLE, Verdict, judge, same_person
-from shared.contract.workspace import Workspace, fetch_in_turn
 
 FEWEST, MOST = 5, 20  # photos of a training, the contract's
 TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
-from shared.faces.loading import load_engine
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
-from shared.models import diffusion
-from shared.settings import Settings
 from shared.contract.users import UserModel, model_key
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.faces.loading import load_engine
+from shared.models import diffusion
+from shared.settings import Settings
 
 
 class TrainFunction:

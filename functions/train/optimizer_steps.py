@@ -8,8 +8,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from functions.train.lora import Adapter
-from functions.train.training_inputs import Material
 from functions.train.plan import TrainingPlan
+from functions.train.training_inputs import Material
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
 

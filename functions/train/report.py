@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from functions.train.training_inputs import TRIGGER, prompt
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
 from functions.train.selection import Chosen, Selection
+from functions.train.training_inputs import TRIGGER, prompt
+from shared.contract.users import Reference
 from shared.faces import FaceEngine
 from shared.models.diffusion import DiffusionModel
-from shared.contract.users import Reference
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 

@@ -11,20 +11,20 @@ from typing import Any
 from functions.train import dataset, kohya, references, report
 from functions.train.chart import report as drawn
 from functions.train.checkpoint import fingerprint
-from functions.train.training_loop import Course, Ran
+from functions.train.image_grid import sheet
 from functions.train.lora import adapted
-from functions.train.training_inputs import material, probe, validator, words
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainConfigure, TrainRequest
 from functions.train.selection import Chosen
-from functions.train.image_grid import sheet
 from functions.train.stopwatch import Stopwatch
+from functions.train.training_inputs import material, probe, validator, words
+from functions.train.training_loop import Course, Ran
+from shared.contract.function import Answer
+from shared.contract.workspace import Workspace
 from shared.errors import InternalError
 from shared.faces import FaceEngine
-from shared.contract.function import Answer
 from shared.models.diffusion import DiffusionModel
 from shared.settings import Limits, TrainSettings
-from shared.contract.workspace import Workspace
 
 MOST_CHECKPOINTS = 50  # validations of one training; each costs as much as several updates
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from functions.train.crops import STRAIGHT, Crop, Variation, cut, variations
 from functions.train.dataset import Photo
+from functions.train.held_out_loss import Probe
 from functions.train.latents import Cache, CropKey, cached, encode
 from functions.train.loss import DiffusionLoss
 from functions.train.plan import TrainingPlan
-from functions.train.held_out_loss import Probe
 from functions.train.sampling import Words
 from functions.train.validation import Faces, Start, Validator
 from shared.faces import FaceEngine

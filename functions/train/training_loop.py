@@ -8,15 +8,15 @@ from functions.train import checkpoint
 from functions.train.checkpoint import Checkpoint
 from functions.train.lora import Adapter, finite
 from functions.train.loss_history import Curve, Losses
-from functions.train.training_inputs import Material
+from functions.train.optimizer_steps import Updates
 from functions.train.plan import TrainingPlan
 from functions.train.selection import Selection
 from functions.train.stopwatch import Stopwatch
-from functions.train.optimizer_steps import Updates
+from functions.train.training_inputs import Material
 from functions.train.validation import Validator
+from shared.contract.workspace import Workspace
 from shared.errors import InternalError
 from shared.models.diffusion import DiffusionModel
-from shared.contract.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)

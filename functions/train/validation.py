@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import torch
 
+from functions.train.held_out_loss import Probe
 from functions.train.latents import decode
 from functions.train.metrics import copying, diversity
-from functions.train.held_out_loss import Probe
 from functions.train.sampling import Words, sampled
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreUnavailable, open_bucket
-from shared.operations.client import Client
+from shared.contract.manifests import Json
 from shared.errors import RequestError
 from shared.observability.logs import configure
-from shared.contract.manifests import Json
+from shared.operations.client import Client
 from shared.settings import Settings
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, supervisors restart it

@@ -23,9 +23,9 @@ from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import fail, unavailable
 from shared.configuration import ConfigurationError
 from shared.contract.function import FunctionUnavailable
+from shared.contract.validation import said
 from shared.runtime.supervisor import WorkerGivenUp
 from shared.triggers.sqs_queue import QueueError
-from shared.contract.validation import said
 
 INPUT_OUTPUT = 74  # EX_IOERR of sysexits.h
 SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the environment

@@ -20,11 +20,11 @@ from shared.cli.requests import (
     verdicts,
 )
 from shared.cli.sheet import contact_sheet
-from shared.operations.client import Client
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
-from shared.settings import Settings
+from shared.operations.client import Client
 from shared.runtime.supervisor import Supervisor
+from shared.settings import Settings
 
 
 def portrait(

@@ -9,26 +9,26 @@ from typing import Annotated
 
 import typer
 
-from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
+from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.runtime.context import Context, destinations, isolated
-from shared.events import put_event
 from shared.contract.function import NAMES
-from shared.lifecycle.shutdown import Shutdown
+from shared.events import put_event
 from shared.lifecycle.invocation import is_request
-from shared.runtime.job import run_job
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
-from shared.settings import Settings
-from shared.operations.sweep import Lost, Sweep
-from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.sqs_queue import Queue, QueueError
-from shared.operations.redrive import redrive as move
-from shared.triggers.sqs import SqsTrigger
 from shared.operations.dead_letters import Undelivered
+from shared.operations.redrive import redrive as move
+from shared.operations.sweep import Lost, Sweep
+from shared.runtime.context import Context, destinations, isolated
+from shared.runtime.job import run_job
 from shared.runtime.worker import Worker
+from shared.settings import Settings
+from shared.triggers.ecs_task_protection import TaskProtection
+from shared.triggers.sqs import SqsTrigger
+from shared.triggers.sqs_queue import Queue, QueueError
 
 ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
 

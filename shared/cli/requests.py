@@ -10,11 +10,11 @@ import typer
 from shared.cli.console import AsJson, bucket_at, fail, finish, show, submitted, waited
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.operations.client import Client
-from shared.errors import RequestError
 from shared.contract.manifests import Json, parse
-from shared.settings import Settings
+from shared.errors import RequestError
+from shared.operations.client import Client
 from shared.operations.status import history, overview
+from shared.settings import Settings
 
 MOST_UNREAD = 20  # lines of `status`
 

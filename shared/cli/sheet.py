@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont, ImageOps
 
-from shared.operations.client import Client
 from shared.contract.manifests import Json
+from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
 MARGIN = 16

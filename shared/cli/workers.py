@@ -11,13 +11,13 @@ import typer
 
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr, show
-from shared.runtime.context import Context, UnknownFunction, isolated
-from shared.events import UnknownEvent
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
-from shared.settings import Settings
+from shared.events import UnknownEvent
+from shared.runtime.context import Context, UnknownFunction, isolated
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
+from shared.settings import Settings
 
 BucketArgument = Annotated[
     str, typer.Argument(metavar="BUCKET", help="A folder, made if it is not there, or s3://NAME[/PREFIX].")

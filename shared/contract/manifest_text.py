@@ -22,8 +22,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import InvalidManifest
 from shared.contract.names import shown_name
+from shared.errors import InvalidManifest
 
 DEEPEST = 64  # brackets within each other; the contract's deepest field has three
 MOST_VALUES = 100_000  # in all; the contract's largest request has a hundred

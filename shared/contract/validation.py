@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.errors import InvalidField
 from shared.contract.manifests import USER_ID, Json, encode, shortened, without_nulls
 from shared.contract.names import is_plain, shown_name
 from shared.contract.redaction import REDACTED, is_secret_name
 from shared.contract.references import without_secrets
+from shared.errors import InvalidField
 
 MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
 LONGEST_WARNING = 200  # characters

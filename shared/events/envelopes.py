@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from shared.contract.manifests import Json
 from shared.events import senders
 from shared.events.created import ObjectCreated, UnknownEvent
-from shared.contract.manifests import Json
 
 DEEPEST = 5  # envelopes in envelopes; SNS in SQS in a Lambda event are three
 

@@ -12,8 +12,8 @@
 
 from urllib.parse import unquote_plus
 
-from shared.events.created import ObjectCreated, UnknownEvent
 from shared.contract.manifests import Json
+from shared.events.created import ObjectCreated, UnknownEvent
 
 # What makes an object, under all its names. The rest of ObjectCreated:* is none: OSS calls a part that was uploaded so,
 # and MinIO a tag that was set.

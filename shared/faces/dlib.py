@@ -16,8 +16,8 @@ import face_recognition_models
 import numpy as np
 
 from shared.faces.base import Box, Face, FaceError
-from shared.faces.face_crop import closeup
 from shared.faces.dlib_landmarks import FACE, SIDE, LandmarkTrees
+from shared.faces.face_crop import closeup
 from shared.imaging.array_types import Embedding, Image
 
 DETECTION_SIDE = 1600  # long side that HOG sees; its smallest window is 80 px, so faces from 5 % of the side

@@ -10,8 +10,8 @@ import numpy as np
 
 from shared.faces.base import Box
 from shared.faces.face_crop import closeup
-from shared.faces.settling import Settled, settle
 from shared.faces.rotation import roll, upright, wrapped
+from shared.faces.settling import Settled, settle
 from shared.imaging.array_types import Image, Points
 
 FACE, SIDE = 200, 400  # pixels of the look; twice the recogniser's 100 px, so that rounding to pixels costs nothing

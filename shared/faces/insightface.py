@@ -21,8 +21,8 @@ from skimage.transform import SimilarityTransform
 from shared.faces.base import Box, Chip, Face, FaceError
 from shared.faces.face_crop import closeup
 from shared.faces.networks import FAILURES, Networks, networks
-from shared.faces.settling import settle
 from shared.faces.rotation import tilt_of_eyes
+from shared.faces.settling import settle
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.settings import FaceSettings
 

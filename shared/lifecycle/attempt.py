@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.buckets.base import Bucket, BucketError, MissingObject
-from shared.errors import PhotoError
 from shared.contract.manifests import encode, running
+from shared.errors import PhotoError
 from shared.photos import PhotoFetcher
 
 log = logging.getLogger(__name__)

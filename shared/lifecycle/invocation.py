@@ -17,9 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from shared.lifecycle.attempt import Attempt
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, without_empty_names
-from shared.lifecycle.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
+from shared.contract.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
+from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.errors import (
     AnswerTooLarge,
     AttemptsExhausted,
@@ -29,17 +29,17 @@ from shared.errors import (
     RequestError,
 )
 from shared.events import ObjectCreated
-from shared.contract.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
-from shared.lifecycle.heartbeat import Heartbeat
-from shared.lifecycle.shutdown import ClaimLost, HandedBack, Interrupted, Shutdown
-from shared.observability.logs import request_context
-from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
-from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
-from shared.observability.metrics import WorkerMetrics
-from shared.notify import Notifier
-from shared.lifecycle.observations import Observations
+from shared.lifecycle.attempt import Attempt
 from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
+from shared.lifecycle.heartbeat import Heartbeat
+from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
+from shared.lifecycle.observations import Observations
 from shared.lifecycle.publisher import Publisher
+from shared.lifecycle.shutdown import ClaimLost, HandedBack, Interrupted, Shutdown
+from shared.notify import Notifier
+from shared.observability.logs import request_context
+from shared.observability.metrics import WorkerMetrics
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ A reader that dies leaves that claim behind; after as many as `lease.attempts` t
 import hashlib
 
 from shared.buckets.base import Bucket, usable, without_empty_names
-from shared.lifecycle.claims import Busy, Claims, Exhausted
-from shared.errors import InvalidManifest, ManifestTooLarge
 from shared.contract.manifests import Manifest, parse
+from shared.errors import InvalidManifest, ManifestTooLarge
+from shared.lifecycle.claims import Busy, Claims, Exhausted
 
 COUNTED_BYTES = 1024 * 1024  # from here on reading takes enough memory or time to be worth three calls of the store
 

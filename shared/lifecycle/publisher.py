@@ -16,15 +16,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from shared.lifecycle.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
-from shared.lifecycle.claims import Claims
-from shared.events import completed
 from shared.contract.function import Function
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
-from shared.notify import Notifier
-from shared.lifecycle.pointers import Pointers, plausible
 from shared.contract.workspace import SCRATCH
+from shared.events import completed
+from shared.lifecycle.attempt import progress_key
+from shared.lifecycle.claims import Claims
+from shared.lifecycle.pointers import Pointers, plausible
+from shared.notify import Notifier
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import threading
 import time
 
 from shared.buckets.base import BucketError, StoreUnavailable
-from shared.observability.failing_keys import Failures
 from shared.contract.manifests import Json
 from shared.notify.outbox import OUTBOX, Outbox
+from shared.observability.failing_keys import Failures
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, Field, ValidationError
 
 from shared.buckets.base import Bucket, BucketError, MissingObject
-from shared.events import completed
 from shared.contract.manifests import Json, decode, encode
+from shared.events import completed
 from shared.notify import Destination, Undelivered
 
 log = logging.getLogger(__name__)

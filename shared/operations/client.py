@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.lifecycle.attempt import progress_key
 from shared.buckets.base import Bucket, MissingObject
-from shared.errors import ConflictingRequest
 from shared.contract.manifests import Json, canonical_hash, decode, encode, parse
+from shared.errors import ConflictingRequest
+from shared.lifecycle.attempt import progress_key
 
 POLL_SECONDS = 0.25
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from shared.errors import RequestError
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
-from shared.settings import Settings
 from shared.contract.workspace import Workspace
+from shared.errors import RequestError
+from shared.settings import Settings
 
 
 class Undeliverable(RequestError):

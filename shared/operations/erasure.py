@@ -33,10 +33,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 
 from shared.buckets import Bucket, BucketError, StoreUnavailable, with_history
-from shared.lifecycle.claims import Claims
-from shared.errors import RequestError
-from shared.operations.user_data import Holdings, Identity, Search, result_key
 from shared.contract.manifests import encode, failure
+from shared.errors import RequestError
+from shared.lifecycle.claims import Claims
+from shared.operations.user_data import Holdings, Identity, Search, result_key
 from shared.settings import Lease
 
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one

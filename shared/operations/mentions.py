@@ -26,9 +26,9 @@ from shared.buckets.base import (
     UnreadableFolder,
     without_empty_names,
 )
+from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
 from shared.errors import RequestError
 from shared.lifecycle.manifest_reader import require_key
-from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
 from shared.operations.object_names import Places
 from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
 

@@ -2,16 +2,16 @@
 
 import hashlib
 
+from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.contract.function import NAMES
+from shared.contract.manifests import Json, decode, invalid_id, parse
+from shared.errors import RequestError
 from shared.lifecycle import unread
 from shared.lifecycle.attempt import progress_key
-from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
 from shared.lifecycle.claims import Claims
-from shared.errors import RequestError
-from shared.observability.failing_keys import FAILING
-from shared.contract.function import NAMES
 from shared.lifecycle.invocation import is_request
 from shared.lifecycle.manifest_reader import require_key
-from shared.contract.manifests import Json, decode, invalid_id, parse
+from shared.observability.failing_keys import FAILING
 from shared.settings import Lease, Limits
 
 LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read

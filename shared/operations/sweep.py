@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from shared.lifecycle import unread
 from shared.buckets.base import Bucket, MissingObject, ObjectInfo
-from shared.lifecycle.claims import STALE_LEASES, ClaimRecord, Claims
+from shared.contract.manifests import invalid_id, parse
 from shared.errors import RequestError
+from shared.lifecycle import unread
+from shared.lifecycle.claims import STALE_LEASES, ClaimRecord, Claims
 from shared.lifecycle.invocation import is_request
 from shared.lifecycle.manifest_reader import require_key
-from shared.contract.manifests import invalid_id, parse
 from shared.settings import Lease, Limits
 
 READERS = 16  # manifests read at once; each is one round trip to the store

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
-from shared.operations import mentions
-from shared.lifecycle.attempt import progress_key
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
-from shared.lifecycle.claims import ClaimRecord, Claims
-from shared.observability.failing_keys import FAILING
 from shared.contract.function import NAMES
-from shared.lifecycle.invocation import is_request
 from shared.contract.manifests import USER_ID
-from shared.operations.mentions import Mention, Naming, Reader
+from shared.lifecycle.attempt import progress_key
+from shared.lifecycle.claims import ClaimRecord, Claims
+from shared.lifecycle.invocation import is_request
 from shared.notify.outbox import entry_key
+from shared.observability.failing_keys import FAILING
+from shared.operations import mentions
+from shared.operations.mentions import Mention, Naming, Reader
 from shared.operations.object_names import Places
 from shared.settings import Lease
 from shared.triggers.settled_index import INDEX

@@ -20,14 +20,13 @@ import cv2
 import numpy as np
 
 from shared.errors import PhotoError
-from shared.faces import Face, FaceEngine, FaceError, pose
-from shared.faces import photo_quality
+from shared.faces import Face, FaceEngine, FaceError, photo_quality, pose
 from shared.faces.base import largest, similarity
 from shared.faces.batched_embedding import Deferred
 from shared.faces.lying import how_to_turn, lying
 from shared.imaging.array_types import Embedding, Image
-from shared.photos.identity_clustering import Distances, Majority, firsts, majority, to_others
 from shared.photos import decode
+from shared.photos.identity_clustering import Distances, Majority, firsts, majority, to_others
 from shared.settings import Limits
 
 USABLE, UNDECODABLE, NOT_ONE_FACE, UNDETECTED, UNENCODED, STRANGER = 1, 2, 3, 4, 5, 6

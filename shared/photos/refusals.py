@@ -9,9 +9,9 @@ import json
 import re
 from urllib.parse import unquote, unquote_plus
 
+from shared.contract.redaction import redact
 from shared.photos.references import CUT, NAMELESS_SECRET, shown
 from shared.photos.signatures import is_page
-from shared.contract.redaction import redact
 
 READ = 16 * 1024  # bytes of a refusal that are looked at; Azure's have 500, Amazon's with a whole signature 3,000
 LONGEST = 240  # characters that are repeated

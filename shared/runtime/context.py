@@ -8,22 +8,22 @@ from importlib.metadata import EntryPoint, entry_points
 
 from shared.buckets import Bucket, open_bucket, prefix_of, s3_name
 from shared.configuration import ConfigurationError, how_to_install
-from shared.events import parse
 from shared.contract.function import Function
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation
-from shared.runtime.isolation import Isolated
 from shared.contract.manifests import Json
-from shared.observability.metrics import WorkerMetrics
+from shared.events import parse
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.observations import Observations
+from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.unread import Telling
 from shared.notify import Destination, Notifier
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
-from shared.lifecycle.observations import Observations
+from shared.observability.metrics import WorkerMetrics
+from shared.runtime.isolation import Isolated
 from shared.settings import Settings
-from shared.lifecycle.unread import Telling
 
 ENTRY_POINTS = "photog.functions"
 OURS = ("functions", "shared")

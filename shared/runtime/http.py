@@ -34,12 +34,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shared.buckets.base import BucketError, InvalidKey
 from shared.configuration import ConfigurationError
-from shared.runtime.context import Context
-from shared.events import UnknownEvent
 from shared.contract.function import FunctionUnavailable
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Outcome
 from shared.contract.manifests import Json
+from shared.events import UnknownEvent
+from shared.lifecycle.invocation import Outcome
+from shared.lifecycle.shutdown import Shutdown
+from shared.runtime.context import Context
 
 log = logging.getLogger(__name__)
 

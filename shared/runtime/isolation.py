@@ -30,12 +30,12 @@ from typing import Any
 
 from shared import errors
 from shared.buckets.base import BucketError
-from shared.errors import RequestError
 from shared.contract.function import Answer, AttemptFailed, Function, FunctionUnavailable
-from shared.lifecycle.shutdown import Interrupted
 from shared.contract.manifests import Json
-from shared.settings import Settings
 from shared.contract.workspace import Workspace
+from shared.errors import RequestError
+from shared.lifecycle.shutdown import Interrupted
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from shared.lifecycle.claims import STALE_LEASES
 from shared.events import ObjectCreated
+from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome
 from shared.settings import Lease
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
-from shared.lifecycle.claims import STALE_LEASES
 from shared.events import ObjectCreated
+from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome
 from shared.settings import Settings
 from shared.triggers import Receive

@@ -11,21 +11,21 @@ from types import FrameType
 
 from shared.buckets import Bucket, BucketError, FolderBucket, StoreUnavailable
 from shared.buckets.conditional_writes import require_conditions
-from shared.runtime.context import Context, Load, load_function
-from shared.events import ObjectCreated
 from shared.contract.function import AttemptFailed, FunctionFailed, FunctionUnavailable
-from shared.lifecycle.shutdown import Interrupted, Shutdown
+from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
-from shared.runtime.liveness import Liveness
-from shared.observability.metrics import WorkerMetrics
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.shutdown import Interrupted, Shutdown
+from shared.observability.metrics import WorkerMetrics
+from shared.runtime.context import Context, Load, load_function
+from shared.runtime.liveness import Liveness
 from shared.settings import Settings
 from shared.triggers import Receive, Trigger
-from shared.triggers.folder import FolderTrigger
 from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.sqs_queue import Queue
+from shared.triggers.folder import FolderTrigger
 from shared.triggers.scan import ScanTrigger
 from shared.triggers.sqs import SqsTrigger
+from shared.triggers.sqs_queue import Queue
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
-from shared.events import ObjectCreated
-from shared.observability.failing_keys import Failures
 from shared.contract.function import FunctionUnavailable
+from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Outcome, is_request
-from shared.settings import Scan
 from shared.lifecycle.unread import Strays
+from shared.observability.failing_keys import Failures
+from shared.settings import Scan
 from shared.triggers import Receive
 from shared.triggers.settled_index import Settled
 

@@ -22,17 +22,17 @@ from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
-from shared.lifecycle.claims import STALE_LEASES
-from shared.events import ObjectCreated, UnknownEvent, parse_text
-from shared.observability.failing_keys import Failures
 from shared.contract.function import NAMES, FunctionUnavailable
+from shared.events import ObjectCreated, UnknownEvent, parse_text
+from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome, is_request
 from shared.lifecycle.observations import Observations
-from shared.settings import Lease
 from shared.lifecycle.unread import Telling
+from shared.observability.failing_keys import Failures
+from shared.settings import Lease
 from shared.triggers import Receive
-from shared.triggers.message_visibility import Keeping
 from shared.triggers.ecs_task_protection import TaskProtection
+from shared.triggers.message_visibility import Keeping
 from shared.triggers.sqs_queue import Message, Queue, QueueError
 
 log = logging.getLogger(__name__)

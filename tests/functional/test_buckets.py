@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import Bucket, FolderBucket, InvalidKey, MemoryBucket, MissingObject, open_bucket
+from shared.buckets.aws_clients import S3Settings
 from tests.cloud import REGION
 
 

@@ -6,15 +6,15 @@ import threading
 import pytest
 
 from shared.buckets import FolderBucket, MemoryBucket
-from shared.lifecycle.claims import Claims, Held
 from shared.events import ObjectCreated
-from shared.observability.failing_keys import Failures
+from shared.lifecycle.claims import Claims, Held
 from shared.lifecycle.invocation import Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox, entry_key
-from shared.settings import Limits, Scan
+from shared.observability.failing_keys import Failures
 from shared.operations.status import overview
+from shared.settings import Limits, Scan
 from shared.triggers.scan import ScanTrigger
 from shared.triggers.settled_index import index_key
 from tests.echo import QUICK, Echo, invocation, until

@@ -7,10 +7,10 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.errors import InvalidField
 from shared.events import ObjectCreated
-from shared.observability.failing_keys import Failures, failure_key
-from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.invocation import Invocation, Outcome
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify.bucket import BucketNotifier
+from shared.observability.failing_keys import Failures, failure_key
 from tests.echo import QUICK, Echo, invocation
 
 RESULT, PROGRESS = "results/check/r/result.json", "progress/check/r.json"

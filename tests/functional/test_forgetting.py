@@ -10,15 +10,15 @@ from typer.testing import CliRunner
 
 from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavailable
 from shared.cli import app
-from shared.operations.client import Client
-from shared.events import ObjectCreated
-from shared.observability.failing_keys import Failures, failure_key
-from shared.operations.erasure import Forgetting
 from shared.contract.function import Answer
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation, Outcome
 from shared.contract.manifests import canonical_hash, encode
+from shared.events import ObjectCreated
+from shared.lifecycle.invocation import Invocation, Outcome
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify.bucket import BucketNotifier
+from shared.observability.failing_keys import Failures, failure_key
+from shared.operations.client import Client
+from shared.operations.erasure import Forgetting
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
 from tests.echo import QUICK, until

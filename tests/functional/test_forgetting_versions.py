@@ -6,8 +6,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from typer.testing import CliRunner
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import FolderBucket, MemoryBucket, MissingObject, with_history
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.history import History
 from shared.buckets.s3 import S3Bucket
 from shared.cli import app

@@ -10,6 +10,7 @@ import pytest
 from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import Studio
+from shared.contract.users import model_key
 from shared.errors import (
     FaceCountMismatch,
     InvalidField,
@@ -21,7 +22,6 @@ from shared.errors import (
 )
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
-from shared.contract.users import model_key
 from tests import pictures
 from tests.fake_workspace import Desk
 from tests.trained_users import lora, make_visible_base, trained

@@ -11,13 +11,13 @@ from PIL import ImageCms
 
 from functions.generate.face import masks
 from functions.generate.handler import GenerateFunction
-from functions.generate.provenance import MADE_BY_A_MODEL
 from functions.generate.models import Studio
+from functions.generate.provenance import MADE_BY_A_MODEL
 from shared.cli.console import bucket_at
 from shared.cli.requests import save_portrait
-from shared.operations.client import Client
 from shared.errors import PhotoTooLarge
 from shared.models import diffusion
+from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import Desk

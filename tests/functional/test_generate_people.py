@@ -13,10 +13,10 @@ import torch
 from functions.generate import user_model as record
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import Studio
+from shared.contract.users import model_key
 from shared.errors import InternalError, PhotoUnavailable, PictureFailed, RequestError, UnknownUser
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
-from shared.contract.users import model_key
 from tests import pictures
 from tests.fake_workspace import Desk
 from tests.lora_files import header_of, made, tensors_of

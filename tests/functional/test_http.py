@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from shared.runtime import http
 from shared.buckets.memory import MemoryBucket
-from shared.runtime.context import Context
 from shared.contract.function import Function, FunctionUnavailable
-from shared.runtime.http import LARGEST_EVENT, Desk, HttpEntry
 from shared.lifecycle.shutdown import Shutdown
+from shared.runtime import http
+from shared.runtime.context import Context
+from shared.runtime.http import LARGEST_EVENT, Desk, HttpEntry
 from shared.settings import Settings
 from tests.echo import QUICK, Echo, until
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
-from shared.lifecycle.claims import Claims, Held
+from shared.contract.manifests import canonical_hash, parse
 from shared.errors import InvalidField, TooFewPhotos
 from shared.events import ObjectCreated
-from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.claims import Claims, Held
 from shared.lifecycle.invocation import Invocation, Outcome
-from shared.contract.manifests import canonical_hash, parse
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify.bucket import BucketNotifier
 from shared.settings import Lease, Limits, Settings
 from tests.echo import QUICK, Echo, invocation, until

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.events import ObjectCreated
 from shared.contract.function import AttemptFailed, FunctionUnavailable
-from shared.lifecycle.shutdown import Shutdown
+from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
-from shared.runtime.isolation import Isolated
+from shared.lifecycle.shutdown import Shutdown
 from shared.observability.logs import LogSettings
+from shared.runtime.isolation import Isolated
 from shared.settings import Lease, Limits, Settings
 from tests import rough
 from tests.echo import until

@@ -6,16 +6,16 @@ from threading import Event
 
 import pytest
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import InvalidKey
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
 from shared.events import ObjectCreated, parse
-from shared.operations.erasure import Forgetting
-from shared.lifecycle.invocation import Outcome, is_request
 from shared.lifecycle.bucket_photos import fetcher
-from shared.settings import Lease, Limits, Scan, Settings
+from shared.lifecycle.invocation import Outcome, is_request
+from shared.operations.erasure import Forgetting
 from shared.operations.status import overview
 from shared.operations.sweep import Sweep
+from shared.settings import Lease, Limits, Scan, Settings
 from shared.triggers.scan import ScanTrigger
 from tests.cloud import REGION
 from tests.echo import Echo, invocation

@@ -11,14 +11,14 @@ import standardwebhooks
 from pydantic import ValidationError
 
 from shared.buckets import MemoryBucket
-from shared.runtime.context import Context
-from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.invocation import Invocation, Outcome
+from shared.lifecycle.shutdown import Shutdown
 from shared.notify import Undelivered
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
+from shared.runtime.context import Context
 from shared.settings import Lease, NotifySettings, Settings
 from tests.echo import QUICK, Echo, invocation, until
 from tests.functional.test_invocation import drop

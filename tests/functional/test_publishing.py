@@ -8,16 +8,16 @@ import time
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
-from shared.lifecycle.claims import Busy, Claims, Held
+from shared.contract.manifests import invalid_id
 from shared.events import ObjectCreated
+from shared.lifecycle.claims import Busy, Claims, Held
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.manifest_reader import COUNTED_BYTES
-from shared.contract.manifests import invalid_id
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox, entry_key
-from shared.settings import Lease, Limits, Scan, Settings
 from shared.operations.status import overview
+from shared.settings import Lease, Limits, Scan, Settings
 from shared.triggers.scan import ScanTrigger
 from tests.echo import QUICK, Echo, invocation, until
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import BucketError, FolderBucket, MissingObject, open_bucket
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.conditional_writes import honours_conditions, require_conditions
 from shared.buckets.s3 import S3Bucket
 from tests.cloud import REGION
@@ -192,5 +192,7 @@ def test_an_endpoint_that_cannot_be_one_is_refused_by_name(cloud):
 
 
 def test_no_folder_needs_boto3():
-    code = "import shared.cli, shared.runtime.worker, sys; sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
+    code = (
+        "import shared.cli, shared.runtime.worker, sys; sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ from email.utils import formatdate
 
 import pytest
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import Bucket, BucketError, MissingObject, StoreUnavailable
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import READS, S3Bucket
 from tests.cloud import REGION
 

@@ -9,8 +9,8 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Outcome
-from shared.settings import Limits, Scan
 from shared.operations.status import overview
+from shared.settings import Limits, Scan
 from shared.triggers.scan import CHECKED_AT_ONCE, ScanTrigger
 from shared.triggers.settled_index import WORTH, index_key
 from tests.echo import Echo, invocation

@@ -7,8 +7,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.prompt import Prompts
 from functions.train import validation
 from functions.train.handler import TrainFunction

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from serve.database import Database, StateUnavailable
-from serve.sequence import Indexes
-from serve.queue_index import Ledger, Queue
 from serve.message import Record, decoded, encoded, record_key
+from serve.queue_index import Ledger, Queue
 from serve.recovery import Recovery
+from serve.sequence import Indexes
 from serve.store import Store
 from shared.buckets import MemoryBucket
 from shared.buckets.base import BucketError

@@ -7,14 +7,14 @@ import pytest
 
 from serve.database import Database, StateInUse
 from serve.dispatcher import Follower
-from serve.sequence import Indexes
-from serve.queue_index import Ledger, Queue
-from serve.metrics import Metrics
 from serve.message import decoded
+from serve.metrics import Metrics
+from serve.queue_index import Ledger, Queue
+from serve.sequence import Indexes
 from serve.store import Store
 from shared.buckets import MemoryBucket
-from shared.events import ObjectCreated
 from shared.contract.manifests import canonical_hash, parse
+from shared.events import ObjectCreated
 from tests.echo import invocation, until
 from tests.serving import INPUT, SETTINGS, SINK, Served, attributes, get, put
 

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets import BucketError, MemoryBucket
+from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
-from shared.lifecycle.claims import STALE_LEASES, Claims
-from shared.events import ObjectCreated, put_event
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation, Outcome
-from shared.runtime.job import run_job
 from shared.contract.manifests import canonical_hash
+from shared.events import ObjectCreated, put_event
+from shared.lifecycle.claims import STALE_LEASES, Claims
+from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.observations import Observations
-from shared.settings import Lease, Settings
-from shared.operations.sweep import Sweep
-from shared.triggers.message_visibility import EXTENSIONS, Keeping
-from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.sqs_queue import ANSWER_SECONDS, LONGEST_HOLD, Message, Queue, QueueError
-from shared.operations.redrive import redrive
-from shared.triggers.sqs import SqsTrigger
+from shared.lifecycle.shutdown import Shutdown
 from shared.operations.dead_letters import Undelivered
+from shared.operations.redrive import redrive
+from shared.operations.sweep import Sweep
+from shared.runtime.job import run_job
+from shared.settings import Lease, Settings
+from shared.triggers.ecs_task_protection import TaskProtection
+from shared.triggers.message_visibility import EXTENSIONS, Keeping
+from shared.triggers.sqs import SqsTrigger
+from shared.triggers.sqs_queue import ANSWER_SECONDS, LONGEST_HOLD, Message, Queue, QueueError
 from tests.cloud import REGION
 from tests.echo import QUICK, Echo, until
 from tests.receiver import Receiver

@@ -7,15 +7,15 @@ import threading
 
 import pytest
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import FolderBucket, MemoryBucket
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
-from shared.runtime.context import Context
 from shared.events import put_event
-from shared.settings import Lease, Limits, Scan, Settings
-from shared.operations.status import overview
 from shared.lifecycle.unread import MOST_TOLD, Telling, reason
+from shared.operations.status import overview
 from shared.operations.sweep import Sweep
+from shared.runtime.context import Context
+from shared.settings import Lease, Limits, Scan, Settings
 from shared.triggers.folder import FolderTrigger
 from shared.triggers.scan import ScanTrigger
 from tests.cloud import REGION

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime import supervisor
 from shared.buckets import MemoryBucket
 from shared.events import ObjectCreated
-from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.invocation import Invocation, Outcome
+from shared.lifecycle.shutdown import Shutdown
+from shared.runtime import supervisor
 from shared.runtime.isolation import Isolated
-from shared.settings import Settings
 from shared.runtime.supervisor import Supervisor, WorkerGivenUp
 from shared.runtime.worker import READY
+from shared.settings import Settings
 from tests import decoys, rough
 
 SAY_READY = f"print({READY!r}, flush=True); "

@@ -14,12 +14,12 @@ from functions.train import checkpoint, handler, training, validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
+from shared.contract.users import UserModel
 from shared.errors import InvalidField, TooFewPhotos
 from shared.faces.base import Box, Face
 from shared.lifecycle.shutdown import HandedBack
 from shared.models.diffusion import load
 from shared.settings import Limits, ModelSettings, Settings
-from shared.contract.users import UserModel
 from tests.fake_workspace import Desk
 from tests.pictures import coffee, hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base

@@ -6,9 +6,9 @@ import torch
 
 from functions.train.dataset import prepare
 from functions.train.lora import adapted
-from functions.train.training_inputs import material, words
-from functions.train.plan import TrainingPlan
 from functions.train.optimizer_steps import Updates
+from functions.train.plan import TrainingPlan
+from functions.train.training_inputs import material, words
 from shared.faces.dlib import DlibEngine
 from shared.models.diffusion import load
 from shared.settings import Limits, ModelSettings

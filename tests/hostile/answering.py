@@ -22,15 +22,15 @@ from functions.check.handler import CheckFunction
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets import FolderBucket
-from shared.errors import PhotoError
 from shared.contract.function import Answer, Function
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation
 from shared.contract.manifests import Json
-from shared.settings import Scan, Settings
-from shared.triggers.scan import ScanTrigger
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.errors import PhotoError
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.shutdown import Shutdown
+from shared.settings import Scan, Settings
+from shared.triggers.scan import ScanTrigger
 from tests.hostile.manifests import Hostile, corpus
 
 RESERVE_BYTES = 4 * 1024**3  # of addresses, so that a bomb ends this process and not the machine

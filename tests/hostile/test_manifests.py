@@ -16,14 +16,14 @@ from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets.memory import MemoryBucket
-from shared.errors import InvalidField, InvalidManifest, RequestError
 from shared.contract.function import Answer
-from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.invocation import Invocation
 from shared.contract.manifests import LONGEST_FIELD, LONGEST_MESSAGE, Json, encode, failure, parse
+from shared.contract.validation import LONGEST_ECHO, Body, echo, validate
+from shared.errors import InvalidField, InvalidManifest, RequestError
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.shutdown import Shutdown
 from shared.settings import Scan, Settings
 from shared.triggers.scan import ScanTrigger
-from shared.contract.validation import LONGEST_ECHO, Body, echo, validate
 from tests.echo import Echo
 
 ROOT = Path(__file__).parents[2]

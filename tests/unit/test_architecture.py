@@ -10,8 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("check", "train", "generate")
-PICTURES = ("shared.photos", "shared.faces", "shared.models", "shared.photos.assessment", "shared.photos.identity_clustering", "shared.imaging.array_types")
-BUCKETS = ("shared.buckets", "shared.lifecycle.claims", "shared.events", "shared.triggers", "shared.notify", "shared.lifecycle.heartbeat")
+PICTURES = (
+    "shared.photos",
+    "shared.faces",
+    "shared.models",
+    "shared.photos.assessment",
+    "shared.photos.identity_clustering",
+    "shared.imaging.array_types",
+)
+BUCKETS = (
+    "shared.buckets",
+    "shared.lifecycle.claims",
+    "shared.events",
+    "shared.triggers",
+    "shared.notify",
+    "shared.lifecycle.heartbeat",
+)
 
 
 def sources(folder: str) -> list[Path]:

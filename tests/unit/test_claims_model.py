@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from shared.lifecycle import claims as module
 from shared.buckets import MemoryBucket, MissingObject, ObjectInfo
+from shared.lifecycle import claims as module
 from shared.lifecycle.claims import Busy, ClaimRecord, Claims, Exhausted, Held
 from shared.settings import Lease
 

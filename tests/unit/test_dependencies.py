@@ -66,7 +66,9 @@ FOR_USERS = [extra for extra in EXTRAS if extra != "dev"]
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_an_image_has_whatever_its_worker_imports_at_its_start(function):
-    files = loaded(["shared.cli", "shared.cli.__main__", "shared.runtime.work_process", f"functions.{function}.handler"])
+    files = loaded(
+        ["shared.cli", "shared.cli.__main__", "shared.runtime.work_process", f"functions.{function}.handler"]
+    )
     assert len(files) > 50
     assert [line for path in sorted(files) for line in undeclared(path, False, extras_of(function))] == []
 

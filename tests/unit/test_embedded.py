@@ -7,10 +7,10 @@ import pytest
 
 from shared.buckets import MemoryBucket
 from shared.contract.data_urls import content, is_embedded
-from shared.errors import PhotoTooLarge, PhotoUnavailable
-from shared.photos import PhotoFetcher
-from shared.operations.object_names import Places
 from shared.contract.references import LONGEST_EMBEDDED, LONGEST_NAME, bounded, shown
+from shared.errors import PhotoTooLarge, PhotoUnavailable
+from shared.operations.object_names import Places
+from shared.photos import PhotoFetcher
 from shared.settings import Limits
 from tests import pictures
 

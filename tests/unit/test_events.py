@@ -13,9 +13,9 @@ from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets.base import ObjectInfo
-from shared.events import ObjectCreated, UnknownEvent, completed, parse, parse_text, put_event
 from shared.contract.manifests import parse as parse_manifest
 from shared.contract.validation import validate
+from shared.events import ObjectCreated, UnknownEvent, completed, parse, parse_text, put_event
 
 EVENTS = Path(__file__).parents[2] / "events"
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.faces import Box, Face, FaceError, pose
-from shared.faces import photo_quality
-from shared.faces.face_crop import closeup
+from shared.faces import Box, Face, FaceError, photo_quality, pose
 from shared.faces.dlib import DlibEngine
+from shared.faces.face_crop import closeup
 from shared.faces.rotation import tilted_back, upright
 from tests import pictures
 
@@ -180,7 +179,9 @@ def test_blur_lowers_sharpness_and_darkness_does_not(hopper):
 def test_sharpness_does_not_reward_large_pictures(hopper):
     large = cv2.resize(pictures.hopper(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     face = Face(hopper.box.scaled(4), hopper.landmarks * 4, 1.0)
-    assert photo_quality.sharpness(large, face) == pytest.approx(photo_quality.sharpness(pictures.hopper(), hopper), rel=0.2)
+    assert photo_quality.sharpness(large, face) == pytest.approx(
+        photo_quality.sharpness(pictures.hopper(), hopper), rel=0.2
+    )
 
 
 def test_light_is_measured_on_the_face(hopper):

@@ -9,8 +9,8 @@ from functions.train.dataset import prepare
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, TooFewPhotos
 from shared.faces import Box, Face, FaceError
 from shared.models.diffusion import Working
-from shared.settings import Limits
 from shared.photos.assessment import inspect, judge
+from shared.settings import Limits
 from tests import pictures
 from tests.fake_workspace import Desk
 from tests.toy_onnx import face_shape

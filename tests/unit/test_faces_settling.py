@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from shared.faces import Box
-from shared.faces.settling import MOST_TURNS, settle
 from shared.faces.rotation import roll, tilted_back
+from shared.faces.settling import MOST_TURNS, settle
 from tests.toy_onnx import face_shape
 
 SIDE = 400

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from functions.generate.face_cache import Acquainted
-from shared.models.expiring_cache import SECONDS
 from shared.faces import Box, Face, FaceError
+from shared.models.expiring_cache import SECONDS
 from tests.clock import Clock
 
 FACE = Face(Box(1, 2, 30, 40), np.arange(136.0).reshape(68, 2), 1.0)

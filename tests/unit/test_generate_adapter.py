@@ -9,12 +9,12 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion import lora_cache
 from functions.generate.diffusion.lora_cache import Adapters
-from shared.models.expiring_cache import SECONDS
 from shared.models import diffusion
+from shared.models.expiring_cache import SECONDS
 from shared.settings import ModelSettings
 from tests.clock import Clock
-from tests.trained_users import lora
 from tests.tiny_base import make_tiny_base
+from tests.trained_users import lora
 
 KEY = "results/train/r1/a1/lora.safetensors"
 

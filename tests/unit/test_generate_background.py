@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from functions.generate.background import repaint
+from functions.generate.background.person_segmentation import at, people
 from functions.generate.face import masks
 from functions.generate.networks.image_network import NetworkMissing
-from functions.generate.background.person_segmentation import at, people
 from functions.generate.networks.person_network import PeopleNetwork
 from tests import pictures
 

@@ -15,10 +15,10 @@ from diffusers import (
 from PIL import Image
 
 from functions.generate.diffusion import control_images as drawing
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.face.landmarks import EYES
+from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.prompt import Prompts
+from functions.generate.face.landmarks import EYES
 from shared.faces import Box
 from shared.models import controls, diffusion
 from shared.models.diffusion import CARD, EMBEDDED_FOLDER, BaseModelMissing, Working

@@ -9,9 +9,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from functions.generate.diffusion import img2img as diffusing
-from functions.generate.diffusion.lora_cache import Adapters, LoraError
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.lora_cache import Adapters, LoraError
 from functions.generate.diffusion.prompt import Prompts
 from shared.faces import Box
 from shared.models import diffusion

@@ -6,18 +6,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.lora_cache import Adapters
 from functions.generate.diffusion.prompt import Prompts
 from shared.faces import Box
-from shared.models import diffusion
-from shared.models import distillation_lora
+from shared.models import diffusion, distillation_lora
 from shared.models.diffusion import BaseModelMissing
 from shared.settings import FewStepSettings, ModelSettings
 from tests.pictures import astronaut
-from tests.trained_users import lora, make_visible_base
 from tests.tiny_sdxl import make_tiny_sdxl
+from tests.trained_users import lora, make_visible_base
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.retouching import sharpen
-from functions.generate.face import light
-from functions.generate.retouching import makeup
-from functions.generate.face import masks
-from functions.generate.retouching import skin_retouching
-from functions.generate.fusion.landmark_fusion import worn_frames
 from functions.generate.background.guided_filter import guided
-from functions.generate.face.landmarks import face_width
+from functions.generate.face import light, masks
 from functions.generate.face.face_view import Shown
+from functions.generate.face.landmarks import face_width
+from functions.generate.fusion.landmark_fusion import worn_frames
+from functions.generate.retouching import makeup, sharpen, skin_retouching
 from tests import pictures
 
 SOURCES = ("astronaut", "hopper", "group")
@@ -44,7 +41,10 @@ class Subject:
     def places(self):
         """Points all over the skin."""
         reach = 2 * round(0.03 * self.width) + 1
-        skin = cv2.erode(skin_retouching.skin_mask(light.to_lab(self.image), self.landmarks), np.ones((reach, reach))) > 0.9
+        skin = (
+            cv2.erode(skin_retouching.skin_mask(light.to_lab(self.image), self.landmarks), np.ones((reach, reach)))
+            > 0.9
+        )
         every = np.arange(0, max(self.size), 0.07 * self.width).astype(int)
         return [(x, y) for x, y in product(every, every) if y < self.size[0] and x < self.size[1] and skin[y, x]]
 
@@ -177,7 +177,9 @@ class TestRetouching:
 
     def test_a_face_outside_of_the_picture_is_no_error(self, subject):
         away = subject.landmarks + 10_000
-        assert np.array_equal(skin_retouching.retouch(subject.image, away, subject.free, subject.no_frames), subject.image)
+        assert np.array_equal(
+            skin_retouching.retouch(subject.image, away, subject.free, subject.no_frames), subject.image
+        )
 
 
 class TestSharpening:

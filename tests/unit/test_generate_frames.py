@@ -4,13 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.glasses import lenses
-from functions.generate.fusion import rigid
-from functions.generate.glasses import min_cost_path
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.light import to_lab
-from functions.generate.glasses.aligned_face import WIDTH, Upright
+from functions.generate.fusion import rigid
 from functions.generate.fusion.warp import movement
+from functions.generate.glasses import lenses, min_cost_path
+from functions.generate.glasses.aligned_face import WIDTH, Upright
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 

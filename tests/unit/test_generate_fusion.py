@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.fusion.landmark_fusion import Portrayal, fuse, pose_agreement
+from functions.generate.face import light, masks
 from functions.generate.face.landmarks import face_width, fit, mirrored, with_forehead
-from functions.generate.person import nearest
 from functions.generate.fusion.blend_weights import Shares
+from functions.generate.fusion.landmark_fusion import Portrayal, fuse, pose_agreement
 from functions.generate.fusion.warp import REACH, movement
+from functions.generate.person import nearest
 from shared.faces import pose
 from shared.faces.dlib import DlibEngine
 from tests import pictures

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.glasses import bridge_and_temples
-from functions.generate.glasses import detection
 from functions.generate.face import light
 from functions.generate.fusion.landmark_fusion import Portrayal, fuse, worn_frames
-from functions.generate.person import nearest
+from functions.generate.glasses import bridge_and_temples, detection
 from functions.generate.glasses.aligned_face import Upright
+from functions.generate.person import nearest
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -64,7 +63,9 @@ def test_frames_survive_two_full_fusions(portrayals):
 
 def depth_of_bridge(shown):
     """How much the root of the nose looks like a bridge, in lightness."""
-    return bridge_and_temples.root(Upright.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]).depth
+    return bridge_and_temples.root(
+        Upright.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]
+    ).depth
 
 
 def with_glasses(one, thickness):

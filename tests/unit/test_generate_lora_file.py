@@ -15,8 +15,8 @@ from functions.generate.diffusion.lora_cache import Adapters, LoraError, parse
 from shared.models import diffusion
 from shared.settings import ModelSettings
 from tests.lora_files import header_of, made, tensors_of, with_header, zeros
-from tests.trained_users import lora
 from tests.tiny_base import make_tiny_base
+from tests.trained_users import lora
 
 METADATA = "lora_adapter_metadata"
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from functions.generate.networks import image_network
-from functions.generate.retouching import restoration
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.networks.image_network import ImageNetwork, NetworkMissing
 from functions.generate.networks.upscale import doubled
+from functions.generate.retouching import restoration
 from shared.settings import EnhanceSettings
 from tests import pictures
 from tests.spandrel import spandrel_or_skip

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
+from functions.generate.face import light, masks
 from functions.generate.face.palette import limiting
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
 from tests import pictures
 
 SEPIA = np.array([1.0, 0.82, 0.6])

@@ -3,8 +3,8 @@
 import pytest
 
 from functions.generate.request import GenerateRequest
-from shared.errors import InvalidField
 from shared.contract.validation import validate
+from shared.errors import InvalidField
 
 
 def body(**knobs):

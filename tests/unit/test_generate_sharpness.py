@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.fusion import detail_match
+from functions.generate.face import light, masks
 from functions.generate.face.landmarks import face_width
+from functions.generate.fusion import detail_match
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.observability.logs import JsonFormatter, LogSettings, configure, request_context
 from shared.contract.redaction import redact
+from shared.observability.logs import JsonFormatter, LogSettings, configure, request_context
 from shared.settings import Settings
 
 log = logging.getLogger("tests.logs")
@@ -115,7 +115,9 @@ def test_requests_at_once_in_one_process_are_not_mixed_up(lines):
 def test_the_text_of_a_request_never_begins_a_line_nor_moves_the_cursor(lines, form, forged):
     read = lines(format=form)
     with request_context("check", f"r{forged}1", 1):
-        log.error("%s cannot be read", f"a{forged}2026-01-01T00:00:00.000Z INFO shared.lifecycle.invocation all is well")
+        log.error(
+            "%s cannot be read", f"a{forged}2026-01-01T00:00:00.000Z INFO shared.lifecycle.invocation all is well"
+        )
     raw = "\n".join(read())
     assert len(read()) == 1
     assert forged not in raw

@@ -11,11 +11,11 @@ from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.buckets import InvalidKey, MemoryBucket
+from shared.contract.manifests import parse
+from shared.contract.validation import Body, UserId, echo, validate
 from shared.errors import InvalidField, InvalidManifest
 from shared.operations.erasure import Forgetting
-from shared.contract.manifests import parse
 from shared.settings import Lease
-from shared.contract.validation import Body, UserId, echo, validate
 
 KNOBS = ("face_reconize", "max_train_steps", "sex", "seed", "mask_region", "first_diffusion_steps", "image_format")
 JAVA = b"""{

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serve.metrics import Metrics
 from shared.observability.metrics import MetricsSettings, WorkerMetrics
-from shared.settings import Settings
 from shared.runtime.supervisor import Supervisor
+from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PORT = MetricsSettings(port=0)

@@ -11,8 +11,8 @@ from PIL import ImageOps, PngImagePlugin
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.faces import FaceError
 from shared.photos import container, decode, jpeg, png
-from shared.settings import Limits
 from shared.photos.assessment import UNDECODABLE, inspect
+from shared.settings import Limits
 from tests import pictures
 from tests.hostile.pictures import chunk, segment
 from tests.hostile.pictures import progressive as empty_scans

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.contract.validation import LONGEST_ECHO, LONGEST_WARNING, MOST_WARNINGS
 from shared.errors import __dict__ as errors
 from shared.settings import MEBIBYTE, Settings
-from shared.contract.validation import LONGEST_ECHO, LONGEST_WARNING, MOST_WARNINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()

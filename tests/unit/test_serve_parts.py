@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from serve import durations, queue_pb2, wire
-from serve.holds import Holds
-from serve.release_window import Lead
-from serve.parameters import BadParameter, Parameters
-from serve.message import Record, decoded, encoded
-from serve.settings import ServeSettings, pairs
 from serve.auth import opens, opens_any
+from serve.holds import Holds
+from serve.message import Record, decoded, encoded
+from serve.parameters import BadParameter, Parameters
+from serve.release_window import Lead
+from serve.settings import ServeSettings, pairs
 from tests.deployment import ROOT
 
 

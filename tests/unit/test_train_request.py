@@ -4,9 +4,9 @@ import pytest
 
 from functions.train.plan import GAMMA, TrainingPlan
 from functions.train.request import TrainRequest
+from shared.contract.validation import validate
 from shared.errors import InvalidField
 from shared.models.diffusion import Working
-from shared.contract.validation import validate
 
 BODY = {"request_id": 7, "images": ["a.jpg"], "configure": {"user_id": "ann"}}
 

@@ -6,9 +6,9 @@ import torch
 from functions.train.latents import Cache, Latents
 from functions.train.lora import adapted
 from functions.train.loss import DiffusionLoss
-from functions.train.training_inputs import Material
-from functions.train.plan import TrainingPlan
 from functions.train.optimizer_steps import Updates, order, pace, spread
+from functions.train.plan import TrainingPlan
+from functions.train.training_inputs import Material
 from shared.models.conditioning import conditioned
 from shared.models.diffusion import load
 from shared.settings import ModelSettings, TrainSettings

@@ -8,9 +8,9 @@ import pytest
 
 from shared.errors import PhotoUnavailable
 from shared.faces import Box, Face, FaceError
+from shared.photos.assessment import STRANGER, USABLE, Verdict, counted, inspect, same_person
 from shared.photos.identity_clustering import majority
 from shared.settings import Limits
-from shared.photos.assessment import STRANGER, USABLE, Verdict, counted, inspect, same_person
 from tests import pictures
 
 LIMITS = Limits()

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import masks
 from functions.generate.background.guided_filter import guided
+from functions.generate.face import masks
 from functions.generate.face.landmarks import face_width, with_forehead
 from functions.generate.networks.person_network import PeopleNetwork
 from shared.faces import Face

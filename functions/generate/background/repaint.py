@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from functions.generate.face import masks
 from functions.generate.background import person_segmentation
-from functions.generate.diffusion.inpaint_region import Canvas, Words
 from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas, Words
+from functions.generate.face import masks
 from functions.generate.face.palette import Palette
 from shared.faces import Box, Face
 from shared.imaging.array_types import Image, Mask

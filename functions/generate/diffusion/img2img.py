@@ -25,10 +25,10 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from functions.generate.diffusion import control_images as drawing
-from functions.generate.diffusion.inpaint_region import Canvas
-from shared.imaging.quantization import ADVICE
 from functions.generate.diffusion.cross_attention_cache import remembered
+from functions.generate.diffusion.inpaint_region import Canvas
 from shared.imaging.array_types import Image
+from shared.imaging.quantization import ADVICE
 from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
 from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.imaging.quantization import rounded
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
+from shared.imaging.quantization import rounded
 from shared.models.conditioning import Conditioning
 
 Words = tuple[Conditioning, Conditioning]

@@ -3,9 +3,9 @@
 import time
 
 from functions.generate.diffusion.inpaint_region import Words
-from shared.models.expiring_cache import Clock, ShortMemory
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
+from shared.models.expiring_cache import Clock, ShortMemory
 
 SCENE = "photo of a background, natural light, realistic, detailed"
 WORDINGS = 64  # kept in memory; 118 kB each for SD 1.5

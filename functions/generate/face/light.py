@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.imaging.quantization import finite, rounded
 from shared.imaging.array_types import Image, Mask
+from shared.imaging.quantization import finite, rounded
 
 Lab = NDArray[np.float32]
 """(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""

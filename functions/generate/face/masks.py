@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from functions.generate.face.landmarks import BROW_SIDES, EYES, LIPS, MOUTH, NOSE_BASE, face_width, forehead, with_forehead
+from functions.generate.face.landmarks import (
+    BROW_SIDES,
+    EYES,
+    LIPS,
+    MOUTH,
+    NOSE_BASE,
+    face_width,
+    forehead,
+    with_forehead,
+)
 from shared.imaging.array_types import Mask, Points
 
 DRAWING_WIDTH = 256  # pixels across the face while drawing

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
 from functions.generate.face.face_view import Shown
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
 from shared.faces.base import EngineUnavailable
 from shared.imaging.array_types import Image, Mask, Points
 from shared.settings import Settings

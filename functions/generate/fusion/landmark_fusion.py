@@ -15,18 +15,17 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from functions.generate.glasses import detection
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.fusion import detail_match
-from functions.generate.fusion.occlusion import covering
-from functions.generate.face.landmarks import face_width, fit, with_forehead
-from functions.generate.fusion.relight import lit
-from functions.generate.face.palette import Palette
-from functions.generate.fusion.blend_weights import Shares
+from functions.generate.face import light, masks
 from functions.generate.face.face_view import Shown
+from functions.generate.face.landmarks import face_width, fit, with_forehead
+from functions.generate.face.palette import Palette
+from functions.generate.fusion import detail_match
+from functions.generate.fusion.blend_weights import Shares
+from functions.generate.fusion.occlusion import covering
+from functions.generate.fusion.relight import lit
 from functions.generate.fusion.rigid import stiffened
 from functions.generate.fusion.warp import Picture, draw, movement
+from functions.generate.glasses import detection
 from shared.faces import pose
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 

@@ -22,16 +22,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from skimage.transform import SimilarityTransform
 
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, composed, worn_frames
-from shared.imaging.quantization import rounded
-from functions.generate.fusion.blend_weights import Shares
+from functions.generate.face import light, masks
 from functions.generate.face.face_view import Shown
+from functions.generate.fusion.blend_weights import Shares
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, composed, worn_frames
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points
 from shared.faces.networks import opened
 from shared.imaging.array_types import Embedding, Image, Mask, Points
+from shared.imaging.quantization import rounded
 from shared.settings import FaceSettings
 
 SIDE = 128

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from functions.generate.face import light
-from functions.generate.face import masks
+from functions.generate.face import light, masks
 from shared.imaging.array_types import Points
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # share of skin's light shift that eyes and teeth get; their whites are no skin

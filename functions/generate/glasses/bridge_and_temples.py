@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.glasses import min_cost_path
 from functions.generate.face.landmarks import JAW
 from functions.generate.face.light import Lightness
+from functions.generate.glasses import min_cost_path
+from functions.generate.glasses.aligned_face import SIDE, WIDTH, Upright, sampled
 from functions.generate.glasses.rims import CLEAR
 from functions.generate.glasses.thick_lines import THICKEST, Stroke, along
-from functions.generate.glasses.aligned_face import SIDE, WIDTH, Upright, sampled
 from shared.imaging.array_types import Points
 
 Along = NDArray[np.float64]

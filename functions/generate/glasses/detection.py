@@ -7,12 +7,10 @@ glasses from brows, lashes and wrinkles. The bridge tells what the frame looks l
 import cv2
 import numpy as np
 
-from functions.generate.glasses import bridge_and_temples
-from functions.generate.glasses import lenses
-from functions.generate.glasses import rims
 from functions.generate.face.light import Lab
-from functions.generate.glasses.thick_lines import drawn
+from functions.generate.glasses import bridge_and_temples, lenses, rims
 from functions.generate.glasses.aligned_face import Upright
+from functions.generate.glasses.thick_lines import drawn
 from shared.imaging.array_types import Image, Mask, Points
 
 ERASED = 0.15  # of a frame's mask, from where it is drawn over

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.glasses import min_cost_path
 from functions.generate.face.landmarks import EYES
 from functions.generate.face.light import Lightness
-from functions.generate.glasses.thick_lines import THICKEST, Stroke, along
+from functions.generate.glasses import min_cost_path
 from functions.generate.glasses.aligned_face import SIDE, Upright, sampled
+from functions.generate.glasses.thick_lines import THICKEST, Stroke, along
 from shared.imaging.array_types import Points
 
 Colour = NDArray[np.float32]

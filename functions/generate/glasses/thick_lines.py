@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.glasses import min_cost_path
 from functions.generate.face.light import Lightness
+from functions.generate.glasses import min_cost_path
 from functions.generate.glasses.aligned_face import Upright
 from shared.imaging.array_types import Mask, Points
 

@@ -26,7 +26,9 @@ class Enhancers:
         """Load what is configured; NetworkMissing where that cannot be."""
         return cls(
             face=image_network.load(settings.face_network, "PHOTOG_ENHANCE__FACE_NETWORK", device, upscaling=False),
-            upscale=image_network.load(settings.upscale_network, "PHOTOG_ENHANCE__UPSCALE_NETWORK", device, upscaling=True),
+            upscale=image_network.load(
+                settings.upscale_network, "PHOTOG_ENHANCE__UPSCALE_NETWORK", device, upscaling=True
+            ),
             people=None if settings.people_network is None else PeopleNetwork(settings.people_network),
         )
 

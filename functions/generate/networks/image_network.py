@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from shared.imaging.quantization import finite
 from shared.configuration import ConfigurationError, how_to_install
 from shared.imaging.array_types import Image
+from shared.imaging.quantization import finite
 
 # trained on -1 to 1, while spandrel 0.4 hands it 0 to 1 and lets it draw noise, with which no portrait came again
 GFPGAN = "GFPGAN"

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from shared.imaging.quantization import finite
 from functions.generate.networks.image_network import NetworkMissing
 from shared.configuration import how_to_install
 from shared.imaging.array_types import Image, Mask
+from shared.imaging.quantization import finite
 
 SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, that U2-Net was trained with

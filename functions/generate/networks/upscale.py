@@ -8,9 +8,9 @@ the memory: the picture is never held in floats as a whole.
 import cv2
 import numpy as np
 
-from shared.imaging.quantization import rounded
 from functions.generate.networks.image_network import ImageNetwork
 from shared.imaging.array_types import Image
+from shared.imaging.quantization import rounded
 
 TIMES = 2
 STRIP = 256  # rows of the original at a time

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from functions.generate.face import light
-from functions.generate.face import masks
+from functions.generate.face import light, masks
 from shared.imaging.array_types import Image, Mask, Points
 
 SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # a balance, not a repaint: the fusion has done the rest

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light
-from functions.generate.face import masks
-from functions.generate.face.landmarks import EYES, face_width
+from functions.generate.face import light, masks
 from functions.generate.face.face_view import Shown
+from functions.generate.face.landmarks import EYES, face_width
 from shared.imaging.array_types import Image, Mask, Points
 
 Colour = NDArray[np.float32]

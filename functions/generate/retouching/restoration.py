@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 from functions.generate.face import masks
 from functions.generate.face.landmarks import EYES, fit
-from shared.imaging.quantization import rounded
 from functions.generate.networks.image_network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Image, Mask, Points
+from shared.imaging.quantization import rounded
 
 SIDE = 512  # pixels that GFPGAN and RestoreFormer work at
 # eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both

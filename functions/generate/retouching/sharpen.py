@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light
-from functions.generate.face import masks
+from functions.generate.face import light, masks
+from functions.generate.face.face_view import Shown
 from functions.generate.face.gaussian import blurred
 from functions.generate.face.landmarks import face_width
-from functions.generate.face.face_view import Shown
 from shared.imaging.array_types import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light
-from functions.generate.face import masks
+from functions.generate.face import light, masks
 from functions.generate.face.gaussian import blurred
 from functions.generate.face.landmarks import face_width
 from shared.imaging.array_types import Image, Mask, Points

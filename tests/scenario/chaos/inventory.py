@@ -3,8 +3,8 @@
 from collections import defaultdict
 
 from shared.buckets import Bucket, MissingObject, ObjectInfo
-from shared.lifecycle.claims import ClaimRecord
 from shared.contract.manifests import Json, decode
+from shared.lifecycle.claims import ClaimRecord
 from tests.scenario.chaos.labour import NAME
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import standardwebhooks
 
+from shared.contract.manifests import Json, canonical_hash, decode
 from shared.errors import RequestError
 from shared.events import completed
-from shared.contract.manifests import Json, canonical_hash, decode
 from tests.scenario.chaos.crew import Crew, Member
 from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.labour import ERRORS, NAME, content, value

@@ -6,12 +6,12 @@ import signal
 import time
 from collections.abc import Callable
 
-from shared.errors import InvalidField, NoFaceInTemplate
 from shared.contract.function import Answer
-from shared.runtime.isolation import Isolated
 from shared.contract.manifests import Json
-from shared.settings import Settings
 from shared.contract.workspace import SCRATCH, Workspace
+from shared.errors import InvalidField, NoFaceInTemplate
+from shared.runtime.isolation import Isolated
+from shared.settings import Settings
 
 NAME = "train"  # cheap; the real function beside it is check
 DEADLINE = 4.0  # seconds of one request

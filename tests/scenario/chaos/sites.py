@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import httpx
 
-from shared.buckets.aws_clients import S3Settings
 from shared.buckets import Bucket, FolderBucket
+from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
-from shared.events import put_event
 from shared.contract.manifests import Json
-from shared.settings import Lease, Limits
+from shared.events import put_event
 from shared.operations.sweep import Sweep
+from shared.settings import Lease, Limits
 from tests.cloud import REGION, Cloud
 from tests.receiver import Receiver
 from tests.scenario.chaos.disk import Disk

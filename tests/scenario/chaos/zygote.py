@@ -16,16 +16,13 @@ import sys
 import traceback
 from typing import Any
 
-from shared.buckets import aws_clients
-from shared.observability import failing_keys
-from shared.runtime import worker
+from shared.buckets import BucketError, aws_clients, open_bucket, staging
 from shared.buckets.aws_clients import ClientUnavailable
-from shared.buckets import BucketError, open_bucket, staging
 from shared.notify import delivery, outbox, sns
+from shared.runtime import worker
+from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.triggers import sqs
-from shared.triggers import sqs_queue
-from shared.runtime.worker import Worker
 from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
 from tests.scenario.chaos.clock import step_clock
 from tests.scenario.chaos.labour import load, load_apart
