@@ -95,7 +95,7 @@ def course(
     steps: int,
     spacing: int,
 ) -> list[list[Image]]:
-    """The training as `functions.train.training_loop` runs it, with a row printed for every checkpoint; their pictures."""
+    """The training as `training_loop` runs it, with a row printed for every checkpoint; their pictures."""
     aside, said = dataset.held_out(photos), words(model)
     learnt = material(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
     validate = validator(model, engine, photos, aside, said, probe(model, photos, aside, learnt, plan))

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.errors import PhotogError
+
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x70687467  # SQLite's application_id, so that a file of another program is told apart
@@ -72,15 +74,15 @@ FILLING_SECONDS = 1.0  # between two tries to read the records again
 KEPT = 3  # files set aside that are kept
 
 
-class StateInUse(Exception):
+class StateInUse(PhotogError):
     """Another server works on this state; stop it, or give this one a state of its own."""
 
 
-class StateUnavailable(Exception):
+class StateUnavailable(PhotogError):
     """The state was damaged and is being made anew from the bucket; ask again in a moment."""
 
 
-class _Unfit(Exception):
+class _Unfit(PhotogError):
     """A file that is whole and not ours."""
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from serve.database import Database
 from serve.queue_index import IN_QUEUE, Entry, Queue, entry, matching
+from shared.errors import PhotogError
 
 WORKER_SECONDS = 3600.0  # a worker is counted as a consumer so long after its last claim; the page's keepalive
 
@@ -53,7 +54,7 @@ class Group:
     consumers: int
 
 
-class UnknownSession(Exception):
+class UnknownSession(PhotogError):
     """A connection that the state knows nothing of; the consumer has to watch anew."""
 
 

@@ -1,7 +1,9 @@
 """A call that is refused."""
 
+from shared.errors import PhotogError
 
-class Refused(Exception):
+
+class Refused(PhotogError):
     """Answered with an HTTP status and a sentence.
 
     Args:

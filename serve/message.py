@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.buckets.base import Bucket
 from shared.contract.manifests import REQUEST_ID, Json
 from shared.contract.validation import said
+from shared.errors import PhotogError
 
 LARGEST_INDEX = 2**62  # far from where SQLite's integers end
 LARGEST_PRIORITY = 2**63 - 1
@@ -20,7 +21,7 @@ Index = Annotated[int, Field(ge=1, le=LARGEST_INDEX)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class NoRecord(Exception):
+class NoRecord(PhotogError):
     """An object below `queue/<service>/` that is no record of a put, or not the one that its key names."""
 
 

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 
 from serve import durations
 from serve.attributes import GROUP_HEADER, PRIORITY_HEADER, USER_HEADER
+from shared.errors import PhotogError
 
 OURS = frozenset(
     (
@@ -18,7 +19,7 @@ LONGEST_TAGS = 32 * 1024  # bytes of all tags of a put; URLs are bounded near th
 LARGEST = 2**63 - 1  # SQLite's integers
 
 
-class BadParameter(Exception):
+class BadParameter(PhotogError):
     """A parameter or header that cannot be read; the message names it."""
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from serve.database import Database, StateUnavailable
 from serve.message import Record
+from shared.errors import PhotogError
 
 Side = Literal["source", "sink"]
 
@@ -46,7 +47,7 @@ class Entry:
     owner: str | None
 
 
-class IndexTaken(Exception):
+class IndexTaken(PhotogError):
     """Another record has an index of this one, which needs a new one; `sides` says on which sides."""
 
     def __init__(self, record: Record, sides: list[Side]) -> None:

@@ -18,7 +18,7 @@ from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
 from serve.sequence import Indexes
 from shared.buckets.base import Bucket, MissingObject
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
-from shared.errors import RequestError
+from shared.errors import PhotogError, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ ENTERED = 3  # tries to find an index that no other record has
 REMOVED_AT_ONCE = 100  # entries; answers need the same lock and shall not wait for a truncation of thousands
 
 
-class QueueFull(Exception):
+class QueueFull(PhotogError):
     """The service has as many unanswered puts as it may have; try again later."""
 
 

@@ -1,10 +1,25 @@
-"""The errors that answer a request: one small tree; each leaf says what the sender can do.
+"""The root of all our errors, and below it those that answer a request and those of an installation.
 
-`type` in an answer is the class name, `field` names the input, `retryable` says whether asking again may help.
+A `RequestError` answers a request: `type` in the answer is the class name, `field` names the input, `retryable` says
+whether asking again may help; each leaf says what the sender can do. A `ConfigurationError` ends a program: it is the
+one kind that starting again does not mend.
 """
 
 
-class RequestError(Exception):
+class PhotogError(Exception):
+    """Anything that photog itself raises."""
+
+
+class ConfigurationError(PhotogError):
+    """Something that is asked for cannot be had here; the message says what to install, to get or to set."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings an extra. There is another project called photog on PyPI, so it names this checkout."""
+    return f"pip install '.[{extra}]' in photog's checkout"
+
+
+class RequestError(PhotogError):
     """A request cannot be answered with OK; the message is for its sender."""
 
     retryable = False

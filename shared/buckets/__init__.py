@@ -16,7 +16,7 @@ from shared.buckets.base import (
 )
 from shared.buckets.folder import FolderBucket
 from shared.buckets.memory import MemoryBucket
-from shared.configuration import how_to_install
+from shared.errors import how_to_install
 
 __all__ = [
     "Bucket",

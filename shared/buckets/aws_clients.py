@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.configuration import ConfigurationError, how_to_install
+from shared.errors import ConfigurationError, how_to_install
 
 MEBIBYTE = 1024 * 1024
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.errors import PhotogError
+
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
 
 
-class BucketError(Exception):
+class BucketError(PhotogError):
     """The store failed or is not usable; the message says what to look at."""
 
 

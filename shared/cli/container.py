@@ -7,7 +7,7 @@ import typer
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
-from shared.configuration import ConfigurationError, how_to_install
+from shared.errors import ConfigurationError, how_to_install
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime.context import Context, isolated
 from shared.runtime.liveness import Unhealthy, examine

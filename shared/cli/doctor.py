@@ -10,8 +10,8 @@ import typer
 from shared.buckets import BucketError
 from shared.buckets.conditional_writes import honours_conditions
 from shared.cli.console import AsJson, bucket_at, show
-from shared.configuration import ConfigurationError, how_to_install
 from shared.contract.manifests import Json
+from shared.errors import ConfigurationError, how_to_install
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed
 from shared.settings import Settings

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from shared.cli.console import fail
 from shared.cli.failures import one_line
-from shared.configuration import how_to_install
+from shared.errors import how_to_install
 
 GROUP = "photog.commands"
 ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}

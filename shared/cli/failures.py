@@ -21,9 +21,9 @@ from pydantic_settings import SettingsError
 
 from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import fail, unavailable
-from shared.configuration import ConfigurationError
 from shared.contract.function import FunctionUnavailable
 from shared.contract.validation import said
+from shared.errors import ConfigurationError
 from shared.runtime.supervisor import WorkerGivenUp
 from shared.triggers.sqs_queue import QueueError
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.configuration import ConfigurationError
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
+from shared.errors import ConfigurationError, PhotogError
 
 NAMES = ("check", "train", "generate")  # in the order in which an application calls them
 
@@ -19,7 +19,7 @@ class Answer:
     message: str = "success"
 
 
-class FunctionUnavailable(Exception):
+class FunctionUnavailable(PhotogError):
     """The function cannot be loaded, or not any more; its process should end and be started anew."""
 
 
@@ -27,11 +27,11 @@ class FunctionMisconfigured(FunctionUnavailable, ConfigurationError):
     """It cannot be loaded before somebody installs, gets or sets what the message says; starting anew is no help."""
 
 
-class AttemptFailed(Exception):
+class AttemptFailed(PhotogError):
     """The attempt is over without an answer, which is not the request's fault: another one may begin at once."""
 
 
-class FunctionFailed(Exception):
+class FunctionFailed(PhotogError):
     """The function raised what none should; the message says what, the log of its process has the trace."""
 
 

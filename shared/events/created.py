@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 
 from shared.contract.manifests import shortened
+from shared.errors import PhotogError
 
 LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and what is wrong with it is logged
 
 
-class UnknownEvent(Exception):
+class UnknownEvent(PhotogError):
     """The event has none of the forms that we read."""
 
     def __init__(self, reason: str) -> None:

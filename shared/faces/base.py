@@ -6,14 +6,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from shared.configuration import ConfigurationError
+from shared.errors import ConfigurationError, PhotogError
 from shared.imaging.array_types import Embedding, Image, Points
 
 Chip = Image
 """A face cut out and aligned as an engine's recogniser wants it; a few kilobytes that stand for the whole picture."""
 
 
-class FaceError(Exception):
+class FaceError(PhotogError):
     """The engine failed on this picture or this face; another picture may work."""
 
 

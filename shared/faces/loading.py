@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from shared.configuration import how_to_install
+from shared.errors import how_to_install
 from shared.faces.base import EngineUnavailable, FaceEngine
 from shared.settings import FaceSettings
 

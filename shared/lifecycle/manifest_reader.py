@@ -14,13 +14,13 @@ import hashlib
 
 from shared.buckets.base import Bucket, usable, without_empty_names
 from shared.contract.manifests import Manifest, parse
-from shared.errors import InvalidManifest, ManifestTooLarge
+from shared.errors import InvalidManifest, ManifestTooLarge, PhotogError
 from shared.lifecycle.claims import Busy, Claims, Exhausted
 
 COUNTED_BYTES = 1024 * 1024  # from here on reading takes enough memory or time to be worth three calls of the store
 
 
-class BeingRead(Exception):
+class BeingRead(PhotogError):
     """Another worker reads this manifest, or died of it a moment ago; look again later."""
 
 

@@ -3,8 +3,10 @@
 import threading
 import time
 
+from shared.errors import PhotogError
 
-class Interrupted(Exception):
+
+class Interrupted(PhotogError):
     """The work must stop and publish nothing."""
 
 

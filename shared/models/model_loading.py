@@ -17,7 +17,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
-from shared.configuration import ConfigurationError
+from shared.errors import ConfigurationError
 from shared.settings import ModelSettings
 
 EMBEDDED = "portrait-tiny"

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from shared.contract.manifests import Json
+from shared.errors import PhotogError
 
 
 class Notifier(Protocol):
@@ -18,7 +19,7 @@ class Notifier(Protocol):
         """The answer is committed: pass its event on, without waiting for anybody."""
 
 
-class Undelivered(Exception):
+class Undelivered(PhotogError):
     """The destination did not take an event; it is tried again later."""
 
 

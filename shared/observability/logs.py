@@ -1,8 +1,8 @@
 """What operators read: one line an event on stderr, as text or JSON, that says which request it is about.
 
     2026-01-31T12:00:00.123Z INFO shared.lifecycle.invocation [generate r1 attempt 2 3.2 s] ends: success
-    {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation", "message": "ends: success",
-     "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2}                      (on one line)
+    {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation",
+     "message": "ends: success", "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2} (one line)
 
 A request's ids come from `request_context`, so that nobody who logs has to name them. `seconds` is the time since the
 request began. What was logged with an exception has the field `error`, its class, and `traceback`. Nothing in a

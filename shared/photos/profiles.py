@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
+from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.photos.container import ICC_BYTES
 
@@ -35,7 +36,7 @@ ALIKE = 2  # levels that profiles of sRGB differ by: makers round its curve diff
 LATTICE = np.array(range(0, 256, 32)) + 15
 
 
-class UnreadableProfile(Exception):
+class UnreadableProfile(PhotogError):
     """littlecms makes no conversion of the profile."""
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from shared.buckets import Bucket, open_bucket, prefix_of, s3_name
-from shared.configuration import ConfigurationError, how_to_install
 from shared.contract.function import Function
 from shared.contract.manifests import Json
+from shared.errors import ConfigurationError, how_to_install
 from shared.events import parse
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations

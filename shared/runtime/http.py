@@ -33,9 +33,9 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shared.buckets.base import BucketError, InvalidKey
-from shared.configuration import ConfigurationError
 from shared.contract.function import FunctionUnavailable
 from shared.contract.manifests import Json
+from shared.errors import ConfigurationError, PhotogError
 from shared.events import UnknownEvent
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.shutdown import Shutdown
@@ -49,7 +49,7 @@ ANSWER_SECONDS = 1  # for the last answer to leave after the work is done
 UNSETTLED = {outcome.value for outcome in Outcome if not outcome.settled}
 
 
-class HttpError(Exception):
+class HttpError(PhotogError):
     """An answer other than 200.
 
     Args:

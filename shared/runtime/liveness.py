@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+from shared.errors import PhotogError
 from shared.events import ObjectCreated
 from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome
@@ -25,7 +26,7 @@ from shared.triggers import Receive
 IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles asks every 50 ms
 
 
-class Unhealthy(Exception):
+class Unhealthy(PhotogError):
     """The worker should be restarted; the message says why."""
 
 

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
+from shared.errors import PhotogError
 from shared.runtime.worker import READY
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ METRICS_PORT = "PHOTOG_METRICS__PORT"
 MISCONFIGURED, TEMPORARY_FAILURE = 2, 75  # exit statuses of `photog worker`
 
 
-class WorkerGivenUp(Exception):
+class WorkerGivenUp(PhotogError):
     """A worker cannot start; the message has its last line."""
 
     def __init__(self, message: str, status: int) -> None:

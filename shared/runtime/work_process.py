@@ -23,9 +23,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from shared.buckets.base import BucketError
-from shared.configuration import ConfigurationError
 from shared.contract.function import Function, FunctionFailed, FunctionMisconfigured, FunctionUnavailable
-from shared.errors import PhotoError, RequestError
+from shared.errors import ConfigurationError, PhotoError, RequestError
 from shared.lifecycle.shutdown import Interrupted
 from shared.observability.logs import configure, request_context
 from shared.settings import Settings

@@ -23,6 +23,7 @@ from threading import Event
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
 from shared.contract.function import NAMES, FunctionUnavailable
+from shared.errors import PhotogError
 from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome, is_request
@@ -45,7 +46,7 @@ RETRY_SECONDS = 5.0  # without a queue or a store, before the next try
 STOP_POLL = 0.1
 
 
-class ForeignEvent(Exception):
+class ForeignEvent(PhotogError):
     """The message speaks of another bucket or function than this worker's: the queue is wired wrongly."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.buckets.aws_clients import S3Settings, SqsSettings, client, region
+from shared.errors import PhotogError
 
 LONGEST_HOLD = (
     12 * 3600
@@ -19,7 +20,7 @@ SEEN_VALUE = re.compile(r"(\d{1,3}) ([0-9a-f]{16}(?:,[0-9a-f]{16})*)")
 REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
 
 
-class QueueError(Exception):
+class QueueError(PhotogError):
     """The queue cannot be reached or refuses; the message says why."""
 
 

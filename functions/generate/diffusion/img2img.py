@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from functions.generate.diffusion import control_images as drawing
 from functions.generate.diffusion.cross_attention_cache import remembered
 from functions.generate.diffusion.inpaint_region import Canvas
+from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
 from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
@@ -36,7 +37,7 @@ from shared.models.diffusion import DiffusionModel
 FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled on
 
 
-class DiffusionFailed(Exception):
+class DiffusionFailed(PhotogError):
     """The base model, with what it wore, made values that are no numbers.
 
     Attributes:

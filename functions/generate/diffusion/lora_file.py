@@ -21,6 +21,8 @@ import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError
 
+from shared.errors import PhotogError
+
 MOST_BYTES = 2**30  # of a file; rank 128 on all of SDXL's attention has 0.4 GiB
 MOST_HEADER = 8 * 2**20  # bytes; the format allows 100 MB, of which the largest known LoRAs use one
 MOST_TENSORS = 20_000  # all modules of SDXL and both of its text encoders have 4,000
@@ -48,7 +50,7 @@ Tensors = dict[str, torch.Tensor]
 Value = TypeVar("Value")
 
 
-class LoraError(Exception):
+class LoraError(PhotogError):
     """The file is no LoRA for this UNet; the message says why."""
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from shared.configuration import ConfigurationError, how_to_install
+from shared.errors import ConfigurationError, how_to_install
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import finite
 

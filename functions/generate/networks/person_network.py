@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from functions.generate.networks.image_network import NetworkMissing
-from shared.configuration import how_to_install
+from shared.errors import how_to_install
 from shared.imaging.array_types import Image, Mask
 from shared.imaging.quantization import finite
 

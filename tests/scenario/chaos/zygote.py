@@ -19,10 +19,11 @@ from typing import Any
 from shared.buckets import BucketError, aws_clients, open_bucket, staging
 from shared.buckets.aws_clients import ClientUnavailable
 from shared.notify import delivery, outbox, sns
+from shared.observability import failing_keys
 from shared.runtime import worker
 from shared.runtime.worker import Worker
 from shared.settings import Settings
-from shared.triggers import sqs
+from shared.triggers import sqs, sqs_queue
 from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
 from tests.scenario.chaos.clock import step_clock
 from tests.scenario.chaos.labour import load, load_apart
@@ -38,10 +39,10 @@ QUICKER = {  # module, name: seconds instead of the product's, so that a schedul
     (outbox, "FIRST_PAUSE"): 0.1,
     (outbox, "LONGEST_PAUSE"): 1.0,
     (delivery, "LAST_SECONDS"): 3.0,
-    (failures, "LONGEST_SECONDS"): 2.0,
+    (failing_keys, "LONGEST_SECONDS"): 2.0,
     (staging, "COLLECT_SECONDS"): 1.0,
     (worker, "EVICT_SECONDS"): 2.0,
-    (queue, "ANSWER_SECONDS"): 1.0,
+    (sqs_queue, "ANSWER_SECONDS"): 1.0,
     (sns, "READ_SECONDS"): 1.0,
 }
 
