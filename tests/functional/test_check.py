@@ -188,7 +188,7 @@ def test_a_data_url_is_not_repeated_in_its_result(check, photos):
         ({"images": ["a.jpg", 3]}, "images.1"),
         ({"images": [""]}, "images.0"),
         ({"configure": {"face_reconize": "yes"}}, "configure.face_reconize"),
-        ({"configure": None}, "configure"),
+        ({"configure": []}, "configure"),
     ],
 )
 def test_a_wrong_request_is_an_error_that_names_the_field(check, change, field):

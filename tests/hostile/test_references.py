@@ -4,6 +4,7 @@ import os
 import socket
 from ipaddress import ip_address
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,7 +139,9 @@ def test_a_template_is_named_in_errors_without_its_password():
             return []
 
     with pytest.raises(NoFaceInTemplate) as raised:
-        template.faces(None, f"https://bob:{SECRET}@photos.example/a.jpg?sig={SECRET}", 1, Blind())
+        template.faces(
+            np.zeros((8, 8, 3), np.uint8), f"https://bob:{SECRET}@photos.example/a.jpg?sig={SECRET}", 1, Blind()
+        )
     assert SECRET not in raised.value.message
     assert "photos.example/a.jpg" in raised.value.message
 

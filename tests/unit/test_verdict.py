@@ -63,7 +63,7 @@ def test_a_photo_that_was_not_fetched_says_why(engine):
 def test_a_broken_photo_says_why(engine):
     verdict = inspect(pictures.jpeg(pictures.hopper())[:9000], engine, LIMITS)
     assert verdict.code == 2
-    assert "truncated" in verdict.warnings[0]
+    assert "it is cut off" in verdict.warnings[0]
 
 
 def test_a_photo_of_nobody_and_a_photo_of_six_are_code_3(engine):
