@@ -39,6 +39,10 @@ class Liveness:
     def __init__(self, function: str, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._function, self._file, self._clock = function, file, clock
         self._written = float("-inf")
+        self.loading()
+
+    def loading(self) -> None:
+        """The models are not there yet, whatever else may be done already."""
         self._write("loading")
 
     def around(self, receive: Receive) -> Receive:

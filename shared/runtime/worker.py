@@ -71,13 +71,16 @@ class Worker:
         try:
             metrics.start()
             invocation = context.invocation(self._function)
+            polled = liveness.polled(self._shutdown.requested)
+            trigger.prepare(polled)
+            liveness.loading()
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
             self._tell_parent()
             threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
             threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
             receive = self._alone(liveness.around(invocation.receive), lambda: metrics.failing(trigger.failing))
-            trigger.run(receive, liveness.polled(self._shutdown.requested))
+            trigger.run(receive, polled)
         finally:
             context.close()
             metrics.close()

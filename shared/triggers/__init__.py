@@ -17,6 +17,9 @@ class Receive(Protocol):
 class Trigger(Protocol):
     """Offers objects to `receive`, one at a time, until each is settled."""
 
+    def prepare(self, stop: Event) -> None:
+        """Whatever can be done before anything can be served, while a function loads; `run` gets the same `stop`."""
+
     def run(self, receive: Receive, stop: Event) -> None:
         """Until `stop` is set, which it asks every few seconds at least. FunctionUnavailable ends it."""
 

@@ -44,7 +44,6 @@ class FolderTrigger(ScanTrigger):
         self._named: set[str] = set()
         self._times: dict[str, int] = {}
         self._doubts: dict[str, tuple[int, float]] = {}
-        self._blind = True  # whatever came before the watcher watched was not seen
 
     def _look(self) -> None:
         if not os.path.isdir(self._root):
@@ -94,8 +93,7 @@ class FolderTrigger(ScanTrigger):
         changed = {path: seen for path, before in self._times.items() if (seen := _time(path)) != before}
         known = {path: self._doubts.get(path, (0, now)) for path in changed}
         self._doubts = {path: known[path] if known[path][0] == seen else (seen, now) for path, seen in changed.items()}
-        patience, self._blind = 0.0 if self._blind else PATIENCE_SECONDS, False
-        return any(now - since >= patience for _, since in self._doubts.values())
+        return any(now - since >= PATIENCE_SECONDS for _, since in self._doubts.values())
 
     def _folder_times(self) -> dict[str, int]:
         """When each folder of manifests was changed; nothing where there are too many of them."""
@@ -108,7 +106,7 @@ class FolderTrigger(ScanTrigger):
         return times
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields when something below the prefix has changed or a look is due; ends when `stop` is set."""
+        """Yields once it watches, then when something has changed or a look is due; ends when `stop` is set."""
         folder, told = self._root / self._prefix, ""
         rest = 0.0  # before a folder that is not there is made
         while not stop.is_set():
@@ -122,8 +120,8 @@ class FolderTrigger(ScanTrigger):
                 if told != str(error):
                     log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
                 told = str(error)
-                stop.wait(self._scan.seconds)
                 yield
+                stop.wait(self._scan.seconds)
 
     def _stands(self, folder: Path, rest: float, stop: Event) -> bool:
         """Whether there is a folder to be watched. It is waited for, then made, but only in a bucket that is there."""
@@ -141,7 +139,7 @@ class FolderTrigger(ScanTrigger):
         """As `_changes`, for as long as this very folder is there: its watcher would say nothing of another one."""
         watched = _identity(folder)
         due = 0.0  # at once: what came before the watcher watched
-        self._blind, self._listed_at = True, float("-inf")
+        self._listed_at = float("-inf")
         for changes in watch(
             folder,
             watch_filter=None,

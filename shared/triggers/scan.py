@@ -18,6 +18,7 @@ process (`settled.py`).
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 
@@ -68,10 +69,20 @@ class ScanTrigger:
         self._listed_at = self._checked_at = float("-inf")
         self._started = False
         self._away_since: float | None = None
+        self._watching: Iterator[None] | None = None
+
+    def prepare(self, stop: Event) -> None:
+        """Look for the first time; `run` goes on from there, and says what is wrong with the store if anything is."""
+        self._watching = self._changes(stop)
+        next(self._watching, None)
+        with suppress(BucketError, OSError, MemoryError):
+            self._look()
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Look, serve, wait, look again, until `stop` is set; a failing store is logged and tried again."""
-        changes = self._changes(stop)
+        changes = self._watching or self._changes(stop)
+        if self._watching is None:
+            next(changes, None)
         while not stop.is_set():
             try:
                 self.scan(receive, stop)
@@ -223,12 +234,12 @@ class ScanTrigger:
                 del memory[key]
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields when the next look is due; ends when `stop` is set."""
+        """Yields when the next look is due, the first at once; ends when `stop` is set."""
         while not stop.is_set():
+            yield
             due = time.monotonic() + self._failures.pause(self._scan.seconds)
             while time.monotonic() < due and not stop.is_set():
                 time.sleep(min(STOP_POLL, self._scan.seconds))
-            yield
 
 
 def _name(key: str) -> str:

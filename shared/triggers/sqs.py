@@ -80,6 +80,9 @@ class SqsTrigger:
         self._until_empty = until_empty
         self._telling = Telling()
 
+    def prepare(self, stop: Event) -> None:
+        """Nothing: messages that nobody can serve yet are better left in the queue."""
+
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
         while not stop.is_set():

@@ -210,3 +210,29 @@ def test_a_busy_request_is_offered_again_and_a_settled_one_is_not(bucket):
     for _ in range(6):
         trigger.scan(receive, threading.Event())
     assert offered == ["requests/check/r1.json"] * 3
+
+
+class Counting(FolderBucket):
+    """Counts how often all manifests are listed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.listings = 0
+
+    def list(self, prefix, after=""):
+        self.listings += prefix == "requests/check/"
+        return super().list(prefix, after)
+
+
+def test_the_whole_is_listed_once_at_the_start_while_the_function_loads_and_nothing_is_missed(tmp_path):
+    bucket = Counting(tmp_path / "bucket")
+    (folder(bucket) / "before.json").write_bytes(manifest("before"))
+    running = Running(bucket, Scan(seconds=60))
+    running.trigger.prepare(running.stop)
+    assert bucket.listings == 1
+    (folder(bucket) / "meanwhile.json").write_bytes(manifest("meanwhile"))
+    with running:
+        until(lambda: running.answered("before") and running.answered("meanwhile"))
+        (folder(bucket) / "later.json").write_bytes(manifest("later"))
+        until(lambda: running.answered("later"))
+    assert bucket.listings == 1
