@@ -9,7 +9,7 @@ from functions.generate.fusion.landmark_fusion import Portrayal
 from functions.generate.person import mirror_image
 from shared.faces.base import EngineUnavailable, largest
 from shared.settings import FaceSettings, GenerateSettings, Settings
-from tests import pictures, swapper
+from tests import fake_swapper, pictures
 
 FIRST, SECOND = np.eye(512)[:2]  # the toy's emap turns the second into its first number, and the first into its last
 
@@ -26,7 +26,7 @@ def template(engine):
 
 @pytest.fixture(scope="module")
 def neural(tmp_path_factory):
-    return fuser.load(settings(swapper.write(tmp_path_factory.mktemp("fuser") / "toy.onnx")))
+    return fuser.load(settings(fake_swapper.write(tmp_path_factory.mktemp("fuser") / "toy.onnx")))
 
 
 def person(identity):
@@ -43,7 +43,7 @@ def test_without_the_setting_faces_are_fused_by_landmarks():
 
 
 def test_a_network_with_the_dlib_engine_is_a_mistake_that_says_what_to_set(tmp_path):
-    path = swapper.write(tmp_path / "toy.onnx")
+    path = fake_swapper.write(tmp_path / "toy.onnx")
     with pytest.raises(EngineUnavailable, match="PHOTOG_FACES__ENGINE=insightface"):
         fuser.load(settings(path, engine="dlib"))
 
@@ -55,7 +55,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_network_of_another_signature_is_refused(tmp_path):
     with pytest.raises(EngineUnavailable, match="256"):
-        fuser.load(settings(swapper.write(tmp_path / "toy.onnx", side=256)))
+        fuser.load(settings(fake_swapper.write(tmp_path / "toy.onnx", side=256)))
 
 
 def test_what_is_no_network_is_refused(tmp_path):
