@@ -21,6 +21,7 @@ from serve.release_window import Lead
 from serve.stage_timings import Stages
 from serve.store import Store, readable
 from shared.buckets.base import BucketError, MissingObject
+from shared.contract import keys
 from shared.contract.manifests import Json, failure
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
 from shared.lifecycle.claims import ClaimRecord, Claims
@@ -127,7 +128,7 @@ class Follower:
                 return self._refuse(entries, self._taken(request_id, claim.manifest))
             for one in waiting:
                 self._claimed(one, claim.owner)
-        if self._bucket.head(f"results/{self._function}/{request_id}/result.json") is None:
+        if self._bucket.head(keys.result(self._function, request_id)) is None:
             self._stages.look(request_id)
             return bool(waiting)
         self._stages.end(request_id)
@@ -216,7 +217,7 @@ class Follower:
         )
 
     def _manifest_key(self, one: Entry) -> str:
-        return f"requests/{self._function}/{one.request_id}.json"
+        return f"{keys.requests(self._function)}{one.request_id}.json"
 
 
 def _by_request(entries: list[Entry]) -> list[list[Entry]]:

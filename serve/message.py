@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.buckets.base import Bucket
+from shared.contract import keys
 from shared.contract.manifests import REQUEST_ID, Json
 from shared.contract.validation import said
 from shared.errors import PhotogError
@@ -76,7 +77,7 @@ def record_key(service: str, uuid: str) -> str:
 
 def prefix(service: str) -> str:
     """What the keys of all records of a service begin with."""
-    return f"queue/{service}/"
+    return keys.messages(service)
 
 
 def encoded(record: Record, body: bytes) -> bytes:

@@ -12,6 +12,7 @@ from serve.database import Database, StateUnavailable
 from serve.message import LARGEST_INDEX
 from serve.queue_index import Queue
 from shared.buckets.base import Bucket, MissingObject
+from shared.contract import keys
 from shared.contract.manifests import decode, encode
 
 log = logging.getLogger(__name__)
@@ -76,4 +77,4 @@ class Indexes:
 
 
 def _key(service: str) -> str:
-    return f"queue/{service}.indexes.json"
+    return f"{keys.QUEUE}{service}.indexes.json"

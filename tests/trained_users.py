@@ -8,7 +8,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 
-from shared.contract.users import Reference, UserModel, model_key
+from shared.contract import keys
+from shared.contract.users import Reference, UserModel
 from shared.faces import FaceEngine
 from shared.faces.base import largest
 from shared.imaging.array_types import Image
@@ -70,4 +71,4 @@ def trained(
     )
     answer = {"request_id": model.request_id, "code": "OK", "message": "success", "data": model.model_dump(mode="json")}
     objects[folder + "result.json"] = json.dumps(answer).encode()
-    return objects | {model_key(user_id): model.model_dump_json().encode()}
+    return objects | {keys.model(user_id): model.model_dump_json().encode()}

@@ -10,7 +10,8 @@ import re
 
 from pydantic import ValidationError
 
-from shared.contract.users import MOST_BYTES, UserModel, model_key
+from shared.contract import keys
+from shared.contract.users import MOST_BYTES, UserModel
 from shared.contract.validation import said
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
@@ -26,7 +27,7 @@ def model(user_id: str, workspace: Workspace) -> UserModel:
 
     Raises UnknownUser when there is none, or what is there cannot be one.
     """
-    stored = _read(user_id, model_key(user_id), MOST_BYTES, workspace)
+    stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
     if stored is None:
         raise UnknownUser(f"nobody was trained under the user_id {user_id}; train first", FIELD)
     try:
@@ -37,8 +38,8 @@ def model(user_id: str, workspace: Workspace) -> UserModel:
         raise unusable(user_id, f"cannot be read: {where}: {said(first)}") from error
     if found.user_id != user_id:
         raise unusable(user_id, f"is one of {found.user_id[:64]!r}")
-    keys = [found.lora, *(reference.key for reference in found.references)]
-    artifacts = [ARTIFACT.fullmatch(key) for key in keys]
+    named = [found.lora, *(reference.key for reference in found.references)]
+    artifacts = [ARTIFACT.fullmatch(key) for key in named]
     folders = {artifact[1] for artifact in artifacts if artifact}
     if not all(artifacts) or len(folders) != 1:
         raise unusable(user_id, "names objects that are no artifacts of one training")

@@ -19,7 +19,7 @@ from functions.train.optimizer_steps import Tensors
 from functions.train.plan import TrainingPlan
 from functions.train.selection import Chosen, Selection
 from functions.train.validation import Trial
-from shared.contract.workspace import SCRATCH
+from shared.contract.keys import SCRATCH
 from shared.models.diffusion import DiffusionModel
 
 NAME = SCRATCH + "checkpoint.safetensors"

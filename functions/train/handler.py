@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
+from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
-from shared.contract.users import UserModel, model_key
+from shared.contract.users import UserModel
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
 from shared.faces.loading import load_engine
@@ -42,7 +43,7 @@ class TrainFunction:
             trigger=data["trigger"],
             references=data["references"],
         )
-        return {model_key(user.user_id): user.model_dump(mode="json")}
+        return {keys.model(user.user_id): user.model_dump(mode="json")}
 
 
 def load(settings: Settings) -> Function:

@@ -141,11 +141,6 @@ def usable(key: str) -> bool:
     return True
 
 
-def without_empty_names(key: str) -> str:
-    """What a key comes down to where nothing stands between two /, or before the first or behind the last one."""
-    return "/".join(part for part in key.split("/") if part)
-
-
 def _spelled(key: str) -> str:
     # a name that is printable is the usual one, and told at once
     if "\\" in key or not (key.isprintable() or all(unicodedata.category(one) != "Cc" for one in key)):

@@ -3,14 +3,14 @@
 import secrets
 
 from shared.buckets.base import Bucket, BucketError
+from shared.contract import keys
 
-PROBES = "probes/"
 OLD_SECONDS = 3600.0  # between two probes on the store's clock, after which the older one is nobody's
 
 
 def honours_conditions(bucket: Bucket) -> bool:
     """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
-    key = f"{PROBES}{secrets.token_hex(8)}"
+    key = f"{keys.PROBES}{secrets.token_hex(8)}"
     try:
         return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
     finally:
@@ -20,7 +20,7 @@ def honours_conditions(bucket: Bucket) -> bool:
 def _remove(bucket: Bucket, key: str) -> None:
     """The probe, and those of processes that died in the middle of this."""
     own = bucket.head(key)
-    for info in list(bucket.list(PROBES)):
+    for info in list(bucket.list(keys.PROBES)):
         if info.key == key or (own is not None and own.modified - info.modified > OLD_SECONDS):
             bucket.delete(info.key)
 

@@ -24,8 +24,8 @@ from shared.buckets.base import (
     checked_prefix,
     usable,
 )
-from shared.buckets.conditional_writes import PROBES
 from shared.buckets.s3 import PIECE, S3Bucket
+from shared.contract import keys
 
 RIGHTS = "the role needs s3:ListBucketVersions, s3:GetObjectVersion and s3:DeleteObjectVersion"
 
@@ -106,7 +106,7 @@ class History(S3Bucket):
             raise BucketError(f"{self.address} keeps old versions, which this role may not see; {RIGHTS}") from error
 
     def _keeps_probes(self) -> bool:
-        target = {"Bucket": self.name, "Key": self._full(f"{PROBES}{secrets.token_hex(8)}")}
+        target = {"Bucket": self.name, "Key": self._full(f"{keys.PROBES}{secrets.token_hex(8)}")}
         with self._explained(target["Key"]):
             version = self._client.put_object(**target, Body=b"1").get("VersionId")
             self._client.delete_object(**target)

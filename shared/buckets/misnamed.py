@@ -10,18 +10,18 @@
 
 import logging
 
-from shared.buckets.base import usable, without_empty_names
+from shared.buckets.base import usable
+from shared.contract import keys
 
 log = logging.getLogger(__name__)
 
-MANIFESTS = "requests/"
 MOST_TOLD = 1000  # keys that one bucket logs
 
 
 def is_misnamed_manifest(key: str) -> bool:
     """Whether it would be the key of a manifest, were there not two / in a row, or one at an end."""
-    plain = without_empty_names(key)
-    return plain != key and plain.startswith(MANIFESTS) and usable(plain)
+    plain = keys.without_empty_names(key)
+    return plain != key and plain.startswith(keys.REQUESTS) and usable(plain)
 
 
 class Misnamed:
@@ -39,7 +39,7 @@ class Misnamed:
             return False
         if is_misnamed_manifest(key):
             return True
-        if key.startswith(MANIFESTS) and len(self._told) < MOST_TOLD and key not in self._told:
+        if key.startswith(keys.REQUESTS) and len(self._told) < MOST_TOLD and key not in self._told:
             self._told.add(key)
             log.warning("%a in %s is no key that an object can have; rename it, or nobody sees it", key, self._address)
         return False

@@ -14,9 +14,9 @@ from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.events import put_event
-from shared.lifecycle.invocation import is_request
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
 from shared.operations.dead_letters import Undelivered
@@ -45,7 +45,7 @@ def job(
     back on SIGTERM, claimed by a living worker, or the store failed). 1: crashed. 2: wrong usage.
     """
     log_to_stderr()
-    if not is_request(key, known(function)):
+    if not keys.is_request(key, known(function)):
         fail(f"{key} is no manifest of {function}: requests/{function}/....json")
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)

@@ -53,8 +53,3 @@ class UserModel(BaseModel):
     face_engine: Name
     trigger: Name
     references: Annotated[list[Reference], Field(min_length=1, max_length=MOST_REFERENCES)]
-
-
-def model_key(user_id: str) -> str:
-    """Where the bucket says which training serves this user."""
-    return f"users/{user_id}/model.json"

@@ -6,7 +6,6 @@ from typing import Protocol
 from shared.errors import PhotoError
 
 AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting for each five costs little
-SCRATCH = "scratch/"  # artifacts below it are for the next attempt only; they go once the request is answered
 
 
 class Workspace(Protocol):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.contract import keys
 from shared.contract.manifests import encode, running
 from shared.errors import PhotoError
 from shared.photos import PhotoFetcher
@@ -33,11 +34,11 @@ class Attempt:
         entered: Callable[[str], None] = lambda stage: None,
     ) -> None:
         self.request_id, self.attempt = request_id, attempt
-        self.prefix = f"results/{function}/{request_id}/a{attempt}/"
-        self._earlier = [f"results/{function}/{request_id}/a{number}/" for number in range(attempt - 1, 0, -1)]
+        self.prefix = keys.artifacts(function, request_id, attempt)
+        self._earlier = [keys.artifacts(function, request_id, number) for number in range(attempt - 1, 0, -1)]
         self._bucket, self._fetcher, self._check = bucket, fetcher, check
         self._entered = entered
-        self._progress_key = progress_key(function, request_id)
+        self._progress_key = keys.progress(function, request_id)
         self._said = float("-inf")
         self._stage = ""
 
@@ -92,8 +93,3 @@ class Attempt:
             self._bucket.put(self._progress_key, encode(running(self.request_id, data)))
         except (BucketError, OSError) as error:
             log.warning("no progress written for %s: %s", self.request_id, error)
-
-
-def progress_key(function: str, request_id: str) -> str:
-    """Where a running request says how far it is."""
-    return f"progress/{function}/{request_id}.json"

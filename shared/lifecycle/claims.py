@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
+from shared.contract import keys
 from shared.lifecycle.observations import Observations
 from shared.settings import Lease
 
@@ -222,7 +223,7 @@ class Claims:
             return _unreadable(text, number)
 
     def _prefix(self, request_id: str) -> str:
-        return f"claims/{self._function}/{request_id}/"
+        return keys.claims(self._function, request_id)
 
     def _key(self, request_id: str, attempt: int) -> str:
         return f"{self._prefix(request_id)}{attempt:06d}.json"

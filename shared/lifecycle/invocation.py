@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, without_empty_names
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
+from shared.contract import keys
 from shared.contract.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.errors import (
@@ -95,7 +96,7 @@ class Invocation:
         Args:
             written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
         """
-        if not is_request(created.key, self._function.name):
+        if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
         info = self._bucket.head(created.key)
         if info is None or info.size == 0:
@@ -293,10 +294,3 @@ class Invocation:
             self._claims.release(request_id, record)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not given back yet: %s", self._function.name, request_id, error)
-
-
-def is_request(key: str, function: str) -> bool:
-    """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
-    folder, _, name = without_empty_names(key).rpartition("/")
-    json = name.lower().endswith(".json")  # .JSON too: some cameras, scripts and old file systems write nothing else
-    return json and f"{folder}/".startswith(f"requests/{function}/") and not name.startswith(".")

@@ -12,7 +12,8 @@ A reader that dies leaves that claim behind; after as many as `lease.attempts` t
 
 import hashlib
 
-from shared.buckets.base import Bucket, usable, without_empty_names
+from shared.buckets.base import Bucket, usable
+from shared.contract import keys
 from shared.contract.manifests import Manifest, parse
 from shared.errors import InvalidManifest, ManifestTooLarge, PhotogError
 from shared.lifecycle.claims import Busy, Claims, Exhausted
@@ -29,7 +30,7 @@ def require_key(key: str) -> None:
     if not usable(key):
         raise InvalidManifest(
             "it cannot be a key with / at an end or twice in a row, so the manifest was not read; put it under "
-            f"{without_empty_names(key)}"
+            f"{keys.without_empty_names(key)}"
         )
 
 

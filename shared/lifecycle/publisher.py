@@ -17,11 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
+from shared.contract import keys
 from shared.contract.function import Function
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
-from shared.contract.workspace import SCRATCH
 from shared.events import completed
-from shared.lifecycle.attempt import progress_key
 from shared.lifecycle.claims import Claims
 from shared.lifecycle.pointers import Pointers, plausible
 from shared.notify import Notifier
@@ -65,7 +64,7 @@ class Publisher:
         That is the refusal of a text that its writer has completed since, and whose worker died before it answered:
         nobody makes an id of those bytes again.
         """
-        prefix = progress_key(self._function.name, "").removesuffix(".json")
+        prefix = keys.running(self._function.name)
         unanswered = {}
         for info in list(self._bucket.list(prefix)):
             request_id = info.key.removeprefix(prefix).removesuffix(".json")
@@ -90,7 +89,7 @@ class Publisher:
         Where just that cannot be written, the answer still can: only a crash in the next moment would stay unseen.
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
-        key = progress_key(self._function.name, request_id)
+        key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
             self._bucket.put(key, encode(running(request_id, data)))
 
@@ -108,7 +107,7 @@ class Publisher:
             return
         for earlier in range(1, attempt + (envelope["code"] != "OK")):
             self.clear(request_id, earlier)
-        self.clear(request_id, attempt, SCRATCH)
+        self.clear(request_id, attempt, keys.SCRATCH)
         self._finish(envelope, pointers)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
@@ -122,26 +121,26 @@ class Publisher:
         An answer with OK that names none may belong to any of them: then all their artifacts stay.
         """
         folder, text = self.folder(request_id), answer.decode()
-        keys = [info.key for info in self._bucket.list(f"{folder}a")]
-        attempts = {found[0] for key in keys if (found := ATTEMPT.match(key.removeprefix(folder)))}
+        lying = [info.key for info in self._bucket.list(f"{folder}a")]
+        attempts = {found[0] for key in lying if (found := ATTEMPT.match(key.removeprefix(folder)))}
         ours = {attempt for attempt in attempts if folder + attempt in text}
         if decode(answer)["code"] == "OK" and not ours:
             ours = attempts
-        for key in keys:
+        for key in lying:
             attempt = key.removeprefix(folder).partition("/")[0] + "/"
-            if attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + SCRATCH)):
+            if attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + keys.SCRATCH)):
                 self._bucket.delete(key)
 
     def folder(self, request_id: str) -> str:
         """Where the answer, conflicts and artifacts of a request lie."""
-        return f"results/{self._function.name}/{request_id}/"
+        return keys.result_folder(self._function.name, request_id)
 
     def result_key(self, request_id: str) -> str:
         """Where the answer lies."""
         return self.folder(request_id) + "result.json"
 
     def _announced(self, request_id: str) -> bool:
-        key = progress_key(self._function.name, request_id)
+        key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
             return self._bucket.head(key) is not None
         return False
@@ -170,7 +169,7 @@ class Publisher:
             if now - since >= self._patience:
                 for notifier in self._notifiers:
                     notifier.withdraw(self._function.name, request_id)
-                self._bucket.delete(progress_key(self._function.name, request_id))
+                self._bucket.delete(keys.progress(self._function.name, request_id))
 
     def _finish(self, envelope: Json, pointers: Mapping[str, Json] | None = None) -> None:
         """Swap pointers, tell the consumers, drop the progress; may happen any number of times.
@@ -187,7 +186,7 @@ class Publisher:
         event = completed(self._function.name, envelope, self._bucket.address, key)
         for notifier in self._notifiers:
             notifier.notify(self._function.name, event)
-        key = progress_key(self._function.name, request_id)
+        key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
             self._bucket.delete(key)
 
@@ -198,7 +197,7 @@ class Publisher:
     def _store_time(self, request_id: str) -> float:
         """The store's time, by an object that we write anyhow; our own where that cannot be."""
         self.announce(request_id)
-        key = progress_key(self._function.name, request_id)
+        key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
             info = self._bucket.head(key)
             if info is not None:

@@ -21,12 +21,11 @@ from itertools import islice
 
 from shared.buckets import Bucket, BucketError, FolderBucket, ObjectInfo, UnreadableFolder
 from shared.buckets.passed_over import passed_over
+from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.lifecycle.invocation import is_request
 
 log = logging.getLogger(__name__)
 
-REQUESTS = "requests/"
 SUFFIX = ".json"
 DESKTOP = {"thumbs.db", "desktop.ini"}
 MOST_ELSEWHERE = 100  # strays outside of all functions' folders that are looked for
@@ -47,9 +46,13 @@ class Stray:
 
 def reason(key: str) -> str | None:
     """Why no worker reads the object; None where one does, or nobody would expect it."""
-    folder, slash, _ = key.removeprefix(REQUESTS).partition("/")
+    folder, slash, _ = key.removeprefix(keys.REQUESTS).partition("/")
     name = key.rpartition("/")[2]
-    if not key.startswith(REQUESTS) or _is_nobodys(name) or any(is_request(key, function) for function in NAMES):
+    if (
+        not key.startswith(keys.REQUESTS)
+        or _is_nobodys(name)
+        or any(keys.is_request(key, function) for function in NAMES)
+    ):
         return None
     if not slash:
         return f"it lies in no function's folder; put it into {_folders()}"
@@ -75,7 +78,7 @@ def unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
     """
     yield from (one for one in _elsewhere(bucket) if _may_be_of(one.key, function))
     if isinstance(bucket, FolderBucket):
-        yield from _passed_over(bucket, f"{REQUESTS}{function}/", deep=True)
+        yield from _passed_over(bucket, f"{keys.REQUESTS}{function}/", deep=True)
 
 
 class Telling:
@@ -92,7 +95,7 @@ class Telling:
         if len(self._told) <= MOST_TOLD:
             log.warning("%s is not read: %s", stray.key, stray.why)
         else:
-            log.warning("more below %s is not read; `photog status` says what and why", REQUESTS)
+            log.warning("more below %s is not read; `photog status` says what and why", keys.REQUESTS)
 
     def tell_of(self, key: str) -> None:
         """The same of an object that an event speaks of, if it is a stray."""
@@ -133,28 +136,28 @@ class Strays:
         try:
             self._unlisted = list(islice(unlisted(self._bucket, self._function), MOST_WATCHED))
         except (BucketError, OSError) as error:
-            log.warning("what is not read below %s is not known: %s", REQUESTS, error)
+            log.warning("what is not read below %s is not known: %s", keys.REQUESTS, error)
         self._due = self._clock() + max(self._every, (time.monotonic() - begun) / LOOK_SHARE)
 
 
 def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """What lies below `requests/` in no function's folder, the first of it."""
     if isinstance(bucket, FolderBucket):
-        yield from islice(_passed_over(bucket, REQUESTS, deep=False), MOST_ELSEWHERE)
+        yield from islice(_passed_over(bucket, keys.REQUESTS, deep=False), MOST_ELSEWHERE)
     with suppress(UnreadableFolder):  # which the listings of the functions' folders tell of
         yield from islice(_listed_elsewhere(bucket), MOST_ELSEWHERE)
 
 
 def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
-    after: str | None = REQUESTS
+    after: str | None = keys.REQUESTS
     while after is not None:
         begin, after = after, None
-        for info in bucket.list(REQUESTS, begin):
-            folder, slash, _ = info.key.removeprefix(REQUESTS).partition("/")
+        for info in bucket.list(keys.REQUESTS, begin):
+            folder, slash, _ = info.key.removeprefix(keys.REQUESTS).partition("/")
             if slash:
-                after = f"{REQUESTS}{folder}0"  # which sorts behind everything in that folder
+                after = f"{keys.REQUESTS}{folder}0"  # which sorts behind everything in that folder
                 if folder and folder not in NAMES:
-                    yield Stray(f"{REQUESTS}{folder}/", _no_function(folder))
+                    yield Stray(f"{keys.REQUESTS}{folder}/", _no_function(folder))
                 break
             yield from among([info])
 
@@ -162,7 +165,7 @@ def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
 def _passed_over(bucket: FolderBucket, folder: str, deep: bool) -> Iterator[Stray]:
     for key, why in passed_over(bucket.root, folder, deep):
         own = (
-            key.removesuffix("/").removeprefix(REQUESTS) in NAMES
+            key.removesuffix("/").removeprefix(keys.REQUESTS) in NAMES
         )  # a link to a folder of the bucket is followed there
         if not own and not key.rpartition("/")[2].startswith("."):
             yield Stray(key, why)
@@ -175,16 +178,16 @@ def _is_nobodys(name: str) -> bool:
 
 def _may_be_of(key: str, function: str) -> bool:
     """Whether the function's worker should tell of it: not where another's folder is meant."""
-    meant = key.removeprefix(REQUESTS).removesuffix("/").lower()
+    meant = key.removeprefix(keys.REQUESTS).removesuffix("/").lower()
     return meant == function or meant not in NAMES
 
 
 def _no_function(folder: str) -> str:
     if folder.lower() in NAMES:
-        return f"the function's folder is {REQUESTS}{folder.lower()}/, in small letters"
+        return f"the function's folder is {keys.REQUESTS}{folder.lower()}/, in small letters"
     return f"there is no function of that name; what is asked for lies in {_folders()}"
 
 
 def _folders() -> str:
-    *others, last = (f"{REQUESTS}{function}/" for function in NAMES)
+    *others, last = (f"{keys.REQUESTS}{function}/" for function in NAMES)
     return f"{', '.join(others)} or {last}"

@@ -1,6 +1,7 @@
 """Completion events as objects of the bucket: `notifications/<function>/<event id>.json`."""
 
 from shared.buckets.base import Bucket
+from shared.contract import keys
 from shared.contract.manifests import Json, encode
 
 
@@ -18,4 +19,4 @@ class BucketNotifier:
 
     def notify(self, function: str, event: Json) -> None:
         """Write the event unless it is there."""
-        self._bucket.put_if_absent(f"notifications/{function}/{event['id']}.json", encode(event))
+        self._bucket.put_if_absent(keys.notification(function, event["id"]), encode(event))

@@ -5,8 +5,9 @@ import threading
 import time
 
 from shared.buckets.base import BucketError, StoreUnavailable
+from shared.contract import keys
 from shared.contract.manifests import Json
-from shared.notify.outbox import OUTBOX, Outbox
+from shared.notify.outbox import Outbox
 from shared.observability.failing_keys import Failures
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ class Delivery:
 
     def __init__(self, outbox: Outbox, redelivery_seconds: float) -> None:
         self._outbox, self._period = outbox, redelivery_seconds
-        self._failures = Failures(outbox.bucket, OUTBOX.rstrip("/"), OUTBOX)
+        self._failures = Failures(outbox.bucket, keys.OUTBOX.rstrip("/"), keys.OUTBOX)
         self._due: set[str] = set()
         self._seen: dict[str, str] = {}
         self._changed = threading.Condition()
@@ -37,12 +38,12 @@ class Delivery:
     def notify(self, function: str, event: Json) -> None:
         """Wake the thread; whether there is an entry is for it to see."""
         with self._changed:
-            self._due.add(f"{OUTBOX}{function}/{event['subject']}.json")
+            self._due.add(keys.outbox(function, event["subject"]))
             self._changed.notify()
 
     def start(self, function: str) -> None:
         """Begin to deliver: own events at once, those of the dead when two looks found them unchanged."""
-        self._failures = Failures(self._outbox.bucket, function, f"{OUTBOX}{function}/")
+        self._failures = Failures(self._outbox.bucket, function, f"{keys.OUTBOX}{function}/")
         self._thread = threading.Thread(target=self._run, args=(function,), name="outbox", daemon=True)
         self._thread.start()
 

@@ -26,13 +26,13 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, Field, ValidationError
 
 from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.contract import keys
 from shared.contract.manifests import Json, decode, encode
 from shared.events import completed
 from shared.notify import Destination, Undelivered
 
 log = logging.getLogger(__name__)
 
-OUTBOX = "outbox/"
 LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again
 FIRST_PAUSE = 1.0  # seconds a destination is left alone after a failure, doubled with each in a row
 LONGEST_PAUSE = 900.0
@@ -67,15 +67,15 @@ class Outbox:
     def note(self, function: str, request_id: str) -> None:
         """Before the commit: all destinations are to be told."""
         entry = {"function": function, "request_id": request_id, "pending": list(self._destinations), "failures": {}}
-        self._bucket.put(entry_key(function, request_id), encode(entry))
+        self._bucket.put(keys.outbox(function, request_id), encode(entry))
 
     def strike(self, function: str, request_id: str) -> None:
         """There is no answer to come, so nobody is to be told."""
-        self._bucket.delete(entry_key(function, request_id))
+        self._bucket.delete(keys.outbox(function, request_id))
 
     def entries(self, function: str | None = None) -> dict[str, str]:
         """The keys of what is not delivered, with their etags."""
-        prefix = f"{OUTBOX}{function}/" if function else OUTBOX
+        prefix = f"{keys.OUTBOX}{function}/" if function else keys.OUTBOX
         return {info.key: info.etag for info in self._bucket.list(prefix)}
 
     def deliver(self, key: str) -> bool:
@@ -90,7 +90,7 @@ class Outbox:
             entry = Entry.model_validate_json(text)
         except ValidationError as error:
             raise DamagedEntry(f"{key} is no entry of the outbox: remove it") from error
-        result_key = f"results/{entry.function}/{entry.request_id}/result.json"
+        result_key = keys.result(entry.function, entry.request_id)
         answer = self._read(result_key)
         if answer is None:
             return True  # its answer is to come, and with it somebody who delivers
@@ -153,8 +153,3 @@ class Outbox:
             return self._bucket.get(key, LARGEST)
         except MissingObject:
             return None
-
-
-def entry_key(function: str, request_id: str) -> str:
-    """Where the undelivered event of a request is noted."""
-    return f"{OUTBOX}{function}/{request_id}.json"

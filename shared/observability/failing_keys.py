@@ -19,11 +19,11 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
+from shared.contract import keys
 from shared.contract.manifests import Json, decode, encode, shortened
 
 log = logging.getLogger(__name__)
 
-FAILING = "failing/"
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 300.0
 LARGEST = 64 * 1024  # bytes of such an object; ours have hundreds
@@ -66,7 +66,7 @@ class Failures:
         if self._adopted:
             return
         try:
-            for info in self._bucket.list(f"{FAILING}{self._function}/"):
+            for info in self._bucket.list(keys.failing(self._function)):
                 self._shown |= self._told(info.key)
         except (BucketError, OSError) as error:
             log.warning("what failed before is not known yet: %s", error)
@@ -130,4 +130,4 @@ class Failures:
 
 def failure_key(function: str, key: str) -> str:
     """Where it is shown that a key fails."""
-    return f"{FAILING}{function}/{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:16]}.json"
+    return f"{keys.FAILING}{function}/{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:16]}.json"

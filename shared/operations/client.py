@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.buckets.base import Bucket, MissingObject
+from shared.contract import keys
 from shared.contract.manifests import Json, canonical_hash, decode, encode, parse
 from shared.errors import ConflictingRequest
-from shared.lifecycle.attempt import progress_key
 
 POLL_SECONDS = 0.25
 
@@ -26,14 +26,14 @@ class Client:
         if "://" in photo or photo.startswith("data:") or not path.is_file():
             return photo
         data = path.read_bytes()
-        key = f"photos/{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
+        key = f"{keys.PHOTOS}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
         self.bucket.put_if_absent(key, data)
         return key
 
     def submit(self, function: str, body: Json) -> str:
         """Drop a manifest; the request's id. The same request twice is one; ConflictingRequest for another body."""
         manifest = parse(encode(body))
-        key = f"requests/{function}/{manifest.request_id}.json"
+        key = keys.request(function, manifest.request_id)
         if not self.bucket.put_if_absent(key, encode(body)):
             there = parse(self.bucket.get(key))
             if there.sha256 != manifest.sha256:
@@ -56,11 +56,11 @@ class Client:
 
     def answer(self, function: str, request_id: str) -> Json | None:
         """The answer, or None while there is none."""
-        return self._json(f"results/{function}/{request_id}/result.json")
+        return self._json(keys.result(function, request_id))
 
     def progress(self, function: str, request_id: str) -> Json | None:
         """How far a running request is: stage, step, steps, eta_seconds; None when nobody has said."""
-        envelope = self._json(progress_key(function, request_id))
+        envelope = self._json(keys.progress(function, request_id))
         return None if envelope is None else envelope["data"]
 
     def wait(

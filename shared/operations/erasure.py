@@ -33,10 +33,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 
 from shared.buckets import Bucket, BucketError, StoreUnavailable, with_history
+from shared.contract import keys
 from shared.contract.manifests import encode, failure
 from shared.errors import RequestError
 from shared.lifecycle.claims import Claims
-from shared.operations.user_data import Holdings, Identity, Search, result_key
+from shared.operations.user_data import Holdings, Identity, Search
 from shared.settings import Lease
 
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
@@ -110,8 +111,8 @@ class Forgetting:
         error = Forgotten("the user of this request was forgotten while it ran")
         envelope = encode(failure(request_id, error, {"cost_time": 0.0}))
         claims = Claims(self._bucket, function, self._lease, "forgetting")
-        self._try(result_key(function, request_id), lambda key: self._bucket.put_if_absent(key, envelope))
-        self._try(f"claims/{function}/{request_id}", lambda _: claims.supersede(request_id))
+        self._try(keys.result(function, request_id), lambda key: self._bucket.put_if_absent(key, envelope))
+        self._try(keys.claims(function, request_id), lambda _: claims.supersede(request_id))
 
     def _delete(self, keys: Iterable[str], needs: Mapping[str, Iterable[Set[str]]]) -> set[str]:
         """Remove objects in order, but for those that need what did not go; those that went."""
@@ -127,7 +128,7 @@ class Forgetting:
 
     def _collect(self, user_id: str) -> set[str]:
         """Remove half-written files; their names."""
-        folders = [f"results/{function}/{request_id}/" for function, request_id in self._search.known(user_id)]
+        folders = [keys.result_folder(function, request_id) for function, request_id in self._search.known(user_id)]
         found: set[str] = set()
         self._try(HALF_WRITTEN, lambda _: found.update(self._bucket.collect(folders)))
         return found

@@ -24,32 +24,20 @@ from shared.buckets.base import (
     ObjectInfo,
     StoreUnavailable,
     UnreadableFolder,
-    without_empty_names,
 )
+from shared.contract import keys
 from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
 from shared.errors import RequestError
 from shared.lifecycle.manifest_reader import require_key
 from shared.operations.object_names import Places
 from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
 
-OURS = (
-    "requests/",
-    "claims/",
-    "progress/",
-    "results/",
-    "users/",
-    "notifications/",
-    "outbox/",
-    "probes/",
-    "queue/",
-    "failing/",
-    "index/",
-)  # never a photo's key
+OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never a photo's key
 READERS = 16  # objects read at once; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
 LOOSE = 1 << 20  # bytes of a manifest that is no request and is still understood
-TRAINED = re.compile(r"results/train/([^/]+)/a[0-9]+/.")
+TRAINED = re.compile(keys.results("train") + r"([^/]+)/a[0-9]+/.")
 
 T = TypeVar("T")
 
@@ -196,7 +184,7 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     people = _people(body.get("configure")) or _people(body)
     return Mention(
         key,
-        without_empty_names(key).split("/")[1],
+        keys.without_empty_names(key).split("/")[1],
         request_id,
         sha256,
         as_sent,

@@ -1,7 +1,7 @@
 """Dead letters back into the queue that they came from; SQS's own move task cannot tell functions apart."""
 
+from shared.contract import keys
 from shared.events import UnknownEvent, parse_text
-from shared.lifecycle.invocation import is_request
 from shared.triggers.sqs_queue import Message, Queue
 
 
@@ -29,7 +29,8 @@ def redrive(function: str, source: Queue, target: Queue, limit: int) -> int:
 def _speaks_of(function: str, message: Message) -> bool:
     try:
         return any(
-            is_request(f"requests/{one.key.partition('requests/')[2]}", function) for one in parse_text(message.body)
+            keys.is_request(keys.REQUESTS + one.key.partition(keys.REQUESTS)[2], function)
+            for one in parse_text(message.body)
         )
     except UnknownEvent:
         return False

@@ -3,15 +3,13 @@
 import hashlib
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json, decode, invalid_id, parse
 from shared.errors import RequestError
 from shared.lifecycle import unread
-from shared.lifecycle.attempt import progress_key
 from shared.lifecycle.claims import Claims
-from shared.lifecycle.invocation import is_request
 from shared.lifecycle.manifest_reader import require_key
-from shared.observability.failing_keys import FAILING
 from shared.settings import Lease, Limits
 
 LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
@@ -29,9 +27,9 @@ def history(bucket: Bucket, request_id: str) -> Json:
     found: Json = {}
     for function in NAMES:
         claims = [one.model_dump() for one in Claims(bucket, function, Lease(), "status").all(request_id)]
-        folder = f"results/{function}/{request_id}/"
+        folder = keys.result_folder(function, request_id)
         conflicts = [info.key for info in bucket.list(folder + "conflict-")]
-        progress, answer = _read(bucket, progress_key(function, request_id)), _read(bucket, folder + "result.json")
+        progress, answer = _read(bucket, keys.progress(function, request_id)), _read(bucket, folder + "result.json")
         if claims or answer or conflicts:
             found[function] = {"claims": claims, "progress": progress, "answer": answer, "conflicts": conflicts}
     return found
@@ -44,7 +42,7 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     if unread := _unread(bucket, function, listed, states["failing"]):
         states["unread"] = unread
     for info in listed:
-        if not is_request(info.key, function):
+        if not keys.is_request(info.key, function):
             continue
         try:
             ids.add(_request_id(bucket, info, limits))
@@ -53,10 +51,10 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
         except (BucketError, OSError) as error:
             _add_failing(states["failing"], info.key, error)
     for request_id in sorted(ids):
-        answer = _read(bucket, f"results/{function}/{request_id}/result.json")
+        answer = _read(bucket, keys.result(function, request_id))
         if answer is not None:
             states["ok" if answer.get("code") == "OK" else "error"].append(request_id)
-        elif any(True for _ in bucket.list(f"claims/{function}/{request_id}/")):
+        elif any(True for _ in bucket.list(keys.claims(function, request_id))):
             states["running"].append(request_id)
         else:
             states["waiting"].append(request_id)
@@ -67,10 +65,10 @@ def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectIn
     """What can be listed in the function's folder; folders that cannot are failing."""
     found: list[ObjectInfo] = []
     try:
-        for info in bucket.list(f"requests/{function}/"):
+        for info in bucket.list(keys.requests(function)):
             found.append(info)
     except (BucketError, OSError) as error:
-        _add_failing(failing, f"requests/{function}/", error)
+        _add_failing(failing, keys.requests(function), error)
     return found
 
 
@@ -79,14 +77,14 @@ def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: li
     try:
         found = [*unread.among(listed), *unread.unlisted(bucket, function)]
     except (BucketError, OSError) as error:
-        _add_failing(failing, unread.REQUESTS, error)
+        _add_failing(failing, keys.REQUESTS, error)
         return []
     return [{"key": one.key, "why": one.why} for one in found]
 
 
 def _failing(bucket: Bucket, function: str) -> list[Json]:
     """What workers say of keys that they cannot serve."""
-    told = [_read(bucket, info.key) for info in bucket.list(f"{FAILING}{function}/")]
+    told = [_read(bucket, info.key) for info in bucket.list(keys.failing(function))]
     return [one for one in told if one is not None]
 
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared.buckets.base import Bucket, MissingObject, ObjectInfo
+from shared.contract import keys
 from shared.contract.manifests import invalid_id, parse
 from shared.errors import RequestError
 from shared.lifecycle import unread
 from shared.lifecycle.claims import STALE_LEASES, ClaimRecord, Claims
-from shared.lifecycle.invocation import is_request
 from shared.lifecycle.manifest_reader import require_key
 from shared.settings import Lease, Limits
 
@@ -70,15 +70,15 @@ class Sweep:
             for function in functions:
                 answered = {
                     info.key.split("/")[2]
-                    for info in self._bucket.list(f"results/{function}/")
+                    for info in self._bucket.list(keys.results(function))
                     if info.key.endswith("/result.json")
                 }
                 listed = [
                     info
-                    for info in self._bucket.list(f"requests/{function}/")
+                    for info in self._bucket.list(keys.requests(function))
                     if info.size and self._wall() - info.modified >= older_seconds
                 ]
-                old = [info for info in listed if is_request(info.key, function)]
+                old = [info for info in listed if keys.is_request(info.key, function)]
                 for stray in (*unread.among(listed), *unread.unlisted(self._bucket, function)):
                     self._telling.tell(stray)
                 for info, identity in zip(old, pool.map(self._identity, old), strict=True):
@@ -108,4 +108,4 @@ class Sweep:
         return records[-1] if records else None
 
     def _answered(self, one: Lost) -> bool:
-        return self._bucket.head(f"results/{one.function}/{one.request_id}/result.json") is not None
+        return self._bucket.head(keys.result(one.function, one.request_id)) is not None

@@ -5,20 +5,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
+from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import USER_ID
-from shared.lifecycle.attempt import progress_key
 from shared.lifecycle.claims import ClaimRecord, Claims
-from shared.lifecycle.invocation import is_request
-from shared.notify.outbox import entry_key
-from shared.observability.failing_keys import FAILING
 from shared.operations import mentions
 from shared.operations.mentions import Mention, Naming, Reader
 from shared.operations.object_names import Places
 from shared.settings import Lease
-from shared.triggers.settled_index import INDEX
-
-QUEUE = "queue/"  # puts of `photog serve`
 
 Identity = tuple[str, str]  # a function and a request_id
 
@@ -90,28 +84,28 @@ class Search:
         puts = self._puts(user_id, names)
         artifacts = [key for one in stored.values() for key in one.artifacts]
         artifacts += [key for key in conflicts if self._reader.exists(key)]
-        artifacts += [info.key for info in self._reader.listed(f"users/{user_id}/")]
+        artifacts += [info.key for info in self._reader.listed(keys.user(user_id))]
         artifacts += self._notifications(known)
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
-        keys = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
+        held = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
         return Holdings(
             requests=list(stored),
-            keys=list(dict.fromkeys(keys)),
+            keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
             | {key: [set(stored[one].artifacts) for one in modelled if one in stored] for key in self._models(user_id)},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
-            faults=self._faults(user_id, set(keys)),
+            faults=self._faults(user_id, set(held)),
         )
 
     def indexes(self) -> list[str]:
         """Keys of what spares a new worker to look at settled manifests; it names nobody."""
-        return [info.key for info in self._reader.listed(INDEX)]
+        return [info.key for info in self._reader.listed(keys.INDEX)]
 
     def _requests(self) -> list[Mention]:
-        ours = (info for info in self._reader.listed("requests/") if _is_manifest(info.key))
+        ours = (info for info in self._reader.listed(keys.REQUESTS) if _is_manifest(info.key))
         requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
-        others = (info for info in self._reader.listed("requests/") if not _is_manifest(info.key))
+        others = (info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key))
         self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]
         return requests
 
@@ -143,14 +137,14 @@ class Search:
 
     def _stored(self, identity: Identity, foreign: set[str]) -> _Stored:
         function, request_id = identity
-        folder, result = f"results/{function}/{request_id}/", result_key(function, request_id)
+        folder, result = keys.result_folder(function, request_id), keys.result(function, request_id)
         below = [info.key for info in self._reader.listed(folder)]
-        beside = (progress_key(function, request_id), entry_key(function, request_id))
+        beside = (keys.progress(function, request_id), keys.outbox(function, request_id))
         return _Stored(
             artifacts=[key for key in below if key != result and key not in foreign]
             + [key for key in beside if self._reader.exists(key)],
             answer=[result] if result in below else [],
-            claims=[info.key for info in self._reader.listed(f"claims/{function}/{request_id}/")],
+            claims=[info.key for info in self._reader.listed(keys.claims(function, request_id))],
         )
 
     def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
@@ -173,7 +167,7 @@ class Search:
 
     def _answers(self) -> dict[Identity, frozenset[str]]:
         """The people of every answer, also where its manifest has been removed."""
-        infos = (info for function in ("train", "generate") for info in self._reader.listed(f"results/{function}/"))
+        infos = (info for function in ("train", "generate") for info in self._reader.listed(keys.results(function)))
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
         found = list(self._reader.read(answers, mentions.answer))
         self._unclear += found
@@ -181,16 +175,16 @@ class Search:
 
     def _models(self, user_id: str) -> list[str]:
         """What points to the user's trainings: the model, and what it is swapped for."""
-        below = [info.key for info in self._reader.listed(f"users/{user_id}/")]
-        swaps = f"users/{user_id}/swaps/"
-        return [key for key in below if key == f"users/{user_id}/model.json" or key.startswith(swaps)]
+        below = [info.key for info in self._reader.listed(keys.user(user_id))]
+        swaps = keys.swaps(user_id)
+        return [key for key in below if key == keys.model(user_id) or key.startswith(swaps)]
 
     def _modelled(
         self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
     ) -> set[Identity]:
         """Trainings that the user's model names, and no answer and no accepted manifest calls somebody else's."""
         pointing = set(self._models(user_id))
-        infos = (info for info in self._reader.listed(f"users/{user_id}/") if info.key in pointing)
+        infos = (info for info in self._reader.listed(keys.user(user_id)) if info.key in pointing)
         named = {
             ("train", name) for one in self._reader.read(infos, mentions.model) for name in mentions.trainings(one)
         }
@@ -205,18 +199,18 @@ class Search:
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
         """What was put into a queue for the user, answered or not, and checks of the photos that go."""
-        puts = self._reader.read(self._reader.listed(QUEUE), partial(mentions.put, self._places))
+        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.put, self._places))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
-        events = self._reader.read(self._reader.listed("notifications/"), mentions.event)
+        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.event)
         return [one.key for one in events if any((one.key.split("/")[1], name) in known for name in one.names)]
 
     def _failing(self, user_id: str, own: Iterable[str]) -> list[str]:
         """What is shown of the user's manifests that failed, those met in earlier sweeps included."""
         manifests = self._manifests.setdefault(user_id, set())
         manifests |= set(own)
-        failures = self._reader.read(self._reader.listed(FAILING), mentions.failing)
+        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.failing)
         return [one.key for one in failures if not one.names.isdisjoint(manifests)]
 
     def known(self, user_id: str) -> list[Identity]:
@@ -240,7 +234,7 @@ class Search:
         except StoreUnavailable:
             raise
         except BucketError as error:
-            self._reader.faults["claims/{}/{}/".format(*identity)] = str(error)
+            self._reader.faults[keys.claims(*identity)] = str(error)
             return None
 
     def _claims(self, function: str) -> Claims:
@@ -252,7 +246,7 @@ def _answered(user_id: str, answers: Mapping[Identity, frozenset[str]]) -> set[I
 
 
 def _is_manifest(key: str) -> bool:
-    return any(is_request(key, function) for function in NAMES)
+    return any(keys.is_request(key, function) for function in NAMES)
 
 
 def _needs(
@@ -276,11 +270,6 @@ def _needs(
     return needs
 
 
-def result_key(function: str, request_id: str) -> str:
-    """Where the answer of a request lies."""
-    return f"results/{function}/{request_id}/result.json"
-
-
 def _conflict(one: Mention) -> str:
     """Where a body is answered whose id belongs to another."""
-    return f"results/{one.function}/{one.request_id}/conflict-{one.sha256[:8]}.json"
+    return keys.conflict(one.function, one.request_id, one.sha256)

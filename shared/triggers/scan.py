@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
+from shared.contract import keys
 from shared.contract.function import FunctionUnavailable
 from shared.events import ObjectCreated
-from shared.lifecycle.invocation import Outcome, is_request
+from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.unread import Strays
 from shared.observability.failing_keys import Failures
 from shared.settings import Scan
@@ -58,7 +59,7 @@ class ScanTrigger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
-        self._prefix = f"requests/{function}/"
+        self._prefix = keys.requests(function)
         self._settled = Settled(bucket, function)
         self._failures = Failures(bucket, function, self._prefix, clock)
         self._strays = Strays(bucket, function, scan.settle_seconds, clock)
@@ -185,7 +186,7 @@ class ScanTrigger:
             raise
         except (BucketError, OSError) as error:
             broken = error  # such as a folder that cannot be read: what could be is served
-        manifests = [info for info in found if is_request(info.key, self._function)]
+        manifests = [info for info in found if keys.is_request(info.key, self._function)]
         if not self._started:
             self._settled.load()
         self._failures.adopt()
@@ -201,12 +202,12 @@ class ScanTrigger:
             self._failures.remove(self._prefix)
         else:
             self._failures.add(self._prefix, broken)
-        self._strays.look(info for info in found if not is_request(info.key, self._function))
+        self._strays.look(info for info in found if not keys.is_request(info.key, self._function))
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
         """At the start: those without a likely answer; the others are for later, oldest first."""
         try:
-            answered = set(self._bucket.folders(f"results/{self._function}/"))
+            answered = set(self._bucket.folders(keys.results(self._function)))
         except (BucketError, OSError) as error:
             log.warning("results/%s/ cannot be listed, every manifest is looked at: %s", self._function, error)
             answered = set()
@@ -217,7 +218,7 @@ class ScanTrigger:
     def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
         """These may be new."""
         for info in infos:
-            if is_request(info.key, self._function):
+            if keys.is_request(info.key, self._function):
                 self._last = max(self._last, info.key)
                 if info.size and info not in self._settled and self._likely.get(info.key) != info:
                     self._likely.pop(info.key, None)

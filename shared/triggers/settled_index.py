@@ -11,10 +11,10 @@ import logging
 from collections.abc import Iterable
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.contract import keys
 
 log = logging.getLogger(__name__)
 
-INDEX = "index/"
 HEAD = b"photog settled 1\n"
 WIDTH = 8  # bytes: among a hundred thousand manifests a new one is taken for a settled one once in 10^14
 LARGEST = 256 * 1024 * 1024  # bytes, thirty million manifests
@@ -73,7 +73,7 @@ class Settled:
 
 def index_key(function: str) -> str:
     """Where the index lies; it may be deleted at any time."""
-    return f"{INDEX}{function}"
+    return f"{keys.INDEX}{function}"
 
 
 def _mark(info: ObjectInfo) -> bytes:

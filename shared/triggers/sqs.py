@@ -22,11 +22,12 @@ from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
+from shared.contract import keys
 from shared.contract.function import NAMES, FunctionUnavailable
 from shared.errors import PhotogError
 from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.lifecycle.claims import STALE_LEASES
-from shared.lifecycle.invocation import Outcome, is_request
+from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.unread import Telling
 from shared.observability.failing_keys import Failures
@@ -74,7 +75,7 @@ class SqsTrigger:
         self._observations = observations or Observations()
         self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
         self._function = function
-        self._failures = Failures(bucket, function, f"requests/{function}/")
+        self._failures = Failures(bucket, function, keys.requests(function))
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
@@ -149,7 +150,7 @@ class SqsTrigger:
                 raise ForeignEvent(f"{one.key} lies in {one.bucket}, this worker serves {self._name}")
         ours = [local for one in created if (local := one.below(self._prefix)) is not None]
         for one in ours:
-            if not is_request(one.key, self._function) and any(is_request(one.key, other) for other in NAMES):
+            if not keys.is_request(one.key, self._function) and any(keys.is_request(one.key, other) for other in NAMES):
                 raise ForeignEvent(f"{one.key} is not for {self._function}: every function needs a queue of its own")
             self._telling.tell_of(one.key)
         return ours

@@ -6,12 +6,13 @@ import threading
 import pytest
 
 from shared.buckets import FolderBucket, MemoryBucket
+from shared.contract import keys
 from shared.events import ObjectCreated
 from shared.lifecycle.claims import Claims, Held
 from shared.lifecycle.invocation import Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
-from shared.notify.outbox import Outbox, entry_key
+from shared.notify.outbox import Outbox
 from shared.observability.failing_keys import Failures
 from shared.operations.status import overview
 from shared.settings import Limits, Scan
@@ -112,7 +113,7 @@ ENTRIES = [
 def test_a_damaged_entry_of_the_outbox_is_shown_and_every_other_event_goes_out(entry):
     bucket, place = MemoryBucket(), Place()
     delivery = Delivery(Outbox(bucket, [place]), 0.1)
-    bucket.put(entry_key("check", "a"), entry)
+    bucket.put(keys.outbox("check", "a"), entry)
     delivery.start("check")
     invoked = invocation(bucket, Echo(), notifiers=[delivery])
     for number in range(3):
@@ -120,12 +121,12 @@ def test_a_damaged_entry_of_the_outbox_is_shown_and_every_other_event_goes_out(e
     until(lambda: sorted(place.got) == ["r0", "r1", "r2"], 10)
     until(lambda: overview(bucket, Limits())["check"]["failing"], 10)
     delivery.close()
-    assert overview(bucket, Limits())["check"]["failing"][0]["key"] == entry_key("check", "a")
+    assert overview(bucket, Limits())["check"]["failing"][0]["key"] == keys.outbox("check", "a")
 
 
 def test_an_entry_that_failed_for_a_dead_worker_is_no_longer_shown_once_it_has_gone():
     bucket, place = MemoryBucket(), Place()
-    Failures(bucket, "check", "outbox/check/").add(entry_key("check", "gone"), ValueError("damaged"))
+    Failures(bucket, "check", "outbox/check/").add(keys.outbox("check", "gone"), ValueError("damaged"))
     delivery = Delivery(Outbox(bucket, [place]), 0.1)
     delivery.start("check")
     until(lambda: not overview(bucket, Limits())["check"]["failing"], 10)
@@ -136,7 +137,7 @@ def test_an_entry_that_failed_for_a_dead_worker_is_no_longer_shown_once_it_has_g
 def test_an_entry_whose_answer_is_damaged_fails_alone(answer):
     bucket, place = MemoryBucket(), Place()
     delivery = Delivery(Outbox(bucket, [place]), 0.1)
-    bucket.put(entry_key("check", "r9"), json.dumps(ENTRY | {"request_id": "r9"}).encode())
+    bucket.put(keys.outbox("check", "r9"), json.dumps(ENTRY | {"request_id": "r9"}).encode())
     bucket.put("results/check/r9/result.json", answer)
     delivery.start("check")
     invocation(bucket, Echo(), notifiers=[delivery]).receive(drop(bucket, "r1"))

@@ -10,7 +10,7 @@ import pytest
 from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import Studio
-from shared.contract.users import model_key
+from shared.contract import keys
 from shared.errors import (
     FaceCountMismatch,
     InvalidField,
@@ -210,8 +210,8 @@ class TestKnobs:
         assert not np.array_equal(picture(desk, generate(**knobs)), ordinary)
 
     def test_the_lora_changes_the_picture(self, generate, desk, ordinary):
-        model = json.loads(desk.objects[model_key("collins")])
-        desk.objects[model_key("collins")] = json.dumps(model | {"base_model": "sd15"}).encode()
+        model = json.loads(desk.objects[keys.model("collins")])
+        desk.objects[keys.model("collins")] = json.dumps(model | {"base_model": "sd15"}).encode()
         data = generate()
         assert not np.array_equal(picture(desk, data), ordinary)
         assert "sd15" in data["warnings"][0]
@@ -275,11 +275,11 @@ class TestWhatCannotBeDone:
                 desk.objects[key] = b"{broken"
         # the LoRA of a run before may be in memory: this one lies under a key of its own
         if ending == "lora.safetensors":
-            model = json.loads(desk.objects[model_key("collins")])
+            model = json.loads(desk.objects[keys.model("collins")])
             old, new = model["lora"], f"{damage}-{model['lora']}"
             if old in desk.objects:
                 desk.objects[new] = desk.objects[old]
-            desk.objects[model_key("collins")] = json.dumps(model | {"lora": new}).encode()
+            desk.objects[keys.model("collins")] = json.dumps(model | {"lora": new}).encode()
         with pytest.raises(UnknownUser, match=r"collins.*train"):
             generate()
 

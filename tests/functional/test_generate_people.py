@@ -13,7 +13,7 @@ import torch
 from functions.generate import user_model as record
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import Studio
-from shared.contract.users import model_key
+from shared.contract import keys
 from shared.errors import InternalError, PhotoUnavailable, PictureFailed, RequestError, UnknownUser
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
@@ -82,16 +82,16 @@ def first(settings, engine, people):
 
 def with_model(objects, **changes):
     """The objects with other fields in the user's model."""
-    return objects | {model_key(WHO): json.dumps(json.loads(objects[model_key(WHO)]) | changes).encode()}
+    return objects | {keys.model(WHO): json.dumps(json.loads(objects[keys.model(WHO)]) | changes).encode()}
 
 
 def with_reference(objects, **changes):
-    (reference,) = json.loads(objects[model_key(WHO)])["references"]
+    (reference,) = json.loads(objects[keys.model(WHO)])["references"]
     return with_model(objects, references=[reference | changes])
 
 
 def with_lora(objects, data):
-    return objects | {json.loads(objects[model_key(WHO)])["lora"]: data}
+    return objects | {json.loads(objects[keys.model(WHO)])["lora"]: data}
 
 
 def valued(data, value):
@@ -117,7 +117,7 @@ class TestOneIdAndTwoPeople:
         assert second != first
 
     def test_the_lora_alone_makes_the_difference(self, people, worker, first):
-        lora_key = json.loads(people["collins"][model_key(WHO)])["lora"]
+        lora_key = json.loads(people["collins"][keys.model(WHO)])["lora"]
         assert portray(worker, people["collins"]) == first
         others = people["collins"] | {lora_key: people["hopper"][lora_key]}
         assert portray(worker, others) != first
@@ -130,7 +130,7 @@ class TestOneIdAndTwoPeople:
 
     def test_nothing_of_the_lora_is_in_memory_once_it_was_evicted(self, people, worker):
         portray(worker, people["collins"])
-        known = tensors_of(people["collins"][json.loads(people["collins"][model_key(WHO)])["lora"]])
+        known = tensors_of(people["collins"][json.loads(people["collins"][keys.model(WHO)])["lora"]])
         values = [torch.from_numpy(np.frombuffer(one[2], np.float32).copy().reshape(one[1])) for one in known.values()]
 
         def found():
@@ -160,17 +160,21 @@ class TestATrainingThatCannotBeOne:
     )
     @pytest.mark.parametrize("value", ["missing", None, 7, [], {"a": 1}])
     def test_a_field_that_is_missing_or_of_another_type_is_named(self, worker, people, field, value):
-        model = json.loads(people["collins"][model_key(WHO)])
+        model = json.loads(people["collins"][keys.model(WHO)])
         model = {name: one for name, one in model.items() if name != field} | (
             {} if value == "missing" else {field: value}
         )
-        self.refused(worker, people["collins"] | {model_key(WHO): json.dumps(model).encode()}, rf"{field}.*train again")
+        self.refused(
+            worker,
+            people["collins"] | {keys.model(WHO): json.dumps(model).encode()},
+            rf"{field}.*train again",
+        )
 
     @pytest.mark.parametrize(
         "text", [b"", b"{", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"user_id": "sam", "user_id": 3}']
     )
     def test_what_is_no_model_is_refused(self, worker, people, text):
-        self.refused(worker, people["collins"] | {model_key(WHO): text}, "cannot be read.*train again")
+        self.refused(worker, people["collins"] | {keys.model(WHO): text}, "cannot be read.*train again")
 
     def test_a_model_too_large_to_be_one_is_not_read(self, worker, people, monkeypatch):
         monkeypatch.setattr(record, "MOST_BYTES", 100)
@@ -239,7 +243,7 @@ class TestATrainingThatCannotBeOne:
 
     @pytest.mark.parametrize("away", [-1000, 1000, 99_000])
     def test_landmarks_beside_the_photo_are_refused(self, worker, people, away):
-        (reference,) = json.loads(people["collins"][model_key(WHO)])["references"]
+        (reference,) = json.loads(people["collins"][keys.model(WHO)])["references"]
         moved = [[x + away, y] for x, y in reference["landmarks"]]
         self.refused(worker, with_reference(people["collins"], landmarks=moved), "landmarks.*train again")
 
@@ -261,16 +265,16 @@ class TestATrainingThatCannotBeOne:
         self.refused(worker, with_reference(people["collins"], embedding=embedding), "(embedding|vectors).*train again")
 
     def test_vectors_of_different_lengths_are_refused(self, worker, people):
-        (reference,) = json.loads(people["collins"][model_key(WHO)])["references"]
+        (reference,) = json.loads(people["collins"][keys.model(WHO)])["references"]
         two = [reference, reference | {"embedding": reference["embedding"][:-1]}]
         self.refused(worker, with_model(people["collins"], references=two), "different lengths.*train again")
 
     def test_more_photos_than_a_training_leaves_are_refused(self, worker, people):
-        (reference,) = json.loads(people["collins"][model_key(WHO)])["references"]
+        (reference,) = json.loads(people["collins"][keys.model(WHO)])["references"]
         self.refused(worker, with_model(people["collins"], references=[reference] * 65), "references.*train again")
 
     def test_a_photo_larger_than_trainings_leave_is_not_decoded(self, worker, people):
-        (reference,) = json.loads(people["collins"][model_key(WHO)])["references"]
+        (reference,) = json.loads(people["collins"][keys.model(WHO)])["references"]
         wide = {reference["key"]: pictures.png(np.zeros((3000, 3000, 3), np.uint8))}
         self.refused(worker, people["collins"] | wide, "cannot be read.*train again")
 
@@ -289,7 +293,7 @@ class TestATrainingThatCannotBeOne:
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_a_lora_with_values_that_are_no_numbers_is_refused(self, worker, people, first, value):
-        lora_key = json.loads(people["collins"][model_key(WHO)])["lora"]
+        lora_key = json.loads(people["collins"][keys.model(WHO)])["lora"]
         objects = with_lora(people["collins"], valued(people["collins"][lora_key], value))
         self.refused(worker, objects, "LoRA of sam cannot be used.*no numbers.*train again")
         assert portray(worker, people["collins"]) == first
@@ -318,7 +322,7 @@ class TestATrainingThatCannotBeOne:
 
 class TestValuesThatAreNoColours:
     def test_a_lora_that_drives_the_model_out_of_all_numbers_is_an_error_that_names_whose(self, worker, people, first):
-        lora_key = json.loads(people["collins"][model_key(WHO)])["lora"]
+        lora_key = json.loads(people["collins"][keys.model(WHO)])["lora"]
         tensors = tensors_of(people["collins"][lora_key])
         huge = {
             name: (dtype, shape, np.full(shape, 1e30, np.float32).tobytes())

@@ -9,9 +9,10 @@ import pytest
 from shared.buckets import InvalidKey
 from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
+from shared.contract import keys
 from shared.events import ObjectCreated, parse
 from shared.lifecycle.bucket_photos import fetcher
-from shared.lifecycle.invocation import Outcome, is_request
+from shared.lifecycle.invocation import Outcome
 from shared.operations.erasure import Forgetting
 from shared.operations.status import overview
 from shared.operations.sweep import Sweep
@@ -96,10 +97,10 @@ def test_what_else_is_no_key_is_said_in_the_log_once(bucket, cloud, caplog):
 
 
 def test_which_keys_are_manifests():
-    assert all(is_request(key, "check") for key in KEYS)
-    assert not is_request("requests/check//.hidden.json", "check")
-    assert not is_request("requests/checks//a.json", "check")
-    assert not is_request("requests/check", "check")
+    assert all(keys.is_request(key, "check") for key in KEYS)
+    assert not keys.is_request("requests/check//.hidden.json", "check")
+    assert not keys.is_request("requests/checks//a.json", "check")
+    assert not keys.is_request("requests/check", "check")
 
 
 @pytest.mark.parametrize(("size", "told"), [(0, 0), (None, 0), (9, 1)])

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
+from shared.contract import keys
 from shared.contract.manifests import invalid_id
 from shared.events import ObjectCreated
 from shared.lifecycle.claims import Busy, Claims, Held
@@ -15,7 +16,7 @@ from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.manifest_reader import COUNTED_BYTES
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
-from shared.notify.outbox import Outbox, entry_key
+from shared.notify.outbox import Outbox
 from shared.operations.status import overview
 from shared.settings import Lease, Limits, Scan, Settings
 from shared.triggers.scan import ScanTrigger
@@ -287,11 +288,11 @@ def test_a_refusal_that_was_announced_for_half_a_manifest_is_withdrawn(tmp_path)
     invoked = invocation(bucket, Echo(), owner="w2", notifiers=[delivery(bucket)])
     assert invoked.receive(drop(bucket)) is Outcome.ANSWERED, "its writer was not done"
     invoked.tidy()
-    assert bucket.head(entry_key("check", identity)), "whoever refuses it may only be slow"
+    assert bucket.head(keys.outbox("check", identity)), "whoever refuses it may only be slow"
     time.sleep(2.1 * QUICK.lease.seconds)
     invoked.tidy()
     assert list(bucket.list("progress/")) == []
-    assert bucket.head(entry_key("check", identity)) is None
+    assert bucket.head(keys.outbox("check", identity)) is None
 
 
 def test_who_refuses_late_has_its_event_noted_again(tmp_path):

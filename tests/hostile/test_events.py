@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.contract import keys
 from shared.events import ObjectCreated, UnknownEvent, parse, parse_text
 from shared.events.created import LONGEST_REASON
-from shared.lifecycle.invocation import is_request
 from tests.hostile.events import SURPRISES, altered, names, samples, texts
 
 WORDS = sorted({name for event in samples().values() for name in names(event)} | {"Body", "MessageBody", "Event"})
@@ -29,7 +29,7 @@ def objects(read, event) -> list[ObjectCreated]:
         assert one.bucket is None or isinstance(one.bucket, str)
         assert one.size is None or (isinstance(one.size, int) and not isinstance(one.size, bool))
         assert one.etag is None or isinstance(one.etag, str)
-        is_request(one.key, "check")
+        keys.is_request(one.key, "check")
         one.below("prefix/")
     return found
 

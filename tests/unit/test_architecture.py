@@ -1,12 +1,15 @@
 """The rooms of the house and the arrows between them, read from the imports of the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from shared.contract import keys
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("check", "train", "generate")
@@ -16,8 +19,8 @@ WHOLE = ("shared", "functions", "serve", "demo", "tests", "benchmarks")
 SHARED = {
     "errors": "",
     "imaging": "",
-    "buckets": "",
     "contract": "",
+    "buckets": "contract",
     "observability": "buckets contract",
     "settings": "buckets observability",
     "events": "buckets contract",
@@ -135,3 +138,17 @@ def test_every_file_says_what_it_is_for():
         for path in sources(folder):
             text = path.read_text()
             assert not text.strip() or ast.get_docstring(ast.parse(text)), path
+
+
+def test_every_prefix_of_the_bucket_is_spelled_in_one_place():
+    """So that nothing can lie where forgetting does not look: no other file spells a key out."""
+    spelled = re.compile("^(" + "|".join(re.escape(root) for root in keys.ROOTS) + r")\S*$")
+    for folder in ("shared", "serve", "functions"):
+        for path in sources(folder):
+            if path.name == "keys.py":
+                continue
+            tree = ast.parse(path.read_text())
+            prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+                    assert not spelled.match(node.value), f"{path}:{node.lineno} spells {node.value!r}"

@@ -6,9 +6,10 @@ import signal
 import time
 from collections.abc import Callable
 
+from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
-from shared.contract.workspace import SCRATCH, Workspace
+from shared.contract.workspace import Workspace
 from shared.errors import InvalidField, NoFaceInTemplate
 from shared.runtime.isolation import Isolated
 from shared.settings import Settings
@@ -33,16 +34,16 @@ class Labour:
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Work in small steps that the next attempt may go on from, then end as the body says."""
-        kept = workspace.previous(SCRATCH + "step")
+        kept = workspace.previous(keys.SCRATCH + "step")
         first = int(kept) if kept else 0
         for step in range(first, body["steps"]):
             workspace.progress("labour", step, body["steps"])
             time.sleep(body["seconds"] / body["steps"])
             if body["steps"] > 2:
-                workspace.save(SCRATCH + "step", str(step).encode())
-        keys = {name: workspace.save(name, content(body, name)) for name in body["artifacts"]}
+                workspace.save(keys.SCRATCH + "step", str(step).encode())
+        saved = {name: workspace.save(name, content(body, name)) for name in body["artifacts"]}
         self._end(body["ends"])
-        data = {"value": value(body), "artifacts": keys, "user_id": body.get("user_id")}
+        data = {"value": value(body), "artifacts": saved, "user_id": body.get("user_id")}
         return Answer(data | ({"odd": float("nan")} if body["ends"] == "unsayable" else {}))
 
     def pointers(self, data: Json) -> dict[str, Json]:
