@@ -81,7 +81,7 @@ class FolderTrigger(ScanTrigger):
             self._add([info])
 
     def _is_linked(self, path: str) -> bool:
-        """Whether the path is a link or leads through one: listings see nothing there (`strays.py`)."""
+        """Whether the path is a link or leads through one: listings see nothing there (`unread.py`)."""
         top = os.path.join(self._root, self._prefix.rstrip("/"))
         return os.path.realpath(path) != os.path.join(os.path.realpath(top), os.path.relpath(path, top)).removesuffix(
             "/."

@@ -7,12 +7,12 @@
 | there at the start, named like a request that has an answer | when nothing else is to do, few at a time |
 | not readable yet | when it has changed, or its writer has rested for `scan.settle_seconds` |
 | claimed by somebody else | at the next look |
-| failing | after a pause that grows, whatever the others do (`failures.py`) |
+| failing | after a pause that grows, whatever the others do (`failing_keys.py`) |
 
 Listing a hundred thousand manifests takes a second of the processor, and a hundred calls of a store. So the whole is
 listed at intervals that grow with how many there are: a look's time for each page of them. In between only what sorts
 behind the last key is asked for, and where there is a watcher what it names. What was settled is remembered beyond the
-process (`settled.py`).
+process (`settled_index.py`).
 """
 
 import logging
