@@ -2,7 +2,7 @@
 
 | state of a message | when | what we do |
 |---|---|---|
-| held | received, until all that it speaks of was offered | kept invisible (`message_visibility.py`), 12 hours at most |
+| held | received, until all of it was offered | kept invisible (`message_visibility.py`), 12 hours at most |
 | deleted | every object that it speaks of is answered, was answered before, or is no request | delete |
 | postponed | another worker has the claim: its answer or its death decides | sent anew for later, with what was seen |
 | back | SIGTERM came, before or while it ran | visible at once |
