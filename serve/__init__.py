@@ -15,16 +15,16 @@ Every put is one object, `queue/<service>/<uuid>` (`message.py`), whose atomic r
 The manifest is `requests/<function>/<request_id>.json`, the bytes as they were put. An id is taken when another body
 was put or dropped under it before.
 
-The bucket is the truth. SQLite (`queue_index.py`) is the index over it: rows follow the objects, never lead them. What
-a crash or a loss of power leaves between the two is mended at the start (`recovery.py`): a record without a row gets one,
-a row without a record goes, a row behind its record catches up. A file that is damaged, older or another bucket's is
-set aside and made anew, also while the server runs (`database.py`). So an accepted put is never lost, and since a put
-has one record and a record one `sink`, none is answered twice. The state may be deleted: it is read from the records
-again.
+The bucket is the truth. SQLite (`queue_index.py`) is the index over it: rows follow the objects, never lead them.
+What a crash or a loss of power leaves between the two is mended at the start (`recovery.py`): a record without a row
+gets one, a row without a record goes, a row behind its record catches up. A file that is damaged, older or another
+bucket's is set aside and made anew, also while the server runs (`database.py`). So an accepted put is never lost, and
+since a put has one record and a record one `sink`, none is answered twice. The state may be deleted: it is read from
+the records again.
 
 Priority is kept by holding back: of what no worker has claimed yet only a few manifests lie in the bucket
-(`release_window.py`), the next one is chosen by priority when there is room. That works for a scanned folder and for an event queue alike,
-and leaves the workers and their triggers as they are.
+(`release_window.py`), the next one is chosen by priority when there is room. That works for a scanned folder and for
+an event queue alike, and leaves the workers and their triggers as they are.
 
 One process serves a bucket; two on one state refuse to start.
 """

@@ -184,9 +184,9 @@ def embedded_later(verdicts: Sequence[Verdict], engine: Deferred) -> list[Verdic
 def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict]:
     """Give code 6 to usable photos of anybody but the person of most photos, and a similarity to the compared ones.
 
-    Who that is, is said in `identity_clustering.py`. In a fair tie nobody can say who is meant: every usable photo gets
-    code 6, no similarity, and a warning that says so. A photo that came twice has one vote, and is judged like its first copy.
-    One usable photo is its own person and is compared with nothing.
+    Who that is, is said in `identity_clustering.py`. In a fair tie nobody can say who is meant: every usable photo
+    gets code 6, no similarity, and a warning that says so. A photo that came twice has one vote, and is judged like
+    its first copy. One usable photo is its own person and is compared with nothing.
     """
     compared = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None and verdict.usable]
     vectors = [vector for index in compared if (vector := verdicts[index].embedding) is not None]
