@@ -45,10 +45,12 @@ from functions.generate.diffusion.img2img import Denoising
 from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.lora_cache import Adapters
 from functions.generate.face_cache import Acquainted
+from functions.generate.face_job import FaceJob
+from functions.generate.face_stages import plan_face_stages
 from functions.generate.models import Studio
 from functions.generate.output import NAME
 from functions.generate.request import GenerateConfigure
-from functions.generate.stages import Advance, FaceJob, Stage, planned
+from functions.generate.stages import Advance, Stage
 from shared.contract.manifests import Json
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Image
@@ -201,15 +203,15 @@ def _parity(studio: Studio, desk: Desk) -> str:
 def _naive(studio: Studio, desk: Desk) -> Portraying:
     """The base model, the words and the LoRA anew for each request, and the detector anew before each stage."""
 
-    def anew(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage]:
-        return [replace(stage, work=_detecting(stage)) for stage in planned(configure, most_steps)]
+    def anew(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
+        return [replace(stage, work=_detecting(stage)) for stage in plan_face_stages(configure, most_steps)]
 
     def request() -> list[Json]:
         fresh = copy.copy(studio)
         stock: Any = Stock(studio)
         fresh.adapters = fresh.diffuser = stock
         fresh.acquainted = Acquainted(studio.engine)
-        with patch.object(portrait, "planned", anew):
+        with patch.object(portrait, "plan_face_stages", anew):
             return _run(fresh, desk, "one.png", ["p0"])
 
     return request
@@ -225,7 +227,7 @@ class Stock:
         self._pipeline.set_progress_bar_config(disable=True)
         self._card = studio.diffuser.working
 
-    def lora(self, key: str, read: Callable[[], bytes]) -> None:
+    def lora(self, key: str, version: Callable[[], str | None], read: Callable[[], bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "lora.safetensors").write_bytes(read())
             self._pipeline.load_lora_weights(folder, weight_name="lora.safetensors")
@@ -251,7 +253,7 @@ class Stock:
         return painted
 
 
-def _detecting(stage: Stage) -> Callable[[Sequence[FaceJob], Studio, Advance], None]:
+def _detecting(stage: Stage[FaceJob]) -> Callable[[Sequence[FaceJob], Studio, Advance], None]:
     def work(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
         for job in jobs:
             studio.engine.detect(job.image)

@@ -1,18 +1,22 @@
-"""A sitting: one person for one of the template's faces, from crop to paste."""
+"""A face job: one person for one of the template's faces, from crop to paste."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from functions.generate import person
+from functions.generate.diffusion.inpaint_region import Words
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
-from functions.generate.fusion.landmark_fusion import Original, worn_frames
+from functions.generate.face.face_view import Shown
+from functions.generate.fusion.fuser import Fuser
+from functions.generate.fusion.landmark_fusion import Original, Portrayal, worn_frames
 from functions.generate.models import Studio
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
-from functions.generate.stages import FaceJob
 from functions.generate.user_model import FIELD, unusable
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
@@ -22,83 +26,153 @@ from shared.imaging.array_types import Image, Mask, Points
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
 LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recogniser's own chips have a face of 100 to 112
-OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this sitting's
+OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this job's
 
 Area = tuple[slice, slice]
 """Rows and columns of the picture."""
 
 
-@dataclass(frozen=True, eq=False)
-class Sitting:
-    """Who, for which of the template's faces, with which knobs and what noise."""
+@dataclass(eq=False)
+class FaceJob:
+    """One person for one face of the template, on its way through the stages.
+
+    Attributes:
+        person: who takes the face.
+        index: of the face among all of the template, from the left.
+        face: as it was found in the picture.
+        area: rows and columns of the picture that the crop is.
+        template, template_landmarks, template_frames: the crop as it was, RGB, its face, (68, 2), and a mask of the
+            frames of that face's glasses.
+        image, landmarks, frames: the same as it is now.
+        photo: of the person, the nearest in pose and expression.
+        fuser: puts the photo's looks onto the face.
+        original: the template's face, whose detail and colours the portrait's is to have.
+        editable: mask, 0 on the other faces of the picture; nothing may change there.
+        square: what the diffusion sees, in pixels of the crop.
+        words: for the diffusion.
+        lora: the person's, None where it belongs to another base model.
+        seed: of this face's noise.
+        configure: the knobs of the request.
+    """
 
     person: Person
-    faces: list[Face]
     index: int
-    knobs: GenerateConfigure
+    face: Face
+    area: Area
+    template: Image
+    template_landmarks: Points
+    template_frames: Mask
+    image: Image
+    landmarks: Points
+    frames: Mask
+    photo: Portrayal
+    fuser: Fuser
+    original: Original
+    editable: Mask
+    square: Box
+    words: Words
+    lora: Lora | None
     seed: int
+    configure: GenerateConfigure
 
     @property
-    def face(self) -> Face:
-        return self.faces[self.index]
+    def shown(self) -> Shown:
+        """The template's own face."""
+        return Shown(self.template, self.template_landmarks, self.template_frames)
 
-    def area(self, shape: tuple[int, ...]) -> Area:
-        """The portrait area of a picture, or the whole of it without `crop_face_preprocess`."""
-        if not self.knobs.crop_face_preprocess:
-            return slice(0, shape[0]), slice(0, shape[1])
-        left, top, right, bottom = self.face.box.square(CROP).rounded()
-        return slice(max(top, 0), min(bottom, shape[0])), slice(max(left, 0), min(right, shape[1]))
+    @property
+    def user_id(self) -> str:
+        """Of the person."""
+        return self.person.model.user_id
 
-    def prepare(self, picture: Image, workspace: Workspace, studio: Studio) -> FaceJob:
-        """The job that the stages work on: the portrait area of the picture, and all that they need."""
-        rows, columns = self.area(picture.shape)
-        crop = np.ascontiguousarray(picture[rows, columns])
-        corner = np.array([columns.start, rows.start], float)
-        landmarks = self.face.landmarks - corner
-        frames = worn_frames(crop, landmarks)
-        return FaceJob(
-            template=crop,
-            template_landmarks=landmarks,
-            template_frames=frames,
-            image=crop,
-            landmarks=landmarks,
-            frames=frames,
-            photo=person.nearest(self.person.portrayals, landmarks),
-            fuser=studio.fuser,
-            original=Original.of(crop, landmarks),
-            free=self._free(corner, crop.shape[:2]),
-            square=self._square(crop.shape, corner, studio.framing),
-            words=studio.prompts.of(self.person.model.trigger, self.knobs.additional_prompt),
-            user_id=self.person.model.user_id,
-            lora=worn(self.person, workspace, studio),
-            seed=self.seed,
-            configure=self.knobs,
-        )
+    def paste(self, picture: Image) -> None:
+        """Bring what changed of the crop into its area of the picture.
 
-    def _square(self, shape: tuple[int, ...], corner: Points, framing: float) -> Box:
-        """What the diffusion sees: the face as the base model likes it framed, or the whole picture."""
-        if not self.knobs.crop_face_preprocess:
-            return Box(0, 0, shape[1], shape[0]).square(1.0)
-        square = self.face.box.square(framing)
-        x, y = corner
-        return Box(square.left - x, square.top - y, square.right - x, square.bottom - y)
-
-    def _free(self, corner: Points, size: tuple[int, int]) -> Mask:
-        """1 where this sitting may change the picture, 0 on all other faces.
-
-        Where the surroundings of faces overlap each has its share, so that what their sittings change there adds up
-        to no more than one change.
+        Crops overlap: what a neighbour's job changed there before stays, and untouched pixels remain the picture's own.
         """
-        others = [other.landmarks - corner for index, other in enumerate(self.faces) if index != self.index]
-        free = np.ones(size, np.float32)
-        for other in others:
-            free *= 1 - masks.face(other, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
-        own = masks.whole(self.face.landmarks - corner, size)
-        together = own + sum(masks.whole(other, size) for other in others)
-        return np.where(together > 1, free * own / np.maximum(together, 1), free)
+        area = picture[self.area]
+        red, green, blue = cv2.split((self.image != self.template).view(np.uint8))
+        changed = (red | green | blue).view(bool)
+        difference = self.image[changed].astype(np.int16) - self.template[changed]
+        area[changed] = np.clip(area[changed] + difference, 0, 255)
 
 
-def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
+def prepare_face_job(
+    who: Person,
+    picture: Image,
+    faces: Sequence[Face],
+    index: int,
+    configure: GenerateConfigure,
+    seed: int,
+    workspace: Workspace,
+    studio: Studio,
+) -> FaceJob:
+    """The job of a person who takes face `index` of the picture's: the portrait area, and all that its stages need."""
+    face = faces[index]
+    area = _portrait_area(face, picture.shape, configure)
+    rows, columns = area
+    crop = np.ascontiguousarray(picture[area])
+    corner = np.array([columns.start, rows.start], float)
+    landmarks = face.landmarks - corner
+    frames = worn_frames(crop, landmarks)
+    others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
+    return FaceJob(
+        person=who,
+        index=index,
+        face=face,
+        area=area,
+        template=crop,
+        template_landmarks=landmarks,
+        template_frames=frames,
+        image=crop,
+        landmarks=landmarks,
+        frames=frames,
+        photo=person.nearest(who.portrayals, landmarks),
+        fuser=studio.fuser,
+        original=Original.of(crop, landmarks),
+        editable=_editable_mask(landmarks, others, crop.shape[:2]),
+        square=_diffusion_square(face, crop.shape, corner, configure, studio.framing),
+        words=studio.prompts.of(who.model.trigger, configure.additional_prompt),
+        lora=load_lora(who, workspace, studio),
+        seed=seed,
+        configure=configure,
+    )
+
+
+def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfigure) -> Area:
+    """What a job cuts out of a picture, or the whole of it without `crop_face_preprocess`."""
+    if not configure.crop_face_preprocess:
+        return slice(0, shape[0]), slice(0, shape[1])
+    left, top, right, bottom = face.box.square(CROP).rounded()
+    return slice(max(top, 0), min(bottom, shape[0])), slice(max(left, 0), min(right, shape[1]))
+
+
+def _diffusion_square(
+    face: Face, shape: tuple[int, ...], corner: Points, configure: GenerateConfigure, framing: float
+) -> Box:
+    """What the diffusion sees: the face as the base model likes it framed, or the whole picture."""
+    if not configure.crop_face_preprocess:
+        return Box(0, 0, shape[1], shape[0]).square(1.0)
+    square = face.box.square(framing)
+    x, y = corner
+    return Box(square.left - x, square.top - y, square.right - x, square.bottom - y)
+
+
+def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int, int]) -> Mask:
+    """1 where a job may change its crop, 0 on all other faces, whose landmarks are given.
+
+    Where the surroundings of faces overlap each has its share, so that what their jobs change there adds up to no more
+    than one change.
+    """
+    editable = np.ones(size, np.float32)
+    for other in others:
+        editable *= 1 - masks.face(other, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
+    own = masks.whole(landmarks, size)
+    together = own + sum(masks.whole(other, size) for other in others)
+    return np.where(together > 1, editable * own / np.maximum(together, 1), editable)
+
+
+def load_lora(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
     """The person's LoRA; None when it was trained for another base model."""
     user = who.model
     if user.base_model != studio.base_model:
@@ -119,17 +193,17 @@ def worn(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
         raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", FIELD) from error
 
 
-def distance_before(job: FaceJob, who: Person, studio: Studio) -> float | None:
+def measure_distance_before(job: FaceJob, studio: Studio) -> float | None:
     """From the person to the template's face; None where no vector could be made.
 
     Raises UnknownUser where the person's vector is none of the engine in use.
     """
-    return _distance(job.template, _outlined(job.template_landmarks), who, studio.acquainted)
+    return _distance(job.template, _outlined(job.template_landmarks), job.person, studio.acquainted)
 
 
-def distance_after(job: FaceJob, who: Person, studio: Studio) -> float | None:
-    """From the person to the portrait's face, as `distance_before`."""
-    return _distance(job.image, _seen(job.image, job.landmarks, studio.engine), who, studio.engine)
+def measure_distance_after(job: FaceJob, studio: Studio) -> float | None:
+    """From the person to the portrait's face, as `measure_distance_before`."""
+    return _distance(job.image, _seen(job.image, job.landmarks, studio.engine), job.person, studio.engine)
 
 
 def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:

@@ -32,22 +32,21 @@ def png(image: Image, provenance: Provenance | None = None, icc: bytes | None = 
     return file.getvalue()
 
 
-def published(
+def save_portrait(
     image: Image,
     image_format: str,
     workspace: Workspace,
     limits: Limits,
-    warnings: list[str],
     provenance: Provenance | None = None,
     icc: bytes | None = None,
-) -> Json:
-    """Save the portrait; `image`, `image_key`, `width`, `height` of the answer.
+) -> tuple[Json, list[str]]:
+    """Save the portrait; `image`, `image_key`, `width`, `height` of the answer, and warnings.
 
-    A picture that does not fit into an answer as base64 is given as its key, and `warnings` says so.
+    A picture that does not fit into an answer as base64 is given as its key, and a warning says so.
     """
     data = png(image, provenance, icc)
     key = workspace.save(NAME, data)
-    given = key
+    given, warnings = key, []
     if image_format == "base64":
         length = 4 * ((len(data) + 2) // 3)
         if length + ENVELOPE_BYTES <= limits.answer_bytes:
@@ -57,10 +56,10 @@ def published(
                 f"the picture has {length} bytes as base64 and an answer may have {limits.answer_bytes}: "
                 "image is its key instead"
             )
-    return {"image": given, "image_key": key, "width": image.shape[1], "height": image.shape[0]}
+    return {"image": given, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
 
 
-def described(user_id: str, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:
+def describe_face(user_id: str, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:
     """One face: whose, where in the template, and how near to the person before and after; None where unknown."""
     distances = {"before": before, "after": after}
     return {

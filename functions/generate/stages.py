@@ -1,238 +1,78 @@
-"""The stages that the faces go through, in their order; each takes all jobs and leaves them further on.
+"""The stages of a portrait: what one is, those that a request asks for, and how jobs go through them.
 
-Most stages work on face after face; a diffusion takes up to `generate.faces_at_once` of them in one batch.
-
-| stage | done when | by |
-|---|---|---|
-| fusion 1 | apply_face_fusion_before, more_like_me_before > 0 | the person's photo, bent and lit |
-| diffusion 1 | first_denoising_strength x first_diffusion_steps >= 1 | the LoRA, on the whole face |
-| colour 1 | color_shift_middle | the template's skin |
-| fusion 2 | apply_face_fusion_after, more_like_me > 0 | the same photo again |
-| diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | the LoRA, on `mask_region` |
-| colour 2 | color_shift_last | the template's skin, eyes and lips left out |
-| makeup | makeup_transfer, makeup_transfer_ratio > 0 | the template's lips, lids and cheeks |
-| retouch | skin_retouching_bool | smoothing of the skin that keeps pores and edges |
-| enhance | photo_enhancement_bool with photo_fix | a restoration network, or the template's sharpness |
+First the faces go through theirs, side by side (`face_stages`); then, once they are back in it, the whole picture goes
+through its own (`picture_stages`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Generic, Protocol, TypeVar
 
-from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
-from functions.generate.diffusion.inpaint_region import Canvas, Words
-from functions.generate.diffusion.lora_cache import Lora
-from functions.generate.face import masks
-from functions.generate.face.face_view import Shown
-from functions.generate.fusion.fuser import Fuser
-from functions.generate.fusion.landmark_fusion import Original, Portrayal
+from functions.generate import output
 from functions.generate.models import Studio
-from functions.generate.request import GenerateConfigure
-from functions.generate.retouching.color_balance import balance
-from functions.generate.retouching.makeup import transfer
-from functions.generate.retouching.restoration import restore
-from functions.generate.retouching.sharpen import sharpen
-from functions.generate.retouching.skin_retouching import retouch
-from functions.generate.user_model import FIELD
-from shared.errors import PictureFailed
-from shared.faces import Box
-from shared.imaging.array_types import Image, Mask, Points
-
-
-@dataclass(eq=False)
-class FaceJob:
-    """One face on its way.
-
-    Attributes:
-        template, template_landmarks, template_frames: the crop as it was, RGB, its face, (68, 2), and a mask of the
-            frames of that face's glasses.
-        image, landmarks, frames: the same as it is now.
-        photo: of the person, the nearest in pose and expression.
-        fuser: puts the photo's looks onto the face.
-        original: the template's face, whose detail and colours the portrait's is to have.
-        free: mask, 0 on the other faces of the picture; nothing may change there.
-        square: what the diffusion sees, in pixels of the crop.
-        words: for the diffusion.
-        user_id: of the person.
-        lora: the person's, None where it belongs to another base model.
-        seed: of this face's noise.
-    """
-
-    template: Image
-    template_landmarks: Points
-    template_frames: Mask
-    image: Image
-    landmarks: Points
-    frames: Mask
-    photo: Portrayal
-    fuser: Fuser
-    original: Original
-    free: Mask
-    square: Box
-    words: Words
-    user_id: str
-    lora: Lora | None
-    seed: int
-    configure: GenerateConfigure
-
-    @property
-    def shown(self) -> Shown:
-        """The template's own face."""
-        return Shown(self.template, self.template_landmarks, self.template_frames)
-
+from functions.generate.progress import Progress
+from shared.contract.workspace import Workspace
+from shared.imaging.array_types import Image
 
 Advance = Callable[[int], None]
-"""Is told of how many faces a network evaluation, or the stage itself, is done."""
+"""Is told of how many jobs a network evaluation, or the stage itself, is done."""
 
-Work = Callable[[Sequence[FaceJob], Studio, Advance], None]
+
+class Job(Protocol):
+    """What stages work on: a picture, RGB uint8 (H, W, 3), that each of them leaves further on."""
+
+    image: Image
+
+
+JobType = TypeVar("JobType", bound=Job)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One step of the way.
+class Stage(Generic[JobType]):
+    """One step on the way to a portrait.
 
     Attributes:
         name: for progress and for the files of `keep_stages`.
-        work: does it for all faces, and calls `Advance` after each network evaluation.
-        evaluations: of the network for one face, for progress.
+        work: does it for all jobs, and calls `Advance` after each network evaluation.
+        evaluations: of the network for one job, for progress.
     """
 
     name: str
-    work: Work
+    work: Callable[[Sequence[JobType], Studio, Advance], None]
     evaluations: int = 0
 
 
-def each(work: Callable[[FaceJob], None]) -> Work:
-    """Work that takes one face after the other and needs no model."""
-
-    def of_all(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
-        for job in jobs:
-            work(job)
-
-    return of_all
+def count_steps(stages: Sequence[Stage[JobType]], jobs: int) -> int:
+    """What `Progress` counts of so many jobs that go through these stages."""
+    return jobs * sum(1 + stage.evaluations for stage in stages)
 
 
-def planned(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage]:
-    """The stages that these knobs ask for, in order; those that would change nothing are left out.
+@dataclass(eq=False)
+class RunContext:
+    """What every stage of one request is run with.
 
-    Args:
-        configure: the knobs.
-        most_steps: of the base model's schedule, if it is one of few steps.
+    Attributes:
+        workspace: where things are kept.
+        studio: the resident models.
+        progress: is told how far it is.
+        kept: keys of the pictures after each stage, by its number and name; filled where the settings keep them.
     """
-    first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
-    wanted = [
-        (configure.apply_face_fusion_before and configure.more_like_me_before > 0, Stage("fusion-1", each(fuse_first))),
-        (first > 0, Stage("diffusion-1", diffuse_first, first)),
-        (configure.color_shift_middle, Stage("colour-1", each(balance_middle))),
-        (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", each(fuse_second))),
-        (second > 0, Stage("diffusion-2", diffuse_second, second)),
-        (configure.color_shift_last, Stage("colour-2", each(balance_last))),
-        (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", each(make_up))),
-        (configure.skin_retouching_bool, Stage("retouch", each(retouch_skin))),
-        (
-            configure.photo_enhancement_bool and configure.photo_enhancement_method == "photo_fix",
-            Stage("enhance", fix_photo),
-        ),
-    ]
-    return [stage for asked, stage in wanted if asked]
 
+    workspace: Workspace
+    studio: Studio
+    progress: Progress
+    kept: dict[str, str]
 
-def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
-    """What the knobs of the first diffusion mean."""
-    return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", most_steps)
+    def take_through(self, stages: Sequence[Stage[JobType]], jobs: Sequence[JobType], first: int = 1) -> None:
+        """Do what the stages do to all jobs, in order; `first` is the number of the first of them in the request."""
+        for number, stage in enumerate(stages, start=first):
+            self.progress.begin(stage.name)
+            stage.work(jobs, self.studio, self.progress.advance)
+            self.progress.advance(len(jobs))
+            if self.studio.settings.generate.keep_stages:
+                self._keep(f"{number}-{stage.name}", jobs)
 
-
-def second_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
-    """What the knobs of the second diffusion mean."""
-    return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", most_steps)
-
-
-def fuse_first(job: FaceJob) -> None:
-    """The first face fusion, by `more_like_me_before`."""
-    _fuse(job, job.configure.more_like_me_before)
-
-
-def fuse_second(job: FaceJob) -> None:
-    """The second face fusion, by `more_like_me`."""
-    _fuse(job, job.configure.more_like_me)
-
-
-def diffuse_first(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
-    """The first diffusion: the whole face."""
-    painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
-    _repaint(jobs, painted, first_denoising(jobs[0].configure, studio.most_steps), studio, advance)
-
-
-def diffuse_second(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
-    """The second diffusion: the edges of the face with eyes and lips, or all of it."""
-    region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
-    # other noise than the first time, else its pattern would be laid over itself
-    painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
-    _repaint(jobs, painted, second_denoising(jobs[0].configure, studio.most_steps), studio, advance)
-
-
-def balance_middle(job: FaceJob) -> None:
-    """The first colour balance: the whole face."""
-    _balance(job, skin_only=False)
-
-
-def balance_last(job: FaceJob) -> None:
-    """The second colour balance: the skin."""
-    _balance(job, skin_only=True)
-
-
-def make_up(job: FaceJob) -> None:
-    """Carry the template's make-up over, by `makeup_transfer_ratio`."""
-    ratio = job.configure.makeup_transfer_ratio
-    job.image = transfer(job.image, job.landmarks, job.shown, ratio, job.free, job.frames)
-
-
-def retouch_skin(job: FaceJob) -> None:
-    """Smooth the skin."""
-    job.image = retouch(job.image, job.landmarks, job.free, job.frames)
-
-
-def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
-    """Restore the faces' detail, by the network that is configured or up to the template's sharpness."""
-    network = studio.enhancers.face
-    for job in jobs:
-        if network is None:
-            job.image = sharpen(job.image, job.landmarks, job.shown, job.free, job.frames)
-        else:
-            restored = restore(job.image, job.landmarks, network, studio.engine, job.free, job.frames)
-            job.image = job.original.palette.adapted(restored, job.image)
-
-
-def _fuse(job: FaceJob, degree: float) -> None:
-    fused = job.fuser.fuse(job.image, job.landmarks, job.photo, degree, job.free, job.frames, job.original)
-    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
-
-
-def _canvas(job: FaceJob, region: Mask, seed: int) -> Canvas:
-    return Canvas(job.image, job.square, region * job.free, job.landmarks, job.words, seed)
-
-
-def _repaint(
-    jobs: Sequence[FaceJob], canvases: Sequence[Canvas], denoising: Denoising, studio: Studio, advance: Advance
-) -> None:
-    most = studio.settings.generate.faces_at_once
-    for start in range(0, len(jobs), most):
-        group = jobs[start : start + most]
-        done = partial(advance, len(group))
-        with studio.adapters.worn([job.lora for job in group]):
-            try:
-                painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
-            except DiffusionFailed as error:
-                raise _blamed(error, group) from error
-        for job, image in zip(group, painted, strict=True):
-            job.image = job.original.palette.adapted(image, job.image)
-
-
-def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
-    """The error with the names of those whose faces failed."""
-    whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
-    return PictureFailed(f"the diffusion made no picture of {whose}: {error}", FIELD)
-
-
-def _balance(job: FaceJob, skin_only: bool) -> None:
-    job.image = balance(job.image, job.landmarks, job.template, job.template_landmarks, job.free, skin_only)
+    def _keep(self, name: str, jobs: Sequence[Job]) -> None:
+        for number, job in enumerate(jobs, start=1):
+            full = name if len(jobs) == 1 else f"{name}-{number}"
+            self.kept[full] = self.workspace.save(f"stages/{full}.png", output.png(job.image))

@@ -1,13 +1,14 @@
-"""What is done to the whole picture once all faces are back in it.
+"""The stages that the whole picture goes through once all faces are back in it.
 
-| finish | done when | by |
+| stage | done when | by |
 |---|---|---|
 | background | background_restore | the bare base model, around all people, the ones left as they are too |
 | super-resolution | photo_enhancement_bool with super_resolution | a network, or enlarging and sharpening |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from functions.generate.background import person_segmentation, repaint
 from functions.generate.diffusion.img2img import DiffusionFailed
@@ -15,6 +16,7 @@ from functions.generate.face import palette
 from functions.generate.models import Studio
 from functions.generate.networks.upscale import TIMES, doubled
 from functions.generate.request import GenerateConfigure
+from functions.generate.stages import Advance, Stage
 from functions.generate.template import FIELD
 from shared.errors import PhotoTooLarge, PictureFailed
 from shared.faces import Face
@@ -24,12 +26,13 @@ from shared.settings import Limits
 
 
 @dataclass(eq=False)
-class Scene:
+class PictureJob:
     """The whole picture on its way.
 
     Attributes:
         image: RGB, as it is now.
-        faces: all of the template.
+        faces: all of the template, from left to right.
+        configure: the knobs of the request.
         seed: of the request.
     """
 
@@ -39,23 +42,16 @@ class Scene:
     seed: int
 
 
-@dataclass(frozen=True)
-class Finish:
-    """One step; `work` calls back after each of its network `evaluations`."""
-
-    name: str
-    work: Callable[[Scene, Studio, Callable[[], None]], None]
-    evaluations: int = 0
-
-
-def planned(configure: GenerateConfigure, shape: tuple[int, ...], studio: Studio) -> list[Finish]:
+def plan_picture_stages(
+    configure: GenerateConfigure, shape: tuple[int, ...], studio: Studio
+) -> list[Stage[PictureJob]]:
     """What these knobs ask for, in order, for a template of this shape."""
     painting = repaint.evaluations(shape, studio.most_steps)
     wanted = [
-        (configure.background_restore, Finish("background", restore_background, painting)),
-        (doubles(configure), Finish("super-resolution", enlarge)),
+        (configure.background_restore, Stage("background", restore_background, painting)),
+        (doubles(configure), Stage("super-resolution", enlarge)),
     ]
-    return [finish for asked, finish in wanted if asked]
+    return [stage for asked, stage in wanted if asked]
 
 
 def doubles(configure: GenerateConfigure) -> bool:
@@ -63,7 +59,7 @@ def doubles(configure: GenerateConfigure) -> bool:
     return configure.photo_enhancement_bool and configure.photo_enhancement_method == "super_resolution"
 
 
-def check(configure: GenerateConfigure, shape: tuple[int, ...], limits: Limits) -> None:
+def check_size(configure: GenerateConfigure, shape: tuple[int, ...], limits: Limits) -> None:
     """PhotoTooLarge before any work, where the doubled picture would be larger than pictures may be."""
     height, width = TIMES * shape[0], TIMES * shape[1]
     if doubles(configure) and width * height > limits.photo_pixels:
@@ -74,7 +70,7 @@ def check(configure: GenerateConfigure, shape: tuple[int, ...], limits: Limits) 
         )
 
 
-def warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
+def list_warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
     """What the sender should know of how well it is done here."""
     if not configure.background_restore or studio.base_model != EMBEDDED:
         return []
@@ -84,27 +80,29 @@ def warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
     ]
 
 
-def restore_background(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:
+def restore_background(jobs: Sequence[PictureJob], studio: Studio, advance: Advance) -> None:
     """Repaint everything but the people; PictureFailed where the model made values that are no numbers."""
-    try:
-        repaint.repaint(
-            scene.image,
-            scene.faces,
-            person_segmentation.people(scene.image, scene.faces, studio.enhancers.people),
-            studio.diffuser,
-            studio.prompts.scene(scene.configure.additional_prompt),
-            repaint.denoising(studio.most_steps),
-            scene.seed,
-            step_done,
-            palette.limiting(scene.image, scene.faces),
-        )
-    except DiffusionFailed as error:
-        raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
+    for job in jobs:
+        try:
+            repaint.repaint(
+                job.image,
+                job.faces,
+                person_segmentation.people(job.image, job.faces, studio.enhancers.people),
+                studio.diffuser,
+                studio.prompts.scene(job.configure.additional_prompt),
+                repaint.denoising(studio.most_steps),
+                job.seed,
+                partial(advance, 1),
+                palette.limiting(job.image, job.faces),
+            )
+        except DiffusionFailed as error:
+            raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
 
 
-def enlarge(scene: Scene, studio: Studio, step_done: Callable[[], None]) -> None:
+def enlarge(jobs: Sequence[PictureJob], studio: Studio, advance: Advance) -> None:
     """Double the picture's size; a picture in grey stays one, whatever a network makes of it."""
-    grey = palette.is_grey(scene.image)
-    scene.image = doubled(scene.image, studio.enhancers.upscale)
-    if grey:
-        scene.image[..., ::2] = scene.image[..., 1:2]
+    for job in jobs:
+        grey = palette.is_grey(job.image)
+        job.image = doubled(job.image, studio.enhancers.upscale)
+        if grey:
+            job.image[..., ::2] = job.image[..., 1:2]

@@ -1,0 +1,187 @@
+"""The stages that the faces go through, in their order.
+
+Most stages work on face after face; a diffusion takes up to `generate.faces_at_once` of them in one batch.
+
+| stage | done when | by |
+|---|---|---|
+| fusion 1 | apply_face_fusion_before, more_like_me_before > 0 | the person's photo, bent and lit |
+| diffusion 1 | first_denoising_strength x first_diffusion_steps >= 1 | the LoRA, on the whole face |
+| colour 1 | color_shift_middle | the template's skin |
+| fusion 2 | apply_face_fusion_after, more_like_me > 0 | the same photo again |
+| diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | the LoRA, on `mask_region` |
+| colour 2 | color_shift_last | the template's skin, eyes and lips left out |
+| makeup | makeup_transfer, makeup_transfer_ratio > 0 | the template's lips, lids and cheeks |
+| retouch | skin_retouching_bool | smoothing of the skin that keeps pores and edges |
+| enhance | photo_enhancement_bool with photo_fix | a restoration network, or the template's sharpness |
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.face import masks
+from functions.generate.face_job import FaceJob
+from functions.generate.models import Studio
+from functions.generate.request import GenerateConfigure
+from functions.generate.retouching.color_balance import balance
+from functions.generate.retouching.makeup import transfer
+from functions.generate.retouching.restoration import restore
+from functions.generate.retouching.sharpen import sharpen
+from functions.generate.retouching.skin_retouching import retouch
+from functions.generate.stages import Advance, Stage
+from functions.generate.user_model import FIELD
+from shared.errors import PictureFailed
+from shared.imaging.array_types import Mask
+
+Work = Callable[[Sequence[FaceJob], Studio, Advance], None]
+
+
+def each(work: Callable[[FaceJob], None]) -> Work:
+    """Work that takes one face after the other and needs no model."""
+
+    def of_all(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+        for job in jobs:
+            work(job)
+
+    return of_all
+
+
+def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
+    """The stages that these knobs ask for, in order; those that would change nothing are left out.
+
+    After each of them a face has no more colour than the template's palette allows.
+
+    Args:
+        configure: the knobs.
+        most_steps: of the base model's schedule, if it is one of few steps.
+    """
+    first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
+    wanted = [
+        (configure.apply_face_fusion_before and configure.more_like_me_before > 0, Stage("fusion-1", each(fuse_first))),
+        (first > 0, Stage("diffusion-1", diffuse_first, first)),
+        (configure.color_shift_middle, Stage("colour-1", each(balance_middle))),
+        (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", each(fuse_second))),
+        (second > 0, Stage("diffusion-2", diffuse_second, second)),
+        (configure.color_shift_last, Stage("colour-2", each(balance_last))),
+        (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", each(make_up))),
+        (configure.skin_retouching_bool, Stage("retouch", each(retouch_skin))),
+        (
+            configure.photo_enhancement_bool and configure.photo_enhancement_method == "photo_fix",
+            Stage("enhance", fix_photo),
+        ),
+    ]
+    return [replace(stage, work=settling(stage.work)) for asked, stage in wanted if asked]
+
+
+def settling(work: Work) -> Work:
+    """The same work, after which every face keeps to its template's palette."""
+
+    def settled(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+        work(jobs, studio, advance)
+        for job in jobs:
+            job.image = job.original.palette.settled(job.image, job.template)
+
+    return settled
+
+
+def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+    """What the knobs of the first diffusion mean."""
+    return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", most_steps)
+
+
+def second_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+    """What the knobs of the second diffusion mean."""
+    return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", most_steps)
+
+
+def fuse_first(job: FaceJob) -> None:
+    """The first face fusion, by `more_like_me_before`."""
+    _fuse(job, job.configure.more_like_me_before)
+
+
+def fuse_second(job: FaceJob) -> None:
+    """The second face fusion, by `more_like_me`."""
+    _fuse(job, job.configure.more_like_me)
+
+
+def diffuse_first(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+    """The first diffusion: the whole face."""
+    painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    _repaint(jobs, painted, first_denoising(jobs[0].configure, studio.most_steps), studio, advance)
+
+
+def diffuse_second(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+    """The second diffusion: the edges of the face with eyes and lips, or all of it."""
+    region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
+    # other noise than the first time, else its pattern would be laid over itself
+    painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
+    _repaint(jobs, painted, second_denoising(jobs[0].configure, studio.most_steps), studio, advance)
+
+
+def balance_middle(job: FaceJob) -> None:
+    """The first colour balance: the whole face."""
+    _balance(job, skin_only=False)
+
+
+def balance_last(job: FaceJob) -> None:
+    """The second colour balance: the skin."""
+    _balance(job, skin_only=True)
+
+
+def make_up(job: FaceJob) -> None:
+    """Carry the template's make-up over, by `makeup_transfer_ratio`."""
+    ratio = job.configure.makeup_transfer_ratio
+    job.image = transfer(job.image, job.landmarks, job.shown, ratio, job.editable, job.frames)
+
+
+def retouch_skin(job: FaceJob) -> None:
+    """Smooth the skin."""
+    job.image = retouch(job.image, job.landmarks, job.editable, job.frames)
+
+
+def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+    """Restore the faces' detail, by the network that is configured or up to the template's sharpness."""
+    network = studio.enhancers.face
+    for job in jobs:
+        if network is None:
+            job.image = sharpen(job.image, job.landmarks, job.shown, job.editable, job.frames)
+        else:
+            restored = restore(job.image, job.landmarks, network, studio.engine, job.editable, job.frames)
+            job.image = job.original.palette.adapted(restored, job.image)
+
+
+def _fuse(job: FaceJob, degree: float) -> None:
+    fused = job.fuser.fuse(job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original)
+    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+
+
+def _canvas(job: FaceJob, region: Mask, seed: int) -> Canvas:
+    return Canvas(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
+
+
+def _repaint(
+    jobs: Sequence[FaceJob], canvases: Sequence[Canvas], denoising: Denoising, studio: Studio, advance: Advance
+) -> None:
+    most = studio.settings.generate.faces_at_once
+    for start in range(0, len(jobs), most):
+        group = jobs[start : start + most]
+        done = partial(advance, len(group))
+        with studio.adapters.worn([job.lora for job in group]):
+            try:
+                painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
+            except DiffusionFailed as error:
+                raise _blamed(error, group) from error
+        for job, image in zip(group, painted, strict=True):
+            job.image = job.original.palette.adapted(image, job.image)
+
+
+def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
+    """The error with the names of those whose faces failed."""
+    whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
+    return PictureFailed(f"the diffusion made no picture of {whose}: {error}", FIELD)
+
+
+def _balance(job: FaceJob, skin_only: bool) -> None:
+    job.image = balance(job.image, job.landmarks, job.template, job.template_landmarks, job.editable, skin_only)
