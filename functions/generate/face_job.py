@@ -11,9 +11,10 @@ from functions.generate.diffusion.inpaint_region import Words
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
 from functions.generate.fusion.fuser import Fuser
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, worn_frames
+from functions.generate.fusion.landmark_fusion import Portrayal, worn_frames
 from functions.generate.models import Studio
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
@@ -67,7 +68,7 @@ class FaceJob:
     frames: Mask
     photo: Portrayal
     fuser: Fuser
-    original: Original
+    original: FaceCrop
     editable: Mask
     square: Box
     words: Words
@@ -129,7 +130,7 @@ def prepare_face_job(
         frames=frames,
         photo=person.nearest(who.portrayals, landmarks),
         fuser=studio.fuser,
-        original=Original.of(crop, landmarks),
+        original=FaceCrop.of(crop, landmarks),
         editable=_editable_mask(landmarks, others, crop.shape[:2]),
         square=_diffusion_square(face, crop.shape, corner, configure, studio.framing),
         words=studio.prompts.of(who.model.trigger, configure.additional_prompt),

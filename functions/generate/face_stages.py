@@ -184,4 +184,4 @@ def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:
-    job.image = balance(job.image, job.landmarks, job.template, job.template_landmarks, job.editable, skin_only)
+    job.image = balance(job.image, job.landmarks, job.original, job.editable, skin_only)

@@ -12,7 +12,8 @@ from functools import partial
 
 from functions.generate.background import person_segmentation, repaint
 from functions.generate.diffusion.img2img import DiffusionFailed
-from functions.generate.face import palette
+from functions.generate.face.palette import is_grey
+from functions.generate.face.picture_palette import limiting_palette
 from functions.generate.models import Studio
 from functions.generate.networks.upscale import TIMES, doubled
 from functions.generate.request import GenerateConfigure
@@ -93,7 +94,7 @@ def restore_background(jobs: Sequence[PictureJob], studio: Studio, advance: Adva
                 repaint.denoising(studio.most_steps),
                 job.seed,
                 partial(advance, 1),
-                palette.limiting(job.image, job.faces),
+                limiting_palette(job.image, job.faces),
             )
         except DiffusionFailed as error:
             raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
@@ -102,7 +103,7 @@ def restore_background(jobs: Sequence[PictureJob], studio: Studio, advance: Adva
 def enlarge(jobs: Sequence[PictureJob], studio: Studio, advance: Advance) -> None:
     """Double the picture's size; a picture in grey stays one, whatever a network makes of it."""
     for job in jobs:
-        grey = palette.is_grey(job.image)
+        grey = is_grey(job.image)
         job.image = doubled(job.image, studio.enhancers.upscale)
         if grey:
             job.image[..., ::2] = job.image[..., 1:2]

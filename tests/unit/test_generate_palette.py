@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.palette import limiting
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.picture_palette import limiting_palette
+from functions.generate.fusion.landmark_fusion import Portrayal, fuse
 from tests import pictures
 
 SEPIA = np.array([1.0, 0.82, 0.6])
@@ -64,12 +65,12 @@ def bleached(image, share=0.1):
 
 
 def palette(image, landmarks):
-    return Original.of(image, landmarks).palette
+    return FaceCrop.of(image, landmarks).palette
 
 
 def portrayed(image, template, person):
     """The person in this picture of the template's face, twice fused as the default is."""
-    original = Original.of(image, template.landmarks)
+    original = FaceCrop.of(image, template.landmarks)
     made, landmarks, frames = image, template.landmarks, None
     for _ in range(2):
         shown = fuse(made, landmarks, person, 0.5, frames=frames, original=original)
@@ -154,10 +155,10 @@ def test_a_networks_changes_have_the_templates_colours(template):
 
 def test_a_background_keeps_to_a_picture_without_colours_and_no_other(engine, template):
     faces = [best(engine, template.image)]
-    assert limiting(template.image, faces) is None
-    assert limiting(grey(template.image), faces).neutral
+    assert limiting_palette(template.image, faces) is None
+    assert limiting_palette(grey(template.image), faces).neutral
     # one grey face in a coloured picture: its surroundings may have their colours
     part = template.image.copy()
     rows, columns = masks.region(template.landmarks, part.shape[:2], 0.05)
     part[rows, columns] = grey(part[rows, columns])
-    assert limiting(part, faces) is None or limiting(part, faces).strength > 2
+    assert limiting_palette(part, faces) is None or limiting_palette(part, faces).strength > 2

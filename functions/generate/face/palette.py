@@ -8,17 +8,15 @@ Ordinary colour pictures have as much of it as people have: `natural` is 1 there
 of pictures that are nearly black, nearly white or very flat is treated alike: differences are scaled to the template's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light, masks
+from functions.generate.face import light
 from functions.generate.face.gaussian import blurred
-from functions.generate.face.landmarks import face_width
-from shared.faces import Face
 from shared.imaging.array_types import Image, Mask
 
 Curve = NDArray[np.float32]
@@ -26,7 +24,6 @@ Curve = NDArray[np.float32]
 
 LEVELS = 201
 SMOOTHNESS = 1.5  # lightness; sigma over which the curve is averaged
-PICTURE_SIDE = 512  # pixels of a whole picture that are looked at
 FACE_SIDE = 256  # pixels across the face where colours are looked at
 SPECKLE, FINEST = 0.015, 0.8  # face widths and pixels; sigma that averages the noise of jpg's chroma away
 # of 81 ordinary colour faces: departures 1.9 to 9.1 (95 in 100 above 3.0), chroma above 12.8 in 99 of 100, contrast
@@ -187,29 +184,9 @@ class Palette:
         return _changed(image, template, plain)
 
 
-def limiting(image: Image, faces: Sequence[Face]) -> Palette | None:
-    """The palette of a whole picture that is not one of ordinary colours, by its faces; else None.
-
-    A grey wall behind somebody in colour is no reason to let no colour in.
-    """
-    if max((_of_face(image, face).natural for face in faces), default=1.0) >= 1:
-        return None
-    factor = min(1.0, PICTURE_SIDE / max(image.shape[:2]))
-    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    small = light.to_lab(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    return Palette.of(small, np.ones(small.shape[:2], np.float32), FACE_SIDE)
-
-
 def is_grey(image: Image) -> bool:
     """Whether every pixel has equal channels."""
     return bool(np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 1], image[..., 2]))
-
-
-def _of_face(image: Image, face: Face) -> Palette:
-    rows, columns = masks.region(face.landmarks, image.shape[:2])
-    points = face.landmarks - np.array([columns.start, rows.start])
-    part = image[rows, columns]
-    return Palette.of(light.to_lab(part), masks.face(points, part.shape[:2]), face_width(points))
 
 
 def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:

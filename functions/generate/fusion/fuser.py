@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, fuse
+from functions.generate.fusion.landmark_fusion import Portrayal, fuse
 from shared.faces.base import EngineUnavailable
 from shared.imaging.array_types import Image, Mask, Points
 from shared.settings import Settings
@@ -20,7 +21,7 @@ class Fuser(Protocol):
         degree: float,
         free: Mask | None = None,
         frames: Mask | None = None,
-        original: Original | None = None,
+        original: FaceCrop | None = None,
     ) -> Shown:
         """The picture with the face fused by `degree`: at 0 bit for bit as it was, at 1 the most; see `fusion.fuse`."""
 

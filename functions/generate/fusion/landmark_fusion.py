@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop, rescaled
 from functions.generate.face.face_view import Shown
 from functions.generate.face.landmarks import face_width, fit, with_forehead
 from functions.generate.face.palette import Palette
@@ -53,25 +54,6 @@ class Portrayal:
         return worn_frames(self.image, self.landmarks)
 
 
-@dataclass(frozen=True, eq=False)
-class Original:
-    """The template's own face: as much detail, on its skin and in all, and as much colour is the fused one to have."""
-
-    lab: light.Lab
-    skin: Mask
-    face: Mask
-    palette: Palette
-
-    @classmethod
-    def of(cls, image: Image, landmarks: Points) -> "Original":
-        """Of the face at `landmarks`, (68, 2) in pixels of the RGB `image`."""
-        rows, columns = masks.region(landmarks, image.shape[:2])
-        lab = light.to_lab(image[rows, columns])
-        points = landmarks - np.array([columns.start, rows.start])
-        bare, face = masks.bare(points, lab.shape[:2]), masks.face(points, lab.shape[:2])
-        return cls(lab, bare * light.skin(lab, bare), face, Palette.of(lab, face, face_width(points)))
-
-
 def fuse(
     base: Image,
     landmarks: Points,
@@ -79,7 +61,7 @@ def fuse(
     degree: float,
     free: Mask | None = None,
     frames: Mask | None = None,
-    original: Original | None = None,
+    original: FaceCrop | None = None,
 ) -> Shown:
     """Give the face at `landmarks` the person's shape and looks, by `degree`.
 
@@ -107,19 +89,17 @@ def fuse(
         shift = stiffened(shift, frames, face_width(target), free)
         frames = np.clip(shift.of(frames), 0, 1)
     moved = shift.of(base)
-    rows, columns = masks.region(target, moved.shape[:2])
-    patch = moved[rows, columns]
-    if patch.size:
-        corner = np.array([columns.start, rows.start])
-        original = original or Original.of(base, landmarks)
-        drawn = _drawn(person, person.image, target - corner, patch.shape[:2])
-        own = np.zeros(patch.shape[:2], np.float32)
+    crop = FaceCrop.of(moved, target)
+    if not crop.empty:
+        original = original or FaceCrop.of(base, landmarks)
+        drawn = _drawn(person, person.image, crop.points, crop.size)
+        own = np.zeros(crop.size, np.float32)
         if person.glasses:
-            own = np.clip(_drawn(person, person.frames, target - corner, patch.shape[:2]), 0, 1)
+            own = np.clip(_drawn(person, person.frames, crop.points, crop.size), 0, 1)
         if frames.any():  # not two pairs of glasses on one nose: the template's stay
             drawn, own = detection.erased(drawn, own), np.zeros_like(own)
-        kept = np.maximum(1 - free[rows, columns], frames[rows, columns])
-        moved[rows, columns] = _blend(patch, light.to_lab(drawn), target - corner, original, shares, kept, own)
+        kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
+        moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own)
     return Shown(moved, target, frames)
 
 
@@ -136,68 +116,54 @@ def pose_agreement(source: Points, target: Points) -> float:
 def worn_frames(image: Image, landmarks: Points) -> Mask:
     """Where the glasses of the face have their frames, (H, W); all 0 when it wears none."""
     frames = np.zeros(image.shape[:2], np.float32)
-    rows, columns = masks.region(landmarks, image.shape[:2])
-    if rows.stop > rows.start and columns.stop > columns.start:
-        corner = np.array([columns.start, rows.start])
-        frames[rows, columns] = detection.frames(light.to_lab(image[rows, columns]), landmarks - corner)
+    crop = FaceCrop.of(image, landmarks)
+    if not crop.empty:
+        frames[crop.rows, crop.columns] = detection.frames(crop.lab, crop.points)
     return frames
 
 
 def wears_glasses(image: Image, landmarks: Points) -> bool:
     """Whether the face wears glasses with a visible frame; takes a twentieth of the time of `worn_frames`."""
-    rows, columns = masks.region(landmarks, image.shape[:2])
-    if rows.stop <= rows.start or columns.stop <= columns.start:
-        return False
-    return detection.worn(light.to_lab(image[rows, columns]), landmarks - np.array([columns.start, rows.start]))
+    crop = FaceCrop.of(image, landmarks)
+    return not crop.empty and detection.worn(crop.lab, crop.points)
 
 
-def _blend(
-    patch: Image, drawn: light.Lab, points: Points, original: Original, shares: Shares, kept: Mask, own: Mask
-) -> Image:
-    """The patch of the moved template with the person's drawn face and `own` frames in it, but for what is `kept`."""
-    width = face_width(points)
-    base, bare = light.to_lab(patch), masks.bare(points, patch.shape[:2])
-    skin_drawn, skin_base = light.skin(drawn, bare), light.skin(base, bare)
-    theirs = Palette.of(drawn, masks.face(points, patch.shape[:2]), width)
+def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: Shares, kept: Mask, own: Mask) -> Image:
+    """The crop of the moved template with the person's drawn face and `own` frames in it, but for what is `kept`."""
+    skin_drawn = light.skin(drawn, crop.bare)
+    theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
-    shift = light.equalize(drawn, base, bare * skin_drawn, bare * skin_base, width, tone)
-    taken = covering(points, drawn, skin_drawn, skin_base) * (1 - kept)
-    face = original.palette.tinted(lit(drawn, shift, points, base, tone), drawn, theirs)
-    return composed(patch, face, points, original, shares, taken, own * (1 - kept))
+    shift = light.equalize(drawn, crop.lab, crop.bare * skin_drawn, crop.skin, crop.width, tone)
+    taken = covering(crop.points, drawn, skin_drawn, crop.skin_likeness) * (1 - kept)
+    face = original.palette.tinted(lit(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
+    return composed(crop, face, original, shares, taken, own * (1 - kept))
 
 
 def composed(
-    patch: Image,
-    drawn: light.Lab,
-    points: Points,
-    original: Original,
-    shares: Shares,
-    taken: Mask,
-    own: Mask | float = 0.0,
+    crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: Shares, taken: Mask, own: Mask | float = 0.0
 ) -> Image:
-    """The patch with a drawn face mixed in, as sharp as the template's.
+    """The crop with a drawn face mixed in, as sharp as the template's.
 
     Args:
-        patch: RGB, uint8, (H, W, 3).
-        drawn: the face as it is to look, LAB, of the patch's size.
-        points: (68, 2) of the face, in pixels of the patch.
-        original: whose detail the mixture is to have.
+        crop: of the face as it is.
+        drawn: the face as it is to look, LAB, of the crop's size; its lightness may be changed.
+        original: the template's face, whose detail the mixture is to have.
         shares: of the drawn face, by part.
-        taken: (H, W), where it may be taken at all.
-        own: (H, W), where the frames of its glasses are: taken whole, even out of the face.
+        taken: (h, w), where it may be taken at all.
+        own: (h, w), where the frames of its glasses are: taken whole, even out of the face.
     """
-    size, width = patch.shape[:2], face_width(points)
-    base, outline = light.to_lab(patch), masks.face(points, size, shares.margin)
-    bare = masks.bare(points, size)
-    bare *= light.skin(drawn, bare) * light.skin(base, bare)
-    drawn[..., 0] = detail_match.defocused(drawn[..., 0], outline, original.lab[..., 0], original.face, width)
+    base, wanted = crop.lab, original.lab[..., 0]
+    outline = masks.face(crop.points, crop.size, shares.margin)
+    bare = crop.bare * (light.skin(drawn, crop.bare) * crop.skin_likeness)
+    drawn[..., 0] = detail_match.defocused(drawn[..., 0], outline, wanted, original.face, crop.width)
     soft = np.maximum(outline * taken, own)
-    share = soft * (shares.skin + (shares.features - shares.skin) * masks.features(points, size))
+    features = masks.features(crop.points, crop.size)
+    share = soft * (shares.skin + (shares.features - shares.skin) * features)
     mixed = base + share[..., None] * (drawn - base)
-    grained = light.match_grain(mixed, bare, original.lab, original.skin, width)
+    grained = light.match_grain(mixed, bare, original.lab, original.skin, crop.width)
     smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
-    mixed[..., 0] = detail_match.sharpened(grained, smooth, outline, soft, original.lab[..., 0], original.face, width)
-    return np.where(share[..., None] > 0, light.to_rgb(mixed), patch)
+    mixed[..., 0] = detail_match.sharpened(grained, smooth, outline, soft, wanted, original.face, crop.width)
+    return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 
 def _drawn(person: Portrayal, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
@@ -207,9 +173,8 @@ def _drawn(person: Portrayal, picture: Picture, points: Points, size: tuple[int,
     """
     source = with_forehead(person.landmarks)
     scale = face_width(points) / face_width(person.landmarks)
-    exact = np.ones(2)
     if scale < 1:
         reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        exact = np.array([reduced.shape[1] / picture.shape[1], reduced.shape[0] / picture.shape[0]])
+        source = rescaled(source, picture.shape[:2], reduced.shape[:2])
         picture = reduced
-    return draw(picture, (source + 0.5) * exact - 0.5, with_forehead(points), size)
+    return draw(picture, source, with_forehead(points), size)

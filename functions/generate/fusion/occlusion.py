@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from functions.generate.face import masks
+from functions.generate.face.crop import rescaled
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.light import Lab
 from shared.imaging.array_types import Mask, Points
@@ -38,8 +39,7 @@ def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> M
         return _covering(points, drawn, skin_drawn, skin_base)
     size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
     small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
-    scale = np.array([size[0] / drawn.shape[1], size[1] / drawn.shape[0]])
-    taken: Mask = cv2.resize(_covering((points + 0.5) * scale - 0.5, *small), drawn.shape[1::-1])
+    taken: Mask = cv2.resize(_covering(rescaled(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
     return taken
 
 

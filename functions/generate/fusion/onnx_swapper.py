@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from skimage.transform import SimilarityTransform
 
-from functions.generate.face import light, masks
+from functions.generate.face import light
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
 from functions.generate.fusion.blend_weights import Shares
-from functions.generate.fusion.landmark_fusion import Original, Portrayal, composed, worn_frames
+from functions.generate.fusion.landmark_fusion import Portrayal, composed, worn_frames
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points
 from shared.faces.networks import opened
@@ -60,25 +61,24 @@ class NeuralFuser:
         degree: float,
         free: Mask | None = None,
         frames: Mask | None = None,
-        original: Original | None = None,
+        original: FaceCrop | None = None,
     ) -> Shown:
         """See `fusion.fuse`; the landmarks stay where they are. ValueError for a person without identity."""
         frames = worn_frames(base, landmarks) if frames is None else frames
-        rows, columns = masks.region(landmarks, base.shape[:2])
         image = base.copy()
-        if degree <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
+        crop = FaceCrop.of(base, landmarks)
+        if degree <= 0 or crop.empty:
             return Shown(image, landmarks.copy(), frames)
         if person.identity is None:
             raise ValueError("a portrayal without identity: a network knows a person by its vector only")
-        points = landmarks - np.array([columns.start, rows.start])
-        drawn, taken = self._drawn(image[rows, columns], points, person.identity)
-        taken = taken * (1 - frames[rows, columns])
+        drawn, taken = self._drawn(crop.image, crop.points, person.identity)
+        taken = taken * (1 - crop.cut(frames))
         if free is not None:
-            taken = taken * free[rows, columns]
-        original = original or Original.of(base, landmarks)
-        drawn = original.palette.adapted(drawn, image[rows, columns])
+            taken = taken * crop.cut(free)
+        original = original or crop
+        drawn = original.palette.adapted(drawn, crop.image)
         shares = Shares.of(min(degree, 1.0))
-        image[rows, columns] = composed(image[rows, columns], light.to_lab(drawn), points, original, shares, taken)
+        image[crop.rows, crop.columns] = composed(crop, light.to_lab(drawn), original, shares, taken)
         return Shown(image, landmarks.copy(), frames)
 
     def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
 from functions.generate.face.landmarks import EYES, face_width
 from shared.imaging.array_types import Image, Mask, Points
@@ -62,24 +63,21 @@ def transfer(
     Returns:
         RGB, uint8, (H, W, 3), bit-identical to `image` outside of lips, eyelids and cheeks, and all over at ratio 0.
     """
-    rows, columns = masks.region(landmarks, image.shape[:2], AROUND)
-    if ratio <= 0 or rows.stop <= rows.start or columns.stop <= columns.start:
+    crop = FaceCrop.of(image, landmarks, AROUND)
+    if ratio <= 0 or crop.empty:
         return image.copy()
-    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
-    lab, allowed = light.to_lab(part), free[rows, columns] * (1 - frames[rows, columns])
-    skin, own = _seen(part, points, frames[rows, columns])
-    worn = _template(template)
-    shift, everywhere = np.zeros_like(lab), np.zeros(part.shape[:2], np.float32)
-    for region, there, wanted in zip(regions(points, part.shape[:2]), own, worn, strict=True):
-        if there is not None and wanted is not None:
+    allowed = crop.cut(free) * (1 - crop.cut(frames))
+    skin, own = _seen(crop, crop.cut(frames))
+    there = FaceCrop.of(template.image, template.landmarks)
+    _, worn = _seen(there, there.cut(template.frames))
+    shift, everywhere = np.zeros_like(crop.lab), np.zeros(crop.size, np.float32)
+    for region, seen, wanted in zip(regions(crop.points, crop.size), own, worn, strict=True):
+        if seen is not None and wanted is not None:
             where = region.where * allowed
-            change = np.clip(wanted - there, -region.limit, region.limit)
-            shift += where[..., None] * towards(lab, skin + there + change, change)
+            change = np.clip(wanted - seen, -region.limit, region.limit)
+            shift += where[..., None] * towards(crop.lab, skin + seen + change, change)
             everywhere = np.maximum(everywhere, where)
-    mixed = light.to_rgb(lab + ratio * shift)
-    done = image.copy()
-    done[rows, columns] = np.where(everywhere[..., None] > masks.LEAST, mixed, part)
-    return done
+    return crop.paste(light.to_rgb(crop.lab + ratio * shift), everywhere > masks.LEAST)
 
 
 def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
@@ -93,15 +91,14 @@ def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
     return shift
 
 
-def made_up(lab: light.Lab, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
-    """The skin's colour, and how the regions differ from it, in the order of `regions`; None where none is seen."""
+def made_up(crop: FaceCrop, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """The skin's color, and how the regions differ from it, in the order of `regions`; None where none is seen."""
     clear = 1 - frames
-    bare = masks.bare(points, lab.shape[:2])
-    skin = _colour(lab, bare * light.skin(lab, bare) * clear)
-    seen = regions(points, lab.shape[:2])
+    skin = _colour(crop.lab, crop.skin * clear)
+    seen = regions(crop.points, crop.size)
     if skin is None:
         return np.zeros(3, np.float32), [None] * len(seen)
-    colours = [_colour(lab, region.where * clear) for region in seen]
+    colours = [_colour(crop.lab, region.where * clear) for region in seen]
     return skin, [None if colour is None else colour - skin for colour in colours]
 
 
@@ -114,19 +111,10 @@ def regions(points: Points, size: tuple[int, int]) -> list[Region]:
     return [Region(where, np.array(limit, np.float32)) for where, limit in limited]
 
 
-def _template(template: Shown) -> list[Colour | None]:
-    rows, columns = masks.region(template.landmarks, template.image.shape[:2])
-    points = template.landmarks - np.array([columns.start, rows.start])
-    return _seen(template.image[rows, columns], points, template.frames[rows, columns])[1]
-
-
-def _seen(image: Image, points: Points, frames: Mask) -> tuple[Colour, list[Colour | None]]:
-    """Of a picture of a face, at WORKING_WIDTH."""
-    factor = min(1.0, WORKING_WIDTH / face_width(points))
-    width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
-    lab = light.to_lab(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-    placed = (points + 0.5) * (np.array([width, height]) / image.shape[1::-1]) - 0.5
-    return made_up(lab, placed, cv2.resize(frames, (width, height), interpolation=cv2.INTER_AREA))
+def _seen(crop: FaceCrop, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+    """Of a face with the frames of its glasses, (h, w), at WORKING_WIDTH."""
+    small = crop.scaled(WORKING_WIDTH)
+    return made_up(small, cv2.resize(frames, small.size[::-1], interpolation=cv2.INTER_AREA))
 
 
 def _lids(points: Points) -> list[Points]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
 from functions.generate.face.gaussian import blurred
-from functions.generate.face.landmarks import face_width
 from shared.imaging.array_types import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
@@ -41,20 +41,16 @@ def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames
     Returns:
         RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face, and all over where it is sharp enough.
     """
-    rows, columns = masks.region(landmarks, image.shape[:2], AROUND)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
+    crop = FaceCrop.of(image, landmarks, AROUND)
+    if crop.empty:
         return image.copy()
-    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
-    lab, wanted = light.to_lab(part), _wanted(template)
-    clear = free[rows, columns] * (1 - frames[rows, columns])
-    raised = _raised(Detail.of(lab[..., 0], points), clear, wanted)
-    soft = masks.face(points, part.shape[:2]) * clear
-    sharp = _limited(raised, lab[..., 0], NEIGHBOURHOOD * face_width(points))
-    touched = (soft > masks.LEAST) & (sharp != lab[..., 0])
-    lab[..., 0] += soft * (sharp - lab[..., 0])
-    done = image.copy()
-    np.copyto(done[rows, columns], light.to_rgb(lab), where=touched[..., None])
-    return done
+    clear = crop.cut(free) * (1 - crop.cut(frames))
+    lightness = crop.lab[..., 0]
+    sharp = _limited(_raised(Detail.of(crop), clear, _wanted(template)), lightness, NEIGHBOURHOOD * crop.width)
+    soft = crop.face * clear
+    lab = crop.lab.copy()
+    lab[..., 0] += soft * (sharp - lightness)
+    return crop.paste(light.to_rgb(lab), (soft > masks.LEAST) & (sharp != lightness))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +63,10 @@ class Detail:
     features: Mask
 
     @classmethod
-    def of(cls, lightness: light.Lightness, points: Points) -> "Detail":
-        """Of a face with these landmarks, (68, 2)."""
-        height, width = lightness.shape
-        skin, features = masks.bare(points, (height, width)), masks.features(points, (height, width))
-        return cls(lightness, _bands(lightness, face_width(points)), skin, features)
+    def of(cls, crop: FaceCrop) -> "Detail":
+        """Of a face."""
+        lightness = crop.lab[..., 0]
+        return cls(lightness, _bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size))
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:
         """How strong each band is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
@@ -80,10 +75,8 @@ class Detail:
 
 
 def _wanted(template: Shown) -> NDArray[np.float64]:
-    rows, columns = masks.region(template.landmarks, template.image.shape[:2], AROUND)
-    points = template.landmarks - np.array([columns.start, rows.start])
-    detail = Detail.of(light.to_lab(template.image[rows, columns])[..., 0], points)
-    return detail.strengths(1 - template.frames[rows, columns])
+    crop = FaceCrop.of(template.image, template.landmarks, AROUND)
+    return Detail.of(crop).strengths(1 - crop.cut(template.frames))
 
 
 def _raised(detail: Detail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:

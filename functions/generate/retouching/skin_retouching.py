@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blurred
 from functions.generate.face.landmarks import face_width
 from shared.imaging.array_types import Image, Mask, Points
@@ -45,24 +46,17 @@ def retouch(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
     Returns:
         RGB, uint8, (H, W, 3), bit-identical to `image` on eyes, brows, lips, nostrils, hair and outside of the face.
     """
-    rows, columns = masks.region(landmarks, image.shape[:2], AROUND)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
+    crop = FaceCrop.of(image, landmarks, AROUND)
+    if crop.empty:
         return image.copy()
-    part, points = image[rows, columns], landmarks - np.array([columns.start, rows.start])
-    factor = min(1.0, WORKING_WIDTH / face_width(points))
-    width, height = (max(1, round(side * factor)) for side in part.shape[1::-1])
-    scale = np.array([width / part.shape[1], height / part.shape[0]])
-    small = light.to_lab(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
-    placed = (points + 0.5) * scale - 0.5
-    away, soft = unevenness(small, face_width(placed)), skin_mask(small, placed)
-    if factor < 1:
-        away = cv2.resize(away, part.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        soft = cv2.resize(soft, part.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    soft *= free[rows, columns] * (1 - frames[rows, columns])
-    done = image.copy()
-    even = light.to_rgb(light.to_lab(part) - soft[..., None] * away)
-    np.copyto(done[rows, columns], even, where=(soft > masks.LEAST)[..., None])
-    return done
+    small = crop.scaled(WORKING_WIDTH)
+    away, soft = unevenness(small.lab, small.width), skin_mask(small.lab, small.points)
+    if small.size != crop.size:
+        away = cv2.resize(away, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
+        soft = cv2.resize(soft, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
+    soft = soft * (crop.cut(free) * (1 - crop.cut(frames)))
+    even = light.to_rgb(crop.lab - soft[..., None] * away)
+    return crop.paste(even, soft > masks.LEAST)
 
 
 def skin_mask(lab: light.Lab, points: Points) -> Mask:
