@@ -9,6 +9,7 @@ import pytest
 
 from functions.generate.background.guided_filter import guided
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import Shown
 from functions.generate.face.landmarks import face_width
 from functions.generate.fusion.landmark_fusion import worn_frames
@@ -193,7 +194,7 @@ class TestSharpening:
         soft = self.blurred(subject)
         clear = subject.free
         wanted, before, after = (
-            sharpen.Detail.of(lightness(image), subject.landmarks).strengths(clear)
+            sharpen.Detail.of(FaceCrop.whole(image, subject.landmarks)).strengths(clear)
             for image in (subject.image, soft, subject.sharpened(soft))
         )
         seen = wanted[:, 1] > 0
@@ -243,7 +244,7 @@ class TestMakeUp:
         subject, other = subjects["astronaut"], subjects["group"]
         done = Subject(subject.made_up(other, 1.0), subject.landmarks)
         own, wanted, made = (
-            makeup.made_up(light.to_lab(one.image), one.landmarks, one.frames)[1][0] for one in (subject, other, done)
+            makeup.made_up(FaceCrop.whole(one.image, one.landmarks), one.frames)[1][0] for one in (subject, other, done)
         )
         assert np.abs(wanted - own)[1:].max() > 5
         assert np.abs(wanted - made)[1:].sum() < 0.5 * np.abs(wanted - own)[1:].sum()

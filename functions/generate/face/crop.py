@@ -36,6 +36,11 @@ class FaceCrop:
         rows, columns = masks.region(landmarks, picture.shape[:2], margin)
         return cls(picture, rows, columns, landmarks - np.array([columns.start, rows.start]))
 
+    @classmethod
+    def whole(cls, picture: Image, points: Points) -> "FaceCrop":
+        """All of a picture that shows little else."""
+        return cls(picture, slice(0, picture.shape[0]), slice(0, picture.shape[1]), points)
+
     @property
     def empty(self) -> bool:
         """Whether the face lies outside of the picture."""
@@ -96,7 +101,7 @@ class FaceCrop:
         factor = min(1.0, width / self.width)
         height, across = (max(1, round(side * factor)) for side in self.size)
         small = cv2.resize(self.image, (across, height), interpolation=cv2.INTER_AREA)
-        return FaceCrop(small, slice(0, height), slice(0, across), rescaled(self.points, self.size, (height, across)))
+        return FaceCrop.whole(small, rescaled(self.points, self.size, (height, across)))
 
     def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
         """The picture with what the crop became, RGB uint8 (h, w, 3), wherever `where`, (h, w), is true."""
