@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
+from shared.devices.card import computes_in_bfloat16, require_card
 from shared.models import model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
@@ -120,7 +121,7 @@ def precision(device: torch.device) -> torch.dtype:
     """CPU float32, which it computes fastest in; CUDA bfloat16, or float16 on cards before Ampere."""
     if device.type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
 
 
 def folder_of(settings: ModelSettings) -> Path:
@@ -132,10 +133,13 @@ def folder_of(settings: ModelSettings) -> Path:
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` as the device that is there; any other name as it is."""
+    """`auto` as the device that is there; any other name as it is, DeviceMissing where that cannot compute."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type != "cpu":
+        require_card(device)
+    return device
 
 
 def _check(unet: UNet2DConditionModel, name: str) -> None:
