@@ -8,8 +8,9 @@
 | any other error of onnxruntime | DeviceError | the answer |
 | all else | itself | |
 
-Such answers are retryable. After an illegal access and its like a CUDA context stays broken: every later call fails with the same error, and only a
-new process gets a new one. None of the libraries is imported here: their errors are known by class names and words.
+Such answers are retryable. After an illegal access and its like a CUDA context stays broken: every later call fails
+with the same error, and only a new process gets a new one. None of the libraries is imported here: their errors are
+known by class names and words.
 """
 
 import logging
@@ -51,10 +52,8 @@ def device_errors(but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """
     try:
         yield
-    except (PhotogError, *but):
-        raise
     except Exception as error:
-        if (found := failure(error)) is None:
+        if isinstance(error, (PhotogError, *but)) or (found := failure(error)) is None:
             raise
         log.exception("the device failed: %s", found)
         raise found from error

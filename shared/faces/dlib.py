@@ -36,7 +36,7 @@ SAME_PERSON = 0.49  # one person reaches 0.45, relatives begin at 0.492, benchma
 
 
 class DlibEngine:
-    """Faces by dlib, offline, on the CPU unless dlib is built for CUDA. Loading takes half a second, mostly the trees."""
+    """Faces by dlib, offline, on the CPU unless dlib is built for CUDA. Loading takes about half a second."""
 
     name = "dlib"
     same_person = SAME_PERSON

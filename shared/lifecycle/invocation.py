@@ -21,6 +21,7 @@ from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
     AttemptsExhausted,
@@ -257,7 +258,8 @@ class Invocation:
         try:
             attempt.progress("start", 0, 1)
             manifest.require_right()
-            answer = self._function.answer(manifest.body, attempt)
+            with device_errors():
+                answer = self._function.answer(manifest.body, attempt)
             data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # what cannot be written is this request's error, not the worker's

@@ -30,6 +30,7 @@ from shared.contract.function import (
     FunctionMisconfigured,
     FunctionUnavailable,
 )
+from shared.devices import device_errors
 from shared.errors import ConfigurationError, PhotoError, RequestError
 from shared.lifecycle.shutdown import Interrupted
 from shared.observability.logs import configure, request_context
@@ -150,7 +151,8 @@ def _between_requests(function: Function, kind: str, content: list[Any], connect
 
 def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
-        return "done", work()
+        with device_errors():
+            return "done", work()
     except (Interrupted, BucketError, OSError, DeviceBroken) as error:
         return "raised", error
     except RequestError as error:

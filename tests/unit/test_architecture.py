@@ -29,7 +29,7 @@ SHARED = {
     "models": "devices faces imaging settings",
     "photos": "contract faces imaging settings",
     "notify": "buckets contract events observability",
-    "lifecycle": "buckets contract events notify observability photos settings",
+    "lifecycle": "buckets contract devices events notify observability photos settings",
     "triggers": "buckets contract events lifecycle observability settings",
     "operations": "buckets contract events lifecycle notify observability settings triggers",
     "runtime": "buckets contract devices events lifecycle notify observability settings triggers",
