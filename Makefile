@@ -35,7 +35,7 @@ test: lint
 
 # on a machine with an NVIDIA card; elsewhere all of it is skipped. docs/gpu.md says what it shows
 test-gpu: $(READY)
-	$(BIN)/python -m pytest tests/gpu -v --durations 0
+	$(BIN)/python -m pytest tests/gpu -v -o log_cli=true -o log_cli_level=INFO --durations 0
 
 # 200 schedules of each kind; they mostly wait, so several run side by side. A seed that fails says how to run it again
 CHAOS_SEEDS ?= 1-200

@@ -3,7 +3,7 @@
 | what is raised | becomes | what follows |
 |---|---|---|
 | what says that memory ran out, the card's or the machine's | OutOfMemory | once more with less, then the answer |
-| torch.AcceleratorError; what names a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
+| torch.AcceleratorError; DeviceReset; a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
 | onnxruntime's InvalidArgument | itself | whoever knows the input says what is wrong with it |
 | any other error of onnxruntime | DeviceError | the answer |
 | all else | itself | |
@@ -91,7 +91,7 @@ def _is_of_onnxruntime(error: Exception) -> bool:
 
 
 def _is_accelerator_error(error: Exception) -> bool:
-    return _is_a("torch", "AcceleratorError", error)
+    return _is_a("torch", "AcceleratorError", error) or _is_a("onnxruntime", "DeviceReset", error)
 
 
 def _is_a(package: str, name: str, error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """A Stable-Diffusion-shaped base model, loaded once per process and handed to whoever diffuses or trains."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -26,6 +27,8 @@ from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMiss
 from shared.settings import ModelSettings
 
 __all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
+
+log = logging.getLogger(__name__)
 
 CARD = "photog.json"
 Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
@@ -135,7 +138,10 @@ def folder_of(settings: ModelSettings) -> Path:
 def resolve_device(name: str) -> torch.device:
     """`auto` as the device that is there; any other name as it is, DeviceMissing where that cannot compute."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = torch.cuda.is_available()
+        if not found and torch.version.cuda is not None:
+            log.warning("torch is built for CUDA and sees no card: on the CPU, unless PHOTOG_MODEL__DEVICE=cuda")
+        return torch.device("cuda" if found else "cpu")
     device = torch.device(name)
     if device.type != "cpu":
         require_card(device)

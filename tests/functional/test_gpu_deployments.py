@@ -111,10 +111,9 @@ def test_a_container_with_a_card_does_not_fall_to_the_cpu(place):
 
 def test_a_task_without_a_card_is_not_told_to_use_one():
     (task,) = [one for place, one in FOUND.items() if place.startswith("deploy/aws/function.yaml")]
-    conditions = [one["Fn::If"] for one in task["Environment"] if "Fn::If" in one]
-    assert {
-        one["Name"] for condition, one, no in conditions if (condition, no) == ("OnGpu", {"Ref": "AWS::NoValue"})
-    } == {*SETTINGS}
+    otherwise = ("OnGpu", {"Ref": "AWS::NoValue"})
+    choices = [one["Fn::If"] for one in task["Environment"] if "Fn::If" in one]
+    assert {one["Name"] for condition, one, no in choices if (condition, no) == otherwise} == set(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_a_task_without_a_card_is_not_told_to_use_one():
     [
         "spec: {containers: [{resources: {limits: {nvidia.com/gpu: 1}}, env: [{name: A, value: b}]}]}",
         "Properties: {ContainerProperties: {ResourceRequirements: [{Type: GPU, Value: '1'}], Environment: []}}",
-        "services: {train: {deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}, environment: [A=b]}}",
+        "services: {t: {deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}, environment: [A=b]}}",
         "resources: {train: {props: {gpuConfig: {gpuType: x}, environmentVariables: {A: b}}}}",
     ],
 )

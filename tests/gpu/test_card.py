@@ -4,6 +4,7 @@ Everything is on the embedded base model, so nothing is downloaded. Without a ca
 driver sees a card that torch cannot use the first test fails and says why. PHOTOG_TEST_CARD=cuda:1 takes another card.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -23,11 +24,14 @@ from shared.devices import device_errors, once_more_with_less
 from shared.devices.card import computes_in_bfloat16, describe, require_card
 from shared.errors import OutOfMemory
 from shared.models import diffusion
+from shared.photos import decode
 from shared.settings import FaceSettings, Limits, ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import Desk
 from tests.toy_onnx import model_folder
 from tests.trained_users import lora, trained
+
+log = logging.getLogger(__name__)
 
 CARD = os.environ.get("PHOTOG_TEST_CARD", "cuda")
 SEEN_BY_THE_DRIVER = Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
@@ -55,20 +59,14 @@ def portrait(model, engine, people) -> np.ndarray:
     desk = Desk(people | {"template.png": pictures.png(pictures.hopper()[::2, ::2])})
     body = {"request_id": "r1", "template_image": "template.png", "configure": KNOBS}
     data = GenerateFunction(Studio(Settings(), engine, model)).answer(body, desk).data
-    return pictures_of(desk.objects[data["image_key"]])
-
-
-def pictures_of(data: bytes) -> np.ndarray:
-    from shared.photos import decode
-
-    return decode(data, Limits()).image.astype(float)
+    return decode(desk.objects[data["image_key"]], Limits()).image.astype(float)
 
 
 @pytest.mark.skipif(not SEEN_BY_THE_DRIVER and not torch.cuda.is_available(), reason="there is no card here")
-def test_torch_can_use_the_card_that_the_driver_sees(capsys):
+def test_torch_can_use_the_card_that_the_driver_sees():
     require_card(torch.device(CARD))
-    with capsys.disabled():
-        print(f"\n{describe(torch.device(CARD))}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
+    seen = describe(torch.device(CARD))
+    log.info("%s, torch %s, onnxruntime %s", seen, torch.__version__, onnxruntime.__version__)
 
 
 @with_card
@@ -80,7 +78,7 @@ def test_the_model_lies_on_the_card_in_the_precision_that_it_computes_in(model):
 
 
 @with_card
-def test_a_portrait_is_that_of_the_cpu_within_some_levels_and_comes_again_the_same(model, engine, people, capsys):
+def test_a_portrait_is_that_of_the_cpu_within_some_levels_and_comes_again_the_same(model, engine, people):
     by_cpu = portrait(diffusion.load(ModelSettings(device="cpu")), engine, people)
     torch.cuda.reset_peak_memory_stats(model.device)
     begun = time.monotonic()
@@ -88,16 +86,15 @@ def test_a_portrait_is_that_of_the_cpu_within_some_levels_and_comes_again_the_sa
     first = time.monotonic() - begun
     again = portrait(model, engine, people)
     apart = np.abs(by_card - by_cpu)[by_card != by_cpu]
-    with capsys.disabled():
-        peak = torch.cuda.max_memory_allocated(model.device) / 1e9
-        mean = apart.mean() if apart.size else 0.0
-        print(f"\nportrait: {first:.1f} s, {peak:.2f} GB, {mean:.2f} levels from the CPU's where it differs")
+    mean = apart.mean() if apart.size else 0.0
+    peak = torch.cuda.max_memory_allocated(model.device) / 1e9
+    log.info("a portrait: %.1f s, %.2f GB, %.2f levels from the CPU's where it differs", first, peak, mean)
     assert mean <= LEVELS
     assert np.array_equal(by_card, again), "same seed, same bytes"
 
 
 @with_card
-def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine, capsys):
+def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine):
     photos = {f"{n}.jpg": pictures.jpeg(one) for n, one in enumerate(pictures.variations(pictures.hopper(), 6))}
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     torch.cuda.reset_peak_memory_stats(model.device)
@@ -106,9 +103,8 @@ def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine, capsys)
     body = {"request_id": "r1", "images": list(photos), "configure": knobs}
     desk = Desk(photos)
     data = TrainFunction(Trainer(model, engine, Limits())).answer(body, desk).data
-    with capsys.disabled():
-        peak = torch.cuda.max_memory_allocated(model.device) / 1e9
-        print(f"\n40 updates: {time.monotonic() - begun:.1f} s, {peak:.2f} GB")
+    peak = torch.cuda.max_memory_allocated(model.device) / 1e9
+    log.info("40 updates: %.1f s, %.2f GB", time.monotonic() - begun, peak)
     assert desk.objects[data["lora"]]
     assert all(np.isfinite(one["loss"]) for one in data["checkpoints"] if one.get("loss") is not None)
     after = model.unet.state_dict()

@@ -48,6 +48,7 @@ BROKEN = [
     RuntimeError("CUDA driver error: invalid argument"),
     RuntimeError("Error while calling cudnnConvolutionForward(...) in file x.cpp:9. code: 8, reason: execution failed"),
     onnx.Fail(ACCESS),
+    onnx.DeviceReset("the device was reset"),
     onnx.RuntimeException("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; GPU=0 ; expr=cudnnConvolutionForward()"),
     onnx.EPFail("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
 ]
