@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import typer
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.buckets import FolderBucket, MemoryBucket
 from shared.cli import app, queues
+from shared.cli.failures import one_line
 from shared.contract.function import DeviceBroken
 from shared.errors import DeviceError, OutOfMemory
 from shared.events import ObjectCreated
@@ -33,6 +35,7 @@ from shared.faces.insightface import InsightfaceEngine
 from shared.faces.onnx_sessions import opened, providers
 from shared.lifecycle.invocation import Outcome
 from shared.models.diffusion import Working
+from shared.runtime.worker import Worker
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
 from tests.echo import QUICK, Echo, invocation
@@ -275,6 +278,22 @@ def signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_worker_whose_card_broke_hands_its_request_back_takes_no_other_and_ends_with_status_1(tmp_path):
+    bucket, echo = FolderBucket(tmp_path), fails(BROKEN)
+    for request_id in ("r1", "r2"):
+        put(bucket, request_id)
+    worker = Worker("check", bucket, QUICK, lambda name, settings: echo)
+    with pytest.raises(typer.Exit) as ended, one_line():
+        worker.run()
+    worker._shutdown.request()  # for its threads, which end with the process elsewhere
+    assert ended.value.exit_code == 1
+    assert len(echo.runs) == 1
+    (claim,) = [json.loads(bucket.get(info.key)) for info in bucket.list("claims/check/")]
+    assert claim["released"]
+    assert "illegal memory access" in claim["ended"]
 
 
 @pytest.mark.usefixtures("signals")
