@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test chaos lint bench proto clean
+.PHONY: setup demo test test-gpu chaos lint bench proto clean
 
 setup: $(READY)
 
@@ -32,6 +32,10 @@ test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
+
+# on a machine with an NVIDIA card; elsewhere all of it is skipped. docs/gpu.md says what it shows
+test-gpu: $(READY)
+	$(BIN)/python -m pytest tests/gpu -v -o log_cli=true -o log_cli_level=INFO --durations 0
 
 # 200 schedules of each kind; they mostly wait, so several run side by side. A seed that fails says how to run it again
 CHAOS_SEEDS ?= 1-200

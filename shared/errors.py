@@ -105,6 +105,16 @@ class AnswerTooLarge(RequestError):
     """The answer would be over the size limit; ask for fewer things at once."""
 
 
+class DeviceError(RequestError):
+    """The worker's card, or what runs networks on it, failed; nothing is wrong with the request, send it again."""
+
+    retryable = True
+
+
+class OutOfMemory(DeviceError):
+    """A worker's memory was too small, with one thing at a time too; send it again, or give the worker more."""
+
+
 class InternalError(RequestError):
     """Something failed that should not; the log of the worker has the trace."""
 

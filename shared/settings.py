@@ -52,13 +52,27 @@ class FaceSettings(BaseModel):
         "buffalo_l", description="insightface: a folder of .onnx files, or the name of one in ~/.insightface/models"
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="insightface: auto takes cuda where onnxruntime has it; cuda is an error where it has not"
+        "auto",
+        description="of onnxruntime, for insightface, the fuser and the people network: auto takes cuda where it has "
+        "it, cuda is an error where it has not",
     )
     intra_threads: int = Field(
-        0, ge=0, description="insightface: CPU threads within one operation; 0 is one a core, too many beside torch's"
+        0, ge=0, description="onnxruntime: CPU threads within one operation; 0 is one a core, too many beside torch's"
     )
     inter_threads: int = Field(
-        1, ge=0, description="insightface: operations at once; these networks are chains, more only costs memory"
+        1, ge=0, description="onnxruntime: operations at once; these networks are chains, more only costs memory"
+    )
+    device_id: int | None = Field(
+        None, ge=0, description="onnxruntime's card; None is that of PHOTOG_MODEL__DEVICE, 1 for cuda:1, else 0"
+    )
+    arena_mebibytes: int = Field(
+        2048,
+        gt=0,
+        description="of the card's memory that each network on onnxruntime may hold, since torch wants the rest; the "
+        "largest file of buffalo_l has 174 MB",
+    )
+    arena_extend_strategy: Literal["kSameAsRequested", "kNextPowerOfTwo"] = Field(
+        "kSameAsRequested", description="how that grows: by what is needed, or by ever larger steps, onnxruntime's own"
     )
     ignored_face: float = Field(
         0.0,
@@ -105,7 +119,11 @@ class ModelSettings(BaseModel):
     config: Path | None = Field(
         None, description="diffusers folder whose configurations a .safetensors file is read with; None asks the hub"
     )
-    device: str = Field("auto", description="auto takes cuda where there is one; or cpu, cuda, cuda:1")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto takes cuda where there is one; or cpu, cuda, cuda:1: a card that is not there is an error",
+    )
     threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
     controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
     few_step: FewStepSettings | None = Field(
@@ -229,3 +247,11 @@ class Settings(BaseSettings):
         "address there that they can write to",
     )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")
+
+    @model_validator(mode="after")
+    def _on_one_card(self) -> "Settings":
+        """onnxruntime on the card of torch, unless it is told another one."""
+        _, _, card = self.model.device.partition(":")
+        if card and self.faces.device_id is None:
+            self.faces = self.faces.model_copy(update={"device_id": int(card)})
+        return self

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from typer.main import get_command
 
 from shared.cli import app
@@ -35,6 +36,28 @@ def is_setting(variable: str, value: str | None = None) -> None:
     if value is not None:
         read = json.loads(value) if value.startswith(("[", "{")) else value
         model.__pydantic_validator__.validate_assignment(model.model_construct(), leaf, read)
+
+
+class _Cloud(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags; `!Ref x` is {"Ref": "x"}, any other `!Name` {"Fn::Name": ...}."""
+
+
+def _tag(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, object]:
+    if isinstance(node, yaml.ScalarNode):
+        made = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        made = loader.construct_sequence(node, deep=True)
+    else:
+        made = loader.construct_mapping(node, deep=True)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": made}
+
+
+_Cloud.add_multi_constructor("!", _tag)
+
+
+def documents(path: Path) -> list[dict[str, object]]:
+    """The documents of any YAML file of the repository."""
+    return [one for one in yaml.load_all(path.read_text(), _Cloud) if one is not None]
 
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:

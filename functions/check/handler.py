@@ -8,6 +8,7 @@ from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.devices import once_more_with_less
 from shared.faces import FaceEngine
 from shared.faces.loading import load_engine
 from shared.settings import Limits, Settings
@@ -26,7 +27,11 @@ class CheckFunction:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Verify the photos; a RequestError is the failed answer."""
         request, warnings = validate(CheckRequest, body)
-        answer = run(request, workspace, self._engine, self._limits, self._ignored_face)
+
+        def verified(one_by_one: bool) -> Answer:
+            return run(request, workspace, self._engine, self._limits, self._ignored_face, one_by_one)
+
+        answer = once_more_with_less(lambda: verified(False), lambda: verified(True))
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:

@@ -17,7 +17,12 @@ from shared.settings import Limits
 
 
 def run(
-    request: CheckRequest, workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0
+    request: CheckRequest,
+    workspace: Workspace,
+    engine: FaceEngine,
+    limits: Limits,
+    ignored_face: float = 0.0,
+    one_by_one: bool = False,
 ) -> Answer:
     """Verify every photo of a request.
 
@@ -27,13 +32,14 @@ def run(
         engine: finds and compares faces.
         limits: of one photo.
         ignored_face: the setting of that name, see `shared.photos.assessment.counted`.
+        one_by_one: embed no two faces at once, for want of memory.
 
     Returns:
         The contract's `data`, one check result per image in the order of the request; the message is `success` when
         every photo is usable, else a sentence with the counts.
     """
     started = time.monotonic()
-    if isinstance(engine, BatchEngine):
+    if isinstance(engine, BatchEngine) and not one_by_one:
         later = Deferred(engine)
         verdicts = embedded_later(_inspected(request.images, workspace, later, limits, ignored_face), later)
     else:

@@ -7,6 +7,7 @@ from functions.generate.portrait import run
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
+from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
 from shared.settings import Settings
@@ -22,7 +23,9 @@ class GenerateFunction:
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Make one portrait."""
-        return run(body, workspace, self._studio)
+        return once_more_with_less(
+            lambda: run(body, workspace, self._studio), lambda: run(body, workspace, self._studio.sparing())
+        )
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""

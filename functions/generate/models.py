@@ -1,5 +1,6 @@
 """What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 from functions.generate.diffusion.img2img import Diffuser
@@ -40,7 +41,14 @@ class Studio:
         self.prompts = Prompts(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load(settings)
-        self.enhancers = Enhancers.load(settings.enhance, model.device)
+        self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
+
+    def sparing(self) -> "Studio":
+        """The same models, with one face in a batch: for what ran out of memory with more."""
+        alone = copy.copy(self)
+        one = self.settings.generate.model_copy(update={"faces_at_once": 1})
+        alone.settings = self.settings.model_copy(update={"generate": one})
+        return alone
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""

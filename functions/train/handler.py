@@ -10,6 +10,7 @@ from shared.contract.manifests import Json
 from shared.contract.users import UserModel
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
+from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import diffusion
 from shared.settings import Settings
@@ -26,7 +27,9 @@ class TrainFunction:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Train; a RequestError is the failed answer."""
         request, warnings = validate(TrainRequest, body)
-        answer = run(request, workspace, self._trainer)
+        answer = once_more_with_less(
+            lambda: run(request, workspace, self._trainer), lambda: run(request, workspace, self._trainer.sparing())
+        )
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:

@@ -5,7 +5,7 @@ photos -> verdicts -> crops -> latents ----+
 prompt -> text states ---------------------+
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from functions.train import dataset, kohya, references, report
@@ -44,6 +44,16 @@ class Trainer:
     plan: TrainingPlan | None = None
     wanted: TrainSettings | None = None
     ignored_face: float = 0.0
+
+    def suited(self) -> TrainingPlan:
+        """The plan that is followed."""
+        return self.plan or TrainingPlan.suited(self.model.working, self.model.architecture, self.wanted)
+
+    def sparing(self) -> "Trainer":
+        """With one picture in a pass and as many in an update: for what ran out of memory with more."""
+        plan = self.suited()
+        one = plan.model_copy(update={"batch": 1, "accumulation": plan.pictures})
+        return replace(self, plan=one)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +111,7 @@ def _trained(
 ) -> _Outcome:
     model, steps = trainer.model, request.configure.max_train_steps
     spacing = _spacing(request.configure)
-    plan = trainer.plan or TrainingPlan.suited(model.working, model.architecture, trainer.wanted)
+    plan = trainer.suited()
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         said = words(model)

@@ -10,8 +10,9 @@ import typer
 from shared.buckets import BucketError
 from shared.buckets.conditional_writes import honours_conditions
 from shared.cli.console import AsJson, bucket_at, show
+from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
-from shared.errors import ConfigurationError, how_to_install
+from shared.errors import ConfigurationError, DeviceError, how_to_install
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed
 from shared.settings import Settings
@@ -26,6 +27,7 @@ PACKAGES = (
     "opencv-python-headless",
     "numpy",
     "torch",
+    "torchvision",
     "diffusers",
     "peft",
     "transformers",
@@ -65,7 +67,7 @@ def _faces(settings: Settings) -> Json:
     """The engine as a worker would load it: only sessions that exist know where they run."""
     try:
         engine = load_engine(settings.faces)
-    except ConfigurationError as error:
+    except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"engine": settings.faces.engine, "missing": str(error)}
     if settings.faces.engine == "dlib":
         return {"engine": engine.name}
@@ -78,6 +80,7 @@ def _faces(settings: Settings) -> Json:
 def _diffusion(settings: Settings) -> Json:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
         return {"missing": f"torch and diffusers, for train and generate: {how_to_install('diffusion')}"}
+    from shared.devices.card import describe
     from shared.models.diffusion import resolve_device
     from shared.models.model_loading import source
 
@@ -85,8 +88,12 @@ def _diffusion(settings: Settings) -> Json:
         where = source(settings.model)
     except ConfigurationError as error:
         return {"missing": str(error)}
-    device = str(resolve_device(settings.model.device))
-    return {"model": settings.model.path, where.kind: where.place, "device": device}
+    try:
+        device = resolve_device(settings.model.device)
+        known = {} if device.type == "cpu" else describe(device)
+    except (ConfigurationError, DeviceError) as error:
+        return {"model": settings.model.path, "missing": str(error)}
+    return {"model": settings.model.path, where.kind: where.place, "device": str(device)} | known
 
 
 def _version(name: str) -> str | None:

@@ -15,7 +15,7 @@ from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract import keys
-from shared.contract.function import NAMES
+from shared.contract.function import NAMES, DeviceBroken
 from shared.events import put_event
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
@@ -42,7 +42,7 @@ def job(
 ) -> None:
     """One manifest, then exit, as AWS Batch wants it. Exit status 0: answered, whatever the answer's code; also when
     another attempt had answered it or the manifest is gone. 75: not answered, another attempt should follow (handed
-    back on SIGTERM, claimed by a living worker, or the store failed). 1: crashed. 2: wrong usage.
+    back on SIGTERM, claimed by a living worker, or the store or the card failed). 1: crashed. 2: wrong usage.
     """
     log_to_stderr()
     if not keys.is_request(key, known(function)):
@@ -63,7 +63,7 @@ def job(
         context.close()
     except InvalidKey:
         raise  # another attempt would fare no better
-    except (BucketError, OSError) as error:
+    except (BucketError, OSError, DeviceBroken) as error:
         typer.echo(f"photog: {error}", err=True)
         raise typer.Exit(ANOTHER_ATTEMPT) from error
     show({"key": key, "outcome": outcome.value})

@@ -27,6 +27,10 @@ class FunctionMisconfigured(FunctionUnavailable, ConfigurationError):
     """It cannot be loaded before somebody installs, gets or sets what the message says; starting anew is no help."""
 
 
+class DeviceBroken(FunctionUnavailable):
+    """The process's card answers nothing any more: its request is handed back, and only a new process gets it back."""
+
+
 class AttemptFailed(PhotogError):
     """The attempt is over without an answer, which is not the request's fault: another one may begin at once."""
 

@@ -15,6 +15,7 @@ import dlib
 import face_recognition_models
 import numpy as np
 
+from shared.devices import device_errors
 from shared.faces.base import Box, Face, FaceError
 from shared.faces.dlib_landmarks import FACE, SIDE, LandmarkTrees
 from shared.faces.face_crop import closeup
@@ -30,11 +31,12 @@ LOOK_FACE, LOOK_SIDE = 80, 160  # the CNN's smallest face, and a square that sho
 SEARCH_SIDE = 600  # long side that the CNN searches, 1.5 s on one core: faces from 13 % of the side
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
 SAME_PLACE = 0.5  # overlap from which the CNN confirms a box; less is another face, or the corner of one
+OF_THE_PICTURE = (MemoryError, cv2.error)  # a picture too large for the machine; `photos.assessment` says so
 SAME_PERSON = 0.49  # one person reaches 0.45, relatives begin at 0.492, benchmarks/verification.py; King's is 0.6
 
 
 class DlibEngine:
-    """Faces by dlib, on the CPU, offline. Loading takes about half a second, mostly the landmark trees."""
+    """Faces by dlib, offline, on the CPU unless dlib is built for CUDA. Loading takes about half a second."""
 
     name = "dlib"
     same_person = SAME_PERSON
@@ -49,8 +51,9 @@ class DlibEngine:
     def detect(self, image: Image) -> list[Face]:
         """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
         try:
-            found = self._by_histogram(image) or self._by_network(image)
-            faces = [Face(box, self._trees.landmarks(image, box), score) for box, score in found]
+            with device_errors(but=OF_THE_PICTURE):
+                found = self._by_histogram(image) or self._by_network(image)
+                faces = [Face(box, self._trees.landmarks(image, box), score) for box, score in found]
         except RuntimeError as error:
             raise FaceError(f"dlib could not search this picture: {error}") from error
         return sorted(faces, key=lambda face: face.box.centre[0])
@@ -61,7 +64,8 @@ class DlibEngine:
         parts = [dlib.point(round(x), round(y)) for x, y in view.inwards(face.landmarks)]
         shape = dlib.full_object_detection(_rectangle(view.box_inwards(face.box)), dlib.points(parts))
         try:
-            vector = np.asarray(self._encoder.compute_face_descriptor(view.image, shape), float)
+            with device_errors(but=OF_THE_PICTURE):
+                vector = np.asarray(self._encoder.compute_face_descriptor(view.image, shape), float)
         except RuntimeError as error:
             raise FaceError(f"dlib could not embed this face: {error}") from error
         if not np.isfinite(vector).all():

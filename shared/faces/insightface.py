@@ -16,11 +16,13 @@ from insightface.model_zoo.landmark import Landmark
 from insightface.model_zoo.scrfd import SCRFD
 from insightface.utils.face_align import arcface_dst
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from skimage.transform import SimilarityTransform
 
+from shared.devices import device_errors
 from shared.faces.base import Box, Chip, Face, FaceError
 from shared.faces.face_crop import closeup
-from shared.faces.networks import FAILURES, Networks, networks
+from shared.faces.networks import Networks, networks
 from shared.faces.rotation import tilt_of_eyes
 from shared.faces.settling import settle
 from shared.imaging.array_types import Embedding, Image, Points
@@ -31,7 +33,8 @@ FOUND = 0.5  # confidence, insightface's default
 THINNEST = 8  # pixels of a reduced picture in which no face can be; the network does not take what rounds to none
 CLOSEUP_FACE, CLOSEUP_SIDE = 256, 512  # twice what the networks see of a face, which they reduce without a filter
 SAME_PERSON = 0.55  # cosine distance; deepface's for buffalo_l, users' similarities of 0.45 to 0.5 are 0.5 to 0.55
-BROKEN: tuple[type[Exception], ...] = (*FAILURES, cv2.error)
+UNSUITABLE = (InvalidArgument, cv2.error)  # what is raised for an input that cannot be; all else is the device's
+OF_THE_PICTURE = (MemoryError, cv2.error)  # a picture too large for the machine; `photos.assessment` says so
 CHIP_SIDE = 112  # pixels that ArcFace sees of a face
 
 
@@ -59,10 +62,16 @@ class InsightfaceEngine:
         self._warm(loaded)
 
     def detect(self, image: Image) -> list[Face]:
-        """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself."""
+        """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself.
+
+        DeviceError, OutOfMemory or DeviceBroken where it is not the picture that is at fault.
+        """
         try:
-            found = [self._face(image, *seen) for seen in self._search(image)]
-        except BROKEN as error:
+            with device_errors(but=OF_THE_PICTURE):
+                found = [self._face(image, *seen) for seen in self._search(image)]
+        except UNSUITABLE as error:
+            if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+                raise
             raise FaceError(f"insightface could not search this picture: {error}") from error
         return sorted(found, key=lambda face: face.box.centre[0])
 
@@ -82,7 +91,10 @@ class InsightfaceEngine:
         return cv2.warpAffine(view.image, fit.params[:2], (CHIP_SIDE, CHIP_SIDE))
 
     def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
-        """The vector of each chip, or why there is none; as many at once as the network takes."""
+        """The vector of each chip, or why there is none; as many at once as the network takes.
+
+        DeviceError, OutOfMemory or DeviceBroken where it is not the chips that are at fault.
+        """
         vectors: list[Embedding | FaceError] = []
         step = self._batch or max(len(chips), 1)
         for start in range(0, len(chips), step):
@@ -119,9 +131,12 @@ class InsightfaceEngine:
 
     def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
         try:
-            features = self._recogniser.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
-        except BROKEN as error:
-            return [FaceError(f"insightface could not embed this face: {error}")] * len(chips)
+            with device_errors(but=OF_THE_PICTURE):
+                features = self._recogniser.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
+        except UNSUITABLE as error:
+            if len(chips) > 1:  # which of them it is shows when each is by itself
+                return [vector for chip in chips for vector in self._embedded([chip])]
+            return [FaceError(f"insightface could not embed this face: {error}")]
         return [_unit(vector) for vector in features.astype(float)]
 
     def _warm(self, loaded: Networks) -> None:

@@ -9,23 +9,18 @@
 Other networks of the folder (age, 106 points) are not loaded.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError
-from insightface.model_zoo.onnxruntime_utils import preload_cuda_libraries
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from shared.faces.base import EngineUnavailable
+from shared.faces.onnx_sessions import CPU, CUDA, opened, wanted_provider
 from shared.settings import FaceSettings
 
-log = logging.getLogger(__name__)
-
 HOME = Path("~/.insightface/models")  # where insightface itself keeps model folders
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 LANDMARK_SIDE, LANDMARK_NUMBERS = 192, 3309
 RECOGNISER_SIDE = 112
 DETECTOR_OUTPUTS = (6, 9, 10, 15)
@@ -34,15 +29,6 @@ HOW_TO_GET = (
     "that folder, or name another folder in PHOTOG_FACES__MODEL; the published weights are for non-commercial "
     "research only"
 )
-
-FAILURES: tuple[type[Exception], ...] = (
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.RuntimeException,
-    runtime.EPFail,
-    runtime.InvalidGraph,
-)
-"""What onnxruntime raises when a network cannot be loaded or run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +63,12 @@ class Networks:
 def networks(settings: FaceSettings) -> Networks:
     """Load them; EngineUnavailable says what is missing and how to get it."""
     folder = folder_of(settings)
-    wanted = _wanted(settings)
+    wanted = wanted_provider(settings)
     loaded: dict[str, Network] = {}
     for path in sorted(folder.glob("*.onnx")):
         kind, batch = _signature(path)
         if kind is not None and kind not in loaded:
-            loaded[kind] = Network(path, _session(path, settings, wanted), batch)
+            loaded[kind] = Network(path, opened(path, settings), batch)
     missing = [kind for kind in ("detector", "landmarks", "recogniser") if kind not in loaded]
     if missing:
         raise EngineUnavailable(
@@ -98,49 +84,6 @@ def folder_of(settings: FaceSettings) -> Path:
         if folder.is_dir():
             return folder.resolve()
     raise EngineUnavailable(f"there is no model folder {folder}: {HOW_TO_GET}")
-
-
-def opened(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
-    """Any other network about faces, on the provider and with the threads that the settings name."""
-    return _session(path, settings, _wanted(settings))
-
-
-def _wanted(settings: FaceSettings) -> str:
-    available = onnxruntime.get_available_providers()
-    if settings.provider == "cpu":
-        return CPU
-    if CUDA in available:
-        return CUDA
-    if settings.provider == "cuda":
-        raise EngineUnavailable(
-            f"this onnxruntime has no {CUDA}, only {', '.join(available)}: pip uninstall onnxruntime, then "
-            "pip install onnxruntime-gpu, or set PHOTOG_FACES__PROVIDER=cpu"
-        )
-    return CPU
-
-
-def _session(path: Path, settings: FaceSettings, wanted: str) -> onnxruntime.InferenceSession:
-    """A session on the provider wanted; onnxruntime's own fallback to the CPU is an error where CUDA was asked for."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.intra_threads
-    options.inter_op_num_threads = settings.inter_threads
-    options.log_severity_level = 3  # errors; warnings speak of the graph's unused weights
-    providers = [CUDA, CPU] if wanted == CUDA else [CPU]  # the CPU runs the operations that CUDA lacks
-    preload_cuda_libraries(providers)
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except FAILURES as error:
-        raise EngineUnavailable(f"{path} cannot be loaded on {wanted}: {error}") from error
-    session.disable_fallback()  # a failing run is an error, not a run elsewhere
-    used = session.get_providers()[0]
-    if used != wanted and settings.provider == "cuda":
-        raise EngineUnavailable(
-            f"{path.name} runs on {used} though CUDA was asked for: CUDA or cuDNN cannot be loaded; install the "
-            "versions that this onnxruntime-gpu was built for, or set PHOTOG_FACES__PROVIDER=cpu"
-        )
-    if used != wanted:
-        log.warning("%s runs on %s: onnxruntime has %s but could not load it", path.name, used, wanted)
-    return session
 
 
 def _signature(path: Path) -> tuple[str | None, int]:

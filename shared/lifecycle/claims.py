@@ -11,8 +11,12 @@
 | held | whoever forgets its user | create the next, released | released; its owner notices within a lease |
 | held | its owner, whose work died or whose answer could not be written | rewrite own claim with `ended` | ended |
 | ended | any worker | create the next | held, next attempt |
+| held | its owner, whose device broke | rewrite own claim with `released` and `ended` | released |
 | released | any worker | create the next | held, not counted as an attempt |
 | unreadable | any observer, as if held by somebody who says nothing | create the next | held, next attempt |
+
+A device that breaks is not the request's fault, so such a claim counts as no attempt; but the same request may break
+one after another, so as many of them as there may be attempts end it, too.
 
 That clock is monotonic and nobody else's: no two wall clocks are ever compared. What another observer saw before counts
 where it is told for how long (`observations.py`). A lease is not mutual exclusion: a
@@ -50,7 +54,7 @@ class ClaimRecord(BaseModel):
     Attributes:
         payload_sha256: of the body that the request was accepted with; empty in a claim that cannot be read.
         started: on the owner's wall clock, for people only.
-        ended: why the attempt ended without an answer; empty while it has not.
+        ended: why the attempt ended without an answer; empty while it has not, or was just handed back.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,6 +68,11 @@ class ClaimRecord(BaseModel):
     beat: int = 0
     released: bool = False
     ended: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was handed back because its worker's device broke."""
+        return self.released and bool(self.ended)
 
     def accepts(self, *payload_sha256: str) -> bool:
         """Whether the request was accepted with this body, of which these are the hashes, as far as one can tell."""
@@ -89,9 +98,14 @@ class Exhausted:
     record: ClaimRecord
     earlier: Sequence[ClaimRecord]
 
+    @property
+    def by_devices(self) -> bool:
+        """Whether more devices broke at it than processes died."""
+        return sum(one.broken for one in self.earlier) > sum(not one.released for one in self.earlier)
+
     def __str__(self) -> str:
         """How the attempts ended, as a sentence."""
-        causes = Counter(one.ended or SILENT for one in self.earlier if not one.released)
+        causes = Counter(one.ended or SILENT for one in self.earlier if one.ended or not one.released)
         told = "; ".join(cause if count == 1 else f"{cause} ({count} times)" for cause, count in causes.items())
         return f"{causes.total()} attempts ended without an answer: {told}"
 
@@ -147,7 +161,8 @@ class Claims:
             return Busy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
-        return Exhausted(record, records) if died >= self._lease.attempts else Held(record)
+        broke = sum(earlier.broken for earlier in records)
+        return Exhausted(record, records) if max(died, broke) >= self._lease.attempts else Held(record)
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Say that we live; the record as it is now, or None when another attempt has taken over."""
@@ -159,9 +174,9 @@ class Claims:
         """Whether another attempt has taken over."""
         return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
 
-    def release(self, request_id: str, record: ClaimRecord) -> None:
-        """Give the request back so that anybody may go on at once."""
-        self._close(request_id, record.model_copy(update={"released": True}))
+    def release(self, request_id: str, record: ClaimRecord, cause: str = "") -> None:
+        """Give the request back so that anybody may go on at once; `cause` is how our device broke, if it did."""
+        self._close(request_id, record.model_copy(update={"released": True, "ended": cause}))
 
     def end(self, request_id: str, record: ClaimRecord, cause: str) -> None:
         """The attempt is over without an answer; it counts, and anybody may begin the next one at once."""

@@ -19,13 +19,15 @@ from enum import Enum
 
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
 from shared.contract import keys
-from shared.contract.function import AttemptFailed, Function, FunctionFailed, FunctionUnavailable
+from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
     AttemptsExhausted,
     ConflictingRequest,
     DeadlineExceeded,
+    DeviceError,
     InternalError,
     RequestError,
 )
@@ -140,7 +142,8 @@ class Invocation:
             if self._publisher.answered(manifest.request_id):
                 break
             if isinstance(claim, Exhausted):
-                error = AttemptsExhausted(f"{claim}; look at the workers' logs and memory")
+                kind = DeviceError if claim.by_devices else AttemptsExhausted
+                error = kind(f"{claim}; look at the workers' logs and memory")
                 self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
                 return Outcome.ANSWERED
             with request_context(self._function.name, manifest.request_id, claim.record.attempt):
@@ -236,6 +239,10 @@ class Invocation:
             self._metrics.lost("child died")
             self._claims.end(request_id, heartbeat.record, str(failed))
             return None
+        except DeviceBroken as broken:
+            self._metrics.lost("device broken")
+            self._release(request_id, heartbeat.record, str(broken))
+            raise
         except (BucketError, OSError, FunctionUnavailable):
             self._metrics.lost("store failed")
             self._release(request_id, heartbeat.record)
@@ -251,7 +258,8 @@ class Invocation:
         try:
             attempt.progress("start", 0, 1)
             manifest.require_right()
-            answer = self._function.answer(manifest.body, attempt)
+            with device_errors():
+                answer = self._function.answer(manifest.body, attempt)
             data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
@@ -288,9 +296,9 @@ class Invocation:
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _release(self, request_id: str, record: ClaimRecord) -> None:
+    def _release(self, request_id: str, record: ClaimRecord, cause: str = "") -> None:
         """Give the claim back after a failure; where the store refuses that too, it is given back later."""
         try:
-            self._claims.release(request_id, record)
+            self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not given back yet: %s", self._function.name, request_id, error)

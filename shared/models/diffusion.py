@@ -1,6 +1,7 @@
 """A Stable-Diffusion-shaped base model, loaded once per process and handed to whoever diffuses or trains."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -20,11 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
+from shared.devices.card import computes_in_bfloat16, require_card
 from shared.models import model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
 __all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
+
+log = logging.getLogger(__name__)
 
 CARD = "photog.json"
 Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
@@ -120,7 +124,7 @@ def precision(device: torch.device) -> torch.dtype:
     """CPU float32, which it computes fastest in; CUDA bfloat16, or float16 on cards before Ampere."""
     if device.type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
 
 
 def folder_of(settings: ModelSettings) -> Path:
@@ -132,10 +136,16 @@ def folder_of(settings: ModelSettings) -> Path:
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` as the device that is there; any other name as it is."""
+    """`auto` as the device that is there; any other name as it is, DeviceMissing where that cannot compute."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+        found = torch.cuda.is_available()
+        if not found and torch.version.cuda is not None:
+            log.warning("torch is built for CUDA and sees no card: on the CPU, unless PHOTOG_MODEL__DEVICE=cuda")
+        return torch.device("cuda" if found else "cpu")
+    device = torch.device(name)
+    if device.type != "cpu":
+        require_card(device)
+    return device
 
 
 def _check(unet: UNet2DConditionModel, name: str) -> None:

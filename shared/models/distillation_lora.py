@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
+from shared.devices import device_errors
 from shared.models.diffusion import DiffusionModel, Scheduler
 from shared.models.model_loading import PIPELINES, BaseModelMissing
 from shared.settings import FewStepSettings
@@ -33,7 +34,8 @@ def fused(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionM
     state, alphas = _read(settings, model)
     unet = model.unet.float()
     try:
-        unet.load_lora_adapter(state, prefix="unet", adapter_name=ADAPTER, network_alphas=alphas)
+        with device_errors():
+            unet.load_lora_adapter(state, prefix="unet", adapter_name=ADAPTER, network_alphas=alphas)
     except (ValueError, RuntimeError, KeyError) as error:
         raise BaseModelMissing(f"the few-step LoRA {settings.path} does not fit {model.name}: {error}") from error
     unet.fuse_lora(lora_scale=settings.scale, adapter_names=[ADAPTER])

@@ -145,7 +145,8 @@ class WorkerMetrics:
             self._exposition.errors.labels(self._service, self._label("type", error_type)).inc()
 
     def lost(self, reason: str) -> None:
-        """An attempt ended without an answer: `claim lost`, `child died`, `handed back`, `store failed`."""
+        """An attempt ended without an answer: `claim lost`, `child died`, `handed back`, `store failed`,
+        `device broken`."""
         if self._exposition is not None:
             self._leave()
             self._exposition.lost.labels(self._service, self._label("reason", reason)).inc()

@@ -23,7 +23,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from shared.buckets.base import BucketError
-from shared.contract.function import Function, FunctionFailed, FunctionMisconfigured, FunctionUnavailable
+from shared.contract.function import (
+    DeviceBroken,
+    Function,
+    FunctionFailed,
+    FunctionMisconfigured,
+    FunctionUnavailable,
+)
+from shared.devices import device_errors
 from shared.errors import ConfigurationError, PhotoError, RequestError
 from shared.lifecycle.shutdown import Interrupted
 from shared.observability.logs import configure, request_context
@@ -144,8 +151,9 @@ def _between_requests(function: Function, kind: str, content: list[Any], connect
 
 def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
-        return "done", work()
-    except (Interrupted, BucketError, OSError) as error:
+        with device_errors():
+            return "done", work()
+    except (Interrupted, BucketError, OSError, DeviceBroken) as error:
         return "raised", error
     except RequestError as error:
         return "refused", type(error).__name__, error.message, error.field, error.retryable

@@ -64,6 +64,19 @@ def platform() -> Iterator[Platform]:
     made.entry.stop()
 
 
+def test_an_instance_whose_card_broke_has_the_call_made_again_elsewhere_and_ends(platform):
+    def break_it(body, workspace) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    platform.echo._work = break_it
+    told = platform.invoke(platform.put("r1"))
+    assert (told.status_code, told.json()["error"]["type"]) == (503, "DeviceBroken")
+    assert told.json()["error"]["retryable"]
+    assert isinstance(platform.desk.broken, FunctionUnavailable), "the process ends with exit status 1"
+    assert platform.shutdown.requested.is_set()
+    assert not platform.answered("r1")
+
+
 def test_an_event_is_answered_before_the_call_returns(platform):
     answer = platform.invoke(platform.put("r1"))
     assert answer.status_code == 200

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.contract.function import AttemptFailed, FunctionUnavailable
+from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavailable
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
@@ -62,6 +62,17 @@ def test_work_that_hangs_in_native_code_ends_at_its_deadline_and_the_next_reques
     assert envelope["data"]["error"]["type"] == "DeadlineExceeded"
     assert time.monotonic() - begun < 15
     assert ask(bucket, function, "r2")[1]["code"] == "OK"
+
+
+def test_a_card_that_breaks_hands_the_request_back_and_ends_the_worker_and_one_that_is_full_answers(bucket, function):
+    _, envelope = ask(bucket, function, do="raise", said="CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert envelope["data"]["error"] == {"type": "OutOfMemory", "retryable": True}
+    with pytest.raises(DeviceBroken, match="illegal memory access"):
+        ask(bucket, function, "r2", do="raise", said="CUDA error: an illegal memory access was encountered")
+    claim = json.loads(bucket.get("claims/check/r2/000001.json"))
+    assert claim["released"]
+    assert "illegal memory access" in claim["ended"]
+    assert bucket.head("results/check/r2/result.json") is None
 
 
 def test_native_code_that_holds_the_lock_longer_than_two_leases_keeps_its_claim(bucket, function):

@@ -380,7 +380,7 @@ def test_containers_run_verbs_and_settings_that_exist():
             for batch in (False, True):
                 understood(spoken(container["Command"], batch))
             for variable in container["Environment"]:
-                is_setting(variable["Name"])
+                is_setting(variable.get("Fn::If", ["", variable])[1]["Name"])
             seen += 1
             assert container["LogConfiguration"]["LogDriver"] == "awslogs", name
     assert seen == 4

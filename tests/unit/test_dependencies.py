@@ -16,6 +16,8 @@ HOMES = {
     "shared.models": ("diffusion",),
     "shared.faces.insightface": ("insightface",),
     "shared.faces.networks": ("insightface",),
+    "shared.faces.onnx_sessions": ("enhance",),
+    "shared.devices.card": ("diffusion",),
     "shared.buckets.s3": ("cloud",),
     "shared.runtime.http": ("http",),
     "functions.train": ("diffusion",),

@@ -13,6 +13,7 @@ from functions.generate.background.person_segmentation import at, people
 from functions.generate.face import masks
 from functions.generate.networks.image_network import NetworkMissing
 from functions.generate.networks.person_network import PeopleNetwork
+from shared.settings import FaceSettings
 from tests import pictures
 
 
@@ -84,7 +85,7 @@ class TestTheNetwork:
     def test_it_tells_instead_of_the_cut(self, engine, tmp_path):
         image = np.zeros((300, 400, 3), np.uint8)
         image[:, 200:] = (255, 0, 0)
-        share = full_size(people(image, [], PeopleNetwork(segmenter(tmp_path / "red.onnx"))), image)
+        share = full_size(people(image, [], PeopleNetwork(segmenter(tmp_path / "red.onnx"), FaceSettings())), image)
         assert (share[:, 215:] == 1).all()
         assert share[:, :180].max() < 0.05
 
@@ -92,7 +93,7 @@ class TestTheNetwork:
         (tmp_path / "broken.onnx").write_bytes(b"no network")
         for name in ("broken.onnx", "missing.onnx"):
             with pytest.raises(NetworkMissing, match=rf"PEOPLE_NETWORK.*{name}"):
-                PeopleNetwork(tmp_path / name)
+                PeopleNetwork(tmp_path / name, FaceSettings())
 
 
 class TestSquares:

@@ -11,7 +11,7 @@ from functions.generate.networks.enhancers import Enhancers
 from functions.generate.networks.image_network import ImageNetwork, NetworkMissing
 from functions.generate.networks.upscale import doubled
 from functions.generate.retouching import restoration
-from shared.settings import EnhanceSettings
+from shared.settings import EnhanceSettings, FaceSettings
 from tests import pictures
 from tests.spandrel import spandrel_or_skip
 
@@ -58,7 +58,7 @@ def settings(files, **names):
 class TestSuperResolution:
     @pytest.mark.parametrize("name", ["twice", "four"])
     def test_a_network_doubles_the_picture(self, files, name):
-        enhancers = Enhancers.load(settings(files, upscale_network=name), CPU)
+        enhancers = Enhancers.load(settings(files, upscale_network=name), CPU, FaceSettings())
         image = pictures.hopper()
         made = doubled(image, enhancers.upscale)
         assert made.shape == (1200, 1024, 3)
@@ -66,7 +66,7 @@ class TestSuperResolution:
         assert enhancers.by("super_resolution") == f"RealESRGAN Compact {name}.pth"
 
     def test_tiles_leave_no_seam(self, files):
-        upscaling = Enhancers.load(settings(files, upscale_network="twice"), CPU).upscale
+        upscaling = Enhancers.load(settings(files, upscale_network="twice"), CPU, FaceSettings()).upscale
         image = pictures.hopper()
         whole = np.clip(np.rint(upscaling(image)), 0, 255)
         assert np.abs(doubled(image, upscaling) - whole).max() <= 1
@@ -77,7 +77,7 @@ class TestRestoration:
         image = pictures.astronaut()
         (face,) = engine.detect(image)
         one = np.ones(image.shape[:2], np.float32)
-        restoring = Enhancers.load(settings(files, face_network="same"), CPU).face
+        restoring = Enhancers.load(settings(files, face_network="same"), CPU, FaceSettings()).face
         made = restoration.restore(image, face.landmarks, restoring, engine, one, 0 * one)
         changed = np.any(made != image, axis=-1)
         left, top, right, bottom = face.box.rounded()
@@ -159,11 +159,11 @@ class TestFilesThatWillNotDo:
     )
     def test_the_error_names_the_setting_and_the_file(self, files, setting, name, reason):
         with pytest.raises(NetworkMissing, match=reason) as error:
-            Enhancers.load(settings(files, **{setting: name}), CPU)
+            Enhancers.load(settings(files, **{setting: name}), CPU, FaceSettings())
         assert f"PHOTOG_ENHANCE__{setting.upper()}" in str(error.value)
         assert name in str(error.value)
 
     def test_without_spandrel_the_error_says_what_to_install(self, files, monkeypatch):
         monkeypatch.setitem(sys.modules, "spandrel", None)
         with pytest.raises(NetworkMissing, match=r"\.\[enhance\]"):
-            Enhancers.load(settings(files, face_network="same"), CPU)
+            Enhancers.load(settings(files, face_network="same"), CPU, FaceSettings())

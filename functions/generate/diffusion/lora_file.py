@@ -21,6 +21,7 @@ import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from safetensors import SafetensorError
 
+from shared.devices import device_errors
 from shared.errors import PhotogError
 
 MOST_BYTES = 2**30  # of a file; rank 128 on all of SDXL's attention has 0.4 GiB
@@ -108,7 +109,8 @@ def parse(data: bytes) -> LoraFile:
         raise LoraError("this LoRA file holds nothing for a UNet")
     said = _strength(metadata.get(LORA_ADAPTER_METADATA_KEY))
     try:
-        stored = safetensors.torch.load(data)
+        with device_errors():
+            stored = safetensors.torch.load(data)
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise LoraError(f"this is no LoRA file: {error}") from error
     modules: dict[str, Tensors] = {}

@@ -29,7 +29,7 @@ from functions.generate.fusion.blend_weights import Shares
 from functions.generate.fusion.landmark_fusion import Portrayal, composed, worn_frames
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points
-from shared.faces.networks import opened
+from shared.faces.onnx_sessions import opened
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 from shared.imaging.quantization import rounded
 from shared.settings import FaceSettings

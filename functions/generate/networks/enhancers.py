@@ -7,7 +7,7 @@ import torch
 from functions.generate.networks import image_network
 from functions.generate.networks.image_network import ImageNetwork
 from functions.generate.networks.person_network import PeopleNetwork
-from shared.settings import EnhanceSettings
+from shared.settings import EnhanceSettings, FaceSettings
 
 SHARPENING = "detail raised to the template's, no network"
 ENLARGING = "Lanczos and unsharp mask, no network"
@@ -22,14 +22,19 @@ class Enhancers:
     people: PeopleNetwork | None = None
 
     @classmethod
-    def load(cls, settings: EnhanceSettings, device: torch.device) -> "Enhancers":
-        """Load what is configured; NetworkMissing where that cannot be."""
+    def load(cls, settings: EnhanceSettings, device: torch.device, onnx: FaceSettings) -> "Enhancers":
+        """Load what is configured; NetworkMissing where that cannot be.
+
+        Args:
+            device: of the networks on torch.
+            onnx: provider, card and threads of those on onnxruntime.
+        """
         return cls(
             face=image_network.load(settings.face_network, "PHOTOG_ENHANCE__FACE_NETWORK", device, upscaling=False),
             upscale=image_network.load(
                 settings.upscale_network, "PHOTOG_ENHANCE__UPSCALE_NETWORK", device, upscaling=True
             ),
-            people=None if settings.people_network is None else PeopleNetwork(settings.people_network),
+            people=None if settings.people_network is None else PeopleNetwork(settings.people_network, onnx),
         )
 
     def by(self, method: str) -> str:

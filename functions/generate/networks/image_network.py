@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from shared.devices import device_errors
 from shared.errors import ConfigurationError, how_to_install
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import finite
@@ -80,7 +81,8 @@ def load(path: Path | None, setting: str, device: torch.device, upscaling: bool)
     if not file.is_file():
         raise NetworkMissing(f"{setting}: there is no file {file}")
     try:
-        descriptor = spandrel.ModelLoader(device=device).load_from_file(file)
+        with device_errors():
+            descriptor = spandrel.ModelLoader(device=device).load_from_file(file)
     except (spandrel.UnsupportedModelError, *UNREADABLE) as error:
         raise NetworkMissing(f"{setting}: {file} is no network that spandrel knows: {error}") from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (

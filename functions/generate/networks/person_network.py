@@ -7,8 +7,10 @@ import numpy as np
 
 from functions.generate.networks.image_network import NetworkMissing
 from shared.errors import how_to_install
+from shared.faces.base import EngineUnavailable
 from shared.imaging.array_types import Image, Mask
 from shared.imaging.quantization import finite
+from shared.settings import FaceSettings
 
 SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, that U2-Net was trained with
@@ -18,19 +20,20 @@ SIDE = 320  # where the file leaves its input's side open
 class PeopleNetwork:
     """A network whose first output is how much each pixel is somebody's, (1, 1, side, side)."""
 
-    def __init__(self, path: Path) -> None:
-        """Load it; NetworkMissing where it cannot be."""
+    def __init__(self, path: Path, running: FaceSettings) -> None:
+        """Load it to run as the networks about faces do: same provider, card and threads.
+
+        NetworkMissing where it cannot be loaded.
+        """
         try:
-            import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+            from shared.faces.onnx_sessions import opened
         except ImportError as error:
             raise NetworkMissing(f"{SETTING} needs onnxruntime: {how_to_install('enhance')}") from error
         file = path.expanduser()
-        failures = (runtime.Fail, runtime.InvalidProtobuf, runtime.InvalidGraph, runtime.NoSuchFile)
         try:
-            self._session = onnxruntime.InferenceSession(str(file), providers=onnxruntime.get_available_providers())
-        except failures as error:
-            raise NetworkMissing(f"{SETTING}: {file} cannot be loaded: {error}") from error
+            self._session = opened(file, running)
+        except EngineUnavailable as error:
+            raise NetworkMissing(f"{SETTING}: {error}") from error
         (taken, *others) = self._session.get_inputs()
         if others or len(taken.shape) != 4 or taken.shape[1] != 3:
             raise NetworkMissing(f"{SETTING}: {file} does not take one RGB picture as u2net_human_seg does")

@@ -1,0 +1,100 @@
+"""Sessions of onnxruntime on the provider, the card and the threads that the settings name; needs nothing else."""
+
+import contextlib
+import functools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from shared.devices import failure
+from shared.devices.card import DRIVER
+from shared.errors import OutOfMemory
+from shared.faces.base import EngineUnavailable
+from shared.settings import MEBIBYTE, FaceSettings
+
+log = logging.getLogger(__name__)
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+UNLOADABLE: tuple[type[Exception], ...] = (
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidProtobuf,
+    runtime.RuntimeException,
+    runtime.EPFail,
+    runtime.InvalidGraph,
+    runtime.NoSuchFile,
+    runtime.NotImplemented,
+    ValueError,  # of options that this release does not know
+)
+"""What onnxruntime raises when a session cannot be made."""
+
+
+def opened(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
+    """A session; onnxruntime's own fallback to the CPU is an error where CUDA was asked for.
+
+    Raises EngineUnavailable where starting anew is no help, OutOfMemory where others may have taken the memory.
+    """
+    wanted = wanted_provider(settings)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.intra_threads
+    options.inter_op_num_threads = settings.inter_threads
+    options.log_severity_level = 3  # errors; warnings speak of the graph's unused weights
+    if wanted == CUDA:
+        _preload_cuda()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers(settings, wanted))
+    except UNLOADABLE as error:
+        if isinstance(found := failure(error), OutOfMemory):
+            raise found from error
+        raise EngineUnavailable(f"{path} cannot be loaded on {wanted}: {error}") from error
+    session.disable_fallback()  # a failing run is an error, not a run elsewhere
+    used = session.get_providers()[0]
+    if used != wanted and settings.provider == "cuda":
+        raise EngineUnavailable(
+            f"{path.name} runs on {used} though CUDA was asked for: CUDA or cuDNN cannot be loaded, or there is no "
+            f"card. {DRIVER}; or set PHOTOG_FACES__PROVIDER=cpu"
+        )
+    if used != wanted:
+        log.warning("%s runs on %s: onnxruntime has %s but could not load it", path.name, used, wanted)
+    return session
+
+
+def wanted_provider(settings: FaceSettings) -> str:
+    """The provider that sessions are to run on; EngineUnavailable where CUDA is asked for and not built in."""
+    available = onnxruntime.get_available_providers()
+    if settings.provider == "cpu":
+        return CPU
+    if CUDA in available:
+        return CUDA
+    if settings.provider == "cuda":
+        raise EngineUnavailable(
+            f"this onnxruntime has no {CUDA}, only {', '.join(available)}: pip uninstall onnxruntime, then "
+            "pip install onnxruntime-gpu in the release of constraints.txt, or set PHOTOG_FACES__PROVIDER=cpu"
+        )
+    return CPU
+
+
+def providers(settings: FaceSettings, wanted: str) -> list[str | tuple[str, dict[str, Any]]]:
+    """As `InferenceSession` takes them: with the CPU for operations that CUDA lacks, and never TensorRT."""
+    if wanted != CUDA:
+        return [CPU]
+    card = {
+        "device_id": settings.device_id or 0,
+        "gpu_mem_limit": settings.arena_mebibytes * MEBIBYTE,
+        "arena_extend_strategy": settings.arena_extend_strategy,
+    }
+    return [(CUDA, card), CPU]
+
+
+@functools.cache
+def _preload_cuda() -> None:
+    """Find the CUDA libraries that were installed as packages, torch's among them; what it prints is no answer."""
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if callable(preload):
+        with contextlib.redirect_stdout(sys.stderr):
+            preload()

@@ -1,0 +1,204 @@
+"""Whose an error is: what libraries say of a card is no picture's fault, and what they say of code is no card's."""
+
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx
+
+from shared.contract.function import DeviceBroken
+from shared.devices import device_errors, failure, memory, once_more_with_less
+from shared.devices.card import DeviceMissing, computes_in_bfloat16
+from shared.errors import DeviceError, InvalidField, OutOfMemory
+from shared.models.diffusion import precision, resolve_device
+from shared.settings import ModelSettings, Settings
+
+ARENA = (
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node: "
+    "bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t) Available memory of 1024 is smaller "
+    "than requested bytes of 4096"
+)
+ACCESS = (
+    "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=a ; "
+    "expr=cudaStreamSynchronize(stream);"
+)
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other call"),
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: Error code 12"),
+    RuntimeError("Error while calling cudaMalloc(&data, n) in file data.cpp:28. code: 2, reason: out of memory"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    onnx.RuntimeException(ARENA),
+    onnx.Fail("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc(&p, size);"),
+    onnx.EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : Failed to allocate memory for requested buffer of size 4194304"),
+    MemoryError(),
+]
+BROKEN = [
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    torch.AcceleratorError("CUDA error: device-side assert triggered"),
+    RuntimeError("CUDA error: unspecified launch failure"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(handle, opa, opb, m, n, k)`"),
+    RuntimeError("cuFFT error: CUFFT_EXEC_FAILED"),
+    RuntimeError("CUDA driver error: invalid argument"),
+    RuntimeError("Error while calling cudnnConvolutionForward(...) in file x.cpp:9. code: 8, reason: execution failed"),
+    onnx.Fail(ACCESS),
+    onnx.DeviceReset("the device was reset"),
+    onnx.RuntimeException("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; GPU=0 ; expr=cudnnConvolutionForward()"),
+    onnx.EPFail("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
+]
+RUN = [
+    onnx.Fail("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape node"),
+    onnx.RuntimeException("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : something unheard of"),
+    onnx.EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : nobody knows"),
+    onnx.NotImplemented("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : no kernel of CUDAExecutionProvider"),
+]
+NOT_THE_DEVICE = [
+    onnx.InvalidArgument("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input"),
+    RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"),
+    RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"),
+    NotImplementedError("Could not run 'aten::x' with arguments from the 'CUDA' backend"),
+    ValueError("CUDA error: written by somebody"),
+    cv2.error("OpenCV: assertion failed"),
+    InvalidField("CUDA error: in a prompt", "configure"),
+]
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"), [(FULL, OutOfMemory), (BROKEN, DeviceBroken), (RUN, DeviceError), (NOT_THE_DEVICE, type(None))]
+)
+def test_every_error_has_one_owner(errors, kind):
+    assert {str(error): type(failure(error)) for error in errors} == {str(error): kind for error in errors}
+
+
+@pytest.mark.parametrize("error", [*FULL, *RUN], ids=lambda error: type(error).__name__)
+def test_what_the_device_did_may_be_asked_again_and_says_what_was_heard(error):
+    with pytest.raises(DeviceError, match=type(error).__name__) as told, device_errors():
+        raise error
+    assert told.value.as_dict()["retryable"] is True
+    assert "\n" not in told.value.message
+    assert len(told.value.message) < 500
+
+
+def test_errors_that_the_caller_knows_better_pass():
+    with pytest.raises(MemoryError), device_errors(but=(MemoryError,)):
+        raise MemoryError
+
+
+# --- once more ---------------------------------------------------------------------------------------------------
+
+
+class Tensor:
+    """Stands for what a frame of the failed work holds."""
+
+
+def test_the_memory_of_what_failed_is_free_before_the_caches_are_emptied(monkeypatch):
+    held: list[weakref.ref] = []
+    alive = []
+    emptied = memory.empty_caches
+    monkeypatch.setattr(memory, "empty_caches", lambda: (emptied(), alive.extend(one() for one in held)))
+
+    def work() -> str:
+        large = Tensor()
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert once_more_with_less(work, lambda: "done") == "done"
+    assert alive == [None]
+
+
+def test_memory_that_does_not_suffice_for_one_at_a_time_is_answered_after_the_second_time():
+    tried = []
+
+    def work(how: str):
+        tried.append(how)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(OutOfMemory):
+        once_more_with_less(lambda: work("all"), lambda: work("one"))
+    assert tried == ["all", "one"]
+
+
+@pytest.mark.parametrize("error", [RUN[0], BROKEN[0], InvalidField("no", "x"), RuntimeError("a bug")])
+def test_nothing_else_is_tried_again(error):
+    tried = []
+
+    def work():
+        tried.append(1)
+        raise error
+
+    with pytest.raises((DeviceError, DeviceBroken, InvalidField, RuntimeError)):
+        once_more_with_less(work, work)
+    assert tried == [1]
+
+
+def test_the_cache_of_torch_is_emptied(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    memory.empty_caches()
+    assert calls == [1]
+
+
+# --- which card --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_card_that_is_not_there_is_refused_with_the_driver_that_it_needs(name):
+    with pytest.raises(DeviceMissing, match=rf"DEVICE={name}, .* CUDA.*driver of 580 or newer.*=cpu"):
+        resolve_device(name)
+
+
+def test_a_card_whose_driver_is_too_old_is_refused_with_what_torch_says_of_it(monkeypatch):
+    def ones(*shape, device):
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12040).\nPlease update it")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(DeviceMissing, match=r"too old \(found version 12040\)"):
+        resolve_device("cuda")
+
+
+def test_a_card_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
+    def ones(*shape, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(OutOfMemory):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("asked", "bf16"), [("cuda:0", False), ("cuda:1", True)])
+def test_the_precision_is_that_of_the_card_that_is_named(asked, bf16, monkeypatch):
+    """A T4 as the first card and an A10 as the second, whichever is the current one."""
+    cards = {0: (7, 5), 1: (8, 6)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[torch.device(device).index])
+    assert computes_in_bfloat16(torch.device(asked)) is bf16
+    assert precision(torch.device(asked)) == (torch.bfloat16 if bf16 else torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "card"), [("cuda:1", None, 1), ("cuda", None, None), ("cuda:1", "2", 2), ("cpu", None, None)]
+)
+def test_onnxruntime_is_on_the_card_of_torch_unless_it_is_told_another(device, own, card, monkeypatch):
+    monkeypatch.setenv("PHOTOG_MODEL__DEVICE", device)
+    if own is not None:
+        monkeypatch.setenv("PHOTOG_FACES__DEVICE_ID", own)
+    assert Settings().faces.device_id == card
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda0", "cuda:", "CUDA"])
+def test_a_device_that_is_none_is_refused_at_the_start(name):
+    with pytest.raises(ValueError, match="pattern"):
+        ModelSettings(device=name)
+
+
+def test_a_picture_too_large_for_opencv_is_no_card():
+    with pytest.raises(cv2.error) as told:
+        cv2.resize(np.zeros((0, 0, 3), np.uint8), (1, 1))
+    assert failure(told.value) is None
