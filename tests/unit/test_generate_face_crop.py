@@ -57,6 +57,6 @@ def test_pasting_changes_only_what_it_is_told_to(crop):
 def test_pasting_crops_that_overlap_keeps_what_the_first_one_brought(crop, landmarks):
     where = crop.face > 0.5
     once = crop.paste(255 - crop.image, where)
-    beside = FaceCrop.of(once, landmarks + [0.3 * crop.width, 0])
+    beside = FaceCrop.of(once, landmarks + np.array([0.3 * crop.width, 0]))
     nothing = np.zeros(beside.size, bool)
     assert np.array_equal(beside.paste(255 - beside.image, nothing), once)
