@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.buckets.base import Bucket, BucketError
 from shared.contract import keys
 from shared.contract.manifests import encode, running
 from shared.errors import PhotoError
@@ -48,10 +48,7 @@ class Attempt:
 
     def read(self, key: str) -> bytes | None:
         """An object of the bucket; None where there is none."""
-        try:
-            return self._bucket.get(key)
-        except MissingObject:
-            return None
+        return self._bucket.find(key)
 
     def etag(self, key: str) -> str | None:
         """What changes whenever the object does; None where there is none."""

@@ -9,7 +9,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
+from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
 from shared.photos.keys import resembling
@@ -31,18 +31,16 @@ class PhotoSource:
         PhotoUnavailable where there is none, but one whose key looks the same.
         """
         try:
-            return self._bucket.get(key)
+            found = self._bucket.find(key)
         except InvalidKey:
             return None
-        except MissingObject as error:
-            other = self._resembling(key)
-            if other is None:
-                return None
-            raise PhotoUnavailable(_hint(key, other)) from error
         except StoreUnavailable:
             raise
         except BucketError as error:
             raise PermissionError("the bucket does not let this service read it") from error
+        if found is None and (other := self._resembling(key)) is not None:
+            raise PhotoUnavailable(_hint(key, other))
+        return found
 
     def size(self, key: str) -> int | None:
         """The object's size without reading it; None where there is none, or reading it will tell why."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
+from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import Function
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
@@ -52,7 +52,7 @@ class Publisher:
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
         if self._announced(request_id):
-            text = self._read(self.result_key(request_id))
+            text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
                 self._clear_left(request_id, text)
                 self._finish(decode(text))
@@ -217,12 +217,6 @@ class Publisher:
         started = max((record.started for record in self._claims.all(request_id)), default=0.0)
         took = plausible(envelope["data"].get("cost_time")) or 0.0
         return max(0.0, min(result.modified, started + took))
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._bucket.get(key, LARGEST)
-        except MissingObject:
-            return None
 
 
 @contextmanager
