@@ -9,6 +9,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
+from shared.buckets import open_bucket, prefix_of, s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
@@ -73,6 +74,13 @@ def _hint(key: str, other: str) -> str:
         differs = "in capitals or in kinds of characters alone"
     hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
     return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
+
+
+def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
+    """The buckets that references may name: the configured ones, and the requests' own if it has a name, no prefix."""
+    own = s3_name(bucket)
+    named = {own: bucket} if own is not None and not prefix_of(bucket) else {}
+    return named | {name: open_bucket(at, settings.s3) for name, at in settings.buckets.items()}
 
 
 def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
