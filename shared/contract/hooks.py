@@ -29,8 +29,8 @@ long. `tidying` runs between requests.
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -92,7 +92,7 @@ class AttemptHook:
         return math.inf
 
     def beat(self) -> bool:
-        """A sign of life is due; False ends the beats, and the hooks behind this one have none any more."""
+        """A sign of life is due. False ends the beats: of all hooks of the attempt, also those further behind."""
         return True
 
     def check(self, attempt: Attempt) -> None:
@@ -124,19 +124,10 @@ class AttemptHook:
 
 
 class Hooks(AttemptHook):
-    """Hooks as one."""
+    """Hooks as one. Each that had `before_request` has `after_request`, whatever the others raise."""
 
     def __init__(self, hooks: Sequence[AttemptHook]) -> None:
         self._hooks = tuple(hooks)
-
-    @contextmanager
-    def around_request(self) -> Iterator[None]:
-        """`before_request` and `after_request`, the latter whatever happens, of each hook that had the former."""
-        with ExitStack() as entered:
-            for hook in self._hooks:
-                hook.before_request()
-                entered.callback(hook.after_request)
-            yield
 
     def polled(self) -> None:
         for hook in self._hooks:
@@ -145,6 +136,18 @@ class Hooks(AttemptHook):
     def idle(self) -> None:
         for hook in self._hooks:
             hook.idle()
+
+    def before_request(self) -> None:
+        with ExitStack() as entered:
+            for hook in self._hooks:
+                hook.before_request()
+                entered.callback(hook.after_request)
+            entered.pop_all()
+
+    def after_request(self) -> None:
+        with ExitStack() as entered:
+            for hook in self._hooks:
+                entered.callback(hook.after_request)
 
     def before(self, attempt: Attempt) -> None:
         for hook in self._hooks:

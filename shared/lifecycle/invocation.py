@@ -99,8 +99,11 @@ class Invocation:
         Args:
             written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
         """
-        with self._hooks.around_request():
+        self._hooks.before_request()
+        try:
             return self._receive(created, written)
+        finally:
+            self._hooks.after_request()
 
     def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
