@@ -12,6 +12,7 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import canonical_hash
 from shared.events import ObjectCreated, put_event
 from shared.lifecycle.claims import STALE_LEASES, Claims
@@ -347,6 +348,23 @@ def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_id
     assert calls[0] == (state, {"ProtectionEnabled": True, "ExpiresInMinutes": 3})
     assert calls[-1] == (state, {"ProtectionEnabled": False})
     assert len(calls) == 2, "on the edges of busy and idle, not with every request"
+
+
+def test_a_worker_of_an_empty_queue_shows_that_it_lives_with_each_poll_and_that_it_is_idle(desk):
+    seen = []
+
+    class Watch(AttemptHook):
+        def polled(self):
+            seen.append("polled")
+
+        def idle(self):
+            seen.append("idle")
+            if len(seen) == 4:
+                desk.stop.set()
+
+    trigger = SqsTrigger(desk.queue, desk.bucket, "check", QUICK.lease, [Watch()])
+    trigger.run(desk.invocation(Echo()).receive, desk.stop)
+    assert seen == ["polled", "idle", "polled", "idle", "idle"]
 
 
 def test_an_agent_that_fails_does_not_keep_a_request_from_its_answer(desk):
