@@ -20,7 +20,7 @@ from serve.queue_index import RELEASED, Entry, Queue
 from serve.release_window import Lead
 from serve.stage_timings import Stages
 from serve.store import Store, readable
-from shared.buckets.base import BucketError, MissingObject
+from shared.buckets.base import BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, failure
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
@@ -167,11 +167,11 @@ class Follower:
     def _manifest(self, one: Entry) -> bool:
         """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
         key = self._manifest_key(one)
-        try:
-            body = decoded(self._bucket.get(record_key(self._service, one.uuid)))[1]
-        except MissingObject:
+        record = self._bucket.find(record_key(self._service, one.uuid))
+        if record is None:
             self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
             return False
+        body = decoded(record)[1]
         first = self._claims.first(one.request_id or "")
         if first is not None and not self._is_of(first, one):
             return self._refuse([one], self._taken(one.request_id, first.manifest))
@@ -188,8 +188,9 @@ class Follower:
         if claim.payload_sha256 == one.sha256:
             return True
         try:
-            manifest = readable(decoded(self._bucket.get(record_key(self._service, one.uuid)))[1])
-        except (MissingObject, NoRecord):
+            record = self._bucket.find(record_key(self._service, one.uuid))
+            manifest = None if record is None else readable(decoded(record)[1])
+        except NoRecord:
             return False
         return manifest is not None and claim.payload_sha256 in (manifest.sha256, manifest.sha256_as_sent)
 

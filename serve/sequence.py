@@ -11,7 +11,7 @@ import logging
 from serve.database import Database, StateUnavailable
 from serve.message import LARGEST_INDEX
 from serve.queue_index import Queue
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import decode, encode
 
@@ -65,9 +65,8 @@ class Indexes:
     def _ends(self, service: str) -> dict[str, int]:
         """By side; what is no number counts as lost."""
         try:
-            ends = decode(self._bucket.get(_key(service)))
-        except MissingObject:
-            return {}
+            text = self._bucket.find(_key(service))
+            ends = {} if text is None else decode(text)
         except ValueError as error:
             log.error("%s cannot be read, indexes go on after those of the records: %s", _key(service), error)
             return {}

@@ -16,7 +16,7 @@ from serve.deliveries import Deliveries
 from serve.message import Record, decoded, encoded, record_key
 from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
 from serve.sequence import Indexes
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
 from shared.errors import PhotogError, RequestError
 
@@ -90,9 +90,8 @@ class Store:
         """
         queue = Queue(one.service, "sink")
         with self._moving[one.service]:
-            try:
-                data = self.bucket.get(record_key(one.service, one.uuid))
-            except MissingObject:
+            data = self.bucket.find(record_key(one.service, one.uuid))
+            if data is None:
                 self.ledger.remove([one.uuid])
                 return None
             record, body = decoded(data)
@@ -109,10 +108,10 @@ class Store:
     def reindex(self, taken: IndexTaken) -> None:
         """Another record has an index of this one, which gets the next; the ledger has no row of it yet."""
         key = taken.record.key
-        try:
-            record, body = decoded(self.bucket.get(key))
-        except MissingObject:
+        data = self.bucket.find(key)
+        if data is None:
             return
+        record, body = decoded(data)
         log.error("%s; it gets a new one", taken)
         self._write(self._moved(record, taken.sides), body, self.ledger.add)
 

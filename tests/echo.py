@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from shared.buckets.base import Bucket
 from shared.contract.function import Answer
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.shutdown import Shutdown
-from shared.notify import Notifier
 from shared.settings import Lease, Limits, Settings
 
 QUICK = Settings(lease=Lease(seconds=0.3, attempts=3, drain_seconds=0.2), limits=Limits(manifest_bytes=100_000))
@@ -42,9 +42,9 @@ def invocation(
     function: Echo,
     settings: Settings = QUICK,
     owner: str = "w1",
-    notifiers: Sequence[Notifier] = (),
+    hooks: Sequence[AttemptHook] = (),
 ) -> Invocation:
-    return Invocation(bucket, function, settings, owner, Shutdown(settings.lease.drain_seconds), notifiers)
+    return Invocation(bucket, function, settings, owner, Shutdown(settings.lease.drain_seconds), hooks)
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0, pause: float = 0.02) -> None:

@@ -4,8 +4,9 @@ import sys
 
 from shared.buckets import open_bucket
 from shared.contract.function import Function
-from shared.runtime import worker
+from shared.runtime import eviction
 from shared.runtime.isolation import Isolated
+from shared.runtime.worker import Worker
 from shared.settings import Settings
 from tests import rough
 
@@ -15,5 +16,5 @@ def load(name: str, settings: Settings) -> Function:
 
 
 if __name__ == "__main__":
-    worker.EVICT_SECONDS = 0.3
-    worker.Worker("check", open_bucket(sys.argv[1]), Settings(), load).run()
+    eviction.EVICT_SECONDS = 0.3
+    Worker("check", open_bucket(sys.argv[1]), Settings(), load).run()

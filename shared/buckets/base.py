@@ -62,12 +62,22 @@ class ObjectInfo:
 
 
 class Bucket(Protocol):
-    """Objects by key. A reader sees the whole of an object or none of it, never a part."""
+    """Objects by key. A reader sees the whole of an object or none of it, never a part.
+
+    Implementations inherit from it what follows from the other methods.
+    """
 
     address: str
 
     def get(self, key: str, largest: int | None = None) -> bytes:
         """The object's bytes; MissingObject. ObjectTooLarge beyond `largest` bytes, of which no more are read."""
+
+    def find(self, key: str, largest: int | None = None) -> bytes | None:
+        """As `get`, but None where there is no object under this key."""
+        try:
+            return self.get(key, largest)
+        except MissingObject:
+            return None
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The object's bytes in pieces, for what may not fit into memory; MissingObject."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.buckets.base import (
+    Bucket,
     BucketError,
     InvalidKey,
     MissingObject,
@@ -42,7 +43,7 @@ STANDING = ("requests", "claims", "progress", "results", "notifications", "outbo
 """Their functions' folders stay when they are empty: triggers watch them, and they would come again at once."""
 
 
-class FolderBucket:
+class FolderBucket(Bucket):
     """Objects as files below `root`, which is made if it is not there.
 
     StoreUnavailable where it cannot be one, StoreAbsent where it is not there and cannot be made.

@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from shared.buckets.base import MissingObject, ObjectInfo, bounded, checked, checked_folder, checked_prefix
+from shared.buckets.base import Bucket, MissingObject, ObjectInfo, bounded, checked, checked_folder, checked_prefix
 
 
-class MemoryBucket:
+class MemoryBucket(Bucket):
     """Objects in a dictionary behind a lock; safe between threads, gone with the process."""
 
     def __init__(self, name: str = "memory") -> None:

@@ -31,6 +31,7 @@ from urllib3.exceptions import HTTPError
 
 from shared.buckets.aws_clients import S3Settings, client, region
 from shared.buckets.base import (
+    Bucket,
     BucketError,
     MissingObject,
     ObjectInfo,
@@ -78,7 +79,7 @@ FAILURES = (
 )
 
 
-class S3Bucket:
+class S3Bucket(Bucket):
     """The objects of bucket `name` whose keys begin with `prefix`, which callers never see."""
 
     def __init__(self, name: str, settings: S3Settings, prefix: str = "") -> None:

@@ -26,8 +26,6 @@ from shared.runtime.context import Context, destinations, isolated
 from shared.runtime.job import run_job
 from shared.runtime.worker import Worker
 from shared.settings import Settings
-from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.sqs import SqsTrigger
 from shared.triggers.sqs_queue import Queue, QueueError
 
 ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
@@ -83,9 +81,8 @@ def dead_letters(
     log_to_stderr()
     settings, place = Settings(), bucket_at(bucket)
     with _usable():
-        letters, protection = _queue(queue, settings), TaskProtection(settings.limits.request_seconds)
-        trigger = SqsTrigger(letters, place, known(function), settings.lease, protection, True, once)
-        Worker(function, place, settings, Undelivered).run(trigger)
+        letters = _queue(queue, settings)
+        Worker(known(function), place, settings, Undelivered, until_empty=once, dead_letters=letters).run()
 
 
 def redrive(

@@ -9,7 +9,8 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
+from shared.buckets import open_bucket, prefix_of, s3_name
+from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
 from shared.photos.keys import resembling
@@ -31,18 +32,16 @@ class PhotoSource:
         PhotoUnavailable where there is none, but one whose key looks the same.
         """
         try:
-            return self._bucket.get(key)
+            found = self._bucket.find(key)
         except InvalidKey:
             return None
-        except MissingObject as error:
-            other = self._resembling(key)
-            if other is None:
-                return None
-            raise PhotoUnavailable(_hint(key, other)) from error
         except StoreUnavailable:
             raise
         except BucketError as error:
             raise PermissionError("the bucket does not let this service read it") from error
+        if found is None and (other := self._resembling(key)) is not None:
+            raise PhotoUnavailable(_hint(key, other))
+        return found
 
     def size(self, key: str) -> int | None:
         """The object's size without reading it; None where there is none, or reading it will tell why."""
@@ -75,6 +74,13 @@ def _hint(key: str, other: str) -> str:
         differs = "in capitals or in kinds of characters alone"
     hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
     return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
+
+
+def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
+    """The buckets that references may name: the configured ones, and the requests' own if it has a name, no prefix."""
+    own = s3_name(bucket)
+    named = {own: bucket} if own is not None and not prefix_of(bucket) else {}
+    return named | {name: open_bucket(at, settings.s3) for name, at in settings.buckets.items()}
 
 
 def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
+from shared.buckets.base import Bucket, BucketError, ObjectTooLarge
 from shared.contract import keys
 from shared.lifecycle.observations import Observations
 from shared.settings import Lease
@@ -227,11 +227,11 @@ class Claims:
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:
         try:
-            text = self._bucket.get(key, LARGEST)
-        except MissingObject:
-            return None
+            text = self._bucket.find(key, LARGEST)
         except ObjectTooLarge:
             return _unreadable(key.encode(), number)
+        if text is None:
+            return None
         try:
             return ClaimRecord.model_validate_json(text).model_copy(update={"attempt": number})
         except ValidationError:

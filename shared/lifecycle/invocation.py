@@ -14,35 +14,36 @@ back and the failure goes to whoever delivered the request, who delivers it anew
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
+from shared.contract.hooks import Attempt, AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
     AttemptsExhausted,
     ConflictingRequest,
-    DeadlineExceeded,
     DeviceError,
     InternalError,
     RequestError,
 )
 from shared.events import ObjectCreated
-from shared.lifecycle.attempt import Attempt
-from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.bucket_photos import fetcher, named_buckets
+from shared.lifecycle.bucket_workspace import BucketWorkspace
 from shared.lifecycle.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
+from shared.lifecycle.deadline import Deadline
 from shared.lifecycle.heartbeat import Heartbeat
 from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.progress import PublishProgress
 from shared.lifecycle.publisher import Publisher
-from shared.lifecycle.shutdown import ClaimLost, HandedBack, Interrupted, Shutdown
-from shared.notify import Notifier
+from shared.lifecycle.pulse import Pulse
+from shared.lifecycle.shutdown import ClaimLost, HandBack, HandedBack, Interrupted, Shutdown
 from shared.observability.logs import request_context
-from shared.observability.metrics import WorkerMetrics
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,12 @@ class Outcome(Enum):
 
 
 class Invocation:
-    """Serves the requests of one function in one bucket, one at a time."""
+    """Serves the requests of one function in one bucket, one at a time.
+
+    Args:
+        hooks: around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
+        observations: of others' claims, where somebody else passes them on.
+    """
 
     def __init__(
         self,
@@ -79,18 +85,15 @@ class Invocation:
         settings: Settings,
         owner: str,
         shutdown: Shutdown,
-        notifiers: Sequence[Notifier] = (),
-        named: Mapping[str, Bucket] | None = None,
+        hooks: Sequence[AttemptHook] = (),
         observations: Observations | None = None,
-        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
-        self._shutdown = shutdown
-        self._metrics = metrics or WorkerMetrics(function.name, settings.metrics)
+        self._shutdown, self._hooks = shutdown, Hooks(hooks)
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
-        self._publisher = Publisher(bucket, function, notifiers, self._claims, settings.lease.seconds * STALE_LEASES)
-        self._fetcher = fetcher(bucket, named or {}, settings)
+        self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
+        self._fetcher = fetcher(bucket, named_buckets(bucket, settings), settings)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
         """Answer the request that a manifest makes, whoever delivers it and however often.
@@ -98,6 +101,13 @@ class Invocation:
         Args:
             written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
         """
+        self._hooks.before_request()
+        try:
+            return self._receive(created, written)
+        finally:
+            self._hooks.after_request()
+
+    def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
         info = self._bucket.head(created.key)
@@ -128,7 +138,7 @@ class Invocation:
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
         if not self._publisher.refuse(envelope):
             return Outcome.ALREADY
-        self._metrics.refused(type(error).__name__)
+        self._hooks.refused(type(error).__name__)
         return Outcome.ANSWERED
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
@@ -183,84 +193,68 @@ class Invocation:
         try:
             self._publisher.announce(envelope["request_id"])
             self._publisher.publish(envelope, record.attempt)
-            self._metrics.refused(envelope["data"]["error"]["type"])
+            self._hooks.refused(envelope["data"]["error"]["type"])
         except (BucketError, OSError):
             self._release(envelope["request_id"], record)
             raise
 
     def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
         """One attempt; None when it ended without an answer and the next one may begin."""
-        request_id, started = manifest.request_id, time.monotonic()
-        log.info("begins")
-        self._metrics.began(request_id, record.attempt)
-        limit = self._settings.limits.request_seconds
-
-        def publish_deadline() -> None:
-            error = DeadlineExceeded(f"the request took longer than the {limit:.0f} s that are allowed")
-            self._publisher.publish(
-                failure(request_id, error, {"cost_time": time.monotonic() - started}), record.attempt
-            )
-            self._metrics.refused("DeadlineExceeded")
-
-        heartbeat = Heartbeat(
-            self._claims,
-            request_id,
-            record,
-            self._settings.lease,
-            self._shutdown,
-            limit,
-            publish_deadline,
+        attempt = Attempt(self._function.name, manifest.request_id, record.attempt)
+        heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
+        hooks = Hooks(
+            [
+                Deadline(attempt, self._settings.limits.request_seconds, self._publisher, self._hooks),
+                heartbeat,
+                HandBack(self._shutdown),
+                self._hooks,
+                PublishProgress(self._bucket),
+            ]
         )
+        log.info("begins")
         try:
-            with heartbeat:
-                attempt = Attempt(
-                    self._bucket,
-                    self._function.name,
-                    request_id,
-                    record.attempt,
-                    self._fetcher,
-                    heartbeat.check,
-                    self._metrics.entered,
-                )
-                envelope = self._envelope(manifest, attempt, started)
-                heartbeat.seal()
-                self._publish(envelope, record, heartbeat, started)
+            hooks.before(attempt)
+            with Pulse(f"heartbeat {attempt.request_id}", hooks):
+                workspace = BucketWorkspace(self._bucket, attempt, self._fetcher, hooks)
+                envelope = self._envelope(manifest, workspace, attempt)
+                hooks.finished(attempt)
+                self._publish(envelope, attempt)
         except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
-            self._metrics.lost("handed back")
-            self._claims.release(request_id, heartbeat.record)
+            hooks.failed(attempt, "handed back")
+            self._claims.release(attempt.request_id, heartbeat.record)
             return Outcome.HANDED_BACK
         except ClaimLost as lost:
             log.warning("%s", lost)
-            self._metrics.lost("claim lost")
-            self._publisher.clear(request_id, record.attempt)
+            hooks.failed(attempt, "claim lost")
+            self._publisher.clear(attempt.request_id, attempt.number)
             return Outcome.BUSY
         except AttemptFailed as failed:
             log.error("%s", failed)
-            self._metrics.lost("child died")
-            self._claims.end(request_id, heartbeat.record, str(failed))
+            hooks.failed(attempt, "child died")
+            self._claims.end(attempt.request_id, heartbeat.record, str(failed))
             return None
         except DeviceBroken as broken:
-            self._metrics.lost("device broken")
-            self._release(request_id, heartbeat.record, str(broken))
+            hooks.failed(attempt, "device broken")
+            self._release(attempt.request_id, heartbeat.record, str(broken))
             raise
         except (BucketError, OSError, FunctionUnavailable):
-            self._metrics.lost("store failed")
-            self._release(request_id, heartbeat.record)
+            hooks.failed(attempt, "store failed")
+            self._release(attempt.request_id, heartbeat.record)
             raise
         error_type = envelope["data"].get("error", {}).get("type")
         log.info("ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
-        self._metrics.ended(envelope["code"], error_type, time.monotonic() - started)
+        hooks.after(attempt, envelope)
         return Outcome.ANSWERED
 
-    def _envelope(self, manifest: Manifest, attempt: Attempt, started: float) -> Json:
+    def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
         """What the function says, or what went wrong with it; neither an interruption nor a store's failure is that."""
         error: RequestError
         try:
-            attempt.progress("start", 0, 1)
+            workspace.progress("start", 0, 1)
             manifest.require_right()
             with device_errors():
-                answer = self._function.answer(manifest.body, attempt)
-            data = manifest.warned({"cost_time": time.monotonic() - started} | answer.data)
+                answer = self._function.answer(manifest.body, workspace)
+            data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -273,26 +267,26 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.warned({"cost_time": time.monotonic() - started}))
+        return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
         if size > limit:
             raise AnswerTooLarge(f"the answer has {size} bytes and {limit} are allowed; ask for less at once")
 
-    def _publish(self, envelope: Json, record: ClaimRecord, heartbeat: Heartbeat, started: float) -> None:
+    def _publish(self, envelope: Json, attempt: Attempt) -> None:
         """Publish, again and again while the store fails and the claim is ours; then the store's error."""
-        pause, now = FIRST_PAUSE, time.monotonic()
-        until = now + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * (now - started))
+        pause = FIRST_PAUSE
+        until = time.monotonic() + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * attempt.seconds())
         while True:
             try:
-                self._publisher.publish(envelope, record.attempt)
+                self._publisher.publish(envelope, attempt.number)
                 return
             except InvalidKey:
                 raise  # something stands in its way, and waiting does not move it
             except (BucketError, OSError) as error:
                 log.warning("not published yet: %s", error)
-                if heartbeat.ended(pause) or time.monotonic() > until:
+                if attempt.lost.wait(pause) or self._shutdown.overdue() or time.monotonic() > until:
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -21,7 +21,7 @@ import logging
 import re
 from collections.abc import Iterable
 
-from shared.buckets.base import Bucket, MissingObject, ObjectTooLarge
+from shared.buckets.base import Bucket, ObjectTooLarge
 from shared.contract.manifests import Json, decode, encode
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,9 @@ class Pointers:
             return
         written = ""
         while (newest := max(self._present_swaps(pointer), default="")) != written:
-            try:
-                self._bucket.put(pointer, self._bucket.get(newest))
-            except MissingObject:
+            if (found := self._bucket.find(newest)) is None:
                 continue  # somebody points to a newer one, and has removed it
+            self._bucket.put(pointer, found)
             written = newest
         for key in self._present_swaps(pointer):
             if key < written:
@@ -83,9 +82,10 @@ class Pointers:
     def _present(self, pointer: str) -> float | None:
         """When the answer was committed that the pointer names; None without a pointer that can be read."""
         try:
-            committed = plausible(decode(self._bucket.get(pointer, LARGEST)).get("committed"))
-        except MissingObject:
-            return None
+            text = self._bucket.find(pointer, LARGEST)
+            if text is None:
+                return None
+            committed = plausible(decode(text).get("committed"))
         except (ValueError, ObjectTooLarge):
             committed = None
         if committed is None:

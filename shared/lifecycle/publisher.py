@@ -13,17 +13,17 @@ So a worker that starts beside a hundred thousand answers need not look at each 
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from shared.buckets.base import Bucket, BucketError, MissingObject, StoreUnavailable
+from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import Function
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
 from shared.events import completed
 from shared.lifecycle.claims import Claims
 from shared.lifecycle.pointers import Pointers, plausible
-from shared.notify import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,12 @@ class Publisher:
     """Publishes the answers of one function.
 
     Args:
+        hooks: told of every answer before it is committed and, at least once, afterwards.
         patience: seconds on our clock after which a refusal that was only announced counts as abandoned.
     """
 
-    def __init__(
-        self, bucket: Bucket, function: Function, notifiers: Sequence[Notifier], claims: Claims, patience: float
-    ) -> None:
-        self._bucket, self._function, self._notifiers = bucket, function, notifiers
+    def __init__(self, bucket: Bucket, function: Function, hooks: AttemptHook, claims: Claims, patience: float) -> None:
+        self._bucket, self._function, self._hooks = bucket, function, hooks
         self._claims, self._patience = claims, patience
         self._pointers = Pointers(bucket)
         self._announcements: dict[str, tuple[str, float]] = {}
@@ -52,7 +51,7 @@ class Publisher:
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
         if self._announced(request_id):
-            text = self._read(self.result_key(request_id))
+            text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
                 self._clear_left(request_id, text)
                 self._finish(decode(text))
@@ -77,7 +76,8 @@ class Publisher:
         self.announce(envelope["request_id"])
         written = self._commit(envelope)
         if written:
-            self._note(envelope["request_id"])  # should we have slept so long that somebody has withdrawn it
+            # should we have slept so long that somebody has withdrawn it
+            self._hooks.committing(self._function.name, envelope["request_id"])
             self._finish(envelope)
         else:
             self.answered(envelope["request_id"])
@@ -147,12 +147,8 @@ class Publisher:
 
     def _commit(self, envelope: Json) -> bool:
         """Create the answer, whose events are noted before it; False where there is one."""
-        self._note(envelope["request_id"])
+        self._hooks.committing(self._function.name, envelope["request_id"])
         return self._bucket.put_if_absent(self.result_key(envelope["request_id"]), encode(envelope))
-
-    def _note(self, request_id: str) -> None:
-        for notifier in self._notifiers:
-            notifier.announce(self._function.name, request_id)
 
     def _withdraw(self, refusals: Mapping[str, str]) -> None:
         """Drop what was announced and has not changed while we were patient.
@@ -167,8 +163,7 @@ class Publisher:
         }
         for request_id, (_, since) in self._announcements.items():
             if now - since >= self._patience:
-                for notifier in self._notifiers:
-                    notifier.withdraw(self._function.name, request_id)
+                self._hooks.withdrawn(self._function.name, request_id)
                 self._bucket.delete(keys.progress(self._function.name, request_id))
 
     def _finish(self, envelope: Json, pointers: Mapping[str, Json] | None = None) -> None:
@@ -184,8 +179,7 @@ class Publisher:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completed(self._function.name, envelope, self._bucket.address, key)
-        for notifier in self._notifiers:
-            notifier.notify(self._function.name, event)
+        self._hooks.committed(self._function.name, event)
         key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
             self._bucket.delete(key)
@@ -217,12 +211,6 @@ class Publisher:
         started = max((record.started for record in self._claims.all(request_id)), default=0.0)
         took = plausible(envelope["data"].get("cost_time")) or 0.0
         return max(0.0, min(result.modified, started + took))
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._bucket.get(key, LARGEST)
-        except MissingObject:
-            return None
 
 
 @contextmanager

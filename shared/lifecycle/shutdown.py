@@ -3,6 +3,7 @@
 import threading
 import time
 
+from shared.contract.hooks import Attempt, AttemptHook
 from shared.errors import PhotogError
 
 
@@ -35,3 +36,14 @@ class Shutdown:
     def overdue(self) -> bool:
         """Whether the time to finish is over."""
         return time.monotonic() > self._until
+
+
+class HandBack(AttemptHook):
+    """Stops the work of a process that is asked to go and has no time left."""
+
+    def __init__(self, shutdown: Shutdown) -> None:
+        self._shutdown = shutdown
+
+    def check(self, attempt: Attempt) -> None:
+        if self._shutdown.overdue():
+            raise HandedBack(f"{attempt.request_id} is handed back, this worker is going down")

@@ -6,6 +6,7 @@ import time
 
 from shared.buckets.base import BucketError, StoreUnavailable
 from shared.contract import keys
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
 from shared.notify.outbox import Outbox
 from shared.observability.failing_keys import Failures
@@ -15,8 +16,8 @@ log = logging.getLogger(__name__)
 LAST_SECONDS = 10.0  # what a process that goes down still gives to deliveries
 
 
-class Delivery:
-    """A notifier: notes before the commit, and hands over to its thread afterwards."""
+class Delivery(AttemptHook):
+    """Notes each event before the commit, and hands over to its thread afterwards."""
 
     def __init__(self, outbox: Outbox, redelivery_seconds: float) -> None:
         self._outbox, self._period = outbox, redelivery_seconds
@@ -27,15 +28,15 @@ class Delivery:
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    def announce(self, function: str, request_id: str) -> None:
+    def committing(self, function: str, request_id: str) -> None:
         """Note the event that will be."""
         self._outbox.note(function, request_id)
 
-    def withdraw(self, function: str, request_id: str) -> None:
+    def withdrawn(self, function: str, request_id: str) -> None:
         """Strike the event that will not be."""
         self._outbox.strike(function, request_id)
 
-    def notify(self, function: str, event: Json) -> None:
+    def committed(self, function: str, event: Json) -> None:
         """Wake the thread; whether there is an entry is for it to see."""
         with self._changed:
             self._due.add(keys.outbox(function, event["subject"]))

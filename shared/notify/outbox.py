@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, Field, ValidationError
 
-from shared.buckets.base import Bucket, BucketError, MissingObject
+from shared.buckets.base import Bucket, BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, decode, encode
 from shared.events import completed
@@ -83,7 +83,7 @@ class Outbox:
 
         DamagedEntry where the entry or its answer is not one of ours.
         """
-        text = self._read(key)
+        text = self._bucket.find(key, LARGEST)
         if text is None:
             return True
         try:
@@ -91,7 +91,7 @@ class Outbox:
         except ValidationError as error:
             raise DamagedEntry(f"{key} is no entry of the outbox: remove it") from error
         result_key = keys.result(entry.function, entry.request_id)
-        answer = self._read(result_key)
+        answer = self._bucket.find(result_key, LARGEST)
         if answer is None:
             return True  # its answer is to come, and with it somebody who delivers
         try:
@@ -147,9 +147,3 @@ class Outbox:
         self._failures.pop(name, None)
         self._resting.pop(name, None)
         return True
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            return self._bucket.get(key, LARGEST)
-        except MissingObject:
-            return None

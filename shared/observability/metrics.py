@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from shared.contract.hooks import Attempt, AttemptHook, Progress
+from shared.contract.manifests import Json
+
 if TYPE_CHECKING:  # a tenth of a second to import, which only those pay who want to be watched
     from shared.observability.exposition import Exposition
 
@@ -63,17 +66,22 @@ class MetricsSettings(BaseModel):
         return self.port is not None or self.file is not None
 
 
-class WorkerMetrics:
+class WorkerMetrics(AttemptHook):
     """Counts what one worker does; every method may be called from any thread and never fails.
 
     Args:
         child: process id of the worker's child at the moment; None while there is none.
+        failing: how many keys fail at the moment; asked before each request.
     """
 
     def __init__(
-        self, function: str, settings: MetricsSettings, child: Callable[[], int | None] = lambda: None
+        self,
+        function: str,
+        settings: MetricsSettings,
+        child: Callable[[], int | None] = lambda: None,
+        failing: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._function, self._settings, self._child = function, settings, child
+        self._function, self._settings, self._child, self._failing = function, settings, child, failing
         self._service = settings.service or function
         self._exposition: Exposition | None = None
         self._names: dict[str, set[str]] = {}
@@ -94,8 +102,12 @@ class WorkerMetrics:
         """Where it is readable; None where it is not."""
         return self._exposition.port if self._exposition is not None else None
 
-    def began(self, request_id: str, attempt: int) -> None:
-        """An attempt at a request begins; who it is for is not told, a name for each would be a series for each."""
+    def before_request(self) -> None:
+        if self._exposition is not None:
+            self._exposition.failing.labels(self._service).set(self._failing())
+
+    def before(self, attempt: Attempt) -> None:
+        """Who it is for is not told: a name for each would be a series for each."""
         if self._exposition is None:
             return
         with self._turn:
@@ -103,15 +115,15 @@ class WorkerMetrics:
         self._exposition.requests.labels(self._service).inc()
         self._exposition.running.labels(self._service).set(1)
 
-    def entered(self, stage: str) -> None:
-        """The request that runs reports a stage; the time in the one before is known now."""
+    def progressed(self, attempt: Attempt, progress: Progress) -> None:
+        """With a new stage the time in the one before is known."""
         if self._exposition is None:
             return
         with self._turn:
             left, since = self._stage, self._since
-            if stage == left:
+            if progress.stage == left:
                 return
-            self._stage, self._since = stage, time.monotonic()
+            self._stage, self._since = progress.stage, time.monotonic()
         if left is not None:
             self.stage(left, time.monotonic() - since)
 
@@ -120,41 +132,26 @@ class WorkerMetrics:
         if self._exposition is not None:
             self._exposition.stages.labels(self._service, self._label("stage", name)).observe(max(0.0, seconds))
 
-    def ended(self, code: str, error_type: str | None, seconds: float) -> None:
-        """A request is answered.
-
-        Args:
-            code: the envelope's: OK or error.
-            error_type: the answer's `data.error.type`; None with OK.
-            seconds: since the attempt began.
-        """
+    def after(self, attempt: Attempt, envelope: Json) -> None:
         if self._exposition is None:
             return
         self._leave()
-        self.stage("running", seconds)
-        if code == "OK":
-            self._exposition.answers.labels(self._service, code).inc()
+        self.stage("running", attempt.seconds())
+        if envelope["code"] == "OK":
+            self._exposition.answers.labels(self._service, "OK").inc()
             self._exposition.success.labels(self._service).set_to_current_time()
         else:
-            self.refused(error_type or OTHER)
+            self.refused(envelope["data"].get("error", {}).get("type") or OTHER)
 
     def refused(self, error_type: str) -> None:
-        """A request is answered with an error; by itself where no attempt was made at it."""
         if self._exposition is not None:
             self._exposition.answers.labels(self._service, "error").inc()
             self._exposition.errors.labels(self._service, self._label("type", error_type)).inc()
 
-    def lost(self, reason: str) -> None:
-        """An attempt ended without an answer: `claim lost`, `child died`, `handed back`, `store failed`,
-        `device broken`."""
+    def failed(self, attempt: Attempt, reason: str) -> None:
         if self._exposition is not None:
             self._leave()
             self._exposition.lost.labels(self._service, self._label("reason", reason)).inc()
-
-    def failing(self, count: int) -> None:
-        """So many keys fail at present."""
-        if self._exposition is not None:
-            self._exposition.failing.labels(self._service).set(count)
 
     def close(self) -> None:
         """Write the file a last time, and give the port back."""

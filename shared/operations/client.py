@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import Json, canonical_hash, decode, encode, parse
 from shared.errors import ConflictingRequest
@@ -80,7 +80,5 @@ class Client:
         return answer
 
     def _json(self, key: str) -> Json | None:
-        try:
-            return decode(self.bucket.get(key))
-        except MissingObject:
-            return None
+        text = self.bucket.find(key)
+        return None if text is None else decode(text)

@@ -138,9 +138,10 @@ class Reader:
         try:
             if info.size > LARGEST:
                 raise ValueError("too large")
-            found = understand(info.key, self._bucket.get(info.key))
-        except MissingObject:
-            return None
+            text = self._bucket.find(info.key)
+            if text is None:
+                return None
+            found = understand(info.key, text)
         except StoreUnavailable:
             raise
         except BucketError as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json, decode, invalid_id, parse
@@ -45,11 +45,12 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
         if not keys.is_request(info.key, function):
             continue
         try:
-            ids.add(_request_id(bucket, info, limits))
-        except MissingObject:
-            continue
+            request_id = _request_id(bucket, info, limits)
         except (BucketError, OSError) as error:
             _add_failing(states["failing"], info.key, error)
+            continue
+        if request_id is not None:
+            ids.add(request_id)
     for request_id in sorted(ids):
         answer = _read(bucket, keys.result(function, request_id))
         if answer is not None:
@@ -94,10 +95,13 @@ def _add_failing(failing: list[Json], key: str, error: Exception) -> None:
         failing.append({"key": key, "error": f"{type(error).__name__}: {error}"})
 
 
-def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
+def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str | None:
+    """Of a manifest; None where it has gone since."""
     if info.size > limits.manifest_bytes:
         return f"{info.key} (too large)"
-    text = bucket.get(info.key)
+    text = bucket.find(info.key)
+    if text is None:
+        return None
     try:
         require_key(info.key)
         return parse(text).request_id
@@ -108,8 +112,7 @@ def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str:
 def _read(bucket: Bucket, key: str) -> Json | None:
     """An object that we wrote; what somebody else put in its place is told as it is."""
     try:
-        return decode(bucket.get(key, LARGEST))
-    except MissingObject:
-        return None
+        text = bucket.find(key, LARGEST)
+        return None if text is None else decode(text)
     except (BucketError, OSError, ValueError) as error:
         return {"unreadable": f"{key}: {error}"}

@@ -3,11 +3,12 @@
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from shared.buckets import Bucket, open_bucket, prefix_of, s3_name
+from shared.buckets import Bucket, prefix_of
 from shared.contract.function import Function
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
 from shared.errors import ConfigurationError, how_to_install
 from shared.events import parse
@@ -15,13 +16,12 @@ from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.unread import Telling
-from shared.notify import Destination, Notifier
+from shared.notify import Destination
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
-from shared.observability.metrics import WorkerMetrics
 from shared.runtime.isolation import Isolated
 from shared.settings import Settings
 
@@ -68,7 +68,11 @@ def installed() -> list[str]:
 
 
 class Context:
-    """Loads each function once and serves any number of events with it."""
+    """Loads each function once and serves any number of events with it.
+
+    Args:
+        hooks: around every request, beside those that notify.
+    """
 
     def __init__(
         self,
@@ -77,9 +81,9 @@ class Context:
         shutdown: Shutdown | None = None,
         load: Load = load_function,
         observations: Observations | None = None,
-        metrics: WorkerMetrics | None = None,
+        hooks: Sequence[AttemptHook] = (),
     ) -> None:
-        self._metrics = metrics
+        self._hooks = hooks
         self._bucket, self._settings, self._load, self._observations = bucket, settings, load, observations
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
@@ -105,10 +109,8 @@ class Context:
                 self._settings,
                 owner(),
                 self._shutdown,
-                self._notifiers(function),
-                self._named(),
+                [*self._hooks, *self._notifiers(function)],
                 self._observations,
-                self._metrics,
             )
         return self._invocations[function]
 
@@ -131,20 +133,14 @@ class Context:
         for delivery in self._deliveries:
             delivery.close()
 
-    def _notifiers(self, function: str) -> list[Notifier]:
-        notifiers: list[Notifier] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
+    def _notifiers(self, function: str) -> list[AttemptHook]:
+        notifiers: list[AttemptHook] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
         if outside := destinations(self._settings):
             delivery = Delivery(Outbox(self._bucket, outside), self._settings.notify.redelivery_seconds)
             delivery.start(function)
             self._deliveries.append(delivery)
             notifiers.append(delivery)
         return notifiers
-
-    def _named(self) -> dict[str, Bucket]:
-        """The buckets that references may name: the configured ones, and this one where it has a name and no prefix."""
-        own = s3_name(self._bucket)
-        named: dict[str, Bucket] = {own: self._bucket} if own is not None and not prefix_of(self._bucket) else {}
-        return named | {name: open_bucket(at, self._settings.s3) for name, at in self._settings.buckets.items()}
 
 
 def destinations(settings: Settings) -> list[Destination]:

@@ -3,7 +3,7 @@
 | state | written when | stale after |
 |---|---|---|
 | loading | the process starts | `health.loading_seconds`: models come off a slow disk |
-| idle | the loop asks whether to stop, once a second at most | `health.idle_seconds`: longer than one long poll |
+| idle | the loop looks for work, once a second at most | `health.idle_seconds`: longer than one long poll |
 | busy | a request is handed to the function | its limit and two leases: the deadline has answered it, and it hangs |
 
 It is written by the loop and not by a thread of its own: a thread would go on beating beside a loop that hangs.
@@ -14,14 +14,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
+from shared.contract.hooks import AttemptHook
 from shared.errors import PhotogError
-from shared.events import ObjectCreated
 from shared.lifecycle.claims import STALE_LEASES
-from shared.lifecycle.invocation import Outcome
 from shared.settings import Settings
-from shared.triggers import Receive
 
 IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles asks every 50 ms
 
@@ -30,11 +27,8 @@ class Unhealthy(PhotogError):
     """The worker should be restarted; the message says why."""
 
 
-class Liveness:
-    """The writing side; does nothing where no file is configured.
-
-    A worker's loop is `trigger.run(liveness.around(receive), liveness.polled(stop))`.
-    """
+class Liveness(AttemptHook):
+    """The writing side; does nothing where no file is configured."""
 
     def __init__(self, function: str, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._function, self._file, self._clock = function, file, clock
@@ -45,23 +39,13 @@ class Liveness:
         """The models are not there yet, whatever else may be done already."""
         self._write("loading")
 
-    def around(self, receive: Receive) -> Receive:
-        """`receive`, with the state busy while it runs."""
+    def before_request(self) -> None:
+        self._write("busy")
 
-        def watched(created: ObjectCreated, written: bool = True) -> Outcome:
-            self._write("busy")
-            try:
-                return receive(created, written)
-            finally:
-                self._write("idle")
+    def after_request(self) -> None:
+        self._write("idle")
 
-        return watched
-
-    def polled(self, stop: Event) -> Event:
-        """`stop`, where each question for it is a sign of life."""
-        return _Polled(stop, self._idle)
-
-    def _idle(self) -> None:
+    def polled(self) -> None:
         if self._clock() - self._written >= IDLE_BEAT:
             self._write("idle")
 
@@ -72,23 +56,6 @@ class Liveness:
         written = self._file.with_name(self._file.name + ".new")
         written.write_text(json.dumps({"function": self._function, "pid": os.getpid(), "state": state}))
         written.replace(self._file)
-
-
-class _Polled(Event):
-    def __init__(self, stop: Event, sign: Callable[[], None]) -> None:
-        super().__init__()
-        self._stop, self._sign = stop, sign
-
-    def is_set(self) -> bool:
-        self._sign()
-        return self._stop.is_set()
-
-    def set(self) -> None:
-        self._stop.set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self._sign()
-        return self._stop.wait(timeout)
 
 
 def examine(function: str, settings: Settings, now: float | None = None) -> str:

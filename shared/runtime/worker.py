@@ -5,22 +5,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-from shared.buckets import Bucket, BucketError, FolderBucket, StoreUnavailable
+from shared.buckets import Bucket, FolderBucket
 from shared.buckets.conditional_writes import require_conditions
-from shared.contract.function import AttemptFailed, FunctionFailed, FunctionUnavailable
-from shared.events import ObjectCreated
-from shared.lifecycle.invocation import Invocation, Outcome
+from shared.contract.hooks import AttemptHook
 from shared.lifecycle.observations import Observations
-from shared.lifecycle.shutdown import Interrupted, Shutdown
+from shared.lifecycle.shutdown import Shutdown
 from shared.observability.metrics import WorkerMetrics
 from shared.runtime.context import Context, Load, load_function
+from shared.runtime.eviction import Eviction
 from shared.runtime.liveness import Liveness
 from shared.settings import Settings
-from shared.triggers import Receive, Trigger
+from shared.triggers import Trigger
 from shared.triggers.ecs_task_protection import TaskProtection
 from shared.triggers.folder import FolderTrigger
 from shared.triggers.scan import ScanTrigger
@@ -31,17 +30,17 @@ log = logging.getLogger(__name__)
 
 READY = "photog: ready"  # the line that tells a supervisor
 LAST_RESORT_SECONDS = 15.0  # beyond the drain time: events have ten of them to go out
-EVICT_SECONDS = 30.0  # a bucket is asked about a handful of keys then
 
 
 class Worker:
     """Loads its function, then answers requests; SIGTERM and SIGINT drain, a second one hands the request back.
 
-    Between requests, at least every `EVICT_SECONDS`, the function drops what it keeps of objects that are gone: what a
-    forgotten person leaves in a worker's memory goes with the next look after the running request.
+    Between requests the function drops what it keeps of objects that are gone (`eviction.py`): what a forgotten person
+    leaves in a worker's memory goes with the next look after the running request.
 
     Args:
         until_empty: end with the first poll of the queue that brings nothing.
+        dead_letters: the queue to serve, behind which there is no other; not given: what the settings say.
     """
 
     def __init__(
@@ -51,36 +50,42 @@ class Worker:
         settings: Settings,
         load: Load = load_function,
         until_empty: bool = False,
+        dead_letters: Queue | None = None,
     ) -> None:
-        self._until_empty = until_empty
+        self._until_empty, self._dead_letters = until_empty, dead_letters
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
-        self._serving, self._ended = threading.Lock(), threading.Event()
+        self._ended = threading.Event()
         self._followed = False
 
-    def run(self, trigger: Trigger | None = None) -> None:
+    def run(self) -> None:
         """Until stopped. BucketError at the start for a store that two workers could not share; FunctionUnavailable."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         liveness = Liveness(self._function, self._settings.health.file)
         require_conditions(self._bucket)
         observations = Observations()
-        trigger = trigger or self._trigger(observations)
-        metrics = WorkerMetrics(self._function, self._settings.metrics, lambda: context.work_process())
-        context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, metrics)
+        metrics = WorkerMetrics(
+            self._function, self._settings.metrics, lambda: context.work_process(), lambda: trigger.failing
+        )
+        eviction = Eviction(self._shutdown.requested)
+        hooks: list[AttemptHook] = [eviction, metrics, liveness]
+        queue = self._queue()
+        if queue is not None:
+            hooks.insert(0, TaskProtection(self._settings.limits.request_seconds))
+        trigger = self._trigger(queue, hooks, observations)
+        context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, hooks)
         try:
             metrics.start()
             invocation = context.invocation(self._function)
-            polled = liveness.polled(self._shutdown.requested)
-            trigger.prepare(polled)
+            trigger.prepare(self._shutdown.requested)
             liveness.loading()
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
             self._tell_parent()
             threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
-            threading.Thread(target=self._evict, args=(invocation,), name="evict", daemon=True).start()
-            receive = self._alone(liveness.around(invocation.receive), lambda: metrics.failing(trigger.failing))
-            trigger.run(receive, polled)
+            eviction.start(invocation.tidy)
+            trigger.run(invocation.receive, self._shutdown.requested)
         finally:
             context.close()
             metrics.close()
@@ -92,45 +97,29 @@ class Worker:
         self._followed = True
         threading.Thread(target=self._await_parent, name="parent", daemon=True).start()
 
-    def _trigger(self, observations: Observations) -> Trigger:
+    def _queue(self) -> Queue | None:
+        sqs = self._settings.sqs
+        if self._dead_letters is not None or sqs.queue is None:
+            return self._dead_letters
+        return Queue(sqs.queue, sqs, self._settings.s3)
+
+    def _trigger(self, queue: Queue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
         """The queue's, where there is one; else a folder is watched, and any other bucket scanned."""
         settings = self._settings
-        if settings.sqs.queue is not None:
-            queue = Queue(settings.sqs.queue, settings.sqs, settings.s3)
-            protection = TaskProtection(settings.limits.request_seconds)
+        if queue is not None:
             return SqsTrigger(
                 queue,
                 self._bucket,
                 self._function,
                 settings.lease,
-                protection,
+                hooks,
+                last=self._dead_letters is not None,
                 until_empty=self._until_empty,
                 observations=observations,
             )
         if isinstance(self._bucket, FolderBucket):
-            return FolderTrigger(self._bucket, self._function, settings.scan)
-        return ScanTrigger(self._bucket, self._function, settings.scan)
-
-    def _alone(self, receive: Receive, count: Callable[[], None]) -> Receive:
-        """`receive`, during which nothing is evicted, and before which what fails is counted."""
-
-        def serve(created: ObjectCreated, written: bool = True) -> Outcome:
-            with self._serving:
-                count()
-                return receive(created, written)
-
-        return serve
-
-    def _evict(self, invocation: Invocation) -> None:
-        """Now and then, between requests, until the end; and what others have left unfinished is finished."""
-        while not self._shutdown.requested.wait(EVICT_SECONDS):
-            with self._serving:
-                try:
-                    invocation.tidy()
-                except StoreUnavailable as error:  # which the trigger tells of
-                    log.debug("nothing is tidied up: %s", error)
-                except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
-                    log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
+            return FolderTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
+        return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
 
     def _end_in_time(self) -> None:
         """The last resort after SIGTERM, should anything hang in this process itself: its claims run out."""

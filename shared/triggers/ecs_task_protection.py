@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import httpx
 
+from shared.contract.hooks import AttemptHook
+
 log = logging.getLogger(__name__)
 
 ENDPOINT = "/task-protection/v1/state"
@@ -15,7 +17,7 @@ ANSWER_SECONDS = 3.0
 LONGEST_MINUTES = 2880  # ECS allows 48 hours
 
 
-class TaskProtection:
+class TaskProtection(AttemptHook):
     """Set when work begins and taken off when a poll comes back empty, so that a busy worker does not call per request.
 
     Outside of ECS, and where the agent fails, it does nothing but say so: SIGTERM then hands the request back.
@@ -30,8 +32,8 @@ class TaskProtection:
         self._clock = clock
         self._until: float | None = None
 
-    def busy(self) -> None:
-        """Before a request: protect, unless the protection lasts for it already."""
+    def before_request(self) -> None:
+        """Protect, unless the protection lasts for it already."""
         lasting = self._until is not None and self._until - self._clock() >= self._minutes * 60 / 2
         if not lasting and self._put({"ProtectionEnabled": True, "ExpiresInMinutes": self._minutes}):
             self._until = self._clock() + self._minutes * 60

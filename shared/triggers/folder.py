@@ -14,13 +14,14 @@ whole is listed now and then as of any other bucket; at once when a folder has c
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
 from watchfiles import Change, watch
 
 from shared.buckets import BucketError, FolderBucket, StoreUnavailable
+from shared.contract.hooks import AttemptHook
 from shared.settings import Scan
 from shared.triggers.scan import ScanTrigger
 
@@ -37,9 +38,14 @@ class FolderTrigger(ScanTrigger):
     """Looks when something below the function's prefix has changed, and now and then."""
 
     def __init__(
-        self, bucket: FolderBucket, function: str, scan: Scan, clock: Callable[[], float] = time.monotonic
+        self,
+        bucket: FolderBucket,
+        function: str,
+        scan: Scan,
+        clock: Callable[[], float] = time.monotonic,
+        hooks: Sequence[AttemptHook] = (),
     ) -> None:
-        super().__init__(bucket, function, scan, clock)
+        super().__init__(bucket, function, scan, clock, hooks)
         self._root = bucket.root
         self._named: set[str] = set()
         self._times: dict[str, int] = {}
@@ -110,6 +116,7 @@ class FolderTrigger(ScanTrigger):
         folder, told = self._root / self._prefix, ""
         rest = 0.0  # before a folder that is not there is made
         while not stop.is_set():
+            self._hooks.polled()
             try:
                 if self._stands(folder, rest, stop):
                     yield from self._watch(folder, stop)
@@ -127,7 +134,7 @@ class FolderTrigger(ScanTrigger):
         """Whether there is a folder to be watched. It is waited for, then made, but only in a bucket that is there."""
         until = time.monotonic() + rest
         while not folder.is_dir() and time.monotonic() < until and not stop.wait(ABSENCE_SECONDS):
-            pass
+            self._hooks.polled()
         try:
             for part in (folder.parent, folder):
                 part.mkdir(exist_ok=True)
@@ -149,6 +156,7 @@ class FolderTrigger(ScanTrigger):
             stop_event=stop,
             raise_interrupt=False,
         ):
+            self._hooks.polled()
             if (Change.deleted, str(folder)) in changes or _identity(folder) != watched:
                 return
             self._named |= {path for _, path in changes}

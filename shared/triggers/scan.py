@@ -17,7 +17,7 @@ process (`settled_index.py`).
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
@@ -25,6 +25,7 @@ from threading import Event
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import FunctionUnavailable
+from shared.contract.hooks import AttemptHook, Hooks
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.unread import Strays
@@ -49,7 +50,11 @@ class _Sight:
 
 
 class ScanTrigger:
-    """Offers the manifests of one function to `receive` until each is settled."""
+    """Offers the manifests of one function to `receive` until each is settled.
+
+    Args:
+        hooks: told of every look whether there is something to do.
+    """
 
     def __init__(
         self,
@@ -57,7 +62,9 @@ class ScanTrigger:
         function: str,
         scan: Scan,
         clock: Callable[[], float] = time.monotonic,
+        hooks: Sequence[AttemptHook] = (),
     ) -> None:
+        self._hooks = Hooks(hooks)
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
         self._prefix = keys.requests(function)
         self._settled = Settled(bucket, function)
@@ -237,9 +244,11 @@ class ScanTrigger:
     def _changes(self, stop: Event) -> Iterator[None]:
         """Yields when the next look is due, the first at once; ends when `stop` is set."""
         while not stop.is_set():
+            self._hooks.polled()
             yield
             due = time.monotonic() + self._failures.pause(self._scan.seconds)
             while time.monotonic() < due and not stop.is_set():
+                self._hooks.polled()
                 time.sleep(min(STOP_POLL, self._scan.seconds))
 
 

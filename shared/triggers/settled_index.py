@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 
-from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectInfo
+from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,11 @@ class Settled:
 
     def _saved(self) -> set[bytes]:
         try:
-            data = self._bucket.get(self._key, LARGEST)
-        except MissingObject:
-            return set()
+            data = self._bucket.find(self._key, LARGEST)
         except (BucketError, OSError) as error:
             log.warning("%s is not read, the start takes longer: %s", self._key, error)
+            return set()
+        if data is None:
             return set()
         if not data.startswith(HEAD) or (len(data) - len(HEAD)) % WIDTH:
             log.warning("%s is no index of ours and not used", self._key)

@@ -18,23 +18,25 @@ the visibility time-out, two leases and a second at most, however many workers t
 import logging
 import math
 import time
+from collections.abc import Sequence
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import usable
 from shared.contract import keys
 from shared.contract.function import NAMES, FunctionUnavailable
+from shared.contract.hooks import AttemptHook, Hooks
 from shared.errors import PhotogError
 from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.unread import Telling
 from shared.observability.failing_keys import Failures
 from shared.settings import Lease
 from shared.triggers import Receive
-from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.message_visibility import Keeping
+from shared.triggers.message_visibility import MessageVisibility
 from shared.triggers.sqs_queue import Message, Queue, QueueError
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class SqsTrigger:
     """Offers what the messages speak of to `receive`.
 
     Args:
+        hooks: told of every poll, and when one brings nothing.
         last: drop what cannot be read at once; for a dead-letter queue, behind which there is no other.
         until_empty: end with the first poll that brings nothing.
         observations: of the claims that `receive` meets; what it finds held goes with a message that is postponed.
@@ -66,12 +69,13 @@ class SqsTrigger:
         bucket: Bucket,
         function: str,
         lease: Lease,
-        protection: TaskProtection,
+        hooks: Sequence[AttemptHook] = (),
+        *,
         last: bool = False,
         until_empty: bool = False,
         observations: Observations | None = None,
     ) -> None:
-        self._queue, self._protection = queue, protection
+        self._queue, self._hooks = queue, Hooks(hooks)
         self._observations = observations or Observations()
         self._name, self._prefix = s3_name(bucket), prefix_of(bucket)
         self._function = function
@@ -87,11 +91,12 @@ class SqsTrigger:
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
         while not stop.is_set():
+            self._hooks.polled()
             self._failures.adopt()
             try:
                 message = self._queue.receive()
                 if message is None:
-                    self._protection.idle()
+                    self._hooks.idle()
                     if self._until_empty:
                         return
                 elif stop.is_set():
@@ -101,7 +106,7 @@ class SqsTrigger:
             except (QueueError, BucketError, OSError):
                 log.exception("a message was not served; it comes again")
                 self._pause(stop)
-        self._protection.idle()
+        self._hooks.idle()
 
     @property
     def failing(self) -> int:
@@ -111,8 +116,7 @@ class SqsTrigger:
     def _serve(self, message: Message, receive: Receive) -> None:
         created: list[ObjectCreated] = []
         try:
-            with Keeping(self._queue, message):
-                self._protection.busy()
+            with Pulse(f"keeping {message.identity}", MessageVisibility(self._queue, message)):
                 self._learn(message)
                 created = self._objects(message)
                 outcomes = {self._offer(one, receive) for one in created}
@@ -175,4 +179,5 @@ class SqsTrigger:
     def _pause(self, stop: Event) -> None:
         until = time.monotonic() + RETRY_SECONDS
         while time.monotonic() < until and not stop.is_set():
+            self._hooks.polled()
             time.sleep(STOP_POLL)

@@ -38,10 +38,11 @@ def test_an_object_that_is_not_there_is_missing(bucket):
         assert bucket.head(key) is None
         with pytest.raises(MissingObject, match=key):
             bucket.get(key)
+        assert bucket.find(key) is None
         with pytest.raises(MissingObject, match=key):
             list(bucket.stream(key))
         bucket.delete(key)
-    assert bucket.get("a/b") == b"1"
+    assert bucket.get("a/b") == bucket.find("a/b") == b"1"
 
 
 def test_put_replaces_and_the_etag_tells(bucket):

@@ -115,7 +115,7 @@ def test_a_damaged_entry_of_the_outbox_is_shown_and_every_other_event_goes_out(e
     delivery = Delivery(Outbox(bucket, [place]), 0.1)
     bucket.put(keys.outbox("check", "a"), entry)
     delivery.start("check")
-    invoked = invocation(bucket, Echo(), notifiers=[delivery])
+    invoked = invocation(bucket, Echo(), hooks=[delivery])
     for number in range(3):
         invoked.receive(drop(bucket, f"r{number}"))
     until(lambda: sorted(place.got) == ["r0", "r1", "r2"], 10)
@@ -140,7 +140,7 @@ def test_an_entry_whose_answer_is_damaged_fails_alone(answer):
     bucket.put(keys.outbox("check", "r9"), json.dumps(ENTRY | {"request_id": "r9"}).encode())
     bucket.put("results/check/r9/result.json", answer)
     delivery.start("check")
-    invocation(bucket, Echo(), notifiers=[delivery]).receive(drop(bucket, "r1"))
+    invocation(bucket, Echo(), hooks=[delivery]).receive(drop(bucket, "r1"))
     until(lambda: place.got == ["r1"], 10)
     delivery.close()
 
@@ -155,7 +155,7 @@ def test_a_worker_that_starts_leaves_the_failing_events_to_those_who_deliver_the
 
 def test_half_a_surrogate_in_a_python_literal_is_refused_like_one_in_json():
     bucket = MemoryBucket()
-    invoked = invocation(bucket, Echo(), notifiers=[BucketNotifier(bucket)])
+    invoked = invocation(bucket, Echo(), hooks=[BucketNotifier(bucket)])
     for text in (b"{'request_id': 'r1', 'x': '\\U0000d800'}", b"{'request_id': 'r1', '\\ud800': 1}"):
         bucket.put("requests/check/a.json", text)
         assert invoked.receive(ObjectCreated("requests/check/a.json")) is Outcome.ANSWERED

@@ -97,7 +97,7 @@ def test_a_file_in_the_place_of_the_progress_folder_keeps_no_answer_back(tmp_pat
     bucket = FolderBucket(tmp_path / "bucket")
     (bucket.root / "progress").write_text("in the way")
     bucket.put("requests/check/bad.json", b"no json")
-    invoked = invocation(bucket, Echo(), notifiers=[BucketNotifier(bucket)])
+    invoked = invocation(bucket, Echo(), hooks=[BucketNotifier(bucket)])
     assert invoked.receive(drop(bucket)) is Outcome.ANSWERED
     assert invoked.receive(ObjectCreated("requests/check/bad.json")) is Outcome.ANSWERED
     assert answer(bucket)["code"] == "OK"
@@ -273,7 +273,7 @@ def half_refused(folder) -> str:
     bucket = DiesBeforeTheAnswer(folder)
     bucket.put("requests/check/r1.json", b'{"request_id": ')
     with pytest.raises(SystemExit):
-        invocation(bucket, Echo(), notifiers=[delivery(bucket)]).receive(ObjectCreated("requests/check/r1.json"))
+        invocation(bucket, Echo(), hooks=[delivery(bucket)]).receive(ObjectCreated("requests/check/r1.json"))
     (left,) = bucket.list("progress/")
     return left.key.removeprefix("progress/check/").removesuffix(".json")
 
@@ -285,7 +285,7 @@ def delivery(bucket) -> Delivery:
 def test_a_refusal_that_was_announced_for_half_a_manifest_is_withdrawn(tmp_path):
     identity = half_refused(tmp_path)
     bucket = FolderBucket(tmp_path)
-    invoked = invocation(bucket, Echo(), owner="w2", notifiers=[delivery(bucket)])
+    invoked = invocation(bucket, Echo(), owner="w2", hooks=[delivery(bucket)])
     assert invoked.receive(drop(bucket)) is Outcome.ANSWERED, "its writer was not done"
     invoked.tidy()
     assert bucket.head(keys.outbox("check", identity)), "whoever refuses it may only be slow"
@@ -306,13 +306,13 @@ def test_who_refuses_late_has_its_event_noted_again(tmp_path):
             return super().put_if_absent(key, data)
 
     class Telling(Delivery):
-        def notify(self, function, event):
+        def committed(self, function, event):
             noted.extend(info.key for info in self._outbox.bucket.list("outbox/"))
 
     bucket = Slow(tmp_path)
     bucket.put("requests/check/r1.json", b"no json")
     telling = Telling(Outbox(bucket, []), 1.0)
-    invocation(bucket, Echo(), notifiers=[telling]).receive(ObjectCreated("requests/check/r1.json"))
+    invocation(bucket, Echo(), hooks=[telling]).receive(ObjectCreated("requests/check/r1.json"))
     assert len(noted) == 1
 
 

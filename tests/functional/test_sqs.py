@@ -12,11 +12,13 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
+from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import canonical_hash
 from shared.events import ObjectCreated, put_event
 from shared.lifecycle.claims import STALE_LEASES, Claims
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import Shutdown
 from shared.operations.dead_letters import Undelivered
 from shared.operations.redrive import redrive
@@ -24,7 +26,7 @@ from shared.operations.sweep import Sweep
 from shared.runtime.job import run_job
 from shared.settings import Lease, Settings
 from shared.triggers.ecs_task_protection import TaskProtection
-from shared.triggers.message_visibility import EXTENSIONS, Keeping
+from shared.triggers.message_visibility import EXTENSIONS, MessageVisibility
 from shared.triggers.sqs import SqsTrigger
 from shared.triggers.sqs_queue import ANSWER_SECONDS, LONGEST_HOLD, Message, Queue, QueueError
 from tests.cloud import REGION
@@ -56,12 +58,10 @@ class Desk:
         self.queue.send(json.dumps(put_event(self.bucket.name, self.bucket.head(key))))
 
     def trigger(self, queue=None, **options) -> SqsTrigger:
-        return SqsTrigger(
-            queue or self.queue, self.bucket, "check", QUICK.lease, TaskProtection(60), until_empty=True, **options
-        )
+        return SqsTrigger(queue or self.queue, self.bucket, "check", QUICK.lease, until_empty=True, **options)
 
-    def invocation(self, function, shutdown=None, observations=None) -> Invocation:
-        return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), observations=observations)
+    def invocation(self, function, shutdown=None, observations=None, hooks=()) -> Invocation:
+        return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), hooks, observations)
 
     def serve(self, function, **options) -> None:
         """As a new process that ends with the empty queue."""
@@ -155,7 +155,7 @@ class Held:
 
 def test_a_message_is_kept_invisible_for_as_long_as_it_is_worked_on_whatever_the_store_does():
     queue, begun = Held(QueueError("away"), True, QueueError("away")), time.monotonic()
-    with Keeping(queue, Message("m", "body", "receipt", 1, begun)):
+    with Pulse("keeping m", MessageVisibility(queue, Message("m", "body", "receipt", 1, begun))):
         time.sleep(0.5)  # a store that does not answer: neither manifest, nor claim, nor heartbeat
     number = len(queue.moments)
     pauses = [later - earlier for earlier, later in itertools.pairwise([begun, *queue.moments])]
@@ -167,7 +167,7 @@ def test_a_message_is_kept_invisible_for_as_long_as_it_is_worked_on_whatever_the
 
 def test_a_message_that_sqs_lets_nobody_hold_any_longer_is_not_asked_for_again():
     queue = Held(False)
-    with Keeping(queue, Message("m", "body", "receipt", 1, 0.0)):
+    with Pulse("keeping m", MessageVisibility(queue, Message("m", "body", "receipt", 1, 0.0))):
         time.sleep(0.3)
     assert len(queue.moments) == 1
 
@@ -175,7 +175,7 @@ def test_a_message_that_sqs_lets_nobody_hold_any_longer_is_not_asked_for_again()
 def test_by_the_defaults_a_killed_worker_is_followed_within_a_minute_and_no_living_one():
     """The last extension, the time-out that it asked for, the watch of whoever gets the message, and nothing else."""
     settings = Settings()
-    trigger = SqsTrigger(None, MemoryBucket(), "check", settings.lease, TaskProtection(60))
+    trigger = SqsTrigger(None, MemoryBucket(), "check", settings.lease)
     visibility, watch = settings.sqs.visibility_seconds, trigger._busy_seconds
     assert watch >= STALE_LEASES * settings.lease.seconds, "whoever gets it then needs no look of its own"
     assert visibility + watch <= 52, "eight seconds are left for the polls, the store and the start of the work"
@@ -342,8 +342,7 @@ def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_id
         desk.request(f"r{number}")
     with Receiver() as agent:
         protection = TaskProtection(90, agent.url)
-        trigger = SqsTrigger(desk.queue, desk.bucket, "check", QUICK.lease, protection, until_empty=True)
-        trigger.run(desk.invocation(Echo()).receive, desk.stop)
+        desk.trigger(hooks=[protection]).run(desk.invocation(Echo(), hooks=[protection]).receive, desk.stop)
         calls = [(path, json.loads(body)) for path, _, body in agent.got]
     state = "/task-protection/v1/state"
     assert calls[0] == (state, {"ProtectionEnabled": True, "ExpiresInMinutes": 3})
@@ -351,13 +350,28 @@ def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_id
     assert len(calls) == 2, "on the edges of busy and idle, not with every request"
 
 
+def test_a_worker_of_an_empty_queue_shows_that_it_lives_with_each_poll_and_that_it_is_idle(desk):
+    seen = []
+
+    class Watch(AttemptHook):
+        def polled(self):
+            seen.append("polled")
+
+        def idle(self):
+            seen.append("idle")
+            if len(seen) == 4:
+                desk.stop.set()
+
+    trigger = SqsTrigger(desk.queue, desk.bucket, "check", QUICK.lease, [Watch()])
+    trigger.run(desk.invocation(Echo()).receive, desk.stop)
+    assert seen == ["polled", "idle", "polled", "idle", "idle"]
+
+
 def test_an_agent_that_fails_does_not_keep_a_request_from_its_answer(desk):
     desk.request()
     with Receiver(500, 500, 500) as agent:
-        trigger = SqsTrigger(
-            desk.queue, desk.bucket, "check", QUICK.lease, TaskProtection(90, agent.url), until_empty=True
-        )
-        trigger.run(desk.invocation(Echo()).receive, desk.stop)
+        protection = TaskProtection(90, agent.url)
+        desk.trigger(hooks=[protection]).run(desk.invocation(Echo(), hooks=[protection]).receive, desk.stop)
     assert desk.answer()["code"] == "OK"
 
 

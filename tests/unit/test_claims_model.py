@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shared.buckets import MemoryBucket, MissingObject, ObjectInfo
+from shared.buckets import Bucket, MemoryBucket, MissingObject, ObjectInfo
 from shared.lifecycle import claims as module
 from shared.lifecycle.claims import Busy, ClaimRecord, Claims, Exhausted, Held
 from shared.settings import Lease
@@ -75,6 +75,8 @@ class World:
 
     def get(self, key: str, largest: int | None = None) -> bytes:
         return self.ask("get", key)
+
+    find = Bucket.find
 
     def put(self, key: str, data: bytes) -> None:
         self.ask("put", key, data)

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from shared.buckets import FolderBucket, MemoryBucket
+from shared.contract.hooks import AttemptHook
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Outcome
 from shared.runtime.liveness import Liveness, Unhealthy, examine
-from shared.settings import HealthSettings, Lease, Limits, Settings
+from shared.settings import HealthSettings, Lease, Limits, Scan, Settings
+from shared.triggers.folder import FolderTrigger
+from shared.triggers.scan import ScanTrigger
+from tests.echo import Echo, invocation
 
 BUSY_LIMIT = 100.0 + 2 * 10.0  # the request's limit and two leases
 
@@ -39,12 +44,11 @@ def test_loading_models_may_take_its_time_and_no_longer(settings):
         in_seconds(settings, 51)
 
 
-def test_an_idle_loop_shows_itself_by_asking_whether_to_stop(settings):
-    stop = threading.Event()
-    polled = Liveness("check", settings.health.file).polled(stop)
-    assert not polled.is_set()
+def test_an_idle_loop_shows_itself_by_looking_for_work(settings):
+    alive = Liveness("check", settings.health.file)
+    alive.polled()
     os.utime(settings.health.file, (0, 0))
-    assert not polled.is_set()
+    alive.polled()
     assert in_seconds(settings, 29) == "loading", "not written twice within a second"
     with pytest.raises(Unhealthy, match="loading for"):
         examine("check", settings)
@@ -52,9 +56,9 @@ def test_an_idle_loop_shows_itself_by_asking_whether_to_stop(settings):
 
 def test_the_loop_is_seen_again_after_a_second_and_a_hanging_one_is_not(settings):
     now = [0.0]
-    polled = Liveness("check", settings.health.file, lambda: now[0]).polled(threading.Event())
+    alive = Liveness("check", settings.health.file, lambda: now[0])
     now[0] = 1.0
-    polled.is_set()
+    alive.polled()
     assert in_seconds(settings, 29) == "idle"
     with pytest.raises(Unhealthy, match="idle for 31 s, 30 s are allowed"):
         in_seconds(settings, 31)
@@ -63,25 +67,42 @@ def test_the_loop_is_seen_again_after_a_second_and_a_hanging_one_is_not(settings
 def test_a_long_request_is_alive_until_its_deadline_has_answered_it(settings):
     seen = []
 
-    def receive(created: ObjectCreated, written: bool = True) -> Outcome:
+    def look(body, workspace):
         seen.append(in_seconds(settings, BUSY_LIMIT - 1))
         with pytest.raises(Unhealthy, match="busy for"):
             in_seconds(settings, BUSY_LIMIT + 1)
-        return Outcome.ANSWERED
 
-    alive = Liveness("check", settings.health.file)
-    assert alive.around(receive)(ObjectCreated("requests/check/r1.json")) is Outcome.ANSWERED
+    bucket = MemoryBucket()
+    bucket.put("requests/check/r1.json", b'{"request_id": "r1"}')
+    invoked = invocation(bucket, Echo(look), hooks=[Liveness("check", settings.health.file)])
+    assert invoked.receive(ObjectCreated("requests/check/r1.json")) is Outcome.ANSWERED
     assert seen == ["busy"]
     assert in_seconds(settings, 0) == "idle"
 
 
-def test_stopping_goes_through_to_the_workers_own_wish(settings):
-    stop = threading.Event()
-    polled = Liveness("check", settings.health.file).polled(stop)
-    assert not polled.wait(0.01)
-    polled.set()
-    assert stop.is_set()
-    assert polled.wait(0.01)
+@pytest.mark.parametrize("trigger", [ScanTrigger, FolderTrigger])
+def test_a_worker_without_a_request_shows_itself_between_two_looks(settings, tmp_path, trigger):
+    class Clock:
+        """Two seconds later whenever somebody asks."""
+
+        now = 0.0
+
+        def __call__(self) -> float:
+            self.now += 2
+            return self.now
+
+    settings.health.file.parent.mkdir(exist_ok=True)
+    alive, stop, states = Liveness("check", settings.health.file, Clock()), threading.Event(), []
+
+    class Count(AttemptHook):
+        def polled(self):
+            states.append(in_seconds(settings, 0))
+            if len(states) == 5:
+                stop.set()
+
+    bucket = FolderBucket(tmp_path / "bucket")
+    trigger(bucket, "check", Scan(seconds=60), hooks=[alive, Count()]).run(invocation(bucket, Echo()).receive, stop)
+    assert set(states) == {"idle"}
 
 
 def test_another_functions_file_and_a_dead_process_are_found_out(settings):
@@ -97,6 +118,7 @@ def test_another_functions_file_and_a_dead_process_are_found_out(settings):
 
 def test_nothing_is_written_where_no_file_is_configured():
     alive = Liveness("check", None)
-    assert alive.around(lambda created, written: Outcome.IGNORED)(ObjectCreated("k")) is Outcome.IGNORED
+    alive.before_request()
+    alive.after_request()
     with pytest.raises(Unhealthy, match="PHOTOG_HEALTH__FILE"):
         examine("check", Settings())

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,12 +17,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serve.metrics import Metrics
+from shared.contract.hooks import Attempt, Progress
+from shared.contract.manifests import failure, success
+from shared.errors import AttemptsExhausted, InvalidField, RequestError
 from shared.observability.metrics import MetricsSettings, WorkerMetrics
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PORT = MetricsSettings(port=0)
+
+ATTEMPT = Attempt("generate", "r1", 1)
 
 
 @pytest.fixture
@@ -52,32 +58,32 @@ def samples(text: str) -> dict[str, float]:
 
 def test_a_request_that_is_answered_is_counted_with_its_stages(worker):
     metrics = worker()
-    metrics.began("r1", 1)
+    metrics.before(ATTEMPT)
     assert scraped(metrics)["photog_running{service=generate}"] == 1
-    metrics.entered("start")
+    metrics.progressed(ATTEMPT, Progress("start", 0, 1))
     time.sleep(0.02)
-    metrics.entered("diffusion")
-    metrics.entered("diffusion")
-    metrics.ended("OK", None, 2.5)
+    metrics.progressed(ATTEMPT, Progress("diffusion", 0, 1))
+    metrics.progressed(ATTEMPT, Progress("diffusion", 0, 1))
+    metrics.after(replace(ATTEMPT, begun=time.monotonic() - 2.5), success("r1", "success", {}))
     read = scraped(metrics)
     assert read["photog_requests_total{service=generate}"] == 1
     assert read["photog_answers_total{code=OK,service=generate}"] == 1
     assert read["photog_running{service=generate}"] == 0
-    assert read["photog_stage_seconds_sum{service=generate,stage=running}"] == 2.5
+    assert read["photog_stage_seconds_sum{service=generate,stage=running}"] == pytest.approx(2.5, abs=0.2)
     assert 0.02 <= read["photog_stage_seconds_sum{service=generate,stage=start}"] < 1
     assert read["photog_stage_seconds_count{service=generate,stage=diffusion}"] == 1
     assert abs(read["photog_last_success_timestamp_seconds{service=generate}"] - time.time()) < 5
 
 
 def test_errors_are_counted_by_their_type_and_lost_attempts_by_their_reason(worker):
-    metrics = worker()
-    for attempt in (1, 2):
-        metrics.began("r1", attempt)
-        metrics.lost("child died")
-    metrics.began("r1", 3)
-    metrics.ended("error", "AttemptsExhausted", 1.0)
+    metrics = worker(failing=lambda: 7)
+    for number in (1, 2):
+        metrics.before(replace(ATTEMPT, number=number))
+        metrics.failed(replace(ATTEMPT, number=number), "child died")
+    metrics.before(replace(ATTEMPT, number=3))
+    metrics.after(replace(ATTEMPT, number=3), failure("r1", AttemptsExhausted("died"), {}))
     metrics.refused("InvalidManifest")
-    metrics.failing(7)
+    metrics.before_request()
     read = scraped(metrics)
     assert read["photog_attempts_lost_total{reason=child died,service=generate}"] == 2
     assert read["photog_answers_total{code=error,service=generate}"] == 2
@@ -91,10 +97,11 @@ def test_errors_are_counted_by_their_type_and_lost_attempts_by_their_reason(work
 def test_no_request_makes_series_without_end(worker):
     metrics = worker()
     for number in range(500):
-        metrics.began(f"r{number}", 1)
-        metrics.entered(f"stage {number}")
-        metrics.entered('x" 1\nphotog_forged 1')
-        metrics.ended("error", f"Type{number}", 1.0)
+        attempt = Attempt("generate", f"r{number}", 1)
+        metrics.before(attempt)
+        metrics.progressed(attempt, Progress(f"stage {number}", 0, 1))
+        metrics.progressed(attempt, Progress('x" 1\nphotog_forged 1', 0, 1))
+        metrics.after(attempt, failure(attempt.request_id, type(f"Type{number}", (RequestError,), {})("no"), {}))
     read = scraped(metrics)
     assert len(read) < 300
     assert not [name for name in read if "forged" in name or "r499" in name]
@@ -121,8 +128,8 @@ def test_what_worker_and_queue_server_both_have_has_the_same_name_type_and_label
     server.answered("photog_pre_pmml", "OK")
     server.stage("photog_pre_pmml", "running", 1.0)
     metrics = worker(MetricsSettings(port=0, service="photog_pre_pmml"))
-    metrics.began("r1", 1)
-    metrics.ended("OK", None, 1.0)
+    metrics.before(ATTEMPT)
+    metrics.after(ATTEMPT, success("r1", "success", {}))
     with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=5) as reply:
         ours = shapes(reply.read().decode())
     theirs = shapes(server.exposition().decode())
@@ -141,10 +148,10 @@ def test_the_file_is_replaced_whole_and_holds_what_the_port_does(worker, tmp_pat
     file, seen = tmp_path / "photog-generate.prom", set()
     until = time.monotonic() + 5
     while len(seen) < 10 and time.monotonic() < until:
-        metrics.began("r1", 1)
+        metrics.before(ATTEMPT)
         if file.exists():
             seen.add(samples(file.read_text())["photog_requests_total{service=generate}"])
-    metrics.ended("OK", None, 1.0)
+    metrics.after(ATTEMPT, success("r1", "success", {}))
     metrics.close()
     assert len(seen) == 10
     last = samples(file.read_text())
@@ -160,9 +167,9 @@ def test_a_port_that_is_taken_or_a_file_that_cannot_be_written_stops_no_worker(w
         metrics = worker(
             MetricsSettings(port=taken.getsockname()[1], file=tmp_path / "nowhere/x.prom", file_seconds=0.01)
         )
-        metrics.began("r1", 1)
+        metrics.before(ATTEMPT)
         time.sleep(0.1)
-        metrics.ended("OK", None, 1.0)
+        metrics.after(ATTEMPT, success("r1", "success", {}))
         metrics.close()
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(said) == 2, said
@@ -185,9 +192,11 @@ def test_nothing_but_the_metrics_is_answered_and_readers_that_say_nothing_are_dr
 def test_who_sets_neither_port_nor_file_pays_nothing():
     code = (
         "import sys; from shared.observability.metrics import WorkerMetrics; from shared.settings import Settings\n"
-        "metrics = WorkerMetrics('check', Settings().metrics); metrics.start(); metrics.began('r', 1)\n"
-        "metrics.entered('a'); metrics.stage('a', 1); metrics.ended('OK', None, 1); metrics.lost('x')\n"
-        "metrics.failing(1); metrics.close()\n"
+        "from shared.contract.hooks import Attempt, Progress\n"
+        "metrics, attempt = WorkerMetrics('check', Settings().metrics), Attempt('check', 'r', 1)\n"
+        "metrics.start(); metrics.before_request(); metrics.before(attempt)\n"
+        "metrics.progressed(attempt, Progress('a', 0, 1)); metrics.stage('a', 1)\n"
+        "metrics.after(attempt, {'code': 'OK', 'data': {}}); metrics.failed(attempt, 'x'); metrics.close()\n"
         "sys.exit('prometheus_client' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -224,10 +233,10 @@ def test_workers_of_one_machine_get_ports_in_a_row(monkeypatch):
 
 def test_the_documented_metrics_are_those_that_there_are(worker):
     metrics = worker()
-    metrics.began("r1", 1)
-    metrics.entered("start")
-    metrics.ended("error", "InvalidField", 1.0)
-    metrics.lost("handed back")
+    metrics.before(ATTEMPT)
+    metrics.progressed(ATTEMPT, Progress("start", 0, 1))
+    metrics.after(ATTEMPT, failure("r1", InvalidField("no", "f"), {}))
+    metrics.failed(ATTEMPT, "handed back")
     documented = set(re.findall(r"`(photog_\w+)", (ROOT / "docs/operation.md").read_text()))
     there = {re.sub(r"\{.*", "", name) for name in scraped(metrics) if not name.startswith("photog_process")}
     there = {name for name in there if not name.endswith("_created")}

@@ -20,7 +20,7 @@ from shared.buckets import BucketError, aws_clients, open_bucket, staging
 from shared.buckets.aws_clients import ClientUnavailable
 from shared.notify import delivery, outbox, sns
 from shared.observability import failing_keys
-from shared.runtime import worker
+from shared.runtime import eviction
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.triggers import sqs, sqs_queue
@@ -41,7 +41,7 @@ QUICKER = {  # module, name: seconds instead of the product's, so that a schedul
     (delivery, "LAST_SECONDS"): 3.0,
     (failing_keys, "LONGEST_SECONDS"): 2.0,
     (staging, "COLLECT_SECONDS"): 1.0,
-    (worker, "EVICT_SECONDS"): 2.0,
+    (eviction, "EVICT_SECONDS"): 2.0,
     (sqs_queue, "ANSWER_SECONDS"): 1.0,
     (sns, "READ_SECONDS"): 1.0,
 }
