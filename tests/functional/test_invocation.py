@@ -88,15 +88,23 @@ def test_a_failure_is_an_answer_and_is_not_run_again(bucket):
     assert bucket.head("users/u/model.json") is None
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), RecursionError("deep"), OSError(28, "disk full")])
-def test_an_unforeseen_failure_is_an_answer_too_and_the_worker_lives_on(bucket, error):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("odd"), "InternalError"),
+        (MemoryError(), "OutOfMemory"),
+        (RecursionError("deep"), "InternalError"),
+        (OSError(28, "disk full"), "InternalError"),
+    ],
+)
+def test_an_unforeseen_failure_is_an_answer_too_and_the_worker_lives_on(bucket, error, kind):
     def fail(body, workspace):
         if workspace.request_id == "bad":
             raise error
 
     invoked = invocation(bucket, Echo(fail))
     assert invoked.receive(drop(bucket, "bad")) is Outcome.ANSWERED
-    assert answer(bucket, "bad")["data"]["error"] == {"type": "InternalError", "retryable": True}
+    assert answer(bucket, "bad")["data"]["error"] == {"type": kind, "retryable": True}
     assert type(error).__name__ in answer(bucket, "bad")["message"]
     assert invoked.receive(drop(bucket, "good")) is Outcome.ANSWERED
 
