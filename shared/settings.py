@@ -106,7 +106,11 @@ class ModelSettings(BaseModel):
         None, description="diffusers folder whose configurations a .safetensors file is read with; None asks the hub"
     )
     device: str = Field("auto", description="auto takes cuda where there is one; or cpu, cuda, cuda:1")
-    threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads; None is one for portrait-tiny, and for others OMP_NUM_THREADS or one a core",
+    )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
     few_step: FewStepSettings | None = Field(
         None, description="LoRA of few steps; generate fuses it in, train does not"

@@ -12,6 +12,7 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # of files that a sheet can be
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
@@ -35,7 +36,7 @@ class Row:
 
 
 def contact_sheet(client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path) -> None:
-    """Draw the whole way of one portrait and write it to `out` as PNG."""
+    """Draw the whole way of one portrait and write it to `out`, whose name ends with one of `SUFFIXES`."""
     photos = [
         Cell(_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
         for one in checked["data"]["check_results"]
