@@ -13,6 +13,7 @@ from shared.buckets import Bucket
 from shared.cli.beforehand import require_installed, require_room, require_valid
 from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submitted
 from shared.cli.identity import require_user
+from shared.cli.likeness import THRESHOLDS, meaning
 from shared.cli.pictures import Pictures, files_of, require_file
 from shared.cli.requests import (
     Knobs,
@@ -36,10 +37,6 @@ from shared.settings import Settings
 
 FEWEST, MOST = 5, 20  # photos: what a training needs, what a check takes
 SEED = {"seed": 0}  # the same call makes the same portrait
-MEANING = (
-    "similarity: 1 is the same photo, 0.5 where the face engine {engine} takes two faces for one person; it rises with "
-    "--set more_like_me=1.0 --set more_like_me_before=1.0 (0.5 by default)"
-)
 
 
 def portrait(
@@ -96,7 +93,8 @@ def portrait(
         if made["code"] == "OK":
             save_portrait(client, made, out)
             if sheet is not None:
-                contact_sheet(client, checked, training, body["template_image"], made, sheet)
+                heading = THRESHOLDS[settings.faces.engine]
+                contact_sheet(client, checked, training, body["template_image"], made, sheet, heading)
         if as_json and made["code"] == "OK":
             show({"check": checked, "train": training, "generate": made, "out": str(out)})
         else:
@@ -130,7 +128,7 @@ def _workers(client: Client, settings: Settings, left: str) -> Iterator[Company]
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # the workers go at once, and must not be left behind
-            supervisor.hurry()
+            supervisor.hand_back()
 
 
 def _tell_unfinished(bucket: Bucket, settings: Settings) -> None:
@@ -156,5 +154,5 @@ def _identity(references: list[str]) -> str:
 
 def _summary(made: Json, settings: Settings, out: Path, sheet: Path | None) -> str:
     alike = likenesses(made)
-    told = [MEANING.format(engine=settings.faces.engine)] if alike else []
+    told = [meaning(settings.faces.engine)] if alike else []
     return "\n".join([*alike, *told, str(out)] + ([str(sheet)] if sheet else []))

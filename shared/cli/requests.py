@@ -138,15 +138,17 @@ def status(
         show(counts)
         return
     for function, states in counts.items():
-        line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items())
+        line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items() if state != "unread")
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
             typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
     unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
+    if unread:
+        typer.echo(f"not read  {len(unread)}")
     for key, why in list(unread.items())[:MOST_UNREAD]:
-        typer.echo(f"not read {key}: {why}")
+        typer.echo(f"  {key}: {why}")
     if len(unread) > MOST_UNREAD:
-        typer.echo(f"not read: {len(unread) - MOST_UNREAD} more, which --json lists")
+        typer.echo(f"  and {len(unread) - MOST_UNREAD} more, which --json lists")
 
 
 def check_body(photos: list[str], same_person: bool) -> Json:

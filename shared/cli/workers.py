@@ -2,7 +2,6 @@
 
 import json
 import signal
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -53,7 +52,7 @@ def up(bucket: BucketArgument) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         if len(signals) > 1:
-            supervisor.hurry()
+            supervisor.hand_back()
 
     supervisor = Supervisor(place.address, NAMES, settings.lease.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,9 +69,7 @@ def up(bucket: BucketArgument) -> None:
             err=True,
         )
         if interrupted:
-            hurrying = threading.Timer(INTERRUPTED_SECONDS, supervisor.hurry)
-            hurrying.daemon = True
-            hurrying.start()
+            supervisor.hand_back(INTERRUPTED_SECONDS)
 
 
 def worker(
