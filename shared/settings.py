@@ -109,7 +109,7 @@ class ModelSettings(BaseModel):
     threads: int | None = Field(
         None,
         ge=1,
-        description="CPU threads; None is one for portrait-tiny, and for others OMP_NUM_THREADS or one a core",
+        description="CPU threads of a function; None leaves OMP_NUM_THREADS, or one a core",
     )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
     few_step: FewStepSettings | None = Field(

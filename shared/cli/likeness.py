@@ -7,10 +7,9 @@ THRESHOLDS = {
 }
 """By face engine; `similarity` of `shared/faces/base.py` has the scale."""
 
-USUAL = (
-    "with the default knobs a portrait by the embedded models lies between 0.4 and 0.7, since half of the template's "
-    "face stays"
-)  # benchmarks/portraits.py: distances of 0.30 to 0.57 over three people and five templates
+USUAL = "with the default knobs (more_like_me 0.5) portraits by the embedded models mostly lie between 0.4 and 0.7"
+"""benchmarks/portraits.py over three people and five templates: distances by dlib of 0.30 to 0.57."""
+
 RAISE = "--set more_like_me=1.0 --set more_like_me_before=1.0 brings it nearer to the person"
 
 

@@ -11,6 +11,7 @@ import typer
 
 from shared.buckets import Bucket
 from shared.buckets.conditional_writes import require_conditions
+from shared.cli.beforehand import require_installed
 from shared.cli.console import bucket_at, existing_bucket, fail, log_to_stderr, show
 from shared.contract import keys
 from shared.contract.function import NAMES
@@ -46,6 +47,7 @@ def up(bucket: BucketArgument) -> None:
     settings, place = Settings(), bucket_at(bucket, wait=True)
     if settings.sqs.queue is not None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
+    require_installed(settings)
     require_conditions(place)  # said once and here; workers would die of it again and again
     signals: list[int] = []
 

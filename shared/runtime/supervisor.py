@@ -165,7 +165,7 @@ class Supervisor:
                 post.child, post.restart_at = self._start(post.function), None
 
     def hand_back(self, after_seconds: float = 0.0) -> None:
-        """Let `drain`, also under way, leave the running requests no longer than this; other workers go on with them."""
+        """Let `drain`, also under way, leave running requests no longer than this; other workers go on with them."""
         self._hand_back_at = time.monotonic() + after_seconds
         self._kill_at = min(self._kill_at, self._hand_back_at + HANDING_BACK_SECONDS)
 
