@@ -40,6 +40,7 @@ def doctor(
 ) -> None:
     """Versions, devices, models, whether the store honours conditional writes; exit status 1 if something is amiss."""
     settings = Settings()
+    place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -47,8 +48,7 @@ def doctor(
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),
     }
-    if bucket is not None:
-        place = existing_bucket(bucket)
+    if place is not None:
         try:
             report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
         except BucketError as error:
