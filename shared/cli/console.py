@@ -81,9 +81,12 @@ def _is_folder(address: str) -> bool:
 
 def _there(address: str) -> bool:
     try:
-        return Path(address).expanduser().exists()
+        Path(address).expanduser().stat()
+    except FileNotFoundError:
+        return False
     except (OSError, ValueError, RuntimeError):
-        return True  # something in its way, which opening it tells
+        return True  # something is in its way, which opening it tells
+    return True
 
 
 def _beside(address: str) -> list[str]:
