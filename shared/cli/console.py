@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured, StoreUnavailable, open_bucket
 from shared.cli.nearest import did_you_mean
+from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.errors import RequestError
 from shared.observability.logs import configure
@@ -69,7 +70,7 @@ def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
-            next(iter(bucket.folders("")), None)
+            next(iter(bucket.folders(keys.REQUESTS)), None)
         except StoreAbsent as error:
             fail(str(error))
     return bucket

@@ -24,7 +24,7 @@ from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 
-INTERRUPTED_SECONDS = 5.0  # that running requests have after Ctrl-C: somebody waits at the terminal
+INTERRUPTED_SECONDS = 3.0  # that running requests have after Ctrl-C: somebody waits at the terminal
 
 BucketArgument = Annotated[
     str, typer.Argument(metavar="BUCKET", help="A folder, made if it is not there, or s3://NAME[/PREFIX].")
@@ -40,7 +40,7 @@ def known(function: str) -> str:
 
 
 def up(bucket: BucketArgument) -> None:
-    """The three workers on a bucket, until stopped. SIGTERM drains: what runs is finished. Ctrl-C leaves it 5 seconds,
+    """The three workers on a bucket, until stopped. SIGTERM drains: what runs is finished. Ctrl-C leaves it 3 seconds,
     then hands it back, and the next `photog up` goes on with it. A second signal hands it back at once.
     """
     log_to_stderr()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from shared.buckets import FolderBucket
+from shared.buckets import FolderBucket, aws_clients
 from shared.cli import app, beforehand, console, environment, extensions
 from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
@@ -303,12 +303,15 @@ def test_credentials_that_are_missing_are_wrong_usage_and_an_outage_is_not(monke
         monkeypatch.delenv(name, raising=False)
     settings = {"PHOTOG_S3__ENDPOINT": "http://127.0.0.1:9", "PHOTOG_S3__TRIES": "1", "PHOTOG_S3__REGION": "r-1"}
     away = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none"}
+    aws_clients._session.cache_clear()  # which remembers credentials
     for verb in (("status",), ("worker", "check"), ("check",)):
         done = photog(*verb, "s3://b", *(["photos/a.jpg"] if verb == ("check",) else []), **settings, **away)
         assert done.exit_code == 2, done.output
         assert "AWS_ACCESS_KEY_ID" in done.stderr
     keys_ = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "k"}
+    aws_clients._session.cache_clear()
     assert photog("status", "s3://b", **settings, **away, **keys_).exit_code == 75
+    aws_clients._session.cache_clear()
 
 
 def test_a_second_server_on_a_port_is_told_in_one_line(folder):
