@@ -1,4 +1,4 @@
-"""The ASGI application: the SDK's calls, /healthz, /metrics and the OpenAPI page at /docs."""
+"""The ASGI application: the SDK's calls, /healthz, /metrics and their documentation at /docs."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -20,6 +20,7 @@ from serve.dispatcher import Follower
 from serve.errors import Refused
 from serve.metrics import Metrics
 from serve.operations import Calls
+from serve.page import documentation
 from serve.parameters import BadParameter
 from serve.polling import Polling
 from serve.recovery import Recovery
@@ -31,6 +32,8 @@ from shared.buckets.base import Bucket, BucketError
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
+
+NOTHING_FOREIGN = "default-src 'none'; style-src 'unsafe-inline'"  # of the page, whatever it says
 
 # with what is refused for now goes when to try again
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
@@ -78,6 +81,8 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
         title="photog serve",
         description="The queue protocol of `eas_prediction.QueueClient` over a bucket.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch their scripts from other hosts
+        redoc_url=None,
     )
     add_routes(app, calls)
     _add_own(app, metrics, store, serve)
@@ -98,6 +103,10 @@ def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings)
         if not opens_any(serve, request.headers.get("Authorization")):
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "ok", "bucket": store.bucket.address, "services": services})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(documentation(app.openapi()), headers={"Content-Security-Policy": NOTHING_FOREIGN})
 
     @app.get("/metrics", summary="For Prometheus", tags=["server"])
     async def exposition() -> Response:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import signal
+import socket
 import sqlite3
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from serve.settings import SECRET, ServeSettings, pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.contract.validation import said
+from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer, a super
 
 def serve(
     bucket: Annotated[str, typer.Argument(metavar="BUCKET", help="A folder, or another bucket's address.")],
-    port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free one and says which.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one and says which.")
+    ] = 8080,
     host: Annotated[str, typer.Option(help="0.0.0.0 listens on all addresses.")] = "127.0.0.1",
     token: Annotated[
         list[str] | None, typer.Option(metavar="SERVICE=TOKEN", help="A service's own token; may be repeated.")
@@ -38,6 +42,7 @@ def serve(
     """The queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens the services without --token."""
     log_to_stderr()
     settings, configured = Settings(), _configured(token or [], state)
+    _require_free(host, port)
     place = bucket_at(bucket)
     folder = configured.state or _folder(settings.home, place.address)
     try:
@@ -47,6 +52,8 @@ def serve(
     app = application(place, database, settings, configured)
     try:
         database.ensure()
+    except ConfigurationError:
+        raise  # no restart helps
     except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot begin: %s", error)
         raise typer.Exit(UNAVAILABLE) from error
@@ -55,6 +62,18 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stopped)
     server.run()
+
+
+def _require_free(host: str, port: int) -> None:
+    """The end of the program where nobody can listen there: uvicorn would say so after all else has started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as asyncio does
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host")
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:

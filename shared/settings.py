@@ -124,7 +124,11 @@ class ModelSettings(BaseModel):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="auto takes cuda where there is one; or cpu, cuda, cuda:1: a card that is not there is an error",
     )
-    threads: int | None = Field(None, description="CPU threads of torch; None leaves torch's default")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of a function; None leaves OMP_NUM_THREADS, or one a core",
+    )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
     few_step: FewStepSettings | None = Field(
         None, description="LoRA of few steps; generate fuses it in, train does not"

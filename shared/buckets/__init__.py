@@ -11,6 +11,7 @@ from shared.buckets.base import (
     MissingObject,
     ObjectInfo,
     StoreAbsent,
+    StoreMisconfigured,
     StoreUnavailable,
     UnreadableFolder,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "MissingObject",
     "ObjectInfo",
     "StoreAbsent",
+    "StoreMisconfigured",
     "StoreUnavailable",
     "UnreadableFolder",
     "open_bucket",
@@ -39,8 +41,8 @@ __all__ = [
 def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
     """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`.
 
-    StoreUnavailable where the folder cannot be used, StoreAbsent where it is not there yet; BucketError for what is no
-    address or not installed.
+    StoreUnavailable where the folder cannot be used, StoreAbsent where it is not there yet, StoreMisconfigured where it
+    can be none; BucketError for what is no address or not installed.
     """
     if "://" not in address:
         return FolderBucket(Path(address))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from shared.errors import ConfigurationError, how_to_install
 
 MEBIBYTE = 1024 * 1024
+GET_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the machine a role"
 
 _making = threading.Lock()  # clients are safe between threads, a session that makes them is not
 

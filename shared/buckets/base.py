@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.errors import PhotogError
+from shared.errors import ConfigurationError, PhotogError
 
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
 
@@ -20,6 +20,10 @@ class StoreUnavailable(BucketError):
 
 class StoreAbsent(StoreUnavailable):
     """The place of the store is not there and cannot be made, as before its volume is mounted."""
+
+
+class StoreMisconfigured(StoreUnavailable, ConfigurationError):
+    """It never will: its address names what can be no store, or there are no credentials for it."""
 
 
 class MissingObject(BucketError):

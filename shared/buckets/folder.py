@@ -21,6 +21,7 @@ from shared.buckets.base import (
     MissingObject,
     ObjectInfo,
     StoreAbsent,
+    StoreMisconfigured,
     StoreUnavailable,
     UnreadableFolder,
     bounded,
@@ -37,6 +38,7 @@ PIECE = 1024 * 1024  # bytes read at a time
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 ABSENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTCONN, errno.ENODEV, errno.ESTALE, errno.EIO}
+NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # whoever waits
 NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that syncs no folders
 STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
@@ -46,7 +48,8 @@ STANDING = ("requests", "claims", "progress", "results", "notifications", "outbo
 class FolderBucket(Bucket):
     """Objects as files below `root`, which is made if it is not there.
 
-    StoreUnavailable where it cannot be one, StoreAbsent where it is not there and cannot be made.
+    StoreMisconfigured where it can be none, StoreAbsent where it is not there and cannot be made, StoreUnavailable
+    where that fails in any other way.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,9 +62,10 @@ class FolderBucket(Bucket):
                     f"{root} cannot be a bucket: it is not there and cannot be made ({error.strerror}); "
                     f"mount its volume, or let user {os.geteuid()} make it"
                 ) from error
-            raise StoreUnavailable(f"{root} cannot be a bucket: {_reason(error, root)}") from error
+            kind = StoreMisconfigured if error.errno in NO_PLACE else StoreUnavailable
+            raise kind(f"{root} cannot be a bucket: {_reason(error, root)}") from error
         except (ValueError, RuntimeError) as error:  # a NUL, or the home of a user who is not there
-            raise StoreUnavailable(f"{root!s:.200} cannot be a bucket: {error}") from error
+            raise StoreMisconfigured(f"{root!s:.200} cannot be a bucket: {error}") from error
         self.address = str(self.root)
         self._staging = Staging(self.root)
         self._staged, self._within = str(self._staging.path), f"{self.address.rstrip('/')}/"

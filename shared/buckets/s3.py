@@ -25,16 +25,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from shared.buckets.aws_clients import S3Settings, client, region
+from shared.buckets.aws_clients import GET_CREDENTIALS, S3Settings, client, region
 from shared.buckets.base import (
     Bucket,
     BucketError,
     MissingObject,
     ObjectInfo,
+    StoreAbsent,
+    StoreMisconfigured,
     StoreUnavailable,
     bounded,
     checked,
@@ -65,6 +67,7 @@ OF_THE_STORE = {
     "TokenRefreshRequired",
 }
 """Codes below 500 that every key would meet at the moment."""
+NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 READS = 3  # of an object whose body breaks off; botocore itself tries again only until the headers have come
 UPLOAD_SECONDS = 3600.0  # no upload takes so long; what is older was left by a writer that died
 FAILURES = (
@@ -268,22 +271,23 @@ class S3Bucket(Bucket):
             raise self._error(key, error) from error
 
     def _error(self, key: str, error: Exception) -> BucketError:
+        if isinstance(error, NO_CREDENTIALS):
+            return StoreMisconfigured(f"{self.address}: {error}; {GET_CREDENTIALS}")
         if not isinstance(error, ClientError):
             return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
         code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in ABSENT:
             return MissingObject(f"no object {key} in {self.address}")
         if code == "NoSuchBucket":
-            return StoreUnavailable(f"there is no bucket {self.name}; make it, or mend the address {self.address}")
+            return StoreAbsent(f"there is no bucket {self.name}; make it, or mend the address {self.address}")
         if code in FORBIDDEN:
             return BucketError(
                 f"{key} in {self.address}: access denied; the role needs s3:GetObject, s3:PutObject, s3:DeleteObject "
                 "and s3:ListBucket, without which what is absent looks forbidden; forgetting also "
                 "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
             )
-        if code in OF_THE_STORE or status == 429 or not 400 <= status < 500:
-            return StoreUnavailable(f"{key} in {self.address}: {error}")
-        return BucketError(f"{key} in {self.address}: {error}")
+        away = code in OF_THE_STORE or status == 429 or not 400 <= status < 500
+        return (StoreUnavailable if away else BucketError)(f"{key} in {self.address}: {error}")
 
 
 def _forbid_overwrite(request: Any, **context: Any) -> None:

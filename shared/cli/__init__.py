@@ -4,6 +4,9 @@ Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or
 try again, as supervisors do. `failures.py` has the whole list.
 """
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from shared.cli import container, doctor, forget, portrait, queues, requests, workers
@@ -14,8 +17,24 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # our texts say [/PREFIX] and [BUCKET], and mean it
-    help="AI portraits out of a bucket.",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"photog {version('photog')}")
+        raise typer.Exit
+
+
+@app.callback()
+def photog(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print photog's release.")
+    ] = False,
+) -> None:
+    """AI portraits out of a bucket."""
+
+
 app.command("portrait")(portrait.portrait)
 app.command("up")(workers.up)
 app.command("worker")(workers.worker)

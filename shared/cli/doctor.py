@@ -1,6 +1,6 @@
 """`photog doctor`: what is installed, what it runs on, what is missing."""
 
-import importlib.util
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -9,10 +9,11 @@ import typer
 
 from shared.buckets import BucketError
 from shared.buckets.conditional_writes import honours_conditions
-from shared.cli.console import AsJson, bucket_at, show
+from shared.cli.beforehand import missing_packages
+from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
-from shared.errors import ConfigurationError, DeviceError, how_to_install
+from shared.errors import ConfigurationError, DeviceError
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed
 from shared.settings import Settings
@@ -41,6 +42,7 @@ def doctor(
 ) -> None:
     """Versions, devices, models, whether the store honours conditional writes; exit status 1 if something is amiss."""
     settings = Settings()
+    place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -48,8 +50,7 @@ def doctor(
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),
     }
-    if bucket is not None:
-        place = bucket_at(bucket)
+    if place is not None:
         try:
             report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
         except BucketError as error:
@@ -78,8 +79,9 @@ def _faces(settings: Settings) -> Json:
 
 
 def _diffusion(settings: Settings) -> Json:
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("diffusers") is None:
-        return {"missing": f"torch and diffusers, for train and generate: {how_to_install('diffusion')}"}
+    if missing := missing_packages():
+        return {"missing": missing}
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of packages that nothing of ours needs
     from shared.devices.card import describe
     from shared.models.diffusion import resolve_device
     from shared.models.model_loading import source

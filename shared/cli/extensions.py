@@ -1,5 +1,6 @@
 """Commands that other packages bring: the entry point group `photog.commands`, loaded only when one is asked for."""
 
+import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import NoReturn
@@ -9,10 +10,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from shared.cli.console import fail
+from shared.cli.environment import unknown_variables
 from shared.cli.failures import one_line
 from shared.errors import how_to_install
 
 GROUP = "photog.commands"
+FOLLOWS = "--follow-parent"
 ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -35,6 +38,9 @@ class Extensible(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """The verb; what is known to go wrong outside of it ends the program with one line."""
         with one_line():
+            if FOLLOWS not in [*ctx._protected_args, *ctx.args]:  # whoever has started such a worker has said it
+                for line in unknown_variables(os.environ, GROUP):
+                    typer.echo(f"photog: warning: {line}", err=True)
             return super().invoke(ctx)
 
 

@@ -3,7 +3,8 @@
 | what | exit status |
 |---|---|
 | a function or a worker that does not start, whatever its settings | 1 |
-| settings that are wrong, models or packages that are not there, a name that can be no key | 2 |
+| settings that are wrong, models, packages or credentials that are not there, a name that can be no key or bucket | 2 |
+| Ctrl-C | 130 |
 | a file of this machine that cannot be read or written: a picture, a portrait, the full disk below it | 74 |
 | a store or a queue that does not serve, its full disk too | 75, see `unavailable` |
 
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from shared.buckets import BucketError, InvalidKey
-from shared.cli.console import fail, unavailable
+from shared.cli.console import INTERRUPTED, fail, unavailable
 from shared.contract.function import FunctionUnavailable
 from shared.contract.validation import said
 from shared.errors import ConfigurationError
@@ -36,7 +37,7 @@ def one_line() -> Iterator[None]:
     """The end of the program without a trace for errors that say themselves what to do."""
     try:
         yield
-    except ConfigurationError as error:  # before FunctionUnavailable, of which some are both
+    except (ConfigurationError, InvalidKey) as error:  # before what some of the former are, too
         fail(_joined(str(error)))
     except SettingsError as error:
         fail(_joined(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
@@ -44,8 +45,6 @@ def one_line() -> Iterator[None]:
         if error.title not in SETTINGS:
             raise
         fail(wrong_settings(error))
-    except InvalidKey as error:
-        fail(str(error))
     except (BucketError, QueueError) as error:
         unavailable(_joined(str(error)))
     except WorkerGivenUp as error:
@@ -54,6 +53,8 @@ def one_line() -> Iterator[None]:
         _end(str(error), 1)
     except OSError as error:
         _end_at_file(error)
+    except KeyboardInterrupt:
+        _end("stopped", INTERRUPTED)
 
 
 def wrong_settings(error: ValidationError) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli.console import AsJson, bucket_at, show
+from shared.cli.console import AsJson, existing_bucket, show
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument
 from shared.operations.erasure import Forgetting
@@ -19,7 +19,7 @@ def forget(
     """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
     require_user(user)
     settings = Settings()
-    forgetting = Forgetting(bucket_at(bucket), settings.lease, named=settings.buckets)
+    forgetting = Forgetting(existing_bucket(bucket), settings.lease, named=settings.buckets)
     removed = forgetting.forget(user)
     held = forgetting.holdings(user)
     remaining = held.remaining()

@@ -2,94 +2,157 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shared.cli.console import AsJson, bucket_at, fail, finish, log_to_stderr, show, submitted
+from shared.buckets import Bucket
+from shared.cli.beforehand import require_installed, require_room, require_valid
+from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submitted
 from shared.cli.identity import require_user
+from shared.cli.likeness import THRESHOLDS, meaning
+from shared.cli.pictures import Pictures, files_of, require_file
 from shared.cli.requests import (
     Knobs,
     check_body,
     generate_body,
     knobs_of,
+    likenesses,
     save_portrait,
+    tell_unreadable,
     train_body,
+    trained,
     verdicts,
 )
-from shared.cli.sheet import contact_sheet
+from shared.cli.sheet import SUFFIXES, contact_sheet
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
 from shared.operations.client import Client
+from shared.operations.status import overview
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
 
+FEWEST, MOST = 5, 20  # photos: what a training needs, what a check takes
+SEED = {"seed": 0}  # the same call makes the same portrait
+
 
 def portrait(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="5 to 20 photos of one person.")],
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO...", help="5 to 20 photos of one person: files, folders, patterns.")
+    ],
     template: Annotated[Path, typer.Option(help="The picture that the person is put into.")],
     user: Annotated[str | None, typer.Option(help="The person's id; made of the photos when not given.")] = None,
     out: Annotated[Path, typer.Option(help="Where the portrait goes.")] = Path("portrait.png"),
-    bucket: Annotated[Path | None, typer.Option(help="The folder that serves as the bucket.")] = None,
+    bucket: Annotated[
+        Path | None, typer.Option(help="The folder that serves as the bucket; ~/.photog/bucket when not given.")
+    ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw photos, stages and result on one sheet.")] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
     knobs: Knobs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check, train and generate in one go, with workers of its own."""
+    """Check, train and generate in one go, with workers of its own. Photos and LoRA stay in the bucket, so that asking
+    again with the same photos trains nothing; `photog forget BUCKET USER` removes them.
+    """
     log_to_stderr()
     settings = Settings()
     if user is not None:
         require_user(user)
-    for file in (*photos, template):
-        if not file.is_file():
-            fail(f"{file} is no file")
+    files = [str(require_file(photo)) for photo in files_of(photos)]
+    picture, configure = str(require_file(template)), SEED | knobs_of(knobs)
+    require_valid("generate", generate_body(picture, [user or "somebody"], configure))
+    require_valid("train", train_body(files, user or "somebody", steps, _every(steps)))
+    if not FEWEST <= len(files) <= MOST:
+        fail(f"{len(files)} photos; give {FEWEST} to {MOST} of one person")
+    require_room(out)
+    if sheet is not None:
+        require_room(sheet, SUFFIXES)
+    require_installed(settings)
     client = Client(bucket_at(str(bucket or settings.home / "bucket")))
-    with _workers(client, settings) as look:
-        checked = submitted(client, "check", check_body(client, [str(photo) for photo in photos], True), look)
+    _tell_unfinished(client.bucket, settings)
+    pictures = Pictures(client)
+    left = f"stopped; what has been done stays in {client.bucket.address}, the same command goes on from there"
+    with _telling_what_stays(client.bucket.address) as people, _workers(client, settings, left) as company:
+        references = [pictures.reference(photo) for photo in files]
+        checked = submitted(client, "check", check_body(references, True), company)
         if checked["code"] != "OK" or not as_json:
-            finish(checked, False, verdicts(checked))
+            finish(checked, False, verdicts(checked, files, pictures), pictures.named)
+            tell_unreadable(checked, files)
         usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
         identity = user or _identity(usable)
-        trained = submitted(client, "train", train_body(client, usable, identity, steps, max(1, steps // 8)), look)
-        if trained["code"] != "OK":
-            finish(trained, as_json, "")
-        body = generate_body(client, str(template), [identity], {"seed": 0} | knobs_of(knobs))
-        made = submitted(client, "generate", body, look)
-    if made["code"] == "OK":
-        save_portrait(client, made, out)
-        if sheet is not None:
-            contact_sheet(client, checked, trained, body["template_image"], made, sheet)
-    if as_json and made["code"] == "OK":
-        show({"check": checked, "train": trained, "generate": made, "out": str(out)})
-    else:
-        finish(made, as_json, _summary(made, out, sheet))
+        people.append(identity)
+        body = train_body(usable, identity, steps, _every(steps))
+        training = submitted(client, "train", body, company)
+        if training["code"] != "OK" or not as_json:
+            finish(training, as_json, trained(training, pictures), pictures.named)
+        body = generate_body(pictures.reference(picture), [identity], configure)
+        made = submitted(client, "generate", body, company)
+        if made["code"] == "OK":
+            save_portrait(client, made, out)
+            if sheet is not None:
+                heading = THRESHOLDS[settings.faces.engine]
+                contact_sheet(client, checked, training, body["template_image"], made, sheet, heading)
+        if as_json and made["code"] == "OK":
+            show({"check": checked, "train": training, "generate": made, "out": str(out)})
+        else:
+            finish(made, as_json, _summary(made, settings, out, sheet), pictures.named)
 
 
 @contextlib.contextmanager
-def _workers(client: Client, settings: Settings) -> Iterator[Callable[[], None]]:
-    """The three workers for as long as the block runs, and the look after them that restarts those that die."""
+def _telling_what_stays(address: str) -> Iterator[list[str]]:
+    """However the block ends: what of the people that it puts into the list is kept, and how it is removed."""
+    people: list[str] = []
+    try:
+        yield people
+    finally:
+        for one in people:
+            told = f"photos and LoRA of {one} stay in {address}; `photog forget {address} {one}` removes them"
+            typer.echo(f"photog: {told}", err=True)
+
+
+@contextlib.contextmanager
+def _workers(client: Client, settings: Settings, left: str) -> Iterator[Company]:
+    """The three workers for as long as the block runs, and the look after them that restarts those that die.
+
+    Whoever ends this process ends them: Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed.
+    """
     environment = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with Supervisor(client.bucket.address, NAMES, settings.lease.drain_seconds, environment) as supervisor:
         try:
-            yield supervisor.check
+            yield Company(supervisor.check, "its worker is loading, or busy with another request", left)
         finally:
-            supervisor.hurry()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # the workers go at once, and must not be left behind
+            supervisor.hand_back()
+
+
+def _tell_unfinished(bucket: Bucket, settings: Settings) -> None:
+    """That an earlier call, which was ended, has left requests that come first."""
+    states = overview(bucket, settings.limits)
+    left = [one for function in NAMES for state in ("running", "waiting") for one in states[function][state]]
+    if left:
+        typer.echo(
+            f"photog: {bucket.address} holds {len(left)} requests without an answer ({', '.join(left)}), as an earlier "
+            "call leaves them that was ended; they are done first, or at the same time",
+            err=True,
+        )
+
+
+def _every(steps: int) -> int:
+    """Steps between two checkpoints of a training."""
+    return max(1, steps // 8)
 
 
 def _identity(references: list[str]) -> str:
     return "person-" + hashlib.sha256("\n".join(references).encode()).hexdigest()[:12]
 
 
-def _summary(made: Json, out: Path, sheet: Path | None) -> str:
-    if made["code"] != "OK":
-        return ""
-    faces = made["data"]["faces"]
-    lines = [
-        "{user_id}: similarity {similarity[before]:.2f} before, {similarity[after]:.2f} after".format(**face)
-        for face in faces
-        if face.get("similarity")
-    ]
-    return "\n".join([*lines, str(out)] + ([str(sheet)] if sheet else []))
+def _summary(made: Json, settings: Settings, out: Path, sheet: Path | None) -> str:
+    alike = likenesses(made)
+    told = [meaning(settings.faces.engine)] if alike else []
+    return "\n".join([*alike, *told, str(out)] + ([str(sheet)] if sheet else []))

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
-from shared.buckets.aws_clients import ClientUnavailable
 from shared.buckets.conditional_writes import require_conditions
-from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, unavailable
+from shared.cli.console import AsJson, bucket_at, existing_bucket, fail, log_to_stderr, show, unavailable
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract import keys
 from shared.contract.function import NAMES, DeviceBroken
+from shared.errors import ConfigurationError
 from shared.events import put_event
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
@@ -59,7 +59,7 @@ def job(
         require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
         context.close()
-    except InvalidKey:
+    except (InvalidKey, ConfigurationError):
         raise  # another attempt would fare no better
     except (BucketError, OSError, DeviceBroken) as error:
         typer.echo(f"photog: {error}", err=True)
@@ -79,7 +79,7 @@ def dead_letters(
     the message goes. Loads no model.
     """
     log_to_stderr()
-    settings, place = Settings(), bucket_at(bucket)
+    settings, place = Settings(), existing_bucket(bucket)
     with _usable():
         letters = _queue(queue, settings)
         Worker(known(function), place, settings, Undelivered, until_empty=once, dead_letters=letters).run()
@@ -110,7 +110,7 @@ def sweep(
     Exit status 0: nothing was lost, or everything lost was sent again. 1: there are lost requests.
     """
     log_to_stderr()
-    settings, place = Settings(), bucket_at(bucket)
+    settings, place = Settings(), existing_bucket(bucket)
     functions = [known(one) for one in function] if function else list(NAMES)
     if queue and len(queue) != len(functions):
         fail(f"{len(queue)} queues for {len(functions)} functions; give --queue once for each --function, in order")
@@ -165,9 +165,7 @@ def _usable() -> Iterator[None]:
     """The end of the program with what is wrong, instead of a trace, where a store or queue cannot be used."""
     try:
         yield
-    except InvalidKey:
+    except (InvalidKey, ConfigurationError):
         raise
     except (BucketError, QueueError) as error:
         unavailable(str(error))
-    except ClientUnavailable as error:
-        fail(str(error))

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shared.cli.console import AsJson, bucket_at, fail, finish, show, submitted, waited
+from shared.cli.beforehand import require_room, require_valid
+from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submitted, waited
 from shared.cli.identity import require_user
+from shared.cli.pictures import Pictures, files_of
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract.manifests import Json, parse
 from shared.errors import RequestError
@@ -17,8 +20,12 @@ from shared.operations.status import history, overview
 from shared.settings import Settings
 
 MOST_UNREAD = 20  # lines of `status`
+UNREADABLE = 2  # code of a photo that could not be fetched or decoded
+SEEDS = 2**32
 
-Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, URLs, or keys in the bucket.")]
+Photos = Annotated[
+    list[str], typer.Argument(metavar="PHOTO...", help="Files, folders of them, patterns, URLs, or keys in the bucket.")
+]
 Identity = Annotated[str | None, typer.Option("--id", help="The request_id; made of the request when not given.")]
 User = Annotated[str, typer.Option("--user", help="The person's id, 1 to 64 of A-Z a-z 0-9 . _ -")]
 Knobs = Annotated[
@@ -33,11 +40,16 @@ def check(
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask which photos are usable."""
-    client = Client(bucket_at(bucket))
-    body = check_body(client, photos, same_person)
+    """Ask which photos are usable. The exit status is 0 whatever the verdicts: they are the answer."""
+    given = files_of(photos)
+    require_valid("check", check_body(given, same_person))
+    client = Client(existing_bucket(bucket, make_folder=True))
+    pictures = Pictures(client)
+    body = check_body([pictures.reference(photo) for photo in given], same_person)
     envelope = submitted(client, "check", _named(body, identity))
-    finish(envelope, as_json, verdicts(envelope))
+    finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.named)
+    if not as_json:
+        tell_unreadable(envelope, given)
 
 
 def train(
@@ -51,9 +63,13 @@ def train(
 ) -> None:
     """Train a LoRA of a person's face."""
     require_user(user)
-    client = Client(bucket_at(bucket))
-    envelope = submitted(client, "train", _named(train_body(client, photos, user, steps, every), identity))
-    finish(envelope, as_json, trained(envelope))
+    given = files_of(photos)
+    require_valid("train", train_body(given, user, steps, every))
+    client = Client(existing_bucket(bucket, make_folder=True))
+    pictures = Pictures(client)
+    body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
+    envelope = submitted(client, "train", _named(body, identity))
+    finish(envelope, as_json, trained(envelope, pictures), pictures.named)
 
 
 def generate(
@@ -65,15 +81,20 @@ def generate(
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Generate a portrait from a template."""
+    """Generate a portrait from a template; another one each time, unless a seed or an --id is given."""
     for one in user:
         require_user(one)
-    client = Client(bucket_at(bucket))
-    body = generate_body(client, template, user, knobs_of(knobs))
-    envelope = submitted(client, "generate", _named(body, identity))
+    configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
+    require_valid("generate", generate_body(template, user, configure))
+    require_room(out)
+    client = Client(existing_bucket(bucket, make_folder=True))
+    pictures = Pictures(client)
+    envelope = submitted(
+        client, "generate", _named(generate_body(pictures.reference(template), user, configure), identity)
+    )
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
-    finish(envelope, as_json, str(out))
+    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.named)
 
 
 def submit(
@@ -83,13 +104,14 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and print it.")] = False,
 ) -> None:
     """Drop a manifest into the bucket."""
-    client = Client(bucket_at(bucket))
+    function = known(function)
+    client = Client(existing_bucket(bucket, make_folder=True))
     try:
         asked = parse(manifest.read_bytes())
         asked.require_right()
         for warning in asked.warnings:
             typer.echo(f"photog: {manifest}: {warning}", err=True)
-        request_id = client.submit(known(function), asked.body)
+        request_id = client.submit(function, asked.body)
     except (OSError, RequestError) as error:
         fail(f"{manifest}: {error}")
     if not wait:
@@ -104,7 +126,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """What waits, runs and is done; or all that is known of one request."""
-    place = bucket_at(bucket)
+    place = existing_bucket(bucket)
     if request_id is not None:
         found = history(place, request_id)
         if not found:
@@ -116,32 +138,34 @@ def status(
         show(counts)
         return
     for function, states in counts.items():
-        line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items())
+        line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items() if state != "unread")
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
             typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
     unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
+    if unread:
+        typer.echo(f"not read  {len(unread)}")
     for key, why in list(unread.items())[:MOST_UNREAD]:
-        typer.echo(f"not read {key}: {why}")
+        typer.echo(f"  {key}: {why}")
     if len(unread) > MOST_UNREAD:
-        typer.echo(f"not read: {len(unread) - MOST_UNREAD} more, which --json lists")
+        typer.echo(f"  and {len(unread) - MOST_UNREAD} more, which --json lists")
 
 
-def check_body(client: Client, photos: list[str], same_person: bool) -> Json:
+def check_body(photos: list[str], same_person: bool) -> Json:
     """A check request without its id."""
-    return {"images": [client.reference(photo) for photo in photos], "configure": {"face_reconize": same_person}}
+    return {"images": photos, "configure": {"face_reconize": same_person}}
 
 
-def train_body(client: Client, photos: list[str], user: str, steps: int, every: int) -> Json:
+def train_body(photos: list[str], user: str, steps: int, every: int) -> Json:
     """A train request without its id."""
     configure = {"user_id": user, "max_train_steps": steps, "val_save_checkpointing_steps": every}
-    return {"images": [client.reference(photo) for photo in photos], "configure": configure}
+    return {"images": photos, "configure": configure}
 
 
-def generate_body(client: Client, template: str, users: list[str], knobs: Json) -> Json:
+def generate_body(template: str, users: list[str], knobs: Json) -> Json:
     """A generate request without its id; the picture is asked for as a key."""
     configure = {"user_id": users[0] if len(users) == 1 else users, "image_format": "png"} | knobs
-    return {"template_image": client.reference(template), "configure": configure}
+    return {"template_image": template, "configure": configure}
 
 
 def knobs_of(pairs: list[str] | None) -> Json:
@@ -171,22 +195,45 @@ def save_portrait(client: Client, envelope: Json, out: Path) -> None:
         raise OSError(error.errno, error.strerror, str(out)) from error
 
 
-def verdicts(envelope: Json) -> str:
-    """A line per photo."""
+def verdicts(envelope: Json, given: list[str], pictures: Pictures) -> str:
+    """A line per photo under the name that it was given by, and below it whatever is to be said of it."""
+    lines = []
+    for name, one in zip(given, envelope["data"].get("check_results", []), strict=False):
+        frontal = "frontal" if one["frontal"] else ""
+        lines.append(f"{one['code']}  {one['message']:<44}{frontal:<7}  {name}")
+        lines += [f"   {pictures.named(warning)}" for warning in one["warnings"]]
+    return "\n".join(lines)
+
+
+def tell_unreadable(envelope: Json, given: list[str]) -> None:
+    """Say once more which photos nobody has seen: that is no verdict on what they show."""
     results = envelope["data"].get("check_results", [])
-    return "\n".join(
-        f"{one['code']}  {one['message']:<44}{'frontal' if one['frontal'] else '       '}  {one['url']}"
-        for one in results
-    )
+    unread = [name for name, one in zip(given, results, strict=False) if one["code"] == UNREADABLE]
+    if unread:
+        typer.echo(f"photog: {len(unread)} of {len(given)} photos could not be read: {', '.join(unread)}", err=True)
 
 
-def trained(envelope: Json) -> str:
-    """What a training gave, in a line."""
+def trained(envelope: Json, pictures: Pictures) -> str:
+    """What a training gave, in a line, and one for each photo that it did not use."""
     data = envelope["data"]
     if envelope["code"] != "OK":
         return ""
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
-    return f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
+    rejected = [
+        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}" for one in data["images_rejected"]
+    ]
+    line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
+    return "\n".join([*rejected, line])
+
+
+def likenesses(made: Json) -> list[str]:
+    """A line per face of a portrait: how near it is to the person, before and after."""
+    faces = made["data"].get("faces", []) if made["code"] == "OK" else []
+    return [
+        "{user_id}: similarity {similarity[before]:.2f} before, {similarity[after]:.2f} after".format(**face)
+        for face in faces
+        if face.get("similarity") and None not in face["similarity"].values()
+    ]
 
 
 def _named(body: Json, identity: str | None) -> Json:

@@ -12,6 +12,7 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # of files that a sheet can be
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
@@ -34,8 +35,10 @@ class Row:
     height: int
 
 
-def contact_sheet(client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path) -> None:
-    """Draw the whole way of one portrait and write it to `out` as PNG."""
+def contact_sheet(
+    client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path, threshold: str
+) -> None:
+    """Draw the whole way of one portrait and write it to `out`, whose name ends with one of `SUFFIXES`."""
     photos = [
         Cell(_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
         for one in checked["data"]["check_results"]
@@ -49,7 +52,7 @@ def contact_sheet(client: Client, checked: Json, trained: Json, template: str, m
         *_training(client, trained),
         Row("Stages", stages, 300),
         Row(
-            "Similarity to the person {before:.2f} before, {after:.2f} after; 0.5 is the threshold".format(**likeness),
+            _likeness(likeness, threshold),
             [
                 Cell(_picture(client, template), "template"),
                 Cell(_picture(client, made["data"]["image_key"]), "portrait"),
@@ -77,6 +80,12 @@ def draw(rows: Sequence[Row]) -> Pictures.Image:
             left += picture.width + MARGIN // 2
         top += 2 * CAPTION + pictures[0].height + MARGIN
     return sheet
+
+
+def _likeness(similarity: Json, threshold: str) -> str:
+    """The last row's heading; a face that is not found on the portrait has no figure."""
+    before, after = ("unknown" if similarity[one] is None else f"{similarity[one]:.2f}" for one in ("before", "after"))
+    return f"Similarity to the person {before} before, {after} after: {threshold}"
 
 
 def _training(client: Client, trained: Json) -> list[Row]:

@@ -9,15 +9,22 @@ from typing import Annotated
 
 import typer
 
+from shared.buckets import Bucket
 from shared.buckets.conditional_writes import require_conditions
-from shared.cli.console import bucket_at, fail, log_to_stderr, show
+from shared.cli.beforehand import require_installed
+from shared.cli.console import bucket_at, existing_bucket, fail, log_to_stderr, show
+from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
 from shared.events import UnknownEvent
+from shared.lifecycle.invocation import Outcome
+from shared.lifecycle.unread import reason
 from shared.runtime.context import Context, UnknownFunction, isolated
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
 from shared.settings import Settings
+
+INTERRUPTED_SECONDS = 3.0  # that running requests have after Ctrl-C: somebody waits at the terminal
 
 BucketArgument = Annotated[
     str, typer.Argument(metavar="BUCKET", help="A folder, made if it is not there, or s3://NAME[/PREFIX].")
@@ -33,18 +40,21 @@ def known(function: str) -> str:
 
 
 def up(bucket: BucketArgument) -> None:
-    """The three workers on a bucket, until stopped. Ctrl-C or SIGTERM drains; a second one hands requests back."""
+    """The three workers on a bucket, until stopped. SIGTERM drains: what runs is finished. Ctrl-C leaves it 3 seconds,
+    then hands it back, and the next `photog up` goes on with it. A second signal hands it back at once.
+    """
     log_to_stderr()
     settings, place = Settings(), bucket_at(bucket, wait=True)
     if settings.sqs.queue is not None:
         fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
+    require_installed(settings)
     require_conditions(place)  # said once and here; workers would die of it again and again
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         if len(signals) > 1:
-            supervisor.hurry()
+            supervisor.hand_back()
 
     supervisor = Supervisor(place.address, NAMES, settings.lease.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,6 +63,15 @@ def up(bucket: BucketArgument) -> None:
         while not signals:
             supervisor.check()
             time.sleep(0.2)
+        interrupted = signals[0] == signal.SIGINT
+        patience = INTERRUPTED_SECONDS if interrupted else settings.lease.drain_seconds
+        typer.echo(
+            f"photog: stopping; what runs has {patience:.0f} s, then it is handed back. Once more: at once. "
+            f"`photog up {bucket}` goes on",
+            err=True,
+        )
+        if interrupted:
+            supervisor.hand_back(INTERRUPTED_SECONDS)
 
 
 def worker(
@@ -79,18 +98,38 @@ def invoke(
 ) -> None:
     """Serve one event, then exit; prints what became of each object."""
     log_to_stderr()
-    text = typer.get_text_stream("stdin").read() if str(event) == "-" else _text(event)
+    function, parsed = known(function), _parsed(event)
+    place = existing_bucket(bucket)
+    context = Context(place, Settings(), load=isolated)
     try:
-        parsed: Json = json.loads(text)
-        context = Context(bucket_at(bucket), Settings(), load=isolated)
-        show(context.handle(known(function), parsed))
-        context.close()
-    except (json.JSONDecodeError, UnknownEvent, UnknownFunction) as error:
+        handled = context.handle(function, parsed)
+    except (UnknownEvent, UnknownFunction) as error:
         fail(f"{event}: {error}")
+    finally:
+        context.close()
+    show(handled)
+    if not handled["outcomes"]:
+        typer.echo(f"photog: {event}: it speaks of no object that came to be in {place.address}", err=True)
+    for key, outcome in handled["outcomes"].items():
+        if outcome == Outcome.IGNORED.value and reason(key) is None:  # the log has said it of the others
+            typer.echo(f"photog: {key} is ignored: {_why_ignored(place, function, key)}", err=True)
 
 
-def _text(path: Path) -> str:
+def _parsed(event: Path) -> Json:
+    """The JSON of a file, in any encoding of Unicode, or of standard input."""
     try:
-        return path.read_text()
+        text = typer.get_binary_stream("stdin").read() if str(event) == "-" else event.read_bytes()
+        parsed: Json = json.loads(text)
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(f"{event}: {error.strerror}")
+    except (ValueError, RecursionError) as error:
+        fail(f"{event} is no JSON: {error}; give one storage event, as events/ has samples")
+    return parsed
+
+
+def _why_ignored(place: Bucket, function: str, key: str) -> str:
+    if not keys.is_request(key, function):
+        others = [name for name in NAMES if keys.is_request(key, name)]
+        return f"it is a manifest of {others[0]}" if others else f"no manifest of {function} has such a key"
+    info = place.head(key)
+    return f"it is not in {place.address}" if info is None else "it is empty" if info.size == 0 else "it was removed"

@@ -178,7 +178,7 @@ def _is_nobodys(name: str) -> bool:
 
 def _may_be_of(key: str, function: str) -> bool:
     """Whether the function's worker should tell of it: not where another's folder is meant."""
-    meant = key.removeprefix(keys.REQUESTS).removesuffix("/").lower()
+    meant = key.removeprefix(keys.REQUESTS).removesuffix("/").lower().removesuffix(SUFFIX)
     return meant == function or meant not in NAMES
 
 

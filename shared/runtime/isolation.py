@@ -35,6 +35,7 @@ from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.errors import RequestError
 from shared.lifecycle.shutdown import Interrupted
+from shared.runtime.threads import threading_environment
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,12 @@ class _Child:
         self._name, self._ready = name, False
         # -P: a folder named like one of our packages in the current directory must not stand in for it
         command = [sys.executable, "-P", "-c", START.format(descriptor=theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=threading_environment(settings.model, os.environ),
+        )
         theirs.close()
         self.connection = Connection(ours.detach())
         self.connection.send(sys.path)

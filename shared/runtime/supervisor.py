@@ -35,6 +35,9 @@ HEALTHY_SECONDS = 60.0  # a worker that lived so long did not die of its start
 QUICK_DEATHS = 5  # 8 s of pauses and five starts: whatever else was starting on the machine has started
 LAST_WORDS_SECONDS = 2.0  # for what a dead worker had written; its own child goes a second later
 CAUSE_CHARACTERS = 500  # of the last line of a worker that ended
+HANDING_BACK_SECONDS = 3.0  # two for the work to end at its next step, else it is ended; a killed one's claim runs out
+REPEAT_SECONDS = 0.5  # between two signals to hand back
+END_POLL_SECONDS = 0.05
 METRICS_PORT = "PHOTOG_METRICS__PORT"
 MISCONFIGURED, TEMPORARY_FAILURE = 2, 75  # exit statuses of `photog worker`
 
@@ -132,6 +135,7 @@ class Supervisor:
         self._functions = tuple(functions)
         self._environment = {**os.environ, **(environment or {})}
         self._posts: list[_Post] = []
+        self._hand_back_at = self._kill_at = float("inf")
 
     def __enter__(self) -> "Supervisor":
         self._posts = [_Post(name, self._start(name)) for name in self._functions]
@@ -160,22 +164,33 @@ class Supervisor:
             elif now >= post.restart_at:
                 post.child, post.restart_at = self._start(post.function), None
 
+    def hand_back(self, after_seconds: float = 0.0) -> None:
+        """Let `drain`, also under way, leave running requests no longer than this; other workers go on with them."""
+        self._hand_back_at = time.monotonic() + after_seconds
+        self._kill_at = min(self._kill_at, self._hand_back_at + HANDING_BACK_SECONDS)
+
     def drain(self) -> None:
         """Ask all to finish and wait; who takes longer than the drain time is killed."""
-        self.hurry()
-        until = time.monotonic() + self._drain_seconds + 10
+        self._kill_at = min(self._kill_at, time.monotonic() + self._drain_seconds + 10)
+        self._signal()
+        while self._working() and time.monotonic() < self._kill_at:
+            if time.monotonic() >= self._hand_back_at:
+                self._signal()
+                # more than once: a signal that comes while the same one is pending is none
+                self._hand_back_at = time.monotonic() + REPEAT_SECONDS
+            time.sleep(END_POLL_SECONDS)
+        for post in self._working():
+            log.error("%s did not stop in time and is killed; its request goes to the next worker", post.function)
+            post.child.process.kill()
         for post in self._posts:
-            process = post.child.process
-            try:
-                process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.error("%s did not stop in time and is killed; its request goes to the next worker", post.function)
-                process.kill()
-                process.wait()
+            post.child.process.wait()
             post.child.close()
 
-    def hurry(self) -> None:
-        """A signal to all: the first asks to finish, a second to hand the running requests back."""
+    def _working(self) -> list[_Post]:
+        return [post for post in self._posts if post.child.process.poll() is None]
+
+    def _signal(self) -> None:
+        """To all: the first asks to finish, a second to hand the running requests back."""
         for post in self._posts:
             post.child.signal(signal.SIGTERM)
 

@@ -141,5 +141,6 @@ class Worker:
         self._shutdown.request()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        log.info("%s got %s", self._function, signal.Signals(number).name)
+        if not self._shutdown.overdue():  # whoever wants it to hand back may say so again and again
+            log.info("%s got %s", self._function, signal.Signals(number).name)
         self._shutdown.request(now=self._shutdown.requested.is_set())

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.buckets.aws_clients import S3Settings, SqsSettings, client, region
-from shared.errors import PhotogError
+from shared.buckets.aws_clients import GET_CREDENTIALS, S3Settings, SqsSettings, client, region
+from shared.errors import ConfigurationError, PhotogError
 
 LONGEST_HOLD = (
     12 * 3600
@@ -22,6 +22,10 @@ REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazon
 
 class QueueError(PhotogError):
     """The queue cannot be reached or refuses; the message says why."""
+
+
+class QueueMisconfigured(QueueError, ConfigurationError):
+    """There are no credentials for it; no waiting helps."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,11 @@ class Queue:
         self.delete(message)
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
         try:
             return operation(QueueUrl=self.url, **arguments)
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise QueueMisconfigured(f"{self.url}: {error}; {GET_CREDENTIALS}") from error
         except (BotoCoreError, ClientError) as error:
             raise QueueError(f"{self.url}: {error}") from error

@@ -13,15 +13,15 @@ from shared.cli.requests import save_portrait
 from shared.operations.client import Client
 from tests.unprivileged import place, unprivileged
 
-AWAY = 75
+AWAY, WRONG = 75, 2
 
 
 def photog(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
-def refused(done: Result, why: str) -> None:
-    assert done.exit_code == AWAY, done.output
+def refused(done: Result, why: str, status: int = AWAY) -> None:
+    assert done.exit_code == status, done.output
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("photog: ")
     assert why in line
@@ -35,8 +35,8 @@ VERBS = [("worker", "check"), ("up",), ("status",), ("http", "check"), ("sweep",
 def test_what_cannot_be_a_bucket(verb, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    refused(photog(*verb, tmp_path / "file"), "is a file")
-    refused(photog(*verb, tmp_path / "round"), "circle")
+    refused(photog(*verb, tmp_path / "file"), "is a file", WRONG)
+    refused(photog(*verb, tmp_path / "round"), "circle", WRONG)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, ("submit", "check"), ("forget",)])
@@ -90,7 +90,7 @@ def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(ve
 
 
 def test_other_verbs_do_not_wait_for_a_bucket_that_is_not_there():
-    refused(photog("status", "/proc/volume/bucket"), "is not there")
+    refused(photog("status", "/proc/volume/bucket"), "there is no bucket /proc/volume/bucket", WRONG)
 
 
 def test_a_name_that_can_be_no_key_is_wrong_usage(tmp_path):
@@ -129,7 +129,7 @@ def test_a_portrait_that_does_not_fit_on_the_disk_is_one_line_and_a_status_of_it
     picture = {"image": base64.b64encode(b"png").decode()}
     envelope = {"request_id": "g", "code": "OK", "message": "success", "data": picture}
     monkeypatch.setattr("shared.cli.requests.submitted", lambda *_: envelope)
-    done = photog("generate", tmp_path, "--template", "t.png", "--user", "ann", "--out", "/dev/full")
+    done = photog("generate", tmp_path, "--template", "https://host/t.png", "--user", "ann", "--out", "/dev/full")
     assert done.exit_code == 74
     [line] = done.stderr.strip().splitlines()
     assert re.fullmatch("photog: /dev/full: No space left on device", line)
@@ -156,6 +156,7 @@ def test_a_photo_that_does_not_fit_into_the_bucket_is_one_line_and_leaves_nothin
 
     (tmp_path / "big.jpg").write_bytes(b"x" * 5000)
     monkeypatch.setattr("shared.buckets.staging.os.write", full)
+    (tmp_path / "bucket").mkdir()
     refused(photog("check", tmp_path / "bucket", tmp_path / "big.jpg"), "the disk is full")
     assert list((tmp_path / "bucket/.photog").iterdir()) == []
 

@@ -1,0 +1,71 @@
+"""Variables of the environment that are meant for photog and that it does not know: a setting that has no effect."""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import get_args, get_origin
+
+from pydantic import AliasChoices, BaseModel
+from pydantic_settings import BaseSettings
+
+from shared.cli.nearest import did_you_mean
+from shared.settings import Settings
+
+PREFIX = "PHOTOG_"
+NESTED = "__"
+SERVICE_LINK = re.compile(r"PHOTOG_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes sets in every container for a service that is named photog-..."""
+
+
+def unknown_variables(environment: Mapping[str, str], commands: str) -> list[str]:
+    """A line for each variable that no setting reads, with the name that may be meant.
+
+    Args:
+        commands: the group of entry points of the commands that other packages bring, with settings of their own.
+    """
+    ours = [name for name in sorted(environment) if name.upper().startswith(PREFIX)]
+    known = set(_names(Settings))
+    if all(_is_known(name, known) for name in ours):
+        return []
+    for settings in _of_extensions(commands):
+        known |= set(_names(settings))
+    return [
+        f"{name} is no setting, so it has no effect{did_you_mean(name, (one.removesuffix(NESTED) for one in known))}"
+        for name in ours
+        if not _is_known(name, known) and not SERVICE_LINK.fullmatch(name)
+    ]
+
+
+def _is_known(name: str, known: set[str]) -> bool:
+    """Whether a setting has the name, or a dictionary an entry by it."""
+    written = name.upper()
+    return written in known or any(one.endswith(NESTED) and written.startswith(one) for one in known)
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The variables of settings; those that take entries of any name end with two underscores."""
+    prefix = prefix or str(model.model_config.get("env_prefix", ""))
+    for name, field in model.model_fields.items():
+        if isinstance(field.validation_alias, AliasChoices):
+            yield from map(str, field.validation_alias.choices)
+            continue
+        full = f"{prefix}{name}".upper()
+        yield full
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and get_origin(field.annotation) is not list:
+                yield from _names(kind, f"{full}{NESTED}")
+            elif get_origin(kind) is dict:
+                yield f"{full}{NESTED}"
+
+
+def _of_extensions(commands: str) -> Iterator[type[BaseSettings]]:
+    """The settings in `settings.py` beside each command."""
+    for entry in entry_points(group=commands):
+        try:
+            module = import_module(f"{entry.module.rpartition('.')[0]}.settings")
+        except ModuleNotFoundError:
+            continue  # it has none, or its packages are not installed
+        for found in vars(module).values():
+            if isinstance(found, type) and issubclass(found, BaseSettings) and found.__module__ == module.__name__:
+                yield found

@@ -1,0 +1,372 @@
+"""What somebody meets who has read the README alone: mistakes are said at once, and answers say what they mean."""
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from shared.buckets import FolderBucket, aws_clients
+from shared.cli import app, beforehand, console, environment, extensions
+from shared.cli.likeness import meaning
+from shared.cli.pictures import Pictures, files_of
+from shared.cli.requests import trained, verdicts
+from shared.contract import keys
+from shared.contract.function import NAMES
+from shared.contract.manifests import Json
+from shared.faces import dlib
+from shared.operations.client import Client
+from shared.runtime import supervisor
+from shared.runtime.request_models import request_model
+from shared.runtime.supervisor import Supervisor
+from shared.runtime.threads import threading_environment
+from shared.runtime.worker import READY
+from shared.settings import ModelSettings
+from tests.serving import Served
+
+READING = [
+    ("status",), ("status", "r1"), ("forget", "ann"), ("sweep",), ("doctor",), ("dead-letters", "check"),
+    ("invoke", "check", "event.json"),
+]  # fmt: skip
+
+
+def photog(*arguments: object, **environment: str) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)], env=environment)
+
+
+def in_order(verb: tuple[str, ...], bucket: object) -> list[object]:
+    """The arguments of a verb with the bucket where it belongs."""
+    function = verb[1:2] if verb[0] in ("dead-letters", "invoke") else ()
+    return [verb[0], *function, bucket, *verb[1 + len(function) :]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """A current directory with six photos and a template, which nobody looks into."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me").mkdir()
+    for name in ("b.jpg", "a.jpg", "C.JPG", "d.png", "e.jpeg", "f.webp"):
+        (tmp_path / "me" / name).write_bytes(name.encode())
+    (tmp_path / "me" / "notes.txt").write_text("no picture")
+    (tmp_path / "me" / ".hidden.jpg").write_bytes(b"x")
+    (tmp_path / "poster.jpg").write_bytes(b"poster")
+    (tmp_path / "event.json").write_text('{"Records": []}')
+    return tmp_path
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Workers that answer at once with this data; what they were asked is in the list."""
+
+    def make(data: Json, code: str = "OK", message: str = "success") -> list[Json]:
+        asked: list[Json] = []
+
+        def wait(client, function, request_id, on_progress=None, timeout_seconds=0.0):
+            asked.append(json.loads(client.bucket.get(keys.request(function, request_id))))
+            return {"request_id": request_id, "code": code, "message": message, "data": data}
+
+        monkeypatch.setattr(Client, "wait", wait)
+        return asked
+
+    return make
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+    """Nothing may start."""
+
+    def start(*arguments: object) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("shared.cli.portrait.Supervisor", start)
+
+
+def verdict(code: int, *warnings: str) -> Json:
+    return {"url": "photos/x.jpg", "code": code, "message": f"code {code}", "frontal": code == 1, "warnings": warnings}
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_verb_that_looks_never_makes_a_bucket_and_names_the_one_that_is_meant(verb, folder):
+    (folder / "mybucket").mkdir()
+    done = photog(*in_order(verb, "mybuckte"))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "photog: there is no bucket mybuckte; did you mean mybucket?\n"
+    assert not (folder / "mybuckte").exists()
+
+
+def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
+    (folder / "m.json").write_text('{"request_id": "r", "images": ["x.jpg"]}')
+    done = photog("submit", "check", "new", "m.json")
+    assert (done.exit_code, done.stderr) == (0, f"photog: made the folder {folder / 'new'}, there was none\n")
+    assert photog("submit", "check", "new", "m.json").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["me", "--template", "postr.jpg"], "there is no file postr.jpg; did you mean poster.jpg?"),
+        (["me/a.jpeg", "--template", "poster.jpg"], "there is no file me/a.jpeg; did you mean me/"),
+        (["me", "--template", "me"], "me is a folder, a picture is needed"),
+        (["me", "--template", "poster.jpg", "--set", "more_like_mee=1"],
+         "generate has no knob more_like_mee; did you mean more_like_me?"),
+        (["me", "--template", "poster.jpg", "--set", "more_like_me=5"],
+         "more_like_me: Input should be less than or equal to 1; given was 5"),
+        (["me", "--template", "poster.jpg", "--set", "mask_region=fce"], "mask_region: Input should be 'edge'"),
+        (["me", "--template", "poster.jpg", "--set", "seed"], "--set seed: write KNOB=VALUE"),
+        (["me", "--template", "poster.jpg", "--steps", "0"], "--steps: Input should be greater than or equal to 1"),
+        (["me/a.jpg", "--template", "poster.jpg"], "1 photos; give 5 to 20 of one person"),
+        (["me", "--template", "poster.jpg", "--out", "me"], "me is a folder; name a file"),
+        (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is no folder"),
+        (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz cannot be drawn; let its name end with .png"),
+    ],
+)  # fmt: skip
+def test_what_portrait_can_know_is_said_before_anything_starts(words, told, folder, no_workers):
+    done = photog("portrait", *words, "--bucket", "b")
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (folder / "b").exists()
+
+
+def test_models_and_packages_that_are_missing_are_said_once_and_before_anything_starts(folder, no_workers, monkeypatch):
+    words = ("portrait", "me", "--template", "poster.jpg", "--bucket", "b")
+    done = photog(*words, PHOTOG_MODEL__PATH="/nowhere")
+    assert (done.exit_code, done.stderr.count("photog: no diffusers model at /nowhere")) == (2, 1)
+    real = beforehand.find_spec
+    monkeypatch.setattr(beforehand, "find_spec", lambda name: None if name == "torch" else real(name))
+    for verb in (words, ("up", "b")):
+        done = photog(*verb)
+        assert done.exit_code == 2
+        assert [line for line in done.stderr.splitlines() if "made the folder" not in line] == [
+            "photog: train and generate need torch: pip install '.[diffusion]' in photog's checkout"
+        ]
+
+
+@pytest.mark.parametrize("function", NAMES)
+def test_every_function_has_a_model_of_its_requests_beside_it(function):
+    model = request_model(function)
+    assert model is not None
+    assert model.__name__ == f"{function.capitalize()}Request"
+    assert request_model("nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["check", "b", "me/aa.jpg"], "me/aa.jpg is neither a file nor an object of"),
+        (["check", "b", *["x.jpg"] * 21], "the photos: List should have at most 20 items"),
+        (["train", "b", "me", "--user", "ann", "--steps", "20000"], "--steps: Input should be less than or equal to"),
+        (["generate", "b", "--template", "poster.jpg", "--user", "ann", "--set", "sed=1"], "did you mean seed?"),
+    ],
+)
+def test_the_verbs_that_ask_refuse_what_can_be_known_too(words, told, folder):
+    done = photog(*words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert not list((folder / "b").rglob("requests/*")) if (folder / "b").exists() else True
+
+
+def test_folders_and_patterns_are_their_pictures(folder):
+    found = files_of(["me", "me/?.jpg", "poster.jpg", "http://host/*.jpg", "in-the-bucket.jpg"])
+    assert found == [
+        *(f"me/{name}" for name in ("C.JPG", "a.jpg", "b.jpg", "d.png", "e.jpeg", "f.webp")),
+        "me/a.jpg", "me/b.jpg", "poster.jpg", "http://host/*.jpg", "in-the-bucket.jpg",
+    ]  # fmt: skip
+    (folder / "empty").mkdir()
+    assert "no picture lies in the folder empty" in photog("check", "b", "empty").stderr
+
+
+def test_check_names_files_as_they_were_given_with_every_warning_and_what_was_not_read(folder, answered):
+    key = Client(FolderBucket(folder / "b")).reference("me/a.jpg")
+    answered({
+        "check_results": [verdict(1, "blurred"), verdict(2, f"{key}: no picture")],
+        "warnings": [f"{key} came twice"],
+    })  # fmt: skip
+    done = photog("check", "b", "me/b.jpg", "me/a.jpg")
+    assert done.exit_code == 0, "the verdicts are the answer"
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["1", "code", "1", "frontal", "me/b.jpg"], ["blurred"],
+        ["2", "code", "2", "me/a.jpg"], ["me/a.jpg:", "no", "picture"],
+    ]  # fmt: skip
+    assert done.stderr.splitlines() == [
+        "photog: warning: me/a.jpg came twice", "photog: 1 of 2 photos could not be read: me/a.jpg",
+    ]  # fmt: skip
+
+
+def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder, answered):
+    client = Client(FolderBucket(folder / "b"))
+    pictures = Pictures(client)
+    key = pictures.reference("me/a.jpg")
+    answered({"warnings": []}, "error", f"{key}: is no picture")
+    done = photog("generate", "b", "--template", "me/a.jpg", "--user", "ann")
+    assert (done.exit_code, done.stderr) == (1, "photog: me/a.jpg: is no picture\n")
+    data = {"user_id": "ann", "best_step": 5, "steps": 9, "similarity": None, "lora": "l"}
+    data["images_rejected"] = [{"url": key, "reason": "two faces"}]
+    assert trained({"code": "OK", "data": data}, pictures).splitlines()[0] == "not used: me/a.jpg: two faces"
+    assert verdicts({"data": {"check_results": []}}, [], pictures) == ""
+
+
+def test_generate_without_a_seed_asks_for_another_picture_each_time(folder, answered):
+    bucket = FolderBucket(folder / "b")
+    bucket.put("results/p.png", b"picture")
+    faces = [{"user_id": "ann", "similarity": {"before": 0.3, "after": None}}]
+    asked = answered({"image_key": "results/p.png", "faces": faces, "warnings": ["the template is transparent"]})
+    for more in ([], [], ["--set", "seed=7"], ["--id", "mine"]):
+        done = photog("generate", "b", "--template", "poster.jpg", "--user", "ann", *more)
+        assert (done.exit_code, done.stdout) == (0, "portrait.png\n")
+        assert "photog: warning: the template is transparent" in done.stderr
+    seeds = [one["configure"].get("seed") for one in asked]
+    assert seeds[0] != seeds[1]
+    assert seeds[2:] == [7, None]
+
+
+def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch):
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "wait", interrupted)
+    done = photog("train", "b", "me", "--user", "ann")
+    line = done.stderr.splitlines()[-1]
+    assert done.exit_code == 130
+    assert f"stays in {folder / 'b'} and is answered there" in line
+    assert "photog status" in line
+
+
+def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LONELY_SECONDS", -1.0)
+    for hint, told in ((console.ALONE.hint, True), ("its worker is loading", False)):
+        with console.Waiting("check", hint) as waiting:
+            waiting.update(None)
+        assert ("photog up" in capsys.readouterr().err) is told
+
+
+def test_a_similarity_is_explained_by_the_thresholds_that_the_code_has():
+    text = meaning("dlib")
+    assert f"0.5 is photog's threshold of one person for dlib (distance {dlib.SAME_PERSON}" in text
+    assert f"{1 - 0.6 / (2 * dlib.SAME_PERSON):.2f} that of dlib's author (0.6)" in text
+    assert "more_like_me=1.0" in text
+
+
+def test_a_mistyped_variable_is_told_with_the_one_that_is_meant(folder):
+    (folder / "b").mkdir()
+    wrong = {"PHOTOG_LEASE__SECOND": "5", "PHOTOG_MODEL_PATH": "x", "PHOTOG_SERVE__STAT": "x"}
+    right = {"PHOTOG_TOKEN": "t", "PHOTOG_SERVE__STATE": "s", "PHOTOG_MODEL__FEW_STEP__PATH": "p", "photog_home": "h"}
+    right |= {"PHOTOG_BUCKETS__MINE": "/b", "PHOTOG_CHECK_SERVICE_HOST": "1", "PHOTOG_SERVE_PORT_80_TCP_ADDR": "1"}
+    lines = environment.unknown_variables(wrong | right, extensions.GROUP)
+    assert lines == [
+        "PHOTOG_LEASE__SECOND is no setting, so it has no effect; did you mean PHOTOG_LEASE__SECONDS?",
+        "PHOTOG_MODEL_PATH is no setting, so it has no effect; did you mean PHOTOG_MODEL__PATH?",
+        "PHOTOG_SERVE__STAT is no setting, so it has no effect; did you mean PHOTOG_SERVE__STATE?",
+    ]
+    done = photog("status", "b", PHOTOG_LEASE__SECOND="5")
+    assert (done.exit_code, done.stderr) == (0, f"photog: warning: {lines[0]}\n")
+
+
+def test_the_release_is_printed():
+    assert photog("--version").stdout.startswith("photog 0.")
+
+
+def test_a_stray_that_names_a_function_is_that_ones_alone(folder):
+    FolderBucket(folder / "b").put("requests/check.json", b"{}")
+    counts = json.loads(photog("status", "b", "--json").stdout)
+    assert [function for function in NAMES if "unread" in counts[function]] == ["check"]
+    assert photog("status", "b").stdout.splitlines()[3:][0] == "not read  1"
+
+
+def test_invoke_says_what_is_no_json_and_why_an_object_is_ignored(folder, monkeypatch):
+    bucket = FolderBucket(folder / "b")
+    (folder / "bad.json").write_bytes(b"\xff\xfe{")
+    done = photog("invoke", "check", "b", "bad.json")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("photog: bad.json is no JSON: ")
+    bucket.put("requests/check/empty.json", b"")
+    names = ("requests/train/t.json", "requests/check/gone.json", "requests/check/empty.json", "other.txt")
+    records = [
+        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 1}}}
+        for key in names
+    ]
+    (folder / "event.json").write_text(json.dumps({"Records": records}))
+    monkeypatch.setattr("shared.cli.workers.isolated", lambda name, settings: type("F", (), {"name": name})())
+    done = photog("invoke", "check", "b", "event.json")
+    assert done.exit_code == 0
+    assert [line.partition(" is ignored: ")[2] for line in done.stderr.splitlines() if "ignored" in line] == [
+        "it is a manifest of train", f"it is not in {folder / 'b'}", "it is empty",
+        "no manifest of check has such a key",
+    ]  # fmt: skip
+
+
+def test_credentials_that_are_missing_are_wrong_usage_and_an_outage_is_not(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"PHOTOG_S3__ENDPOINT": "http://127.0.0.1:9", "PHOTOG_S3__TRIES": "1", "PHOTOG_S3__REGION": "r-1"}
+    away = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none"}
+    aws_clients._session.cache_clear()  # which remembers credentials
+    for verb in (("status",), ("worker", "check"), ("check",)):
+        done = photog(*verb, "s3://b", *(["photos/a.jpg"] if verb == ("check",) else []), **settings, **away)
+        assert done.exit_code == 2, done.output
+        assert "AWS_ACCESS_KEY_ID" in done.stderr
+    keys_ = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "k"}
+    aws_clients._session.cache_clear()
+    assert photog("status", "s3://b", **settings, **away, **keys_).exit_code == 75
+    aws_clients._session.cache_clear()
+
+
+def test_a_second_server_on_a_port_is_told_in_one_line(folder):
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        done = photog("serve", "b", "--port", port, PHOTOG_TOKEN="t")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"photog: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port or --host\n"
+    )
+
+
+def test_the_page_of_the_server_names_no_other_host_and_all_its_calls(tmp_path):
+    with Served(tmp_path).running() as client:
+        shown = client.get("/docs")
+        assert shown.status_code == 200
+        assert shown.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        for foreign in ("http:", "https:", "//", "<script", "@import", "url("):
+            assert foreign not in shown.text
+        for own in ("/api/predict/{service}/sink", "_timeout_", "/healthz", "/metrics", "POST"):
+            assert own in shown.text
+        assert client.get("/redoc").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "threads"),
+    [
+        ({}, {}, None),
+        ({"OMP_NUM_THREADS": "2"}, {}, "2"),
+        ({"OMP_NUM_THREADS": "2"}, {"threads": 3}, "3"),
+    ],
+)
+def test_threads_sleep_while_they_wait_and_a_users_number_of_them_stays(environment, settings, threads):
+    made = threading_environment(ModelSettings(**settings), environment)
+    assert made["OMP_WAIT_POLICY"] == "passive"
+    assert made.get("OMP_NUM_THREADS") == threads
+    assert threading_environment(ModelSettings(), {"OMP_WAIT_POLICY": "active"})["OMP_WAIT_POLICY"] == "active"
+
+
+def test_workers_that_shall_hand_back_hear_it_however_close_the_signals_come(monkeypatch):
+    """A signal that comes while the same one is pending is none: two at once are one."""
+    code = (
+        "import signal, sys, time\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        f"print({READY!r}, flush=True)\n"
+        "for _ in range(2):\n"
+        "    signal.sigwait([signal.SIGTERM]); time.sleep(0.05)\n"
+    )
+    monkeypatch.setattr(supervisor, "worker_command", lambda function, address: [sys.executable, "-Ic", code])
+    monkeypatch.setattr(supervisor, "REPEAT_SECONDS", 0.1)
+    begun = time.monotonic()
+    with Supervisor("bucket", ["check"], 100.0) as watched:
+        while not watched._posts[0].child.ready:
+            time.sleep(0.01)
+        watched.hand_back()
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2
+    assert watched._posts[0].child.process.returncode == 0
