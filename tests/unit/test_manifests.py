@@ -26,6 +26,8 @@ JAVA = b"""{
   }
 }"""
 
+PLAIN = b'{"request_id": 12345, "images": ["xx.jpg", "xx.jpg"], "configure": {"face_reconize": true}}'
+
 
 def test_a_number_as_request_id_becomes_a_string_and_stays_a_number_in_the_body():
     manifest = parse(b'{"request_id": 12345}')
@@ -34,9 +36,8 @@ def test_a_number_as_request_id_becomes_a_string_and_stays_a_number_in_the_body(
 
 
 def test_the_text_of_the_java_samples_is_the_same_object():
-    plain = b'{"request_id": 12345, "images": ["xx.jpg", "xx.jpg"], "configure": {"face_reconize": true}}'
-    assert parse(JAVA).body == json.loads(plain)
-    assert parse(JAVA).sha256 == parse(plain).sha256
+    assert parse(JAVA).body == json.loads(PLAIN)
+    assert parse(JAVA).sha256 == parse(PLAIN).sha256
 
 
 def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
@@ -69,6 +70,31 @@ def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(text, said):
     with pytest.raises(InvalidManifest, match=said):
+        parse(text)
+
+
+PADDED = ["\0", "\0" * 4096, "\r\n\0\0", "\x1a", "\xa0", "\ufeff", "\u200b\n", "\u2028", "\u3000\0\x1a"]
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [PLAIN.decode(), JAVA.decode()], ids=["json", "sample"])
+def test_what_pads_a_file_at_its_end_is_no_part_of_its_text(text, encoding, padding):
+    padded = parse(f"{text}{padding}".encode(encoding))
+    assert (padded.request_id, padded.wrong) == ("12345", "")
+    assert padded.sha256 == parse(PLAIN).sha256
+
+
+@pytest.mark.parametrize("padding", [b"\xff" * 512, b"\0\xff\0", b"\xa0"])
+def test_a_padding_that_is_no_text_is_told_under_the_sender_s_id(padding):
+    padded = parse(PLAIN + padding)
+    assert padded.request_id == "12345"
+    assert "is not UTF-8 text" in padded.wrong
+
+
+@pytest.mark.parametrize("text", [PLAIN + b"\0x", PLAIN[:-1] + b"\0", b"\0" * 9, PLAIN[:9] + b"\0" + PLAIN[9:], PLAIN * 2])
+def test_nothing_but_padding_may_follow_an_object_or_stand_within(text):
+    with pytest.raises(InvalidManifest):
         parse(text)
 
 
