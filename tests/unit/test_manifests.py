@@ -92,7 +92,9 @@ def test_a_padding_that_is_no_text_is_told_under_the_sender_s_id(padding):
     assert "is not UTF-8 text" in padded.wrong
 
 
-@pytest.mark.parametrize("text", [PLAIN + b"\0x", PLAIN[:-1] + b"\0", b"\0" * 9, PLAIN[:9] + b"\0" + PLAIN[9:], PLAIN * 2])
+@pytest.mark.parametrize(
+    "text", [PLAIN + b"\0x", PLAIN[:-1] + b"\0", b"\0" * 9, PLAIN[:9] + b"\0" + PLAIN[9:], PLAIN * 2]
+)
 def test_nothing_but_padding_may_follow_an_object_or_stand_within(text):
     with pytest.raises(InvalidManifest):
         parse(text)
