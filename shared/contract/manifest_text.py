@@ -6,7 +6,8 @@
 | without, but with zeros where the first characters have them | UTF-16 or UTF-32 |
 | all others | UTF-8 |
 
-Whatever pads a file at its end, such as NULs up to the size of a block or the end-of-file of DOS, is no part of its text.
+Whatever pads a file at its end, such as NULs up to the end of a block or the end of file of
+DOS, is no part of its text.
 
 Text that is not what it is read as, such as Latin-1, is never guessed. What is left of it may still tell the request's
 id, so that its sender gets the answer; `Text.wrong` is that answer.
