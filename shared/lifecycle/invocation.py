@@ -131,7 +131,7 @@ class Invocation:
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
-        if first is not None and not first.accepts(manifest.sha256, manifest.sha256_as_sent):
+        if first is not None and not first.accepts(*manifest.spellings):
             return self._conflict(manifest, key, first)
         while not self._publisher.answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.check.request import CheckRequest
-from functions.generate.request import GenerateRequest
-from functions.train.request import TrainRequest
+from functions.check.request import CheckConfigure, CheckRequest
+from functions.generate.request import GenerateConfigure, GenerateRequest
+from functions.train.request import TrainConfigure, TrainRequest
 from shared.buckets import InvalidKey, MemoryBucket
 from shared.contract.manifests import parse
+from shared.contract.meaning import DEFAULTS
 from shared.contract.validation import Body, UserId, echo, validate
 from shared.errors import InvalidField, InvalidManifest
 from shared.operations.erasure import Forgetting
@@ -145,6 +146,60 @@ def test_a_number_and_the_same_text_as_id_are_one_request_and_null_is_like_absen
     assert len({parse(text).sha256 for text in same}) == 1
     other = [b'{"request_id": 777, "images": ["a", null]}', b'{"request_id": 777, "images": []}']
     assert len({parse(text).sha256 for text in [*same, *other]}) == 3
+
+
+CHECK = '{"request_id": "1", "images": ["a"]%s}'
+TRAIN = '{"request_id": "1", "images": ["a"], "configure": {"user_id": "ann"%s}}'
+GENERATE = '{"request_id": "1", "template_image": "a", "configure": {%s}}'
+ONE_REQUEST = {
+    "check": [CHECK % end for end in ("", ', "configure": {"face_reconize": false}', ', "configure": {"sex": null}')],
+    "train": [
+        TRAIN % end
+        for end in ("", ', "sex": "secret"', ', "max_train_steps": 400, "val_save_checkpointing_steps": null')
+    ],
+    "generate": [
+        GENERATE % knobs
+        for knobs in (
+            '"user_id": "ann", "more_like_me": 1',
+            '"user_id": ["ann"], "more_like_me": 1.0',
+            '"model_id": "ann", "more_like_me": 1, "first_denoising_strength": 0.45, "additional_prompt": ""',
+            '"user_id": null, "model_id": ["ann"], "more_like_me": 1e0, "seed": null, "makeup_transfer": false',
+        )
+    ],
+}
+OTHER_REQUESTS = {
+    "check": [CHECK % f', "configure": {{"face_reconize": {value}}}' for value in ("true", "0", '"false"', "[null]")],
+    "train": [
+        TRAIN % end
+        for end in (', "max_train_steps": 400.0', ', "max_train_steps": 401', ', "sex": ""', ', "model_id": "bob"')
+    ]
+    + [TRAIN.replace("user_id", "model_id") % "", TRAIN.replace('"ann"', '["ann"]') % ""],
+    "generate": [
+        GENERATE % knobs
+        for knobs in (
+            '"user_id": "ann"',
+            '"user_id": ["ann", "bob"], "more_like_me": 1',
+            '"user_id": "ann", "more_like_me": true',
+            '"user_id": "ann", "more_like_me": 1, "seed": 0',
+            '"user_id": "bob", "model_id": "ann", "more_like_me": 1',
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("function", ONE_REQUEST)
+def test_bodies_that_ask_for_the_same_are_one_request_and_no_others_are(function):
+    assert len({parse(text.encode()).sha256 for text in ONE_REQUEST[function]}) == 1
+    others = {parse(text.encode()).sha256 for text in OTHER_REQUESTS[function]}
+    assert len(others) == len(OTHER_REQUESTS[function])
+    assert parse(ONE_REQUEST[function][0].encode()).sha256 not in others
+
+
+@pytest.mark.parametrize("configure", [CheckConfigure, TrainConfigure, GenerateConfigure])
+def test_the_defaults_by_which_bodies_are_compared_are_those_that_they_are_served_by(configure):
+    fields = {name: field for name, field in configure.model_fields.items() if not field.is_required()}
+    assert {name: DEFAULTS.get(name) for name in fields} == {name: field.default for name, field in fields.items()}
+    assert all(type(DEFAULTS[name]) is type(field.default) for name, field in fields.items() if name in DEFAULTS)
 
 
 @pytest.mark.parametrize(
