@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreUnavailable, open_bucket
 from shared.contract.manifests import Json
+from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.observability.logs import configure
 from shared.operations.client import Client
@@ -51,13 +52,13 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
 
 def fail(message: str) -> NoReturn:
     """Wrong usage: say so and exit with 2."""
-    typer.echo(f"photog: {message}", err=True)
+    typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(2)
 
 
 def unavailable(message: str) -> NoReturn:
     """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
-    typer.echo(f"photog: {message}", err=True)
+    typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(TEMPORARY_FAILURE)
 
 

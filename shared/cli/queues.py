@@ -16,6 +16,7 @@ from shared.cli.console import AsJson, bucket_at, fail, log_to_stderr, show, una
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract import keys
 from shared.contract.function import NAMES
+from shared.contract.visible import visible
 from shared.events import put_event
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
@@ -132,7 +133,7 @@ def sweep(
         show({"lost": rows, "sent": bool(queue), "undelivered": undelivered})
     else:
         for row in rows:
-            typer.echo(f"{row['function']:<9} {row['state']:<10} {row['key']}")
+            typer.echo(f"{row['function']:<9} {row['state']:<10} {visible(row['key'])}")
         typer.echo(f"{len(rows)} lost, {'sent again' if queue else 'not sent'}; {undelivered} events undelivered")
     if rows and not queue:
         raise typer.Exit(1)

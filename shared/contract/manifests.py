@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.contract import manifest_text
 from shared.contract.meaning import meant, meant_before
+from shared.contract.visible import visible
 from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
@@ -96,11 +97,12 @@ def failure(request_id: str, error: RequestError, data: Json) -> Json:
     """The answer of a request that could not be served; what it repeats of the request is cut to a bounded length."""
     told = error.as_dict()
     if "field" in told:
-        told["field"] = shortened(str(told["field"]), LONGEST_FIELD)
+        told["field"] = shortened(visible(str(told["field"])), LONGEST_FIELD)
+    message = "\n".join(map(visible, error.message.split("\n")))
     return {
         "request_id": request_id,
         "code": "error",
-        "message": shortened(error.message, LONGEST_MESSAGE),
+        "message": shortened(message, LONGEST_MESSAGE),
         "data": data | {"error": told},
     }
 

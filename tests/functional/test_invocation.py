@@ -206,6 +206,15 @@ def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(
     assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
 
 
+def test_an_answer_spells_out_what_nobody_sees_in_the_key_that_it_speaks_of(bucket):
+    key = "a\u202eb\xa0\u3164Zo\u00eb.json"
+    assert invocation(bucket, Echo()).receive(put(bucket, key, b"{}")) is Outcome.ANSWERED
+    (folder,) = bucket.folders("results/check/")
+    told = json.loads(bucket.get(f"results/check/{folder}/result.json"))
+    assert "requests/check/a\\u202eb\\u00a0\\u3164Zo\u00eb.json: " in told["message"]
+    assert told["data"]["manifest"] == f"requests/check/{key}", "by which a program finds it again"
+
+
 @pytest.mark.parametrize("name", ["45.JSON", "45.Json", "sub/Folder/45.jSON"])
 def test_capitals_in_the_ending_of_a_name_are_no_matter(bucket, name):
     assert invocation(bucket, Echo()).receive(put(bucket, name, b'{"request_id": "r1"}')) is Outcome.ANSWERED
