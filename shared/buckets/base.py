@@ -90,6 +90,20 @@ class Bucket(Protocol):
         Cheap: what lies below them is not listed. A folder on a disk may name empty ones. UnreadableFolder.
         """
 
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        """What lies in a folder and is no object that `list` gives, as far as the store can tell: keys, and why.
+
+        Args:
+            folder: a prefix that ends with /.
+            deep: also in the folders below.
+        """
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        """Keys of objects that begin with another spelling of `root`, a name with / behind it; any store may hold them.
+
+        So much is looked at as costs no more than a few calls of the store, where nobody has left such keys.
+        """
+
     def delete(self, key: str) -> None:
         """Remove the object; fine if there is none."""
 

@@ -28,6 +28,8 @@ from shared.buckets.base import (
     checked_prefix,
 )
 from shared.buckets.faults import explained
+from shared.buckets.misnamed import is_misspelled, misspelled
+from shared.buckets.passed_over import passed_over
 from shared.buckets.staging import STAGING, Staging
 from shared.buckets.walk import Walk, info, is_object
 
@@ -115,6 +117,14 @@ class FolderBucket:
         walk = Walk(self._staged, self._told)
         yield from walk.folders(self._resolved(prefix, checked_folder(prefix)), prefix)
         self._require_whole(walk)
+
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        yield from passed_over(self.root, checked_folder(folder), deep)
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        yield from misspelled(self, root)
+        below = (key for key, _ in self.passed_over("", deep=False))
+        yield from (key for key in below if is_misspelled(key, root))
 
     def delete(self, key: str) -> None:
         with self._explained(key):

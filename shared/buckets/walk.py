@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from shared.buckets.base import ObjectInfo, usable
 from shared.buckets.faults import IMPOSSIBLE
+from shared.contract import keys
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ class Walk:
             return True
         if usable(key.rstrip("/")):
             return True
-        if len(self._told) < MOST_TOLD and key not in self._told:
+        told_elsewhere = key.startswith(keys.REQUESTS)  # by whoever looks for requests
+        if not told_elsewhere and len(self._told) < MOST_TOLD and key not in self._told:
             self._told.add(key)
             log.warning("%r is no key that an object can have; rename it, or nobody will see it", key)
         return False
