@@ -9,6 +9,8 @@ from shared.buckets.faults import IMPOSSIBLE
 from shared.buckets.misnamed import NO_KEY
 from shared.buckets.staging import STAGING
 
+PLAIN_LENGTH = 500  # of a key whose bytes need no counting
+
 
 def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
     """The keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
@@ -21,17 +23,18 @@ def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]
     What cannot be looked into is not told here: a list of the bucket does that.
     """
     top = os.path.realpath(root / folder)
+    staging = str(root / STAGING)
     todo = [(top, folder)] if _is_within(top, root) else []
     while todo:
         path, prefix = todo.pop()
         for entry in _entries(path):
-            key = prefix + entry.name
-            if entry.path == str(root / STAGING):
-                continue
-            if not usable(key):
+            name = entry.name
+            key = prefix + name
+            plain = name.isascii() and name.isprintable() and "\\" not in name and len(key) < PLAIN_LENGTH
+            if not plain and not usable(key):
                 yield key + "/" * entry.is_dir(follow_symlinks=False), NO_KEY
             elif entry.is_dir(follow_symlinks=False):
-                if deep:
+                if deep and entry.path != staging:
                     todo.append((entry.path, f"{key}/"))
             elif entry.is_symlink():
                 yield key, _why(entry.path, root)

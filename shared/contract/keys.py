@@ -35,6 +35,7 @@ QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # no object of ours has it in its key
+PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # as nearly all manifests are called
 SCRATCH = "scratch/"  # below an attempt: for the next attempt, never for an answer
 
 
@@ -55,6 +56,8 @@ def without_empty_names(key: str) -> str:
 
 def is_request(key: str, function: str) -> bool:
     """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
+    if (plain := PLAIN.fullmatch(key)) is not None:
+        return plain[1] == function
     if UNUSABLE.search(key):
         return False
     folder, _, name = without_empty_names(key).rpartition("/")
