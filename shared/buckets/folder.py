@@ -45,7 +45,7 @@ STANDING = ("requests", "claims", "progress", "results", "notifications", "outbo
 
 
 class FolderBucket:
-    """Objects as files below `root`, which is made if it is not there.
+    """Objects as files below `root`, which is made if it is not there yet, and never again once it was.
 
     StoreUnavailable where it cannot be one, StoreAbsent where it is not there and cannot be made.
     """
@@ -217,9 +217,14 @@ class FolderBucket:
 
     def _write(self, key: str, data: bytes, move: Callable[[str, Path], None]) -> None:
         for _ in range(PLACING_TRIES):
-            with self._staging.holding(data) as staged:
-                if self._placed(key, staged, move):
-                    return
+            self._require_root()
+            try:
+                with self._staging.holding(data) as staged:
+                    if self._placed(key, staged, move):
+                        return
+            except FileNotFoundError:  # the bucket went away meanwhile
+                self._require_root()
+                raise
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
 
     def _placed(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
@@ -227,7 +232,10 @@ class FolderBucket:
         path = self.path(key)
         for _ in range(PLACING_TRIES):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folders(path.parent)
+            except FileNotFoundError:  # another process removed one, empty until now, or the whole bucket is gone
+                self._require_root()
+                continue
             except (FileExistsError, NotADirectoryError):
                 # mkdir says so too of a folder that is gone again when it looks what stands in its way;
                 # never to be mistaken for the object itself being there
@@ -244,6 +252,23 @@ class FolderBucket:
             _sync(path.parent)
             return True
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+
+    def _make_folders(self, folder: Path) -> None:
+        """As mkdir -p within the bucket, which itself is never made again."""
+        if folder.is_dir():
+            return
+        place = self.root
+        for name in folder.relative_to(self.root).parts:
+            place /= name
+            place.mkdir(exist_ok=True)
+
+    def _require_root(self) -> None:
+        """StoreUnavailable where the whole bucket was removed, or its volume is not mounted.
+
+        It is not made again: who removed it may want it gone, or something mounted there, and its requests are gone.
+        """
+        if not self.root.is_dir():
+            raise StoreUnavailable(f"{self.address} is not there: make it, or mount the volume that it lies on")
 
     def _nothing_above(self, key: str, path: Path) -> None:
         """Raises InvalidKey when an object stands where a folder of the key would have to be."""
