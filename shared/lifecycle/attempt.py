@@ -8,6 +8,7 @@ from shared.buckets.base import Bucket, BucketError, MissingObject
 from shared.contract import keys
 from shared.contract.manifests import encode, running
 from shared.errors import PhotoError
+from shared.lifecycle.trainings import Trainings
 from shared.photos import PhotoFetcher
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Attempt:
     Args:
         check: raises when the work must stop; called at every report of progress and every artifact.
         entered: called with each stage that begins.
+        trainings: make a user's model again that is asked for and missing.
     """
 
     def __init__(
@@ -32,12 +34,13 @@ class Attempt:
         fetcher: PhotoFetcher,
         check: Callable[[], None],
         entered: Callable[[str], None] = lambda stage: None,
+        trainings: Trainings | None = None,
     ) -> None:
         self.request_id, self.attempt = request_id, attempt
         self.prefix = keys.artifacts(function, request_id, attempt)
         self._earlier = [keys.artifacts(function, request_id, number) for number in range(attempt - 1, 0, -1)]
         self._bucket, self._fetcher, self._check = bucket, fetcher, check
-        self._entered = entered
+        self._entered, self._trainings = entered, trainings
         self._progress_key = keys.progress(function, request_id)
         self._said = float("-inf")
         self._stage = ""
@@ -61,6 +64,8 @@ class Attempt:
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None where there is none."""
         info = self._bucket.head(key)
+        if info is None and self._trainings is not None and self._trainings.restore(key):
+            info = self._bucket.head(key)
         return None if info is None else info.size
 
     def check(self) -> None:

@@ -38,6 +38,7 @@ from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.publisher import Publisher
 from shared.lifecycle.shutdown import ClaimLost, HandedBack, Interrupted, Shutdown
+from shared.lifecycle.trainings import Trainings
 from shared.notify import Notifier
 from shared.observability.logs import request_context
 from shared.observability.metrics import WorkerMetrics
@@ -88,6 +89,7 @@ class Invocation:
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, notifiers, self._claims, settings.lease.seconds * STALE_LEASES)
+        self._trainings = Trainings(bucket)
         self._fetcher = fetcher(bucket, named or {}, settings)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -218,6 +220,7 @@ class Invocation:
                     self._fetcher,
                     heartbeat.check,
                     self._metrics.entered,
+                    self._trainings,
                 )
                 envelope = self._envelope(manifest, attempt, started)
                 heartbeat.seal()
