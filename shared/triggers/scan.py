@@ -65,7 +65,8 @@ class ScanTrigger:
         self._failures = Failures(bucket, function, self._prefix, clock)
         self._strays = Strays(bucket, function, scan.settle_seconds, clock)
         self._waiting: dict[str, ObjectInfo] = {}
-        self._likely: dict[str, ObjectInfo] = {}  # the newest last
+        self._likely: dict[str, ObjectInfo] = {}  # the newest last, once they are sorted
+        self._sorted = True
         self._sights: dict[str, _Sight] = {}
         self._others: list[ObjectInfo] | None = None  # what the last listing of the whole gave beside manifests
         self._last = ""
@@ -165,6 +166,9 @@ class ScanTrigger:
         if not self._likely or self._clock() < self._checked_at:
             return
         begun = self._clock()
+        if not self._sorted:
+            oldest_first = sorted(self._likely.values(), key=lambda info: (info.modified, info.key))
+            self._likely, self._sorted = {info.key: info for info in oldest_first}, True
         for _ in range(CHECKED_AT_ONCE):
             if not self._likely or stop.is_set():
                 break
@@ -214,7 +218,7 @@ class ScanTrigger:
         self._others = others
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
-        """At the start: those without a likely answer; the others are for later, oldest first."""
+        """At the start: those without a likely answer; the others are for later."""
         if len(new) <= FEW:
             return new
         try:
@@ -225,7 +229,7 @@ class ScanTrigger:
         likely, others = list[ObjectInfo](), list[ObjectInfo]()
         for info in new:
             (likely if _name(info.key) in answered else others).append(info)
-        self._likely = {info.key: info for info in sorted(likely, key=lambda info: (info.modified, info.key))}
+        self._likely, self._sorted = {info.key: info for info in likely}, False
         return others
 
     def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
