@@ -177,14 +177,14 @@ class Follower:
             return self._refuse([one], self._taken(one.request_id, first.manifest))
         if not self._bucket.put_if_absent(key, body):
             there = readable(self._bucket.get(key))
-            if there is None or one.sha256 not in (there.sha256, there.sha256_as_sent):
+            if there is None or one.sha256 not in there.spellings:
                 return self._refuse([one], self._taken(one.request_id, key))
         self._ledger.release(one.uuid)
         self._lead.released(one.uuid)
         return True
 
     def _is_of(self, claim: ClaimRecord, one: Entry) -> bool:
-        """Whether a claim was made for what was put; either may be older than one of the two hashes of a body."""
+        """Whether a claim was made for what was put; either may be of an earlier version."""
         if claim.payload_sha256 == one.sha256:
             return True
         try:
@@ -192,7 +192,7 @@ class Follower:
             manifest = None if record is None else readable(decoded(record)[1])
         except NoRecord:
             return False
-        return manifest is not None and claim.payload_sha256 in (manifest.sha256, manifest.sha256_as_sent)
+        return manifest is not None and claim.payload_sha256 in manifest.spellings
 
     def _vanished(self, entries: list[Entry]) -> bool:
         """Whether somebody took the manifest out of the bucket before any worker claimed it; then it never runs."""

@@ -7,7 +7,7 @@ from functions.train.training import Trainer, run
 from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
-from shared.contract.users import UserModel
+from shared.contract.users import model_of
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
@@ -37,15 +37,7 @@ class TrainFunction:
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """The user's model, swapped to this training."""
-        user = UserModel(
-            user_id=data["user_id"],
-            request_id=str(data["request_id"]),
-            lora=data["lora"],
-            base_model=data["base_model"],
-            face_engine=data["face_engine"],
-            trigger=data["trigger"],
-            references=data["references"],
-        )
+        user = model_of(data)
         return {keys.model(user.user_id): user.model_dump(mode="json")}
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "StoreMisconfigured",
     "StoreUnavailable",
     "UnreadableFolder",
+    "endpoint_of",
     "open_bucket",
     "prefix_of",
     "s3_name",
@@ -81,6 +82,12 @@ def with_history(bucket: Bucket) -> Bucket:
 def s3_name(bucket: Bucket) -> str | None:
     """What events call the bucket; None where it is no store's."""
     return urlsplit(bucket.address).netloc if bucket.address.startswith("s3://") else None
+
+
+def endpoint_of(bucket: Bucket) -> str | None:
+    """The URL where a store is asked; None where it is AWS, or where the bucket is no store's."""
+    settings = getattr(bucket, "settings", None)
+    return settings.endpoint if isinstance(settings, S3Settings) else None
 
 
 def prefix_of(bucket: Bucket) -> str:

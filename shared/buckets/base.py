@@ -2,8 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.errors import ConfigurationError, PhotogError
 
@@ -50,9 +49,8 @@ class UnreadableFolder(BucketError):
         self.folders = tuple(folders)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """An object without its bytes.
+class ObjectInfo(NamedTuple):
+    """An object without its bytes. A tuple, since a hundred thousand of them are made in a listing.
 
     Attributes:
         etag: changes whenever the object does.
@@ -102,6 +100,20 @@ class Bucket(Protocol):
         """The names that come between `prefix`, which is empty or ends with /, and a next /; sorted, each once.
 
         Cheap: what lies below them is not listed. A folder on a disk may name empty ones. UnreadableFolder.
+        """
+
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        """What lies in a folder and is no object that `list` gives, as far as the store can tell: keys, and why.
+
+        Args:
+            folder: a prefix that ends with /.
+            deep: also in the folders below.
+        """
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        """Keys of objects that begin with another spelling of `root`, a name with / behind it; any store may hold them.
+
+        So much is looked at as costs no more than a few calls of the store, where nobody has left such keys.
         """
 
     def delete(self, key: str) -> None:

@@ -30,6 +30,8 @@ from shared.buckets.base import (
     checked_prefix,
 )
 from shared.buckets.faults import explained
+from shared.buckets.misnamed import is_misspelled, misspelled
+from shared.buckets.passed_over import passed_over
 from shared.buckets.staging import STAGING, Staging
 from shared.buckets.walk import Walk, info, is_object
 
@@ -46,7 +48,7 @@ STANDING = ("requests", "claims", "progress", "results", "notifications", "outbo
 
 
 class FolderBucket(Bucket):
-    """Objects as files below `root`, which is made if it is not there.
+    """Objects as files below `root`, which is made if it is not there yet, and never again once it was.
 
     StoreMisconfigured where it can be none, StoreAbsent where it is not there and cannot be made, StoreUnavailable
     where that fails in any other way.
@@ -120,6 +122,14 @@ class FolderBucket(Bucket):
         walk = Walk(self._staged, self._told)
         yield from walk.folders(self._resolved(prefix, checked_folder(prefix)), prefix)
         self._require_whole(walk)
+
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        yield from passed_over(self.root, checked_folder(folder), deep)
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        yield from misspelled(self, root)
+        below = (key for key, _ in self.passed_over("", deep=False))
+        yield from (key for key in below if is_misspelled(key, root))
 
     def delete(self, key: str) -> None:
         with self._explained(key):
@@ -212,9 +222,14 @@ class FolderBucket(Bucket):
 
     def _write(self, key: str, data: bytes, move: Callable[[str, Path], None]) -> None:
         for _ in range(PLACING_TRIES):
-            with self._staging.holding(data) as staged:
-                if self._placed(key, staged, move):
-                    return
+            self._require_root()
+            try:
+                with self._staging.holding(data) as staged:
+                    if self._placed(key, staged, move):
+                        return
+            except FileNotFoundError:  # the bucket went away meanwhile
+                self._require_root()
+                raise
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
 
     def _placed(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
@@ -222,7 +237,10 @@ class FolderBucket(Bucket):
         path = self.path(key)
         for _ in range(PLACING_TRIES):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folders(path.parent)
+            except FileNotFoundError:  # another process removed one, empty until now, or the whole bucket is gone
+                self._require_root()
+                continue
             except (FileExistsError, NotADirectoryError):
                 # mkdir says so too of a folder that is gone again when it looks what stands in its way;
                 # never to be mistaken for the object itself being there
@@ -239,6 +257,23 @@ class FolderBucket(Bucket):
             _sync(path.parent)
             return True
         raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+
+    def _make_folders(self, folder: Path) -> None:
+        """As mkdir -p within the bucket, which itself is never made again."""
+        if folder.is_dir():
+            return
+        place = self.root
+        for name in folder.relative_to(self.root).parts:
+            place /= name
+            place.mkdir(exist_ok=True)
+
+    def _require_root(self) -> None:
+        """StoreUnavailable where the whole bucket was removed, or its volume is not mounted.
+
+        It is not made again: who removed it may want it gone, or something mounted there, and its requests are gone.
+        """
+        if not self.root.is_dir():
+            raise StoreUnavailable(f"{self.address} is not there: make it, or mount the volume that it lies on")
 
     def _nothing_above(self, key: str, path: Path) -> None:
         """Raises InvalidKey when an object stands where a folder of the key would have to be."""

@@ -22,7 +22,6 @@ from shared.buckets.base import (
     StoreUnavailable,
     bounded,
     checked_prefix,
-    usable,
 )
 from shared.buckets.s3 import PIECE, S3Bucket
 from shared.contract import keys
@@ -60,8 +59,11 @@ class History(S3Bucket):
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Every key of which anything is kept."""
         for key, versions in groupby(self._versions(checked_prefix(prefix)), key=lambda one: one.key):
-            if key > after and usable(key):  # nobody can ask for what cannot be named
-                yield _told(key, list(versions))
+            if key <= after:
+                continue
+            info = _told(key, list(versions))
+            if self._misnamed.is_listed(key, info.size):  # nobody can ask for what cannot be named
+                yield info
 
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the object, or of what is kept of it."""
@@ -74,7 +76,7 @@ class History(S3Bucket):
         for one in sorted(versions, key=lambda one: one.latest):  # the object itself last: a marker takes its place
             try:
                 with self._explained(key):
-                    self._client.delete_object(Bucket=self.name, Key=self._full(key), VersionId=one.identity)
+                    self._client.delete_object(Bucket=self.name, Key=self._existing(key), VersionId=one.identity)
             except StoreUnavailable:
                 raise
             except BucketError as error:
@@ -116,7 +118,7 @@ class History(S3Bucket):
         for one in self._of(key):
             if one.info is not None:
                 with self._explained(key):
-                    target = {"Bucket": self.name, "Key": self._full(key), "VersionId": one.identity}
+                    target = {"Bucket": self.name, "Key": self._existing(key), "VersionId": one.identity}
                     body = self._client.get_object(**target)["Body"]
                     with body:
                         yield from body.iter_chunks(PIECE)
@@ -125,7 +127,7 @@ class History(S3Bucket):
 
     def _of(self, key: str) -> Sequence[_Version]:
         """What is kept of one key, the newest first."""
-        self._full(key)  # InvalidKey
+        self._existing(key)  # InvalidKey
         found = list[_Version]()
         for one in self._versions(key):
             if one.key != key:

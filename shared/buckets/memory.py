@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from shared.buckets.base import Bucket, MissingObject, ObjectInfo, bounded, checked, checked_folder, checked_prefix
+from shared.buckets.misnamed import misspelled
 
 
 class MemoryBucket(Bucket):
@@ -48,6 +49,12 @@ class MemoryBucket(Bucket):
         with self._lock:
             below = [key[begin:].partition("/") for key in self._objects if key.startswith(prefix)]
         yield from sorted({name for name, slash, _ in below if slash})
+
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        yield from ()
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        yield from misspelled(self, root)
 
     def delete(self, key: str) -> None:
         with self._lock:

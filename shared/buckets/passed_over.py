@@ -1,31 +1,40 @@
-"""What a folder as a bucket passes over when it lists: links and special files, with the reason."""
+"""What a folder as a bucket passes over when it lists, and why: links, special files, names that are no keys."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared.buckets.base import usable
 from shared.buckets.faults import IMPOSSIBLE
+from shared.buckets.misnamed import NO_KEY
 from shared.buckets.staging import STAGING
+
+PLAIN_LENGTH = 500  # of a key whose bytes need no counting
 
 
 def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
-    """The keys of links and special files in a folder of the bucket, sorted within each folder.
+    """The keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
 
     Args:
         root: of the bucket, without links in its own path.
-        folder: prefix that ends with /.
+        folder: prefix that ends with /, or empty.
         deep: also in the folders below; no link is followed to find more.
 
     What cannot be looked into is not told here: a list of the bucket does that.
     """
     top = os.path.realpath(root / folder)
+    staging = str(root / STAGING)
     todo = [(top, folder)] if _is_within(top, root) else []
     while todo:
         path, prefix = todo.pop()
         for entry in _entries(path):
-            key = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if deep:
+            name = entry.name
+            key = prefix + name
+            plain = name.isascii() and name.isprintable() and "\\" not in name and len(key) < PLAIN_LENGTH
+            if not plain and not usable(key):
+                yield key + "/" * entry.is_dir(follow_symlinks=False), NO_KEY
+            elif entry.is_dir(follow_symlinks=False):
+                if deep and entry.path != staging:
                     todo.append((entry.path, f"{key}/"))
             elif entry.is_symlink():
                 yield key, _why(entry.path, root)

@@ -17,6 +17,7 @@ one after another because each depends on the last, so an asynchronous client wo
 import base64
 import hashlib
 import http.client
+import itertools
 import random
 import secrets
 import time
@@ -44,7 +45,7 @@ from shared.buckets.base import (
     checked_prefix,
     usable,
 )
-from shared.buckets.misnamed import Misnamed, is_misnamed_manifest
+from shared.buckets.misnamed import NO_KEY, Misnamed, is_misnamed_manifest, is_misspelled, names
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
@@ -68,6 +69,8 @@ OF_THE_STORE = {
 }
 """Codes below 500 that every key would meet at the moment."""
 NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
+DEEPEST = 8  # folders that name nothing within each other
+MOST_PAGES = 20  # of a folder's names that are looked through for misspelled ones
 READS = 3  # of an object whose body breaks off; botocore itself tries again only until the headers have come
 UPLOAD_SECONDS = 3600.0  # no upload takes so long; what is older was left by a writer that died
 FAILURES = (
@@ -89,7 +92,7 @@ class S3Bucket(Bucket):
         self.name, self.settings = name, settings
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.address = f"s3://{name}/{self.prefix}".rstrip("/")
-        self._misnamed = Misnamed(self.address)
+        self._misnamed = Misnamed()
         self._client = self._creator = self._connect()
         self._condition = {"IfNoneMatch": "*"}
         if settings.conditions == "oss-forbid-overwrite":  # a header that boto3 has no argument for
@@ -161,6 +164,18 @@ class S3Bucket(Bucket):
                 if usable(name):
                     yield name
 
+    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        for key in sorted(self._misnamed.kept):
+            below = key.removeprefix(checked_folder(folder))
+            if below != key and (deep or "/" not in below):
+                if self._is_there(key):
+                    yield key, NO_KEY
+                else:
+                    self._misnamed.kept.discard(key)
+
+    def misspelled(self, root: str) -> Iterator[str]:
+        yield from self._misspelled(root, "", DEEPEST)
+
     def delete(self, key: str) -> None:
         with self._explained(key):
             self._client.delete_object(Bucket=self.name, Key=self._existing(key))
@@ -184,6 +199,26 @@ class S3Bucket(Bucket):
                     self._client.abort_multipart_upload(**target)
                     removed.append(f"unfinished upload of {key}")
         return removed
+
+    def _misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
+        """As `misspelled`, of what lies in a folder whose key names nothing, as in / or ./"""
+        for page in itertools.islice(self._pages(below, {"Delimiter": "/"}), MOST_PAGES):
+            found = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            found += [entry["Key"] for entry in page.get("Contents", []) if entry["Size"]]
+            for key in (one.removeprefix(self.prefix) for one in found):
+                if is_misspelled(key, root):
+                    yield from self._raw(key) if key.endswith("/") else [key]
+                elif depth and key.endswith("/") and not names(key):
+                    yield from self._misspelled(root, key, depth - 1)
+
+    def _raw(self, prefix: str) -> Iterator[str]:
+        """Keys below a prefix that may be none, of objects that are not empty."""
+        for page in self._pages(prefix, {}):
+            yield from (one["Key"].removeprefix(self.prefix) for one in page.get("Contents", []) if one["Size"])
+
+    def _is_there(self, key: str) -> bool:
+        """Whether there is an object under a key that may be none: not every client can ask for it by name."""
+        return key in itertools.islice(self._raw(key), 1)
 
     def _connect(self) -> Any:
         crc = "when_supported" if self.settings.checksums == "crc32" else "when_required"

@@ -41,7 +41,7 @@ TRIES = 10
 
 
 class Staging:
-    """The staged files of one bucket. The folder is made by the first write, and again whenever it is gone."""
+    """The staged files of one bucket. The folder is made by the first write, and again whenever it alone is gone."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / STAGING
@@ -121,7 +121,7 @@ class Staging:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
             with suppress(FileExistsError):
-                os.makedirs(self.path)
+                os.mkdir(self.path)  # FileNotFoundError where the bucket itself is gone
             mode = os.lstat(self.path).st_mode
         if not stat.S_ISDIR(mode):
             raise BucketError(f"{self.path} must be a folder of photog's own, and is none; move it away")

@@ -4,9 +4,12 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from operator import itemgetter
 
 from shared.buckets.base import ObjectInfo, usable
 from shared.buckets.faults import IMPOSSIBLE
+from shared.buckets.staging import STAGING
+from shared.contract import keys
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +58,26 @@ class Walk:
     def _level(self, path: str, folder: str, prefix: str, after: str) -> "list[tuple[str, os.DirEntry[str]]]":
         """The entries of one folder that matter, folders with a / behind, so that keys below them come in order."""
         found = []
+        whole = not after and folder.startswith(prefix)  # nothing of it is to be left out
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     name = entry.name
                     key = folder + name
                     if entry.is_dir(follow_symlinks=False):
-                        if entry.path == self._hidden:
-                            continue
                         key += "/"
-                        if not (key > after or after.startswith(key)):
-                            continue
-                    elif not (key > after and entry.is_file(follow_symlinks=False)):
-                        continue
-                    if key.startswith(prefix) and self._usable(name, key):
+                        wanted = whole or key > after or after.startswith(key)
+                        wanted = wanted and not (name == STAGING and entry.path == self._hidden)
+                    else:
+                        wanted = (whole or key > after) and entry.is_file(follow_symlinks=False)
+                    if wanted and (whole or key.startswith(prefix)) and self._usable(name, key):
                         found.append((key, entry))
         except (FileNotFoundError, NotADirectoryError):
             return []  # gone since it was seen, as keys of a store may be
         except OSError as error:
             if error.errno not in IMPOSSIBLE:
                 self.unreadable[folder] = error.strerror or str(error)
-        found.sort(key=lambda one: one[0])
+        found.sort(key=itemgetter(0))
         return found
 
     def _look(self, key: str, entry: "os.DirEntry[str]") -> ObjectInfo | None:
@@ -92,7 +94,8 @@ class Walk:
             return True
         if usable(key.rstrip("/")):
             return True
-        if len(self._told) < MOST_TOLD and key not in self._told:
+        told_elsewhere = key.startswith(keys.REQUESTS)  # by whoever looks for requests
+        if not told_elsewhere and len(self._told) < MOST_TOLD and key not in self._told:
             self._told.add(key)
             log.warning("%r is no key that an object can have; rename it, or nobody will see it", key)
         return False

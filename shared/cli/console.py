@@ -15,6 +15,7 @@ from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured,
 from shared.cli.nearest import did_you_mean
 from shared.contract import keys
 from shared.contract.manifests import Json
+from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.observability.logs import configure
 from shared.operations.client import Client
@@ -101,13 +102,13 @@ def _beside(address: str) -> list[str]:
 
 def fail(message: str) -> NoReturn:
     """Wrong usage: say so and exit with 2."""
-    typer.echo(f"photog: {message}", err=True)
+    typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(2)
 
 
 def unavailable(message: str) -> NoReturn:
     """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
-    typer.echo(f"photog: {message}", err=True)
+    typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(TEMPORARY_FAILURE)
 
 

@@ -24,6 +24,7 @@ from shared.buckets import BucketError, InvalidKey
 from shared.cli.console import INTERRUPTED, fail, unavailable
 from shared.contract.function import FunctionUnavailable
 from shared.contract.validation import said
+from shared.contract.visible import visible
 from shared.errors import ConfigurationError
 from shared.runtime.supervisor import WorkerGivenUp
 from shared.triggers.sqs_queue import QueueError
@@ -71,7 +72,7 @@ def _end_at_file(error: OSError) -> NoReturn:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    typer.echo(f"photog: {_joined(message)}", err=True)
+    typer.echo(f"photog: {visible(_joined(message))}", err=True)
     raise typer.Exit(status)
 
 

@@ -7,6 +7,7 @@ import typer
 from shared.cli.console import AsJson, existing_bucket, show
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument
+from shared.contract.visible import visible
 from shared.operations.erasure import Forgetting
 from shared.settings import Settings
 
@@ -27,12 +28,12 @@ def forget(
         show({"user_id": user, "removed": removed, "remaining": remaining})
     else:
         for key in removed:
-            typer.echo(f"removed {key}")
+            typer.echo(f"removed {visible(key)}")
         for key in remaining:
-            typer.echo(f"remains {key}")
+            typer.echo(f"remains {visible(key)}")
         typer.echo(f"{user}: {len(removed)} objects removed, {len(remaining)} remain")
     for key, why in held.faults.items():
-        typer.echo(f"photog: {key}: {why}", err=True)
+        typer.echo(f"photog: {visible(key)}: {visible(why)}", err=True)
     untold = len(set(remaining) - held.faults.keys())
     if untold and held.faults:
         typer.echo(f"photog: {untold} others stay as well: they tell whose those are", err=True)

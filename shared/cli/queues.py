@@ -15,6 +15,7 @@ from shared.cli.console import AsJson, bucket_at, existing_bucket, fail, log_to_
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract import keys
 from shared.contract.function import NAMES, DeviceBroken
+from shared.contract.visible import visible
 from shared.errors import ConfigurationError
 from shared.events import put_event
 from shared.lifecycle.shutdown import Shutdown
@@ -129,7 +130,7 @@ def sweep(
         show({"lost": rows, "sent": bool(queue), "undelivered": undelivered})
     else:
         for row in rows:
-            typer.echo(f"{row['function']:<9} {row['state']:<10} {row['key']}")
+            typer.echo(f"{row['function']:<9} {row['state']:<10} {visible(row['key'])}")
         typer.echo(f"{len(rows)} lost, {'sent again' if queue else 'not sent'}; {undelivered} events undelivered")
     if rows and not queue:
         raise typer.Exit(1)

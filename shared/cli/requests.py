@@ -14,6 +14,7 @@ from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract.manifests import Json, parse
+from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
 from shared.operations.status import history, overview
@@ -141,12 +142,13 @@ def status(
         line = "  ".join(f"{state} {len(ids)}" for state, ids in states.items() if state != "unread")
         typer.echo(f"{function:<9} {line}" + "".join(f"\n  running {one}" for one in states["running"]))
         for one in states["failing"]:
-            typer.echo(f"  failing {one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}")
+            told = f"{one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}"
+            typer.echo(f"  failing {visible(told)}")
     unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
     if unread:
         typer.echo(f"not read  {len(unread)}")
     for key, why in list(unread.items())[:MOST_UNREAD]:
-        typer.echo(f"  {key}: {why}")
+        typer.echo(f"  {visible(key)}: {visible(why)}")
     if len(unread) > MOST_UNREAD:
         typer.echo(f"  and {len(unread) - MOST_UNREAD} more, which --json lists")
 

@@ -18,6 +18,8 @@
 `ROOTS` is what `photog forget` reads through: a prefix that is not in it cannot be made.
 """
 
+import re
+
 REQUESTS = "requests/"
 CLAIMS = "claims/"
 PROGRESS = "progress/"
@@ -32,6 +34,8 @@ PHOTOS = "photos/"
 QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
+UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # no object of ours has it in its key
+PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # as nearly all manifests are called
 SCRATCH = "scratch/"  # below an attempt: for the next attempt, never for an answer
 
 
@@ -52,6 +56,10 @@ def without_empty_names(key: str) -> str:
 
 def is_request(key: str, function: str) -> bool:
     """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
+    if (plain := PLAIN.fullmatch(key)) is not None:
+        return plain[1] == function
+    if UNUSABLE.search(key):
+        return False
     folder, _, name = without_empty_names(key).rpartition("/")
     json = name.lower().endswith(".json")  # .JSON too: some cameras, scripts and old file systems write nothing else
     return json and f"{folder}/".startswith(requests(function)) and not name.startswith(".")

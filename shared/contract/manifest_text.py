@@ -6,6 +6,9 @@
 | without, but with zeros where the first characters have them | UTF-16 or UTF-32 |
 | all others | UTF-8 |
 
+Whatever pads a file at its end, such as NULs up to the end of a block or the end of file of
+DOS, is no part of its text.
+
 Text that is not what it is read as, such as Latin-1, is never guessed. What is left of it may still tell the request's
 id, so that its sender gets the answer; `Text.wrong` is that answer.
 
@@ -32,6 +35,8 @@ LONGEST_LITERAL = 64 * 1024  # bytes of Python source: it is read at 200 bytes o
 MOST_TOLD = 20  # members that stand twice
 LONGEST_PATH = 100  # characters of what a member is called, with all that it lies in
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+PADDING = "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1), 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030))))
+PADDING += "\u205f\u2060\u3000\ufeff\ufffe\uffff"  # what no reader sees at the end of a text
 UNITS = {"utf-16": 2, "utf-32": 4}  # bytes of a character at least
 SPELLED = {"utf-8-sig": "UTF-8"}
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a number with a fraction"}
@@ -72,6 +77,7 @@ class _Members:
 def read(data: bytes) -> Text:
     """The object in the bytes; InvalidManifest with the reason where there is none."""
     text, undecoded = _decoded(data)
+    text = text.rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
     try:
         body, twice = _object(text)
     except InvalidManifest as error:

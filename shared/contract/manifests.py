@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.contract import manifest_text
+from shared.contract.meaning import meant, meant_before
+from shared.contract.visible import visible
 from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
@@ -27,7 +29,8 @@ class Manifest:
     Attributes:
         request_id: as a string, fit for a key.
         body: the whole object, as it came.
-        sha256: of the canonical form, so that two spellings of one body are the same.
+        sha256: of what it means, so that two spellings of one body are the same.
+        spellings: that hash, and those by which claims of earlier versions go.
         warnings: that belong into its answer, whatever that is.
         wrong: why it must not be served, where its id can be read all the same; else empty.
     """
@@ -39,9 +42,9 @@ class Manifest:
     wrong: str = ""
 
     @property
-    def sha256_as_sent(self) -> str:
-        """Of the body as it came, by which claims go that were made when 777 and "777" were two bodies."""
-        return canonical_hash(self.body)
+    def spellings(self) -> tuple[str, ...]:
+        """Before, a knob at its default made another body; before that, a null and 777 beside "777" did, too."""
+        return self.sha256, canonical_hash(meant_before(self.body, self.request_id)), canonical_hash(self.body)
 
     def warned(self, data: Json) -> Json:
         """The data of its answer with the warnings in it."""
@@ -66,7 +69,7 @@ def parse(text: bytes) -> Manifest:
             raise InvalidManifest(read.wrong) from error
         raise
     # what is wrong with a text is no part of its object: sent again without it, it is another request
-    sha256 = canonical_hash(_meant(read.body, request_id)) if not read.wrong else hashlib.sha256(text).hexdigest()
+    sha256 = canonical_hash(meant(read.body, request_id)) if not read.wrong else hashlib.sha256(text).hexdigest()
     return Manifest(request_id, read.body, sha256, tuple(read.warnings), read.wrong)
 
 
@@ -85,13 +88,6 @@ def canonical_hash(body: Json) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def without_nulls(value: Any) -> Any:
-    """The value without members that are null: whoever sends null says nothing. A null in a list stays."""
-    if isinstance(value, dict):
-        return {name: without_nulls(one) for name, one in value.items() if one is not None}
-    return [without_nulls(one) for one in value] if isinstance(value, list) else value
-
-
 def success(request_id: str, message: str, data: Json) -> Json:
     """The answer of a request that ran to its end."""
     return {"request_id": request_id, "code": "OK", "message": message, "data": data}
@@ -101,11 +97,12 @@ def failure(request_id: str, error: RequestError, data: Json) -> Json:
     """The answer of a request that could not be served; what it repeats of the request is cut to a bounded length."""
     told = error.as_dict()
     if "field" in told:
-        told["field"] = shortened(str(told["field"]), LONGEST_FIELD)
+        told["field"] = shortened(visible(str(told["field"])), LONGEST_FIELD)
+    message = "\n".join(map(visible, error.message.split("\n")))
     return {
         "request_id": request_id,
         "code": "error",
-        "message": shortened(error.message, LONGEST_MESSAGE),
+        "message": shortened(message, LONGEST_MESSAGE),
         "data": data | {"error": told},
     }
 
@@ -152,11 +149,3 @@ def _request_id(body: Json) -> str:
             "request_id",
         )
     return request_id
-
-
-def _meant(body: Json, request_id: str) -> Json:
-    """What a body says, whichever way it says it: as a number or text, as null, {} or not at all."""
-    meant: Json = without_nulls(body) | {"request_id": request_id}
-    if meant.get("configure") == {}:
-        del meant["configure"]
-    return meant

@@ -9,6 +9,7 @@
 | the value of an Authorization, a cookie, a token, a password, a signature and the like | `authorization: [redacted]` |
 | `whsec_...`, an AWS access key id, a JSON web token | `[redacted]` |
 | base64 of 40 characters and more: a picture, a key | `[base64, 123 characters]` |
+| what stands behind `ExpiredToken: ` or `token: ` and is a word of a sentence, as `Invalid` | stays |
 | eight fractions and more in a row: a face's vector | `[123 numbers]` |
 
 Code that logs must not hand such things to a logger in the first place; other people's libraries and the text of
@@ -20,6 +21,7 @@ import re
 REDACTED = "[redacted]"
 SHORTEST_BASE64 = 40  # an AWS secret access key has just so many; a SHA-256 in hex has 64 and is told apart
 SHORTEST_WORD = 16  # letters and digits of both cases in a row, as base64 has them and names in keys do not
+LONGEST_NAME = 64  # characters of a secret's name that are looked at
 FEWEST_NUMBERS = 8  # a face's vector has 128 or 512, a progress report five
 
 _NUMBER = r"[-+]?(?:\d{1,20}\.\d{0,30}|\.\d{1,30})(?:e[-+]?\d{1,4})?"
@@ -32,8 +34,16 @@ _DATA = re.compile(r"""\bdata:(?:[\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[^,\s"']{0,2
 _HEADER = re.compile(
     r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s{0,3}[:=,]\s{0,3}(?:b?["'])?)[^\r\n"']+""", re.IGNORECASE
 )
+_TELLING = (  # begin what is said of a secret, or follow its kind; none of them is one
+    r"(?:an?|and|any|are|as|at|authentication|authorization|been|but|by|can|cannot|could|denied|did|does|error|expired|"
+    r"failed|for|forbidden|format|from|given|has|have|header|if|in|inactive|incorrect|invalid|is|it|its|malformed|"
+    r"mismatch|missing|must|no|none|not|null|of|on|or|outdated|please|provided|rejected|required|revoked|scheme|sent|"
+    r"should|that|the|there|this|to|tokens?|try|unauthorized|undefined|unknown|unsupported|use|used|was|were|when|"
+    r"which|with|wrong|you|your)"
+)
 _SCHEME = re.compile(
-    r"\b(?:(bearer)\s+[^\s,\"']+|(basic|digest|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{6,})", re.IGNORECASE
+    rf"\b(?:(bearer)\s+(?!{_TELLING}[.,:;!?]?(?:[\s\"')]|\Z))[^\s,\"']+|(basic|digest|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{{6,}})",
+    re.IGNORECASE,
 )
 _WITHIN_NAME = (  # wherever in a name they stand
     r"token|signature|passw(?:or)?d|passphrase|passcode|secret|credential|hmac|"
@@ -49,6 +59,17 @@ _NAMED = re.compile(
     r"""b?(?:\\?"[^"\r\n]{1,4096}"?|\\?'[^'\r\n]{1,4096}'?|[^\s"'&)}\]]+)""",
     re.IGNORECASE,
 )
+_ERROR_NAME = re.compile(  # a code such as ExpiredToken, whose value is a sentence; not of what people choose as words
+    r"(?:bad|denied|duplicate|expired|illegal|incorrect|invalid|malformed|mismatch(?:ed)?|missing|no|not|no_?such|"
+    r"rejected|revoked|unauthorized|unknown|unrecognized|unsupported|unverified|wrong)"
+    r"[A-Za-z_-]*(?:token|signature|credentials?|hmac|key(?:[_-]?id)?|sig|digest|jwt|md5|mac|session)\Z",
+    re.IGNORECASE,
+)
+_CHOSEN = re.compile(r"pass|pwd?\b|pin\b|secret|login", re.IGNORECASE)
+_FIRST = re.compile(r"""(\\?["'])?(([A-Za-z]+)[.,;:!?]?)(?=([\s"'\\)}\]]|\Z))""")
+_SAID = re.compile(_TELLING, re.IGNORECASE)
+_SENTENCE = re.compile(r"[A-Z]?[a-z]{1,14}")
+_GOES_ON = re.compile(r"\s+[a-z]+\b(?![=:])")
 _SECRET_NAME = re.compile(rf"(?:{_WITHIN_NAME}|{_WHOLE_NAME}|authorization|cookie)\Z", re.IGNORECASE)
 _USER_IN_PATH = re.compile(r"[^/]@")  # where the path begins within a password; /@ann/ is a folder
 _QUERY = re.compile(r"""(?<=\w)\?(?=[\w%:])[^\s"'<>]+""")
@@ -71,7 +92,7 @@ def redact(text: str) -> str:
     text = _QUERY.sub(f"?{REDACTED}", text)
     text = _TOKEN.sub(_without_user, text)
     text = _KNOWN.sub(REDACTED, text)
-    text = _NAMED.sub(rf"\1{REDACTED}", text)
+    text = _NAMED.sub(_without_value, text)
     text = _BASE64.sub(_named_base64, text)
     return _VECTOR.sub(_counted, text)
 
@@ -79,6 +100,20 @@ def redact(text: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is a password, a token, a signature or the like."""
     return _SECRET_NAME.search(name) is not None
+
+
+def _without_value(found: re.Match[str]) -> str:
+    """Without what stands behind the name of a secret, unless that is a word that says what is wrong with it."""
+    text, begin = found.string, found.end(1)
+    word = _FIRST.match(text, begin)
+    if word is None or found[1].rstrip()[-1] != ":" or word.end(2) > found.end():
+        return found[1] + REDACTED
+    name = re.split(r"[^\w-]", text[max(0, found.start() - LONGEST_NAME) : begin].rstrip(": \t\"'\\"))[-1]
+    spoken = _SENTENCE.fullmatch(word[3]) is not None and _GOES_ON.match(text, word.end()) is not None
+    said = _SAID.fullmatch(word[3]) is not None and (word[1] is None or not _CHOSEN.search(name))
+    if not (said or (spoken and _ERROR_NAME.search(name))):
+        return found[1] + REDACTED
+    return text[found.start() : word.end(2)] + _NAMED.sub(_without_value, text[word.end(2) : found.end()])
 
 
 def _without_secrets(url: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ import hashlib
 import re
 
 from shared.contract.data_urls import is_embedded
+from shared.contract.visible import visible
 
 SHOWN = 120  # characters of a reference that a message repeats; a data URL may have millions
 LONGEST = 16 * 1024  # characters of a URL or key that is looked at; servers take half of that, stores a sixteenth
@@ -184,5 +185,5 @@ def _part_of_a_key(found: re.Match[str]) -> str:
 
 def _line(text: str) -> str:
     """One line of at most `SHOWN` characters, whatever is in it: a message goes into logs and terminals."""
-    bounded = text if len(text) <= SHOWN else text[: SHOWN - len(CUT)] + CUT
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in bounded)
+    told = visible(text[: SHOWN + 1])
+    return told if len(told) <= SHOWN else told[: SHOWN - len(CUT)] + CUT

@@ -3,7 +3,7 @@
 Whoever may write into the bucket may write this, too: what is admissible here is what a training can have made.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,3 +53,16 @@ class UserModel(BaseModel):
     face_engine: Name
     trigger: Name
     references: Annotated[list[Reference], Field(min_length=1, max_length=MOST_REFERENCES)]
+
+
+def model_of(data: dict[str, Any]) -> UserModel:
+    """What a training's answer says of its user; KeyError and ValidationError where it is no answer of one."""
+    return UserModel(
+        user_id=data["user_id"],
+        request_id=str(data["request_id"]),
+        lora=data["lora"],
+        base_model=data["base_model"],
+        face_engine=data["face_engine"],
+        trigger=data["trigger"],
+        references=data["references"],
+    )

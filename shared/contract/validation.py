@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.contract.manifests import USER_ID, Json, encode, shortened, without_nulls
+from shared.contract.manifests import USER_ID, Json, encode, shortened
+from shared.contract.meaning import without_nulls
 from shared.contract.names import is_plain, shown_name
 from shared.contract.redaction import REDACTED, is_secret_name
 from shared.contract.references import without_secrets

@@ -71,7 +71,7 @@ def _hint(key: str, other: str) -> str:
     if unicodedata.normalize("NFC", key) == unicodedata.normalize("NFC", other):
         differs = "in Unicode normalisation (NFC, NFD) alone"
     else:
-        differs = "in capitals or in kinds of characters alone"
+        differs = "in capitals, in kinds of characters or in what is not seen alone"
     hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
     return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
 

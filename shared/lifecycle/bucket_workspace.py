@@ -6,6 +6,7 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.errors import PhotoError
+from shared.lifecycle.trainings import Trainings
 from shared.photos import PhotoFetcher
 
 
@@ -14,10 +15,19 @@ class BucketWorkspace:
 
     Args:
         hooks: checked at every report of progress and every artifact, and told of every report.
+        trainings: make a user's model again that is asked for and missing.
     """
 
-    def __init__(self, bucket: Bucket, attempt: Attempt, fetcher: PhotoFetcher, hooks: AttemptHook) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        attempt: Attempt,
+        fetcher: PhotoFetcher,
+        hooks: AttemptHook,
+        trainings: Trainings | None = None,
+    ) -> None:
         self.request_id, self.attempt = attempt.request_id, attempt.number
+        self._trainings = trainings
         self._bucket, self._fetcher, self._hooks, self._attempt = bucket, fetcher, hooks, attempt
         self._prefix, *self._earlier = (
             keys.artifacts(attempt.function, attempt.request_id, number) for number in range(attempt.number, 0, -1)
@@ -39,6 +49,8 @@ class BucketWorkspace:
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None where there is none."""
         info = self._bucket.head(key)
+        if info is None and self._trainings is not None and self._trainings.restore(key):
+            info = self._bucket.head(key)
         return None if info is None else info.size
 
     def check(self) -> None:

@@ -43,6 +43,7 @@ from shared.lifecycle.progress import PublishProgress
 from shared.lifecycle.publisher import Publisher
 from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import ClaimLost, HandBack, HandedBack, Interrupted, Shutdown
+from shared.lifecycle.trainings import Trainings
 from shared.observability.logs import request_context
 from shared.settings import Settings
 
@@ -94,6 +95,7 @@ class Invocation:
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
         self._fetcher = fetcher(bucket, named_buckets(bucket, settings), settings)
+        self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
         """Answer the request that a manifest makes, whoever delivers it and however often.
@@ -143,7 +145,7 @@ class Invocation:
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         first = self._claims.first(manifest.request_id)
-        if first is not None and not first.accepts(manifest.sha256, manifest.sha256_as_sent):
+        if first is not None and not first.accepts(*manifest.spellings):
             return self._conflict(manifest, key, first)
         while not self._publisher.answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
@@ -215,7 +217,7 @@ class Invocation:
         try:
             hooks.before(attempt)
             with Pulse(f"heartbeat {attempt.request_id}", hooks):
-                workspace = BucketWorkspace(self._bucket, attempt, self._fetcher, hooks)
+                workspace = BucketWorkspace(self._bucket, attempt, self._fetcher, hooks, self._trainings)
                 envelope = self._envelope(manifest, workspace, attempt)
                 hooks.finished(attempt)
                 self._publish(envelope, attempt)

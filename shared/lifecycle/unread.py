@@ -5,6 +5,8 @@
 | `requests/check/a.json.txt` | no manifest, by its name; it is not guessed what else it may be |
 | `requests/check/.a.json` | hidden, as what programs write before they rename it |
 | `requests/Check/a.json`, `requests/a.json` | in no function's folder |
+| `/requests/check/a.json`, `requests//check/a.json`, `REQUESTS\\check\\a.json` | another spelling of the folder |
+| `requests/check/./a.json`, with a backslash or control characters | no object of ours can have such a key |
 | a link, or what lies in a linked folder; a FIFO | in a folder on a disk: only files are objects there |
 
 What desktops leave everywhere, hidden files that are no `.json` and empty objects are nobody's requests, and nobody is
@@ -20,7 +22,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from shared.buckets import Bucket, BucketError, FolderBucket, ObjectInfo, UnreadableFolder
-from shared.buckets.passed_over import passed_over
+from shared.buckets.base import usable
+from shared.buckets.misnamed import NO_KEY, is_misspelled, names
 from shared.contract import keys
 from shared.contract.function import NAMES
 
@@ -46,14 +49,19 @@ class Stray:
 
 def reason(key: str) -> str | None:
     """Why no worker reads the object; None where one does, or nobody would expect it."""
+    if is_misspelled(key, keys.REQUESTS):
+        return None if _is_nobodys(names(key)[-1]) else _misspelled(key)
+    if not key.startswith(keys.REQUESTS) or _is_nobodys(key.rpartition("/")[2]):
+        return None
+    return None if any(keys.is_request(key, function) for function in NAMES) else _unread(key)
+
+
+def _unread(key: str) -> str:
+    """The same of what lies below `requests/` and is nobody's."""
     folder, slash, _ = key.removeprefix(keys.REQUESTS).partition("/")
     name = key.rpartition("/")[2]
-    if (
-        not key.startswith(keys.REQUESTS)
-        or _is_nobodys(name)
-        or any(keys.is_request(key, function) for function in NAMES)
-    ):
-        return None
+    if not usable(key):
+        return f"{NO_KEY}; put it under {_plain(key)}"
     if not slash:
         return f"it lies in no function's folder; put it into {_folders()}"
     if folder not in NAMES:
@@ -77,8 +85,7 @@ def unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
     Of those in no function's folder the first ones; that takes one call of the store for each folder.
     """
     yield from (one for one in _elsewhere(bucket) if _may_be_of(one.key, function))
-    if isinstance(bucket, FolderBucket):
-        yield from _passed_over(bucket, f"{keys.REQUESTS}{function}/", deep=True)
+    yield from _passed_over(bucket, keys.requests(function), deep=True)
 
 
 class Telling:
@@ -142,10 +149,12 @@ class Strays:
 
 def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """What lies below `requests/` in no function's folder, the first of it."""
-    if isinstance(bucket, FolderBucket):
-        yield from islice(_passed_over(bucket, keys.REQUESTS, deep=False), MOST_ELSEWHERE)
     with suppress(UnreadableFolder):  # which the listings of the functions' folders tell of
         yield from islice(_listed_elsewhere(bucket), MOST_ELSEWHERE)
+    yield from islice(_passed_over_elsewhere(bucket), MOST_ELSEWHERE)
+    with suppress(UnreadableFolder):
+        misspelled = (Stray(key, why) for key in bucket.misspelled(keys.REQUESTS) if (why := reason(key)) is not None)
+        yield from islice(misspelled, MOST_ELSEWHERE)
 
 
 def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
@@ -154,21 +163,32 @@ def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
         begin, after = after, None
         for info in bucket.list(keys.REQUESTS, begin):
             folder, slash, _ = info.key.removeprefix(keys.REQUESTS).partition("/")
-            if slash:
+            if slash and not folder:
+                if why := _misspelled(info.key):
+                    yield Stray(info.key, why)
+            elif slash:
                 after = f"{keys.REQUESTS}{folder}0"  # which sorts behind everything in that folder
-                if folder and folder not in NAMES:
+                if folder not in NAMES:
                     yield Stray(f"{keys.REQUESTS}{folder}/", _no_function(folder))
                 break
-            yield from among([info])
+            else:
+                yield from among([info])
 
 
-def _passed_over(bucket: FolderBucket, folder: str, deep: bool) -> Iterator[Stray]:
-    for key, why in passed_over(bucket.root, folder, deep):
+def _passed_over_elsewhere(bucket: Bucket) -> Iterator[Stray]:
+    """Links directly in `requests/`, and keys of a store that lie in no function's folder, since they name none."""
+    deep = not isinstance(bucket, FolderBucket)
+    functions = tuple(map(keys.requests, NAMES))
+    yield from (one for one in _passed_over(bucket, keys.REQUESTS, deep) if not one.key.startswith(functions))
+
+
+def _passed_over(bucket: Bucket, folder: str, deep: bool) -> Iterator[Stray]:
+    for key, why in bucket.passed_over(folder, deep):
         own = (
             key.removesuffix("/").removeprefix(keys.REQUESTS) in NAMES
         )  # a link to a folder of the bucket is followed there
         if not own and not key.rpartition("/")[2].startswith("."):
-            yield Stray(key, why)
+            yield Stray(key, f"{why}; put it under {_plain(key)}" if why == NO_KEY else why)
 
 
 def _is_nobodys(name: str) -> bool:
@@ -178,8 +198,21 @@ def _is_nobodys(name: str) -> bool:
 
 def _may_be_of(key: str, function: str) -> bool:
     """Whether the function's worker should tell of it: not where another's folder is meant."""
-    meant = key.removeprefix(keys.REQUESTS).removesuffix("/").lower().removesuffix(SUFFIX)
+    meant = names(key)[1].lower().removesuffix(SUFFIX) if len(names(key)) > 1 else ""
     return meant == function or meant not in NAMES
+
+
+def _misspelled(key: str) -> str:
+    return (
+        f"it does not begin with {keys.REQUESTS} and a function's name as workers read them; put it under {_plain(key)}"
+    )
+
+
+def _plain(key: str) -> str:
+    """What to call it instead."""
+    _, *below = names(key) or [""]
+    function = [name.lower() if name.lower() in NAMES else name for name in below[:1]]
+    return keys.REQUESTS + "/".join([*function, *below[1:]])
 
 
 def _no_function(folder: str) -> str:

@@ -27,6 +27,7 @@ from typing import Annotated, Any, Literal, TextIO
 from pydantic import BaseModel, BeforeValidator, Field
 
 from shared.contract.redaction import redact
+from shared.contract.visible import visible
 
 LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, of which a few words are ours
 LONGEST_TRACEBACK = 32 * 1024  # characters; the end, where the error is, stays
@@ -34,8 +35,6 @@ READ_AT_MOST = 4 * LONGEST_TRACEBACK  # of what was logged: redaction makes it s
 CHATTY = ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3")
 DETAILS = ("code", "error", "stage", "reason")  # fields that `extra` may add; any other is not logged
 
-# whatever moves the cursor, ends a line for some reader or turns the direction of writing, and halves of surrogates
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -124,7 +123,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people; control characters are spelled out.
+    """One line for people; what nobody would see is spelled out.
 
     Args:
         folded: tracebacks stay on their event's line; else theirs follow, each indented, as a terminal's reader wants.
@@ -139,13 +138,13 @@ class TextFormatter(logging.Formatter):
         fields, about = _fields(record), ""
         if "request_id" in fields:
             about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s] ".format(**fields)
-        line = f"{_time(record)} {record.levelname} {record.name} {about}{_printable(_message(record))}"
+        line = f"{_time(record)} {record.levelname} {record.name} {about}{visible(_message(record))}"
         traceback = _traceback(self, record)
         if not traceback:
             return line
         if self._folded:
-            return f"{line} {_printable(traceback)}"
-        return "\n".join([line, *(f"    {_printable(one)}" for one in traceback.split("\n"))])
+            return f"{line} {visible(traceback)}"
+        return "\n".join([line, *(f"    {visible(one)}" for one in traceback.split("\n"))])
 
 
 class _Lines(logging.Handler):
@@ -182,8 +181,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     request = getattr(record, "request", None)
     if isinstance(request, _Request):
         fields = {
-            "function": _printable(request.function[:128]),
-            "request_id": _printable(request.request_id[:128]),
+            "function": visible(request.function[:128]),
+            "request_id": visible(request.request_id[:128]),
             "attempt": request.attempt,
             "seconds": getattr(record, "elapsed", 0.0),
         }
@@ -191,7 +190,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         fields["error"] = record.exc_info[0].__name__
     for name in DETAILS:
         if getattr(record, name, None) is not None:
-            fields[name] = _printable(redact(str(getattr(record, name))[:256]))
+            fields[name] = visible(redact(str(getattr(record, name))[:256]))
     return fields
 
 
@@ -219,11 +218,6 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _printable(text: str) -> str:
-    """The text with control characters spelled out, as Python spells them."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def _without_surrogates(text: str) -> str:

@@ -48,7 +48,7 @@ class Mention:
 
     Attributes:
         request_id: under which it is answered, also where it cannot be served.
-        sha256, sha256_as_sent: of the body that claims are made for, see `Manifest`.
+        spellings: hashes of the body that claims are made for, see `Manifest`.
         users: the people.
         photos: keys of its pictures in this bucket, the template's left out.
         templates: keys of the template in this bucket.
@@ -58,8 +58,7 @@ class Mention:
     key: str
     function: str
     request_id: str
-    sha256: str
-    sha256_as_sent: str
+    spellings: tuple[str, ...]
     users: frozenset[str]
     photos: frozenset[str]
     templates: frozenset[str]
@@ -175,20 +174,18 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     try:
         require_key(key)
         parsed = parse(text)
-        body, request_id, sha256, as_sent = parsed.body, parsed.request_id, parsed.sha256, parsed.sha256_as_sent
+        body, request_id, spellings = parsed.body, parsed.request_id, parsed.spellings
     except RequestError as error:
         if len(text) > LOOSE:
             raise ValueError("no manifest") from error
         body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
-        as_sent = sha256
-        request_id = invalid_id(sha256)
+        request_id, spellings = invalid_id(sha256), (sha256,)
     people = _people(body.get("configure")) or _people(body)
     return Mention(
         key,
         keys.without_empty_names(key).split("/")[1],
         request_id,
-        sha256,
-        as_sent,
+        spellings,
         people,
         _pictures(places, body.get("images")),
         _pictures(places, body.get("template_image")),

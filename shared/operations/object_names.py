@@ -1,11 +1,28 @@
-"""Names of one object: its key in a bucket, and the URLs that mean the same object there."""
+"""Names of one object: its key in a bucket, and the URLs that mean the same object there.
+
+| reference | where the bucket is of a store |
+|---|---|
+| `photos/a.jpg` | its key |
+| `s3://own/photos/a.jpg`, `oss://...`, by a name of the settings too | the same |
+| `https://own.s3.eu-central-1.amazonaws.com/photos/a.jpg?X-Amz-Signature=...` | the same, signed or not |
+| `https://s3.amazonaws.com/own/photos/a.jpg` | the same |
+| `http://minio:9000/own/photos/a.jpg`, `https://own.oss-cn-hangzhou.aliyuncs.com/photos/a.jpg` | by the endpoint |
+
+Nobody can know what else leads to a bucket: a CDN, a proxy, another name of its endpoint.
+"""
 
 import os
+import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from shared.buckets import Bucket, s3_name
+from shared.buckets import Bucket, endpoint_of, s3_name
 from shared.contract.data_urls import is_embedded
+
+AWS = re.compile(r"(?:(?P<bucket>[a-z0-9._-]+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
+"""Hosts of S3: global, of a region, dual-stack, FIPS, accelerated, of a website, with the bucket before or not."""
+ALIYUN = re.compile(r"(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")  # from outside and from within a region
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Places:
@@ -17,7 +34,9 @@ class Places:
     def __init__(self, bucket: Bucket, named: Mapping[str, str]) -> None:
         """named: addresses of the buckets that references may name."""
         self._home = _place(bucket.address)
-        own = s3_name(bucket)
+        own, endpoint = s3_name(bucket), endpoint_of(bucket)
+        host = _host(urlsplit(endpoint)) if endpoint else ""
+        self._own, self._endpoint = own, None if not host or AWS.fullmatch(host) else host
         self._named = {own: (self._home[0], "")} if own is not None else {}
         self._named |= {name: _place(address) for name, address in named.items()}
 
@@ -26,12 +45,45 @@ class Places:
         scheme, slashes, rest = reference.partition("://")
         if not slashes:
             return None if is_embedded(reference) else reference
+        if scheme.lower() in DEFAULT_PORTS:
+            whole = self._by_host(reference)
+            return None if whole is None else self._below(self._home[0], whole)
         name, _, key = rest.partition("/")
-        if scheme.lower() not in ("s3", "oss") or name not in self._named:
+        if scheme.lower() not in ("s3", "oss") or name not in self._named or not key:
             return None
-        (store, base), (home, below) = self._named[name], self._home
-        whole = base + key
-        return whole.removeprefix(below) if store == home and whole.startswith(below) and key else None
+        store, base = self._named[name]
+        return self._below(store, base + key)
+
+    def _below(self, store: str, whole: str) -> str | None:
+        """The key in this bucket of what `store` calls `whole`."""
+        home, below = self._home
+        return whole.removeprefix(below) or None if store == home and whole.startswith(below) else None
+
+    def _by_host(self, url: str) -> str | None:
+        """What the store of this bucket calls the object at an http(s) URL; None where it is another's."""
+        try:
+            parts = urlsplit(url.strip())
+            host, path = _host(parts), unquote(parts.path).removeprefix("/")
+        except ValueError:
+            return None
+        if self._own is None:
+            return None
+        name = self._bucket_in(host)
+        if name is None:
+            return None
+        if not name:
+            name, _, path = path.partition("/")
+        return path if name == self._own else None
+
+    def _bucket_in(self, host: str) -> str | None:
+        """The bucket that a host names; empty where the path does, None where it is no host of the store."""
+        if self._endpoint is None:
+            found = AWS.fullmatch(host)
+            return None if found is None else found["bucket"] or ""
+        if host == self._endpoint:
+            return ""
+        name = host.removesuffix(f".{self._endpoint}")
+        return None if name == host else name
 
 
 def _place(address: str) -> tuple[str, str]:
@@ -42,3 +94,10 @@ def _place(address: str) -> tuple[str, str]:
     path = parts.path.strip("/")
     scheme = "s3" if parts.scheme == "oss" else parts.scheme
     return f"{scheme}://{parts.netloc}", f"{path}/" if path else ""
+
+
+def _host(parts: SplitResult) -> str:
+    """Host and port of a URL, as one text for all ways to write them; ValueError."""
+    host = (parts.hostname or "").rstrip(".")
+    host = ALIYUN.sub(r"\1.aliyuncs.com", host)
+    return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme.lower())) else f"{host}:{parts.port}"

@@ -79,7 +79,7 @@ class Search:
         answers_read = self._answers()
         modelled = self._modelled(user_id, requests, answers_read)
         known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modelled})
-        foreign = {_conflict(one) for one in requests if one.key not in own}
+        foreign = {key for one in requests if one.key not in own for key in _conflicts(one)}
         stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
         puts = self._puts(user_id, names)
         artifacts = [key for one in stored.values() for key in one.artifacts]
@@ -114,17 +114,17 @@ class Search:
         accepted, conflicts = [], []
         for one in own:
             first = self._first((one.function, one.request_id))
-            if first is None or first.accepts(one.sha256, one.sha256_as_sent):
+            if first is None or first.accepts(*one.spellings):
                 accepted.append(one)
             else:
-                conflicts.append(_conflict(one))
+                conflicts += _conflicts(one)
         return accepted, conflicts
 
     def _ids(self, user_id: str, accepted: Iterable[Mention], told: Set[Identity]) -> set[Identity]:
         """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
-            known.setdefault((one.function, one.request_id), set()).update((one.sha256, one.sha256_as_sent))
+            known.setdefault((one.function, one.request_id), set()).update(one.spellings)
         firsts = {identity: self._first(identity) for identity in {*known, *told}}
         for identity in firsts.keys() - known.keys():
             first = firsts[identity]
@@ -193,7 +193,7 @@ class Search:
             identity = one.function, one.request_id
             if identity in named and one.users and user_id not in one.users:
                 first = self._first(identity)
-                if first is None or first.accepts(one.sha256, one.sha256_as_sent):
+                if first is None or first.accepts(*one.spellings):
                     named.discard(identity)
         return named
 
@@ -270,6 +270,6 @@ def _needs(
     return needs
 
 
-def _conflict(one: Mention) -> str:
-    """Where a body is answered whose id belongs to another."""
-    return keys.conflict(one.function, one.request_id, one.sha256)
+def _conflicts(one: Mention) -> list[str]:
+    """Where a body is answered whose id belongs to another, by this and earlier versions."""
+    return [keys.conflict(one.function, one.request_id, sha256) for sha256 in one.spellings]

@@ -7,6 +7,7 @@ So no picture is read by such a name, wherever it is.
 import unicodedata
 
 from shared.contract.data_urls import LONGEST_KEY
+from shared.contract.visible import without_blanks
 from shared.photos.references import shown
 
 
@@ -36,9 +37,9 @@ def resembling(key: str, keys: list[str]) -> str | None:
     """The one of `keys` that differs in nothing but how its characters are written; None where there is none.
 
     Those that differ in Unicode normalisation alone come first, as file names of macOS do; then those that differ in
-    capitals, or in kinds of spaces.
+    capitals, or in kinds of spaces; then in characters that nobody sees.
     """
-    for form in (_normalised, _folded):
+    for form in (_normalised, _folded, _seen):
         for one in keys:
             if one != key and form(one) == form(key):
                 return one
@@ -51,3 +52,7 @@ def _normalised(key: str) -> str:
 
 def _folded(key: str) -> str:
     return unicodedata.normalize("NFKC", key).casefold()
+
+
+def _seen(key: str) -> str:
+    return _folded(without_blanks(key))

@@ -10,7 +10,7 @@ import re
 from urllib.parse import unquote, unquote_plus
 
 from shared.contract.redaction import redact
-from shared.photos.references import CUT, NAMELESS_SECRET, shown
+from shared.photos.references import CUT, NAME, NAMELESS_SECRET, shown
 from shared.photos.signatures import is_page
 
 READ = 16 * 1024  # bytes of a refusal that are looked at; Azure's have 500, Amazon's with a whole signature 3,000
@@ -27,6 +27,7 @@ UNSEEN = re.compile(r"<(script|style|svg)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)"
 TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
 SENTENCE = re.compile(r"(?<=[.!?])\s+|[\r\n]+")
+SEPARATORS = re.compile(r"[?&;#]")
 PIECES = re.compile(r"[/?&;=~,|:@#]+")
 
 EXPIRED = re.compile(r"expir", re.IGNORECASE)
@@ -92,7 +93,7 @@ def _advice(text: str) -> str:
 
 def _without_secrets(text: str, url: str) -> str:
     """Without anything of the URL that its form for messages leaves out, and without what looks like a secret."""
-    seen = set(PIECES.split(shown(url)))
+    seen = set(PIECES.split(shown(url))) | _names(url)
     hidden = {one for piece in PIECES.split(url) for one in (piece, unquote(piece), unquote_plus(piece))}
     hidden |= {one for piece in hidden for one in PIECES.split(piece)}
     for one in sorted(hidden - seen, key=len, reverse=True):
@@ -100,6 +101,14 @@ def _without_secrets(text: str, url: str) -> str:
             text = text.replace(one, CUT)
     words = (CUT if NAMELESS_SECRET.fullmatch(word.strip(".,;()[]'\"")) else word for word in redact(text).split())
     return " ".join(words)
+
+
+def _names(url: str) -> set[str]:
+    """What the parameters of the URL are called: words that errors have in them, as SignatureDoesNotMatch."""
+    pairs = [one.partition("=") for one in SEPARATORS.split(url)[1:]]
+    values = {piece for _, _, value in pairs for one in (value, unquote(value)) for piece in PIECES.split(one)}
+    named = {name for name, equals, _ in pairs if equals and NAME.fullmatch(name)}
+    return {name for name in named - values if not NAMELESS_SECRET.fullmatch(name)}
 
 
 def _line(text: str) -> str:

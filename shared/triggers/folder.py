@@ -8,6 +8,7 @@ whole is listed now and then as of any other bucket; at once when a folder has c
 |---|---|
 | the folder of manifests is removed | makes it again, after a while: its remover may not be through with the rest |
 | the whole bucket is removed, or its volume not mounted | says so once and waits; it never makes the bucket itself |
+| the same while a request runs | the same: what the request writes fails, it stays without an answer |
 | it is made anew, or something is mounted over it | watches the new folder and lists all of it |
 """
 

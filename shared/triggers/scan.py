@@ -40,6 +40,7 @@ STOP_POLL = 0.1  # seconds between two looks whether to stop
 PAGE = 1000  # keys that a store lists in one call; a folder as many in 7 ms of the processor
 CHECKING_SHARE = 0.05  # of the time that goes into what is most likely answered
 CHECKED_AT_ONCE = 50
+FEW = 20  # manifests that are looked at sooner than all answers are listed
 SAVED_AFTER = 1000  # settled manifests; also at the end
 
 
@@ -71,8 +72,10 @@ class ScanTrigger:
         self._failures = Failures(bucket, function, self._prefix, clock)
         self._strays = Strays(bucket, function, scan.settle_seconds, clock)
         self._waiting: dict[str, ObjectInfo] = {}
-        self._likely: dict[str, ObjectInfo] = {}  # the newest last
+        self._likely: dict[str, ObjectInfo] = {}  # the newest last, once they are sorted
+        self._sorted = True
         self._sights: dict[str, _Sight] = {}
+        self._others: list[ObjectInfo] | None = None  # what the last listing of the whole gave beside manifests
         self._last = ""
         self._listed_at = self._checked_at = float("-inf")
         self._started = False
@@ -111,6 +114,9 @@ class ScanTrigger:
             if stop.is_set():
                 return
             self._offer(info, receive)
+        if self._others is not None:
+            self._strays.look(self._others)
+            self._others = None
         if not self._waiting:
             self._check_likely(receive, stop)
 
@@ -167,6 +173,9 @@ class ScanTrigger:
         if not self._likely or self._clock() < self._checked_at:
             return
         begun = self._clock()
+        if not self._sorted:
+            oldest_first = sorted(self._likely.values(), key=lambda info: (info.modified, info.key))
+            self._likely, self._sorted = {info.key: info for info in oldest_first}, True
         for _ in range(CHECKED_AT_ONCE):
             if not self._likely or stop.is_set():
                 break
@@ -193,13 +202,17 @@ class ScanTrigger:
             raise
         except (BucketError, OSError) as error:
             broken = error  # such as a folder that cannot be read: what could be is served
-        manifests = [info for info in found if keys.is_request(info.key, self._function)]
+        manifests, others = list[ObjectInfo](), list[ObjectInfo]()
+        for info in found:
+            (manifests if keys.is_request(info.key, self._function) else others).append(info)
         if not self._started:
             self._settled.load()
         self._failures.adopt()
         if broken is None:
-            self._forget(manifests)
-        new = [info for info in manifests if info not in self._settled]
+            new = self._settled.keep(manifests)
+            self._forget(manifests, new)
+        else:
+            new = [info for info in manifests if info not in self._settled]
         if not self._started:
             new = self._set_aside(new)
         self._started = True
@@ -209,18 +222,22 @@ class ScanTrigger:
             self._failures.remove(self._prefix)
         else:
             self._failures.add(self._prefix, broken)
-        self._strays.look(info for info in found if not keys.is_request(info.key, self._function))
+        self._others = others
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
-        """At the start: those without a likely answer; the others are for later, oldest first."""
+        """At the start: those without a likely answer; the others are for later."""
+        if len(new) <= FEW:
+            return new
         try:
             answered = set(self._bucket.folders(keys.results(self._function)))
         except (BucketError, OSError) as error:
             log.warning("results/%s/ cannot be listed, every manifest is looked at: %s", self._function, error)
             answered = set()
-        likely = [info for info in new if _name(info.key) in answered]
-        self._likely = {info.key: info for info in sorted(likely, key=lambda info: (info.modified, info.key))}
-        return [info for info in new if _name(info.key) not in answered]
+        likely, others = list[ObjectInfo](), list[ObjectInfo]()
+        for info in new:
+            (likely if _name(info.key) in answered else others).append(info)
+        self._likely, self._sorted = {info.key: info for info in likely}, False
+        return others
 
     def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
         """These may be new."""
@@ -231,11 +248,10 @@ class ScanTrigger:
                     self._likely.pop(info.key, None)
                     self._waiting[info.key] = info
 
-    def _forget(self, manifests: list[ObjectInfo]) -> None:
+    def _forget(self, manifests: list[ObjectInfo], new: list[ObjectInfo]) -> None:
         """Everything about manifests that are gone, and where those that are there end."""
         present = {info.key for info in manifests}
-        self._settled.keep(manifests)
-        self._failures.keep({info.key for info in manifests if info not in self._settled} | {self._prefix})
+        self._failures.keep({info.key for info in new} | {self._prefix})
         self._last = max(present, default="")
         for memory in (self._waiting, self._likely, self._sights):
             for key in memory.keys() - present:

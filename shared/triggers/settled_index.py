@@ -38,10 +38,12 @@ class Settled:
         self._marks.add(_mark(info))
         self._unsaved += 1
 
-    def keep(self, present: Iterable[ObjectInfo]) -> None:
-        """Forget all but these: the others are gone or were changed."""
-        self._present = {_mark(info) for info in present}
+    def keep(self, present: Iterable[ObjectInfo]) -> list[ObjectInfo]:
+        """Forget all but these: the others are gone or were changed. Those of them that are not settled, in order."""
+        marked = [(_mark(info), info) for info in present]
+        self._present = {mark for mark, _ in marked}
         self._marks &= self._present
+        return [info for mark, info in marked if mark not in self._marks]
 
     def load(self) -> None:
         """Take what an earlier worker has left."""

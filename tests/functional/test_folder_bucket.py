@@ -264,9 +264,7 @@ def test_staging_that_was_removed_is_made_again(bucket):
     shutil.rmtree(bucket.root)
     bucket.root.mkdir()
     assert bucket.put_if_absent("a/b", b"4")
-    shutil.rmtree(bucket.root)
-    bucket.put("a/b", b"5")
-    assert (bucket.get("a/b"), staged(bucket)) == (b"5", [])
+    assert (bucket.get("a/b"), staged(bucket)) == (b"4", [])
 
 
 def test_what_a_dead_writer_left_is_swept_by_whoever_only_looks(bucket, monkeypatch):
@@ -421,3 +419,28 @@ def test_the_folder_of_a_person_goes_with_the_last_object_and_those_of_functions
         bucket.delete(key)
     left = sorted(str(path.relative_to(bucket.root)) for path in bucket.root.rglob("*"))
     assert left == [".photog", "photos", "requests", "requests/check", "results", "results/check", "users"]
+
+
+@pytest.mark.parametrize("write", [FolderBucket.put, FolderBucket.put_if_absent])
+def test_a_bucket_that_was_removed_is_not_made_again_by_a_write(tmp_path, write):
+    bucket = FolderBucket(tmp_path / "bucket")
+    write(bucket, "a/b.txt", b"x")
+    shutil.rmtree(bucket.root)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="is not there: make it, or mount the volume"):
+            write(bucket, "a/b.txt", b"x")
+    assert not bucket.root.exists()
+    bucket.root.mkdir()
+    write(bucket, "a/b.txt", b"x")
+    assert bucket.get("a/b.txt") == b"x"
+
+
+def test_a_bucket_that_is_removed_in_the_middle_of_a_write_is_not_made_again(tmp_path, monkeypatch):
+    bucket = FolderBucket(tmp_path / "bucket")
+    make = FolderBucket._make_folders
+    monkeypatch.setattr(
+        FolderBucket, "_make_folders", lambda self, folder: shutil.rmtree(self.root) or make(self, folder)
+    )
+    with pytest.raises(StoreUnavailable, match="is not there"):
+        bucket.put("a/b.txt", b"x")
+    assert not bucket.root.exists()

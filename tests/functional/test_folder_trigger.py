@@ -22,8 +22,8 @@ SCAN = Scan(seconds=0.3, settle_seconds=1.0)
 class Running:
     """A trigger in a thread with an echo behind it."""
 
-    def __init__(self, bucket: FolderBucket, scan: Scan = SCAN) -> None:
-        self.function, self.bucket, self.stop = Echo(), bucket, threading.Event()
+    def __init__(self, bucket: FolderBucket, scan: Scan = SCAN, function: Echo | None = None) -> None:
+        self.function, self.bucket, self.stop = function or Echo(), bucket, threading.Event()
         self.trigger = FolderTrigger(bucket, "check", scan)
         receive = invocation(bucket, self.function).receive
         self.thread = threading.Thread(target=self.trigger.run, args=(receive, self.stop))
@@ -171,6 +171,23 @@ def test_a_bucket_that_was_removed_and_made_anew_is_served_and_watched_again(buc
     assert [one.levelname for one in caplog.records if "is not there" in one.message] == ["ERROR"] * 2, "once a time"
     assert not [one for one in caplog.records if one.exc_info]
     assert len([one for one in caplog.records if "there again" in one.message]) == 2
+
+
+def test_a_request_that_runs_while_the_bucket_is_removed_makes_it_no_more(bucket, caplog):
+    def remove(body, workspace):
+        if body["request_id"] == "r1":
+            until(lambda: removed(bucket.root))
+            workspace.progress("on", 1, 2)
+            workspace.save("late.txt", b"x")
+
+    with Running(bucket, Scan(seconds=0.1), Echo(remove)) as running:
+        (folder(bucket) / "r1.json").write_bytes(manifest("r1"))
+        until(lambda: not bucket.root.exists())
+        time.sleep(1.2)
+        assert not bucket.root.exists()
+        assert "is not there: make it, or mount the volume" in caplog.text
+        (folder(bucket) / "r2.json").write_bytes(manifest("r2"))
+        until(lambda: running.answered("r2"))
 
 
 @pytest.mark.parametrize("how", ["replaced", "made anew at once"])

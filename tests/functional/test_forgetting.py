@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.buckets import FolderBucket, InvalidKey, MemoryBucket, StoreUnavailable
+from shared.buckets.aws_clients import S3Settings
 from shared.cli import app
 from shared.contract.function import Answer
 from shared.contract.manifests import canonical_hash, encode
@@ -417,9 +418,9 @@ def test_the_command_line_refuses_dots(tmp_path, user):
 class Store(MemoryBucket):
     """A bucket that says it is a store's."""
 
-    def __init__(self, address):
+    def __init__(self, address, endpoint=None):
         super().__init__()
-        self.address = address
+        self.address, self.settings = address, S3Settings(endpoint=endpoint)
 
 
 def put(bucket, key, body):
@@ -455,6 +456,60 @@ def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, na
         "requests/generate/g.json",
         "requests/train/b.json",
     ]
+
+
+SIGNED = "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=900&X-Amz-Signature=0123abcd"
+MINIO = "http://minio:9000"
+OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
+
+
+@pytest.mark.parametrize("end", ["", SIGNED, "?versionId=1", "#top"])
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        (None, "https://own.s3.amazonaws.com/shop/"),
+        (None, "https://own.s3.eu-central-1.amazonaws.com/shop/"),
+        (None, "HTTPS://Own.S3-us-west-2.amazonaws.com:443/shop/"),
+        (None, "http://own.s3.dualstack.eu-central-1.amazonaws.com/shop/"),
+        (None, "https://own.s3-accelerate.amazonaws.com/shop/"),
+        (None, "https://own.s3.cn-north-1.amazonaws.com.cn/shop/"),
+        (None, "https://s3.amazonaws.com/own/shop/"),
+        (None, "https://s3.eu-central-1.amazonaws.com/own/shop/"),
+        ("https://s3.eu-central-1.amazonaws.com", "https://own.s3.amazonaws.com/shop/"),
+        (MINIO, "http://minio:9000/own/shop/"),
+        (MINIO, "http://own.minio:9000/shop/"),
+        ("https://storage.example.com/", "https://storage.example.com/own/shop/"),
+        ("https://storage.example.com:443", "https://own.storage.example.com/shop/"),
+        (OSS, "https://own.oss-cn-hangzhou.aliyuncs.com/shop/"),
+        (OSS, "https://own.s3.oss-cn-hangzhou-internal.aliyuncs.com/shop/"),
+    ],
+)
+def test_a_photo_is_the_same_by_the_http_url_of_its_bucket_signed_or_not(endpoint, url, end):
+    bucket = Store("s3://own/shop", endpoint)
+    bucket.put("photos/\u00e4 1.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/%C3%A4%201.jpg{end}"]})
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["photos/\u00e4 1.jpg", "requests/train/t.json"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        (None, "https://other.s3.amazonaws.com/shop/"),
+        (None, "https://s3.amazonaws.com/other/shop/"),
+        (None, "https://own.s3.amazonaws.com.evil.example/shop/"),
+        (None, "https://own.s3.amazonaws.com/elsewhere/"),
+        (None, "https://own.example/shop/"),
+        (MINIO, "http://minio:9001/own/shop/"),
+        (MINIO, "https://own.s3.amazonaws.com/shop/"),
+        (MINIO, "http://[/own/shop/"),
+        (MINIO, "http://minio:port/own/shop/"),
+    ],
+)
+def test_the_http_url_of_another_place_is_none_of_this_buckets_photos(endpoint, url):
+    bucket = Store("s3://own/shop", endpoint)
+    bucket.put("photos/1.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/1.jpg"]})
+    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
 
 
 @pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])

@@ -92,6 +92,19 @@ def test_no_version_of_what_is_the_users_remains_and_all_of_others_do(cloud, buc
     assert bucket.get("photos/both.jpg") == b"photo"
 
 
+@pytest.mark.parametrize("bucket", ["", "some/where"], indirect=True)
+def test_versions_of_a_manifest_whose_key_is_none_go_too(cloud, bucket):
+    drop(bucket, "t1", "ann")
+    body = bucket.get("requests/train/t1.json")
+    for key in ("requests/train//t1.json", "requests//train/t1.json"):
+        for _ in range(2):
+            cloud.client("s3").put_object(Bucket=bucket.name, Key=bucket.prefix + key, Body=body)
+    bucket.delete("requests/train//t1.json")
+    forgetting = Forgetting(bucket, QUICK.lease)
+    assert {"requests/train//t1.json", "requests//train/t1.json"} < set(forgetting.forget("ann"))
+    assert forgetting.holdings("ann").remaining() == kept(cloud, bucket) == []
+
+
 def test_what_was_only_hidden_by_a_plain_deletion_is_found_and_removed(cloud, bucket):
     lived_in(bucket)
     for info in list(bucket.list("")):

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 
 import pytest
 
@@ -168,10 +169,32 @@ def test_an_id_as_a_number_and_as_text_is_one_request(bucket):
     assert not list(bucket.list("results/check/777/conflict-"))
 
 
-def test_a_claim_from_before_ids_were_compared_as_text_is_no_conflict(bucket):
-    body = {"request_id": 777, "images": ["a"], "configure": None}
-    record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(body), "manifest": "m"}
-    bucket.put("claims/check/777/000001.json", json.dumps(record | {"started": 0.0}).encode())
+@pytest.mark.parametrize("order", list(permutations(("null", "false", None))))
+def test_null_the_default_and_nothing_are_one_request_in_any_order(bucket, order):
+    function = Echo()
+    invoked = invocation(bucket, function)
+    for number, value in enumerate(order):
+        configure = "" if value is None else f', "configure": {{"face_reconize": {value}}}'
+        created = put(bucket, f"n{number}.json", f'{{"request_id": "r1", "images": ["a"]{configure}}}'.encode())
+        assert invoked.receive(created) is (Outcome.ALREADY if number else Outcome.ANSWERED)
+    assert function.runs == ["r1"]
+    assert not list(bucket.list("results/check/r1/conflict-"))
+
+
+@pytest.mark.parametrize(
+    ("body", "hashed"),
+    [
+        ({"request_id": 777, "images": ["a"], "configure": None}, None),
+        ({"request_id": 777, "images": ["a"], "configure": {"face_reconize": False}}, None),
+        (
+            {"request_id": 777, "images": ["a"], "configure": {"face_reconize": False, "x": None}},
+            {"request_id": "777", "images": ["a"], "configure": {"face_reconize": False}},
+        ),
+    ],
+)
+def test_a_claim_of_an_earlier_version_that_compared_more_strictly_is_no_conflict(bucket, body, hashed):
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(hashed or body)}
+    bucket.put("claims/check/777/000001.json", json.dumps(record | {"manifest": "m", "started": 0.0}).encode())
     bucket.put("results/check/777/result.json", json.dumps({"request_id": "777", "code": "OK"}).encode())
     assert invocation(bucket, Echo()).receive(put(bucket, "a.json", json.dumps(body).encode())) is Outcome.ALREADY
 
@@ -189,6 +212,15 @@ def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(
 
     assert invocation(bucket, Echo(fail)).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
     assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
+
+
+def test_an_answer_spells_out_what_nobody_sees_in_the_key_that_it_speaks_of(bucket):
+    key = "a\u202eb\xa0\u3164Zo\u00eb.json"
+    assert invocation(bucket, Echo()).receive(put(bucket, key, b"{}")) is Outcome.ANSWERED
+    (folder,) = bucket.folders("results/check/")
+    told = json.loads(bucket.get(f"results/check/{folder}/result.json"))
+    assert "requests/check/a\\u202eb\\u00a0\\u3164Zo\u00eb.json: " in told["message"]
+    assert told["data"]["manifest"] == f"requests/check/{key}", "by which a program finds it again"
 
 
 @pytest.mark.parametrize("name", ["45.JSON", "45.Json", "sub/Folder/45.jSON"])

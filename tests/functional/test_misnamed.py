@@ -1,6 +1,7 @@
 """Keys that S3 takes and nothing else: a manifest under one is answered, a picture under one is refused by name."""
 
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 from threading import Event
 
@@ -89,11 +90,75 @@ def test_a_picture_is_read_under_no_such_key_though_s3_holds_it(bucket, cloud):
         assert "cannot be a key" in error.message
 
 
-def test_what_else_is_no_key_is_said_in_the_log_once(bucket, cloud, caplog):
-    put(cloud, bucket, "requests/check/a\\b.json")
-    for _ in range(2):
-        assert list(bucket.list("requests/")) == []
-    assert caplog.text.count("is no key that an object can have") == 1
+ASTRAY = {
+    "/requests/check/x.json": "requests/check/x.json",
+    "//./Requests//check/x.json": "requests/check/x.json",
+    "./requests/check/x.json": "requests/check/x.json",
+    "../requests/Check/x.json": "requests/check/x.json",
+    "REQUESTS/check/y.json": "requests/check/y.json",
+    "requests /check/x.json": "requests/check/x.json",
+    "requests\\check\\x.json": "requests/check/x.json",
+    "requests//check/x.json": "requests/check/x.json",
+    "requests//Check//x.txt": "requests/check/x.txt",
+    "requests/./check/x.json": "requests/check/x.json",
+    "requests/check/./x.json": "requests/check/x.json",
+    "requests/check/../check/x.json": "requests/check/check/x.json",
+    "requests/check/a\\b.json": "requests/check/a/b.json",
+    "requests/check/\x07bell.json": "requests/check/bell.json",
+}
+
+
+def told(bucket, caplog, function="check") -> tuple[set[str], dict[str, str]]:
+    """Keys that a scanning worker logs, each once, and what the status shows."""
+    caplog.clear()
+    clock = iter(range(0, 10_000, 100))
+    trigger = ScanTrigger(bucket, function, Scan(settle_seconds=5), lambda: next(clock))
+    for _ in range(3):
+        trigger.scan(invocation(bucket, Echo()).receive, Event())
+    lines = [one.getMessage() for one in caplog.records if " is not read: " in one.getMessage()]
+    assert len(lines) == len(set(lines))
+    shown = overview(bucket, Limits())[function].get("unread", [])
+    return {line.partition(" is not read: ")[0] for line in lines}, {one["key"]: one["why"] for one in shown}
+
+
+def test_whatever_lies_under_another_spelling_of_requests_is_told_in_log_and_status(bucket, cloud, caplog):
+    for key in ASTRAY:
+        put(cloud, bucket, key)
+    for key, body in (("/photos/x.json", b"x"), ("./a/requests/x.json", b"x"), ("/requests/", b""), ("//", b"")):
+        put(cloud, bucket, key, body)
+    logged, shown = told(bucket, caplog)
+    assert logged == shown.keys() == ASTRAY.keys()
+    for key, plain in ASTRAY.items():
+        assert shown[key].endswith(f"put it under {plain}")
+    _, others = told(bucket, caplog, "train")
+    assert others.keys() == {"requests/./check/x.json"} - ASTRAY.keys(), "each concerns one function"
+    for key in list(ASTRAY):
+        cloud.client("s3").delete_object(Bucket=bucket.name, Key=bucket.prefix + key)
+    assert told(bucket, caplog) == (set(), {})
+
+
+def test_thousands_of_them_cost_a_few_calls_and_are_told_in_part(bucket, cloud, caplog, monkeypatch):
+    keys_there = [f"/requests/check/{number}.json" for number in range(1100)]
+    keys_there += [f"requests/check/{number}\\.json" for number in range(1100)]
+    monkeypatch.setattr(bucket, "_pages", lambda prefix, more: iter(pages(bucket, keys_there, prefix, more)))
+    logged, shown = told(bucket, caplog)
+    assert len(logged) == 20
+    assert 20 <= len(shown) <= 400
+
+
+def pages(bucket, keys_there, prefix, more):
+    """What S3 would say, of a thousand keys a page."""
+    below = sorted(bucket.prefix + key for key in keys_there if key.startswith(prefix))
+    if "Delimiter" in more:
+        cut = {
+            bucket.prefix + prefix + one.removeprefix(bucket.prefix + prefix).partition("/")[0] + "/" for one in below
+        }
+        yield {"CommonPrefixes": [{"Prefix": one} for one in sorted(cut)]}
+        return
+    when = datetime.now(UTC)
+    for start in range(0, len(below), 1000):
+        page = below[start : start + 1000]
+        yield {"Contents": [{"Key": one, "Size": 9, "ETag": "e", "LastModified": when} for one in page]}
 
 
 def test_which_keys_are_manifests():
@@ -101,6 +166,14 @@ def test_which_keys_are_manifests():
     assert not keys.is_request("requests/check//.hidden.json", "check")
     assert not keys.is_request("requests/checks//a.json", "check")
     assert not keys.is_request("requests/check", "check")
+    for key in (
+        "requests/check/./a.json",
+        "requests/../check/a.json",
+        "requests/check/a\\b.json",
+        "requests/check/\x07.json",
+    ):
+        assert not keys.is_request(key, "check"), "nobody could read it"
+    assert keys.is_request("requests/check/..a/.b./x...json", "check")
 
 
 @pytest.mark.parametrize(("size", "told"), [(0, 0), (None, 0), (9, 1)])

@@ -8,9 +8,11 @@ import pytest
 
 from shared.buckets import BucketError, MemoryBucket
 from shared.events import ObjectCreated
+from shared.lifecycle import unread
 from shared.lifecycle.invocation import Outcome
 from shared.operations.status import overview
 from shared.settings import Limits, Scan
+from shared.triggers import settled_index
 from shared.triggers.scan import CHECKED_AT_ONCE, ScanTrigger
 from shared.triggers.settled_index import WORTH, index_key
 from tests.echo import Echo, invocation
@@ -165,6 +167,33 @@ def test_after_a_start_beside_old_answers_what_is_new_is_served_before_they_are_
         trigger._checked_at = 0.0  # the pauses between two handfuls are for the processor
         trigger.scan(receive, STOP)
     assert len(set(offered)) == 201, "the others are looked at too: one may be a conflict"
+
+
+def test_a_start_looks_at_each_manifest_once_and_at_nothing_else_before_the_first_claim(monkeypatch):
+    bucket, marked, strays = Faulty(), Counter(), []
+    index, receive = settled_index.Settled(bucket, "check"), invocation(bucket, Echo()).receive
+    for number in range(WORTH):
+        index.add(bucket.head(drop(bucket, f"old{number}")))
+    index.save()
+    drop(bucket, "new")
+    bucket.put("requests/check/note.txt", b"x")
+    mark = settled_index._mark
+    monkeypatch.setattr(settled_index, "_mark", lambda info: marked.update([info.key]) or mark(info))
+    monkeypatch.setattr(bucket, "passed_over", lambda *asked: strays.append(asked) or iter(()))
+    monkeypatch.setattr(bucket, "folders", lambda prefix: pytest.fail("answers are listed for one new manifest"))
+    trigger = ScanTrigger(bucket, "check", SCAN)
+
+    def first(created, written=True):
+        assert created.key == "requests/check/new.json"
+        assert sum(marked.values()) <= WORTH + 3
+        assert not strays
+        return receive(created, written)
+
+    monkeypatch.setattr(unread, "unlisted", lambda bucket, function: strays.append(function) or iter(()))
+    trigger.prepare(STOP)
+    trigger.scan(first, STOP)
+    assert answered(bucket, "new")
+    assert strays == ["check"], "afterwards"
 
 
 def test_a_conflict_that_came_while_no_worker_ran_is_told_after_the_start():

@@ -30,6 +30,8 @@ STRAYS = {
     "requests/47.json": "no function's folder; put it into requests/check/",
     "requests/Check/": "folder is requests/check/, in small letters",
     "requests/checks/": "no function of that name",
+    "Requests/check/47.json": "put it under requests/check/47.json",
+    "REQUESTS/Check/sub/48.json": "put it under requests/check/sub/48.json",
 }
 NOBODYS = [
     "requests/check/.DS_Store", "requests/check/._45.json", "requests/check/Thumbs.db", "requests/.gitkeep",
@@ -173,6 +175,22 @@ def test_a_link_that_the_watcher_names_is_no_more_followed_than_one_that_was_the
     clock.now += 0.001
     trigger.scan(invocation(linked, Echo()).receive, threading.Event())
     assert list(linked.folders("results/check/")) == ["r1"]
+
+
+def test_names_that_no_key_can_have_are_told_on_a_disk_too(tmp_path, caplog):
+    bucket = FolderBucket(tmp_path / "bucket")
+    expected = {
+        "requests/check/a\\b.json": "put it under requests/check/a/b.json",
+        "requests/check/odd\x07/": "no object of ours can have its key",
+        "requests\\check\\c.json": "put it under requests/check/c.json",
+    }
+    (bucket.root / "requests/check/odd\x07").mkdir(parents=True)
+    for name in expected:
+        if not name.endswith("/"):
+            (bucket.root / name).write_bytes(REQUEST)
+    look(bucket, kind=FolderTrigger)
+    assert_all_are(told(caplog), expected)
+    assert_all_are(shown(bucket), expected)
 
 
 def test_a_function_s_folder_may_be_a_link_within_the_bucket(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """Pictures within requests, in every way that programs write base64; and what answers call them."""
 
+import random
 from base64 import b64encode, encodebytes, urlsafe_b64encode
 from urllib.parse import quote
 
@@ -59,6 +60,41 @@ def test_padding_may_be_missing_or_too_long(more):
     bare = b64encode(data).decode().rstrip("=")
     for padding in ("", "=", "==", "===", "%3D%3D", " =\n="):
         assert content(f"data:image/jpeg;base64,{bare}{padding}", 10**6) == data
+
+
+NOISE = random.Random(7).randbytes(3000)  # a + in every 64 characters
+PICTURES = [b"\xff\xd8\xff\xe0" + begin + NOISE[: 600 + more] for more in range(3) for begin in (b"", b"\xfb\xef\xbe")]
+WIDTHS = (4, 60, 64, 76)
+
+
+def lines(text: str, width: int) -> list[str]:
+    return [text[start : start + width] for start in range(0, len(text), width)]
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode, lambda data: b64encode(data).rstrip(b"=")])
+@pytest.mark.parametrize("heading", ["data:image/jpeg;base64,", "data:image/jpeg;base64, ", ""])
+@pytest.mark.parametrize("data", PICTURES)
+def test_a_plus_that_a_form_has_made_a_space_is_a_plus_and_layout_is_none(data, heading, encode):
+    text = encode(data).decode()
+    lost = text.replace("+", " ")
+    written = [lost, lost.replace("=", "%3D"), lost.replace("/", "%2F"), quote(lost), quote(quote(text)), f"{lost}\n"]
+    for width in WIDTHS:
+        broken = lines(text, width)
+        written += [between.join(broken) for between in ("\r\n", " ", "\n    ", "  \n", "\t", " \r\n ", "%20", "   ")]
+        written += [between.join(lines(lost, width)) for between in ("\r\n", "%0A", "\n\n")]
+        if width > 4:
+            written += ["\n   ".join(lines(lost, width))]
+    for one in written:
+        assert content(heading + one, 10**6) == data, one
+
+
+def test_a_url_that_was_broken_with_its_heading_at_one_width_is_joined():
+    text = "data:image/jpeg;base64," + b64encode(PICTURES[0]).decode()
+    assert content(" ".join(lines(text, 76)), 10**6) == PICTURES[0]
+
+
+def test_spaces_by_the_million_are_read_in_bounded_memory():
+    assert content("data:;base64," + "A " * 2_000_000, 10**7) == bytes(1_500_000)
 
 
 @pytest.mark.parametrize(

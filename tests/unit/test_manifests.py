@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.check.request import CheckRequest
-from functions.generate.request import GenerateRequest
-from functions.train.request import TrainRequest
+from functions.check.request import CheckConfigure, CheckRequest
+from functions.generate.request import GenerateConfigure, GenerateRequest
+from functions.train.request import TrainConfigure, TrainRequest
 from shared.buckets import InvalidKey, MemoryBucket
 from shared.contract.manifests import parse
+from shared.contract.meaning import DEFAULTS
 from shared.contract.validation import Body, UserId, echo, validate
 from shared.errors import InvalidField, InvalidManifest
 from shared.operations.erasure import Forgetting
@@ -26,6 +27,8 @@ JAVA = b"""{
   }
 }"""
 
+PLAIN = b'{"request_id": 12345, "images": ["xx.jpg", "xx.jpg"], "configure": {"face_reconize": true}}'
+
 
 def test_a_number_as_request_id_becomes_a_string_and_stays_a_number_in_the_body():
     manifest = parse(b'{"request_id": 12345}')
@@ -34,9 +37,8 @@ def test_a_number_as_request_id_becomes_a_string_and_stays_a_number_in_the_body(
 
 
 def test_the_text_of_the_java_samples_is_the_same_object():
-    plain = b'{"request_id": 12345, "images": ["xx.jpg", "xx.jpg"], "configure": {"face_reconize": true}}'
-    assert parse(JAVA).body == json.loads(plain)
-    assert parse(JAVA).sha256 == parse(plain).sha256
+    assert parse(JAVA).body == json.loads(PLAIN)
+    assert parse(JAVA).sha256 == parse(PLAIN).sha256
 
 
 def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
@@ -69,6 +71,33 @@ def test_order_and_white_space_do_not_make_another_body_but_a_value_does():
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(text, said):
     with pytest.raises(InvalidManifest, match=said):
+        parse(text)
+
+
+PADDED = ["\0", "\0" * 4096, "\r\n\0\0", "\x1a", "\xa0", "\ufeff", "\u200b\n", "\u2028", "\u3000\0\x1a"]
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [PLAIN.decode(), JAVA.decode()], ids=["json", "sample"])
+def test_what_pads_a_file_at_its_end_is_no_part_of_its_text(text, encoding, padding):
+    padded = parse(f"{text}{padding}".encode(encoding))
+    assert (padded.request_id, padded.wrong) == ("12345", "")
+    assert padded.sha256 == parse(PLAIN).sha256
+
+
+@pytest.mark.parametrize("padding", [b"\xff" * 512, b"\0\xff\0", b"\xa0"])
+def test_a_padding_that_is_no_text_is_told_under_the_sender_s_id(padding):
+    padded = parse(PLAIN + padding)
+    assert padded.request_id == "12345"
+    assert "is not UTF-8 text" in padded.wrong
+
+
+@pytest.mark.parametrize(
+    "text", [PLAIN + b"\0x", PLAIN[:-1] + b"\0", b"\0" * 9, PLAIN[:9] + b"\0" + PLAIN[9:], PLAIN * 2]
+)
+def test_nothing_but_padding_may_follow_an_object_or_stand_within(text):
+    with pytest.raises(InvalidManifest):
         parse(text)
 
 
@@ -117,6 +146,60 @@ def test_a_number_and_the_same_text_as_id_are_one_request_and_null_is_like_absen
     assert len({parse(text).sha256 for text in same}) == 1
     other = [b'{"request_id": 777, "images": ["a", null]}', b'{"request_id": 777, "images": []}']
     assert len({parse(text).sha256 for text in [*same, *other]}) == 3
+
+
+CHECK = '{"request_id": "1", "images": ["a"]%s}'
+TRAIN = '{"request_id": "1", "images": ["a"], "configure": {"user_id": "ann"%s}}'
+GENERATE = '{"request_id": "1", "template_image": "a", "configure": {%s}}'
+ONE_REQUEST = {
+    "check": [CHECK % end for end in ("", ', "configure": {"face_reconize": false}', ', "configure": {"sex": null}')],
+    "train": [
+        TRAIN % end
+        for end in ("", ', "sex": "secret"', ', "max_train_steps": 400, "val_save_checkpointing_steps": null')
+    ],
+    "generate": [
+        GENERATE % knobs
+        for knobs in (
+            '"user_id": "ann", "more_like_me": 1',
+            '"user_id": ["ann"], "more_like_me": 1.0',
+            '"model_id": "ann", "more_like_me": 1, "first_denoising_strength": 0.45, "additional_prompt": ""',
+            '"user_id": null, "model_id": ["ann"], "more_like_me": 1e0, "seed": null, "makeup_transfer": false',
+        )
+    ],
+}
+OTHER_REQUESTS = {
+    "check": [CHECK % f', "configure": {{"face_reconize": {value}}}' for value in ("true", "0", '"false"', "[null]")],
+    "train": [
+        TRAIN % end
+        for end in (', "max_train_steps": 400.0', ', "max_train_steps": 401', ', "sex": ""', ', "model_id": "bob"')
+    ]
+    + [TRAIN.replace("user_id", "model_id") % "", TRAIN.replace('"ann"', '["ann"]') % ""],
+    "generate": [
+        GENERATE % knobs
+        for knobs in (
+            '"user_id": "ann"',
+            '"user_id": ["ann", "bob"], "more_like_me": 1',
+            '"user_id": "ann", "more_like_me": true',
+            '"user_id": "ann", "more_like_me": 1, "seed": 0',
+            '"user_id": "bob", "model_id": "ann", "more_like_me": 1',
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("function", ONE_REQUEST)
+def test_bodies_that_ask_for_the_same_are_one_request_and_no_others_are(function):
+    assert len({parse(text.encode()).sha256 for text in ONE_REQUEST[function]}) == 1
+    others = {parse(text.encode()).sha256 for text in OTHER_REQUESTS[function]}
+    assert len(others) == len(OTHER_REQUESTS[function])
+    assert parse(ONE_REQUEST[function][0].encode()).sha256 not in others
+
+
+@pytest.mark.parametrize("configure", [CheckConfigure, TrainConfigure, GenerateConfigure])
+def test_the_defaults_by_which_bodies_are_compared_are_those_that_they_are_served_by(configure):
+    fields = {name: field for name, field in configure.model_fields.items() if not field.is_required()}
+    assert {name: DEFAULTS.get(name) for name in fields} == {name: field.default for name, field in fields.items()}
+    assert all(type(DEFAULTS[name]) is type(field.default) for name, field in fields.items() if name in DEFAULTS)
 
 
 @pytest.mark.parametrize(

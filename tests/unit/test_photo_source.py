@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket, StoreUnavailable
+from shared.contract.visible import visible
 from shared.errors import PhotoUnavailable
 from shared.lifecycle.bucket_photos import PhotoSource, fetcher
 from shared.settings import Settings
@@ -83,6 +84,35 @@ def test_a_key_that_differs_in_capitals_or_kinds_of_spaces_is_named():
     assert "photos/IMG_1.JPG" in said(bucket, "photos/img_1.jpg")
     assert "10.00\\u202fAM" in said(bucket, "photos/Screenshot 10.00 AM.png")
     assert "but" not in said(bucket, "photos/img_2.jpg")
+
+
+UNSEEN = [
+    "\xa0",
+    "\u202f",
+    "\u3000",
+    "\xad",
+    "\u200b",
+    "\u202e",
+    "\u2066",
+    "\ufeff",
+    "\u3164",
+    "\u034f",
+    "\ufe0f",
+    "\U000e0041",
+]
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+def test_a_hint_spells_out_what_nobody_sees_of_either_key(character):
+    odd, plain = f"photos/a{character}b.jpg", f"photos/a{' ' if character.isspace() else ''}b.jpg"
+    for there, asked in ((odd, plain), (plain, odd)):
+        bucket = MemoryBucket()
+        bucket.put(there, b"x")
+        message = said(bucket, asked)
+        assert "is not in the bucket, but" in message
+        assert visible(odd) in message
+        assert visible(odd).isascii()
+        assert character not in message
 
 
 def test_a_hint_that_cannot_be_had_costs_nothing():

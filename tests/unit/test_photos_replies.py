@@ -180,7 +180,15 @@ REFUSALS = [
     (400, S3.format("ExpiredToken", "The provided token has expired."), ["ExpiredToken", "has expired"]),
     (403, S3.format("AccessDenied", "Access &lt;Denied&gt;"), ["AccessDenied: Access <Denied>"]),
     (403, AZURE, ["AuthenticationFailed", "expired"]),
-    (400, GOOGLE, ["ExpiredToken", "signature expired at"]),
+    (400, GOOGLE, ["ExpiredToken: Invalid argument", "signature expired at"]),
+    (
+        403,
+        S3.format("SignatureDoesNotMatch", "The request signature"),
+        ["SignatureDoesNotMatch: The request signature"],
+    ),
+    (403, S3.format("InvalidAccessKeyId", "The AWS Access Key Id you"), ["InvalidAccessKeyId: The AWS Access Key Id"]),
+    (401, '{"error": "invalid_token", "error_description": "Unknown"}', ["invalid_token: Unknown"]),
+    (401, "ExpiredToken: Sessions end after one hour", ["ExpiredToken: Sessions end", "sign it anew"]),
     (403, '{"error": {"code": 403, "message": "The link is expi\\u0072ed"}}', ["The link is expired", "sign it anew"]),
     (401, '{"error": "token_expired", "error_description": "Token \\"x\\" expired"}', ["token_expired", "expired"]),
     (403, "URL signature expired\n", ["URL signature expired"]),
@@ -197,9 +205,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("status", "body", "says"), REFUSALS)
 def test_a_server_that_refuses_is_quoted_and_the_user_told_what_to_do(server, status, body, says):
-    found = got(server, status, {}, body.encode())
+    found = got(server, status, {}, body.encode(), "/a.jpg?AWSAccessKeyId=A1&Expires=1&Signature=x")
     assert type(found) is PhotoUnavailable
-    assert f"/a.jpg answered {status} " in found.message
+    assert f"/a.jpg?... answered {status} " in found.message
+    assert "[redacted]" not in found.message
     assert [one for one in says if one not in found.message] == []
     assert "AKIA" not in found.message
     assert len(found.message) < 600
@@ -216,6 +225,10 @@ def test_a_server_that_refuses_is_quoted_and_the_user_told_what_to_do(server, st
         "token={} expired",
         "no such link: /a.jpg?sig={}&x=1",
         "user bob, password {}: expired",
+        "ExpiredToken: {}",
+        "ExpiredToken: {} is invalid. InvalidSignature: Signature {} expired",
+        "<Error><Code>ExpiredToken</Code><Message>{}</Message></Error>",
+        '{{"error": "invalid_token", "message": "Invalid token: {} expired"}}',
     ],
 )
 def test_a_server_that_repeats_the_secrets_of_a_url_is_not_repeated(server, body):

@@ -1,0 +1,94 @@
+"""What a body asks for, whichever way it is written: two that mean the same are one request.
+
+| written | means |
+|---|---|
+| a member that is null, a `configure` that is `{}`, a knob at its default | the same without it |
+| `777` as the id | `"777"` |
+| `1` for a share | `1.0` |
+| in generate, `model_id`, and a list of one person | `user_id`, and that person |
+
+Nothing else is the same: `400.0` steps are refused and `400` are not, an unknown member is warned of.
+"""
+
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "face_reconize": False,
+    "sex": "secret",
+    "max_train_steps": 400,
+    "val_save_checkpointing_steps": 50,
+    "first_diffusion_steps": 50,
+    "first_denoising_strength": 0.45,
+    "second_diffusion_steps": 20,
+    "second_denoising_strength": 0.30,
+    "more_like_me_before": 0.50,
+    "more_like_me": 0.50,
+    "apply_face_fusion_before": True,
+    "apply_face_fusion_after": True,
+    "mask_region": "edge",
+    "crop_face_preprocess": True,
+    "color_shift_middle": True,
+    "color_shift_last": True,
+    "background_restore": False,
+    "skin_retouching_bool": True,
+    "photo_enhancement_bool": True,
+    "photo_enhancement_method": "photo_fix",
+    "makeup_transfer": False,
+    "makeup_transfer_ratio": 0.50,
+    "image_format": "base64",
+    "additional_prompt": "",
+}
+"""Of all functions: no knob of two of them has two defaults. Those whose default is null are left out."""
+
+LARGEST = 2**53  # of whole numbers that a fraction tells apart
+
+
+def meant(body: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """The body in the one way of writing that stands for all."""
+    plain = meant_before(body, request_id)
+    configure = plain.get("configure")
+    if not isinstance(configure, dict):
+        return plain
+    knobs = {name: _number(name, value) for name, value in configure.items()}
+    knobs = {name: value for name, value in knobs.items() if not _is_default(name, value)}
+    if "template_image" in plain:
+        knobs = _one_person(knobs)
+    return {name: value for name, value in plain.items() if name != "configure"} | (
+        {"configure": knobs} if knobs else {}
+    )
+
+
+def meant_before(body: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """The same as it was before knobs at their defaults were left out, by which older claims go."""
+    plain: dict[str, Any] = without_nulls(body) | {"request_id": request_id}
+    if plain.get("configure") == {}:
+        del plain["configure"]
+    return plain
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without members that are null: whoever sends null says nothing. A null in a list stays."""
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _number(name: str, value: Any) -> Any:
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
+    is_fraction = isinstance(value, float)
+    return value + 0.0 if isinstance(DEFAULTS.get(name), float) and (is_whole or is_fraction) else value
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether it is the default itself: 0 is no false, it is refused."""
+    return name in DEFAULTS and type(value) is type(DEFAULTS[name]) and value == DEFAULTS[name]
+
+
+def _one_person(knobs: dict[str, Any]) -> dict[str, Any]:
+    """The people of a generate request as `user_id`, and one of them alone as a text."""
+    if "user_id" not in knobs and "model_id" in knobs:
+        knobs = {"user_id" if name == "model_id" else name: value for name, value in knobs.items()}
+    people = knobs.get("user_id")
+    if isinstance(people, list) and len(people) == 1 and isinstance(people[0], str):
+        knobs = knobs | {"user_id": people[0]}
+    return knobs

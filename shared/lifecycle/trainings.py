@@ -1,0 +1,126 @@
+"""A user's model that is missing though they were trained, as in a copy of the results alone: pointed to anew.
+
+    results/train/<id>/result.json   says whose training it is, and when it was committed
+    users/<user>/model.json          is made of the newest one's, as a worker makes it after a training
+
+| who is it | what happens |
+|---|---|
+| has a model | nothing is asked of the store that would not be asked anyhow |
+| has none | the trainings are listed, and each answer that this process has not seen is read, MOST at the most |
+| was trained | the newest training whose LoRA is there is pointed to |
+| was forgotten, at this moment too | nothing: LoRA, model and answer go in that order, so there is no LoRA any more |
+| is forgotten while this writes | it is taken back, for the answer is gone behind it |
+"""
+
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from pydantic import ValidationError
+
+from shared.buckets.base import Bucket, BucketError, StoreUnavailable
+from shared.contract import keys
+from shared.contract.manifests import Json, decode
+from shared.contract.users import model_of
+from shared.lifecycle.pointers import Pointers, plausible
+
+log = logging.getLogger(__name__)
+
+MOST = 2000  # trainings that are listed, and read once in a process's life
+LARGEST = 16 * 2**20  # bytes of an answer of train; with 20 references it has 300 kB
+READERS = 8  # answers read at once
+MODEL = re.compile(rf"{keys.USERS}([^/]+)/model\.json")
+
+
+@dataclass(frozen=True, order=True)
+class _Training:
+    committed: float
+    request_id: str
+    user_id: str
+    lora: str
+
+
+class Trainings:
+    """The trainings of one bucket, as far as this process has had to look at them."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket, self._pointers = bucket, Pointers(bucket)
+        self._known: dict[str, _Training] = {}
+
+    def restore(self, key: str) -> bool:
+        """Make a user's model that is not there; whether it is there now. False for any other key.
+
+        StoreUnavailable; what else keeps a training from being read is logged, and the others count.
+        """
+        user = MODEL.fullmatch(key)
+        if user is None:
+            return False
+        try:
+            self._look()
+            own = [one for one in self._known.values() if one.user_id == user[1]]
+            return any(self._point_to(key, one) for one in sorted(own, reverse=True))
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("%s is not looked for among the trainings: %s", key, error)
+            return False
+
+    def _look(self) -> None:
+        found = list(islice(self._bucket.folders(keys.results("train")), MOST + 1))
+        if len(found) > MOST:
+            log.warning("%s holds more than %d trainings, of which the first are looked at", self._bucket.address, MOST)
+        found = found[:MOST]
+        self._known = {name: self._known[name] for name in found if name in self._known}
+        new = [name for name in found if name not in self._known]
+        with ThreadPoolExecutor(READERS) as pool:
+            for name, training in zip(new, pool.map(self._training, new), strict=True):
+                if training is not None:  # else it may be answered later
+                    self._known[name] = training
+
+    def _training(self, request_id: str) -> _Training | None:
+        data = self._answered(request_id)
+        try:
+            return (
+                None
+                if data is None
+                else _Training(
+                    plausible(data.get("committed")) or 0.0, request_id, str(data["user_id"]), str(data["lora"])
+                )
+            )
+        except KeyError:
+            return None
+
+    def _answered(self, request_id: str) -> Json | None:
+        """The data of an answer with OK."""
+        key = keys.result("train", request_id)
+        try:
+            if self._bucket.head(key) is None:
+                return None
+            envelope = decode(self._bucket.get(key, LARGEST))
+        except StoreUnavailable:
+            raise
+        except (BucketError, ValueError) as error:
+            log.warning("%s is passed over: %s", key, error)
+            return None
+        data = envelope.get("data")
+        return data if envelope.get("code") == "OK" and isinstance(data, dict) else None
+
+    def _point_to(self, pointer: str, one: _Training) -> bool:
+        answer = keys.result("train", one.request_id)
+        data = self._answered(one.request_id)
+        if data is None or self._bucket.head(one.lora) is None:
+            return False
+        try:
+            model = model_of(data)
+        except (KeyError, ValidationError) as error:
+            log.warning("%s names no model that can be used: %s", answer, type(error).__name__)
+            return False
+        self._pointers.swap(pointer, model.model_dump(mode="json"), answer, one.committed)
+        if self._bucket.head(answer) is None:  # forgotten in this moment
+            for info in list(self._bucket.list(keys.user(one.user_id))):
+                self._bucket.delete(info.key)
+            return False
+        log.warning("%s was not there and names the training %s again", pointer, one.request_id)
+        return True
