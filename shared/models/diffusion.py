@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
-from shared.models import model_loading
+from shared.models import determinism, model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
@@ -83,12 +83,18 @@ class DiffusionModel:
         """The text encoder that both architectures have."""
         return Text(self.text_encoder, self.tokenizer)
 
+    @property
+    def encoders(self) -> list[CLIPTextModel | CLIPTextModelWithProjection]:
+        """What makes text states of words."""
+        return [self.text_encoder, *([self.second.encoder] if self.second else [])]
+
 
 def load(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
     where = model_loading.source(settings)
     kind = model_loading.architecture(where)
     device = resolve_device(settings.device)
+    determinism.prepare(device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     dtype = precision(device)
@@ -101,6 +107,7 @@ def load(settings: ModelSettings) -> DiffusionModel:
     second = Text(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
+    fit_convolutions(device, pipeline.unet, pipeline.vae)
     return DiffusionModel(
         name=where.name,
         working=_working(where, kind),
@@ -114,6 +121,13 @@ def load(settings: ModelSettings) -> DiffusionModel:
         second=second,
         architecture=kind,
     )
+
+
+def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
+    """On a card, lay weights out as its half-precision convolutions take them without turning them around."""
+    if device.type == "cuda":
+        for part in parts:
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def precision(device: torch.device) -> torch.dtype:
