@@ -22,7 +22,14 @@ CUDA = torch.device("cuda:0")
 ROOT = Path(__file__).parents[1]
 COPYING = ("aten._to_copy", "aten.copy_", "aten._copy_from", "aten.set_", "aten._foreach_copy")
 INDEXING = ("aten.index.", "aten.index_put", "aten._unsafe_index")
-READING = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal", "aten.masked_select", "aten.unique", "aten._unique")
+READING = (
+    "aten._local_scalar_dense",
+    "aten.nonzero",
+    "aten.equal",
+    "aten.masked_select",
+    "aten.unique",
+    "aten._unique",
+)
 
 
 class Watch:
@@ -185,9 +192,13 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     if any(made is one for one in plain if isinstance(one, torch.Tensor)) and not ours:
         made = made.clone()
     known = {id(one.held): one for one in ours}  # what is changed in place is given back as it came
-    return tree_map(
-        lambda one: (known.get(id(one)) or CardTensor(one)) if isinstance(one, torch.Tensor) else one, made
-    )
+
+    def wrapped(one: Any) -> Any:
+        if not isinstance(one, torch.Tensor):
+            return one
+        return known[id(one)] if id(one) in known else CardTensor(one)
+
+    return tree_map(wrapped, made)
 
 
 def unwrapped(value: Any) -> Any:

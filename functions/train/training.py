@@ -14,6 +14,7 @@ from functions.train.checkpoint import fingerprint
 from functions.train.image_grid import sheet
 from functions.train.lora import adapted
 from functions.train.plan import TrainingPlan
+from functions.train.recomputing import recomputing
 from functions.train.request import TrainConfigure, TrainRequest
 from functions.train.selection import Chosen
 from functions.train.stopwatch import Stopwatch
@@ -112,7 +113,12 @@ def _trained(
         learnt = material(model, trained, said.prompt, plan, steps)
         judge = validator(model, trainer.engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
         mark = fingerprint(photos, aside, model, plan, steps, spacing)
-    with watch("training"), deterministic(model.device), adapted(model.unet, plan) as adapter:
+    with (
+        watch("training"),
+        deterministic(model.device),
+        recomputing(model, plan),
+        adapted(model.unet, plan) as adapter,
+    ):
         ran = Course(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:

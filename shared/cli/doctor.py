@@ -13,7 +13,7 @@ from shared.cli.console import AsJson, bucket_at, show
 from shared.contract.manifests import Json
 from shared.errors import ConfigurationError, how_to_install
 from shared.faces.loading import load_engine
-from shared.runtime.context import installed
+from shared.runtime.context import installed, planned_peaks
 from shared.settings import Settings
 
 PACKAGES = (
@@ -86,7 +86,8 @@ def _diffusion(settings: Settings) -> Json:
     except ConfigurationError as error:
         return {"missing": str(error)}
     device = str(resolve_device(settings.model.device))
-    return {"model": settings.model.path, where.kind: where.place, "device": device}
+    planned = {name: f"{peak / 1e9:.1f} GB" for name, peak in planned_peaks(settings).items()}
+    return {"model": settings.model.path, where.kind: where.place, "device": device, "planned peak": planned}
 
 
 def _version(name: str) -> str | None:

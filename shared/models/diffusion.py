@@ -110,7 +110,7 @@ def load(settings: ModelSettings) -> DiffusionModel:
     fit_convolutions(device, pipeline.unet, pipeline.vae)
     return DiffusionModel(
         name=where.name,
-        working=_working(where, kind),
+        working=working(where, kind),
         unet=pipeline.unet,
         vae=pipeline.vae,
         text_encoder=pipeline.text_encoder,
@@ -162,7 +162,7 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
         )
 
 
-def _working(where: model_loading.Source, kind: str) -> Working:
+def working(where: model_loading.Source, kind: str) -> Working:
     """The card beside the model, or the architecture's defaults."""
     card = Path(where.place) / CARD
     return Working.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -3,19 +3,19 @@
 `tests/pretend_card.py` says what of a real card can be seen so.
 """
 
-import json
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import Canvas
 from functions.generate.diffusion.lora_cache import Adapters
 from functions.generate.diffusion.prompt import Prompts
-from functions.train import checkpoint, validation
+from functions.train import validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
@@ -34,6 +34,7 @@ from tests.trained_users import lora, make_visible_base
 NEAR = 8  # levels of 255 between half precision and float32
 LANDMARKS = np.random.default_rng(0).uniform((190, 90), (250, 150), (68, 2))
 PEOPLE = ("ann", "cleo", "bob", None)  # the last wears nothing
+USERS = (("ann", 4, 1), ("bob", 4, 2), ("cleo", 8, 3))
 PRECISIONS = {"bfloat16": True, "float16": False}
 STEPS, SPACING, INTERRUPTED = 4, 2, 3
 
@@ -51,14 +52,11 @@ def beside(bases, tmp_path_factory):
     found = {}
     for name, base in bases.items():
         unet, folder = load(ModelSettings(path=str(base), device="cpu")).unet, tmp_path_factory.mktemp(name)
-        users = {user: lora(unet, str(folder), rank, seed) for user, rank, seed in _users()}
+        net = make_tiny_control(folder / "canny", unet)
+        users = {user: lora(unet, str(folder), rank, seed) for user, rank, seed in USERS}
         lora(unet, str(folder), 8, 9, scale=0.1)
-        found[name] = SimpleNamespace(users=users, folder=folder, net=make_tiny_control(folder / "canny", unet))
+        found[name] = SimpleNamespace(users=users, folder=folder, net=net)
     return found
-
-
-def _users():
-    return (("ann", 4, 1), ("bob", 4, 2), ("cleo", 8, 3))
 
 
 @pytest.fixture(params=PRECISIONS)
@@ -78,37 +76,34 @@ def rough_validation(monkeypatch):
     monkeypatch.setattr(validation, "STEPS", 3)
 
 
-def repainted(base, beside, device, people=("ann",), guidance=3.0, control=False, few=None, watch=None):
-    """Faces of the astronaut, a batch."""
+def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
+    """Faces of the astronaut in a batch, guided and by a ControlNet, or in few steps."""
     model = load(ModelSettings(path=str(base), device=device))
+    model.vae.decoder.layers[-1].weight.mul_(16)  # a difference of many levels
+    asked = [ControlSettings(kind="canny", path=str(beside.net), first=1.0, end=0.8)]
     if few:
-        path = str(beside.folder / "8-9.safetensors")
-        model = distillation_lora.fused(model, FewStepSettings(path=path, scheduler=few))
+        settings = FewStepSettings(path=str(beside.folder / "8-9.safetensors"), scheduler=few)
+        model, asked = distillation_lora.fused(model, settings), []
     else:
-        model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
-    asked = [ControlSettings(kind="canny", path=str(beside.net), first=1.0, end=0.8)] if control else []
+        model = replace(model, working=model.working.model_copy(update={"guidance": 3.0}))
     diffuser, adapters = Diffuser(model, controls.load(asked, model)), Adapters(model.unet)
     mask = np.zeros((512, 512), np.float32)
     mask[90:150, 190:250] = 1
-    faces = [
-        Canvas(astronaut(), Box(150 + 9 * i, 50, 300, 200 - 7 * i), mask, LANDMARKS, Prompts(model).of("ann"), i)
-        for i in range(len(people))
-    ]
-    worn = [name and adapters.lora(name, lambda: "etag", lambda name=name: beside.users[name]) for name in people]
+    words = Prompts(model).of("ann")
+    squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(len(people))]
+    faces = [Canvas(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
+    worn = [name and adapters.lora(name, lambda: "etag", partial(beside.users.get, name)) for name in people]
     with adapters.worn(worn):
         if watch:
             watch.clear()
-        return diffuser.repaint(faces, Denoising(50 if few else 10, 0.45, "first", model.working.most_steps))
+        return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.working.most_steps))
 
 
 CASES = {
-    "one face": {},
-    "without guidance": {"guidance": 1.0},
-    "four people in one batch": {"people": PEOPLE},
-    "a ControlNet": {"control": True},
-    "few steps by LCM": {"few": "lcm"},
-    "few steps by TCD": {"few": "tcd"},
-    "few steps by Euler": {"few": "euler"},
+    "one face": {"people": ("ann",)},
+    "four people in one batch": {},
+    "few steps by LCM": {"people": ("ann",), "few": "lcm"},
+    "few steps by Euler": {"people": ("ann",), "few": "euler"},
 }
 
 
@@ -119,15 +114,14 @@ def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels
     full = repainted(bases[kind], beside[kind], "cpu", **CASES[case])
     for ours, theirs in zip(half, full, strict=True):
         assert np.abs(ours.astype(int) - theirs).max() <= NEAR
-        assert np.abs(ours.astype(int) - astronaut()).max() > NEAR
+        assert np.abs(theirs.astype(int) - astronaut()).max() > 3 * NEAR
 
 
-@pytest.mark.parametrize("case", ["four people in one batch", "a ControlNet"])
-def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside, case):
-    repainted(bases["sd15"], beside["sd15"], "cuda", watch=card, **CASES[case])
+def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside):
+    repainted(bases["sd15"], beside["sd15"], "cuda", card)
     assert card.waits == {}
-    assert sum(card.to_host.values()) == 1  # the picture
-    assert card.to_card == {}, "a copy for which the host waits"
+    assert sum(card.to_host.values()) == 1  # the pictures
+    assert card.to_card == {}, "copies for which the host waits"
 
 
 def body(photos, steps=STEPS, spacing=SPACING):
@@ -150,6 +144,7 @@ class InterruptingDesk(Desk):
             raise HandedBack
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])
 def test_a_training_goes_on_where_another_stopped_to_the_same_bytes(card, bases, kind, engine, photos):
     model = load(ModelSettings(path=str(bases[kind]), device="cuda"))
@@ -160,15 +155,6 @@ def test_a_training_goes_on_where_another_stopped_to_the_same_bytes(card, bases,
     whole, desk = trained(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
     assert after.objects[resumed.data["lora"]] == desk.objects[whole.data["lora"]]
-    assert all(part.weight.dtype == model.dtype for part in (model.unet.conv_in, model.unet.conv_out))
-
-
-@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
-def test_what_half_precision_learns_is_what_float32_learns(card, bases, kind, engine, photos):
-    files = []
-    for device in ("cuda", "cpu"):
-        answer, desk = trained(load(ModelSettings(path=str(bases[kind]), device=device)), engine, photos)
-        files.append(desk.objects[answer.data["lora"]])
-        losses = [one["held_out_loss"] for one in answer.data["checkpoints"]]
-        files.append(losses)
-    assert files[1] == pytest.approx(files[3], rel=0.02)
+    in_float32, _ = trained(load(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
+    losses = [[one["held_out_loss"] for one in answer.data["checkpoints"]] for answer in (whole, in_float32)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
