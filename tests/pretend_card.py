@@ -7,6 +7,7 @@ wrong device, and whatever would make the host wait for the card; not seen are t
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from traceback import extract_stack
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 CUDA = torch.device("cuda:0")
 ROOT = Path(__file__).parents[1]
 COPYING = ("aten._to_copy", "aten.copy_", "aten._copy_from", "aten.set_", "aten._foreach_copy")
+GROUPING = "_group_tensors_by_device_and_dtype"
 INDEXING = ("aten.index.", "aten.index_put", "aten._unsafe_index")
 READING = (
     "aten._local_scalar_dense",
@@ -95,19 +97,10 @@ class CardTensor(torch.Tensor):
             return ANSWERS[function]
         if function is torch.Tensor.numpy or function is torch.Tensor.__array__:
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy: {line()}")
-        if function is torch.Tensor.cpu:
-            return home(given[0])
-        if function is torch.Tensor.cuda:
-            return given[0]
-        if function is torch.Tensor.tolist:
-            WATCH.waits[line()] += 1
-            return given[0].held.tolist()
-        if function == torch.Tensor.data.__get__:
-            return given[0].detach()
         if function == torch.Tensor.data.__set__:
             given[0].held = given[1].held
-        if function is torch.Tensor.to and isinstance(given[0], CardTensor):
-            return moved(*given, **named)
+        elif function in MOVING and isinstance(given[0], CardTensor):
+            return MOVING[function](*given, **named)
         with torch._C.DisableTorchFunctionSubclass():
             return function(*given, **named)
 
@@ -156,6 +149,21 @@ def moved(tensor: CardTensor, *given: Any, **named: Any) -> torch.Tensor:
         return torch.Tensor.to(tensor, dtype or tensor.dtype, copy=bool(named.get("copy")))
 
 
+def listed(tensor: CardTensor) -> Any:
+    """Its numbers, for which the host waits."""
+    WATCH.waits[line()] += 1
+    return tensor.held.tolist()
+
+
+MOVING: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.cpu: home,
+    torch.Tensor.cuda: lambda tensor: tensor,
+    torch.Tensor.tolist: listed,
+    torch.Tensor.data.__get__: lambda tensor: tensor.detach(),  # type: ignore[attr-defined]
+    torch.Tensor.to: moved,
+}
+
+
 def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     """One operation, as the card would do it; RuntimeError where it would refuse."""
     name = str(function)
@@ -168,16 +176,10 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     # what autograd's engine makes up by itself says no device
     backward = torch._C._current_graph_task_id() != -1
     on = on or backward
-    for generator in (one for one in leaves if isinstance(one, torch.Generator)):
-        if (generator.device.type == "cuda") != on:
-            raise RuntimeError(f"a generator on {generator.device} for {name}: {line()}")
+    refuse_generators(name, leaves, on)
     copying = name.startswith(COPYING)
     if ours and others and not copying and not backward:
-        looked_up = name.startswith(INDEXING) and isinstance(given[0], CardTensor)
-        if looked_up:
-            WATCH.waits[line()] += 1
-        elif any(one.dim() for one in others):
-            raise RuntimeError(f"{name} mixes devices: {line()}")
+        refuse_mixing(name, given, others)
     note(name, given, ours, others, on)
     plain, options = tree_map(unwrapped, given), tree_map(unwrapped, named)
     if device is not None:
@@ -185,9 +187,7 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     made = function(*plain, **options)
     if name.startswith("aten.copy_"):
         return given[0]
-    if copying and not name.startswith("aten._to_copy"):
-        return made
-    if not on:
+    if not on or (copying and not name.startswith("aten._to_copy")):
         return made
     if any(made is one for one in plain if isinstance(one, torch.Tensor)) and not ours:
         made = made.clone()
@@ -201,6 +201,21 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     return tree_map(wrapped, made)
 
 
+def refuse_mixing(name: str, given: Any, others: list[torch.Tensor]) -> None:
+    """RuntimeError where tensors of the CPU meet those of the card, but for single numbers and indices."""
+    if name.startswith(INDEXING) and isinstance(given[0], CardTensor):
+        WATCH.waits[line()] += 1
+    elif any(one.dim() for one in others):
+        raise RuntimeError(f"{name} mixes devices: {line()}")
+
+
+def refuse_generators(name: str, leaves: list[Any], on: bool) -> None:
+    """RuntimeError where a generator is not where its numbers are wanted."""
+    for generator in (one for one in leaves if isinstance(one, torch.Generator)):
+        if (generator.device.type == "cuda") != on:
+            raise RuntimeError(f"a generator on {generator.device} for {name}: {line()}")
+
+
 def unwrapped(value: Any) -> Any:
     """What a tensor of the card holds; anything else as it is."""
     return value.held if isinstance(value, CardTensor) else value
@@ -212,7 +227,8 @@ def note(name: str, given: Any, ours: list[Any], others: list[Any], on: bool) ->
         WATCH.waits[line()] += 1
     if ours and name.startswith(INDEXING):
         masks = [one for one in tree_leaves(given[1]) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
-        WATCH.waits[line()] += len(masks)
+        if masks:
+            WATCH.waits[line()] += len(masks)
     if name.startswith("aten._to_copy") and ours and isinstance(given[0], CardTensor) and given[0].dim() > 1:
         WATCH.casts[tuple(given[0].shape)] += 1
     if name.startswith("aten._to_copy") and not ours and on and others:
@@ -286,16 +302,19 @@ def in_float32(norm: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
     return normed
 
 
-@contextmanager
-def pretend_card(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Watch]:
-    """Inside of the block `cuda` is there.
+def on_card(grouping: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+    """What puts tensors together by device, which asks them below Python, where they are the CPU's."""
 
-    Args:
-        bfloat16: whether it computes in it, as cards since Ampere do.
-        memory: bytes that it has.
-    """
-    WATCH.clear()
-    patch = pytest.MonkeyPatch()
+    def grouped(lists: list[list[torch.Tensor]], with_indices: bool = False) -> dict[Any, Any]:
+        ours = any(isinstance(one, CardTensor) for one in lists[0])
+        made = grouping(lists, with_indices)
+        return {(CUDA if ours else device, dtype): group for (device, dtype), group in made.items()}
+
+    return grouped
+
+
+def install(patch: pytest.MonkeyPatch, bfloat16: bool, memory: int) -> None:
+    """Have torch say what it would say beside such a card."""
     capability = (8, 6) if bfloat16 else (7, 5)
     name = "Pretend A10G" if bfloat16 else "Pretend T4"
 
@@ -334,11 +353,26 @@ def pretend_card(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Wa
     patch.setattr(torch.Tensor, "pin_memory", pinned)
     for norm in ("group_norm", "layer_norm"):
         patch.setattr(torch.nn.functional, norm, in_float32(getattr(torch.nn.functional, norm)))
+    for module in ("torch.nn.utils.clip_grad", "torch.optim.optimizer"):
+        grouping = getattr(import_module(module), GROUPING)
+        patch.setattr(import_module(module), GROUPING, on_card(grouping))
+
+
+@contextmanager
+def pretend_card(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Watch]:
+    """Inside of the block `cuda` is there.
+
+    Args:
+        bfloat16: whether it computes in it, as cards since Ampere do.
+        memory: bytes that it has.
+    """
+    WATCH.clear()
     overwriting = torch.__future__.get_overwrite_module_params_on_conversion()
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    try:
-        with Operations(), Moves():
-            yield WATCH
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(overwriting)
-        patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch, bfloat16, memory)
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            with Operations(), Moves():
+                yield WATCH
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(overwriting)

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: layers keep what enters them only and are run again on the way back, where memory is short."""
+"""Gradient checkpointing where memory is short: layers keep only what enters them, and are run again going back."""
 
 import logging
 from collections.abc import Iterator

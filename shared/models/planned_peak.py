@@ -142,7 +142,8 @@ def portraits(
 
 def weights(part: torch.nn.Module, dtype: torch.dtype) -> int:
     """Bytes of a part's parameters."""
-    return sum(parameter.numel() for parameter in part.parameters()) * int(dtype.itemsize)
+    count: int = sum(parameter.numel() for parameter in part.parameters())
+    return count * dtype.itemsize
 
 
 def adapter(unet: UNet2DConditionModel, rank: int, targets: Sequence[str]) -> int:
@@ -156,7 +157,8 @@ def adapter(unet: UNet2DConditionModel, rank: int, targets: Sequence[str]) -> in
 def coding(shape: Shape) -> int:
     """Bytes that one picture takes on its way through the autoencoder."""
     widths = _widths(shape.vae)
-    return DECODER * shape.size**2 * widths[min(1, len(widths) - 1)] * int(shape.vae_dtype.itemsize)
+    widest: int = widths[min(1, len(widths) - 1)]
+    return DECODER * shape.size**2 * widest * shape.vae_dtype.itemsize
 
 
 def _others(shape: Shape) -> int:

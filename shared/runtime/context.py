@@ -56,9 +56,9 @@ def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
     return loader
 
 
-def planned_peaks(settings: Settings) -> dict[str, Json]:
+def planned_peaks(settings: Settings) -> Json:
     """What the installed functions plan of their device's memory, where their modules have a `planned_peak`."""
-    found: dict[str, Json] = {}
+    found: Json = {}
     for entry in entry_points(group=ENTRY_POINTS):
         ask = getattr(import_module(entry.module), "planned_peak", None)
         found |= ask(settings) if ask else {}
