@@ -17,6 +17,7 @@ Layers before the first that learns keep nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
@@ -80,7 +81,8 @@ class Shape:
     @property
     def pixels(self) -> int:
         """Of one picture's latents."""
-        return (self.size // 2 ** (len(_widths(self.vae)) - 1)) ** 2
+        side: int = self.size // 2 ** (len(_widths(self.vae)) - 1)
+        return side**2
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ def training(shape: Shape, batch: int, rank: int, targets: Sequence[str], recomp
 
 
 def encoding(shape: Shape) -> PlannedPeak:
-    """Of a training's beginning, before which encoders and autoencoder are there, and one picture goes through."""
-    return PlannedPeak(weights(shape.unet, shape.dtype), 0, 0, coding(shape), _others(shape))
+    """Of a training's beginning: first the encoders are there, and when they are gone a picture is encoded."""
+    leaving = sum(weights(one, shape.dtype) for one in shape.encoders)
+    return PlannedPeak(weights(shape.unet, shape.dtype), 0, 0, max(0, coding(shape) - leaving), _others(shape))
 
 
 def portraits(
@@ -187,7 +190,8 @@ def _passing(shape: Shape, pictures: int) -> int:
     )
     skipped = sum(_share(name, shape.unet) * module.out_channels for name, module in _skipped(shape.unet))
     half = shape.dtype.itemsize / 2
-    return round(half * pictures * shape.pixels * (PASSING * widest + 2 * skipped))
+    passing: float = half * pictures * shape.pixels * (PASSING * widest + 2 * skipped)
+    return round(passing)
 
 
 def _skipped(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
@@ -231,7 +235,7 @@ def _blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.nn.Module]]
         yield from _inside(f"up_blocks.{level}", block)
 
 
-def _inside(prefix: str, block: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+def _inside(prefix: str, block: Any) -> Iterator[tuple[str, torch.nn.Module]]:
     """A residual block, the transformer after it, the next ones, and the change of size."""
     attentions = list(getattr(block, "attentions", None) or [])
     before = 1 if prefix == "mid_block" else 0  # its first residual block comes before all of them
