@@ -10,7 +10,11 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
+from shared.models.planned_peak import portraits
+from shared.models.shapes import configured
 from shared.settings import Settings
+
+LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # of the users' LoRAs, as train makes them
 
 
 class GenerateFunction:
@@ -34,6 +38,18 @@ class GenerateFunction:
     def pointers(self, data: Json) -> dict[str, Json]:
         """A portrait leaves nothing behind that later requests look up."""
         return {}
+
+
+def planned_peak(settings: Settings) -> Json:
+    """Bytes of memory that a portrait of as many faces as go at once takes at most; ControlNets are taken to be large.
+
+    Each is counted as the way down of the base's UNet, which it is a copy of.
+    """
+    _, working, shape = configured(settings.model)
+    guided = working.guidance > 1 and settings.model.few_step is None
+    nets = [shape.unet.down_blocks, shape.unet.mid_block] * len(settings.model.controls)
+    planned = portraits(shape, settings.generate.faces_at_once, guided, LORA_RANK, LORA_TARGETS, nets)
+    return {"generate": planned.total}
 
 
 def load(settings: Settings) -> Function:

@@ -49,19 +49,31 @@ class Checkpoint:
 def fingerprint(
     photos: Sequence[Photo], aside: Sequence[int], model: DiffusionModel, plan: TrainingPlan, steps: int, spacing: int
 ) -> str:
-    """Equal for two attempts whose updates and validations are the same: photos, settings, base model, device."""
+    """Equal for two attempts whose updates and validations are the same.
+
+    That takes the same photos, settings, base model and precision, on the same kind of card.
+    """
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(photo.material[0].tobytes())
     said = {
         "aside": list(aside),
-        "model": [model.name, model.device.type, model.working.model_dump(mode="json")],
+        "model": [model.name, model.working.model_dump(mode="json")],
+        "computed": [str(model.dtype), *computer(model.device)],
         "plan": plan.model_dump(mode="json"),
         "steps": [steps, spacing],
         "versions": {name: version(name) for name in ("torch", "diffusers", "peft")},
     }
     digest.update(json.dumps(said, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def computer(device: torch.device) -> list[str]:
+    """What a device computes like: cards of another kind choose other kernels, which round otherwise."""
+    if device.type != "cuda":
+        return [device.type]
+    major, minor = torch.cuda.get_device_capability(device)
+    return [device.type, torch.cuda.get_device_name(device), f"{major}.{minor}"]
 
 
 def write(checkpoint: Checkpoint, mark: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, run
 from shared.contract import keys
@@ -13,6 +14,8 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import diffusion
+from shared.models.planned_peak import encoding, training
+from shared.models.shapes import configured
 from shared.settings import Settings
 
 
@@ -39,6 +42,18 @@ class TrainFunction:
         """The user's model, swapped to this training."""
         user = model_of(data)
         return {keys.model(user.user_id): user.model_dump(mode="json")}
+
+
+def planned_peak(settings: Settings) -> Json:
+    """Bytes of memory that a training of the configured model takes at most, by what may be chosen."""
+    kind, working, shape = configured(settings.model)
+    plan = TrainingPlan.suited(working, kind, settings.train)
+    start = encoding(shape).total
+    kept, again = (
+        max(start, training(shape, plan.batch, plan.rank, plan.targets, recomputing).total)
+        for recomputing in (False, True)
+    )
+    return {"train": kept, "train_recomputing": again}
 
 
 def load(settings: Settings) -> Function:

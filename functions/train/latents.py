@@ -10,6 +10,7 @@ from torch.nn import functional
 from functions.train.crops import Crop
 from shared.imaging.array_types import Image
 from shared.models.diffusion import DiffusionModel
+from shared.models.transfers import sent
 
 PIXELS_AT_ONCE = 512 * 512  # through the autoencoder in one pass: its widest layers hold 128 floats for each of them
 
@@ -62,7 +63,8 @@ def cached(model: DiffusionModel, crops: dict[CropKey, Crop]) -> Cache:
     """Encode every crop once; on the model's device."""
     keys = sorted(crops)
     latents = encode(model, [crops[key].image for key in keys])
-    masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None].to(model.device)
+    masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None]
+    masks = sent(masks, model.device)
     return Cache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
 
 
@@ -92,7 +94,7 @@ def _at_once(model: DiffusionModel) -> int:
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    pixels = (levels.to(model.device).float() / 127.5 - 1).to(model.vae.dtype)
+    pixels = (sent(levels, model.device).float() / 127.5 - 1).to(model.vae.dtype)
     encoded = model.vae.encode(pixels)
     factor = model.vae.config.scaling_factor
     if hasattr(encoded, "latent_dist"):

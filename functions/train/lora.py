@@ -14,6 +14,7 @@ from peft.utils import get_peft_model_state_dict
 
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import written
+from shared.models.transfers import fetched
 
 NAME = "photog"
 PREFIX = "unet."  # diffusers tells the UNet's adapter from a text encoder's by it
@@ -35,7 +36,7 @@ class Adapter:
     def weights(self) -> Weights:
         """A copy of the adapter's weights as they are now, on the CPU, under diffusers' names."""
         state = convert_state_dict_to_diffusers(get_peft_model_state_dict(self._unet, adapter_name=NAME))
-        return {PREFIX + name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+        return {PREFIX + name: value for name, value in zip(state, fetched(list(state.values())), strict=True)}
 
     @contextmanager
     def off(self) -> Iterator[None]:

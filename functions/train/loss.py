@@ -9,7 +9,7 @@ LEAST = 0.1  # v-prediction's weight goes to 0 with the SNR, and the first step 
 
 
 class DiffusionLoss:
-    """Mean squared error of the UNet's prediction, weighted by min-SNR (Hang et al. 2023).
+    """Mean squared error of the UNet's prediction, weighted by min-SNR (Hang et al. 2023); in float32.
 
     In terms of the clean picture every time step weighs min(SNR, gamma). A squared error of the prediction is another
     one of the clean picture: SNR times epsilon's, SNR + 1 times v's. Hence, with the limits at SNR 0,
@@ -17,12 +17,20 @@ class DiffusionLoss:
         sample       min(SNR, gamma)
         epsilon      min(SNR, gamma) / SNR            1 at zero terminal SNR, where the quotient has no value
         v_prediction min(SNR, gamma) / (SNR + 1)      0 there, raised to LEAST
+
+    Attributes:
+        dtype: that the UNet computes in; float32, or the half precision that its weights have.
+        steps: of the schedule.
+        weights: by time step.
     """
 
-    def __init__(self, scheduler: DDIMScheduler, gamma: float, device: torch.device) -> None:
+    def __init__(
+        self, scheduler: DDIMScheduler, gamma: float, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         # a scheduler of its own: add_noise moves its tables to the device of what it is given
         self._scheduler = DDIMScheduler.from_config(scheduler.config)
         self._kind = str(scheduler.config.prediction_type)
+        self.dtype = dtype
         self.steps = int(scheduler.config.num_train_timesteps)
         self.weights = weights(self._scheduler.alphas_cumprod, gamma, self._kind).to(device)
 
@@ -44,8 +52,10 @@ class DiffusionLoss:
             masks: (B, 1, h, w); the loss is the mean over what they weigh.
         """
         noisy = self._scheduler.add_noise(latents, noise, times)
-        # the base is in half precision on CUDA and the adapter is not; bfloat16 needs no loss scaling
-        with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
+        # on a card the base is in half precision and the adapter is not. In the base's own: any other would be cast to
+        # in every pass, and the copies of the frozen weights kept until its end, 1.6 GB on SD 1.5
+        half = self.dtype != torch.float32
+        with torch.autocast(latents.device.type, self.dtype if half else None, enabled=half):
             made = predicted(unet, noisy, times, words.expand(len(latents))).float()
         errors = (made - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
         by_picture = (errors * masks).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3)).clamp(min=1e-6)

@@ -10,8 +10,10 @@ from diffusers import UNet2DConditionModel
 from functions.train.lora import Adapter
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import Material
+from shared.models.transfers import fetched, sent, sent_together
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
+SCALE, GROWTH = "scaler.scale", "scaler.growth"  # what a scaler of the loss does of its own account
 
 Tensors = dict[str, torch.Tensor]
 
@@ -47,7 +49,9 @@ class Updates:
         self._steps, self.done = steps, 0
         self._generator = torch.Generator(device).manual_seed(plan.seed)
         self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
-        self._batches = order(len(material.cache), plan.pictures, steps, plan.seed).to(device)
+        # gradients in float16 are below what it can say unless the loss is made larger; bfloat16 has float32's range
+        self._scaler = torch.amp.GradScaler(device.type, enabled=material.loss.dtype == torch.float16)
+        self._batches = sent(order(len(material.cache), plan.pictures, steps, plan.seed), device)
 
     def __iter__(self) -> Iterator[Update]:
         while self.done < self._steps:
@@ -55,25 +59,38 @@ class Updates:
 
     def state(self) -> Tensors:
         """All that the next update depends on, copied to the CPU: parameters, the optimiser's moments, the noise's."""
-        tensors = {"generator": self._generator.get_state()}
+        tensors = {f"{index}.parameter": parameter for index, parameter in enumerate(self._parameters)}
         for index, parameter in enumerate(self._parameters):
-            tensors[f"{index}.parameter"] = parameter.detach().to("cpu", copy=True)
             moments = self._optimiser.state[parameter]
-            tensors |= {f"{index}.{name}": moments[name].to("cpu", copy=True) for name in MOMENTS}
-        return tensors
+            tensors |= {f"{index}.{name}": moments[name] for name in MOMENTS}
+        copies = dict(zip(tensors, fetched(list(tensors.values())), strict=True))
+        return copies | {"generator": self._generator.get_state()} | self._scaled()
 
     def resume(self, done: int, state: Tensors) -> None:
         """Go on after `done` updates as if they had been made here."""
         self.done = done
         self._generator.set_state(state["generator"])
+        names = [name for name in state if name.split(".")[0].isdigit()]
+        sent_state = sent_together([state[name] for name in names], self._batches.device)
+        mine = dict(zip(names, sent_state, strict=True))
         with torch.no_grad():
-            for index, parameter in enumerate(self._parameters):
-                parameter.copy_(state[f"{index}.parameter"])
+            torch._foreach_copy_(
+                self._parameters, [mine[f"{index}.parameter"] for index in range(len(self._parameters))]
+            )
         moments = {
-            index: {name: state[f"{index}.{name}"].clone() for name in MOMENTS}
-            for index in range(len(self._parameters))
+            index: {name: mine[f"{index}.{name}"].clone() for name in MOMENTS} for index in range(len(self._parameters))
         }
         self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": moments})
+        if self._scaler.is_enabled():
+            scaled = {"scale": float(state[SCALE]), "_growth_tracker": int(state[GROWTH])}
+            self._scaler.load_state_dict(self._scaler.state_dict() | scaled)
+
+    def _scaled(self) -> Tensors:
+        """The scaler's state; none where it does nothing."""
+        if not self._scaler.is_enabled():
+            return {}
+        said = self._scaler.state_dict()
+        return {SCALE: torch.tensor(said["scale"]), GROWTH: torch.tensor(said["_growth_tracker"])}
 
     def _update(self) -> Update:
         for group in self._optimiser.param_groups:
@@ -82,10 +99,12 @@ class Updates:
         losses = []
         for part in drawn(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
             loss = part.loss(self._unet, self._material) / self._plan.accumulation
-            torch.autograd.backward(loss)
+            torch.autograd.backward(self._scaler.scale(loss))
             losses.append(loss.detach())
+        self._scaler.unscale_(self._optimiser)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.clip)
-        self._optimiser.step()
+        self._scaler.step(self._optimiser)  # leaves the parameters alone where a gradient is no number
+        self._scaler.update()
         self.done += 1
         return Update(self.done, torch.stack(losses).sum())
 

@@ -7,6 +7,8 @@ from diffusers import DDIMScheduler
 
 from shared.models.conditioning import Conditioning, predicted
 from shared.models.diffusion import DiffusionModel
+from shared.models.noise import noised
+from shared.models.transfers import sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +30,11 @@ def sampled(
         strength: share in (0, 1] of the `steps` that are taken.
     """
     scheduler = DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps, device=model.device)
+    scheduler.set_timesteps(steps, device="cpu")  # on a card each step would wait to know where in the schedule it is
     times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
-    latents = noise if strength >= 1 else scheduler.add_noise(starts, noise, times[:1].expand(len(starts)))
-    for time in times:
-        latents = scheduler.step(_predicted(model, words, latents, time), time, latents).prev_sample
+    latents = noise if strength >= 1 else noised(scheduler, starts, noise, times[:1])
+    for time, told in zip(times, sent(times, model.device), strict=True):
+        latents = scheduler.step(_predicted(model, words, latents, told), time, latents).prev_sample
     return latents
 
 

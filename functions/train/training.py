@@ -14,6 +14,7 @@ from functions.train.checkpoint import fingerprint
 from functions.train.image_grid import sheet
 from functions.train.lora import adapted
 from functions.train.plan import TrainingPlan
+from functions.train.recomputing import recomputing
 from functions.train.request import TrainConfigure, TrainRequest
 from functions.train.selection import Chosen
 from functions.train.stopwatch import Stopwatch
@@ -23,7 +24,9 @@ from shared.contract.function import Answer
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError
 from shared.faces import FaceEngine
+from shared.models.determinism import deterministic
 from shared.models.diffusion import DiffusionModel
+from shared.models.residency import present
 from shared.settings import Limits, TrainSettings
 
 MOST_CHECKPOINTS = 50  # validations of one training; each costs as much as several updates
@@ -115,11 +118,17 @@ def _trained(
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         said = words(model)
+    with watch("latents"), deterministic(model.device), present(model.device, model.vae):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
         learnt = material(model, trained, said.prompt, plan, steps)
         judge = validator(model, trainer.engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
         mark = fingerprint(photos, aside, model, plan, steps, spacing)
-    with watch("training"), adapted(model.unet, plan) as adapter:
+    with (
+        watch("training"),
+        deterministic(model.device),
+        recomputing(model, plan),
+        adapted(model.unet, plan) as adapter,
+    ):
         ran = Course(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:

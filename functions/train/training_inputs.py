@@ -16,6 +16,7 @@ from functions.train.validation import Faces, Start, Validator
 from shared.faces import FaceEngine
 from shared.models.conditioning import Conditioning, conditioned
 from shared.models.diffusion import DiffusionModel
+from shared.models.residency import present
 
 TRIGGER = "sks"  # one token to CLIP and to portrait-tiny, of which neither has a picture of a person
 VALIDATED = 2  # photos that validation paints over
@@ -36,8 +37,9 @@ def prompt(model: DiffusionModel) -> str:
 
 
 def words(model: DiffusionModel) -> Words:
-    """The words of a training, encoded once."""
-    return Words(conditioned(model, prompt(model)), conditioned(model, model.working.negative_prompt))
+    """The words of a training, encoded once; what does it is not on the card for longer."""
+    with present(model.device, *model.encoders):
+        return Words(conditioned(model, prompt(model)), conditioned(model, model.working.negative_prompt))
 
 
 def material(
@@ -57,7 +59,7 @@ def material(
         for number, variation in enumerate(variations(count, generator)):
             key: CropKey = (index, number)
             crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
-    return Material(cached(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+    return Material(cached(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device, model.dtype))
 
 
 def probe(

@@ -15,6 +15,7 @@ from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
 from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel
+from shared.models.residency import present
 
 STRENGTH = 0.6  # from a photo: the features are the model's, the pose is the photo's
 STEPS = 12  # DDIM; more sharpens the picture and does not change who it shows
@@ -115,7 +116,8 @@ class Validator:
         count = len(self._starts)
         over = sampled(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
         free = sampled(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
-        pictures = decode(self._model, torch.cat([over, free]))
+        with present(self._model.device, self._model.vae):
+            pictures = decode(self._model, torch.cat([over, free]))
         shown = [self._shown(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
         copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]

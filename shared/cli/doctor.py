@@ -15,7 +15,7 @@ from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
 from shared.errors import ConfigurationError, DeviceError
 from shared.faces.loading import load_engine
-from shared.runtime.context import installed
+from shared.runtime.context import installed, planned_peaks
 from shared.settings import Settings
 
 PACKAGES = (
@@ -95,7 +95,9 @@ def _diffusion(settings: Settings) -> Json:
         known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    return {"model": settings.model.path, where.kind: where.place, "device": str(device)} | known
+    planned = {name: f"{peak / 1e9:.1f} GB" for name, peak in planned_peaks(settings).items()}
+    found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
+    return found | known
 
 
 def _version(name: str) -> str | None:

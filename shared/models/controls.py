@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import ControlNetModel
 
-from shared.models.diffusion import DiffusionModel
+from shared.models.diffusion import DiffusionModel, fit_convolutions
 from shared.models.model_loading import HUB_ID, BaseModelMissing
 from shared.settings import ControlSettings
 
@@ -56,6 +56,7 @@ def load(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Con
         if (first or second) and one.end > one.start:
             net = opened(one.path, model.dtype).to(model.device).eval().requires_grad_(False)
             _check(one, net, model)
+            fit_convolutions(model.device, net)
             found.append(prepared(net, one, first, second))
     return found
 

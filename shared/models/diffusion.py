@@ -22,7 +22,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from shared.devices.card import computes_in_bfloat16, require_card
-from shared.models import model_loading
+from shared.models import determinism, model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
@@ -87,12 +87,18 @@ class DiffusionModel:
         """The text encoder that both architectures have."""
         return Text(self.text_encoder, self.tokenizer)
 
+    @property
+    def encoders(self) -> list[CLIPTextModel | CLIPTextModelWithProjection]:
+        """What makes text states of words."""
+        return [self.text_encoder, *([self.second.encoder] if self.second else [])]
+
 
 def load(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
     where = model_loading.source(settings)
     kind = model_loading.architecture(where)
     device = resolve_device(settings.device)
+    determinism.prepare(device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     dtype = precision(device)
@@ -105,9 +111,10 @@ def load(settings: ModelSettings) -> DiffusionModel:
     second = Text(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
+    fit_convolutions(device, pipeline.unet, pipeline.vae)
     return DiffusionModel(
         name=where.name,
-        working=_working(where, kind),
+        working=working(where, kind),
         unet=pipeline.unet,
         vae=pipeline.vae,
         text_encoder=pipeline.text_encoder,
@@ -118,6 +125,13 @@ def load(settings: ModelSettings) -> DiffusionModel:
         second=second,
         architecture=kind,
     )
+
+
+def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
+    """On a card, lay weights out as its half-precision convolutions take them without turning them around."""
+    if device.type == "cuda":
+        for part in parts:
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def precision(device: torch.device) -> torch.dtype:
@@ -158,7 +172,7 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
         )
 
 
-def _working(where: model_loading.Source, kind: str) -> Working:
+def working(where: model_loading.Source, kind: str) -> Working:
     """The card beside the model, or the architecture's defaults."""
     card = Path(where.place) / CARD
     return Working.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -2,13 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler, UNet2DConditionModel
 
 from shared.devices import device_errors
 from shared.models.diffusion import DiffusionModel, Scheduler
 from shared.models.model_loading import PIPELINES, BaseModelMissing
+from shared.models.residency import release
 from shared.settings import FewStepSettings
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
@@ -17,33 +19,69 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
     "ddim": DDIMScheduler,
     "euler": EulerDiscreteScheduler,
 }
-ADAPTER = "few-step"
+ADAPTER, PREFIX = "few-step", "unet."
+DEPTH = 4  # down_blocks.2.attentions.1: ten transformer layers of SDXL, 1.4 GB in float32
+
+Value = TypeVar("Value")
 
 
 def fused(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionModel:
     """The model with the LoRA added into its UNet's weights, once, and without guidance, which is distilled into it.
 
     Fused and not a second adapter, since that would cost about a quarter of each evaluation, and pictures of a mixed
-    batch can wear one adapter only. The sum is formed in float32 whatever the weights' precision. It is this process's
-    UNet that changes: the files do not, and trainings load their own.
+    batch can wear one adapter only. The sum is formed in float32 whatever the weights' precision, in one part of the
+    UNet after the other: SDXL's as a whole would take 10 GB of the card. It is this process's UNet that changes: the
+    files do not, and trainings load their own.
 
     Raises BaseModelMissing where the file cannot be read or does not fit.
     """
     if settings is None:
         return model
     state, alphas = _read(settings, model)
-    unet = model.unet.float()
-    try:
-        with device_errors():
-            unet.load_lora_adapter(state, prefix="unet", adapter_name=ADAPTER, network_alphas=alphas)
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise BaseModelMissing(f"the few-step LoRA {settings.path} does not fit {model.name}: {error}") from error
-    unet.fuse_lora(lora_scale=settings.scale, adapter_names=[ADAPTER])
-    unet.unload_lora()
-    unet.to(model.dtype).eval().requires_grad_(False)
+    for name in sorted({_part(model.unet, tensor) for tensor in state}):
+        _fuse(model, name, _below(name, state), alphas and _below(name, alphas), settings)
+    model.unet.eval().requires_grad_(False)
+    release(model.device)
     scheduler = SCHEDULERS[settings.scheduler].from_config(model.scheduler.config, timestep_spacing="trailing")
     working = model.working.model_copy(update={"guidance": 1.0, "most_steps": settings.steps})
     return dataclasses.replace(model, scheduler=scheduler, working=working)
+
+
+def _part(unet: UNet2DConditionModel, tensor: str) -> str:
+    """Name of the part of the UNet that a LoRA's tensor is for: a group of layers, or a layer that stands alone."""
+    pieces = tensor.removeprefix(PREFIX).split(".")
+    part: torch.nn.Module = unet
+    found: list[str] = []
+    for piece in pieces[:DEPTH]:
+        below = dict(part.named_children()).get(piece)
+        if below is None:
+            break
+        part, found = below, [*found, piece]
+    return ".".join(found)
+
+
+def _below(part: str, named: dict[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in named.items() if name.startswith(f"{PREFIX}{part}." if part else "")}
+
+
+def _fuse(
+    model: DiffusionModel,
+    part: str,
+    state: dict[str, torch.Tensor],
+    alphas: dict[str, float] | None,
+    settings: FewStepSettings,
+) -> None:
+    """Add what the LoRA has for one part of the UNet to its weights; BaseModelMissing where it does not fit."""
+    layers = model.unet.get_submodule(part).float()
+    try:
+        with device_errors():
+            model.unet.load_lora_adapter(state, prefix="unet", adapter_name=ADAPTER, network_alphas=alphas)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise BaseModelMissing(f"the few-step LoRA {settings.path} does not fit {model.name}: {error}") from error
+    model.unet.fuse_lora(lora_scale=settings.scale, adapter_names=[ADAPTER])
+    model.unet.unload_lora()
+    # a layer that stands alone was replaced for the time being, and is itself again
+    layers.to(model.dtype)
 
 
 def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, torch.Tensor], dict[str, float] | None]:

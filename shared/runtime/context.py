@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from shared.buckets import Bucket, prefix_of
@@ -53,6 +54,15 @@ def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
         extra = "" if entry.name == "check" else f": {how_to_install('diffusion')}"
         raise ConfigurationError(f"{entry.name} needs {needed}, which is not installed{extra}") from error
     return loader
+
+
+def planned_peaks(settings: Settings) -> Json:
+    """What the installed functions plan of their device's memory, where their modules have a `planned_peak`."""
+    found: Json = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        ask = getattr(import_module(entry.module), "planned_peak", None)
+        found |= ask(settings) if ask else {}
+    return found
 
 
 def isolated(name: str, settings: Settings) -> Function:

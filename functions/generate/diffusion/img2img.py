@@ -32,9 +32,13 @@ from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
 from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
 from shared.models.controls import Control
+from shared.models.determinism import deterministic
 from shared.models.diffusion import DiffusionModel
+from shared.models.noise import noised
+from shared.models.transfers import sent
 
 FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled on
+DECODED_AT_ONCE = 1024 * 1024  # pixels of one pass on a card: 1.6 GB in half precision, 3.2 in float32
 
 
 class DiffusionFailed(PhotogError):
@@ -90,7 +94,7 @@ class Sample:
     """A batch of faces as the network has them.
 
     Attributes:
-        latents, mask: (B, C, h, w) and (B, 1, h, w).
+        latents, mask: (B, C, h, w) and (B, 1, h, w), float32 whatever the UNet computes in.
         words: of B pictures.
         both: the negative ones, then these, of 2 B.
         hints: embedded pictures of the ControlNets that count in this diffusion.
@@ -133,10 +137,10 @@ class Diffuser:
         """
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
-        with torch.inference_mode(), remembered(self._model.unet):
+        model = self._model
+        with torch.inference_mode(), deterministic(model.device), remembered(model.unet):
             sample = self._sample(canvases, denoising)
-            changed = self._denoise(sample, denoising, step_done)
-            difference = self._decode(changed) - self._decode(sample.latents)
+            difference = self._difference(self._denoise(sample, denoising, step_done), sample.latents)
         _check(difference)
         return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
@@ -160,7 +164,7 @@ class Diffuser:
         )
         return Sample(
             latents,
-            torch.from_numpy(np.stack(masks))[:, None].to(latents.device, latents.dtype),
+            sent(torch.from_numpy(np.stack(masks))[:, None], latents.device),
             words,
             negative.followed_by(words),
             hints,
@@ -169,18 +173,21 @@ class Diffuser:
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         scheduler, latents = self._scheduler, sample.latents
-        scheduler.set_timesteps(denoising.schedule, device=self._model.device)
+        # the schedule stays on the CPU: whatever is decided by a time would wait for the card there at each step
+        scheduler.set_timesteps(denoising.schedule, device="cpu")
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
+        told = sent(times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
-        noise = torch.stack(drawn).to(latents.device, latents.dtype)
-        current: torch.Tensor = scheduler.add_noise(latents, noise, times[:1])
+        noise = sent(torch.stack(drawn), latents.device)
+        current = noised(scheduler, latents, noise, times[:1])
         for index, time in enumerate(times):
-            seen = scheduler.scale_model_input(current, time)
-            residuals = self._controlled(sample, seen, time, denoising.diffusion, index, len(times))
-            made = self._predicted(sample, seen, time, residuals)
+            seen = scheduler.scale_model_input(current, time).to(self._model.dtype)
+            residuals = self._controlled(sample, seen, told[index], denoising.diffusion, index, len(times))
+            guided = self._guided(time)
+            made = self._predicted(sample, seen, told[index], residuals, guided).float()
             current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
             following = times[index + 1 : index + 2]
-            unchanged = scheduler.add_noise(latents, noise, following) if len(following) else latents
+            unchanged = noised(scheduler, latents, noise, following) if len(following) else latents
             current = sample.mask * current + (1 - sample.mask) * unchanged
             step_done()
         return current
@@ -193,10 +200,10 @@ class Diffuser:
         return reduce(Residuals.__add__, made) if made else None
 
     def _predicted(
-        self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None
+        self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None, guided: bool
     ) -> torch.Tensor:
         unet = self._model.unet
-        if not self._guided(time):
+        if not guided:
             return predicted(unet, seen, time, sample.words, residuals)
         twice = torch.cat([seen, seen])
         both = predicted(unet, twice, time, sample.both, residuals and residuals.after_nothing())
@@ -204,7 +211,7 @@ class Diffuser:
         return without + self._model.working.guidance * (with_words - without)
 
     def _guided(self, time: torch.Tensor) -> bool:
-        """Whether guidance matters at this time."""
+        """Whether guidance matters at this time of the CPU."""
         working = self._model.working
         if working.guidance <= 1 or working.guided is None:
             return working.guidance > 1
@@ -214,17 +221,31 @@ class Diffuser:
 
     def _pixels(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """(B, 3, H, W) float32 in 0..1 on the model's device."""
-        return torch.from_numpy(pictures).to(self._model.device).permute(0, 3, 1, 2).float() / 255
+        return sent(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
+
+    def _at_once(self, count: int) -> int:
+        """How many of so many pictures go through the autoencoder in one pass."""
+        if self._model.device.type == "cpu":
+            return count
+        return max(1, DECODED_AT_ONCE // self._model.working.size**2)
 
     def _encode(self, patches: NDArray[np.uint8]) -> torch.Tensor:
         vae = self._model.vae
-        encoded = vae.encode((self._pixels(patches) * 2 - 1).to(vae.dtype))
-        latents: torch.Tensor = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
         shift, scale = _latent_scale(vae)
-        return ((latents - shift) * scale).to(self._model.dtype)
+        latents = []
+        for pixels in torch.split(self._pixels(patches), self._at_once(len(patches))):
+            encoded = vae.encode((pixels * 2 - 1).to(vae.dtype))
+            mode = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
+            latents.append((mode.float() - shift) * scale)
+        return torch.cat(latents)
+
+    def _difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """What changed latents (B, C, h, w) show otherwise; (B, size, size, 3) float32 on the CPU, in 8-bit levels."""
+        pairs = zip(*(torch.split(one, self._at_once(len(one))) for one in (changed, latents)), strict=True)
+        return torch.cat([self._decode(after) - self._decode(before) for after, before in pairs]).cpu()
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, size, size, 3) float32 on the CPU, in units of 8-bit levels; NaN all over where one is no number."""
+        """(B, size, size, 3) float32, in units of 8-bit levels; NaN all over where one is no number."""
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
         scaled = (latents / scale + shift).to(vae.dtype)
@@ -232,7 +253,7 @@ class Diffuser:
         # before they are limited: infinity would become white, and a norm of the decoder may make zeros of it
         sound = torch.isfinite(scaled).flatten(1).all(1) & torch.isfinite(pixels).flatten(1).all(1)
         limited = torch.where(sound[:, None, None, None], pixels.clamp(-1, 1), torch.nan)
-        return limited.float().cpu().permute(0, 2, 3, 1) * 127.5
+        return limited.float().permute(0, 2, 3, 1) * 127.5
 
 
 def _check(difference: torch.Tensor) -> None:

@@ -26,6 +26,7 @@ from peft.tuners.lora import LoraLayer
 from functions.generate.diffusion.lora import Lora, fitted
 from functions.generate.diffusion.lora_file import LoraError, Tensors, parse
 from shared.models.expiring_cache import Clock, ShortMemory
+from shared.models.transfers import sent_together
 
 __all__ = ["Adapters", "Lora", "LoraError", "parse"]
 
@@ -143,7 +144,8 @@ class Adapters:
                 # not by peft.utils.hotswap, which walks the UNet's whole state_dict and then copies tensor by tensor:
                 # some 20 ms more than this for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
-                    torch._foreach_copy_(resident.tensors, [lora.tensors[part] for part in resident.names])
+                    values = [lora.tensors[part] for part in resident.names]
+                    torch._foreach_copy_(resident.tensors, sent_together(values, resident.tensors[0].device))
                 resident.wearer = lora
         return [slots[lora] for lora in loras]
 

@@ -1,0 +1,93 @@
+"""The shape of a base model, loaded or only configured: what its memory can be planned by, without a weight of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from shared.models import model_loading
+from shared.models.diffusion import DiffusionModel, Working, precision, resolve_device, working
+from shared.models.planned_peak import Shape
+from shared.settings import ModelSettings
+
+VAE: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+}
+CLIP_L: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+CLIP_BIG_G: dict[str, Any] = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "projection_dim": 1280,
+}
+# as runwayml/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0 have them; their descendants too
+PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "sd15": {
+        "unet": {"cross_attention_dim": 768, "attention_head_dim": 8},
+        "vae": VAE,
+        "text_encoder": CLIP_L,
+    },
+    "sdxl": {
+        "unet": {
+            "sample_size": 128,
+            "block_out_channels": (320, 640, 1280),
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "transformer_layers_per_block": (1, 2, 10),
+            "attention_head_dim": (5, 10, 20),
+            "cross_attention_dim": 2048,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816,
+        },
+        "vae": VAE | {"force_upcast": True},
+        "text_encoder": CLIP_L,
+        "text_encoder_2": CLIP_BIG_G,
+    },
+}
+
+
+def shape(model: DiffusionModel) -> Shape:
+    """Of a loaded model."""
+    return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
+
+
+def configured(settings: ModelSettings) -> tuple[str, Working, Shape]:
+    """Architecture, card and shape of the configured model, without loading it; BaseModelMissing where there is none.
+
+    A folder's own configurations are read; a single file and a hub id are taken to have their architecture's.
+    """
+    where = model_loading.source(settings)
+    kind = model_loading.architecture(where)
+    folder = Path(where.place) if where.kind == "folder" else settings.config
+    parts = dict(PARTS[kind])
+    if folder is not None:
+        parts = {name: json.loads((folder / name / "config.json").read_text()) for name in parts}
+    said = working(where, kind)
+    return kind, said, planned(parts, said.size, precision(resolve_device(settings.device)))
+
+
+def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
+    """Of the parts' configurations; they are made on the meta device, where nothing has values."""
+    vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(parts["unet"])
+        vae = vae_class.from_config(parts["vae"])
+        encoders: list[torch.nn.Module] = [CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))]
+        if "text_encoder_2" in parts:
+            encoders.append(CLIPTextModelWithProjection(CLIPTextConfig(**parts["text_encoder_2"])))
+    upcast = dtype == torch.float16 and vae.config.get("force_upcast")
+    return Shape(unet, vae, encoders, size, dtype, torch.float32 if upcast else dtype)

@@ -1,0 +1,169 @@
+"""train and generate on a card, which is pretended: nothing is mixed, nothing waits, and half precision is near enough.
+
+`tests/pretend_card.py` says what of a real card can be seen so.
+"""
+
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.diffusion.prompt import Prompts
+from functions.train import validation
+from functions.train.handler import TrainFunction
+from functions.train.plan import TrainingPlan
+from functions.train.training import Trainer
+from shared.faces import Box
+from shared.lifecycle.shutdown import HandedBack
+from shared.models import controls, distillation_lora
+from shared.models.diffusion import load
+from shared.settings import ControlSettings, FewStepSettings, Limits, ModelSettings
+from tests.fake_workspace import Desk
+from tests.pictures import astronaut, hopper, jpeg, variations
+from tests.pretend_card import pretend_card
+from tests.tiny_base import make_tiny_control
+from tests.tiny_sdxl import make_tiny_sdxl
+from tests.trained_users import lora, make_visible_base
+
+NEAR = 8  # levels of 255 between half precision and float32
+LANDMARKS = np.random.default_rng(0).uniform((190, 90), (250, 150), (68, 2))
+PEOPLE = ("ann", "cleo", "bob", None)  # the last wears nothing
+USERS = (("ann", 4, 1), ("bob", 4, 2), ("cleo", 8, 3))
+PRECISIONS = {"bfloat16": True, "float16": False}
+STEPS, SPACING, INTERRUPTED = 4, 2, 3
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """Folders by architecture."""
+    folder = tmp_path_factory.mktemp("bases")
+    return {"sd15": make_visible_base(folder / "sd"), "sdxl": make_tiny_sdxl(folder / "xl")}
+
+
+@pytest.fixture(scope="module")
+def beside(bases, tmp_path_factory):
+    """By architecture: LoRAs of three people, and the folder of a ControlNet and of a few-step LoRA, 8-9."""
+    found = {}
+    for name, base in bases.items():
+        unet, folder = load(ModelSettings(path=str(base), device="cpu")).unet, tmp_path_factory.mktemp(name)
+        net = make_tiny_control(folder / "canny", unet)
+        users = {user: lora(unet, str(folder), rank, seed) for user, rank, seed in USERS}
+        lora(unet, str(folder), 8, 9, scale=0.1)
+        found[name] = SimpleNamespace(users=users, folder=folder, net=net)
+    return found
+
+
+@pytest.fixture(params=PRECISIONS)
+def card(request):
+    with pretend_card(bfloat16=PRECISIONS[request.param]) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def photos():
+    small = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in variations(hopper(), 7))
+    return {f"{index}.jpg": jpeg(image) for index, image in enumerate(small)}
+
+
+@pytest.fixture(autouse=True)
+def rough_validation(monkeypatch):
+    monkeypatch.setattr(validation, "STEPS", 3)
+
+
+def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
+    """Faces of the astronaut in a batch, guided and by a ControlNet, or in few steps."""
+    model = load(ModelSettings(path=str(base), device=device))
+    model.vae.decoder.layers[-1].weight.mul_(16)  # a difference of many levels
+    asked = [ControlSettings(kind="canny", path=str(beside.net), first=1.0, end=0.8)]
+    if few:
+        settings = FewStepSettings(path=str(beside.folder / "8-9.safetensors"), scheduler=few)
+        model, asked = distillation_lora.fused(model, settings), []
+    else:
+        model = replace(model, working=model.working.model_copy(update={"guidance": 3.0}))
+    diffuser, adapters = Diffuser(model, controls.load(asked, model)), Adapters(model.unet)
+    mask = np.zeros((512, 512), np.float32)
+    mask[90:150, 190:250] = 1
+    words = Prompts(model).of("ann")
+    squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(len(people))]
+    faces = [Canvas(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
+    worn = [name and adapters.lora(name, lambda: "etag", partial(beside.users.get, name)) for name in people]
+    with adapters.worn(worn):
+        if watch:
+            watch.clear()
+        return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.working.most_steps))
+
+
+CASES = {
+    "one face": {"people": ("ann",)},
+    "four people in one batch": {},
+    "few steps by LCM": {"people": ("ann",), "few": "lcm"},
+    "few steps by Euler": {"people": ("ann",), "few": "euler"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels(card, bases, beside, kind, case):
+    half = repainted(bases[kind], beside[kind], "cuda", **CASES[case])
+    full = repainted(bases[kind], beside[kind], "cpu", **CASES[case])
+    for ours, theirs in zip(half, full, strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= NEAR
+        assert np.abs(theirs.astype(int) - astronaut()).max() > 3 * NEAR
+
+
+def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside):
+    repainted(bases["sd15"], beside["sd15"], "cuda", card, people=("ann",))
+    assert card.waits == {}
+    assert sum(card.to_host.values()) == 1  # the pictures
+    assert card.to_card == {}, "copies for which the host waits"
+
+
+def body(photos, steps=STEPS, spacing=SPACING):
+    knobs = {"user_id": "grace", "max_train_steps": steps, "val_save_checkpointing_steps": spacing}
+    return {"request_id": 7, "images": list(photos), "configure": knobs}
+
+
+def trained(model, engine, photos, desk=None):
+    desk = desk or Desk(photos)
+    plan = TrainingPlan(batch=2, accumulation=2, rank=4, alpha=4, learning_rate=1e-3)
+    return TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), desk), desk
+
+
+class InterruptingDesk(Desk):
+    """Stops the work between the first checkpoint and the last."""
+
+    def progress(self, stage, step, steps, eta_seconds=None, **figures):
+        super().progress(stage, step, steps, eta_seconds, **figures)
+        if stage == "training" and step == INTERRUPTED:
+            raise HandedBack
+
+
+def losses(answer):
+    return [one["held_out_loss"] for one in answer.data["checkpoints"]]
+
+
+@pytest.fixture
+def full(bases, engine, photos, rough_validation):
+    """By architecture: losses of a training in float32."""
+    models = {kind: load(ModelSettings(path=str(base), device="cpu")) for kind, base in bases.items()}
+    return {kind: losses(trained(model, engine, photos)[0]) for kind, model in models.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_training_goes_on_where_another_stopped_to_the_same_bytes(full, card, bases, kind, engine, photos):
+    model = load(ModelSettings(path=str(bases[kind]), device="cuda"))
+    desk = InterruptingDesk(photos)
+    with pytest.raises(HandedBack):
+        trained(model, engine, photos, desk)
+    resumed, after = trained(model, engine, photos, Desk(desk.objects, attempt=2))
+    whole, desk = trained(model, engine, photos)
+    assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
+    assert after.objects[resumed.data["lora"]] == desk.objects[whole.data["lora"]]
+    assert losses(whole) == pytest.approx(full[kind], rel=0.02)

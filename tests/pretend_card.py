@@ -1,0 +1,378 @@
+"""A pretend card: tensors of the CPU that say they are on cuda:0, and refuse to be mixed with those that are not.
+
+What a real one would do is done by the CPU, in the same precision. Seen are moves that are missing, generators of the
+wrong device, and whatever would make the host wait for the card; not seen are the card's own kernels and its memory.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_stack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+CUDA = torch.device("cuda:0")
+ROOT = Path(__file__).parents[1]
+COPYING = ("aten._to_copy", "aten.copy_", "aten._copy_from", "aten.set_", "aten._foreach_copy")
+GROUPING = "_group_tensors_by_device_and_dtype"
+INDEXING = ("aten.index.", "aten.index_put", "aten._unsafe_index")
+READING = (
+    "aten._local_scalar_dense",
+    "aten.nonzero",
+    "aten.equal",
+    "aten.masked_select",
+    "aten.unique",
+    "aten._unique",
+)
+
+
+class Watch:
+    """What the host did with the card.
+
+    Attributes:
+        waits: where it had to know a value, by line of our own code.
+        to_card, to_host: copies, by the same.
+        pinned: of `to_card`, those out of pinned memory and without waiting.
+        casts: of parameters to another type, by shape.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.waits: Counter[str] = Counter()
+        self.to_card: Counter[str] = Counter()
+        self.to_host: Counter[str] = Counter()
+        self.pinned: Counter[str] = Counter()
+        self.casts: Counter[tuple[int, ...]] = Counter()
+        self.emptied = 0
+
+
+WATCH = Watch()
+
+
+def line() -> str:
+    """The innermost line of the product that is running."""
+    for frame in reversed(extract_stack()):
+        path = Path(frame.filename)
+        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ("functions", "shared"):
+            return f"{path.relative_to(ROOT)}: {frame.line}"
+    return "?"
+
+
+class CardTensor(torch.Tensor):
+    """A tensor on the pretend card; `held` is where its values are."""
+
+    held: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, held: torch.Tensor) -> "CardTensor":
+        made = torch.Tensor._make_wrapper_subclass(
+            cls,
+            held.size(),
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device="cpu",
+        )
+        made.held = held
+        return made
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"CardTensor({tuple(self.shape)}, {self.dtype})"
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        if function in ANSWERS:
+            return ANSWERS[function]
+        if function is torch.Tensor.numpy or function is torch.Tensor.__array__:
+            raise TypeError(f"can't convert cuda:0 device type tensor to numpy: {line()}")
+        if function == torch.Tensor.data.__set__:
+            given[0].held = given[1].held
+        elif function in MOVING and isinstance(given[0], CardTensor):
+            return MOVING[function](*given, **named)
+        with torch._C.DisableTorchFunctionSubclass():
+            return function(*given, **named)
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        return run(function, given, named or {})
+
+
+ANSWERS = {
+    torch.Tensor.device.__get__: CUDA,  # type: ignore[attr-defined]
+    torch.Tensor.is_cuda.__get__: True,  # type: ignore[attr-defined]
+    torch.Tensor.is_cpu.__get__: False,  # type: ignore[attr-defined]
+    torch.Tensor.get_device: 0,
+}
+
+
+def asked(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.device | None, torch.dtype | None]:
+    """Device and type that a call of `to` names."""
+    if given and isinstance(given[0], torch.Tensor):
+        return given[0].device, given[0].dtype
+    rest = {name: value for name, value in named.items() if name in ("device", "dtype", "non_blocking")}
+    if not given and not rest:
+        return None, None
+    device, dtype, *_ = torch._C._nn._parse_to(*given, **rest)
+    return device, dtype
+
+
+def home(tensor: CardTensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A copy on the CPU, for which the host waits."""
+    WATCH.to_host[line()] += 1
+    return tensor.held.detach().clone().to(dtype or tensor.dtype)
+
+
+def moved(tensor: CardTensor, *given: Any, **named: Any) -> torch.Tensor:
+    """`to` of a tensor that is on the card."""
+    device, dtype = asked(given, named)
+    if device is not None and torch.device(device).type == "cpu":
+        return home(tensor, dtype)
+    layout = named.get("memory_format")
+    if layout is not None and not tensor.requires_grad:
+        return CardTensor(tensor.held.to(dtype=dtype or tensor.dtype, memory_format=layout))
+    same = dtype in (None, tensor.dtype) and not named.get("copy")
+    if same and layout is None:
+        return tensor
+    with torch._C.DisableTorchFunctionSubclass():
+        return torch.Tensor.to(tensor, dtype or tensor.dtype, copy=bool(named.get("copy")))
+
+
+def listed(tensor: CardTensor) -> Any:
+    """Its numbers, for which the host waits."""
+    WATCH.waits[line()] += 1
+    return tensor.held.tolist()
+
+
+MOVING: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.cpu: home,
+    torch.Tensor.cuda: lambda tensor: tensor,
+    torch.Tensor.tolist: listed,
+    torch.Tensor.data.__get__: lambda tensor: tensor.detach(),  # type: ignore[attr-defined]
+    torch.Tensor.to: moved,
+}
+
+
+def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
+    """One operation, as the card would do it; RuntimeError where it would refuse."""
+    name = str(function)
+    leaves = tree_leaves((given, named))
+    tensors = [one for one in leaves if isinstance(one, torch.Tensor)]
+    ours = [one for one in tensors if isinstance(one, CardTensor)]
+    others = [one for one in tensors if not isinstance(one, CardTensor)]
+    device = named.get("device")
+    on = bool(ours) if device is None else torch.device(device).type == "cuda"
+    # what autograd's engine makes up by itself says no device
+    backward = torch._C._current_graph_task_id() != -1
+    on = on or backward
+    refuse_generators(name, leaves, on)
+    copying = name.startswith(COPYING)
+    if ours and others and not copying and not backward:
+        refuse_mixing(name, given, others)
+    note(name, given, ours, others, on)
+    plain, options = tree_map(unwrapped, given), tree_map(unwrapped, named)
+    if device is not None:
+        options["device"] = torch.device("cpu")
+    made = function(*plain, **options)
+    if name.startswith("aten.copy_"):
+        return given[0]
+    if not on or (copying and not name.startswith("aten._to_copy")):
+        return made
+    if any(made is one for one in plain if isinstance(one, torch.Tensor)) and not ours:
+        made = made.clone()
+    known = {id(one.held): one for one in ours}  # what is changed in place is given back as it came
+
+    def wrapped(one: Any) -> Any:
+        if not isinstance(one, torch.Tensor):
+            return one
+        return known[id(one)] if id(one) in known else CardTensor(one)
+
+    return tree_map(wrapped, made)
+
+
+def refuse_mixing(name: str, given: Any, others: list[torch.Tensor]) -> None:
+    """RuntimeError where tensors of the CPU meet those of the card, but for single numbers and indices."""
+    if name.startswith(INDEXING) and isinstance(given[0], CardTensor):
+        WATCH.waits[line()] += 1
+    elif any(one.dim() for one in others):
+        raise RuntimeError(f"{name} mixes devices: {line()}")
+
+
+def refuse_generators(name: str, leaves: list[Any], on: bool) -> None:
+    """RuntimeError where a generator is not where its numbers are wanted."""
+    for generator in (one for one in leaves if isinstance(one, torch.Generator)):
+        if (generator.device.type == "cuda") != on:
+            raise RuntimeError(f"a generator on {generator.device} for {name}: {line()}")
+
+
+def unwrapped(value: Any) -> Any:
+    """What a tensor of the card holds; anything else as it is."""
+    return value.held if isinstance(value, CardTensor) else value
+
+
+def note(name: str, given: Any, ours: list[Any], others: list[Any], on: bool) -> None:
+    """Count an operation for which the host waits, or which crosses between the two."""
+    if ours and name.startswith(READING):
+        WATCH.waits[line()] += 1
+    if ours and name.startswith(INDEXING):
+        masks = [one for one in tree_leaves(given[1]) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
+        if masks:
+            WATCH.waits[line()] += len(masks)
+    if name.startswith("aten._to_copy") and ours and isinstance(given[0], CardTensor) and given[0].dim() > 1:
+        WATCH.casts[tuple(given[0].shape)] += 1
+    if name.startswith("aten._to_copy") and not ours and on and others:
+        WATCH.to_card[line()] += 1
+    if name.startswith(("aten.copy_", "aten._foreach_copy")) and ours and others:
+        WATCH.to_card[line()] += len(others)
+
+
+class Operations(TorchDispatchMode):
+    """Makes tensors on the card where a device is named and no tensor is given."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        return run(function, given, named or {})
+
+
+class Moves(TorchFunctionMode):
+    """Brings tensors of the CPU to the card."""
+
+    def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        if function in (torch.Tensor.to, torch.Tensor.cuda) and not isinstance(given[0], CardTensor):
+            device, dtype = (CUDA, None) if function is torch.Tensor.cuda else asked(given[1:], named)
+            if device is not None and torch.device(device).type == "cuda":
+                free = getattr(given[0], "pretends_pinned", False) and named.get("non_blocking")
+                (WATCH.pinned if free else WATCH.to_card)[line()] += 1
+                layout = named.get("memory_format") or torch.preserve_format
+                held = given[0].detach()
+                return CardTensor(held.to(dtype or held.dtype).clone(memory_format=layout))
+        if function is torch.tensor and torch.device(named.get("device") or "cpu").type == "cuda":
+            WATCH.to_card[line()] += 1
+            rest = {name: value for name, value in named.items() if name != "device"}
+            return CardTensor(torch.tensor(*given, **rest))
+        return function(*given, **named)
+
+
+class CardGenerator(torch.Generator):
+    """A generator that says which device it was asked for."""
+
+    def __new__(cls, device: Any = "cpu") -> "CardGenerator":
+        made = super().__new__(cls, "cpu")
+        made.named = torch.device(device)
+        return made
+
+    def __init__(self, device: Any = "cpu") -> None:
+        pass
+
+    @property
+    def device(self) -> torch.device:
+        return CUDA if self.named.type == "cuda" else self.named
+
+    def manual_seed(self, seed: int) -> "CardGenerator":
+        super().manual_seed(seed)
+        return self
+
+
+def pinned(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in memory that pretends to be pinned."""
+    made = tensor.clone()
+    made.pretends_pinned = True  # type: ignore[attr-defined]
+    return made
+
+
+def in_float32(norm: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A norm as autocast has it on a card: in float32; the CPU's leaves it in half precision."""
+
+    def normed(states: torch.Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            states, weight, bias = (one if one is None else one.float() for one in (states, weight, bias))
+        return norm(states, shape, weight, bias, eps)
+
+    return normed
+
+
+def on_card(grouping: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+    """What puts tensors together by device, which asks them below Python, where they are the CPU's."""
+
+    def grouped(lists: list[list[torch.Tensor]], with_indices: bool = False) -> dict[Any, Any]:
+        ours = any(isinstance(one, CardTensor) for one in lists[0])
+        made = grouping(lists, with_indices)
+        return {(CUDA if ours else device, dtype): group for (device, dtype), group in made.items()}
+
+    return grouped
+
+
+def install(patch: pytest.MonkeyPatch, bfloat16: bool, memory: int) -> None:
+    """Have torch say what it would say beside such a card."""
+    capability = (8, 6) if bfloat16 else (7, 5)
+    name = "Pretend A10G" if bfloat16 else "Pretend T4"
+
+    def emptied() -> None:
+        WATCH.emptied += 1
+
+    said: dict[str, Any] = {
+        "is_available": lambda: True,
+        "is_bf16_supported": lambda including_emulation=True: bfloat16,
+        "get_device_capability": lambda device=None: capability,
+        "get_device_name": lambda device=None: name,
+        "get_device_properties": lambda device=None: SimpleNamespace(
+            total_memory=memory, name=name, major=capability[0], minor=capability[1]
+        ),
+        "mem_get_info": lambda device=None: (memory, memory),
+        "memory_reserved": lambda device=None: 0,
+        "current_device": lambda: 0,
+        "device_count": lambda: 1,
+        "_lazy_init": lambda: None,
+        "get_rng_state": lambda device=None: torch.zeros(16, dtype=torch.uint8),
+        "set_rng_state": lambda state, device=None: None,
+        "manual_seed": lambda seed: None,
+        "manual_seed_all": lambda seed: None,
+        "empty_cache": emptied,
+        "synchronize": lambda device=None: None,
+    }
+    for one, answer in said.items():
+        patch.setattr(torch.cuda, one, answer)
+    autocast = torch.autocast
+
+    def anywhere(kind: str, dtype: torch.dtype | None = None, enabled: bool = True) -> Any:
+        return autocast("cpu" if kind == "cuda" else kind, dtype, enabled=enabled)
+
+    patch.setattr(torch, "autocast", anywhere)
+    patch.setattr(torch, "Generator", CardGenerator)
+    patch.setattr(torch.Tensor, "pin_memory", pinned)
+    for norm in ("group_norm", "layer_norm"):
+        patch.setattr(torch.nn.functional, norm, in_float32(getattr(torch.nn.functional, norm)))
+    for module in ("torch.nn.utils.clip_grad", "torch.optim.optimizer"):
+        grouping = getattr(import_module(module), GROUPING)
+        patch.setattr(import_module(module), GROUPING, on_card(grouping))
+
+
+@contextmanager
+def pretend_card(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Watch]:
+    """Inside of the block `cuda` is there.
+
+    Args:
+        bfloat16: whether it computes in it, as cards since Ampere do.
+        memory: bytes that it has.
+    """
+    WATCH.clear()
+    overwriting = torch.__future__.get_overwrite_module_params_on_conversion()
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch, bfloat16, memory)
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        try:
+            with Operations(), Moves():
+                yield WATCH
+        finally:
+            torch.__future__.set_overwrite_module_params_on_conversion(overwriting)

@@ -1,0 +1,182 @@
+"""What a card's memory is planned to hold, and what is taken off it: by shapes alone, and on a pretended card."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from peft import LoraConfig
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from functions.generate.diffusion.img2img import DECODED_AT_ONCE, Diffuser
+from functions.generate.handler import planned_peak as portraits_planned
+from functions.train import recomputing as memory
+from functions.train.handler import planned_peak as training_planned
+from functions.train.plan import ATTENTION, TrainingPlan
+from functions.train.recomputing import is_short, recomputing
+from functions.train.training_inputs import words
+from shared.models import distillation_lora, planned_peak
+from shared.models.diffusion import load
+from shared.models.shapes import PARTS, planned
+from shared.settings import FewStepSettings, ModelSettings, Settings
+from tests.pretend_card import in_float32, pretend_card
+from tests.tiny_base import make_tiny_base
+from tests.tiny_sdxl import make_tiny_sdxl
+from tests.trained_users import lora
+
+SMALL = {
+    "sd15": {"block_out_channels": (32, 64, 128, 128), "norm_num_groups": 16},
+    "sdxl": {"block_out_channels": (32, 64, 128), "transformer_layers_per_block": (1, 2, 3), "norm_num_groups": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def kept(parts, size, batch, dtype, recomputing):
+    """Bytes that a pass of tensors without memory keeps for the way back, as autocast has it on a card."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(parts)
+    unet = unet.to(dtype).requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=8, lora_alpha=8, target_modules=list(ATTENTION)))
+    found, half, width = {}, dtype != torch.float32, parts["cross_attention_dim"]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        unet.to_empty(device="cpu")
+        for parameter in unet.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+        if recomputing:
+            unet.enable_gradient_checkpointing()
+        own = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
+
+        def keep(tensor):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                found[storage._cdata] = storage
+            return tensor
+
+        added = {"text_embeds": torch.empty(batch, 1280, dtype=dtype), "time_ids": torch.empty(batch, 6, dtype=dtype)}
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
+        ):
+            unet(
+                torch.empty(batch, 4, size // 8, size // 8),
+                torch.zeros(batch, dtype=torch.long),
+                torch.empty(batch, 77, width, dtype=dtype),
+                added_cond_kwargs=added if "addition_embed_type" in parts else None,
+            )
+        return sum(storage.nbytes() for storage in found.values())
+
+
+@pytest.fixture
+def norms_of_a_card(monkeypatch):
+    for norm in ("group_norm", "layer_norm"):
+        monkeypatch.setattr(torch.nn.functional, norm, in_float32(getattr(torch.nn.functional, norm)))
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    ("kind", "changes", "size", "batch"),
+    [
+        pytest.param("sd15", {}, 512, 4, marks=pytest.mark.slow),
+        pytest.param("sdxl", {}, 1024, 1, marks=pytest.mark.slow),
+        ("sd15", SMALL["sd15"], 512, 3),
+        ("sdxl", SMALL["sdxl"], 768, 2),
+    ],
+)
+def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_card, kind, changes, size, batch, dtype, again):
+    parts = PARTS[kind] | {"unet": PARTS[kind]["unet"] | changes}
+    plan = planned_peak.training(planned(parts, size, dtype), batch, 8, ATTENTION, again)
+    assert plan.saved == pytest.approx(kept(parts["unet"], size, batch, dtype, again), rel=0.1)
+
+
+def test_the_weights_are_those_of_the_published_models():
+    """By their model cards and files: parameters of UNet, autoencoder and encoders, in millions."""
+    counts = {}
+    for kind in PARTS:
+        shape = planned(PARTS[kind], 512, torch.float32)
+        parts = (shape.unet, shape.vae, *shape.encoders)
+        counts[kind] = [round(planned_peak.weights(part, torch.float32) / 4e6, 1) for part in parts]
+    assert counts == {"sd15": [859.5, 83.7, 123.1], "sdxl": [2567.5, 83.7, 123.1, 694.7]}
+
+
+def test_sdxl_trains_on_16_gb_by_recomputing_and_so_do_its_portraits():
+    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+    plain, again = (planned_peak.training(shape, 1, 8, ATTENTION, recomputing) for recomputing in (False, True))
+    assert (round(plain.weights / 1e9, 1), round(plain.adapter / 1e9, 1)) == (5.1, 0.2)
+    assert (round(plain.saved / 1e9, 1), round(again.saved / 1e9, 1)) == (7.7, 0.5)
+    assert again.total < 8e9 < 13e9 < plain.total
+    assert planned_peak.portraits(shape, 4, True, 8, ATTENTION).total < 12e9
+
+
+def test_doctor_is_told_without_loading_a_weight(base):
+    settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
+    said = training_planned(settings) | portraits_planned(settings)
+    assert set(said) == {"train", "train_recomputing", "generate"}
+    assert said["train_recomputing"] < said["train"]
+
+
+class TestOnACard:
+    @pytest.fixture(params=["float16", "bfloat16"])
+    def card(self, request):
+        with pretend_card(bfloat16=request.param == "bfloat16") as watch:
+            yield watch
+
+    def test_layers_are_run_again_only_where_memory_is_short(self, card, base, monkeypatch):
+        model, plan = load(ModelSettings(path=str(base), device="cuda")), TrainingPlan()
+        with recomputing(model, plan) as again:
+            assert not again
+            assert not model.unet.is_gradient_checkpointing
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**6, 10**6))
+        with recomputing(model, plan) as again:
+            assert again
+            assert model.unet.is_gradient_checkpointing
+        assert not model.unet.is_gradient_checkpointing
+
+    def test_the_cpu_never_runs_them_again(self, base, monkeypatch):
+        monkeypatch.setattr(memory, "HEADROOM", 1e9)
+        assert not is_short(load(ModelSettings(path=str(base), device="cpu")), TrainingPlan())
+
+    def test_encoders_are_on_the_card_for_the_words_only(self, card, tmp_path):
+        model = load(ModelSettings(path=str(make_tiny_sdxl(tmp_path)), device="cuda"))
+        assert {next(one.parameters()).device.type for one in model.encoders} == {"cuda"}
+        first = words(model)
+        assert {next(one.parameters()).device.type for one in model.encoders} == {"cpu"}
+        assert first.prompt.states.device.type == "cuda"
+        assert card.emptied
+        again = words(model)
+        assert torch.equal(first.prompt.states.cpu(), again.prompt.states.cpu())
+
+    def test_faces_go_through_the_autoencoder_one_by_one_where_they_are_large(self, card, base):
+        model = load(ModelSettings(path=str(base), device="cuda"))
+        large = replace(model, working=model.working.model_copy(update={"size": 1024}))
+        seen = []
+        model.vae.decoder.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
+        latents = torch.zeros(4, 16, 8, 8, device="cuda")
+        diffusers = Diffuser(large), Diffuser(model)
+        with torch.no_grad():
+            for diffuser in diffusers:
+                diffuser._difference(latents, latents)
+        assert seen[:8] == [1] * 8
+        assert seen[8:] == [4, 4]
+        assert DECODED_AT_ONCE == 1024**2
+
+    def test_a_few_step_lora_is_fused_part_by_part_and_leaves_nothing_reserved(self, card, base, tmp_path):
+        model = load(ModelSettings(path=str(base), device="cuda"))
+        lora(load(ModelSettings(path=str(base), device="cpu")).unet, str(tmp_path), 8, 9)
+        largest, real = [], torch.nn.Module.float
+
+        def counted(module):
+            largest.append(sum(parameter.numel() for parameter in module.parameters()))
+            return real(module)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.Module, "float", counted)
+            few = distillation_lora.fused(model, FewStepSettings(path=str(tmp_path / "8-9.safetensors")))
+        assert max(largest) < sum(parameter.numel() for parameter in few.unet.parameters()) / 3
+        assert {parameter.dtype for parameter in few.unet.parameters()} == {model.dtype}
+        assert card.emptied
