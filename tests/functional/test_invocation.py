@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -427,9 +428,12 @@ def test_twenty_requests_each_delivered_three_times_to_four_workers_run_twenty_t
     settings = QUICK.model_copy(update={"lease": Lease(seconds=30)})
     workers = [invocation(bucket, function, settings, owner=f"w{index}") for index in range(4)]
 
+    def settled(worker: Invocation, created: ObjectCreated) -> bool:
+        return worker.receive(created).settled
+
     def deliver(index: int) -> None:
         for one in deliveries[index::4]:
-            until(lambda one=one: workers[index].receive(one).settled)
+            until(partial(settled, workers[index], one))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(deliver, range(4)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, MemoryBucket, ObjectInfo
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.manifests import canonical_hash
@@ -53,7 +53,9 @@ class Desk:
         """Drop a manifest and send its event."""
         key = f"requests/check/{request_id}.json"
         self.bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
-        self.queue.send(json.dumps(put_event(self.bucket.name, self.bucket.head(key))))
+        info = self.bucket.head(key)
+        assert info is not None
+        self.queue.send(json.dumps(put_event(self.bucket.name, info)))
 
     def trigger(self, queue=None, **options) -> SqsTrigger:
         return SqsTrigger(
@@ -142,7 +144,7 @@ class Held:
     visibility = 0.2
 
     def __init__(self, *answers) -> None:
-        self.moments, self._answers = [], iter(answers)
+        self.moments, self._answers = list[float](), iter(answers)
 
     def hold(self, message, seconds):
         assert seconds == self.visibility
@@ -270,9 +272,7 @@ def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, 
         "no json",
         '{"hello": 1}',
         json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}),
-        json.dumps(
-            put_event("another-bucket", type("Info", (), {"key": "requests/check/r.json", "size": 1, "etag": "e"}))
-        ),
+        json.dumps(put_event("another-bucket", ObjectInfo("requests/check/r.json", 1, "e", 0.0))),
     ],
 )
 def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_consumer(cloud, body, monkeypatch):

@@ -119,7 +119,7 @@ def cloud(monkeypatch) -> Iterator[dict[str, str]]:
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     with mock_aws():
-        s3, stacks, queues = boto3.client("s3"), boto3.client("cloudformation"), {}
+        s3, stacks, queues = boto3.client("s3"), boto3.client("cloudformation"), dict[str, str]()
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         event_bridge = MAIN["Resources"]["Bucket"]["Properties"]["NotificationConfiguration"]
         assert event_bridge == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
@@ -354,13 +354,13 @@ def test_batch_tries_again_on_75_and_a_lost_machine_only():
 
 def spoken(command: list, batch: bool) -> list[str]:
     """A container's command with every name filled in, as it is with train on ECS or on Batch."""
-    words = []
+    words: list[str] = []
     for word in command:
         if isinstance(word, dict) and "Fn::If" in word:
             word = word["Fn::If"][1 if batch else 2]
         if word == {"Ref": "AWS::NoValue"}:
             continue
-        words.append("x" if isinstance(word, dict) and "Fn::GetAtt" in word else filled(word, given("train")))
+        words.append("x" if isinstance(word, dict) and "Fn::GetAtt" in word else str(filled(word, given("train"))))
     return words
 
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,7 +30,7 @@ def worker():
     """Starts metrics and closes them at the end."""
     started: list[WorkerMetrics] = []
 
-    def start(settings: MetricsSettings = PORT, function: str = "generate", **more: object) -> WorkerMetrics:
+    def start(settings: MetricsSettings = PORT, function: str = "generate", **more: Any) -> WorkerMetrics:
         started.append(WorkerMetrics(function, settings, **more))
         started[-1].start()
         return started[-1]
