@@ -18,10 +18,12 @@ DOCKERFILES = {name: ROOT / "functions" / name / "Dockerfile" for name in FUNCTI
 
 def understood(words: Sequence[str]) -> None:
     """Fail unless `photog WORDS` is a verb with arguments and options that it has; nothing is run."""
-    verbs = get_group(app).commands
+    group = get_group(app)
+    context = group.make_context("photog", ["doctor"])
     name, *rest = words
-    assert name in verbs, f"photog has no verb {name}; it has {', '.join(verbs)}"
-    verbs[name].make_context(name, list(rest))
+    verb = group.get_command(context, name)
+    assert verb is not None, f"photog has no verb {name}; it has {', '.join(group.list_commands(context))}"
+    verb.make_context(name, list(rest))
 
 
 def is_setting(variable: str, value: str | None = None) -> None:
