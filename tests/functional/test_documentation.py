@@ -186,7 +186,8 @@ class Answering:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         made = workspace.save("made.png", b"a portrait")
         trained = {"user_id": "ann", "best_step": 1, "steps": 1, "similarity": None, "lora": made}
-        return Answer({"check": {"check_results": []}, "train": trained, "generate": {"image_key": made}}[self.name])
+        answers: dict[str, Json] = {"check": {"check_results": []}, "train": trained, "generate": {"image_key": made}}
+        return Answer(answers[self.name])
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Nothing is kept."""

@@ -41,7 +41,7 @@ def test_a_request_is_answered_and_its_artifact_lies_under_its_attempt(bucket):
     assert (got["request_id"], got["code"], got["message"]) == ("r1", "OK", "success")
     assert got["data"]["echo"] == {"request_id": "r1", "x": 1}
     assert got["data"]["artifact"] == "results/check/r1/a1/echo.txt"
-    assert got["data"]["cost_time"] >= 0
+    assert 0 < got["data"]["cost_time"] < 60
     assert bucket.get("results/check/r1/a1/echo.txt") == b"echo"
     assert bucket.head("progress/check/r1.json") is None
 
@@ -83,7 +83,7 @@ def test_a_failure_is_an_answer_and_is_not_run_again(bucket):
     got = answer(bucket)
     assert (got["code"], got["message"]) == ("error", "2 usable photos, 5 are needed")
     assert got["data"]["error"] == {"type": "TooFewPhotos", "retryable": False, "field": "images"}
-    assert got["data"]["cost_time"] >= 0
+    assert 0 < got["data"]["cost_time"] < 60
     assert function.runs == ["r1"]
     assert list(bucket.list("results/check/r1/a1/")) == [], "artifacts that no answer names are removed"
     assert bucket.head("users/u/model.json") is None

@@ -23,6 +23,7 @@ from shared.operations.redrive import redrive
 from shared.operations.sweep import Sweep
 from shared.runtime.job import run_job
 from shared.settings import Lease, Settings
+from shared.triggers import sqs
 from shared.triggers.ecs_task_protection import TaskProtection
 from shared.triggers.message_visibility import EXTENSIONS, Keeping
 from shared.triggers.sqs import SqsTrigger
@@ -256,7 +257,7 @@ def test_a_worker_that_goes_down_gives_its_message_back_at_once(desk):
 
 
 def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(sqs, "RETRY_SECONDS", 0.01)
     desk.request()
 
     def fail(created):
@@ -276,7 +277,7 @@ def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, 
     ],
 )
 def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_consumer(cloud, body, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 0)
+    monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 0)
     letters = cloud.queue()
     desk = Desk(cloud, letters, receives=2)
     desk.queue.send(body)
@@ -288,7 +289,7 @@ def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_co
 
 
 def test_a_request_of_another_function_is_not_taken_for_done(desk, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 5)
+    monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 5)
     desk.bucket.put("requests/train/t.json", b'{"request_id": "t"}')
     desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("requests/train/t.json"))))
     desk.serve(Echo())
