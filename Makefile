@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-gpu chaos lint bench proto clean
+.PHONY: setup demo test test-gpu extras chaos lint bench proto clean
 
 setup: $(READY)
 
@@ -26,12 +26,17 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/deptry .
 
-# the fast ones, then real workers, real training and whatever is killed; side by side, file by file. One thread each:
-# there are two processes on two cores, and networks this small gain nothing by more
+# one run, file by file, so that what a file loads or trains is made once; tests/conftest.py puts the long files first, and
+# the short ones fill what is left. Real workers are mostly waited for, so two cores have room for three processes. One
+# thread each: networks this small gain nothing by more
+TEST_JOBS ?= 3
 test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+
+# every extra for itself on the oldest and the newest supported Python, where they are installed
+extras: $(READY)
+	PHOTOG_TEST_PYTHONS=1 $(BIN)/python -m pytest tests/functional/test_extras.py tests/scenario/test_pythons.py
 
 # on a machine with an NVIDIA card; elsewhere all of it is skipped. docs/gpu.md says what it shows
 test-gpu: $(READY)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.contract.manifests import canonical_hash
@@ -107,7 +107,7 @@ def ask(bucket: Path, name: str) -> None:
     write(bucket / f"requests/check/{name}.json", {"request_id": name, "images": ["gone.jpg"]})
 
 
-def write(path: Path, value: dict[str, object]) -> None:
+def write(path: Path, value: Mapping[str, object]) -> None:
     """An object of the bucket."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))

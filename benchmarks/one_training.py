@@ -62,7 +62,7 @@ def main() -> int:
         turns.stepped()
         return result
 
-    torch.optim.AdamW.step = timed  # type: ignore[method-assign]
+    torch.optim.AdamW.step = timed  # type: ignore[method-assign, assignment]
     kind, rest = sys.argv[1], sys.argv[2:]
     if kind == "script":
         stand_in()

@@ -38,7 +38,9 @@ SAME_ALREADY = 0.5  # distance: the template shows the person
 CELL = 224  # pixels of a face on the sheet
 NOISE = 0.01  # distance by which landmarks of whole pixels alone may differ
 MOST = {"more_like_me_before": 1.0, "more_like_me": 1.0}
-FUSIONS_ONLY: dict[str, object] = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0} | {
+FUSIONS_ONLY: dict[str, object] = {
+    "first_denoising_strength": 0.0,
+    "second_denoising_strength": 0.0,
     "skin_retouching_bool": False,
     "photo_enhancement_bool": False,
 }
@@ -76,11 +78,11 @@ class Bench:
         desk = Desk(self.objects)
         knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
-        knobs |= asked | FUSIONS_ONLY if self.fusion_only else asked
+        knobs |= {**asked, **FUSIONS_ONLY} if self.fusion_only else asked
         body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
         key = str(portrait.run(body, desk, self.studio).data["image_key"])
-        made: Image = cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        return np.ascontiguousarray(made)
+        made = np.asarray(cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR))
+        return np.ascontiguousarray(made[..., ::-1])
 
 
 class Judge:

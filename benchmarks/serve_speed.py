@@ -100,7 +100,7 @@ def flooded(server: Server, count: int) -> list[float]:
         url = f"ws://{server.endpoint}{SINK}?_watch_=true&_index_=0&_window_=20&_auto_commit_=true"
         async with websockets.connect(url, additional_headers=TOKEN) as socket:
             while len(seen) < count:
-                seen[wire.read_one(await socket.recv()).tags["requestId"]] = time.perf_counter()
+                seen[wire.read_one(await socket.recv(decode=False)).tags["requestId"]] = time.perf_counter()
 
     sender = threading.Thread(target=send)
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def memory(server: Server, entries: int) -> None:
 
         def take(number: int) -> None:
             if number % 100 == 0:
-                asked = {"_length_": 100, "_timeout_": "0", "_auto_delete_": "true"}
+                asked = {"_length_": "100", "_timeout_": "0", "_auto_delete_": "true"}
                 assert wire.read_several(one.get(OTHER + "/sink", params=asked).content)
 
         in_steps(entries, take, server, "consumed")

@@ -82,7 +82,8 @@ def main() -> None:
 def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
     """The faces, each in the middle of a square of SIDE pixels and FACE pixels wide."""
     group = pictures.group()
-    shown = [("collins", pictures.astronaut(), None), ("hopper", pictures.hopper(), None)]
+    shown: list[tuple[str, Image, Face | None]] = [("collins", pictures.astronaut(), None)]
+    shown.append(("hopper", pictures.hopper(), None))
     shown += [(f"friend {number}", group, face) for number, face in enumerate(engine.detect(group), 1)]
     if folder is not None:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -111,8 +112,7 @@ def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) ->
 def turned(image: Image, tilt: float, quality: int) -> Image:
     """The square turned clockwise about its centre, through a jpg of this quality."""
     _, data = cv2.imencode(".jpg", upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded: Image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return decoded
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 def middle(engine: FaceEngine, square: Image) -> Face | None:

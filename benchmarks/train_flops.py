@@ -8,6 +8,7 @@ ours does both once. Batch 1, rank 16 on the attention projections, forward and 
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def main() -> int:
     """Count and print the table."""
     print(f"{'':<22}{'UNet':>9}{'VAE encode':>12}{'words':>8}{'script':>9}{'ours':>8}{'ratio':>7}   TFLOP a step")
     for name, config, size, said in (("SD 1.5, 512 px", SD15, 512, True), ("SDXL, 1024 px", SDXL, 1024, False)):
-        unet, picture = counted(lambda config=config: trained(config)), counted(lambda size=size: encoded(size))
+        unet, picture = counted(partial(trained, config)), counted(partial(encoded, size))
         text = counted(words) if said else 0.0
         script = unet + picture + text
         print(

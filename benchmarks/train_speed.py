@@ -148,7 +148,7 @@ def awaited(one: Competitor, what: str) -> Any:
     for line in one.process.stdout:
         if line.startswith(f'{{"{what}"'):
             return json.loads(line)[what]
-    sys.exit(f"{one.process.args} ended with {one.process.wait()}")
+    sys.exit(f"{one.process.args!r} ended with {one.process.wait()}")
 
 
 def report(runners: dict[str, Competitor]) -> None:

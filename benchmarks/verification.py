@@ -76,7 +76,8 @@ def usable(folder: Path, engine: FaceEngine, labelled: bool) -> list[Photo]:
 
 def pairs(photos: list[Photo], engine: FaceEngine) -> tuple[Distances, Distances]:
     """Distances of all pairs of one person, and of all pairs of two."""
-    same, different = [], []
+    same: list[float] = []
+    different: list[float] = []
     for a, b in combinations(photos, 2):
         (same if a.person == b.person else different).append(engine.distance(a.embedding, b.embedding))
     return np.sort(same), np.sort(different)

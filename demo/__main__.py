@@ -21,8 +21,8 @@ def main() -> int:
     """Prepare the pictures, run the command that a user would type, say where the contact sheet is."""
     photos = make_photos(cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR), OUT / "photos")
     template = OUT / "template.png"
-    with get_sample_data("grace_hopper.jpg") as file:
-        cv2.imwrite(str(template), cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR))
+    picture = Path(get_sample_data("grace_hopper.jpg", asfileobj=False)).read_bytes()
+    cv2.imwrite(str(template), cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR))
     sheet = OUT / "contact-sheet.png"
     arguments = ["--template", template, "--user", "eileen", "--bucket", OUT / "bucket"]
     arguments += ["--out", OUT / "portrait.png", "--sheet", sheet]

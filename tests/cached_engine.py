@@ -13,7 +13,7 @@ class Remembering:
     """dlib with a memory. What it found is given to many, so its arrays are read-only."""
 
     def __init__(self) -> None:
-        self._engine, self._known = DlibEngine(), {}
+        self._engine, self._known = DlibEngine(), dict[Hashable, Any]()
         self.name, self.same_person = self._engine.name, self._engine.same_person
         self.distance = self._engine.distance
 

@@ -1,12 +1,21 @@
 """Fixtures that several files share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cached_engine import Remembering
 from tests.cloud import Cloud, start
 from tests.second_store import started
+
+SCENARIOS = Path(__file__).parent / "scenario"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: side by side, no process is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (SCENARIOS not in item.path.parents, item.path not in slow))
 
 
 @pytest.fixture(scope="session")

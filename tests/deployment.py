@@ -4,9 +4,10 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
-from typer.main import get_command
+from typer.main import get_group
 
 from shared.cli import app
 from shared.settings import Settings
@@ -18,16 +19,18 @@ DOCKERFILES = {name: ROOT / "functions" / name / "Dockerfile" for name in FUNCTI
 
 def understood(words: Sequence[str]) -> None:
     """Fail unless `photog WORDS` is a verb with arguments and options that it has; nothing is run."""
-    verbs = get_command(app).commands
+    group = get_group(app)
+    context = group.make_context("photog", ["doctor"])
     name, *rest = words
-    assert name in verbs, f"photog has no verb {name}; it has {', '.join(verbs)}"
-    verbs[name].make_context(name, list(rest))
+    verb = group.get_command(context, name)
+    assert verb is not None, f"photog has no verb {name}; it has {', '.join(group.list_commands(context))}"
+    verb.make_context(name, list(rest))
 
 
 def is_setting(variable: str, value: str | None = None) -> None:
     """Fail unless a PHOTOG_ variable is read by something, and its value, where it is known, accepted."""
     assert variable.startswith("PHOTOG_"), variable
-    model = Settings
+    model: Any = Settings
     *groups, leaf = variable.removeprefix("PHOTOG_").lower().split("__")
     for group in groups:
         assert group in model.model_fields, f"{variable}: there are no settings {group}"

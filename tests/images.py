@@ -28,7 +28,8 @@ class Image:
 
     def __init__(self, function: str, folder: Path) -> None:
         self.function, self._folder, self._home = function, folder, folder / "home"
-        self._source, self._environment = folder / "src", _clean_environment()
+        # what is not imported need not be compiled, and what is, once (_inside)
+        self._source, self._environment = folder / "src", _clean_environment() | {"PIP_NO_COMPILE": "1"}
         self._home.mkdir()
 
     def build(self) -> None:
@@ -74,7 +75,8 @@ class Image:
         """The environment of the image's own stage."""
         path = f"{self._folder}/opt/bin:/usr/bin:/bin"
         alive = {"PHOTOG_HEALTH__FILE": str(self._folder / f"{self.function}.alive")}
-        return _clean_environment() | environment(DOCKERFILES[self.function]) | alive | {"PATH": path}
+        writable = {"PYTHONDONTWRITEBYTECODE": "", "PATH": path}  # unlike an image, this one was not compiled
+        return _clean_environment() | environment(DOCKERFILES[self.function]) | alive | writable
 
     def _placed(self, text: str) -> str:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

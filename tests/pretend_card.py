@@ -82,7 +82,7 @@ class CardTensor(torch.Tensor):
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device="cpu",
+            device=torch.device("cpu"),
         )
         made.held = held
         return made
@@ -97,7 +97,7 @@ class CardTensor(torch.Tensor):
             return ANSWERS[function]
         if function is torch.Tensor.numpy or function is torch.Tensor.__array__:
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy: {line()}")
-        if function == torch.Tensor.data.__set__:
+        if function == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
             given[0].held = given[1].held
         elif function in MOVING and isinstance(given[0], CardTensor):
             return MOVING[function](*given, **named)
@@ -105,7 +105,7 @@ class CardTensor(torch.Tensor):
             return function(*given, **named)
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+    def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:  # type: ignore[override]
         return run(function, given, named or {})
 
 
@@ -267,8 +267,10 @@ class Moves(TorchFunctionMode):
 class CardGenerator(torch.Generator):
     """A generator that says which device it was asked for."""
 
+    named: torch.device
+
     def __new__(cls, device: Any = "cpu") -> "CardGenerator":
-        made = super().__new__(cls, "cpu")
+        made = super().__new__(cls, "cpu")  # type: ignore[call-arg]
         made.named = torch.device(device)
         return made
 
@@ -276,7 +278,7 @@ class CardGenerator(torch.Generator):
         pass
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         return CUDA if self.named.type == "cuda" else self.named
 
     def manual_seed(self, seed: int) -> "CardGenerator":
@@ -294,7 +296,7 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 def in_float32(norm: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A norm as autocast has it on a card: in float32; the CPU's leaves it in half precision."""
 
-    def normed(states: torch.Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    def normed(states: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
         if torch.is_autocast_enabled("cpu"):
             states, weight, bias = (one if one is None else one.float() for one in (states, weight, bias))
         return norm(states, shape, weight, bias, eps)

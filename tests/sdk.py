@@ -48,7 +48,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.bucket, self._folder, self._port = folder / "bucket", folder, "0"
         self.endpoint = ""
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environment: str) -> None:
         """Start it and wait until it listens."""
@@ -56,9 +56,10 @@ class Server:
         command = [sys.executable, "-m", "shared.cli", "serve", str(self.bucket), "--port", self._port]
         command += ["--state", str(self._folder / "state")]
         with log.open("w") as written:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK | environment, stderr=written)
+            process = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK | environment, stderr=written)
+        self._process = process
         while not (found := READY.search(log.read_text())):
-            assert self._process.poll() is None, log.read_text()
+            assert process.poll() is None, log.read_text()
         self.endpoint = found[1]
         self._port = self.endpoint.rpartition(":")[2]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi.testclient import TestClient
 
@@ -18,16 +19,17 @@ from tests.echo import Echo, invocation, until
 
 TOKEN = {"Authorization": "secret"}
 INPUT, SINK = "/api/predict/photog_check", "/api/predict/photog_check/sink"
+DEFAULTS: dict[str, Any] = {"token": "secret", "poll_seconds": 0.05}
 SETTINGS = Settings(lease=Lease(seconds=0.3), limits=Limits(manifest_bytes=100_000))
 
 
 class Served:
     """One server at a time over one bucket; `running()` is its life, and may come again."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.bucket: Bucket = MemoryBucket()
         self.folder = folder
-        self.settings = ServeSettings(**{"token": "secret", "poll_seconds": 0.05} | settings)
+        self.settings = ServeSettings(**DEFAULTS | settings)
         self.echo = Echo()
 
     @contextmanager
@@ -72,7 +74,7 @@ def put(client: TestClient, body: bytes | str, path: str = INPUT, priority: int 
     return int(response.text), response.headers["X-Eas-Queueservice-Request-Id"]
 
 
-def get(client: TestClient, path: str = SINK, timeout: str = "5s", **query: object) -> list[wire.Frame]:
+def get(client: TestClient, path: str = SINK, timeout: str = "5s", **query: Any) -> list[wire.Frame]:
     """Get; the frames."""
     names = {"index": "_index_", "length": "_length_", "auto_delete": "_auto_delete_"}
     asked = {

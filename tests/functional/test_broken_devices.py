@@ -54,14 +54,18 @@ OF_THE_DEVICE = [
     (onnx.Fail("Non-zero status code returned while running Conv node"), DeviceError),
     (onnx.EPFail("the provider failed"), DeviceError),
 ]
-ids = {"ids": lambda value: getattr(value, "__name__", type(value).__name__)}
+
+
+def ids(value: object) -> str:
+    return getattr(value, "__name__", type(value).__name__)
 
 
 class Failing:
     """A session of onnxruntime of which each run, or each of several inputs at once, fails."""
 
     def __init__(self, session, error: Exception, alone: bool = True) -> None:
-        self._session, self._error, self._alone, self.runs = session, error, alone, []
+        self._session, self._error, self._alone = session, error, alone
+        self.runs: list[int] = []
 
     def __getattr__(self, name):
         return getattr(self._session, name)
@@ -93,7 +97,7 @@ def broken(engine: InsightfaceEngine, error: Exception) -> InsightfaceEngine:
 # --- whose fault it is -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("error", "kind"), OF_THE_DEVICE, **ids)
+@pytest.mark.parametrize(("error", "kind"), OF_THE_DEVICE, ids=ids)
 def test_a_network_that_cannot_be_run_is_no_fault_of_the_picture(toy, error, kind):
     broken(toy, error)
     for look in (lambda: toy.detect(np.zeros((640, 640, 3), np.uint8)), lambda: toy.embed_all([CHIP])):
@@ -136,7 +140,7 @@ def test_dlib_on_a_card_is_judged_by_what_it_says(said, kind, monkeypatch):
         engine.detect(CHIP)
 
 
-@pytest.mark.parametrize(("error", "kind"), OF_THE_DEVICE, **ids)
+@pytest.mark.parametrize(("error", "kind"), OF_THE_DEVICE, ids=ids)
 def test_no_photo_is_refused_for_a_card_that_fails(toy, error, kind):
     broken(toy, error)
     objects = {f"photos/{number}": PHOTO for number in range(5)}

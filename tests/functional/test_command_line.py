@@ -41,9 +41,9 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 
 def test_doctor_reports_versions_models_and_conditional_writes(bucket):
-    done = photog("doctor", bucket.root, "--json")
+    done = here("doctor", bucket.root, "--json")
     report = json.loads(done.stdout)
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert report["bucket"] == {"address": bucket.address, "conditional_writes": True}
     assert sorted(report["functions"]) == ["check", "generate", "train"]
     assert report["packages"]["dlib-bin"]

@@ -282,7 +282,7 @@ def test_a_staged_file_that_cannot_be_locked_or_asked_for_is_removed(bucket, mon
         raise OSError(errno.EIO, "Input/output error")
 
     bucket.put("a/b", b"1")
-    monkeypatch.setattr("shared.buckets.staging.os.fstat", broken)
+    monkeypatch.setattr(os, "fstat", broken)
     with pytest.raises(StoreUnavailable, match="a/c"):
         bucket.put("a/c", b"2")
     monkeypatch.undo()

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from tests.trained_users import lora, make_visible_base, trained
 
 WHO = "sam"
 # one fusion and one diffusion: what is said here of people needs no more
-KNOBS = {"first_diffusion_steps": 6, "second_denoising_strength": 0.0, "apply_face_fusion_after": False}
+KNOBS: dict[str, Any] = {"first_diffusion_steps": 6, "second_denoising_strength": 0.0, "apply_face_fusion_after": False}
 KNOBS |= {"color_shift_middle": False, "color_shift_last": False, "skin_retouching_bool": False}
 KNOBS |= {"photo_enhancement_bool": False, "seed": 1, "image_format": "png"}
 SMALL = cv2.resize(pictures.hopper(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

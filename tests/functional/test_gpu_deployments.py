@@ -6,6 +6,7 @@ The files are found by themselves, whatever they are called; a container is know
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,20 +26,20 @@ def files() -> list[Path]:
     return sorted(path for path in found if ASKED.search(path.read_text()))
 
 
-def chosen(value: object) -> object:
+def chosen(value: Any) -> Any:
     """What a template says where a condition holds: the first of `!If [OnGpu, this, that]`."""
     if isinstance(value, dict) and set(value) == {"Fn::If"}:
         return chosen(value["Fn::If"][1])
     return [chosen(one) for one in value] if isinstance(value, list) else value
 
 
-def below(node: dict, *names: str) -> object:
+def below(node: dict[str, Any], *names: str) -> Any:
     for name in names:
         node = node.get(name, {}) if isinstance(node, dict) else {}
     return node
 
 
-def asks(node: dict) -> bool:
+def asks(node: dict[str, Any]) -> bool:
     """Whether this very mapping is a container that asks for a card: of Kubernetes, ECS, Batch, Compose, fc3."""
     limited = [name for kind in ("limits", "requests") for name in below(node, "resources", kind)]
     needs = chosen(node.get("ResourceRequirements", []))
@@ -52,14 +53,14 @@ def asks(node: dict) -> bool:
     )
 
 
-def told(node: dict) -> dict[str, object]:
+def told(node: dict[str, Any]) -> dict[str, Any]:
     """The container's environment, in whichever form its platform has it."""
-    given = next((chosen(node[name]) for name in ENVIRONMENTS if name in node), {})
+    given: Any = next((chosen(node[name]) for name in ENVIRONMENTS if name in node), {})
     if isinstance(given, dict):
         return given
     listed = [one.split("=", 1) for one in given if isinstance(one, str)]
     named = [one for one in given if isinstance(one, dict)]
-    return dict(listed) | {one.get("name", one.get("Name")): one.get("value", one.get("Value")) for one in named}
+    return dict(listed) | {str(one.get("name", one.get("Name"))): one.get("value", one.get("Value")) for one in named}
 
 
 ENVIRONMENTS = ("env", "Environment", "environment", "environmentVariables")

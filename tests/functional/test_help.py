@@ -5,13 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from shared.cli import app
 from tests.deployment import ROOT
 
-GROUP = get_command(app)
+GROUP = get_group(app)
 CONTEXT = GROUP.make_context("photog", ["doctor"])
 VERBS = GROUP.list_commands(CONTEXT)
 

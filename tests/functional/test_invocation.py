@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import permutations
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_request_is_answered_and_its_artifact_lies_under_its_attempt(bucket):
     assert (got["request_id"], got["code"], got["message"]) == ("r1", "OK", "success")
     assert got["data"]["echo"] == {"request_id": "r1", "x": 1}
     assert got["data"]["artifact"] == "results/check/r1/a1/echo.txt"
-    assert got["data"]["cost_time"] >= 0
+    assert 0 < got["data"]["cost_time"] < 60
     assert bucket.get("results/check/r1/a1/echo.txt") == b"echo"
     assert bucket.head("progress/check/r1.json") is None
 
@@ -83,7 +84,7 @@ def test_a_failure_is_an_answer_and_is_not_run_again(bucket):
     got = answer(bucket)
     assert (got["code"], got["message"]) == ("error", "2 usable photos, 5 are needed")
     assert got["data"]["error"] == {"type": "TooFewPhotos", "retryable": False, "field": "images"}
-    assert got["data"]["cost_time"] >= 0
+    assert 0 < got["data"]["cost_time"] < 60
     assert function.runs == ["r1"]
     assert list(bucket.list("results/check/r1/a1/")) == [], "artifacts that no answer names are removed"
     assert bucket.head("users/u/model.json") is None
@@ -467,9 +468,12 @@ def test_twenty_requests_each_delivered_three_times_to_four_workers_run_twenty_t
     settings = QUICK.model_copy(update={"lease": Lease(seconds=30)})
     workers = [invocation(bucket, function, settings, owner=f"w{index}") for index in range(4)]
 
+    def settled(worker: Invocation, created: ObjectCreated) -> bool:
+        return worker.receive(created).settled
+
     def deliver(index: int) -> None:
         for one in deliveries[index::4]:
-            until(lambda one=one: workers[index].receive(one).settled)
+            until(partial(settled, workers[index], one))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(deliver, range(4)))

@@ -15,6 +15,7 @@ from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.observability.logs import LogSettings
+from shared.runtime import isolation
 from shared.runtime.isolation import Isolated
 from shared.settings import Lease, Limits, Settings
 from tests import rough
@@ -153,7 +154,7 @@ def test_a_function_that_cannot_be_loaded_says_why():
 
 
 def test_a_process_that_dies_idle_or_says_nothing_any_more_ends_no_eviction(bucket, function, monkeypatch):
-    monkeypatch.setattr("shared.runtime.isolation.ASIDE_SECONDS", 0.3)
+    monkeypatch.setattr(isolation, "ASIDE_SECONDS", 0.3)
     invoked = Invocation(bucket, function, SETTINGS, "w1", Shutdown(1))
     for number in (signal.SIGKILL, signal.SIGSTOP):
         os.kill(function.process_id, number)

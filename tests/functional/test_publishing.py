@@ -11,6 +11,7 @@ from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import invalid_id
 from shared.events import ObjectCreated
+from shared.lifecycle import invocation as invoking
 from shared.lifecycle.claims import Busy, Claims, Held
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.manifest_reader import COUNTED_BYTES
@@ -63,7 +64,7 @@ def test_an_answer_that_cannot_be_written_for_a_moment_is_written_by_the_same_at
 
 
 def test_a_store_that_stays_away_costs_attempts_nobody_counts(monkeypatch):
-    monkeypatch.setattr("shared.lifecycle.invocation.PUBLISHING_SECONDS", 0.0)
+    monkeypatch.setattr(invoking, "PUBLISHING_SECONDS", 0.0)
     bucket, function = Failing(times=7), Echo()
     created = drop(bucket)
     for turn in range(7):

@@ -8,6 +8,7 @@ import pytest
 
 from shared.buckets import BucketError, MemoryBucket
 from shared.events import ObjectCreated
+from shared.lifecycle import invocation as invoking
 from shared.lifecycle import unread
 from shared.lifecycle.invocation import Outcome
 from shared.operations.status import overview
@@ -73,7 +74,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("method", "begin", "error"), FAULTS)
 def test_a_key_that_fails_stops_no_other_and_is_shown_until_it_is_mended(method, begin, error, monkeypatch):
-    monkeypatch.setattr("shared.lifecycle.invocation.PUBLISHING_SECONDS", 0.2)
+    monkeypatch.setattr(invoking, "PUBLISHING_SECONDS", 0.2)
     bucket, clock, function = Faulty(), Clock(), Echo()
     bucket.faults[(method, begin)] = error
     trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, function).receive

@@ -237,7 +237,7 @@ def test_what_a_watcher_says_is_bounded_and_means_nothing(port, frame, ends, cap
                 return wire.read_one(await asyncio.wait_for(socket.recv(), 5)).data == b"data"
             with pytest.raises(websockets.ConnectionClosed) as closed:
                 await asyncio.wait_for(socket.recv(), 5)
-            return closed.value.rcvd.code == 1009
+            return closed.value.rcvd is not None and closed.value.rcvd.code == 1009
 
     assert asyncio.run(say())
     assert [one for one in caplog.records if one.exc_info] == []

@@ -6,7 +6,8 @@ import time
 
 import anyio
 import pytest
-from starlette.testclient import WebSocketDenialResponse, WebSocketDisconnect
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from serve import wire
 from tests.echo import until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, MemoryBucket, ObjectInfo
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.hooks import AttemptHook
@@ -25,6 +25,7 @@ from shared.operations.redrive import redrive
 from shared.operations.sweep import Sweep
 from shared.runtime.job import run_job
 from shared.settings import Lease, Settings
+from shared.triggers import sqs
 from shared.triggers.ecs_task_protection import TaskProtection
 from shared.triggers.message_visibility import EXTENSIONS, MessageVisibility
 from shared.triggers.sqs import SqsTrigger
@@ -55,7 +56,9 @@ class Desk:
         """Drop a manifest and send its event."""
         key = f"requests/check/{request_id}.json"
         self.bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
-        self.queue.send(json.dumps(put_event(self.bucket.name, self.bucket.head(key))))
+        info = self.bucket.head(key)
+        assert info is not None
+        self.queue.send(json.dumps(put_event(self.bucket.name, info)))
 
     def trigger(self, queue=None, **options) -> SqsTrigger:
         return SqsTrigger(queue or self.queue, self.bucket, "check", QUICK.lease, until_empty=True, **options)
@@ -142,7 +145,7 @@ class Held:
     visibility = 0.2
 
     def __init__(self, *answers) -> None:
-        self.moments, self._answers = [], iter(answers)
+        self.moments, self._answers = list[float](), iter(answers)
 
     def hold(self, message, seconds):
         assert seconds == self.visibility
@@ -254,7 +257,7 @@ def test_a_worker_that_goes_down_gives_its_message_back_at_once(desk):
 
 
 def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(sqs, "RETRY_SECONDS", 0.01)
     desk.request()
 
     def fail(created):
@@ -270,13 +273,11 @@ def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, 
         "no json",
         '{"hello": 1}',
         json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}),
-        json.dumps(
-            put_event("another-bucket", type("Info", (), {"key": "requests/check/r.json", "size": 1, "etag": "e"}))
-        ),
+        json.dumps(put_event("another-bucket", ObjectInfo("requests/check/r.json", 1, "e", 0.0))),
     ],
 )
 def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_consumer(cloud, body, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 0)
+    monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 0)
     letters = cloud.queue()
     desk = Desk(cloud, letters, receives=2)
     desk.queue.send(body)
@@ -288,7 +289,7 @@ def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_co
 
 
 def test_a_request_of_another_function_is_not_taken_for_done(desk, monkeypatch):
-    monkeypatch.setattr("shared.triggers.sqs.UNREADABLE_SECONDS", 5)
+    monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 5)
     desk.bucket.put("requests/train/t.json", b'{"request_id": "t"}')
     desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("requests/train/t.json"))))
     desk.serve(Echo())

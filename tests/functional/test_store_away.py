@@ -1,8 +1,11 @@
 """The command line over a store that does not serve: one line, no trace, and the status that supervisors restart on."""
 
 import base64
+import json
 import os
 import re
+import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -81,7 +84,7 @@ def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(ve
         if len(looks) == 3:
             raise Waited
 
-    monkeypatch.setattr("shared.cli.console.time.sleep", wait)
+    monkeypatch.setattr(time, "sleep", wait)
     done = photog(*verb, "/proc/volume/bucket")
     assert isinstance(done.exception, Waited)
     [line] = done.stderr.strip().splitlines()
@@ -125,11 +128,13 @@ def test_a_file_that_cannot_be_read_is_one_line_and_a_status_of_its_own(words, t
     assert re.fullmatch(r"photog: .*Input/output error.*", line)
 
 
-def test_a_portrait_that_does_not_fit_on_the_disk_is_one_line_and_a_status_of_its_own(tmp_path, monkeypatch):
+def test_a_portrait_that_does_not_fit_on_the_disk_is_one_line_and_a_status_of_its_own(tmp_path):
     picture = {"image": base64.b64encode(b"png").decode()}
     envelope = {"request_id": "g", "code": "OK", "message": "success", "data": picture}
-    monkeypatch.setattr("shared.cli.requests.submitted", lambda *_: envelope)
-    done = photog("generate", tmp_path, "--template", "https://host/t.png", "--user", "ann", "--out", "/dev/full")
+    bucket = FolderBucket(tmp_path)
+    bucket.put("t.png", b"a template")
+    bucket.put("results/generate/g/result.json", json.dumps(envelope).encode())
+    done = photog("generate", tmp_path, "--template", "t.png", "--user", "ann", "--id", "g", "--out", "/dev/full")
     assert done.exit_code == 74
     [line] = done.stderr.strip().splitlines()
     assert re.fullmatch("photog: /dev/full: No space left on device", line)
@@ -140,7 +145,7 @@ def test_no_half_of_a_portrait_is_left(tmp_path, monkeypatch):
         path.open("wb").write(data[:2])
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", broken)
+    monkeypatch.setattr(Path, "write_bytes", broken)
     data = {"image": base64.b64encode(b"png").decode()}
     with pytest.raises(OSError, match="No space"):
         save_portrait(Client(MemoryBucket()), {"data": data}, tmp_path / "out.png")
@@ -155,7 +160,7 @@ def test_a_photo_that_does_not_fit_into_the_bucket_is_one_line_and_leaves_nothin
         return real(descriptor, data)
 
     (tmp_path / "big.jpg").write_bytes(b"x" * 5000)
-    monkeypatch.setattr("shared.buckets.staging.os.write", full)
+    monkeypatch.setattr(os, "write", full)
     (tmp_path / "bucket").mkdir()
     refused(photog("check", tmp_path / "bucket", tmp_path / "big.jpg"), "the disk is full")
     assert list((tmp_path / "bucket/.photog").iterdir()) == []

@@ -40,7 +40,7 @@ def supervise(monkeypatch) -> Callable[..., Supervisor]:
 
 def starts(watched: Supervisor, seconds: float, enough: int) -> int:
     """How many processes were seen one after the other, until there were enough."""
-    seen, until = set(), time.monotonic() + seconds
+    seen, until = set[int](), time.monotonic() + seconds
     with watched:
         while len(seen) < enough and time.monotonic() < until:
             seen.update(watched.processes().values())

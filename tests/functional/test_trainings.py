@@ -5,12 +5,13 @@ from collections import Counter
 from itertools import permutations
 
 import pytest
-from shared.lifecycle.attempt import Attempt
 
 from shared.buckets import MemoryBucket
+from shared.contract.hooks import Attempt, Hooks
 from shared.contract.users import UserModel
 from shared.lifecycle import trainings
 from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.bucket_workspace import BucketWorkspace
 from shared.lifecycle.trainings import Trainings
 from shared.operations.erasure import Forgetting
 from shared.settings import Settings
@@ -37,7 +38,7 @@ def train(bucket, request_id: str, committed: float | None, user: str = "ann") -
     """What a training leaves, but for its user's model."""
     folder = f"results/train/{request_id}/a1/"
     reference = {"key": f"{folder}1.png", "landmarks": [[1, 2]] * 68, "box": [0, 0, 9, 9], "embedding": [0.5] * 8}
-    data = {
+    data: dict[str, object] = {
         "user_id": user, "request_id": request_id, "lora": f"{folder}lora.safetensors", "base_model": "b",
         "face_engine": "dlib", "trigger": "t", "references": [reference],
     }  # fmt: skip
@@ -52,8 +53,8 @@ def train(bucket, request_id: str, committed: float | None, user: str = "ann") -
 def asked(bucket, known: Trainings | None = None) -> str | None:
     """The training that serves ann, as a portrait of her finds it."""
     files = fetcher(bucket, {}, Settings())
-    attempt = Attempt(bucket, "generate", "g", 1, files, lambda: None, trainings=known or Trainings(bucket))
-    if attempt.size(MODEL) is None:
+    workspace = BucketWorkspace(bucket, Attempt("generate", "g", 1), files, Hooks([]), known or Trainings(bucket))
+    if workspace.size(MODEL) is None:
         return None
     return UserModel.model_validate_json(bucket.get(MODEL)).request_id
 

@@ -32,15 +32,9 @@ from shared.lifecycle.shutdown import Shutdown
 from shared.settings import Scan, Settings
 from shared.triggers.scan import ScanTrigger
 from tests.hostile.manifests import Hostile, corpus
+from tests.no_faces import NoFaces
 
 RESERVE_BYTES = 4 * 1024**3  # of addresses, so that a bomb ends this process and not the machine
-
-
-class _NoFaces:
-    name, same_person = "none", 0.5
-
-    def detect(self, image: object) -> list[object]:
-        return []
 
 
 class _Kept:
@@ -79,7 +73,7 @@ def answered(one: Hostile, folder: Path, settings: Settings) -> Json:
     place = folder / f"requests/{one.function}/m.json"
     place.parent.mkdir(parents=True)
     place.write_bytes(one.make())
-    function: Function = CheckFunction(_NoFaces(), settings.limits) if one.function == "check" else _Kept(one.function)
+    function: Function = CheckFunction(NoFaces(), settings.limits) if one.function == "check" else _Kept(one.function)
     invocation = Invocation(bucket, function, settings, "w1", Shutdown(1))
     trigger = ScanTrigger(bucket, one.function, settings.scan)
     _reset_peak()
@@ -114,7 +108,7 @@ def _summary(text: bytes) -> Json:
 def main(size: int, which: str, folder: Path) -> None:
     """Every case of the corpus."""
     resource.setrlimit(resource.RLIMIT_AS, (RESERVE_BYTES, RESERVE_BYTES))
-    os.fsync = lambda descriptor: None  # nothing here need outlive a power cut, and the disk would be all the time
+    os.fsync = lambda fd: None  # nothing here need outlive a power cut, and the disk would be all the time
     socket.getaddrinfo, socket.socket.connect = _no_network, _no_network  # type: ignore[method-assign]
     logging.disable(logging.CRITICAL)
     settings = Settings(scan=Scan(seconds=0.001, settle_seconds=0))

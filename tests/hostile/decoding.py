@@ -34,8 +34,8 @@ def _decoded(one: HostilePicture, limits: Limits) -> dict[str, object]:
     except PhotoError as error:
         outcome, message = type(error).__name__, error.message
     seconds = time.process_time() - begun
-    cost = {"bytes": len(data), "seconds": seconds, "peak": _peak() - before, "whole": _peak()}
-    return {"name": one.name, "outcome": outcome, "message": message, "shape": size} | cost
+    cost: dict[str, object] = {"bytes": len(data), "seconds": seconds, "peak": _peak() - before, "whole": _peak()}
+    return cost | {"name": one.name, "outcome": outcome, "message": message, "shape": size}
 
 
 def _taken() -> int:

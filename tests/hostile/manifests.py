@@ -7,6 +7,7 @@ a hundred thousand for a quick look, 20 million for what a sender may really put
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 SURROGATE = b"\\ud800"
 
@@ -184,12 +185,13 @@ def _numbers(size: int) -> Iterator[Hostile]:
             b'{"request_id":"r1","images":["a"],"configure":{"user_id":"u","max_train_steps":' + value + b"}}",
             refused,
         )
-    for value in (0, -1, 10**30, 1.0, 1e3, True, None, "1", [], {}):
+    counts: tuple[object, ...] = (0, -1, 10**30, 1.0, 1e3, True, None, "1", [], {})
+    for steps in counts:
         yield _fixed(
             "generate",
-            f"{value!r} steps",
-            _generate(b'"first_diffusion_steps":' + _dumped(value)),
-            "InvalidField" if value not in (1, None) else None,
+            f"{steps!r} steps",
+            _generate(b'"first_diffusion_steps":' + _dumped(steps)),
+            "InvalidField" if steps not in (1, None) else None,
         )
     yield _sized("one long number", lambda: _check(b'"x":' + b"9" * size), "InvalidManifest")
     yield _sized("one long fraction", lambda: _check(b'"x":0.' + b"9" * size), "OK")
@@ -255,7 +257,8 @@ def _shapes() -> Iterator[Hostile]:
     }
     for name, (text, expected) in texts.items():
         yield _fixed("check", name, text, expected)
-    for value in ([], "a", [["a"]], None, {}, [1], [None], [""], ["a"] * 21, ["a"] * 10_000, {"0": "a"}, [{"a": "b"}]):
+    odd_lists: tuple[Any, ...] = ([["a"]], [1], [None], [""], ["a"] * 21, ["a"] * 10_000, [{"a": "b"}])
+    for value in ([], "a", None, {}, {"0": "a"}, *odd_lists):
         shown = f"{value!r:.20} images"
         yield _fixed(
             "check",
@@ -263,7 +266,8 @@ def _shapes() -> Iterator[Hostile]:
             _dumped({"request_id": "r1", "images": value}),
             "InvalidField",
         )
-    for configure in ([], "x", 1, None, True, {"face_reconize": 1}, {"face_reconize": "true"}, {"face_reconize": None}):
+    knobs: tuple[object, ...] = ({"face_reconize": 1}, {"face_reconize": "true"}, {"face_reconize": None})
+    for configure in ([], "x", 1, None, True, *knobs):
         yield _fixed(
             "check",
             f"configure {configure!r}",
@@ -320,16 +324,17 @@ def _request_ids() -> Iterator[Hostile]:
         yield _fixed(
             "check", f"id {identity[:20]!r} {len(identity)}", _dumped({"request_id": identity, "images": ["a"]}), "OK"
         )
-    for number in (True, None, 1.0, 1e3, [], {}, ["r1"], 10**128):
+    odd: tuple[object, ...] = (True, None, 1.0, 1e3, [], {}, ["r1"], 10**128)
+    for number in odd:
         yield _fixed(
             "check",
             f"id {str(number)[:12]} {len(str(number))}",
             _dumped({"request_id": number, "images": ["a"]}),
             "InvalidManifest",
         )
-    for number in (0, -1, 10**127):
+    for whole in (0, -1, 10**127):
         yield _fixed(
-            "check", f"id {str(number)[:12]} {len(str(number))}", _dumped({"request_id": number, "images": ["a"]}), "OK"
+            "check", f"id {str(whole)[:12]} {len(str(whole))}", _dumped({"request_id": whole, "images": ["a"]}), "OK"
         )
 
 

@@ -7,10 +7,12 @@ import sys
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
@@ -99,9 +101,9 @@ odd_value = st.recursive(
 )
 KNOBS = sorted(
     {
-        *CheckRequest.model_fields["configure"].annotation.model_fields,
-        *TrainRequest.model_fields["configure"].annotation.model_fields,
-        *GenerateRequest.model_fields["configure"].annotation.model_fields,
+        knob
+        for request in (CheckRequest, TrainRequest, GenerateRequest)
+        for knob in cast(type[BaseModel], request.model_fields["configure"].annotation).model_fields
     }
 )
 name = st.one_of(st.sampled_from([*KNOBS, "model_id"]), odd_text)

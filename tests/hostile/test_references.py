@@ -16,14 +16,9 @@ from shared.errors import NoFaceInTemplate, PhotoError, PhotoUnavailable
 from shared.photos import PhotoFetcher, addresses
 from shared.photos.references import SHOWN, shown, without_secrets
 from shared.settings import Limits
-from tests.hostile.references import (
-    HARMLESS,
-    HOSTS_OF_LOOPBACK,
-    NOT_PUBLIC,
-    PUBLIC,
-    SECRET,
-    WITH_SECRETS,
-)
+from tests import fake_workspace
+from tests.hostile.references import HARMLESS, HOSTS_OF_LOOPBACK, NOT_PUBLIC, PUBLIC, SECRET, WITH_SECRETS
+from tests.no_faces import NoFaces
 
 EXAMPLES = int(os.environ.get("PHOTOG_FUZZ_EXAMPLES", "120"))
 LONGEST_MESSAGE = 400
@@ -179,23 +174,14 @@ def test_whatever_a_url_is_made_of_its_secrets_are_left_out(scheme, user, host, 
 
 
 def answered(references: list[str]):
-    class Desk:
-        """A workspace that fetches, and has nobody who watches."""
+    class Desk(fake_workspace.Desk):
+        """A workspace that fetches."""
 
-        def fetch(self, wanted):
+        def fetch(self, references):
             FOUND[:] = ["127.0.0.1"]
-            return FETCHER.fetch(wanted)
+            return FETCHER.fetch(references)
 
-        def progress(self, *arguments):
-            pass
-
-    class Blind:
-        name, same_person = "blind", 0.5
-
-        def detect(self, image):
-            return []
-
-    return run(CheckRequest(request_id="r", images=references), Desk(), Blind(), Limits())
+    return run(CheckRequest(request_id="r", images=references), Desk(), NoFaces(), Limits())
 
 
 def test_an_address_that_cannot_be_reached_is_not_told():

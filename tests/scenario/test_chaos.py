@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"folder": "4,5", "s3": "2,3", "cloud": "2,3"}
+SEEDS = {"folder": "4,5", "s3": "2", "cloud": "3"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -115,6 +115,7 @@ def killed_once(site: Site, function: str, body: dict, reached) -> dict:
     until(lambda: site.cloud.counts(site.queue(function)) == (0, 0), 20)
     assert stop(second) == 0
     envelope = site.answer(function, body["request_id"])
+    assert envelope is not None
     assert envelope["code"] == "OK", envelope
     assert [event["subject"] for event in site.told()] == [body["request_id"]]
     return envelope["data"]

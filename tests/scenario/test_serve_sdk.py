@@ -93,6 +93,7 @@ def calling(python: Path, server: sdk.Server, *more: str) -> "subprocess.Popen[s
 
 def await_answers(caller: "subprocess.Popen[str]", answers: int) -> None:
     """Read what the caller says until it has so many; the SDK logs its reconnecting to the same place."""
+    assert caller.stderr is not None
     for line in caller.stderr:
         word, _, number = line.partition(" ")
         if word == "answered" and int(number) >= answers:

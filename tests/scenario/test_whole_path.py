@@ -47,6 +47,7 @@ def killed_once(bucket: FolderBucket, function: str, body: dict, stage: str) -> 
         second.send_signal(signal.SIGTERM)
         assert second.wait(120) == 0
     envelope = answer(bucket, function, body["request_id"])
+    assert envelope is not None
     assert envelope["code"] == "OK", envelope
     folder = f"results/{function}/{body['request_id']}/"
     assert {info.key.split("/")[3] for info in bucket.list(folder)} == {"a2", "result.json"}

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -212,7 +212,7 @@ class _Missing(MissingObject):
 
 def serve(search: Search, world: World, name: str) -> None:
     """A worker, as `invocation.py` is one: look for the answer, claim, look again, work, publish."""
-    claims = Claims(world, "check", LEASE, name, world.clock)
+    claims = Claims(cast(Bucket, world), "check", LEASE, name, world.clock)
     for _ in range(search.rounds):
         if world.head(RESULT) is not None:
             return
@@ -253,7 +253,7 @@ def publish(search: Search, world: World, name: str, answer: bytes) -> None:
 def forget(search: Search, world: World, name: str) -> None:
     """Whoever forgets the user of the request while it runs."""
     publish(search, world, name, b"forgotten")
-    Claims(world, "check", LEASE, name, world.clock).supersede("r")
+    Claims(cast(Bucket, world), "check", LEASE, name, world.clock).supersede("r")
 
 
 def vandal(search: Search, world: World, name: str) -> None:

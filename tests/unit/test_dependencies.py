@@ -49,7 +49,7 @@ def home(path: Path) -> tuple[str, ...]:
 
 
 def names(extras: tuple[str, ...] | list[str]) -> set[str]:
-    brought = {canonicalize_name(one.name) for one in declared(extras)}
+    brought: set[str] = {canonicalize_name(one.name) for one in declared(extras)}
     return brought | WITHOUT_DEPENDENCIES if "insightface" in extras else brought
 
 

@@ -20,7 +20,7 @@ OF_PLANS = {"TRAIN__ACCUMULATION": "1"}  # None leaves the plan's, which is the 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """Each setting's name and default, as the environment would say it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         value = field.get_default(call_default_factory=True)
         told = f"{prefix}{name}".upper()

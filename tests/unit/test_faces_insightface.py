@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from shared.faces import Box, Face, FaceError, pose
+from shared.faces import Box, Face, FaceError, loading, pose
 from shared.faces.base import BatchEngine, EngineUnavailable
 from shared.faces.dlib import DlibEngine
 from shared.faces.insightface import InsightfaceEngine
@@ -212,7 +212,7 @@ def test_the_embedded_engine_imports_nothing_of_insightface():
 
 
 def test_packages_that_are_not_installed_are_named(monkeypatch):
-    monkeypatch.setattr("shared.faces.loading.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(EngineUnavailable, match=r"needs onnxruntime: pip install '\.\[insightface\]'"):
         load_engine(FaceSettings(engine="insightface"))
     assert InsightfaceEngine.same_person == 0.55

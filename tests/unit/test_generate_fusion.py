@@ -1,5 +1,6 @@
 """Face fusion on real faces, without any diffusion."""
 
+import time
 from itertools import pairwise
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 
 from functions.generate.face import light, masks
 from functions.generate.face.landmarks import face_width, fit, mirrored, with_forehead
+from functions.generate.fusion import occlusion
 from functions.generate.fusion.blend_weights import Shares
 from functions.generate.fusion.landmark_fusion import Portrayal, fuse, pose_agreement
 from functions.generate.fusion.warp import REACH, movement
@@ -210,11 +212,22 @@ def test_alignment_undoes_turn_scale_and_shift(person):
     assert np.allclose(fit(person.landmarks, target)(person.landmarks), target)
 
 
-def test_masks_cost_no_more_on_a_large_face_and_mean_the_same(person):
+def test_masks_mean_the_same_on_a_large_face(person):
     small = masks.face(person.landmarks, (512, 512))
     large = masks.face(person.landmarks * 6 + 2.5, (3072, 3072))
     assert np.abs(cv2.resize(large, (512, 512), interpolation=cv2.INTER_AREA) - small).max() < 0.25
     assert abs(large.mean() - small.mean()) < 0.05 * small.mean()
+
+
+def test_a_mask_of_a_large_face_is_drawn_small_which_costs_a_part_of_drawing_it_large(person, monkeypatch):
+    def seconds() -> float:
+        begun = time.process_time()
+        masks.face(person.landmarks * 6 + 2.5, (3072, 3072))
+        return time.process_time() - begun
+
+    bounded = min(seconds() for _ in range(3))
+    monkeypatch.setattr(masks, "DRAWING_WIDTH", 10**6)
+    assert bounded < 0.5 * min(seconds() for _ in range(2))
 
 
 def test_the_edge_mask_is_a_ring_with_eyes_and_lips(person):
@@ -262,7 +275,7 @@ def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkey
         return ((lab[1] - lab[0])[around] < -6).mean()
 
     without = green()
-    monkeypatch.setattr("functions.generate.fusion.occlusion.STRANGE", (1e6, 2e6))
+    monkeypatch.setattr(occlusion, "STRANGE", (1e6, 2e6))
     assert green() > 0.002  # the colour would come over, else this would prove nothing
     assert without < 0.25 * green()
 
@@ -285,7 +298,7 @@ def test_hair_beside_the_cheek_does_not_come_over(template, person, monkeypatch)
         return ((lightness[1] - lightness[0])[face] < -25).mean()
 
     without = dark()
-    monkeypatch.setattr("functions.generate.fusion.occlusion.LOCK", (1e6, 2e6))
+    monkeypatch.setattr(occlusion, "LOCK", (1e6, 2e6))
     assert dark() > 0.005  # the lock would come over, else this would prove nothing
     assert without < 0.4 * dark()  # landmarks moved by a pixel give 0.10 to 0.36
 

@@ -1,8 +1,10 @@
 """A LoRA file may hold anything; what comes of it is a LoRA that fits the base model, or an error that says why not."""
 
+import itertools
 import json
 import pickle
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,12 +55,12 @@ def bare(base):
     return seen(diffusion.load(ModelSettings(path=str(base), device="cpu")).unet)
 
 
+NUMBERS = itertools.count()
+
+
 def load(adapters, data):
     """As a request loads it; never the same object twice."""
-    return adapters.lora(f"key {load.count()}", lambda: "etag", lambda: data)
-
-
-load.count = iter(range(10**9)).__next__
+    return adapters.lora(f"key {next(NUMBERS)}", lambda: "etag", lambda: data)
 
 
 def first_pair(data):
@@ -296,7 +298,11 @@ DESCRIPTIONS = st.fixed_dictionaries(
         "data_offsets": st.lists(st.integers(-1, 2000) | st.sampled_from([2**63, 2**64, 1.5, None]), max_size=3) | JSON,
     },
 )
-SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
+SLOW: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+    "derandomize": True,
+}
 
 
 def harmless(adapters, unet, bare, data):

@@ -119,6 +119,7 @@ def test_ordinary_templates_are_left_their_colours_and_their_light(engine, perso
     faces = [(one.image, one.landmarks) for one in (person, template)]
     group = pictures.group()
     faces += [(group, face.landmarks) for face in engine.detect(group)[:6]]
+    assert len(faces) == 2 + 6
     for image, landmarks in faces:
         found = palette(image, landmarks)
         assert (found.natural, found.modelled) == (1, 1)

@@ -29,6 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def in_seconds(settings: Settings, seconds: float) -> str:
+    assert settings.health.file is not None
     return examine("check", settings, settings.health.file.stat().st_mtime + seconds)
 
 

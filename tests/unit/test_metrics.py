@@ -12,6 +12,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +21,7 @@ from serve.metrics import Metrics
 from shared.contract.hooks import Attempt, Progress
 from shared.contract.manifests import failure, success
 from shared.errors import AttemptsExhausted, InvalidField, RequestError
+from shared.observability import exposition
 from shared.observability.metrics import MetricsSettings, WorkerMetrics
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
@@ -35,7 +37,7 @@ def worker():
     """Starts metrics and closes them at the end."""
     started: list[WorkerMetrics] = []
 
-    def start(settings: MetricsSettings = PORT, function: str = "generate", **more: object) -> WorkerMetrics:
+    def start(settings: MetricsSettings = PORT, function: str = "generate", **more: Any) -> WorkerMetrics:
         started.append(WorkerMetrics(function, settings, **more))
         started[-1].start()
         return started[-1]
@@ -177,7 +179,7 @@ def test_a_port_that_is_taken_or_a_file_that_cannot_be_written_stops_no_worker(w
 
 
 def test_nothing_but_the_metrics_is_answered_and_readers_that_say_nothing_are_dropped(worker, monkeypatch):
-    monkeypatch.setattr("shared.observability.exposition._Reader.timeout", 0.2)
+    monkeypatch.setattr(exposition._Reader, "timeout", 0.2)
     metrics = worker()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         scraped(metrics, "/")
@@ -223,7 +225,7 @@ def test_workers_of_one_machine_get_ports_in_a_row(monkeypatch):
         def wait(self, timeout=None):
             return 0
 
-    monkeypatch.setattr("shared.runtime.supervisor.subprocess.Popen", Process)
+    monkeypatch.setattr(subprocess, "Popen", Process)
     for port, expected in (("9200", ["9200", "9201", "9202"]), ("0", ["0", "0", "0"]), ("", ["", "", ""])):
         started.clear()
         with Supervisor("/nowhere", ("check", "train", "generate"), 1, {"PHOTOG_METRICS__PORT": port} if port else {}):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from shared.buckets import MemoryBucket
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.lifecycle.bucket_photos import fetcher as fetcher_of
-from shared.photos import PhotoFetcher
+from shared.photos import PhotoFetcher, fetching
 from shared.photos.packing import LAYERS, MEMBERS, opened
 from shared.settings import Limits, Settings
 from tests import pictures
@@ -254,7 +254,7 @@ def test_a_refusal_that_comes_packed_is_read_too(server):
 
 
 def test_a_refusal_that_does_not_end_costs_a_moment_and_keeps_its_status(server, monkeypatch):
-    monkeypatch.setattr("shared.photos.fetching.REFUSAL_SECONDS", 0.1)
+    monkeypatch.setattr(fetching, "REFUSAL_SECONDS", 0.1)
     found = got(server, 403, {"Content-Length": "1000"}, b"Request has expired")
     assert "answered 403 Forbidden" in found.message
     assert "expired" in found.message

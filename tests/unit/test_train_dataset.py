@@ -118,6 +118,8 @@ def test_photos_in_a_wide_space_are_learnt_from_in_the_colours_that_they_show(en
         return stream.getvalue()
 
     usual = {photo.name: photo for photo in prepared(person, engine).photos}
-    for photo in prepared({name: wide(data) for name, data in person.items()}, engine).photos:
+    shown = prepared({name: wide(data) for name, data in person.items()}, engine).photos
+    assert {photo.name for photo in shown} == usual.keys()
+    for photo in shown:
         one, other = photo.reference[0], usual[photo.name].reference[0]
         assert np.all(np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))) < 2)

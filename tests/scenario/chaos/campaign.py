@@ -83,7 +83,7 @@ def _told(verdict: Verdict, words: argparse.Namespace) -> str:
 
 def _tally(kind: str, verdicts: list[Verdict], seconds: float) -> str:
     failed = sorted(verdict.seed for verdict in verdicts if verdict.breaches)
-    answers, counts, broken = Counter(), Counter(), Counter()
+    answers, counts, broken = Counter[str](), Counter[str](), Counter[str]()
     for verdict in verdicts:
         answers.update(verdict.answers)
         counts.update(verdict.counts)

@@ -97,8 +97,8 @@ class Judgement:
             for key in sorted(lying[identity] - set(named.values())):
                 yield f"artifact left: {key}"
             body = self._accepted(identity)
-            for name, key in named.items() if body is not None else ():
-                if key in lying[identity] and self._inventory.get(key) != content(body, name):
+            for name, key in named.items():
+                if body is not None and key in lying[identity] and self._inventory.get(key) != content(body, name):
                     yield f"artifact wrong: {key}"
 
     def _conflicts(self) -> Iterator[str]:
@@ -140,7 +140,7 @@ class Judgement:
                 made[answer["data"]["user_id"]][answer["data"]["value"]] = committed
         for user, values in made.items():
             key = f"users/{user}/model.json"
-            said = decode(self._inventory.get(key))["value"] if key in self._inventory.infos else None
+            said = decode(self._inventory.get(key))["value"] if key in self._inventory.infos else ""
             if values.get(said) != max(values.values()):
                 yield f"pointer: {key} is of {values.get(said)}, the newest is of {max(values.values())}"
 
@@ -170,8 +170,8 @@ class Judgement:
             self.soft[f"events repeated to {place}"] += len(events) - len(got)
         signer = standardwebhooks.Webhook(SECRET.encode())
         for _, headers, body in posts:
-            sent = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
-            if signer.sign(headers["webhook-id"], sent, body.decode()) != _signature(headers):
+            moment = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+            if signer.sign(headers["webhook-id"], moment, body.decode()) != _signature(headers):
                 yield f"signature: of {headers['webhook-id']}"
 
     def _residue(self) -> Iterator[str]:
@@ -232,7 +232,8 @@ def _names(answer: Json) -> bool:
 
 
 def _error_names(kind: type) -> set[str]:
-    return {kind.__name__}.union(*(_error_names(below) for below in kind.__subclasses__()))
+    below: list[type] = kind.__subclasses__()
+    return {kind.__name__}.union(*(_error_names(one) for one in below))
 
 
 def _long(member: Member) -> list[float]:

@@ -48,8 +48,8 @@ class Run:
 
     def __init__(self, schedule: Schedule, site: Site, zygote: Zygote, place: Path) -> None:
         self._schedule, self._site, self._place = schedule, site, place
-        self._began, self._trace = time.monotonic(), []
-        spec = {"bucket": site.bucket.address, "settings": site.settings(NAME), "function": NAME}
+        self._began, self._trace = time.monotonic(), list[dict[str, Any]]()
+        spec: dict[str, object] = {"bucket": site.bucket.address, "settings": site.settings(NAME), "function": NAME}
         spec |= {"logs": str(place), "apart": schedule.apart}
         self._crew = Crew(zygote, schedule, spec, self._note)
         self._inventory = Inventory(site.bucket)
@@ -209,7 +209,7 @@ def run(
     place = folder / f"{kind}-{seed}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    site: Site
+    site: FolderSite | S3Site
     if kind == "folder":
         site = FolderSite(schedule, place / "disk", mounts)
     else:

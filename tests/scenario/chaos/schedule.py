@@ -187,6 +187,7 @@ def _blows(made: Schedule, chance: random.Random) -> Iterator[Blow]:
 def _weather(chance: random.Random) -> dict[str, float]:
     """Mostly fair; some days everything goes wrong a little, some days one thing does much."""
     kinds = ("error", "busy", "lost", "late", "cut", "delay", "undecided", "refused")
+    worst: str  # drawn last, so that the draws of a seed stay in their order
     day: Callable[[str], float] = chance.choice(
         [
             lambda kind: 0.0,

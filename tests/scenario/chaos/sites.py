@@ -33,9 +33,15 @@ OLD = 86_400 * 400
 class Site(Protocol):
     """One bucket with all that is around it, for one schedule."""
 
-    bucket: Bucket
-    watch: FolderWatch | ProxyWatch
     receiver: Receiver
+
+    @property
+    def bucket(self) -> Bucket:
+        """Seen as the judge sees it, with no weather."""
+
+    @property
+    def watch(self) -> FolderWatch | ProxyWatch:
+        """Who notes what is written."""
 
     def settings(self, function: str) -> Json:
         """Of a worker of this function."""

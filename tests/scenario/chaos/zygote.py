@@ -107,7 +107,7 @@ def _work(spec: dict[str, Any]) -> int:
 
 def _changes() -> list[tuple[int, int]]:
     """(pid, wait status) of every child that has ended or stopped since the last question."""
-    found = []
+    found: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)

@@ -1,0 +1,110 @@
+"""What README.md and the other pages show: their console blocks command by command, and what they name in the text."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.deployment import FUNCTIONS, ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+ASSIGNMENT = re.compile(r"[A-Z][A-Z_]*=")
+KEY = re.compile(r"\s*BUCKET/")  # a picture of what lies in a bucket
+COMMENT = re.compile(r"(?:^|\s)#.*")
+SEPARATORS = "&;|\n"
+OPTIONAL = re.compile(r"\[([^]]+)\](\.\.\.)?")
+CONSOLE, OTHER = "sh", {"python", "text", "mermaid", "json"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a page.
+
+    Attributes:
+        page: its name, below the root.
+        environment: the assignments in front of it.
+        words: the program and its arguments, as the page has them.
+    """
+
+    page: str
+    environment: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.page}: {' '.join(self.words)}"
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """Every command in the console blocks of a page, fenced as `sh` or indented by four."""
+    text = page.read_text()
+    console = [block for language, block in FENCE.findall(text) if language == CONSOLE]
+    indented = [line[4:] for line in FENCE.sub("", text).splitlines() if re.match(r"    \S", line)]
+    lines = [COMMENT.sub("", line) for line in "\n".join([*console, *indented]).splitlines() if not KEY.match(line)]
+    yield from _commands(page.relative_to(ROOT).as_posix(), "\n".join(lines))
+
+
+def languages(page: Path) -> set[str]:
+    """What the fenced blocks of a page say they are."""
+    return {language for language, _ in FENCE.findall(page.read_text())}
+
+
+def python_blocks(page: Path) -> list[str]:
+    """The fenced blocks in Python."""
+    return [block for language, block in FENCE.findall(page.read_text()) if language == "python"]
+
+
+def spans(page: Path) -> list[str]:
+    """What a page sets in code within its text."""
+    return SPAN.findall(FENCE.sub("", page.read_text()))
+
+
+def links(page: Path) -> list[Path]:
+    """The files of the repository that a page links to."""
+    found = (one.partition("#")[0] for one in LINK.findall(page.read_text()))
+    return [page.parent / one for one in found if one and "://" not in one]
+
+
+def variants(words: tuple[str, ...]) -> list[list[str]]:
+    """A line with `[OPTION]...` in it, without what is optional and with it."""
+    line = shlex.join(words).replace("'", "")
+    return [shlex.split(OPTIONAL.sub(what, line).replace("...", "")) for what in ("", r"\1")]
+
+
+def _commands(page: str, text: str) -> Iterator[Command]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=SEPARATORS)
+    lexer.whitespace_split, lexer.commenters, lexer.whitespace = True, "", " \t"
+    words: list[str] = []
+    for word in [*lexer, "\n"]:
+        if not set(word) <= set(SEPARATORS):
+            words.append(word)
+            continue
+        start = next((index for index, one in enumerate(words) if not ASSIGNMENT.match(one)), len(words))
+        environment = tuple((name, value) for name, _, value in (one.partition("=") for one in words[:start]))
+        if words:
+            yield Command(page, environment, tuple(words[start:]))
+        words = []
+
+
+def filled(word: str, files: Path) -> str:
+    """A word of a documented command with what its placeholder stands for; `files` has a bucket and pictures."""
+    said = {
+        "BUCKET": str(files / "bucket"),
+        "FUNCTION": FUNCTIONS[0],
+        "PHOTO": str(files / "photo.jpg"),
+        "photo.jpg": str(files / "photo.jpg"),
+        "me/*.jpg": str(files / "photo.jpg"),
+        "poster.jpg": str(files / "photo.jpg"),
+        "portrait.png": str(files / "portrait.png"),
+        "FILE": str(files / "photo.jpg"),
+        "MANIFEST": str(files / "manifest.json"),
+        "EVENT": str(files / "event.json"),
+        "REQUEST_ID": "r1",
+        "USER": "ann",
+        "ID": "ann",
+        "KNOB=VALUE": "more_like_me=1.0",
+    }
+    return said.get(word, word)
