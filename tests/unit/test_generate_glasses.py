@@ -51,6 +51,28 @@ def test_frames_lie_around_the_eyes_and_not_on_them(portrayals):
         assert frames[y, x] < 0.1
 
 
+# in the picture of Grace Hopper the lenses' edges, drawn by hand: black above, and below as pale as wrinkled skin
+LENSES = (
+    "248,184 233,179 213,177 195,181 187,188 189,198 193,208 202,221 215,229 228,229 240,223 248,210 252,196",
+    "283,179 297,174 320,171 337,175 342,182 342,193 337,208 327,220 313,227 303,228 293,223 285,211 280,198 279,185",
+)
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+def test_rims_are_found_all_around_both_lenses_wherever_landmarks_lie_to_a_pixel(portrayals, moved):
+    one = portrayals["hopper"]
+    shift = moved * np.random.default_rng(2).standard_normal(one.landmarks.shape)
+    frames = worn_frames(one.image, one.landmarks + shift)
+    edges, within = np.zeros(frames.shape, np.uint8), np.zeros(frames.shape, np.uint8)
+    for lens in LENSES:
+        outline = np.array([point.split(",") for point in lens.split()]).astype(np.int32)
+        cv2.polylines(edges, [outline], True, 1, 1)
+        cv2.fillPoly(within, [outline], 1)
+    within = cv2.erode(within, np.ones((15, 15), np.uint8))
+    assert (cv2.dilate(frames, np.ones((3, 3)))[edges > 0] > 0.5).mean() > 0.77
+    assert (frames[within > 0] > 0.3).mean() < 0.04, "wrinkles behind a lens are no rim"
+
+
 def test_frames_survive_two_full_fusions(portrayals):
     template, person = portrayals["hopper"], portrayals["astronaut"]
     fused = fuse(template.image, template.landmarks, person, 1.0)
