@@ -30,8 +30,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from shared.faces.dlib import DlibEngine
-from shared.photos import decode
-from shared.photos.assessment import Verdict, inspect
+from shared.photos import decode_photo
+from shared.photos.assessment import PhotoAssessment, inspect_photo
 from shared.settings import Limits
 
 QUALITY = 90  # of the jpg files made, as phones write them
@@ -50,7 +50,7 @@ app(["worker", "check", sys.argv[1]])
 """
 
 Looked = Callable[[bytes], int]
-Result = TypeVar("Result", int, Verdict)
+Result = TypeVar("Result", int, PhotoAssessment)
 
 
 def main() -> None:
@@ -75,10 +75,10 @@ def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
     """Print how long both take, in turns, and whose verdicts are worse."""
     engine, limits = DlibEngine(), Limits()
     name, peer = face_recognition() if find_spec("face_recognition") else ("the same calls of dlib", plain_loop())
-    inspect(files[0], engine, limits)  # warm
+    inspect_photo(files[0], engine, limits)  # warm
     ours, theirs = [], []
     for _ in range(repeats):
-        seconds, verdicts = timed(lambda data: inspect(data, engine, limits), files)
+        seconds, verdicts = timed(lambda data: inspect_photo(data, engine, limits), files)
         ours.append(seconds)
         seconds, counts = timed(peer, files)
         theirs.append(seconds)
@@ -98,7 +98,7 @@ def timed(look: Callable[[bytes], Result], files: list[bytes]) -> tuple[float, l
 
 def phone_photo(path: Path, megapixels: float) -> bytes:
     """The photo enlarged to so many pixels, as a jpg."""
-    image = decode(path.read_bytes(), Limits()).image
+    image = decode_photo(path.read_bytes(), Limits()).image
     factor = math.sqrt(megapixels * 1e6 / (image.shape[0] * image.shape[1]))
     large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return bytes(cv2.imencode(".jpg", cv2.cvtColor(large, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])

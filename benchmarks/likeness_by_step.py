@@ -23,16 +23,16 @@ from PIL import Image as Pictures
 from benchmarks.lora_likeness import COUNT, STRENGTH, embedded, enlarged, strangers
 from functions.train import dataset
 from functions.train.latents import decode, encode
-from functions.train.lora import adapted
-from functions.train.optimizer_steps import Updates
+from functions.train.lora import add_adapter
+from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
-from functions.train.sampling import Words, sampled
-from functions.train.selection import Selection
-from functions.train.training_inputs import material, probe, validator, words
+from functions.train.sampling import PromptEmbeddings, sample_pictures
+from functions.train.selection import CheckpointSelection
+from functions.train.training_inputs import embed_prompts, prepare_held_out_loss, prepare_inputs, prepare_validator
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import DiffusionModel, load
+from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, Settings
 from tests.fake_workspace import Desk
 
@@ -45,7 +45,7 @@ class Judge:
 
     model: DiffusionModel
     engine: FaceEngine
-    said: Words
+    said: PromptEmbeddings
     person: Sequence[Embedding]
     starts: torch.Tensor
     noise: torch.Tensor
@@ -54,7 +54,7 @@ class Judge:
         """Of pictures from noise and of pictures over others; and the pictures."""
         means, shown = [], []
         for strength, starts in ((1.0, self.noise), (STRENGTH, self.starts)):
-            made = sampled(self.model, self.said, starts, self.noise, strength, STEPS)
+            made = sample_pictures(self.model, self.said, starts, self.noise, strength, STEPS)
             images = decode(self.model, made)
             shown += images
             found = [one for image in images if (one := embedded(self.engine, enlarged(image))) is not None]
@@ -75,11 +75,11 @@ def main() -> int:
     if not arguments.photos:
         print("skipped: give five or more photos of one person")
         return 0
-    model, engine = load(Settings().model), DlibEngine()
+    model, engine = load_model(Settings().model), DlibEngine()
     changes = {name: float(number) for name, number in (one.split("=") for one in arguments.set)}
     plan = TrainingPlan(**TrainingPlan.suited(model.working).model_dump() | changes)
     desk = Desk({name: Path(name).read_bytes() for name in arguments.photos})
-    photos = dataset.prepare(arguments.photos, desk, engine, model.working, Limits()).photos
+    photos = dataset.prepare_dataset(arguments.photos, desk, engine, model.working, Limits()).photos
     rows = course(model, engine, photos, plan, arguments.steps, arguments.spacing)
     if arguments.sheet:
         sheet = np.vstack([np.hstack(images) for images in rows])
@@ -96,18 +96,20 @@ def course(
     spacing: int,
 ) -> list[list[Image]]:
     """The training as `training_loop` runs it, with a row printed for every checkpoint; their pictures."""
-    aside, said = dataset.held_out(photos), words(model)
-    learnt = material(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
-    validate = validator(model, engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
+    aside, said = dataset.hold_out(photos), embed_prompts(model)
+    learnt = prepare_inputs(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
+    validate = prepare_validator(
+        model, engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learnt, plan)
+    )
     judge, started = judged(model, engine, photos, said), time.process_time()
     title = f"{'step':>5}{'likeness':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'aside':>8}{'score':>8}"
     print(f"{len(photos)} photos, {len(aside)} held out, rank {plan.rank}, rate {plan.learning_rate}, ", end="")
     print(f"gamma {plan.gamma:.0f}, outside {plan.outside}, crops {plan.crops}, seed {plan.seed}")
     print(title + f"{'from noise':>12}{'over others':>12}  mean distance of {COUNT}", flush=True)
-    with adapted(model.unet, plan) as adapter:
-        selection = Selection(validate(0))
+    with add_adapter(model.unet, plan) as adapter:
+        selection = CheckpointSelection(validate(0))
         shown = [row(selection, judge)]
-        for update in Updates(model.unet, adapter, learnt, plan, steps):
+        for update in OptimizerSteps(model.unet, adapter, learnt, plan, steps):
             if update.step % spacing == 0:
                 selection.offer(validate(update.step), adapter.weights())
                 shown.append(row(selection, judge))
@@ -118,7 +120,7 @@ def course(
     return shown
 
 
-def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: Words) -> Judge:
+def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: PromptEmbeddings) -> Judge:
     """The judge of a person, with other people's faces to paint over."""
     side = model.working.size
     faces = [cv2.resize(face, (side, side)) for face in strangers(engine, model.working.framing, side)]
@@ -127,7 +129,7 @@ def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo
     return Judge(model, engine, said, [photo.embedding for photo in photos], starts, noise)
 
 
-def row(selection: Selection, judge: Judge) -> list[Image]:
+def row(selection: CheckpointSelection, judge: Judge) -> list[Image]:
     """Print the last checkpoint's row; the judge's pictures of it."""
     trial = selection.trials[-1]
     distances, pictures = judge()

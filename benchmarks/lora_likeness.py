@@ -24,7 +24,7 @@ from shared.events import ObjectCreated
 from shared.faces.base import FaceEngine, largest
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import folder_of, load
+from shared.models.diffusion import folder_of, load_model
 from shared.operations.client import Client
 from shared.runtime.context import Context
 from shared.settings import Settings
@@ -53,7 +53,7 @@ def main() -> int:
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder_of(Settings().model), safety_checker=None, dtype=torch.float32
     )
-    working = load(Settings().model).working
+    working = load_model(Settings().model).working
     prompts = {"base": working.prompt.format(trigger=""), "LoRA": working.prompt.format(trigger=data["trigger"])}
     before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
     rows = {}

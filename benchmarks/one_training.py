@@ -20,15 +20,15 @@ from typing import Any
 import torch
 
 from benchmarks.torchvision_stand_in import stand_in
-from functions.train.dataset import prepare
-from functions.train.lora import adapted
-from functions.train.loss_history import Losses
-from functions.train.optimizer_steps import Updates
+from functions.train.dataset import prepare_dataset
+from functions.train.lora import add_adapter
+from functions.train.loss_history import LossHistory
+from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
-from functions.train.training_inputs import Material, material, words
+from functions.train.training_inputs import TrainingInputs, embed_prompts, prepare_inputs
 from shared.faces.dlib import DlibEngine
-from shared.models.conditioning import predicted
-from shared.models.diffusion import DiffusionModel, load
+from shared.models.conditioning import predict_noise
+from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, ModelSettings
 from tests.fake_workspace import Desk
 
@@ -81,26 +81,26 @@ def say(line: dict[str, Any]) -> None:
 
 def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
     """Our updates at batch 1, or the least that any trainer of this UNet must do."""
-    model = load(ModelSettings(path=str(base), device="cpu"))
+    model = load_model(ModelSettings(path=str(base), device="cpu"))
     files = {path.name: path.read_bytes() for path in sorted(photos.iterdir())}
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
-    data = prepare(list(files), Desk(files), DlibEngine(), model.working, Limits())
-    learnt = material(model, dict(enumerate(data.photos)), words(model).prompt, plan, steps)
-    with adapted(model.unet, plan) as adapter:
+    data = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits())
+    learnt = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
+    with add_adapter(model.unet, plan) as adapter:
         if bare:
             loop(model, adapter.parameters, learnt, steps)
             return
-        losses = Losses()
-        for update in Updates(model.unet, adapter, learnt, plan, steps):
+        losses = LossHistory()
+        for update in OptimizerSteps(model.unet, adapter, learnt, plan, steps):
             losses.add(update, now=False)
 
 
-def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learnt: Material, steps: int) -> None:
+def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learnt: TrainingInputs, steps: int) -> None:
     """Forward, backward and optimiser step on one ready tensor."""
     optimiser = torch.optim.AdamW(parameters, fused=True)
     latents, times = learnt.cache.latents.mean[:1].clone(), torch.tensor([500])
     for _ in range(steps):
-        loss = predicted(model.unet, latents, times, learnt.words).square().mean()
+        loss = predict_noise(model.unet, latents, times, learnt.words).square().mean()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()

@@ -16,7 +16,7 @@ from functions.generate.fusion.warp import REACH
 from shared.faces import Face, FaceEngine, FaceError
 from shared.faces.base import largest
 from shared.imaging.array_types import Embedding, Image, Mask, Points
-from shared.photos.assessment import inspect
+from shared.photos.assessment import inspect_photo
 from shared.settings import Limits
 from tests import pictures
 
@@ -77,7 +77,7 @@ def people(folder: Path, engine: FaceEngine) -> list[Someone]:
     shown: dict[str, list[tuple[Image, Embedding]]] = {}
     for name in PEOPLE:
         for path in sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES):
-            verdict = inspect(path.read_bytes(), engine, Limits())
+            verdict = inspect_photo(path.read_bytes(), engine, Limits())
             if verdict.embedding is not None:
                 label = re.sub(r"\d+$", "", path.stem) or path.parent.name
                 shown.setdefault(label, []).append((read(path), verdict.embedding))

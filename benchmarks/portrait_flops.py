@@ -24,11 +24,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.train_flops import CLIP_L, SD15, TERA, VAE
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.inpaint_region import InpaintRegion
 from shared.faces import Box
 from shared.models.conditioning import Conditioning
-from shared.models.controls import SCALES, Control, prepared
-from shared.models.diffusion import DEFAULTS, DiffusionModel, Working
+from shared.models.controls import SCALES, Control, prepare_control
+from shared.models.diffusion import DEFAULTS, DiffusionModel, ModelProfile
 from shared.settings import ControlSettings, FewStepSettings
 
 EASYPHOTO = ((50, 0.45, 3), (20, 0.30, 2))  # steps, strength, ControlNets of each diffusion
@@ -87,7 +87,7 @@ class Watched:
 
         return counting
 
-    def model(self, parts: Networks, card: Working) -> DiffusionModel:
+    def model(self, parts: Networks, card: ModelProfile) -> DiffusionModel:
         """The base model; its tokenizer is never asked."""
         parts.unet.forward = self.over(parts.unet.forward, "UNet")
         vae, encode, decode = parts.vae, parts.vae.encode, parts.vae.decode
@@ -102,7 +102,7 @@ class Watched:
     def control(self, kind: str, net: ControlNetModel) -> Control:
         """A ControlNet with its kind's own scales and interval."""
         settings = ControlSettings.model_validate({"kind": kind, "path": "any"})
-        control = prepared(net, settings, *SCALES[kind])
+        control = prepare_control(net, settings, *SCALES[kind])
         net.forward = self.over(net.forward, "ControlNets")
         control.embed.forward = self.over(control.embed.forward, "hints")
         return control
@@ -137,12 +137,12 @@ def networks() -> Networks:
         return Networks(UNet2DConditionModel(**SD15).eval(), AutoencoderKL(**VAE).eval(), text.eval())
 
 
-def working() -> Working:
+def working() -> ModelProfile:
     """SD 1.5's defaults."""
-    return Working.model_validate(DEFAULTS["sd15"])
+    return ModelProfile.model_validate(DEFAULTS["sd15"])
 
 
-def few() -> Working:
+def few() -> ModelProfile:
     """The same with a few-step LoRA fused in, which changes no shapes."""
     steps = FewStepSettings(path="any").steps
     return working().model_copy(update={"guidance": 1.0, "most_steps": steps})
@@ -176,7 +176,7 @@ def easyphoto() -> Cost:
     return cost
 
 
-def ours(card: Working, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
+def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     """Both diffusions of a face by `Diffuser`; the words are kept from earlier requests."""
     parts, cost = networks(), Cost()
     watched = Watched(cost)
@@ -184,7 +184,7 @@ def ours(card: Working, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     diffuser = Diffuser(watched.model(parts, card), controls)
     words = Conditioning(torch.zeros(1, 77, 768))
     side = card.size
-    canvas = Canvas(
+    canvas = InpaintRegion(
         np.zeros((side, side, 3), np.uint8),
         Box(0, 0, side, side),
         np.ones((side, side), np.float32),

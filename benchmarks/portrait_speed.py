@@ -4,8 +4,8 @@
 
 | figure | ours | against |
 |---|---|---|
-| swapping users | `Adapters.worn` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
-| a warm portrait | `portrait.run`, all resident | the same stages, built for this request |
+| swapping users | `LoraCache.worn` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
+| a warm portrait | `portrait.make_portrait`, all resident | the same stages, built for this request |
 | of a new template | the same, of a template that was never seen before | as above |
 | four faces | one request for four people of one template | the same template, one person and three times "none" |
 
@@ -42,12 +42,12 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
 from functions.generate import portrait
 from functions.generate.diffusion.img2img import Denoising
-from functions.generate.diffusion.inpaint_region import Canvas
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.face_cache import Acquainted
+from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.lora_cache import LoraCache
+from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.face_job import FaceJob
 from functions.generate.face_stages import plan_face_stages
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.output import NAME
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import Advance, Stage
@@ -56,7 +56,7 @@ from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Image
 from shared.models import diffusion
 from shared.models.diffusion import EMBEDDED_FOLDER
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import Desk
@@ -97,17 +97,17 @@ def main() -> int:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     settings = Settings(model=ModelSettings(device="cpu", threads=arguments.threads))
-    studio = Studio(settings, DlibEngine(), diffusion.load(settings.model))
+    models = GenerateModels(settings, DlibEngine(), diffusion.load_model(settings.model))
     print(f"{'':<18}{'ours ms':>10}{'against ms':>12}{'ratio':>9}{'by processor':>14}   target")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
-        desk = _desk(studio, folder)
-        parity = _parity(studio, desk)
+        desk = _desk(models, folder)
+        parity = _parity(models, desk)
         pairs = {
-            "swapping users": lambda: (_swapping(studio, folder), _stock(folder)),
-            "a warm portrait": lambda: (_warm(studio, desk), _naive(studio, desk)),
-            "of a new template": lambda: (_strange(studio, desk), _naive(studio, desk)),
-            "four faces": lambda: (_faces(studio, desk, PEOPLE), _faces(studio, desk, 1)),
+            "swapping users": lambda: (_swapping(models, folder), _stock(folder)),
+            "a warm portrait": lambda: (_warm(models, desk), _naive(models, desk)),
+            "of a new template": lambda: (_strange(models, desk), _naive(models, desk)),
+            "four faces": lambda: (_faces(models, desk, PEOPLE), _faces(models, desk, 1)),
         }
         for name, pair in pairs.items():
             ours, against = (taken.medians for taken in in_turns(*pair(), arguments.repeats))
@@ -138,8 +138,8 @@ def in_turns(ours: Work, against: Work, repeats: int) -> tuple[Taken, Taken]:
     return taken
 
 
-def _swapping(studio: Studio, folder: str) -> Work:
-    adapters = Adapters(diffusion.load(studio.settings.model).unet)
+def _swapping(models: GenerateModels, folder: str) -> Work:
+    adapters = LoraCache(diffusion.load_model(models.settings.model).unet)
     files = [Path(folder) / f"{RANK}-{seed}.safetensors" for seed in range(PEOPLE)]
     people = [adapters.lora(file.name, lambda: "first", file.read_bytes) for file in files]
 
@@ -166,11 +166,11 @@ def _stock(folder: str) -> Work:
     return swap
 
 
-def _warm(studio: Studio, desk: Desk) -> Portraying:
-    return lambda: _run(studio, desk, "one.png", ["p0"])
+def _warm(models: GenerateModels, desk: Desk) -> Portraying:
+    return lambda: _run(models, desk, "one.png", ["p0"])
 
 
-def _strange(studio: Studio, desk: Desk) -> Portraying:
+def _strange(models: GenerateModels, desk: Desk) -> Portraying:
     """As `_warm`, of a template that nobody has seen before."""
     numbers = itertools.count()
     template = pictures.hopper()
@@ -178,17 +178,17 @@ def _strange(studio: Studio, desk: Desk) -> Portraying:
     def request() -> list[Json]:
         template[0, 0] = next(numbers)
         desk.objects["new.png"] = pictures.png(template)
-        return _run(studio, desk, "new.png", ["p0"])
+        return _run(models, desk, "new.png", ["p0"])
 
     return request
 
 
-def _parity(studio: Studio, desk: Desk) -> str:
+def _parity(models: GenerateModels, desk: Desk) -> str:
     """How alike the portraits of both are, for they are to be the same work."""
     made = []
-    for work in (_warm(studio, desk), _naive(studio, desk)):
+    for work in (_warm(models, desk), _naive(models, desk)):
         face = work()[0]
-        picture = decode(next(data for key, data in desk.objects.items() if key.endswith(NAME)), Limits()).image
+        picture = decode_photo(next(data for key, data in desk.objects.items() if key.endswith(NAME)), Limits()).image
         made.append((face, picture.astype(float)))
     (ours, our_picture), (theirs, their_picture) = made
     left, top, right, bottom = ours["box"]
@@ -200,17 +200,17 @@ def _parity(studio: Studio, desk: Desk) -> str:
     )
 
 
-def _naive(studio: Studio, desk: Desk) -> Portraying:
+def _naive(models: GenerateModels, desk: Desk) -> Portraying:
     """The base model, the words and the LoRA anew for each request, and the detector anew before each stage."""
 
     def anew(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
         return [replace(stage, work=_detecting(stage)) for stage in plan_face_stages(configure, most_steps)]
 
     def request() -> list[Json]:
-        fresh = copy.copy(studio)
-        stock: Any = Stock(studio)
-        fresh.adapters = fresh.diffuser = stock
-        fresh.acquainted = Acquainted(studio.engine)
+        fresh = copy.copy(models)
+        stock: Any = Stock(models)
+        fresh.lora_cache = fresh.diffuser = stock
+        fresh.cached_engine = CachedFaceEngine(models.engine)
         with patch.object(portrait, "plan_face_stages", anew):
             return _run(fresh, desk, "one.png", ["p0"])
 
@@ -218,14 +218,14 @@ def _naive(studio: Studio, desk: Desk) -> Portraying:
 
 
 class Stock:
-    """diffusers' own image-to-image pipeline in the places of `Diffuser` and `Adapters`, for one request."""
+    """diffusers' own image-to-image pipeline in the places of `Diffuser` and `LoraCache`, for one request."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, models: GenerateModels) -> None:
         self._pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(
             EMBEDDED_FOLDER, dtype=torch.float32, safety_checker=None, local_files_only=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
-        self._card = studio.diffuser.working
+        self._card = models.diffuser.working
 
     def lora(self, key: str, version: Callable[[], str | None], read: Callable[[], bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -235,7 +235,9 @@ class Stock:
     def worn(self, loras: Sequence[None]) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def repaint(self, canvases: Sequence[Canvas], denoising: Denoising, step_done: Callable[[], None]) -> list[Image]:
+    def repaint(
+        self, canvases: Sequence[InpaintRegion], denoising: Denoising, step_done: Callable[[], None]
+    ) -> list[Image]:
         painted = []
         for canvas in canvases:
             patch = canvas.patch(self._card.size)
@@ -253,38 +255,38 @@ class Stock:
         return painted
 
 
-def _detecting(stage: Stage[FaceJob]) -> Callable[[Sequence[FaceJob], Studio, Advance], None]:
-    def work(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+def _detecting(stage: Stage[FaceJob]) -> Callable[[Sequence[FaceJob], GenerateModels, Advance], None]:
+    def work(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         for job in jobs:
-            studio.engine.detect(job.image)
+            models.engine.detect(job.image)
             if stage.name.startswith("fusion"):
-                studio.engine.detect(job.photo.image)
-        stage.work(jobs, studio, advance)
+                models.engine.detect(job.photo.image)
+        stage.work(jobs, models, advance)
 
     return work
 
 
-def _faces(studio: Studio, desk: Desk, count: int) -> Work:
+def _faces(models: GenerateModels, desk: Desk, count: int) -> Work:
     people = [f"p{index}" if index < count else "none" for index in range(PEOPLE)]
-    return lambda: _run(studio, desk, "four.png", people)
+    return lambda: _run(models, desk, "four.png", people)
 
 
-def _run(studio: Studio, desk: Desk, template: str, people: list[str]) -> list[Json]:
+def _run(models: GenerateModels, desk: Desk, template: str, people: list[str]) -> list[Json]:
     configure = {"user_id": people, "seed": 1, "image_format": "png"}
     body = {"request_id": "r1", "template_image": template, "configure": configure}
-    faces: list[Json] = portrait.run(body, desk, studio).data["faces"]
+    faces: list[Json] = portrait.make_portrait(body, desk, models).data["faces"]
     return faces
 
 
-def _desk(studio: Studio, folder: str) -> Desk:
+def _desk(models: GenerateModels, folder: str) -> Desk:
     """Four people, a template of one face and one of four in a row."""
     photos = [pictures.astronaut()[:320, 60:380], pictures.hopper()]
     photos += [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]
-    unet = diffusion.load(studio.settings.model).unet
+    unet = diffusion.load_model(models.settings.model).unet
     people: dict[str, bytes] = {}
     for index, photo in enumerate(photos):
         file = lora(unet, folder, RANK, index, scale=0.02)
-        people |= trained(f"p{index}", [photo], studio.engine, file, studio.base_model)
+        people |= trained(f"p{index}", [photo], models.engine, file, models.base_model)
     row: Image = np.hstack([pictures.hopper()[:512], pictures.astronaut()])
     four = np.hstack([row, row[:, ::-1]])
     return Desk(people | {"one.png": pictures.png(pictures.hopper()), "four.png": pictures.png(four)})

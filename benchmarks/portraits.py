@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.pairs import Figures, Place, Someone, distance, measured, people, places, there
 from functions.generate import portrait
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from shared.errors import RequestError
 from shared.faces import Face, FaceEngine
 from shared.faces.dlib import DlibEngine
@@ -66,12 +66,12 @@ class Bench:
     def __init__(self, engine: FaceEngine, some: list[Someone], templates: list[Place], fusion_only: bool) -> None:
         settings = Settings()
         self.engine, self.fusion_only = engine, fusion_only
-        self.studio = Studio(settings, engine, diffusion.load(settings.model))
+        self.models = GenerateModels(settings, engine, diffusion.load_model(settings.model))
         self.objects = {place.key: _png(place.picture) for place in templates}
         with tempfile.TemporaryDirectory() as folder:
-            unchanged = lora(diffusion.load(settings.model).unet, folder, scale=0.0)
+            unchanged = lora(diffusion.load_model(settings.model).unet, folder, scale=0.0)
         for who in some:
-            self.objects |= trained(who.name, who.photos, engine, unchanged, self.studio.base_model)
+            self.objects |= trained(who.name, who.photos, engine, unchanged, self.models.base_model)
 
     def make(self, who: Someone, place: Place, asked: Mapping[str, object]) -> Image:
         """One portrait, by these knobs and else the default ones; RequestError where refused."""
@@ -80,7 +80,7 @@ class Bench:
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
         knobs |= {**asked, **FUSIONS_ONLY} if self.fusion_only else asked
         body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
-        key = str(portrait.run(body, desk, self.studio).data["image_key"])
+        key = str(portrait.make_portrait(body, desk, self.models).data["image_key"])
         made = np.asarray(cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR))
         return np.ascontiguousarray(made[..., ::-1])
 

@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks.pairs import SUFFIXES, read, there
 from shared.faces import Box, Face, FaceEngine
 from shared.faces.base import largest
-from shared.faces.face_crop import closeup
+from shared.faces.face_crop import crop_face
 from shared.faces.loading import load_engine
-from shared.faces.rotation import roll, tilted_back, upright
+from shared.faces.rotation import measure_roll, turn_back, turn_upright
 from shared.imaging.array_types import Image, Points
 from shared.settings import FaceSettings
 from tests import pictures
@@ -90,7 +90,7 @@ def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
         shown += [(path.stem, read(path), None) for path in paths]
     for name, picture, one in shown:
         face = one or largest(engine.detect(picture) or [Face(Box(0, 0, 1, 1), np.zeros((68, 2)), 0.0)])
-        square = closeup(picture, face.box, FACE, SIDE).image
+        square = crop_face(picture, face.box, FACE, SIDE).image
         found = middle(engine, square)
         if found is None:
             print(f"left out: {name} shows no face", file=sys.stderr)
@@ -103,15 +103,15 @@ def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) ->
     found = middle(engine, turned(face.image, tilt, quality))
     if found is None:
         return None
-    back = tilted_back(found.landmarks, face.image, -tilt)
+    back = turn_back(found.landmarks, face.image, -tilt)
     apart = np.linalg.norm(back - face.landmarks, axis=1).mean() / eye_distance(face.landmarks)
-    off = (roll(found.landmarks) - roll(face.landmarks) - tilt + 180) % 360 - 180
+    off = (measure_roll(found.landmarks) - measure_roll(face.landmarks) - tilt + 180) % 360 - 180
     return Difference(brow_height(found.landmarks) - brow_height(face.landmarks), float(off), float(apart))
 
 
 def turned(image: Image, tilt: float, quality: int) -> Image:
     """The square turned clockwise about its centre, through a jpg of this quality."""
-    _, data = cv2.imencode(".jpg", upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", turn_upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from shared.faces import FaceEngine
 from shared.faces.dlib import DlibEngine
 from shared.imaging.array_types import Embedding
-from shared.photos.assessment import inspect
+from shared.photos.assessment import inspect_photo
 from shared.settings import Limits
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -65,7 +65,7 @@ def usable(folder: Path, engine: FaceEngine, labelled: bool) -> list[Photo]:
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
         name = str(path.relative_to(folder.parent))
-        verdict = inspect(path.read_bytes(), engine, Limits())
+        verdict = inspect_photo(path.read_bytes(), engine, Limits())
         if verdict.embedding is None:
             print(f"  left out: {name}: {verdict.message} ({'; '.join(verdict.warnings)})")
             continue

@@ -4,8 +4,8 @@ import base64
 import json
 import logging
 
-from serve.message import NoRecord, Record, decoded, header, record_key
-from serve.queue_index import Entry, Queue
+from serve.message import Message, NotAMessage, decode_message, message_key, read_header
+from serve.queue_index import Entry, ServiceQueue
 from serve.store import Store
 from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
@@ -26,13 +26,13 @@ class Answers:
         self._store, self._bucket, self._limits = store, store.bucket, limits
         self._client = Client(store.bucket)
 
-    def frame(self, queue: Queue, one: Entry) -> Frame | None:
+    def frame(self, queue: ServiceQueue, one: Entry) -> Frame | None:
         """The entry with its bytes; None where the bucket has them no longer, since somebody removed them there."""
         try:
             data = self._put(one) if queue.side == "source" else self._answer(one)
         except MissingObject:
             return None
-        except (NoRecord, ValueError) as error:
+        except (NotAMessage, ValueError) as error:
             # somebody has overwritten it; whoever waits for this entry is told, and may delete it
             log.error("%s of %s cannot be read: %s", queue, one.uuid, error)
             unreadable = InternalError("what the bucket has of this entry cannot be read; delete the entry")
@@ -59,13 +59,13 @@ class Answers:
         return said if isinstance(said, dict) else None
 
     def _put(self, one: Entry) -> bytes:
-        return decoded(self._bucket.get(record_key(one.service, one.uuid)))[1]
+        return decode_message(self._bucket.get(message_key(one.service, one.uuid)))[1]
 
     def _answer(self, one: Entry) -> bytes | None:
-        key = record_key(one.service, one.uuid)
-        record = header(self._bucket, key)
+        key = message_key(one.service, one.uuid)
+        record = read_header(self._bucket, key)
         if record.inline:
-            return decoded(self._bucket.get(key))[1]
+            return decode_message(self._bucket.get(key))[1]
         if record.error is not None:
             return _written(record.error)
         envelope = self._client.answer(self._store.services[one.service], record.request_id or "")
@@ -73,10 +73,10 @@ class Answers:
             return None
         if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
             raise ValueError("the answer is no envelope")
-        return _written(with_picture(envelope, record, self._bucket, self._limits))
+        return _written(embed_picture(envelope, record, self._bucket, self._limits))
 
 
-def with_picture(envelope: Json, record: Record, bucket: Bucket, limits: Limits) -> Json:
+def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limits) -> Json:
     """The answer with its picture as base64, where the request wants that, it has only a key, and it fits."""
     data = envelope["data"]
     key = data.get("image_key")

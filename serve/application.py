@@ -13,21 +13,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from serve.answers import Answers
-from serve.auth import opens_any
+from serve.auth import is_any_token
 from serve.budget import Budget
 from serve.database import Database, StateUnavailable
-from serve.dispatcher import Follower
-from serve.errors import Refused
+from serve.dispatcher import Dispatcher
+from serve.errors import RequestRefused
 from serve.metrics import Metrics
-from serve.operations import Calls
+from serve.operations import Operations
 from serve.page import documentation
 from serve.parameters import BadParameter
-from serve.polling import Polling
+from serve.polling import Getter
 from serve.recovery import Recovery
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
-from serve.watching import Watching
+from serve.watching import Watcher
 from shared.buckets.base import Bucket, BucketError
 from shared.settings import Settings
 
@@ -47,7 +47,7 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
 }
 
 
-def application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
+def build_application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
     """The server of one bucket; its followers run while the application does."""
     store = Store(bucket, database, serve.services, serve.longest_queue)
     database.fill_with(Recovery(store).run)
@@ -55,11 +55,11 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
     # two, so that clients who read slowly hold up no puts
     coming, going = (Budget(serve.bytes_at_once, serve.turn_seconds) for _ in range(2))
     longest = settings.limits.answer_bytes
-    polling = Polling(store, answers, going, serve.reply_bytes, longest)
-    watching = Watching(store, answers, going, longest, serve.watchers)
-    calls = Calls(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
+    polling = Getter(store, answers, going, serve.reply_bytes, longest)
+    watching = Watcher(store, answers, going, longest, serve.watchers)
+    calls = Operations(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
     followers = [
-        Follower(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
+        Dispatcher(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
         for service in serve.services
     ]
 
@@ -88,7 +88,7 @@ def application(bucket: Bucket, database: Database, settings: Settings, serve: S
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RequestRefused, _refused)
     app.state.stopping = polling.end
     return app
 
@@ -100,7 +100,7 @@ def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings)
             lambda: {service: {state: n for state, (n, _) in store.ledger.states(service).items()}
                      for service in store.services}
         )  # fmt: skip
-        if not opens_any(serve, request.headers.get("Authorization")):
+        if not is_any_token(serve, request.headers.get("Authorization")):
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "ok", "bucket": store.bucket.address, "services": services})
 
@@ -131,5 +131,5 @@ def _answering(status: int, headers: dict[str, str]) -> Callable[[Request, Excep
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRefused)
     return PlainTextResponse(error.message, error.status, error.headers)

@@ -1,10 +1,10 @@
-"""`attributes()` and `search()`: what a queue says of itself, with the keys of the page's samples."""
+"""`entry_attributes()` and `search()`: what a queue says of itself, with the keys of the page's samples."""
 
 import hashlib
 import time
 
-from serve.durations import written
-from serve.queue_index import RUNNING, Entry, Queue
+from serve.durations import format_duration
+from serve.queue_index import RUNNING, Entry, ServiceQueue
 from serve.store import Store
 from shared.contract.manifests import Json
 
@@ -12,7 +12,7 @@ GROUP_HEADER, USER_HEADER = "X-EAS-QueueService-Gid", "X-EAS-QueueService-Uid"
 PRIORITY_HEADER = "X-EAS-QueueService-Priority"
 
 
-def attributes(store: Store, queue: Queue, payload_bytes: int) -> dict[str, str]:
+def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> dict[str, str]:
     """All of it, every value a string."""
     length, first, last = store.ledger.bounds(queue)
     consumers, now = store.deliveries.consumers(queue), time.time()
@@ -33,7 +33,7 @@ def attributes(store: Store, queue: Queue, payload_bytes: int) -> dict[str, str]
     for number, one in enumerate(consumers):
         said[f"consumers.list.[{number}]"] = (
             f"Id: {one.gid}.{one.uid}, Index: {one.position}, Pending: {one.pending}, Status: Running, "
-            f"Idle: {written(now - one.seen)}, Window: {one.size}, Slots: {max(0, one.size - one.pending)}, "
+            f"Idle: {format_duration(now - one.seen)}, Window: {one.size}, Slots: {max(0, one.size - one.pending)}, "
             f"AutoCommit: {str(bool(one.auto_commit)).lower()}"
         )
     for number, group in enumerate(store.deliveries.groups(queue)):
@@ -44,7 +44,7 @@ def attributes(store: Store, queue: Queue, payload_bytes: int) -> dict[str, str]
     return dict(sorted(said.items()))
 
 
-def position(store: Store, queue: Queue, one: Entry) -> Json:
+def describe_position(store: Store, queue: ServiceQueue, one: Entry) -> Json:
     """Where an entry stands: who works on it or holds it, or how many come before it."""
     holder = store.deliveries.holder(queue, one.uuid)
     if queue.side == "source" and one.state == RUNNING:
@@ -55,7 +55,7 @@ def position(store: Store, queue: Queue, one: Entry) -> Json:
     return {"ConsumerId": "", "IsPending": False, "WaitCount": ahead}
 
 
-def _name(store: Store, queue: Queue) -> str:
+def _name(store: Store, queue: ServiceQueue) -> str:
     """Like the hosted `photog-check-queue-95e006df`; the last part is the bucket's."""
     digest = hashlib.sha256(store.bucket.address.encode()).hexdigest()[:8]
     kind = "queue" if queue.side == "source" else "sink"

@@ -7,14 +7,14 @@ from serve.settings import ServeSettings
 BEARER = "Bearer "
 
 
-def opens(settings: ServeSettings, service: str, authorization: str | None) -> bool:
+def is_token_of(settings: ServeSettings, service: str, authorization: str | None) -> bool:
     """Whether a header opens a service. Takes as long for a wrong token as for the right one."""
     return _same(settings.token_of(service), authorization)
 
 
-def opens_any(settings: ServeSettings, authorization: str | None) -> bool:
+def is_any_token(settings: ServeSettings, authorization: str | None) -> bool:
     """Whether a header opens one of the services."""
-    return any(opens(settings, service, authorization) for service in settings.services)
+    return any(is_token_of(settings, service, authorization) for service in settings.services)
 
 
 def _same(token: str | None, authorization: str | None) -> bool:

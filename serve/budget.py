@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from serve.errors import Refused
+from serve.errors import RequestRefused
 
 RETRY_SECONDS = 5
 
 
-class Hold:
+class BudgetHold:
     """Bytes that are taken; less of them are wanted once it is known how many it are."""
 
     def __init__(self, budget: "Budget", size: int) -> None:
@@ -35,12 +35,12 @@ class Budget:
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, size: int) -> Hold:
+    async def take(self, size: int) -> BudgetHold:
         """Wait for so many bytes, all of them at most; Refused with 503 after the waiting time. None at once for 0."""
         size = min(size, self._total)
         if size == 0 or (not self._waiting and self._used + size <= self._total):
             self._used += size
-            return Hold(self, size)
+            return BudgetHold(self, size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
         try:
@@ -52,12 +52,12 @@ class Budget:
                 turn.cancel()
                 self._grant()
             if isinstance(error, TimeoutError):
-                raise Refused(503, "too much is being sent at once; try again", RETRY_SECONDS) from error
+                raise RequestRefused(503, "too much is being sent at once; try again", RETRY_SECONDS) from error
             raise
-        return Hold(self, size)
+        return BudgetHold(self, size)
 
     @asynccontextmanager
-    async def hold(self, size: int) -> AsyncIterator[Hold]:
+    async def hold(self, size: int) -> AsyncIterator[BudgetHold]:
         """The same until the end of the block."""
         held = await self.take(size)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Bell:
+class ChangeSignal:
     """Whoever listens has its event set at every ring."""
 
     def __init__(self) -> None:

@@ -13,13 +13,13 @@ import typer
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from serve.application import application
+from serve.application import build_application
 from serve.database import Database, StateInUse, StateUnavailable
-from serve.listening import Server, bounds
-from serve.settings import SECRET, ServeSettings, pairs
+from serve.listening import Server, connection_bounds
+from serve.settings import SECRET, ServeSettings, parse_pairs
 from shared.buckets.base import BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
-from shared.contract.validation import said
+from shared.contract.validation import describe_errors
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -49,7 +49,7 @@ def serve(
         database = Database(folder, place.address)
     except (StateInUse, OSError, sqlite3.Error) as error:
         fail(f"{folder} cannot hold the state: {error}")
-    app = application(place, database, settings, configured)
+    app = build_application(place, database, settings, configured)
     try:
         database.ensure()
     except ConfigurationError:
@@ -57,7 +57,7 @@ def serve(
     except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot begin: %s", error)
         raise typer.Exit(UNAVAILABLE) from error
-    server = Server(app, host, port, configured, bounds(configured))
+    server = Server(app, host, port, configured, connection_bounds(configured))
     # uvicorn drains and then raises the signal again, for which the default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stopped)
@@ -85,7 +85,7 @@ def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
     try:
         settings = ServeSettings()
         settings = settings.model_copy(
-            update={"tokens": settings.tokens | pairs(tokens), "state": state or settings.state}
+            update={"tokens": settings.tokens | parse_pairs(tokens), "state": state or settings.state}
         )
     except ValidationError as error:
         fail("; ".join(_said(one) for one in error.errors(include_url=False)))
@@ -102,7 +102,11 @@ def _said(error: ErrorDetails) -> str:
     """What is wrong with a setting; never what a token's setting holds."""
     name = ".".join(map(str, error["loc"]))
     secret = str(error["loc"][0]) in (*SECRET, "PHOTOG_TOKEN")
-    return f"{name}: {said(error)}" if secret else f"{name}: {said(error)}; given was {error['input']!r}"
+    return (
+        f"{name}: {describe_errors(error)}"
+        if secret
+        else f"{name}: {describe_errors(error)}; given was {error['input']!r}"
+    )
 
 
 def _folder(home: Path, address: str) -> Path:

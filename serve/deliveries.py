@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from serve.database import Database
-from serve.queue_index import IN_QUEUE, Entry, Queue, entry, matching
+from serve.queue_index import IN_QUEUE, Entry, ServiceQueue, read_entry, tag_condition
 from shared.errors import PhotogError
 
 WORKER_SECONDS = 3600.0  # a worker is counted as a consumer so long after its last claim; the page's keepalive
@@ -75,7 +75,7 @@ class Deliveries:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deliveries WHERE session IS NULL")
 
-    def connect(self, queue: Queue, gid: str, uid: str, session: str, window: int, auto_commit: bool) -> None:
+    def connect(self, queue: ServiceQueue, gid: str, uid: str, session: str, window: int, auto_commit: bool) -> None:
         """A consumer watches; an earlier connection of the same one is superseded, its entries are handed out anew."""
         values = _values(queue, gid, uid) | {"session": session, "size": window, "auto_commit": int(auto_commit)}
         with self._database.transaction() as connection:
@@ -97,7 +97,7 @@ class Deliveries:
 
     def hand_out(
         self,
-        queue: Queue,
+        queue: ServiceQueue,
         gid: str,
         uid: str,
         session: str,
@@ -109,7 +109,7 @@ class Deliveries:
 
         UnknownSession where the consumer's connection is in no row.
         """
-        condition, values = matching(tags)
+        condition, values = tag_condition(tags)
         values |= _values(queue, gid, uid) | {"session": session, "first": first, "hidden": json.dumps(list(hidden))}
         with self._database.transaction() as connection:
             room = connection.execute(
@@ -129,13 +129,13 @@ class Deliveries:
             ).fetchone()
             if row is None:
                 return None
-            found = entry(row, queue.side)
+            found = read_entry(row, queue.side)
             values |= {"uuid": found.uuid, "position": found.index}
             connection.execute("INSERT INTO deliveries VALUES (:uuid, :side, :gid, :service, :uid, :session)", values)
             _advance(connection, values)
         return found
 
-    def claimed(self, queue: Queue, owner: str, index: int) -> None:
+    def claimed(self, queue: ServiceQueue, owner: str, index: int) -> None:
         """A worker has claimed an entry of an input queue; workers are the group named like the service."""
         values = _values(queue, queue.service, owner) | {"position": index}
         with self._database.transaction() as connection:
@@ -145,7 +145,7 @@ class Deliveries:
             )
             _advance(connection, values)
 
-    def holder(self, queue: Queue, uuid: str) -> str | None:
+    def holder(self, queue: ServiceQueue, uuid: str) -> str | None:
         """Which watcher has an entry pending."""
         rows = self._database.rows(
             "SELECT gid, uid FROM deliveries WHERE uuid=:uuid AND side=:side LIMIT 1",
@@ -153,7 +153,7 @@ class Deliveries:
         )
         return f"{rows[0][0]}.{rows[0][1]}" if rows else None
 
-    def consumers(self, queue: Queue) -> list[Consumer]:
+    def consumers(self, queue: ServiceQueue) -> list[Consumer]:
         """Who watches now, and the workers that have claimed something lately."""
         rows = self._database.rows(
             "SELECT c.*, (SELECT count(*) FROM deliveries AS d WHERE d.session=c.session) + (SELECT count(*) FROM puts "
@@ -165,7 +165,7 @@ class Deliveries:
         names = Consumer.__dataclass_fields__
         return [Consumer(**{name: row[name] for name in names}) for row in rows]
 
-    def groups(self, queue: Queue) -> list[Group]:
+    def groups(self, queue: ServiceQueue) -> list[Group]:
         """All groups that have had entries of this queue."""
         present = self.consumers(queue)
         rows = self._database.rows(
@@ -181,7 +181,7 @@ class Deliveries:
         return found
 
 
-def _values(queue: Queue, gid: str, uid: str) -> dict[str, object]:
+def _values(queue: ServiceQueue, gid: str, uid: str) -> dict[str, object]:
     return {"service": queue.service, "side": queue.side, "gid": gid, "uid": uid, "now": time.time()}
 
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Set
 from functools import partial
 
 from serve.database import StateUnavailable
-from serve.holds import Holds
-from serve.message import NoRecord, decoded, record_key
+from serve.holds import BackoffHolds
+from serve.message import NotAMessage, decode_message, message_key
 from serve.metrics import Metrics
-from serve.queue_index import RELEASED, Entry, Queue
-from serve.release_window import Lead
-from serve.stage_timings import Stages
-from serve.store import Store, readable
+from serve.queue_index import RELEASED, Entry, ServiceQueue
+from serve.release_window import ReleaseWindow
+from serve.stage_timings import StageTimings
+from serve.store import Store, read_request
 from shared.buckets.base import BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, failure
@@ -35,7 +35,7 @@ TURNS = 100  # puts looked at for their turn in one look
 STORE_BROKEN = 5  # puts in a row that the store fails
 
 
-class Follower:
+class Dispatcher:
     """One thread per service."""
 
     def __init__(
@@ -44,9 +44,9 @@ class Follower:
         self._store, self._service, self._metrics, self._poll = store, service, metrics, poll_seconds
         self._function, self._bucket, self._ledger = store.services[service], store.bucket, store.ledger
         self._claims = Claims(store.bucket, self._function, lease, "serve")
-        self._client, self._lead = Client(store.bucket), Lead(longest_lead)
-        self._stages = Stages(self._client, self._function, service, metrics)
-        self._holds = Holds()
+        self._client, self._lead = Client(store.bucket), ReleaseWindow(longest_lead)
+        self._stages = StageTimings(self._client, self._function, service, metrics)
+        self._holds = BackoffHolds()
         self._failed_in_a_row = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
@@ -100,8 +100,8 @@ class Follower:
             moved = step()
         except (StateUnavailable, sqlite3.Error):
             raise
-        except NoRecord:
-            self._store.disown(Queue(self._service, "source"), one.uuid)
+        except NotAMessage:
+            self._store.disown(ServiceQueue(self._service, "source"), one.uuid)
             return True
         except (
             Exception
@@ -143,7 +143,7 @@ class Follower:
     def _claimed(self, one: Entry, owner: str) -> None:
         now = time.time()
         self._ledger.claim(one.uuid, owner, now)
-        self._store.deliveries.claimed(Queue(self._service, "source"), owner, one.index)
+        self._store.deliveries.claimed(ServiceQueue(self._service, "source"), owner, one.index)
         self._metrics.stage(self._service, "waiting", now - one.accepted)
 
     def _release(self, room: int, held: Set[str]) -> bool:
@@ -167,16 +167,16 @@ class Follower:
     def _manifest(self, one: Entry) -> bool:
         """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
         key = self._manifest_key(one)
-        record = self._bucket.find(record_key(self._service, one.uuid))
+        record = self._bucket.find(message_key(self._service, one.uuid))
         if record is None:
             self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
             return False
-        body = decoded(record)[1]
+        body = decode_message(record)[1]
         first = self._claims.first(one.request_id or "")
         if first is not None and not self._is_of(first, one):
             return self._refuse([one], self._taken(one.request_id, first.manifest))
         if not self._bucket.put_if_absent(key, body):
-            there = readable(self._bucket.get(key))
+            there = read_request(self._bucket.get(key))
             if there is None or one.sha256 not in there.spellings:
                 return self._refuse([one], self._taken(one.request_id, key))
         self._ledger.release(one.uuid)
@@ -188,9 +188,9 @@ class Follower:
         if claim.payload_sha256 == one.sha256:
             return True
         try:
-            record = self._bucket.find(record_key(self._service, one.uuid))
-            manifest = None if record is None else readable(decoded(record)[1])
-        except NoRecord:
+            record = self._bucket.find(message_key(self._service, one.uuid))
+            manifest = None if record is None else read_request(decode_message(record)[1])
+        except NotAMessage:
             return False
         return manifest is not None and claim.payload_sha256 in manifest.spellings
 

@@ -12,7 +12,7 @@ WHOLE = re.compile(rf"(?:{PART.pattern})+")
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """How long; a bare number is seconds. ValueError for anything else."""
     if NUMBER.fullmatch(text):
         return float(text)
@@ -21,7 +21,7 @@ def seconds(text: str) -> float:
     return sum(float(amount) * SECONDS[unit] for amount, unit in PART.findall(text))
 
 
-def written(duration: float) -> str:
+def format_duration(duration: float) -> str:
     """Seconds in that form, to the millisecond."""
     whole, rest = divmod(round(max(0.0, duration) * 1000), 60_000)
     hours, minutes = divmod(whole, 60)

@@ -3,7 +3,7 @@
 from shared.errors import PhotogError
 
 
-class Refused(PhotogError):
+class RequestRefused(PhotogError):
     """Answered with an HTTP status and a sentence.
 
     Args:

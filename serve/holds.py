@@ -6,7 +6,7 @@ from collections.abc import Callable
 FIRST_SECONDS, LONGEST_SECONDS = 0.5, 60.0
 
 
-class Holds:
+class BackoffHolds:
     """Of one service; by the uuid of a put."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def bounds(settings: ServeSettings) -> Bounds:
+def connection_bounds(settings: ServeSettings) -> Bounds:
     """The bounds of the settings, with no more connections than the system has files for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.connections + SPARE_FILES

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import REQUEST_ID, Json
-from shared.contract.validation import said
+from shared.contract.validation import describe_errors
 from shared.errors import PhotogError
 
 LARGEST_INDEX = 2**62  # far from where SQLite's integers end
@@ -22,11 +22,11 @@ Index = Annotated[int, Field(ge=1, le=LARGEST_INDEX)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class NoRecord(PhotogError):
+class NotAMessage(PhotogError):
     """An object below `queue/<service>/` that is no record of a put, or not the one that its key names."""
 
 
-class Record(BaseModel):
+class Message(BaseModel):
     """Everything of a put but its bytes.
 
     Attributes:
@@ -67,10 +67,10 @@ class Record(BaseModel):
     @property
     def key(self) -> str:
         """Where the record lies."""
-        return record_key(self.service, self.uuid)
+        return message_key(self.service, self.uuid)
 
 
-def record_key(service: str, uuid: str) -> str:
+def message_key(service: str, uuid: str) -> str:
     """Where the record of a put lies."""
     return f"{prefix(service)}{uuid}"
 
@@ -80,18 +80,18 @@ def prefix(service: str) -> str:
     return keys.messages(service)
 
 
-def encoded(record: Record, body: bytes) -> bytes:
+def encode_message(record: Message, body: bytes) -> bytes:
     """The object."""
     return record.model_dump_json(exclude_none=True).encode() + b"\n" + body
 
 
-def decoded(data: bytes) -> tuple[Record, bytes]:
+def decode_message(data: bytes) -> tuple[Message, bytes]:
     """A record and its bytes; NoRecord."""
     header, _, body = data.partition(b"\n")
     return _read(header), body
 
 
-def header(bucket: Bucket, key: str) -> Record:
+def read_header(bucket: Bucket, key: str) -> Message:
     """The record at a key without reading all of its bytes; MissingObject, NoRecord."""
     read = b""
     for piece in bucket.stream(key):
@@ -100,15 +100,17 @@ def header(bucket: Bucket, key: str) -> Record:
             break
     record = _read(read.partition(b"\n")[0])
     if record.key != key:
-        raise NoRecord(f"it says that it is {record.key}")
+        raise NotAMessage(f"it says that it is {record.key}")
     if "requestId" not in record.tags:
-        raise NoRecord("it has no tag requestId")
+        raise NotAMessage("it has no tag requestId")
     return record
 
 
-def _read(header: bytes) -> Record:
+def _read(header: bytes) -> Message:
     try:
-        return Record.model_validate_json(header)
+        return Message.model_validate_json(header)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise NoRecord(f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {said(first)}") from error
+        raise NotAMessage(
+            f"{'.'.join(map(str, first['loc'])) or 'its first line'}: {describe_errors(first)}"
+        ) from error

@@ -9,18 +9,18 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from serve.attributes import attributes, position
-from serve.auth import opens
+from serve.attributes import describe_position, entry_attributes
+from serve.auth import is_token_of
 from serve.budget import Budget
-from serve.errors import Refused
+from serve.errors import RequestRefused
 from serve.metrics import Metrics
-from serve.paced_response import Paced
+from serve.paced_response import PacedResponse
 from serve.parameters import BadParameter, Parameters, fits_header
-from serve.polling import Found, Polling, Wanted
-from serve.queue_index import Queue, Side
+from serve.polling import FoundEntries, GetRequest, Getter
+from serve.queue_index import ServiceQueue, Side
 from serve.settings import ServeSettings
 from serve.store import Store
-from serve.watching import Subscription, Watching
+from serve.watching import Subscription, Watcher
 from serve.wire import PROTOBUF, several
 
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
@@ -30,14 +30,14 @@ SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such 
 SDK_WAIT_SECONDS = 5.0  # the SDK's default
 
 
-class Calls:
+class Operations:
     """Everything that a queue can be asked."""
 
     def __init__(
         self,
         store: Store,
-        polling: Polling,
-        watching: Watching,
+        polling: Getter,
+        watching: Watcher,
         metrics: Metrics,
         settings: ServeSettings,
         payload_bytes: int,
@@ -47,15 +47,15 @@ class Calls:
         self._metrics, self._settings, self._payload_bytes = metrics, settings, payload_bytes
         self._budget = budget
 
-    def queue(self, request: HTTPConnection, service: str, side: Side) -> Queue:
+    def queue(self, request: HTTPConnection, service: str, side: Side) -> ServiceQueue:
         """The queue that a request may work on; Refused with 401 or 404."""
-        if not opens(self._settings, service, request.headers.get("Authorization")):
-            raise Refused(401, f"no or wrong token for {service}; send it as the Authorization header")
+        if not is_token_of(self._settings, service, request.headers.get("Authorization")):
+            raise RequestRefused(401, f"no or wrong token for {service}; send it as the Authorization header")
         if service not in self._store.services:
-            raise Refused(404, f"there is no service {service}; there are {', '.join(self._store.services)}")
-        return Queue(service, side)
+            raise RequestRefused(404, f"there is no service {service}; there are {', '.join(self._store.services)}")
+        return ServiceQueue(service, side)
 
-    async def put(self, request: Request, queue: Queue) -> Response:
+    async def put(self, request: Request, queue: ServiceQueue) -> Response:
         """Accept the body; its index as text, its request id as a header."""
         asked = Parameters(request.query_params, request.headers)
         tags, priority = asked.labels(), asked.priority()
@@ -67,15 +67,15 @@ class Calls:
         self._metrics.put(str(queue))
         return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
 
-    async def read(self, request: Request, queue: Queue) -> Response:
+    async def read(self, request: Request, queue: ServiceQueue) -> Response:
         """attributes, search or get, by the parameters."""
         asked = Parameters(request.query_params, request.headers)
         if asked.flag("_attrs_"):
-            return JSONResponse(await run_in_threadpool(attributes, self._store, queue, self._payload_bytes))
+            return JSONResponse(await run_in_threadpool(entry_attributes, self._store, queue, self._payload_bytes))
         if asked.flag("_search_"):
             return JSONResponse(await run_in_threadpool(self._search, queue, asked.number("_index_", 0)))
         wait = min(asked.seconds("_timeout_", SDK_WAIT_SECONDS), self._settings.longest_poll_seconds)
-        wanted = Wanted(
+        wanted = GetRequest(
             first=asked.number("_index_", 0),
             length=asked.number("_length_", 1, least=1),
             wait_seconds=wait,
@@ -87,7 +87,7 @@ class Calls:
         sent = BackgroundTask(self._sent, queue, found) if found.taken else None
         return _raw(found, sent) if raw else _framed(found, sent)
 
-    async def remove(self, request: Request, queue: Queue) -> Response:
+    async def remove(self, request: Request, queue: ServiceQueue) -> Response:
         """delete or truncate; how many entries were there."""
         asked = Parameters(request.query_params, request.headers)
         if asked.flag("_trunc_"):
@@ -95,7 +95,7 @@ class Calls:
             return await self._remove(queue, await run_in_threadpool(self._store.ledger.below, queue, index))
         return await self._remove_at(queue, asked)
 
-    async def commit(self, request: Request, queue: Queue) -> Response:
+    async def commit(self, request: Request, queue: ServiceQueue) -> Response:
         """The consumer is done with these entries; they leave the queue."""
         return await self._remove_at(queue, Parameters(request.query_params, request.headers))
 
@@ -104,14 +104,14 @@ class Calls:
         try:
             subscription = self._subscription(socket, self.queue(socket, service, side))
             self._watching.admit(subscription)
-        except (Refused, BadParameter) as error:
-            status, headers = (error.status, error.headers) if isinstance(error, Refused) else (400, {})
+        except (RequestRefused, BadParameter) as error:
+            status, headers = (error.status, error.headers) if isinstance(error, RequestRefused) else (400, {})
             with contextlib.suppress(OSError):  # it has gone already
                 await socket.send_denial_response(PlainTextResponse(str(error), status, headers))
             return
         await self._watching.serve(socket, subscription)
 
-    def _subscription(self, socket: WebSocket, queue: Queue) -> Subscription:
+    def _subscription(self, socket: WebSocket, queue: ServiceQueue) -> Subscription:
         asked = Parameters(socket.query_params, socket.headers)
         group, user = asked.consumer()
         return Subscription(
@@ -125,24 +125,24 @@ class Calls:
             tags=asked.tags(),
         )
 
-    def _search(self, queue: Queue, index: int) -> dict[str, object]:
+    def _search(self, queue: ServiceQueue, index: int) -> dict[str, object]:
         found = self._store.ledger.find(queue, index, 1, {})
         if not found or found[0].index != index:
-            raise Refused(404, f"{queue} has no entry {index}")
-        return position(self._store, queue, found[0])
+            raise RequestRefused(404, f"{queue} has no entry {index}")
+        return describe_position(self._store, queue, found[0])
 
-    async def _remove_at(self, queue: Queue, asked: Parameters) -> Response:
+    async def _remove_at(self, queue: ServiceQueue, asked: Parameters) -> Response:
         if not asked.has("_indexes_"):
             raise BadParameter("_indexes_ is missing: name the entries, separated by commas")
         indexes = asked.numbers("_indexes_")
         return await self._remove(queue, await run_in_threadpool(self._store.ledger.at, queue, indexes))
 
-    async def _remove(self, queue: Queue, uuids: list[str]) -> Response:
+    async def _remove(self, queue: ServiceQueue, uuids: list[str]) -> Response:
         removed = await run_in_threadpool(self._store.remove, queue, uuids)
         self._metrics.consumed(str(queue), removed)
         return PlainTextResponse(str(removed))
 
-    def _sent(self, queue: Queue, found: Found) -> None:
+    def _sent(self, queue: ServiceQueue, found: FoundEntries) -> None:
         self._metrics.consumed(str(queue), self._polling.sent(queue, found))
 
     def _expected(self, request: Request) -> int:
@@ -165,7 +165,9 @@ class Calls:
             elif size > DRAINED * limit:
                 break
         if size > limit:
-            raise Refused(413, f"the data has {size} bytes or more, {limit} are allowed; put pictures into the bucket")
+            raise RequestRefused(
+                413, f"the data has {size} bytes or more, {limit} are allowed; put pictures into the bucket"
+            )
         return b"".join(pieces)
 
 
@@ -174,18 +176,18 @@ def header_value(text: str) -> str:
     return text if fits_header(text) else quote(text)
 
 
-def _framed(found: Found, sent: BackgroundTask | None) -> Response:
+def _framed(found: FoundEntries, sent: BackgroundTask | None) -> Response:
     data = several(found.frames)
     found.frames.clear()
-    return Paced(data, PROTOBUF, found.hold, sent)
+    return PacedResponse(data, PROTOBUF, found.hold, sent)
 
 
-def _raw(found: Found, sent: BackgroundTask | None) -> Response:
+def _raw(found: FoundEntries, sent: BackgroundTask | None) -> Response:
     """The bytes of the first entry; 204 where there is none."""
     if not found.frames:
         return Response(status_code=204)
     first = found.frames[0]
-    response = Paced(first.data, "application/octet-stream", found.hold, sent)
+    response = PacedResponse(first.data, "application/octet-stream", found.hold, sent)
     response.headers[INDEX_HEADER] = str(first.index)
     response.headers[REQUEST_ID_HEADER] = header_value(first.tags.get("requestId", ""))
     return response

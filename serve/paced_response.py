@@ -4,16 +4,16 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serve.budget import Hold
+from serve.budget import BudgetHold
 
 PIECE = 256 * 1024  # bytes handed to the connection at a time; it holds back while more than 64 KiB are unsent
 
 
-class Paced(Response):
+class PacedResponse(Response):
     """Holds its share of the budget until the last piece has been handed over."""
 
     def __init__(
-        self, content: bytes, media_type: str, hold: Hold | None, background: BackgroundTask | None = None
+        self, content: bytes, media_type: str, hold: BudgetHold | None, background: BackgroundTask | None = None
     ) -> None:
         super().__init__(content, media_type=media_type, background=background)
         self._hold = hold

@@ -48,7 +48,7 @@ class Parameters:
     def seconds(self, name: str, default: float) -> float:
         """A duration."""
         try:
-            return durations.seconds(self._query[name]) if name in self._query else default
+            return durations.parse_duration(self._query[name]) if name in self._query else default
         except ValueError as error:
             raise BadParameter(f"{name}: {str(error)[:200]}") from error
 

@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from serve.answers import Answers
-from serve.budget import Budget, Hold
-from serve.queue_index import Entry, Queue
+from serve.budget import Budget, BudgetHold
+from serve.queue_index import Entry, ServiceQueue
 from serve.store import Store
 from serve.wire import Frame
 
@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0  # a waiting get makes sure this often that its client is the
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GetRequest:
     """What a get asks for."""
 
     first: int
@@ -30,12 +30,12 @@ class Wanted:
 
 
 @dataclass
-class Found:
+class FoundEntries:
     """Frames to send, and the entries behind them that leave the queue once they are sent."""
 
     frames: list[Frame] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
-    hold: Hold | None = None  # the memory that they take, until they are sent
+    hold: BudgetHold | None = None  # the memory that they take, until they are sent
 
     def free(self) -> None:
         """Nobody gets the frames."""
@@ -43,7 +43,7 @@ class Found:
             self.hold.release()
 
 
-class Polling:
+class Getter:
     """Serves gets of all queues."""
 
     def __init__(self, store: Store, answers: Answers, budget: Budget, reply_bytes: int, answer_bytes: int) -> None:
@@ -51,7 +51,7 @@ class Polling:
         self._reply_bytes, self._answer_bytes = reply_bytes, answer_bytes
         self._ending = False
 
-    async def get(self, queue: Queue, wanted: Wanted, request: Request) -> Found:
+    async def get(self, queue: ServiceQueue, wanted: GetRequest, request: Request) -> FoundEntries:
         """Wait for entries; nothing is taken for a client that has gone."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wanted.wait_seconds * (1 - EARLY)
@@ -61,7 +61,7 @@ class Polling:
                 found = await self._found(queue, wanted)
                 if await self._gone(request, found):
                     await run_in_threadpool(self._store.put_back, queue, found.taken)
-                    return Found()
+                    return FoundEntries()
                 left = until - loop.time()
                 if found.frames or left <= 0 or self._ending:
                     break
@@ -81,13 +81,13 @@ class Polling:
         for bell in self._store.bells.values():
             bell.ring()
 
-    def sent(self, queue: Queue, found: Found) -> int:
+    def sent(self, queue: ServiceQueue, found: FoundEntries) -> int:
         """The client has been given what it took: that leaves the queue; how many entries."""
         removed = self._store.remove(queue, found.taken)
         self._store.put_back(queue, found.taken)
         return removed
 
-    async def _gone(self, request: Request, found: Found) -> bool:
+    async def _gone(self, request: Request, found: FoundEntries) -> bool:
         try:
             gone = await request.is_disconnected()
         except BaseException:
@@ -97,10 +97,10 @@ class Polling:
             found.free()
         return gone
 
-    async def _found(self, queue: Queue, wanted: Wanted) -> Found:
+    async def _found(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
         """What there is, with the memory that it takes; nothing is read where nothing is."""
         if not await run_in_threadpool(self._store.find, queue, wanted.first, 1, wanted.tags, False):
-            return Found()
+            return FoundEntries()
         hold = await self._budget.take(min(wanted.length * self._answer_bytes, self._reply_bytes + self._answer_bytes))
         try:
             found = await run_in_threadpool(self._look, queue, wanted)
@@ -111,9 +111,9 @@ class Polling:
         found.hold = hold
         return found
 
-    def _look(self, queue: Queue, wanted: Wanted) -> Found:
+    def _look(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
         """As many of the entries as fit into a reply, at least one."""
-        found, some, first = Found(), list[Entry](), wanted.first
+        found, some, first = FoundEntries(), list[Entry](), wanted.first
         try:
             while len(found.frames) < wanted.length:
                 few = min(FEW, wanted.length - len(found.frames))
@@ -127,7 +127,7 @@ class Polling:
             raise
         return found
 
-    def _add(self, queue: Queue, wanted: Wanted, found: Found, some: list[Entry]) -> bool:
+    def _add(self, queue: ServiceQueue, wanted: GetRequest, found: FoundEntries, some: list[Entry]) -> bool:
         """Entries with their bytes; whether there is room for more."""
         size = sum(len(frame.data) for frame in found.frames)
         for number, one in enumerate(some):
@@ -143,7 +143,7 @@ class Polling:
             found.taken += [one.uuid] if wanted.take else []
         return True
 
-    def _frame(self, queue: Queue, one: Entry, taken: bool) -> Frame | None:
+    def _frame(self, queue: ServiceQueue, one: Entry, taken: bool) -> Frame | None:
         """The entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""
         frame = self._answers.frame(queue, one)
         if frame is None:

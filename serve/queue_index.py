@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serve.database import Database, StateUnavailable
-from serve.message import Record
+from serve.message import Message
 from shared.errors import PhotogError
 
 Side = Literal["source", "sink"]
@@ -17,7 +17,7 @@ IN_QUEUE = {"source": "source IS NOT NULL AND sink IS NULL", "sink": "sink IS NO
 
 
 @dataclass(frozen=True)
-class Queue:
+class ServiceQueue:
     """The input queue of a service, or its sink."""
 
     service: str
@@ -50,12 +50,12 @@ class Entry:
 class IndexTaken(PhotogError):
     """Another record has an index of this one, which needs a new one; `sides` says on which sides."""
 
-    def __init__(self, record: Record, sides: list[Side]) -> None:
+    def __init__(self, record: Message, sides: list[Side]) -> None:
         super().__init__(f"record {record.key} has an index that another one has, as {' and '.join(sides)}")
         self.record, self.sides = record, sides
 
 
-class Ledger:
+class QueueIndex:
     """What a queue server knows of its puts; only `recovery` and the owners of a transition write here.
 
     A row follows its record: it is written after it, and what it says of it changes only when the record's size does,
@@ -65,13 +65,13 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, record: Record, size: int) -> None:
+    def add(self, record: Message, size: int) -> None:
         """The row of a record whose object has `size` bytes; IndexTaken where another record has one of its indexes."""
         with self.database.transaction() as connection:
             if not _written(connection, record, size):
                 raise IndexTaken(record, _sides_taken(connection, record))
 
-    def add_all(self, records: Iterable[tuple[Record, int]]) -> list[IndexTaken]:
+    def add_all(self, records: Iterable[tuple[Message, int]]) -> list[IndexTaken]:
         """The same for many at once; those whose indexes are taken."""
         taken = list[IndexTaken]()
         with self.database.transaction() as connection:
@@ -80,7 +80,7 @@ class Ledger:
                     taken.append(IndexTaken(record, _sides_taken(connection, record)))
         return taken
 
-    def answer(self, record: Record, size: int) -> None:
+    def answer(self, record: Message, size: int) -> None:
         """The put has its place in the sink; watchers of the input queue lose it. IndexTaken."""
         with self.database.transaction() as connection:
             if not _written(connection, record, size):
@@ -113,10 +113,10 @@ class Ledger:
             connection.executemany("DELETE FROM puts WHERE uuid=?", [(uuid,) for uuid in uuids])
 
     def find(
-        self, queue: Queue, first: int, length: int, tags: Mapping[str, str], hidden: Iterable[str] = ()
+        self, queue: ServiceQueue, first: int, length: int, tags: Mapping[str, str], hidden: Iterable[str] = ()
     ) -> list[Entry]:
         """Entries of a queue from an index on, in order, that have all these tags; `hidden` ones are left out."""
-        condition, values = matching(tags)
+        condition, values = tag_condition(tags)
         values |= {"service": queue.service, "first": first, "length": length, "hidden": json.dumps(list(hidden))}
         rows = self.database.rows(
             f"SELECT * FROM puts WHERE service=:service AND {IN_QUEUE[queue.side]} AND {queue.side}>=:first "
@@ -133,11 +133,11 @@ class Ledger:
         )
         return self._entries(rows, "source")[0] if rows else None
 
-    def below(self, queue: Queue, index: int) -> list[str]:
+    def below(self, queue: ServiceQueue, index: int) -> list[str]:
         """The entries of a queue with smaller indexes."""
         return self._uuids(queue, f"{queue.side}<:index", {"index": index})
 
-    def at(self, queue: Queue, indexes: Iterable[int]) -> list[str]:
+    def at(self, queue: ServiceQueue, indexes: Iterable[int]) -> list[str]:
         """The entries of a queue with these indexes, as far as there are any."""
         wanted = {"indexes": json.dumps(list(indexes))}
         return self._uuids(queue, f"{queue.side} IN (SELECT value FROM json_each(:indexes))", wanted)
@@ -192,7 +192,7 @@ class Ledger:
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    def bounds(self, queue: Queue) -> tuple[int, int, int]:
+    def bounds(self, queue: ServiceQueue) -> tuple[int, int, int]:
         """How many entries a queue has, its first and its last index; 0 for both where it is empty."""
         rows = self.database.rows(
             f"SELECT count(*), min({queue.side}), max({queue.side}) FROM puts "
@@ -208,7 +208,7 @@ class Ledger:
 
     def _entries(self, rows: Iterable[sqlite3.Row], side: Side) -> list[Entry]:
         try:
-            return [entry(row, side) for row in rows]
+            return [read_entry(row, side) for row in rows]
         except ValueError as error:  # a page of the file was overwritten with what still looks like a row
             self.database.spoil(f"a row is nonsense: {error}")
             raise StateUnavailable("the state is damaged and is made anew; ask again") from error
@@ -218,7 +218,7 @@ class Ledger:
         with self.database.transaction() as connection:
             connection.execute("UPDATE puts SET state=:after WHERE uuid=:uuid AND state=:before", values)
 
-    def _uuids(self, queue: Queue, condition: str, values: Mapping[str, object]) -> list[str]:
+    def _uuids(self, queue: ServiceQueue, condition: str, values: Mapping[str, object]) -> list[str]:
         rows = self.database.rows(
             f"SELECT uuid FROM puts WHERE service=:service AND {IN_QUEUE[queue.side]} AND {condition}",
             {"service": queue.service, **values},
@@ -226,7 +226,7 @@ class Ledger:
         return [row[0] for row in rows]
 
 
-def _written(connection: sqlite3.Connection, record: Record, size: int) -> bool:
+def _written(connection: sqlite3.Connection, record: Message, size: int) -> bool:
     """Make the row say what the record says; False where another row has its index. How far a worker is stays known."""
     values = record.model_dump(include={"uuid", "service", "source", "sink", "priority", "request_id", "sha256"})
     values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
@@ -246,14 +246,14 @@ def _written(connection: sqlite3.Connection, record: Record, size: int) -> bool:
     return True
 
 
-def _sides_taken(connection: sqlite3.Connection, record: Record) -> list[Side]:
+def _sides_taken(connection: sqlite3.Connection, record: Message) -> list[Side]:
     values = {"uuid": record.uuid, "service": record.service, "source": record.source, "sink": record.sink}
     query = "SELECT 1 FROM puts WHERE service=:service AND {0}=:{0} AND uuid<>:uuid"
     sides: tuple[Side, ...] = ("source", "sink")
     return [side for side in sides if connection.execute(query.format(side), values).fetchone()]
 
 
-def matching(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
+def tag_condition(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     """The condition that a put has all these tags, and its values."""
     condition, values = "", dict[str, object]()
     for number, (name, value) in enumerate(tags.items()):
@@ -267,7 +267,7 @@ def matching(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     return condition, values
 
 
-def entry(row: sqlite3.Row, side: Side) -> Entry:
+def read_entry(row: sqlite3.Row, side: Side) -> Entry:
     """A row, seen from one side."""
     values = {name: row[name] for name in Entry.__dataclass_fields__ if name not in ("index", "tags")}
     return Entry(index=row[side], tags=json.loads(row["tags"]), **values)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from serve.message import NoRecord, Record, header, prefix
+from serve.message import Message, NotAMessage, prefix, read_header
 from serve.queue_index import IndexTaken
 from serve.store import Store
 from shared.buckets.base import MissingObject
@@ -67,20 +67,20 @@ class Recovery:
             for some in _batches(keys):
                 rows = []
                 for key, found in zip(some, pool.map(self._record, some), strict=True):
-                    if isinstance(found, Record):
+                    if isinstance(found, Message):
                         rows.append((found, sizes[found.uuid]))
                     elif found is not None:
                         foreign[key] = found
                 taken += self._store.ledger.add_all(rows)
         return taken
 
-    def _record(self, key: str) -> Record | str | None:
+    def _record(self, key: str) -> Message | str | None:
         """The record; what is wrong with it; None where it is gone by now."""
         try:
-            return header(self._store.bucket, key)
+            return read_header(self._store.bucket, key)
         except MissingObject:
             return None
-        except (NoRecord, OSError) as error:
+        except (NotAMessage, OSError) as error:
             return str(error)
 
     def _tell(self, service: str, foreign: dict[str, str]) -> None:

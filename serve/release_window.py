@@ -15,7 +15,7 @@ from collections.abc import Callable, Set
 PATIENCE_SECONDS = 1.0  # unclaimed for so long, the workers are busy
 
 
-class Lead:
+class ReleaseWindow:
     """The lead of one service; remembers when it let each request go."""
 
     def __init__(self, longest: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
-from serve.operations import Calls
+from serve.operations import Operations
 from serve.queue_index import Side
 
 PATHS: dict[Side, str] = {"source": "/api/predict/{service}", "sink": "/api/predict/{service}/sink"}
@@ -26,13 +26,13 @@ RESPONSES: dict[int | str, dict[str, object]] = {
 }
 
 
-def add_routes(app: FastAPI, calls: Calls) -> None:
+def add_routes(app: FastAPI, calls: Operations) -> None:
     """Both queues of every service."""
     for side in PATHS:
         _add(app, calls, side)
 
 
-def _add(app: FastAPI, calls: Calls, side: Side) -> None:
+def _add(app: FastAPI, calls: Operations, side: Side) -> None:
     path, tags = PATHS[side], [NAMES[side]]
 
     async def put(service: str, request: Request) -> Response:

@@ -10,7 +10,7 @@ import logging
 
 from serve.database import Database, StateUnavailable
 from serve.message import LARGEST_INDEX
-from serve.queue_index import Queue
+from serve.queue_index import ServiceQueue
 from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import decode, encode
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 BLOCK = 1000
 
 
-class Indexes:
+class IndexSequence:
     """The counters of one bucket's queues."""
 
     def __init__(self, database: Database, bucket: Bucket) -> None:
         self._database, self._bucket = database, bucket
-        self._last: dict[Queue, int] = {}
-        self._end: dict[Queue, int] = {}
+        self._last: dict[ServiceQueue, int] = {}
+        self._end: dict[ServiceQueue, int] = {}
 
-    def next(self, queue: Queue) -> int:
+    def next(self, queue: ServiceQueue) -> int:
         """The next index of a queue."""
         # the database's own lock: a query may find it damaged, and making it anew may need indexes
         with self._database.alone():
@@ -40,7 +40,7 @@ class Indexes:
             self._last[queue] += 1
             return self._last[queue]
 
-    def _highest(self, queue: Queue) -> int:
+    def _highest(self, queue: ServiceQueue) -> int:
         rows = self._database.rows(
             "SELECT max((SELECT coalesce(max(reserved), 0) FROM indexes WHERE service=:service AND side=:side), "
             f"(SELECT coalesce(max({queue.side}), 0) FROM puts WHERE service=:service))",
@@ -48,7 +48,7 @@ class Indexes:
         )
         return max(int(rows[0][0]), self._ends(queue.service).get(queue.side, 0))
 
-    def _reserve(self, queue: Queue) -> None:
+    def _reserve(self, queue: ServiceQueue) -> None:
         end = self._end[queue] + BLOCK
         ends = self._ends(queue.service)
         self._bucket.put(_key(queue.service), encode(ends | {queue.side: end}))

@@ -69,7 +69,7 @@ class ServeSettings(BaseSettings):
         return [name for name in self.services if not self.token_of(name)]
 
 
-def pairs(options: list[str]) -> dict[str, str]:
+def parse_pairs(options: list[str]) -> dict[str, str]:
     """`["photog_check=abc"]` as a dictionary; ValueError for an option without `=`, which it does not repeat."""
     found = {}
     for option in options:

@@ -16,7 +16,7 @@ class _Sight:
     looked: float
 
 
-class Stages:
+class StageTimings:
     """The stages of one service's running requests."""
 
     def __init__(self, client: Client, function: str, service: str, metrics: Metrics) -> None:

@@ -10,12 +10,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 
-from serve.change_signal import Bell
+from serve.change_signal import ChangeSignal
 from serve.database import Database, StateUnavailable
 from serve.deliveries import Deliveries
-from serve.message import Record, decoded, encoded, record_key
-from serve.queue_index import Entry, IndexTaken, Ledger, Queue, Side
-from serve.sequence import Indexes
+from serve.message import Message, decode_message, encode_message, message_key
+from serve.queue_index import Entry, IndexTaken, QueueIndex, ServiceQueue, Side
+from serve.sequence import IndexSequence
 from shared.buckets.base import Bucket
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
 from shared.errors import PhotogError, RequestError
@@ -40,19 +40,19 @@ class Store:
 
     def __init__(self, bucket: Bucket, database: Database, services: Mapping[str, str], longest_queue: int) -> None:
         self.bucket, self.services, self.longest_queue = bucket, dict(services), longest_queue
-        self.ledger, self.deliveries = Ledger(database), Deliveries(database)
-        self._indexes = Indexes(database, bucket)
-        self.bells = {queue: Bell() for queue in self.queues()}
+        self.ledger, self.deliveries = QueueIndex(database), Deliveries(database)
+        self._indexes = IndexSequence(database, bucket)
+        self.bells = {queue: ChangeSignal() for queue in self.queues()}
         self.wake = {service: threading.Event() for service in services}
         self._moving = {service: threading.RLock() for service in services}
         self._parsing = threading.Lock()
         self._taken: dict[str, set[str]] = {service: set() for service in services}
 
-    def queues(self) -> list[Queue]:
+    def queues(self) -> list[ServiceQueue]:
         """Input queue and sink of every service."""
-        return [Queue(service, side) for service in self.services for side in ("source", "sink")]
+        return [ServiceQueue(service, side) for service in self.services for side in ("source", "sink")]
 
-    def put(self, queue: Queue, body: bytes, tags: Mapping[str, str], priority: int) -> tuple[int, str]:
+    def put(self, queue: ServiceQueue, body: bytes, tags: Mapping[str, str], priority: int) -> tuple[int, str]:
         """Accept bytes into a queue; their index and the request id. QueueFull.
 
         Durable once it returns: the record is in the bucket, whatever becomes of this process.
@@ -65,7 +65,7 @@ class Store:
         identity = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
         named = {"requestId": identity, "ts@source": str(int(now * 1000))}
         place = {"source": index} if queue.side == "source" else {"sink": index, "answered": now}
-        record = Record(
+        record = Message(
             uuid=identity,
             service=queue.service,
             tags=named | dict(tags),
@@ -82,19 +82,19 @@ class Store:
         self._changed(queue)
         return record.source or record.sink or index, record.tags["requestId"]
 
-    def answer(self, one: Entry, error: Json | None = None) -> Record | None:
+    def answer(self, one: Entry, error: Json | None = None) -> Message | None:
         """Give a put its place in the sink, once; None where it was taken back. NoRecord.
 
         Args:
             error: the answer, where no worker has to say anything and the record does not know it already.
         """
-        queue = Queue(one.service, "sink")
+        queue = ServiceQueue(one.service, "sink")
         with self._moving[one.service]:
-            data = self.bucket.find(record_key(one.service, one.uuid))
+            data = self.bucket.find(message_key(one.service, one.uuid))
             if data is None:
                 self.ledger.remove([one.uuid])
                 return None
-            record, body = decoded(data)
+            record, body = decode_message(data)
             if record.sink is None:
                 said = {"answered": time.time(), "error": record.error or error}
                 record = record.model_copy(update={"sink": self._indexes.next(queue), **said})
@@ -102,7 +102,7 @@ class Store:
             else:
                 self._enter(record, body, len(data), self.ledger.answer)
         self._changed(queue)
-        self.bells[Queue(one.service, "source")].ring()
+        self.bells[ServiceQueue(one.service, "source")].ring()
         return record
 
     def reindex(self, taken: IndexTaken) -> None:
@@ -111,25 +111,25 @@ class Store:
         data = self.bucket.find(key)
         if data is None:
             return
-        record, body = decoded(data)
+        record, body = decode_message(data)
         log.error("%s; it gets a new one", taken)
         self._write(self._moved(record, taken.sides), body, self.ledger.add)
 
-    def disown(self, queue: Queue, one: str) -> None:
+    def disown(self, queue: ServiceQueue, one: str) -> None:
         """An object is no record any more: it leaves the queue, and is left in the bucket."""
         log.error(
-            "%s is no record any more; it is left where it is, and is in no queue", record_key(queue.service, one)
+            "%s is no record any more; it is left where it is, and is in no queue", message_key(queue.service, one)
         )
         self.ledger.remove([one])
         self._changed(queue)
 
-    def _write(self, record: Record, body: bytes, enter: Callable[[Record, int], None]) -> Record:
+    def _write(self, record: Message, body: bytes, enter: Callable[[Message, int], None]) -> Message:
         """The record, then its row; as it was written, maybe with other indexes."""
-        data = encoded(record, body)
+        data = encode_message(record, body)
         self.bucket.put(record.key, data)
         return self._enter(record, body, len(data), enter)
 
-    def _enter(self, record: Record, body: bytes, size: int, enter: Callable[[Record, int], None]) -> Record:
+    def _enter(self, record: Message, body: bytes, size: int, enter: Callable[[Message, int], None]) -> Message:
         """The row of a record that is in the bucket; another index where its own is taken."""
         for _ in range(ENTERED):
             try:
@@ -139,29 +139,31 @@ class Store:
             except IndexTaken as taken:
                 log.error("%s; it gets a new one", taken)
                 record = self._moved(record, taken.sides)
-                data = encoded(record, body)
+                data = encode_message(record, body)
                 self.bucket.put(record.key, data)
                 size = len(data)
             else:
                 return record
         raise StateUnavailable(f"{record.key} is in the bucket and cannot be entered into the state; ask again")
 
-    def _moved(self, record: Record, sides: list[Side]) -> Record:
-        return record.model_copy(update={side: self._indexes.next(Queue(record.service, side)) for side in sides})
+    def _moved(self, record: Message, sides: list[Side]) -> Message:
+        return record.model_copy(
+            update={side: self._indexes.next(ServiceQueue(record.service, side)) for side in sides}
+        )
 
-    def remove(self, queue: Queue, uuids: list[str]) -> int:
+    def remove(self, queue: ServiceQueue, uuids: list[str]) -> int:
         """Take entries out of their queue for good, records first; how many there were."""
         for start in range(0, len(uuids), REMOVED_AT_ONCE):
             some = uuids[start : start + REMOVED_AT_ONCE]
             with self._moving[queue.service]:
                 for one in some:
-                    self.bucket.delete(record_key(queue.service, one))
+                    self.bucket.delete(message_key(queue.service, one))
                 self.ledger.remove(some)
         if uuids:
             self._changed(queue)
         return len(uuids)
 
-    def find(self, queue: Queue, first: int, length: int, tags: Mapping[str, str], take: bool) -> list[Entry]:
+    def find(self, queue: ServiceQueue, first: int, length: int, tags: Mapping[str, str], take: bool) -> list[Entry]:
         """Entries that nobody has taken; with `take` nobody else gets them until `put_back` or `remove`."""
         with self._moving[queue.service]:
             found = self.ledger.find(queue, first, length, tags, self.taken(queue.service))
@@ -169,7 +171,7 @@ class Store:
                 self._taken[queue.service].update(one.uuid for one in found)
         return found
 
-    def put_back(self, queue: Queue, uuids: Iterable[str]) -> None:
+    def put_back(self, queue: ServiceQueue, uuids: Iterable[str]) -> None:
         """What was taken is there for others again, unless it was removed."""
         with self._moving[queue.service]:
             self._taken[queue.service].difference_update(uuids)
@@ -180,7 +182,7 @@ class Store:
         with self._moving[service]:
             return frozenset(self._taken[service])
 
-    def _changed(self, queue: Queue) -> None:
+    def _changed(self, queue: ServiceQueue) -> None:
         self.bells[queue].ring()
         self.wake[queue.service].set()
 
@@ -198,7 +200,7 @@ class Store:
         return {"request_id": manifest.request_id, "sha256": manifest.sha256, "picture": picture}
 
 
-def readable(body: bytes) -> Manifest | None:
+def read_request(body: bytes) -> Manifest | None:
     """The request in a body; None where there is none."""
     try:
         return parse(body)

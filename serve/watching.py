@@ -13,11 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve.answers import Answers
-from serve.budget import RETRY_SECONDS, Budget, Hold
+from serve.budget import RETRY_SECONDS, Budget, BudgetHold
 from serve.database import StateUnavailable
 from serve.deliveries import UnknownSession
-from serve.errors import Refused
-from serve.queue_index import Entry, Queue
+from serve.errors import RequestRefused
+from serve.queue_index import Entry, ServiceQueue
 from serve.store import Store
 from serve.wire import Frame, one
 from shared.buckets.base import BucketError
@@ -36,7 +36,7 @@ REASONS = {
 class Subscription:
     """What a watcher asks for, and who it is."""
 
-    queue: Queue
+    queue: ServiceQueue
     gid: str
     uid: str
     first: int
@@ -46,19 +46,21 @@ class Subscription:
     tags: Mapping[str, str]
 
 
-class Watching:
+class Watcher:
     """Serves the watchers of all queues; one connection per consumer, a newer one takes over."""
 
     def __init__(self, store: Store, answers: Answers, budget: Budget, answer_bytes: int, watchers: int) -> None:
         self._store, self._answers, self._budget = store, answers, budget
         self._answer_bytes, self._watchers = answer_bytes, watchers
         self._connections = 0
-        self._open: dict[tuple[Queue, str, str], asyncio.Task[None]] = {}
+        self._open: dict[tuple[ServiceQueue, str, str], asyncio.Task[None]] = {}
 
     def admit(self, asked: Subscription) -> None:
         """Refused with 503 where as many watch as may, and this consumer takes over from none of them."""
         if self._connections >= self._watchers and (asked.queue, asked.gid, asked.uid) not in self._open:
-            raise Refused(503, f"{self._watchers} watchers are connected, which is all that may be", RETRY_SECONDS)
+            raise RequestRefused(
+                503, f"{self._watchers} watchers are connected, which is all that may be", RETRY_SECONDS
+            )
 
     async def serve(self, socket: WebSocket, asked: Subscription) -> None:
         """Until the connection ends; what was not committed then is for others."""
@@ -142,12 +144,12 @@ class Watching:
         return frame
 
     @asynccontextmanager
-    async def _memory(self, asked: Subscription) -> AsyncIterator[Hold]:
+    async def _memory(self, asked: Subscription) -> AsyncIterator[BudgetHold]:
         """Room for an answer until it is sent; a watcher waits for it as long as it takes."""
         while True:
             try:
                 hold = await self._budget.take(0 if asked.index_only else self._answer_bytes)
-            except Refused:
+            except RequestRefused:
                 continue
             try:
                 yield hold

@@ -14,7 +14,7 @@ from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.shutdown import Shutdown
-from shared.runtime.context import owner
+from shared.runtime.context import make_owner_name
 from shared.settings import Settings
 from shared.triggers.folder import FolderTrigger
 
@@ -45,7 +45,7 @@ def main(function: str, address: str) -> None:
     bucket, settings, shutdown = open_bucket(address), Settings(), Shutdown(10)
     assert isinstance(bucket, FolderBucket)
     signal.signal(signal.SIGTERM, lambda number, frame: shutdown.request())
-    invocation = Invocation(bucket, Swift(function), settings, owner(), shutdown)
+    invocation = Invocation(bucket, Swift(function), settings, make_owner_name(), shutdown)
     trigger = FolderTrigger(bucket, function, settings.scan)
     trigger.run(invocation.receive, shutdown.requested)
 

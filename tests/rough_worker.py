@@ -5,14 +5,14 @@ import sys
 from shared.buckets import open_bucket
 from shared.contract.function import Function
 from shared.runtime import eviction
-from shared.runtime.isolation import Isolated
+from shared.runtime.isolation import IsolatedFunction
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 from tests import rough
 
 
 def load(name: str, settings: Settings) -> Function:
-    return Isolated(name, settings, rough.load)
+    return IsolatedFunction(name, settings, rough.load)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from serve import wire
-from serve.application import application
+from serve.application import build_application
 from serve.database import Database
 from serve.settings import ServeSettings
 from shared.buckets import MemoryBucket
@@ -35,7 +35,7 @@ class Served:
     @contextmanager
     def running(self) -> Iterator[TestClient]:
         """The server, from start to a clean stop."""
-        app = application(self.bucket, Database(self.folder, self.bucket.address), SETTINGS, self.settings)
+        app = build_application(self.bucket, Database(self.folder, self.bucket.address), SETTINGS, self.settings)
         with TestClient(app, headers=TOKEN) as client:
             yield client
 

@@ -8,7 +8,7 @@ from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, StableDif
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from shared.models.diffusion import CARD, Working
+from shared.models.diffusion import CARD, ModelProfile
 
 TEXT_WIDTH = 32
 TEXT_LENGTH = 77
@@ -17,7 +17,7 @@ AMPLIFIED = 20.0  # brings what the random encoder makes of photos to a deviatio
 
 
 def make_tiny_base(folder: Path, size: int = 64, channels: int = LATENT_CHANNELS) -> Path:
-    """Write a pipeline with random weights, the same ones every time, that `shared.models.diffusion.load` loads.
+    """Write a pipeline with random weights, the same ones every time, that `shared.models.diffusion.load_model` loads.
 
     UNet of about 1 M parameters with cross attention, AutoencoderTiny that halves three times (64 px to 8 x 8 x 16),
     v-prediction and zero terminal SNR as portrait-tiny has them.
@@ -39,7 +39,7 @@ def make_tiny_base(folder: Path, size: int = 64, channels: int = LATENT_CHANNELS
             requires_safety_checker=False,
         )
     pipeline.save_pretrained(folder)
-    card = Working(size=size, framing=1.75, guidance=1.0, prompt="photo of {trigger} person")
+    card = ModelProfile(size=size, framing=1.75, guidance=1.0, prompt="photo of {trigger} person")
     (folder / CARD).write_text(json.dumps(card.model_dump()))
     return folder
 

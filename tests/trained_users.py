@@ -9,7 +9,7 @@ from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 
 from shared.contract import keys
-from shared.contract.users import Reference, UserModel
+from shared.contract.users import ReferenceRecord, UserModel
 from shared.faces import FaceEngine
 from shared.faces.base import largest
 from shared.imaging.array_types import Image
@@ -53,7 +53,7 @@ def trained(
         objects[key] = png(photo)
         box = face.box
         references.append(
-            Reference(
+            ReferenceRecord(
                 key=key,
                 landmarks=[(float(x), float(y)) for x, y in face.landmarks],
                 box=(box.left, box.top, box.right, box.bottom),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from functions.check.request import CheckRequest
-from functions.check.verify import run
+from functions.check.verify import verify_photos
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
 from shared.contract.validation import validate
@@ -29,7 +29,7 @@ class CheckFunction:
         request, warnings = validate(CheckRequest, body)
 
         def verified(one_by_one: bool) -> Answer:
-            return run(request, workspace, self._engine, self._limits, self._ignored_face, one_by_one)
+            return verify_photos(request, workspace, self._engine, self._limits, self._ignored_face, one_by_one)
 
         answer = once_more_with_less(lambda: verified(False), lambda: verified(True))
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)

@@ -10,13 +10,13 @@ from shared.contract.validation import echo
 from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.faces import FaceEngine
 from shared.faces.base import BatchEngine
-from shared.faces.batched_embedding import Deferred
-from shared.photos.assessment import Verdict, embedded_later, inspect, same_person
-from shared.photos.references import bounded, without_secrets
+from shared.faces.batched_embedding import BatchedEmbedding
+from shared.photos.assessment import PhotoAssessment, embed_later, inspect_photo, same_person
+from shared.photos.references import shorten_reference, strip_secrets
 from shared.settings import Limits
 
 
-def run(
+def verify_photos(
     request: CheckRequest,
     workspace: Workspace,
     engine: FaceEngine,
@@ -31,7 +31,7 @@ def run(
         workspace: fetches the photos and hears how far the work is.
         engine: finds and compares faces.
         limits: of one photo.
-        ignored_face: the setting of that name, see `shared.photos.assessment.counted`.
+        ignored_face: the setting of that name, see `shared.photos.assessment.count_usable`.
         one_by_one: embed no two faces at once, for want of memory.
 
     Returns:
@@ -40,15 +40,15 @@ def run(
     """
     started = time.monotonic()
     if isinstance(engine, BatchEngine) and not one_by_one:
-        later = Deferred(engine)
-        verdicts = embedded_later(_inspected(request.images, workspace, later, limits, ignored_face), later)
+        later = BatchedEmbedding(engine)
+        verdicts = embed_later(_inspected(request.images, workspace, later, limits, ignored_face), later)
     else:
         verdicts = _inspected(request.images, workspace, engine, limits, ignored_face)
     if request.configure.face_reconize:
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
     came = request.model_dump(mode="json", exclude_unset=True)
-    images = [without_secrets(reference) for reference in request.images]
+    images = [strip_secrets(reference) for reference in request.images]
     repeated, warnings = echo({"images": images, "configure": came.get("configure", {})})
     data = {
         "request_id": request.request_id,
@@ -62,18 +62,18 @@ def run(
 
 def _inspected(
     references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float
-) -> list[Verdict]:
-    verdicts: list[Verdict] = []
+) -> list[PhotoAssessment]:
+    verdicts: list[PhotoAssessment] = []
     for number, file in enumerate(fetch_in_turn(workspace, references)):
         workspace.progress("check", number, len(references))
-        verdicts.append(inspect(file, engine, limits, ignored_face))
+        verdicts.append(inspect_photo(file, engine, limits, ignored_face))
     workspace.progress("check", len(references), len(references))
     return verdicts
 
 
-def _result(url: str, verdict: Verdict) -> Json:
+def _result(url: str, verdict: PhotoAssessment) -> Json:
     return {
-        "url": bounded(url),
+        "url": shorten_reference(url),
         "message": verdict.message,
         "code": verdict.code,
         "frontal": verdict.frontal,
@@ -91,7 +91,7 @@ def _result(url: str, verdict: Verdict) -> Json:
     }
 
 
-def _message(verdicts: list[Verdict]) -> str:
+def _message(verdicts: list[PhotoAssessment]) -> str:
     """`success`, or how many photos can be used and what is wrong with the others."""
     usable = sum(verdict.usable for verdict in verdicts)
     if usable == len(verdicts):

@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
-from shared.models.expiring_cache import Clock, ShortMemory
+from shared.models.expiring_cache import Clock, ExpiringCache
 
 PICTURES = 256  # remembered; of each a digest, its faces and their vectors, 3 kB a face
 
 Seen = TypeVar("Seen")
 
 
-class Acquainted:
+class CachedFaceEngine:
     """A face engine that knows again what it has looked at. It keeps no picture; what failed is tried again.
 
-    A template may show anybody, and a face's vector tells who it is: neither is kept longer than `ShortMemory` keeps.
+    A template may show anybody, and a face's vector tells who it is: neither is kept longer than `ExpiringCache` keeps.
     """
 
     def __init__(self, engine: FaceEngine, most: int = PICTURES, clock: Clock = time.monotonic) -> None:
         self.name, self.same_person = engine.name, engine.same_person
         self._engine = engine
-        self._faces: ShortMemory[bytes, list[Face]] = ShortMemory(most, clock=clock)
-        self._vectors: ShortMemory[bytes, Embedding] = ShortMemory(most, clock=clock)
+        self._faces: ExpiringCache[bytes, list[Face]] = ExpiringCache(most, clock=clock)
+        self._vectors: ExpiringCache[bytes, Embedding] = ExpiringCache(most, clock=clock)
 
     def detect(self, image: Image) -> list[Face]:
         """As the engine."""
@@ -50,7 +50,7 @@ class Acquainted:
         self._vectors.expire()
 
 
-def _known(memory: ShortMemory[bytes, Seen], key: bytes, look: Callable[[], Seen]) -> Seen:
+def _known(memory: ExpiringCache[bytes, Seen], key: bytes, look: Callable[[], Seen]) -> Seen:
     seen: Seen | None = memory.get(key)
     if seen is None:
         seen = memory[key] = look()

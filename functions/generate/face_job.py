@@ -7,22 +7,22 @@ import cv2
 import numpy as np
 
 from functions.generate import person
-from functions.generate.diffusion.inpaint_region import Words
+from functions.generate.diffusion.inpaint_region import PromptPair
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
+from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.fuser import Fuser
-from functions.generate.fusion.landmark_fusion import Portrayal, worn_frames
-from functions.generate.models import Studio
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames
+from functions.generate.models import GenerateModels
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
-from functions.generate.user_model import FIELD, unusable
+from functions.generate.user_model import FIELD, unusable_error
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
-from shared.faces.face_crop import closeup
+from shared.faces.face_crop import crop_face
 from shared.imaging.array_types import Image, Mask, Points
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
@@ -66,20 +66,20 @@ class FaceJob:
     image: Image
     landmarks: Points
     frames: Mask
-    photo: Portrayal
+    photo: ReferencePhoto
     fuser: Fuser
     original: FaceCrop
     editable: Mask
     square: Box
-    words: Words
+    words: PromptPair
     lora: Lora | None
     seed: int
     configure: GenerateConfigure
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> FaceView:
         """The template's own face."""
-        return Shown(self.template, self.template_landmarks, self.template_frames)
+        return FaceView(self.template, self.template_landmarks, self.template_frames)
 
     @property
     def user_id(self) -> str:
@@ -106,7 +106,7 @@ def prepare_face_job(
     configure: GenerateConfigure,
     seed: int,
     workspace: Workspace,
-    studio: Studio,
+    models: GenerateModels,
 ) -> FaceJob:
     """The job of a person who takes face `index` of the picture's: the portrait area, and all that its stages need."""
     face = faces[index]
@@ -115,7 +115,7 @@ def prepare_face_job(
     crop = np.ascontiguousarray(picture[area])
     corner = np.array([columns.start, rows.start], float)
     landmarks = face.landmarks - corner
-    frames = worn_frames(crop, landmarks)
+    frames = find_frames(crop, landmarks)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,
@@ -128,13 +128,13 @@ def prepare_face_job(
         image=crop,
         landmarks=landmarks,
         frames=frames,
-        photo=person.nearest(who.portrayals, landmarks),
-        fuser=studio.fuser,
+        photo=person.choose_reference(who.portrayals, landmarks),
+        fuser=models.fuser,
         original=FaceCrop.of(crop, landmarks),
         editable=_editable_mask(landmarks, others, crop.shape[:2]),
-        square=_diffusion_square(face, crop.shape, corner, configure, studio.framing),
-        words=studio.prompts.of(who.model.trigger, configure.additional_prompt),
-        lora=load_lora(who, workspace, studio),
+        square=_diffusion_square(face, crop.shape, corner, configure, models.framing),
+        words=models.prompt_cache.of(who.model.trigger, configure.additional_prompt),
+        lora=load_lora(who, workspace, models),
         seed=seed,
         configure=configure,
     )
@@ -173,10 +173,10 @@ def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int,
     return np.where(together > 1, editable * own / np.maximum(together, 1), editable)
 
 
-def load_lora(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
+def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora | None:
     """The person's LoRA; None when it was trained for another base model."""
     user = who.model
-    if user.base_model != studio.base_model:
+    if user.base_model != models.base_model:
         return None
 
     def read() -> bytes:
@@ -189,22 +189,22 @@ def load_lora(who: Person, workspace: Workspace, studio: Studio) -> Lora | None:
         return data
 
     try:
-        return studio.adapters.lora(user.lora, lambda: workspace.etag(user.lora), read)
+        return models.lora_cache.lora(user.lora, lambda: workspace.etag(user.lora), read)
     except LoraError as error:
         raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", FIELD) from error
 
 
-def measure_distance_before(job: FaceJob, studio: Studio) -> float | None:
+def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | None:
     """From the person to the template's face; None where no vector could be made.
 
     Raises UnknownUser where the person's vector is none of the engine in use.
     """
-    return _distance(job.template, _outlined(job.template_landmarks), job.person, studio.acquainted)
+    return _distance(job.template, _outlined(job.template_landmarks), job.person, models.cached_engine)
 
 
-def measure_distance_after(job: FaceJob, studio: Studio) -> float | None:
+def measure_distance_after(job: FaceJob, models: GenerateModels) -> float | None:
     """From the person to the portrait's face, as `measure_distance_before`."""
-    return _distance(job.image, _seen(job.image, job.landmarks, studio.engine), job.person, studio.engine)
+    return _distance(job.image, _seen(job.image, job.landmarks, models.engine), job.person, models.engine)
 
 
 def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
@@ -213,7 +213,9 @@ def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> floa
     except FaceError:
         return None
     if vector.shape != who.embedding.shape:
-        raise unusable(who.model.user_id, f"has face vectors of {who.embedding.size} numbers, not of {vector.size}")
+        raise unusable_error(
+            who.model.user_id, f"has face vectors of {who.embedding.size} numbers, not of {vector.size}"
+        )
     return engine.distance(vector, who.embedding)
 
 
@@ -223,7 +225,7 @@ def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     It looks no further than a face's own surroundings: what that costs does not grow with the picture.
     """
     known = _outlined(landmarks)
-    view = closeup(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
+    view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
     expected = view.box_inwards(known.box)
     x, y = expected.centre
     try:

@@ -20,28 +20,28 @@ from dataclasses import replace
 from functools import partial
 
 from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
-from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.face import masks
 from functions.generate.face_job import FaceJob
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.request import GenerateConfigure
-from functions.generate.retouching.color_balance import balance
-from functions.generate.retouching.makeup import transfer
-from functions.generate.retouching.restoration import restore
+from functions.generate.retouching.color_balance import balance_color
+from functions.generate.retouching.makeup import transfer_makeup
+from functions.generate.retouching.restoration import restore_face
 from functions.generate.retouching.sharpen import sharpen
-from functions.generate.retouching.skin_retouching import retouch
+from functions.generate.retouching.skin_retouching import retouch_skin
 from functions.generate.stages import Advance, Stage
 from functions.generate.user_model import FIELD
 from shared.errors import PictureFailed
 from shared.imaging.array_types import Mask
 
-Work = Callable[[Sequence[FaceJob], Studio, Advance], None]
+Work = Callable[[Sequence[FaceJob], GenerateModels, Advance], None]
 
 
-def each(work: Callable[[FaceJob], None]) -> Work:
+def for_each_face(work: Callable[[FaceJob], None]) -> Work:
     """Work that takes one face after the other and needs no model."""
 
-    def of_all(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+    def of_all(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         for job in jobs:
             work(job)
 
@@ -59,27 +59,33 @@ def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None
     """
     first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
     wanted = [
-        (configure.apply_face_fusion_before and configure.more_like_me_before > 0, Stage("fusion-1", each(fuse_first))),
+        (
+            configure.apply_face_fusion_before and configure.more_like_me_before > 0,
+            Stage("fusion-1", for_each_face(fuse_first)),
+        ),
         (first > 0, Stage("diffusion-1", diffuse_first, first)),
-        (configure.color_shift_middle, Stage("colour-1", each(balance_middle))),
-        (configure.apply_face_fusion_after and configure.more_like_me > 0, Stage("fusion-2", each(fuse_second))),
+        (configure.color_shift_middle, Stage("colour-1", for_each_face(balance_middle))),
+        (
+            configure.apply_face_fusion_after and configure.more_like_me > 0,
+            Stage("fusion-2", for_each_face(fuse_second)),
+        ),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
-        (configure.color_shift_last, Stage("colour-2", each(balance_last))),
-        (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", each(make_up))),
-        (configure.skin_retouching_bool, Stage("retouch", each(retouch_skin))),
+        (configure.color_shift_last, Stage("colour-2", for_each_face(balance_last))),
+        (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", for_each_face(make_up))),
+        (configure.skin_retouching_bool, Stage("retouch", for_each_face(retouch))),
         (
             configure.photo_enhancement_bool and configure.photo_enhancement_method == "photo_fix",
             Stage("enhance", fix_photo),
         ),
     ]
-    return [replace(stage, work=settling(stage.work)) for asked, stage in wanted if asked]
+    return [replace(stage, work=keep_to_palette(stage.work)) for asked, stage in wanted if asked]
 
 
-def settling(work: Work) -> Work:
+def keep_to_palette(work: Work) -> Work:
     """The same work, after which every face keeps to its template's palette."""
 
-    def settled(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
-        work(jobs, studio, advance)
+    def settled(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
+        work(jobs, models, advance)
         for job in jobs:
             job.image = job.original.palette.settled(job.image, job.template)
 
@@ -106,18 +112,18 @@ def fuse_second(job: FaceJob) -> None:
     _fuse(job, job.configure.more_like_me)
 
 
-def diffuse_first(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+def diffuse_first(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """The first diffusion: the whole face."""
     painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
-    _repaint(jobs, painted, first_denoising(jobs[0].configure, studio.most_steps), studio, advance)
+    _repaint(jobs, painted, first_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
-def diffuse_second(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """The second diffusion: the edges of the face with eyes and lips, or all of it."""
     region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
     # other noise than the first time, else its pattern would be laid over itself
     painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
-    _repaint(jobs, painted, second_denoising(jobs[0].configure, studio.most_steps), studio, advance)
+    _repaint(jobs, painted, second_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
 def balance_middle(job: FaceJob) -> None:
@@ -133,22 +139,22 @@ def balance_last(job: FaceJob) -> None:
 def make_up(job: FaceJob) -> None:
     """Carry the template's make-up over, by `makeup_transfer_ratio`."""
     ratio = job.configure.makeup_transfer_ratio
-    job.image = transfer(job.image, job.landmarks, job.shown, ratio, job.editable, job.frames)
+    job.image = transfer_makeup(job.image, job.landmarks, job.shown, ratio, job.editable, job.frames)
 
 
-def retouch_skin(job: FaceJob) -> None:
+def retouch(job: FaceJob) -> None:
     """Smooth the skin."""
-    job.image = retouch(job.image, job.landmarks, job.editable, job.frames)
+    job.image = retouch_skin(job.image, job.landmarks, job.editable, job.frames)
 
 
-def fix_photo(jobs: Sequence[FaceJob], studio: Studio, advance: Advance) -> None:
+def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """Restore the faces' detail, by the network that is configured or up to the template's sharpness."""
-    network = studio.enhancers.face
+    network = models.enhancers.face
     for job in jobs:
         if network is None:
             job.image = sharpen(job.image, job.landmarks, job.shown, job.editable, job.frames)
         else:
-            restored = restore(job.image, job.landmarks, network, studio.engine, job.editable, job.frames)
+            restored = restore_face(job.image, job.landmarks, network, models.engine, job.editable, job.frames)
             job.image = job.original.palette.adapted(restored, job.image)
 
 
@@ -157,20 +163,24 @@ def _fuse(job: FaceJob, degree: float) -> None:
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 
-def _canvas(job: FaceJob, region: Mask, seed: int) -> Canvas:
-    return Canvas(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
+def _canvas(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
+    return InpaintRegion(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
 
 
 def _repaint(
-    jobs: Sequence[FaceJob], canvases: Sequence[Canvas], denoising: Denoising, studio: Studio, advance: Advance
+    jobs: Sequence[FaceJob],
+    canvases: Sequence[InpaintRegion],
+    denoising: Denoising,
+    models: GenerateModels,
+    advance: Advance,
 ) -> None:
-    most = studio.settings.generate.faces_at_once
+    most = models.settings.generate.faces_at_once
     for start in range(0, len(jobs), most):
         group = jobs[start : start + most]
         done = partial(advance, len(group))
-        with studio.adapters.worn([job.lora for job in group]):
+        with models.lora_cache.worn([job.lora for job in group]):
             try:
-                painted = studio.diffuser.repaint(canvases[start : start + most], denoising, done)
+                painted = models.diffuser.repaint(canvases[start : start + most], denoising, done)
             except DiffusionFailed as error:
                 raise _blamed(error, group) from error
         for job, image in zip(group, painted, strict=True):
@@ -184,4 +194,4 @@ def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:
-    job.image = balance(job.image, job.landmarks, job.original, job.editable, skin_only)
+    job.image = balance_color(job.image, job.landmarks, job.original, job.editable, skin_only)

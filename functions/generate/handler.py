@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from functions.generate.models import Studio
-from functions.generate.portrait import run
+from functions.generate.models import GenerateModels
+from functions.generate.portrait import make_portrait
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
@@ -22,18 +22,19 @@ class GenerateFunction:
 
     name = "generate"
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, models: GenerateModels) -> None:
+        self._models = models
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Make one portrait."""
         return once_more_with_less(
-            lambda: run(body, workspace, self._studio), lambda: run(body, workspace, self._studio.sparing())
+            lambda: make_portrait(body, workspace, self._models),
+            lambda: make_portrait(body, workspace, self._models.sparing()),
         )
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
-        self._studio.evict(exists)
+        self._models.evict(exists)
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """A portrait leaves nothing behind that later requests look up."""
@@ -54,7 +55,9 @@ def planned_peak(settings: Settings) -> Json:
 
 def load(settings: Settings) -> Function:
     """The function with face engine and base model loaded."""
-    model = distillation_lora.fused(diffusion.load(settings.model), settings.model.few_step)
+    model = distillation_lora.fuse_distillation_lora(diffusion.load_model(settings.model), settings.model.few_step)
     return GenerateFunction(
-        Studio(settings, load_engine(settings.faces), model, controls.load(settings.model.controls, model))
+        GenerateModels(
+            settings, load_engine(settings.faces), model, controls.load_controls(settings.model.controls, model)
+        )
     )

@@ -4,9 +4,9 @@ import copy
 from collections.abc import Callable, Sequence
 
 from functions.generate.diffusion.img2img import Diffuser
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.diffusion.prompt import Prompts
-from functions.generate.face_cache import Acquainted
+from functions.generate.diffusion.lora_cache import LoraCache
+from functions.generate.diffusion.prompt import PromptCache
+from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
 from shared.faces import FaceEngine
@@ -15,17 +15,17 @@ from shared.models.diffusion import DiffusionModel
 from shared.settings import Settings
 
 
-class Studio:
+class GenerateModels:
     """The resident models.
 
     Attributes:
         settings: of the process.
         engine: finds and compares faces.
-        acquainted: the same for templates, which it knows again.
+        cached_engine: the same for templates, which it knows again.
         base_model: name of the base model.
         framing: side of the square that it wants to see over the longer side of a face's box.
         most_steps: of its schedule, if it is one of few steps.
-        adapters, prompts, diffuser: around the one base model.
+        lora_cache, prompt_cache, diffuser: around the one base model.
         fuser: what fuses faces.
         enhancers: networks of photo_fix, super_resolution and background_restore, where any are configured.
     """
@@ -34,16 +34,16 @@ class Studio:
         self, settings: Settings, engine: FaceEngine, model: DiffusionModel, controls: Sequence[Control] = ()
     ) -> None:
         self.settings, self.engine = settings, engine
-        self.acquainted = Acquainted(engine)
+        self.cached_engine = CachedFaceEngine(engine)
         self.base_model, self.framing = model.name, model.working.framing
         self.most_steps = model.working.most_steps
-        self.adapters = Adapters(model.unet)
-        self.prompts = Prompts(model)
+        self.lora_cache = LoraCache(model.unet)
+        self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
-        self.fuser = fuser.load(settings)
+        self.fuser = fuser.load_fuser(settings)
         self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
 
-    def sparing(self) -> "Studio":
+    def sparing(self) -> "GenerateModels":
         """The same models, with one face in a batch: for what ran out of memory with more."""
         alone = copy.copy(self)
         one = self.settings.generate.model_copy(update={"faces_at_once": 1})
@@ -52,6 +52,6 @@ class Studio:
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
-        self.acquainted.expire()
-        self.prompts.expire()
-        self.adapters.evict(exists)
+        self.cached_engine.expire()
+        self.prompt_cache.expire()
+        self.lora_cache.evict(exists)

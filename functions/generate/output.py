@@ -18,7 +18,7 @@ ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
 COMPRESSION = 2  # of zlib; of 24 noisy megapixels 4 saves 13 % and takes 9.6 s instead of 4.9
 
 
-def png(image: Image, provenance: Provenance | None = None, icc: bytes | None = None) -> bytes:
+def encode_png(image: Image, provenance: Provenance | None = None, icc: bytes | None = None) -> bytes:
     """The picture as a PNG file, lossless.
 
     Args:
@@ -44,7 +44,7 @@ def save_portrait(
 
     A picture that does not fit into an answer as base64 is given as its key, and a warning says so.
     """
-    data = png(image, provenance, icc)
+    data = encode_png(image, provenance, icc)
     key = workspace.save(NAME, data)
     given, warnings = key, []
     if image_format == "base64":

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from functions.generate import user_model
-from functions.generate.face.landmarks import face_width, mirrored, misfit
-from functions.generate.fusion.landmark_fusion import Portrayal, wears_glasses
-from functions.generate.user_model import FIELD, unusable
-from shared.contract.users import Reference, UserModel
+from functions.generate.face.landmarks import face_width, measure_misfit, mirror
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, wears_glasses
+from functions.generate.user_model import FIELD, unusable_error
+from shared.contract.users import ReferenceRecord, UserModel
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError, PhotoError, PhotoUnavailable, UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Embedding, Image, Points
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits
 
 MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
@@ -37,49 +37,49 @@ class Person:
     """
 
     model: UserModel
-    portrayals: list[Portrayal]
+    portrayals: list[ReferencePhoto]
     embedding: Embedding
 
 
-def load(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
+def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
     """Read a trained person from the bucket; UnknownUser when there is none, or what is there cannot be used."""
-    model = user_model.model(user_id, workspace)
+    model = user_model.load_user_model(user_id, workspace)
     photos = list(_portrayals(model, workspace, limits))
     mean = np.mean(_vectors(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
-        raise unusable(user_id, "has face vectors that say nothing")
+        raise unusable_error(user_id, "has face vectors that say nothing")
     return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
 
 
-def nearest(portrayals: Sequence[Portrayal], landmarks: Points) -> Portrayal:
+def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) -> ReferencePhoto:
     """The photo, or mirror image of one, nearest in pose and expression to the face at `landmarks`.
 
     One with glasses is taken if all are, or if no other is near: who has photos without does not always wear them.
     """
     width = face_width(landmarks)
 
-    def cost(portrayal: Portrayal) -> float:
+    def cost(portrayal: ReferencePhoto) -> float:
         enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
         hidden = GLASSES_PENALTY if portrayal.glasses else 0.0
-        return misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging + hidden
+        return measure_misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging + hidden
 
     best = min(portrayals, key=cost)
     flipped = min((mirror_image(portrayal) for portrayal in portrayals), key=cost)
     return flipped if cost(flipped) * MIRROR_PENALTY < cost(best) else best
 
 
-def mirror_image(portrayal: Portrayal) -> Portrayal:
+def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     """The photo seen in a mirror."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return replace(portrayal, image=image, landmarks=mirrored(portrayal.landmarks, image.shape[1]))
+    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]))
 
 
-def _vectors(model: UserModel, photos: Sequence[Portrayal], engine: FaceEngine) -> list[Embedding]:
+def _vectors(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
     """Each photo's face vector by the engine in use: the stored ones, or made anew where another engine made those."""
     if model.face_engine == engine.name:
         stored = [np.array(reference.embedding) for reference in model.references]
         if len({len(vector) for vector in stored}) > 1:
-            raise unusable(model.user_id, "has face vectors of different lengths")
+            raise unusable_error(model.user_id, "has face vectors of different lengths")
         return stored
     try:
         return [
@@ -87,10 +87,10 @@ def _vectors(model: UserModel, photos: Sequence[Portrayal], engine: FaceEngine) 
             for photo, reference in zip(photos, model.references, strict=True)
         ]
     except FaceError as error:
-        raise unusable(model.user_id, f"has a photo whose face {engine.name} does not see: {error}") from error
+        raise unusable_error(model.user_id, f"has a photo whose face {engine.name} does not see: {error}") from error
 
 
-def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[Portrayal]:
+def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
@@ -100,8 +100,8 @@ def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Itera
 
 
 def _portrayal(
-    user_id: str, reference: Reference, file: bytes | PhotoError, workspace: Workspace, limits: Limits
-) -> Portrayal:
+    user_id: str, reference: ReferenceRecord, file: bytes | PhotoError, workspace: Workspace, limits: Limits
+) -> ReferencePhoto:
     if isinstance(file, PhotoUnavailable):
         if workspace.etag(reference.key) is None:
             raise UnknownUser(f"a photo of {user_id} is gone from the bucket ({reference.key}); train again", FIELD)
@@ -109,13 +109,13 @@ def _portrayal(
     try:
         if isinstance(file, PhotoError):
             raise file
-        image = decode(file, limits).image
+        image = decode_photo(file, limits).image
     except PhotoError as error:
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
     landmarks = np.array(reference.landmarks, float)
     if not _is_face(landmarks, Box(*reference.box), image):
-        raise unusable(user_id, f"has landmarks that are no face of the photo {reference.key}")
-    return Portrayal(image, landmarks, glasses=wears_glasses(image, landmarks))
+        raise unusable_error(user_id, f"has landmarks that are no face of the photo {reference.key}")
+    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks))
 
 
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:

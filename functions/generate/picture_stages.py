@@ -14,8 +14,8 @@ from functions.generate.background import person_segmentation, repaint
 from functions.generate.diffusion.img2img import DiffusionFailed
 from functions.generate.face.palette import is_grey
 from functions.generate.face.picture_palette import limiting_palette
-from functions.generate.models import Studio
-from functions.generate.networks.upscale import TIMES, doubled
+from functions.generate.models import GenerateModels
+from functions.generate.networks.upscale import TIMES, upscale_2x
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import Advance, Stage
 from functions.generate.template import FIELD
@@ -44,10 +44,10 @@ class PictureJob:
 
 
 def plan_picture_stages(
-    configure: GenerateConfigure, shape: tuple[int, ...], studio: Studio
+    configure: GenerateConfigure, shape: tuple[int, ...], models: GenerateModels
 ) -> list[Stage[PictureJob]]:
     """What these knobs ask for, in order, for a template of this shape."""
-    painting = repaint.evaluations(shape, studio.most_steps)
+    painting = repaint.count_evaluations(shape, models.most_steps)
     wanted = [
         (configure.background_restore, Stage("background", restore_background, painting)),
         (doubles(configure), Stage("super-resolution", enlarge)),
@@ -71,9 +71,9 @@ def check_size(configure: GenerateConfigure, shape: tuple[int, ...], limits: Lim
         )
 
 
-def list_warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
+def list_warnings(configure: GenerateConfigure, models: GenerateModels) -> list[str]:
     """What the sender should know of how well it is done here."""
-    if not configure.background_restore or studio.base_model != EMBEDDED:
+    if not configure.background_restore or models.base_model != EMBEDDED:
         return []
     return [
         f"background_restore: {EMBEDDED} knows faces alone and changes a background little; "
@@ -81,17 +81,17 @@ def list_warnings(configure: GenerateConfigure, studio: Studio) -> list[str]:
     ]
 
 
-def restore_background(jobs: Sequence[PictureJob], studio: Studio, advance: Advance) -> None:
+def restore_background(jobs: Sequence[PictureJob], models: GenerateModels, advance: Advance) -> None:
     """Repaint everything but the people; PictureFailed where the model made values that are no numbers."""
     for job in jobs:
         try:
-            repaint.repaint(
+            repaint.repaint_background(
                 job.image,
                 job.faces,
-                person_segmentation.people(job.image, job.faces, studio.enhancers.people),
-                studio.diffuser,
-                studio.prompts.scene(job.configure.additional_prompt),
-                repaint.denoising(studio.most_steps),
+                person_segmentation.segment_people(job.image, job.faces, models.enhancers.people),
+                models.diffuser,
+                models.prompt_cache.scene(job.configure.additional_prompt),
+                repaint.plan_denoising(models.most_steps),
                 job.seed,
                 partial(advance, 1),
                 limiting_palette(job.image, job.faces),
@@ -100,10 +100,10 @@ def restore_background(jobs: Sequence[PictureJob], studio: Studio, advance: Adva
             raise PictureFailed(f"background_restore: {error}", "configure.background_restore") from error
 
 
-def enlarge(jobs: Sequence[PictureJob], studio: Studio, advance: Advance) -> None:
+def enlarge(jobs: Sequence[PictureJob], models: GenerateModels, advance: Advance) -> None:
     """Double the picture's size; a picture in grey stays one, whatever a network makes of it."""
     for job in jobs:
         grey = is_grey(job.image)
-        job.image = doubled(job.image, studio.enhancers.upscale)
+        job.image = upscale_2x(job.image, models.enhancers.upscale)
         if grey:
             job.image[..., ::2] = job.image[..., 1:2]

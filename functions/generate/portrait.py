@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functions.generate import output, person, template
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
@@ -25,7 +25,7 @@ SEEDS = 2**32
 SEEDS_PER_FACE = 2  # one for each diffusion
 
 
-def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
+def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> Answer:
     """Answer one generate request.
 
     Raises:
@@ -33,29 +33,29 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
-    knobs, limits = request.configure, studio.settings.limits
-    decoded = template.fetch(request.template_image, workspace, limits)
+    knobs, limits = request.configure, models.settings.limits
+    decoded = template.fetch_template(request.template_image, workspace, limits)
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
     check_size(knobs, decoded.image.shape, limits)
-    people = load_people(knobs, workspace, studio)
-    warnings += warn_of_other_base_models(people, studio) + list_warnings(knobs, studio)
-    faces = template.faces(decoded.image, request.template_image, len(knobs.user_id), studio.acquainted)
-    template.check(faces, knobs.user_id, request.template_image, studio.settings.generate)
+    people = load_people(knobs, workspace, models)
+    warnings += warn_of_other_base_models(people, models) + list_warnings(knobs, models)
+    faces = template.find_faces(decoded.image, request.template_image, len(knobs.user_id), models.cached_engine)
+    template.check_faces(faces, knobs.user_id, request.template_image, models.settings.generate)
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
-    jobs = prepare_jobs(picture, people, workspace, studio)
-    face_stages = plan_face_stages(knobs, studio.most_steps) if jobs else []
-    picture_stages = plan_picture_stages(knobs, picture.image.shape, studio)
+    jobs = prepare_jobs(picture, people, workspace, models)
+    face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
+    picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
-    context = RunContext(workspace, studio, Progress(workspace, steps), {})
+    context = RunContext(workspace, models, Progress(workspace, steps), {})
     described = portray(jobs, face_stages, picture.image, context)
     context.take_through(picture_stages, [picture], first=len(face_stages) + 1)
-    by = enhanced_by(knobs, bool(jobs), studio)
-    made = Provenance.of(knobs, seed, studio.base_model, bool(jobs) or bool(picture_stages), by)
+    by = name_enhancer(knobs, bool(jobs), models)
+    made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
     data, unfit = output.save_portrait(
         decoded.returned(picture.image), knobs.image_format, workspace, limits, made, decoded.icc
     )
-    data |= {"user_id": user_id_as_asked(body), "faces": describe_faces(faces, described, studio), "seed": seed}
+    data |= {"user_id": user_id_as_asked(body), "faces": describe_faces(faces, described, models), "seed": seed}
     data["warnings"] = warnings + unfit
     if by:
         data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
@@ -64,23 +64,25 @@ def run(body: Json, workspace: Workspace, studio: Studio) -> Answer:
     return Answer(data | {"cost_time": round(time.monotonic() - started, 3)})
 
 
-def load_people(knobs: GenerateConfigure, workspace: Workspace, studio: Studio) -> dict[str, Person]:
+def load_people(knobs: GenerateConfigure, workspace: Workspace, models: GenerateModels) -> dict[str, Person]:
     """Everybody who is to be portrayed, each read once."""
     wanted = [user_id for user_id in dict.fromkeys(knobs.user_id) if user_id != NOBODY]
-    return {user_id: person.load(user_id, workspace, studio.engine, studio.settings.limits) for user_id in wanted}
+    return {
+        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits) for user_id in wanted
+    }
 
 
-def warn_of_other_base_models(people: dict[str, Person], studio: Studio) -> list[str]:
+def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels) -> list[str]:
     """A warning for everybody whose LoRA belongs to another base model and is left out."""
     return [
-        f"{user_id} was trained for {who.model.base_model}; {studio.base_model} works without that LoRA: train again"
+        f"{user_id} was trained for {who.model.base_model}; {models.base_model} works without that LoRA: train again"
         for user_id, who in people.items()
-        if who.model.base_model != studio.base_model
+        if who.model.base_model != models.base_model
     ]
 
 
 def prepare_jobs(
-    picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, studio: Studio
+    picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, models: GenerateModels
 ) -> list[FaceJob]:
     """A job for everybody who takes a face of the picture, each with noise of its own."""
     knobs = picture.configure
@@ -93,7 +95,7 @@ def prepare_jobs(
             knobs,
             (picture.seed + SEEDS_PER_FACE * index) % SEEDS,
             workspace,
-            studio,
+            models,
         )
         for index, user_id in enumerate(knobs.user_id)
         if user_id != NOBODY
@@ -104,30 +106,30 @@ def portray(
     jobs: Sequence[FaceJob], stages: Sequence[Stage[FaceJob]], picture: Image, context: RunContext
 ) -> dict[int, Json]:
     """Take the faces through all stages side by side and put them back; what there is to say of each, by index."""
-    studio = context.studio
-    before = [measure_distance_before(job, studio) for job in jobs]
+    models = context.models
+    before = [measure_distance_before(job, models) for job in jobs]
     context.take_through(stages, jobs)
     described = {}
     for job, distance in zip(jobs, before, strict=True):
-        after = measure_distance_after(job, studio)
-        described[job.index] = output.describe_face(job.user_id, job.face.box, distance, after, studio.engine)
+        after = measure_distance_after(job, models)
+        described[job.index] = output.describe_face(job.user_id, job.face.box, distance, after, models.engine)
         job.paste(picture)
     return described
 
 
-def describe_faces(faces: Sequence[Face], described: Mapping[int, Json], studio: Studio) -> list[Json]:
+def describe_faces(faces: Sequence[Face], described: Mapping[int, Json], models: GenerateModels) -> list[Json]:
     """What there is to say of all faces of the template, those that stay as they are too."""
     return [
-        described.get(index, output.describe_face(NOBODY, face.box, None, None, studio.engine))
+        described.get(index, output.describe_face(NOBODY, face.box, None, None, models.engine))
         for index, face in enumerate(faces)
     ]
 
 
-def enhanced_by(knobs: GenerateConfigure, anybody: bool, studio: Studio) -> str:
+def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModels) -> str:
     """What `photo_enhancement_bool` was done with; empty where it did nothing."""
     if not knobs.photo_enhancement_bool or not (anybody or doubles(knobs)):
         return ""
-    return studio.enhancers.by(knobs.photo_enhancement_method)
+    return models.enhancers.by(knobs.photo_enhancement_method)
 
 
 def user_id_as_asked(body: Json) -> object:

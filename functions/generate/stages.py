@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from functions.generate import output
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.progress import Progress
 from shared.contract.workspace import Workspace
 from shared.imaging.array_types import Image
@@ -38,7 +38,7 @@ class Stage(Generic[JobType]):
     """
 
     name: str
-    work: Callable[[Sequence[JobType], Studio, Advance], None]
+    work: Callable[[Sequence[JobType], GenerateModels, Advance], None]
     evaluations: int = 0
 
 
@@ -59,7 +59,7 @@ class RunContext:
     """
 
     workspace: Workspace
-    studio: Studio
+    models: GenerateModels
     progress: Progress
     kept: dict[str, str]
 
@@ -67,12 +67,12 @@ class RunContext:
         """Do what the stages do to all jobs, in order; `first` is the number of the first of them in the request."""
         for number, stage in enumerate(stages, start=first):
             self.progress.begin(stage.name)
-            stage.work(jobs, self.studio, self.progress.advance)
+            stage.work(jobs, self.models, self.progress.advance)
             self.progress.advance(len(jobs))
-            if self.studio.settings.generate.keep_stages:
+            if self.models.settings.generate.keep_stages:
                 self._keep(f"{number}-{stage.name}", jobs)
 
     def _keep(self, name: str, jobs: Sequence[Job]) -> None:
         for number, job in enumerate(jobs, start=1):
             full = name if len(jobs) == 1 else f"{name}-{number}"
-            self.kept[full] = self.workspace.save(f"stages/{full}.png", output.png(job.image))
+            self.kept[full] = self.workspace.save(f"stages/{full}.png", output.encode_png(job.image))

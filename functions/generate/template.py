@@ -7,27 +7,27 @@ from functions.generate.request import NOBODY
 from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
-from shared.faces.lying import how_to_turn, lying
+from shared.faces.lying import advise_turn, name_lying_faces
 from shared.imaging.array_types import Image
-from shared.photos import Decoded, decode
-from shared.photos.references import shown
+from shared.photos import Decoded, decode_photo
+from shared.photos.references import show_reference
 from shared.settings import GenerateSettings, Limits
 
 FIELD = "template_image"
 
 
-def fetch(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
+def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
     """The template's pixels, in sRGB and in its own colour space; PhotoError naming the field and the reference."""
     fetched = workspace.fetch([reference])[0]
     try:
         if isinstance(fetched, PhotoError):
             raise fetched
-        return decode(fetched, limits, keep_own=True)
+        return decode_photo(fetched, limits, keep_own=True)
     except PhotoError as error:
-        raise type(error)(f"the template {shown(reference)}: {error.message}", FIELD) from error
+        raise type(error)(f"the template {show_reference(reference)}: {error.message}", FIELD) from error
 
 
-def faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list[Face]:
+def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list[Face]:
     """The template's faces from left to right, as many as `wanted`.
 
     What the engine calls a face is one, as it is for check: scores have no common scale, and may be negative.
@@ -38,36 +38,36 @@ def faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list
     try:
         found = engine.detect(image)
     except FaceError as error:
-        raise PhotoError(f"the template {shown(reference)}: {error}", FIELD) from error
+        raise PhotoError(f"the template {show_reference(reference)}: {error}", FIELD) from error
     if not found:
-        advice = how_to_turn(image, engine) or "choose another picture"
-        raise NoFaceInTemplate(f"the template {shown(reference)} shows no face; {advice}", FIELD)
+        advice = advise_turn(image, engine) or "choose another picture"
+        raise NoFaceInTemplate(f"the template {show_reference(reference)} shows no face; {advice}", FIELD)
     if len(found) != wanted:
-        side = lying(found)
+        side = name_lying_faces(found)
         raise FaceCountMismatch(
-            f"the template {shown(reference)} shows {_count(len(found), 'face')}, but {_count(wanted, 'user_id')} "
-            f"came: give one per face from left to right, and {NOBODY!r} for a face that stays as it is"
+            f"the template {show_reference(reference)} shows {_count(len(found), 'face')}, "
+            f"but {_count(wanted, 'user_id')} came: give one per face from left to right, and {NOBODY!r} for a face that stays as it is"
             + (f"; {side}" if side else ""),
             "configure.user_id",
         )
     return found
 
 
-def check(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
+def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
     """Refuse faces that no good portrait can come of, unless nobody takes them; UnsuitableFace says which and why."""
     for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
         wrong = None if user_id == NOBODY else _unsuitable(face, settings)
         if wrong:
             which = "the face" if len(found) == 1 else f"face {number} from the left"
             advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
-            raise UnsuitableFace(f"the template {shown(reference)}: {which} {wrong}; {advice}", FIELD)
+            raise UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
 
 
 def _unsuitable(face: Face, settings: GenerateSettings) -> str | None:
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"
-    angles = pose.estimate(face.landmarks)
+    angles = pose.estimate_pose(face.landmarks)
     for angle, direction in ((angles.yaw, "to the side"), (angles.pitch, "up or down")):
         if abs(angle) > settings.most_turned:
             return f"looks {abs(angle):.0f} degrees {direction}, more than the limit of {settings.most_turned:.0f}"

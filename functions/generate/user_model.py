@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from shared.contract import keys
 from shared.contract.users import MOST_BYTES, UserModel
-from shared.contract.validation import said
+from shared.contract.validation import describe_errors
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 
@@ -22,7 +22,7 @@ NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,128}"
 ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
 
 
-def model(user_id: str, workspace: Workspace) -> UserModel:
+def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
     """The training that serves this user.
 
     Raises UnknownUser when there is none, or what is there cannot be one.
@@ -35,19 +35,19 @@ def model(user_id: str, workspace: Workspace) -> UserModel:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise unusable(user_id, f"cannot be read: {where}: {said(first)}") from error
+        raise unusable_error(user_id, f"cannot be read: {where}: {describe_errors(first)}") from error
     if found.user_id != user_id:
-        raise unusable(user_id, f"is one of {found.user_id[:64]!r}")
+        raise unusable_error(user_id, f"is one of {found.user_id[:64]!r}")
     named = [found.lora, *(reference.key for reference in found.references)]
     artifacts = [ARTIFACT.fullmatch(key) for key in named]
     folders = {artifact[1] for artifact in artifacts if artifact}
     if not all(artifacts) or len(folders) != 1:
-        raise unusable(user_id, "names objects that are no artifacts of one training")
+        raise unusable_error(user_id, "names objects that are no artifacts of one training")
     _check_answer(user_id, found, folders.pop(), workspace)
     return found
 
 
-def unusable(user_id: str, why: str) -> UnknownUser:
+def unusable_error(user_id: str, why: str) -> UnknownUser:
     """The error for a training that is there, and no good."""
     return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)
 
@@ -61,13 +61,13 @@ def _check_answer(user_id: str, found: UserModel, folder: str, workspace: Worksp
         data = json.loads(stored)["data"]
         answered = data["user_id"], data["lora"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise unusable(user_id, f"has an answer in {folder} that cannot be read") from error
+        raise unusable_error(user_id, f"has an answer in {folder} that cannot be read") from error
     if answered != (user_id, found.lora):
-        raise unusable(user_id, f"names artifacts in {folder} that are not this user's")
+        raise unusable_error(user_id, f"names artifacts in {folder} that are not this user's")
 
 
 def _read(user_id: str, key: str, most: int, workspace: Workspace) -> bytes | None:
     size = workspace.size(key)
     if size is not None and size > most:
-        raise unusable(user_id, f"cannot be read: {key} has {size} bytes, more than the limit of {most}")
+        raise unusable_error(user_id, f"cannot be read: {key} has {size} bytes, more than the limit of {most}")
     return None if size is None else workspace.read(key)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from functions.train.image_grid import INK, MARK, columns, png
+from functions.train.image_grid import INK, MARK, count_columns, encode_png
 from functions.train.loss_history import Curve
-from functions.train.selection import Selection
+from functions.train.selection import CheckpointSelection
 from shared.imaging.array_types import Image
 
 HEIGHT, LEAST_WIDTH = 260, 480  # pixels of a panel
@@ -15,21 +15,21 @@ LEFT, BELOW, ABOVE, RIGHT = 64, 36, 36, 16  # pixels around its plot
 FAINT, LINE = (225, 225, 225), (40, 90, 180)
 
 
-def report(selection: Selection, curve: Curve, best_step: int) -> bytes:
+def draw_report(selection: CheckpointSelection, curve: Curve, best_step: int) -> bytes:
     """A PNG: panels of loss, loss on photos held out, and likeness; below them the validation sheet."""
-    pictures = columns(selection.trials, best_step)
+    pictures = count_columns(selection.trials, best_step)
     width = max(pictures.shape[1], LEAST_WIDTH)
     alike = [(trial.step, trial.similarity) for trial in selection.trials if trial.similarity is not None]
     aside = [(trial.step, trial.held_out_loss) for trial in selection.trials if trial.held_out_loss is not None]
-    panels = [panel("loss", curve, width, best_step), panel("similarity", alike, width, best_step)]
+    panels = [draw_panel("loss", curve, width, best_step), draw_panel("similarity", alike, width, best_step)]
     if aside:
-        panels.insert(1, panel("loss on photos held out", aside, width, best_step))
+        panels.insert(1, draw_panel("loss on photos held out", aside, width, best_step))
     wide = np.full((pictures.shape[0], width, 3), 255, np.uint8)
     wide[:, : pictures.shape[1]] = pictures
-    return png(np.vstack([*panels, wide]))
+    return encode_png(np.vstack([*panels, wide]))
 
 
-def panel(title: str, points: Sequence[tuple[int, float]], width: int, best_step: int) -> Image:
+def draw_panel(title: str, points: Sequence[tuple[int, float]], width: int, best_step: int) -> Image:
     """One curve with its axes, RGB uint8, (HEIGHT, width, 3); the chosen step is a green line."""
     canvas = np.full((HEIGHT, width, 3), 255, np.uint8)
     _text(canvas, title, (LEFT, 22), 0.5)

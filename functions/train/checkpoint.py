@@ -17,8 +17,8 @@ from functions.train.lora import Weights
 from functions.train.loss_history import Curve
 from functions.train.optimizer_steps import Tensors
 from functions.train.plan import TrainingPlan
-from functions.train.selection import Chosen, Selection
-from functions.train.validation import Trial
+from functions.train.selection import CheckpointSelection, ChosenCheckpoint
+from functions.train.validation import Evaluation
 from shared.contract.keys import SCRATCH
 from shared.models.diffusion import DiffusionModel
 
@@ -30,19 +30,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class TrainingCheckpoint:
     """Where a training is.
 
     Attributes:
         step: updates made.
-        state: what the next update depends on, see `Updates.state`.
+        state: what the next update depends on, see `OptimizerSteps.state`.
         selection: trials so far, and the weights that may still be chosen.
         curve: the losses so far.
     """
 
     step: int
     state: Tensors
-    selection: Selection
+    selection: CheckpointSelection
     curve: Curve
 
 
@@ -76,7 +76,7 @@ def computer(device: torch.device) -> list[str]:
     return [device.type, torch.cuda.get_device_name(device), f"{major}.{minor}"]
 
 
-def write(checkpoint: Checkpoint, mark: str) -> bytes:
+def write_checkpoint(checkpoint: TrainingCheckpoint, mark: str) -> bytes:
     """The checkpoint under the fingerprint that a training must have to go on from it."""
     selection = checkpoint.selection
     tensors = {f"state.{name}": tensor for name, tensor in checkpoint.state.items()}
@@ -94,7 +94,7 @@ def write(checkpoint: Checkpoint, mark: str) -> bytes:
     )
 
 
-def read(data: bytes, mark: str) -> Checkpoint | None:
+def read_checkpoint(data: bytes, mark: str) -> TrainingCheckpoint | None:
     """The checkpoint; None where it belongs to other photos, settings or versions, or cannot be read."""
     try:
         return _read(data, mark)
@@ -103,30 +103,30 @@ def read(data: bytes, mark: str) -> Checkpoint | None:
         return None
 
 
-def _read(data: bytes, mark: str) -> Checkpoint | None:
+def _read(data: bytes, mark: str) -> TrainingCheckpoint | None:
     size = int.from_bytes(data[:8], "little")
     header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
     if header["mark"] != mark:
         return None
     tensors = safetensors.torch.load(data)
     trials = [_trial(index, said, tensors) for index, said in enumerate(header["trials"])]
-    selection = Selection(trials[0])
+    selection = CheckpointSelection(trials[0])
     selection.trials = trials
     selection.best = _chosen("best", header, trials, tensors)
     selection.last = _chosen("last", header, trials, tensors) or selection.best
     curve = [(int(step), float(loss)) for step, loss in header["curve"]]
-    return Checkpoint(header["step"], _below("state.", tensors), selection, curve)
+    return TrainingCheckpoint(header["step"], _below("state.", tensors), selection, curve)
 
 
-def _trial(index: int, said: dict[str, Any], tensors: Tensors) -> Trial:
+def _trial(index: int, said: dict[str, Any], tensors: Tensors) -> Evaluation:
     pictures = [tensors[f"trials.{index}.{row}"].numpy() for row in range(said.pop("count"))]
-    return Trial(**said | {"pictures": pictures})
+    return Evaluation(**said | {"pictures": pictures})
 
 
-def _chosen(name: str, header: dict[str, Any], trials: list[Trial], tensors: Tensors) -> Chosen | None:
+def _chosen(name: str, header: dict[str, Any], trials: list[Evaluation], tensors: Tensors) -> ChosenCheckpoint | None:
     if header[name] is None:
         return None
-    return Chosen(next(trial for trial in trials if trial.step == header[name]), _below(f"{name}.", tensors))
+    return ChosenCheckpoint(next(trial for trial in trials if trial.step == header[name]), _below(f"{name}.", tensors))
 
 
 def _named(prefix: str, weights: Weights) -> Tensors:

@@ -46,7 +46,7 @@ class Crop:
     mask: Mask
 
 
-def close_up(image: Image, face: Face, factor: float, most: float) -> tuple[Image, Face]:
+def crop_face(image: Image, face: Face, factor: float, most: float) -> tuple[Image, Face]:
     """The part of the photo around a face, and the face in that part's pixels.
 
     Args:
@@ -65,9 +65,9 @@ def close_up(image: Image, face: Face, factor: float, most: float) -> tuple[Imag
     return np.ascontiguousarray(part), Face(box.scaled(scale), (face.landmarks - (left, top)) * scale, face.score)
 
 
-def closest(image: Image, face: Face, size: int, framing: float) -> tuple[Image, Face]:
+def closest_crop(image: Image, face: Face, size: int, framing: float) -> tuple[Image, Face]:
     """The close-up from which `cut` makes crops of this size and framing without loss; the photo can be let go."""
-    return close_up(image, face, framing * ROOM, size * ROOM * DETAIL)
+    return crop_face(image, face, framing * ROOM, size * ROOM * DETAIL)
 
 
 def cut(image: Image, face: Face, size: int, framing: float, outside: float, variation: Variation = STRAIGHT) -> Crop:
@@ -88,7 +88,7 @@ def cut(image: Image, face: Face, size: int, framing: float, outside: float, var
     return Crop(np.ascontiguousarray(picture), np.ascontiguousarray(mask, np.float32))
 
 
-def variations(count: int, generator: np.random.Generator) -> list[Variation]:
+def draw_variations(count: int, generator: np.random.Generator) -> list[Variation]:
     """`count` slightly different crops, the first one straight, each also mirrored."""
     made = [STRAIGHT]
     for _ in range(count - 1):
@@ -100,7 +100,7 @@ def variations(count: int, generator: np.random.Generator) -> list[Variation]:
 def _placement(face: Face, size: int, framing: float, variation: Variation) -> NDArray[np.float64]:
     """The 2 x 3 matrix from the photo's pixels to the crop's."""
     scale = size * variation.zoom / face.box.square(framing).width
-    turn = pose.estimate(face.landmarks).roll + variation.turn
+    turn = pose.estimate_pose(face.landmarks).roll + variation.turn
     matrix: NDArray[np.float64] = cv2.getRotationMatrix2D(face.box.centre, turn, scale)
     x, y = face.box.centre
     matrix[:, 2] += (size * (0.5 + variation.shift[0]) - x, size * (0.5 + variation.shift[1]) - y)

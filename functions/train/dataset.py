@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from functions.train.crops import close_up, closest
+from functions.train.crops import closest_crop, crop_face
 from shared.contract.data_urls import is_embedded
 from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.errors import PhotoError, TooFewPhotos
 from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import Working
-from shared.photos import decode
-from shared.photos.assessment import UNDECODABLE, Verdict, judge, same_person
-from shared.photos.references import bounded, shown
+from shared.models.diffusion import ModelProfile
+from shared.photos import decode_photo
+from shared.photos.assessment import UNDECODABLE, PhotoAssessment, judge_photo, same_person
+from shared.photos.references import shorten_reference, show_reference
 from shared.settings import Limits
 
 FEWEST, MOST = 5, 20  # photos of a training, the contract's
@@ -53,16 +53,16 @@ class Dataset:
 @dataclass(frozen=True, eq=False)
 class _Examined:
     name: str
-    verdict: Verdict
+    verdict: PhotoAssessment
     material: CloseUp | None = None
     reference: CloseUp | None = None
 
 
-def prepare(
+def prepare_dataset(
     references: Sequence[str],
     workspace: Workspace,
     engine: FaceEngine,
-    working: Working,
+    working: ModelProfile,
     limits: Limits,
     ignored_face: float = 0.0,
 ) -> Dataset:
@@ -87,7 +87,7 @@ def prepare(
     return Dataset([_photo(examined[index], verdicts[index]) for index in usable[:MOST]], rejected)
 
 
-def held_out(photos: Sequence[Photo]) -> list[int]:
+def hold_out(photos: Sequence[Photo]) -> list[int]:
     """Which photos no update may see, for validation to go by: none of up to 6, one of 7 to 9, else two.
 
     From the middle of the ranks, frontal ones first: the best are needed for the training, the worst judge badly.
@@ -98,24 +98,29 @@ def held_out(photos: Sequence[Photo]) -> list[int]:
 
 
 def _examine(
-    reference: str, data: bytes | PhotoError, engine: FaceEngine, working: Working, limits: Limits, ignored_face: float
+    reference: str,
+    data: bytes | PhotoError,
+    engine: FaceEngine,
+    working: ModelProfile,
+    limits: Limits,
+    ignored_face: float,
 ) -> _Examined:
     """Decode once, for the verdict and for the close-ups."""
-    name = bounded(reference) if is_embedded(reference) else shown(reference)
+    name = shorten_reference(reference) if is_embedded(reference) else show_reference(reference)
     try:
         if isinstance(data, PhotoError):
             raise data
-        decoded = decode(data, limits)
+        decoded = decode_photo(data, limits)
     except PhotoError as error:
-        return _Examined(name, Verdict(UNDECODABLE, [error.message]))
-    verdict = judge(decoded.image, engine, decoded.warnings, ignored_face)
+        return _Examined(name, PhotoAssessment(UNDECODABLE, [error.message]))
+    verdict = judge_photo(decoded.image, engine, decoded.warnings, ignored_face)
     if not verdict.usable or verdict.face is None:
         return _Examined(name, verdict)
-    material = closest(decoded.image, verdict.face, working.size, working.framing)
-    return _Examined(name, verdict, material, close_up(decoded.image, verdict.face, REFERENCE_FRAMING, REFERENCE_SIDE))
+    material = closest_crop(decoded.image, verdict.face, working.size, working.framing)
+    return _Examined(name, verdict, material, crop_face(decoded.image, verdict.face, REFERENCE_FRAMING, REFERENCE_SIDE))
 
 
-def _reason(verdict: Verdict, working: Working) -> str | None:
+def _reason(verdict: PhotoAssessment, working: ModelProfile) -> str | None:
     """Why a photo cannot be used, or None."""
     if not verdict.usable:
         return ": ".join([verdict.message, *verdict.warnings[-1:]])
@@ -131,7 +136,7 @@ def _too_few(usable: int, rejected: Sequence[dict[str, str]]) -> str:
     return f"{wanted}. {reasons}" if reasons else wanted
 
 
-def _photo(examined: _Examined, verdict: Verdict) -> Photo:
+def _photo(examined: _Examined, verdict: PhotoAssessment) -> Photo:
     assert verdict.embedding is not None
     assert examined.material is not None
     assert examined.reference is not None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
-from functions.train.training import Trainer, run
+from functions.train.training import Trainer, train_person
 from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
@@ -31,7 +31,8 @@ class TrainFunction:
         """Train; a RequestError is the failed answer."""
         request, warnings = validate(TrainRequest, body)
         answer = once_more_with_less(
-            lambda: run(request, workspace, self._trainer), lambda: run(request, workspace, self._trainer.sparing())
+            lambda: train_person(request, workspace, self._trainer),
+            lambda: train_person(request, workspace, self._trainer.sparing()),
         )
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
@@ -60,7 +61,7 @@ def load(settings: Settings) -> Function:
     """Load the face engine and the base model, once per process."""
     return TrainFunction(
         Trainer(
-            diffusion.load(settings.model),
+            diffusion.load_model(settings.model),
             load_engine(settings.faces),
             settings.limits,
             wanted=settings.train,

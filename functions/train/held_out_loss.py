@@ -2,7 +2,7 @@
 
 import torch
 
-from functions.train.latents import Cache
+from functions.train.latents import LatentCache
 from functions.train.loss import DiffusionLoss
 from shared.models.conditioning import Conditioning
 from shared.models.diffusion import DiffusionModel
@@ -11,10 +11,10 @@ LEVELS = 8  # noise levels, evenly over all time steps; a checkpoint's probe cos
 SEED = 4321
 
 
-class Probe:
+class HeldOutLoss:
     """The diffusion loss of some crops as a function of the adapter alone."""
 
-    def __init__(self, model: DiffusionModel, cache: Cache, words: Conditioning, loss: DiffusionLoss) -> None:
+    def __init__(self, model: DiffusionModel, cache: LatentCache, words: Conditioning, loss: DiffusionLoss) -> None:
         self._model, self._cache, self._words, self._loss = model, cache, words, loss
         latents = cache.latents.mean
         generator = torch.Generator(latents.device).manual_seed(SEED)

@@ -5,29 +5,29 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from functions.train.validation import Trial
+from functions.train.validation import Evaluation
 from shared.imaging.array_types import Image
 
 MARGIN = 48  # pixels above each column for its label
 INK, MARK = (40, 40, 40), (20, 130, 40)
 
 
-def sheet(trials: Sequence[Trial], best_step: int) -> bytes:
+def draw_grid(trials: Sequence[Evaluation], best_step: int) -> bytes:
     """A PNG; the chosen checkpoint's label is green."""
-    return png(columns(trials, best_step))
+    return encode_png(count_columns(trials, best_step))
 
 
-def columns(trials: Sequence[Trial], best_step: int) -> Image:
+def count_columns(trials: Sequence[Evaluation], best_step: int) -> Image:
     """The sheet as a picture."""
     return np.hstack([np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials])
 
 
-def png(image: Image) -> bytes:
+def encode_png(image: Image) -> bytes:
     """An RGB picture as the bytes of a PNG file."""
     return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
 
 
-def _label(trial: Trial, chosen: bool) -> Image:
+def _label(trial: Evaluation, chosen: bool) -> Image:
     label = np.full((MARGIN, trial.pictures[0].shape[1], 3), 255, np.uint8)
     score = "no face" if trial.similarity is None else f"{trial.similarity:.3f}"
     for line, text in enumerate([f"step {trial.step}" if trial.step else "base", score]):

@@ -8,12 +8,12 @@ from diffusers.utils import convert_state_dict_to_kohya, convert_unet_state_dict
 
 from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
-from functions.train.safetensors_bytes import written
+from functions.train.safetensors_bytes import serialize_tensors
 
 BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names for what an adapter fits
 
 
-def serialise(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
+def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
     """A .safetensors in kohya's form; `facts` go into its header, beside what kohya's readers look for.
 
     Args:
@@ -31,10 +31,10 @@ def serialise(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> by
         "ss_steps": str(facts["step"]),
         "photog": json.dumps(facts),
     }
-    return written(renamed(weights, plan.alpha), header)
+    return serialize_tensors(rename_keys(weights, plan.alpha), header)
 
 
-def renamed(weights: Weights, alpha: float) -> Weights:
+def rename_keys(weights: Weights, alpha: float) -> Weights:
     """`unet.a.b.to_q.lora.down.weight` as `lora_unet_a_b_to_q.lora_down.weight`, with an alpha for each module."""
     named: Weights = convert_state_dict_to_kohya(convert_unet_state_dict_to_peft(weights))
     # diffusers writes the rank as every module's alpha, whatever the adapter was trained with

@@ -43,7 +43,7 @@ class Latents:
 
 
 @dataclass(frozen=True, eq=False)
-class Cache:
+class LatentCache:
     """All crops of a training as latents.
 
     Attributes:
@@ -59,13 +59,13 @@ class Cache:
         return len(self.keys)
 
 
-def cached(model: DiffusionModel, crops: dict[CropKey, Crop]) -> Cache:
+def cache_latents(model: DiffusionModel, crops: dict[CropKey, Crop]) -> LatentCache:
     """Encode every crop once; on the model's device."""
     keys = sorted(crops)
     latents = encode(model, [crops[key].image for key in keys])
     masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None]
     masks = sent(masks, model.device)
-    return Cache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
+    return LatentCache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from functions.train.plan import TrainingPlan
-from functions.train.safetensors_bytes import written
+from functions.train.safetensors_bytes import serialize_tensors
 from shared.models.transfers import fetched
 
 NAME = "photog"
@@ -22,7 +22,7 @@ PREFIX = "unet."  # diffusers tells the UNet's adapter from a text encoder's by 
 Weights = dict[str, torch.Tensor]
 
 
-class Adapter:
+class LoraAdapter:
     """A LoRA on a UNet.
 
     Attributes:
@@ -51,11 +51,11 @@ class Adapter:
         """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}
-        return written(weights, header)
+        return serialize_tensors(weights, header)
 
 
 @contextmanager
-def adapted(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[Adapter]:
+def add_adapter(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[LoraAdapter]:
     """A fresh adapter on the UNet; whatever ends the block takes it off and leaves the base as it was, bit for bit."""
     config = LoraConfig(
         r=plan.rank, lora_alpha=plan.alpha, target_modules=list(plan.targets), init_lora_weights="gaussian"
@@ -68,12 +68,12 @@ def adapted(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[Adapter]
         for parameter in unet.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # in half precision most updates round to nothing
-        yield Adapter(unet, config)
+        yield LoraAdapter(unet, config)
     finally:
         unet.unload_lora()
 
 
-def finite(weights: Weights) -> bool:
+def is_finite(weights: Weights) -> bool:
     """Whether every weight is a number; a training that ran away leaves some that are not."""
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
 

@@ -3,7 +3,7 @@
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from shared.models.conditioning import Conditioning, predicted
+from shared.models.conditioning import Conditioning, predict_noise
 
 LEAST = 0.1  # v-prediction's weight goes to 0 with the SNR, and the first step from pure noise would never learn
 
@@ -56,7 +56,7 @@ class DiffusionLoss:
         # in every pass, and the copies of the frozen weights kept until its end, 1.6 GB on SD 1.5
         half = self.dtype != torch.float32
         with torch.autocast(latents.device.type, self.dtype if half else None, enabled=half):
-            made = predicted(unet, noisy, times, words.expand(len(latents))).float()
+            made = predict_noise(unet, noisy, times, words.expand(len(latents))).float()
         errors = (made - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
         by_picture = (errors * masks).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         mean: torch.Tensor = (by_picture * self.weights[times]).mean()

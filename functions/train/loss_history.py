@@ -2,14 +2,14 @@
 
 import torch
 
-from functions.train.optimizer_steps import Update
+from functions.train.optimizer_steps import OptimizerStep
 
 LOSS_EVERY = 10  # steps; reading the loss waits for the device
 
 Curve = list[tuple[int, float]]
 
 
-class Losses:
+class LossHistory:
     """Reads the loss from the device now and then only.
 
     Attributes:
@@ -25,7 +25,7 @@ class Losses:
         """The last mean; None before the first."""
         return self.curve[-1][1] if self.curve else None
 
-    def add(self, update: Update, now: bool) -> None:
+    def add(self, update: OptimizerStep, now: bool) -> None:
         """Take an update into account; with `now` the mean is read even if few have come since."""
         self._unread.append(update.loss)
         if len(self._unread) == LOSS_EVERY or now:

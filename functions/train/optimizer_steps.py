@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from diffusers import UNet2DConditionModel
 
-from functions.train.lora import Adapter
+from functions.train.lora import LoraAdapter
 from functions.train.plan import TrainingPlan
-from functions.train.training_inputs import Material
+from functions.train.training_inputs import TrainingInputs
 from shared.models.transfers import fetched, sent, sent_together
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
@@ -19,7 +19,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class OptimizerStep:
     """One update that has been made.
 
     Attributes:
@@ -31,7 +31,7 @@ class Update:
     loss: torch.Tensor
 
 
-class Updates:
+class OptimizerSteps:
     """The updates of one training, to be iterated once; stops whenever the caller stops asking.
 
     Batches go through all crops before any comes again. Time steps are spread evenly over each batch, which takes out
@@ -42,7 +42,7 @@ class Updates:
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, adapter: Adapter, material: Material, plan: TrainingPlan, steps: int
+        self, unet: UNet2DConditionModel, adapter: LoraAdapter, material: TrainingInputs, plan: TrainingPlan, steps: int
     ) -> None:
         device = material.cache.latents.mean.device
         self._unet, self._parameters, self._material, self._plan = unet, adapter.parameters, material, plan
@@ -51,9 +51,9 @@ class Updates:
         self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
         # gradients in float16 are below what it can say unless the loss is made larger; bfloat16 has float32's range
         self._scaler = torch.amp.GradScaler(device.type, enabled=material.loss.dtype == torch.float16)
-        self._batches = sent(order(len(material.cache), plan.pictures, steps, plan.seed), device)
+        self._batches = sent(photo_order(len(material.cache), plan.pictures, steps, plan.seed), device)
 
-    def __iter__(self) -> Iterator[Update]:
+    def __iter__(self) -> Iterator[OptimizerStep]:
         while self.done < self._steps:
             yield self._update()
 
@@ -92,12 +92,12 @@ class Updates:
         said = self._scaler.state_dict()
         return {SCALE: torch.tensor(said["scale"]), GROWTH: torch.tensor(said["_growth_tracker"])}
 
-    def _update(self) -> Update:
+    def _update(self) -> OptimizerStep:
         for group in self._optimiser.param_groups:
-            group["lr"] = self._plan.learning_rate * pace(self.done, self._steps, self._plan)
+            group["lr"] = self._plan.learning_rate * lr_factor(self.done, self._steps, self._plan)
         self._optimiser.zero_grad()
         losses = []
-        for part in drawn(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
+        for part in draw_batch(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
             loss = part.loss(self._unet, self._material) / self._plan.accumulation
             torch.autograd.backward(self._scaler.scale(loss))
             losses.append(loss.detach())
@@ -106,10 +106,10 @@ class Updates:
         self._scaler.step(self._optimiser)  # leaves the parameters alone where a gradient is no number
         self._scaler.update()
         self.done += 1
-        return Update(self.done, torch.stack(losses).sum())
+        return OptimizerStep(self.done, torch.stack(losses).sum())
 
 
-def order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
+def photo_order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
     """Which rows each step sees, (steps, batch): permutations of all rows, one after the other."""
     generator = torch.Generator().manual_seed(seed)
     rounds = math.ceil(steps * batch / rows)
@@ -117,7 +117,7 @@ def order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
     return walk[: steps * batch].reshape(steps, batch)
 
 
-def spread(batch: int, steps: int, generator: torch.Generator) -> torch.Tensor:
+def stratified_timesteps(batch: int, steps: int, generator: torch.Generator) -> torch.Tensor:
     """Time steps of a batch, (batch,): one from each of `batch` equal parts of 0 .. steps - 1, in any order."""
     device = generator.device
     offsets = torch.rand(batch, generator=generator, device=device)
@@ -125,7 +125,7 @@ def spread(batch: int, steps: int, generator: torch.Generator) -> torch.Tensor:
     return ((parts + offsets) / batch * steps).long().clamp(max=steps - 1)
 
 
-def pace(step: int, steps: int, plan: TrainingPlan) -> float:
+def lr_factor(step: int, steps: int, plan: TrainingPlan) -> float:
     """Factor of the learning rate at a step from 0: a linear rise, then half a cosine down to `final_rate`."""
     rise = min(1.0, (step + 1) / (plan.warm_up + 1))
     fall = 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
@@ -146,14 +146,14 @@ class Batch:
         columns = (self.latents, self.noise, self.times, self.masks)
         return [Batch(*part) for part in zip(*(torch.split(column, size) for column in columns), strict=True)]
 
-    def loss(self, unet: UNet2DConditionModel, material: Material) -> torch.Tensor:
+    def loss(self, unet: UNet2DConditionModel, material: TrainingInputs) -> torch.Tensor:
         """The mean over the pictures, a scalar on the device."""
         return material.loss(unet, self.latents, self.noise, self.times, material.words, self.masks)
 
 
-def drawn(material: Material, rows: torch.Tensor, generator: torch.Generator) -> Batch:
+def draw_batch(material: TrainingInputs, rows: torch.Tensor, generator: torch.Generator) -> Batch:
     """Latents, noise and time steps of some rows of the cache."""
     latents = material.cache.latents.rows(rows).sample(generator)
     noise = torch.randn(latents.shape, generator=generator, device=rows.device)
-    times = spread(len(rows), material.loss.steps, generator)
+    times = stratified_timesteps(len(rows), material.loss.steps, generator)
     return Batch(latents, noise, times, material.cache.masks[rows])

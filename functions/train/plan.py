@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.models.diffusion import Working
+from shared.models.diffusion import ModelProfile
 from shared.settings import TrainSettings
 
 REFERENCE_SIZE = 512  # pixels at which Stable Diffusion's noise schedule and min-SNR's gamma of 5 belong together
@@ -55,7 +55,7 @@ class TrainingPlan(BaseModel):
 
     @classmethod
     def suited(
-        cls, working: Working, architecture: str = "sd15", wanted: TrainSettings | None = None
+        cls, working: ModelProfile, architecture: str = "sd15", wanted: TrainSettings | None = None
     ) -> "TrainingPlan":
         """The plan for a base model of this working size and architecture, but for what the settings want otherwise.
 

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from functions.train.dataset import Photo
-from functions.train.image_grid import png
-from shared.contract.users import Reference
+from functions.train.image_grid import encode_png
+from shared.contract.users import ReferenceRecord
 from shared.contract.workspace import Workspace
 
 
-def saved(photos: Sequence[Photo], workspace: Workspace) -> list[Reference]:
+def save_references(photos: Sequence[Photo], workspace: Workspace) -> list[ReferenceRecord]:
     """Keep each photo's close-up as an artifact, best photo first."""
     return [_saved(index, photo, workspace) for index, photo in enumerate(photos)]
 
 
-def _saved(index: int, photo: Photo, workspace: Workspace) -> Reference:
+def _saved(index: int, photo: Photo, workspace: Workspace) -> ReferenceRecord:
     image, face = photo.reference
-    return Reference(
-        key=workspace.save(f"references/{index}.png", png(image)),
+    return ReferenceRecord(
+        key=workspace.save(f"references/{index}.png", encode_png(image)),
         landmarks=[(float(x), float(y)) for x, y in face.landmarks],
         box=(face.box.left, face.box.top, face.box.right, face.box.bottom),
         embedding=[float(number) for number in photo.embedding],

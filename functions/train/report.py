@@ -6,21 +6,21 @@ from typing import Any
 
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
-from functions.train.selection import Chosen, Selection
-from functions.train.training_inputs import TRIGGER, prompt
-from shared.contract.users import Reference
+from functions.train.selection import CheckpointSelection, ChosenCheckpoint
+from functions.train.training_inputs import TRIGGER, build_prompt
+from shared.contract.users import ReferenceRecord
 from shared.faces import FaceEngine
 from shared.models.diffusion import DiffusionModel
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
-def facts(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step: int) -> dict[str, Any]:
+def lora_metadata(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step: int) -> dict[str, Any]:
     """For the file's header; the person's photos are not named in it."""
     return {
         "base_model": model.name,
         "architecture": model.architecture,
-        "prompt": prompt(model),
+        "prompt": build_prompt(model),
         "trigger": TRIGGER,
         "sex": request.configure.sex,
         "size": model.working.size,
@@ -32,7 +32,7 @@ def facts(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step
     }
 
 
-def figures(selection: Selection, chosen: Chosen) -> dict[str, Any]:
+def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) -> dict[str, Any]:
     """Which checkpoint was chosen, and how each of them did; step 0 is the base model."""
     return {
         "best_step": chosen.trial.step,
@@ -53,8 +53,8 @@ def figures(selection: Selection, chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def bundle(
-    request: TrainRequest, model: DiffusionModel, engine: FaceEngine, references: Sequence[Reference]
+def user_record(
+    request: TrainRequest, model: DiffusionModel, engine: FaceEngine, references: Sequence[ReferenceRecord]
 ) -> dict[str, Any]:
     """What generate needs to know of the user, beside the adapter's key."""
     return {

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 
-def written(tensors: dict[str, torch.Tensor], header: dict[str, str]) -> bytes:
+def serialize_tensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) -> bytes:
     """The file; its header's entries are in order, which safetensors itself leaves to chance."""
     data = safetensors.torch.save(tensors, metadata=header)
     size = int.from_bytes(data[:8], "little")

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDIMScheduler
 
-from shared.models.conditioning import Conditioning, predicted
+from shared.models.conditioning import Conditioning, predict_noise
 from shared.models.diffusion import DiffusionModel
 from shared.models.noise import noised
 from shared.models.transfers import sent
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class PromptEmbeddings:
     """The prompt and the negative prompt, of one picture each, computed once."""
 
     prompt: Conditioning
@@ -20,8 +20,13 @@ class Words:
 
 
 @torch.no_grad()
-def sampled(
-    model: DiffusionModel, words: Words, starts: torch.Tensor, noise: torch.Tensor, strength: float, steps: int
+def sample_pictures(
+    model: DiffusionModel,
+    words: PromptEmbeddings,
+    starts: torch.Tensor,
+    noise: torch.Tensor,
+    strength: float,
+    steps: int,
 ) -> torch.Tensor:
     """Denoise a batch of latents.
 
@@ -38,13 +43,15 @@ def sampled(
     return latents
 
 
-def _predicted(model: DiffusionModel, words: Words, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+def _predicted(
+    model: DiffusionModel, words: PromptEmbeddings, latents: torch.Tensor, time: torch.Tensor
+) -> torch.Tensor:
     scale = model.working.guidance
     given = latents.to(model.dtype)
     prompt = words.prompt.expand(len(latents))
     if scale <= 1:
-        return predicted(model.unet, given, time, prompt).float()
+        return predict_noise(model.unet, given, time, prompt).float()
     both = words.negative.expand(len(latents)).followed_by(prompt)
-    without, following = predicted(model.unet, torch.cat([given, given]), time, both).float().chunk(2)
+    without, following = predict_noise(model.unet, torch.cat([given, given]), time, both).float().chunk(2)
     guided: torch.Tensor = without + scale * (following - without)
     return guided

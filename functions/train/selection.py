@@ -7,7 +7,7 @@ photos held out that has begun to rise, and pictures that have become all the sa
 from dataclasses import dataclass
 
 from functions.train.lora import Weights
-from functions.train.validation import Trial, change
+from functions.train.validation import Evaluation, measure_change
 
 UNMOVED = 0.5  # levels of 255: below it rounding hides what the adapter does
 COPY_FREE = 0.05  # of similarity; two photos of a person differ by more in how near a third one is
@@ -16,14 +16,14 @@ OVERTRAINED = 0.05  # rise of the loss on photos held out that is worth a warnin
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ChosenCheckpoint:
     """A checkpoint worth keeping."""
 
-    trial: Trial
+    trial: Evaluation
     weights: Weights
 
 
-class Selection:
+class CheckpointSelection:
     """Keeps the best checkpoint so far and the last one; two in memory, however many are offered.
 
     Attributes:
@@ -31,28 +31,28 @@ class Selection:
         best, last: None before there is one.
     """
 
-    def __init__(self, base: Trial) -> None:
+    def __init__(self, base: Evaluation) -> None:
         self.trials = [base]
-        self.best: Chosen | None = None
-        self.last: Chosen | None = None
+        self.best: ChosenCheckpoint | None = None
+        self.last: ChosenCheckpoint | None = None
 
-    def offer(self, trial: Trial, weights: Weights) -> None:
+    def offer(self, trial: Evaluation, weights: Weights) -> None:
         """Take a checkpoint into account."""
         self.trials.append(trial)
-        self.last = Chosen(trial, weights)
+        self.last = ChosenCheckpoint(trial, weights)
         score = self.score(trial)
         best = self.score(self.best.trial) if self.best else None
         if score is not None and (best is None or score > best):
             self.best = self.last
 
-    def score(self, trial: Trial) -> float | None:
+    def score(self, trial: Evaluation) -> float | None:
         """Likeness less what speaks against it; None where no picture shows a face."""
         if trial.similarity is None:
             return None
         copied = max(0.0, (trial.copying or 0.0) - COPY_FREE)
         return trial.similarity - copied - self.rise(trial) - self._narrowing(trial)
 
-    def rise(self, trial: Trial) -> float:
+    def rise(self, trial: Evaluation) -> float:
         """How far the loss on photos held out lies above its least value before, as a share of that."""
         before = [one.held_out_loss for one in self.trials if one.step < trial.step and one.held_out_loss]
         if trial.held_out_loss is None or not before:
@@ -60,7 +60,7 @@ class Selection:
         return max(0.0, trial.held_out_loss / min(before) - 1)
 
     @property
-    def chosen(self) -> Chosen | None:
+    def chosen(self) -> ChosenCheckpoint | None:
         """The one with the best score, or the last where no validation picture shows a face; None before any offer."""
         return self.best or self.last
 
@@ -75,12 +75,12 @@ class Selection:
             said.append("no face was found in any validation picture: the last checkpoint was kept, unjudged")
         elif before is not None and after <= before:
             said.append(f"no checkpoint looks more like the person ({after:.2f}) than the base model ({before:.2f})")
-        moved = change(base, chosen.trial)
+        moved = measure_change(base, chosen.trial)
         if moved < UNMOVED:
             said.append(f"the adapter changes pictures by {moved:.2f} of 255 levels only: train for more steps")
         return said + self._excesses(chosen.trial)
 
-    def _excesses(self, chosen: Trial) -> list[str]:
+    def _excesses(self, chosen: Evaluation) -> list[str]:
         said = []
         if chosen.copying is not None and chosen.copying > 2 * COPY_FREE:
             said.append(
@@ -97,7 +97,7 @@ class Selection:
             said.append("the portraits have become all alike: train for fewer steps or with photos that differ more")
         return said
 
-    def _narrowing(self, trial: Trial) -> float:
+    def _narrowing(self, trial: Evaluation) -> float:
         base = self.trials[0].diversity
         if not base or trial.diversity is None:
             return 0.0

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from functions.train import dataset, kohya, references, report
-from functions.train.chart import report as drawn
+from functions.train.chart import draw_report as drawn
 from functions.train.checkpoint import fingerprint
-from functions.train.image_grid import sheet
-from functions.train.lora import adapted
+from functions.train.image_grid import draw_grid
+from functions.train.lora import add_adapter
 from functions.train.plan import TrainingPlan
 from functions.train.recomputing import recomputing
 from functions.train.request import TrainConfigure, TrainRequest
-from functions.train.selection import Chosen
+from functions.train.selection import ChosenCheckpoint
 from functions.train.stopwatch import Stopwatch
-from functions.train.training_inputs import material, probe, validator, words
-from functions.train.training_loop import Course, Ran
+from functions.train.training_inputs import embed_prompts, prepare_held_out_loss, prepare_inputs, prepare_validator
+from functions.train.training_loop import TrainingLoop, TrainingRun
 from shared.contract.function import Answer
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError
@@ -61,13 +61,13 @@ class Trainer:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    ran: Ran
-    chosen: Chosen
+    ran: TrainingRun
+    chosen: ChosenCheckpoint
     lora: bytes
     kohya: bytes
 
 
-def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer:
+def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer:
     """Train the adapter of one person.
 
     Raises TooFewPhotos where fewer than five photos are usable. What `workspace.progress` raises passes through. In
@@ -75,19 +75,21 @@ def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer
     """
     watch = Stopwatch()
     with watch("photos"):
-        data = dataset.prepare(
+        data = dataset.prepare_dataset(
             request.images, workspace, trainer.engine, trainer.model.working, trainer.limits, trainer.ignored_face
         )
-    aside = dataset.held_out(data.photos)
+    aside = dataset.hold_out(data.photos)
     outcome = _trained(request, workspace, trainer, data.photos, aside, watch)
     selection, best = outcome.ran.selection, outcome.chosen.trial.step
     workspace.progress("saving", 0, 1)
     with watch("saving"):
-        bundle = report.bundle(request, trainer.model, trainer.engine, references.saved(data.photos, workspace))
+        bundle = report.user_record(
+            request, trainer.model, trainer.engine, references.save_references(data.photos, workspace)
+        )
         keys = {
             "lora": workspace.save("lora.safetensors", outcome.lora),
             "lora_kohya": workspace.save("lora-kohya.safetensors", outcome.kohya),
-            "validation": workspace.save("validation.png", sheet(selection.trials, best)),
+            "validation": workspace.save("validation.png", draw_grid(selection.trials, best)),
             "report": workspace.save("report.png", drawn(selection, outcome.ran.curve, best)),
         }
     rest: dict[str, Any] = {
@@ -101,7 +103,7 @@ def run(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer
         "seconds_to_first_step": _rounded(outcome.ran.first),
         "cost_time": watch.total(),
     }
-    return Answer(bundle | keys | report.figures(selection, outcome.chosen) | rest)
+    return Answer(bundle | keys | report.training_scores(selection, outcome.chosen) | rest)
 
 
 def _trained(
@@ -117,25 +119,27 @@ def _trained(
     plan = trainer.suited()
     workspace.progress("latents", 0, 1)
     with watch("latents"):
-        said = words(model)
+        said = embed_prompts(model)
     with watch("latents"), deterministic(model.device), present(model.device, model.vae):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
-        learnt = material(model, trained, said.prompt, plan, steps)
-        judge = validator(model, trainer.engine, photos, aside, said, probe(model, photos, aside, learnt, plan))
+        learnt = prepare_inputs(model, trained, said.prompt, plan, steps)
+        judge = prepare_validator(
+            model, trainer.engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learnt, plan)
+        )
         mark = fingerprint(photos, aside, model, plan, steps, spacing)
     with (
         watch("training"),
         deterministic(model.device),
         recomputing(model, plan),
-        adapted(model.unet, plan) as adapter,
+        add_adapter(model.unet, plan) as adapter,
     ):
-        ran = Course(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
+        ran = TrainingLoop(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:
             raise InternalError("the training ended without a checkpoint")
-        facts = report.facts(model, plan, request, chosen.trial.step)
+        facts = report.lora_metadata(model, plan, request, chosen.trial.step)
         lora = adapter.serialise(chosen.weights, facts)
-        return _Outcome(ran, chosen, lora, kohya.serialise(chosen.weights, plan, facts))
+        return _Outcome(ran, chosen, lora, kohya.serialize_kohya(chosen.weights, plan, facts))
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from functions.train.crops import STRAIGHT, Crop, Variation, cut, variations
+from functions.train.crops import STRAIGHT, Crop, Variation, cut, draw_variations
 from functions.train.dataset import Photo
-from functions.train.held_out_loss import Probe
-from functions.train.latents import Cache, CropKey, cached, encode
+from functions.train.held_out_loss import HeldOutLoss
+from functions.train.latents import CropKey, LatentCache, cache_latents, encode
 from functions.train.loss import DiffusionLoss
 from functions.train.plan import TrainingPlan
-from functions.train.sampling import Words
-from functions.train.validation import Faces, Start, Validator
+from functions.train.sampling import PromptEmbeddings
+from functions.train.validation import ValidationFaces, ValidationStart, Validator
 from shared.faces import FaceEngine
-from shared.models.conditioning import Conditioning, conditioned
+from shared.models.conditioning import Conditioning, encode_prompt
 from shared.models.diffusion import DiffusionModel
 from shared.models.residency import present
 
@@ -23,28 +23,30 @@ VALIDATED = 2  # photos that validation paints over
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingInputs:
     """What the updates learn from: the crops' latents, the prompt, and the loss of the base model."""
 
-    cache: Cache
+    cache: LatentCache
     words: Conditioning
     loss: DiffusionLoss
 
 
-def prompt(model: DiffusionModel) -> str:
+def build_prompt(model: DiffusionModel) -> str:
     """What every picture of the person is called, in training and later."""
     return model.working.prompt.format(trigger=TRIGGER)
 
 
-def words(model: DiffusionModel) -> Words:
+def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
     """The words of a training, encoded once; what does it is not on the card for longer."""
     with present(model.device, *model.encoders):
-        return Words(conditioned(model, prompt(model)), conditioned(model, model.working.negative_prompt))
+        return PromptEmbeddings(
+            encode_prompt(model, build_prompt(model)), encode_prompt(model, model.working.negative_prompt)
+        )
 
 
-def material(
+def prepare_inputs(
     model: DiffusionModel, photos: dict[int, Photo], words: Conditioning, plan: TrainingPlan, steps: int
-) -> Material:
+) -> TrainingInputs:
     """Crops of the photos as latents, no more of them than the steps can see.
 
     Args:
@@ -56,31 +58,33 @@ def material(
     crops = {}
     for index, photo in photos.items():
         generator = np.random.default_rng([plan.seed, index])
-        for number, variation in enumerate(variations(count, generator)):
+        for number, variation in enumerate(draw_variations(count, generator)):
             key: CropKey = (index, number)
             crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
-    return Material(cached(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device, model.dtype))
+    return TrainingInputs(
+        cache_latents(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device, model.dtype)
+    )
 
 
-def probe(
-    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learnt: Material, plan: TrainingPlan
-) -> Probe | None:
+def prepare_held_out_loss(
+    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learnt: TrainingInputs, plan: TrainingPlan
+) -> HeldOutLoss | None:
     """The loss on the photos held out, each straight and mirrored; None where there are none."""
     size, framing = model.working.size, model.working.framing
     crops: dict[CropKey, Crop] = {}
     for index in aside:
         for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
             crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
-    return Probe(model, cached(model, crops), learnt.words, learnt.loss) if crops else None
+    return HeldOutLoss(model, cache_latents(model, crops), learnt.words, learnt.loss) if crops else None
 
 
-def validator(
+def prepare_validator(
     model: DiffusionModel,
     engine: FaceEngine,
     photos: Sequence[Photo],
     aside: Sequence[int],
-    words: Words,
-    probe: Probe | None,
+    words: PromptEmbeddings,
+    probe: HeldOutLoss | None,
 ) -> Validator:
     """Paints over the photos held out, else over the best ones; compares with every other photo of the person."""
     size, framing = model.working.size, model.working.framing
@@ -89,7 +93,9 @@ def validator(
     starts = []
     for row, index in enumerate(painted):
         others = [photo.embedding for other, photo in enumerate(photos) if other != index]
-        starts.append(Start(latents[row], others, [photos[other].embedding for other in aside if other != index]))
+        starts.append(
+            ValidationStart(latents[row], others, [photos[other].embedding for other in aside if other != index])
+        )
     trained = [photo.embedding for index, photo in enumerate(photos) if index not in aside]
-    faces = Faces(trained, [photos[index].embedding for index in aside])
+    faces = ValidationFaces(trained, [photos[index].embedding for index in aside])
     return Validator(model, engine, words, starts, faces, probe)

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import torch
 
-from functions.train.held_out_loss import Probe
+from functions.train.held_out_loss import HeldOutLoss
 from functions.train.latents import decode
-from functions.train.metrics import copying, diversity
-from functions.train.sampling import Words, sampled
+from functions.train.metrics import measure_copying, measure_diversity
+from functions.train.sampling import PromptEmbeddings, sample_pictures
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
 from shared.imaging.array_types import Embedding, Image
@@ -25,7 +25,7 @@ KEPT_SIDE = 192  # pixels of what is kept for the sheet
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class ValidationStart:
     """A photo to paint over.
 
     Attributes:
@@ -40,7 +40,7 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Faces:
+class ValidationFaces:
     """The photos' faces.
 
     Attributes:
@@ -52,7 +52,7 @@ class Faces:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Evaluation:
     """One checkpoint's pictures.
 
     Attributes:
@@ -61,7 +61,7 @@ class Trial:
         similarities: to the person, in [0, 1]; None where no face was found.
         copying: mean of `measures.copying`; None without photos held out.
         diversity: of the pictures from noise, `measures.diversity`.
-        held_out_loss: see `Probe`; None without photos held out.
+        held_out_loss: see `HeldOutLoss`; None without photos held out.
     """
 
     step: int
@@ -97,10 +97,10 @@ class Validator:
         self,
         model: DiffusionModel,
         engine: FaceEngine,
-        words: Words,
-        starts: Sequence[Start],
-        faces: Faces,
-        probe: Probe | None = None,
+        words: PromptEmbeddings,
+        starts: Sequence[ValidationStart],
+        faces: ValidationFaces,
+        probe: HeldOutLoss | None = None,
     ) -> None:
         self._model, self._engine, self._words = model, engine, words
         self._trained, self._probe = faces.trained, probe
@@ -111,22 +111,22 @@ class Validator:
         shape = (len(self._compared), *self._starts.shape[1:])
         self._noise = torch.randn(shape, generator=generator, device=self._starts.device)
 
-    def __call__(self, step: int) -> Trial:
+    def __call__(self, step: int) -> Evaluation:
         """Pictures and scores of the adapter as it is."""
         count = len(self._starts)
-        over = sampled(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
-        free = sampled(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
+        over = sample_pictures(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
+        free = sample_pictures(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
         with present(self._model.device, self._model.vae):
             pictures = decode(self._model, torch.cat([over, free]))
         shown = [self._shown(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
         copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]
-        return Trial(
+        return Evaluation(
             step,
             [_small(picture) for picture in pictures],
             scores,
             _mean([one for one in copied if one is not None]),
-            diversity([_small(picture) for picture in pictures[count:]]),
+            measure_diversity([_small(picture) for picture in pictures[count:]]),
             self._probe() if self._probe else None,
         )
 
@@ -143,13 +143,13 @@ class Validator:
     def _copying(self, shown: Embedding | None, held_out: Sequence[Embedding]) -> float | None:
         if shown is None:
             return None
-        return copying(self._similarities(shown, self._trained), self._similarities(shown, held_out))
+        return measure_copying(self._similarities(shown, self._trained), self._similarities(shown, held_out))
 
     def _similarities(self, shown: Embedding, faces: Sequence[Embedding]) -> list[float]:
         return [similarity(self._engine, self._engine.distance(shown, face)) for face in faces]
 
 
-def change(a: Trial, b: Trial) -> float:
+def measure_change(a: Evaluation, b: Evaluation) -> float:
     """Mean absolute difference of two trials' pictures in levels of 255."""
     pairs = zip(a.pictures, b.pictures, strict=True)
     return float(np.mean([np.abs(one.astype(np.int16) - other).mean() for one, other in pairs]))

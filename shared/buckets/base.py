@@ -129,39 +129,39 @@ class Bucket(Protocol):
         """
 
 
-def bounded(key: str, data: bytes, largest: int | None) -> bytes:
+def read_bounded(key: str, data: bytes, largest: int | None) -> bytes:
     """The data itself, read one byte further than it may reach; ObjectTooLarge."""
     if largest is not None and len(data) > largest:
         raise ObjectTooLarge(f"{key} has more than {largest} bytes, which none of ours has")
     return data
 
 
-def checked(key: str) -> str:
+def check_key(key: str) -> str:
     """The key itself, or InvalidKey: relative, no empty or dot segments, no control characters, at most 1024 bytes."""
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise InvalidKey(f"{key!r} cannot be a key: segments between / must be names")
     return _spelled(key)
 
 
-def checked_prefix(prefix: str) -> str:
+def check_prefix(prefix: str) -> str:
     """The beginning of keys itself, or InvalidKey where no key can begin so."""
     folder = prefix.rpartition("/")[0]
     if folder or prefix.startswith("/"):
-        checked(folder)
+        check_key(folder)
     return _spelled(prefix)
 
 
-def checked_folder(prefix: str) -> str:
+def check_folder(prefix: str) -> str:
     """The prefix of a folder itself, empty for the whole bucket, or InvalidKey."""
     if prefix and not prefix.endswith("/"):
         raise InvalidKey(f"{prefix!r} is no folder: it does not end with /")
-    return checked_prefix(prefix)
+    return check_prefix(prefix)
 
 
-def usable(key: str) -> bool:
+def is_usable_key(key: str) -> bool:
     """Whether an object can have this key."""
     try:
-        checked(key)
+        check_key(key)
     except InvalidKey:
         return False
     return True

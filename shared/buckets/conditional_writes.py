@@ -8,7 +8,7 @@ from shared.contract import keys
 OLD_SECONDS = 3600.0  # between two probes on the store's clock, after which the older one is nobody's
 
 
-def honours_conditions(bucket: Bucket) -> bool:
+def honors_conditions(bucket: Bucket) -> bool:
     """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
     key = f"{keys.PROBES}{secrets.token_hex(8)}"
     try:
@@ -27,7 +27,7 @@ def _remove(bucket: Bucket, key: str) -> None:
 
 def require_conditions(bucket: Bucket) -> None:
     """BucketError for a store that says it created what was there: two workers would own one request."""
-    if not honours_conditions(bucket):
+    if not honors_conditions(bucket):
         raise BucketError(
             f"{bucket.address} overwrites what it is asked to create if absent: requests could be answered twice. "
             "For OSS set PHOTOG_S3__CONDITIONS=oss-forbid-overwrite and leave versioning off; other stores need a "

@@ -36,7 +36,7 @@ OF_THE_STORE = {
 }
 
 
-def explained(error: OSError, key: str, address: str) -> BucketError:
+def explain_fault(error: OSError, key: str, address: str) -> BucketError:
     """The error of a bucket that says what happened to `key` in `address` and what to do about it."""
     number, reason = error.errno or 0, error.strerror or str(error)
     if number in IMPOSSIBLE:

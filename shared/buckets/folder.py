@@ -24,14 +24,14 @@ from shared.buckets.base import (
     StoreMisconfigured,
     StoreUnavailable,
     UnreadableFolder,
-    bounded,
-    checked,
-    checked_folder,
-    checked_prefix,
+    check_folder,
+    check_key,
+    check_prefix,
+    read_bounded,
 )
-from shared.buckets.faults import explained
+from shared.buckets.faults import explain_fault
 from shared.buckets.misnamed import is_misspelled, misspelled
-from shared.buckets.passed_over import passed_over
+from shared.buckets.passed_over import report_passed_over
 from shared.buckets.staging import STAGING, Staging
 from shared.buckets.walk import Walk, info, is_object
 
@@ -75,7 +75,7 @@ class FolderBucket(Bucket):
 
     def path(self, key: str) -> Path:
         """Where the object lies; InvalidKey, also where a link would lead out of the root."""
-        folder, _, name = checked(key).rpartition("/")
+        folder, _, name = check_key(key).rpartition("/")
         path = os.path.join(self._resolved(key, folder), name)
         if os.path.islink(path):
             self._resolved(key, key)
@@ -85,7 +85,7 @@ class FolderBucket(Bucket):
 
     def get(self, key: str, largest: int | None = None) -> bytes:
         with self._reading(key) as file:
-            return bounded(key, file.read() if largest is None else file.read(largest + 1), largest)
+            return read_bounded(key, file.read() if largest is None else file.read(largest + 1), largest)
 
     def stream(self, key: str) -> Iterator[bytes]:
         with self._reading(key) as file:
@@ -112,7 +112,7 @@ class FolderBucket(Bucket):
             return True
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        folder = "".join(checked_prefix(prefix).rpartition("/")[:2])
+        folder = "".join(check_prefix(prefix).rpartition("/")[:2])
         self._staging.look()  # whoever only reads must not keep for ever what a dead writer left
         walk = Walk(self._staged, self._told)
         yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
@@ -120,11 +120,11 @@ class FolderBucket(Bucket):
 
     def folders(self, prefix: str) -> Iterator[str]:
         walk = Walk(self._staged, self._told)
-        yield from walk.folders(self._resolved(prefix, checked_folder(prefix)), prefix)
+        yield from walk.folders(self._resolved(prefix, check_folder(prefix)), prefix)
         self._require_whole(walk)
 
     def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
-        yield from passed_over(self.root, checked_folder(folder), deep)
+        yield from report_passed_over(self.root, check_folder(folder), deep)
 
     def misspelled(self, root: str) -> Iterator[str]:
         yield from misspelled(self, root)
@@ -148,7 +148,7 @@ class FolderBucket(Bucket):
 
     def head(self, key: str) -> ObjectInfo | None:
         with self._explained(key):
-            status = self._status(self._resolved(key, checked(key)))
+            status = self._status(self._resolved(key, check_key(key)))
             return info(key, status) if status else None
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
@@ -171,7 +171,7 @@ class FolderBucket(Bucket):
         try:
             yield
         except OSError as error:
-            raise explained(error, key, self.address) from error
+            raise explain_fault(error, key, self.address) from error
 
     def _status(self, path: str) -> os.stat_result | None:
         """Of an object; None where none lies there. Asked before it is opened: opening alone wakes what is special."""
@@ -187,7 +187,7 @@ class FolderBucket(Bucket):
     def _reading(self, key: str) -> Iterator[BinaryIO]:
         """The object's file, which is open no longer than the context."""
         with self._explained(key):
-            path = self._resolved(key, checked(key))
+            path = self._resolved(key, check_key(key))
             if self._status(path) is None:
                 raise self._missing(key)
             try:

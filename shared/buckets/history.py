@@ -20,8 +20,8 @@ from shared.buckets.base import (
     MissingObject,
     ObjectInfo,
     StoreUnavailable,
-    bounded,
-    checked_prefix,
+    check_prefix,
+    read_bounded,
 )
 from shared.buckets.s3 import PIECE, S3Bucket
 from shared.contract import keys
@@ -47,7 +47,7 @@ class History(S3Bucket):
         try:
             return super().get(key, largest)
         except MissingObject:
-            return bounded(key, b"".join(self._newest(key)), largest)
+            return read_bounded(key, b"".join(self._newest(key)), largest)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """As of any bucket; of a deleted object its newest version."""
@@ -58,7 +58,7 @@ class History(S3Bucket):
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Every key of which anything is kept."""
-        for key, versions in groupby(self._versions(checked_prefix(prefix)), key=lambda one: one.key):
+        for key, versions in groupby(self._versions(check_prefix(prefix)), key=lambda one: one.key):
             if key <= after:
                 continue
             info = _told(key, list(versions))

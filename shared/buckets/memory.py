@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from shared.buckets.base import Bucket, MissingObject, ObjectInfo, bounded, checked, checked_folder, checked_prefix
+from shared.buckets.base import Bucket, MissingObject, ObjectInfo, check_folder, check_key, check_prefix, read_bounded
 from shared.buckets.misnamed import misspelled
 
 
@@ -20,7 +20,7 @@ class MemoryBucket(Bucket):
 
     def get(self, key: str, largest: int | None = None) -> bytes:
         try:
-            return bounded(key, self._objects[checked(key)][0], largest)
+            return read_bounded(key, self._objects[check_key(key)][0], largest)
         except KeyError:
             raise MissingObject(f"no object {key} in {self.address}") from None
 
@@ -29,23 +29,23 @@ class MemoryBucket(Bucket):
 
     def put(self, key: str, data: bytes) -> None:
         with self._lock:
-            self._store(checked(key), data)
+            self._store(check_key(key), data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self._lock:
-            if checked(key) in self._objects:
+            if check_key(key) in self._objects:
                 return False
             self._store(key, data)
             return True
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        checked_prefix(prefix)
+        check_prefix(prefix)
         with self._lock:
             found = [info for key, (_, info) in self._objects.items() if key.startswith(prefix) and key > after]
         yield from sorted(found, key=lambda info: info.key)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        begin = len(checked_folder(prefix))
+        begin = len(check_folder(prefix))
         with self._lock:
             below = [key[begin:].partition("/") for key in self._objects if key.startswith(prefix)]
         yield from sorted({name for name, slash, _ in below if slash})
@@ -58,10 +58,10 @@ class MemoryBucket(Bucket):
 
     def delete(self, key: str) -> None:
         with self._lock:
-            self._objects.pop(checked(key), None)
+            self._objects.pop(check_key(key), None)
 
     def head(self, key: str) -> ObjectInfo | None:
-        stored = self._objects.get(checked(key))
+        stored = self._objects.get(check_key(key))
         return stored[1] if stored else None
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:

@@ -12,7 +12,7 @@
 import re
 from collections.abc import Iterator
 
-from shared.buckets.base import Bucket, usable
+from shared.buckets.base import Bucket, is_usable_key
 from shared.contract import keys
 
 MOST_KEPT = 200  # keys that one bucket keeps in mind
@@ -24,7 +24,7 @@ NO_KEY = "no object of ours can have its key, with . or .. between /, a backslas
 def is_misnamed_manifest(key: str) -> bool:
     """Whether it would be the key of a manifest, were there not two / in a row, or one at an end."""
     plain = keys.without_empty_names(key)
-    return plain != key and plain.startswith(keys.REQUESTS) and usable(plain)
+    return plain != key and plain.startswith(keys.REQUESTS) and is_usable_key(plain)
 
 
 def names(key: str) -> list[str]:
@@ -58,7 +58,7 @@ class Misnamed:
 
     def is_listed(self, key: str, size: int) -> bool:
         """Whether the object is to be seen."""
-        if usable(key):
+        if is_usable_key(key):
             return True
         if not size:
             return False

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.buckets.base import usable
+from shared.buckets.base import is_usable_key
 from shared.buckets.faults import IMPOSSIBLE
 from shared.buckets.misnamed import NO_KEY
 from shared.buckets.staging import STAGING
@@ -12,7 +12,7 @@ from shared.buckets.staging import STAGING
 PLAIN_LENGTH = 500  # of a key whose bytes need no counting
 
 
-def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
+def report_passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
     """The keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
 
     Args:
@@ -31,7 +31,7 @@ def passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]
             name = entry.name
             key = prefix + name
             plain = name.isascii() and name.isprintable() and "\\" not in name and len(key) < PLAIN_LENGTH
-            if not plain and not usable(key):
+            if not plain and not is_usable_key(key):
                 yield key + "/" * entry.is_dir(follow_symlinks=False), NO_KEY
             elif entry.is_dir(follow_symlinks=False):
                 if deep and entry.path != staging:

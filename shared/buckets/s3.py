@@ -39,11 +39,11 @@ from shared.buckets.base import (
     StoreAbsent,
     StoreMisconfigured,
     StoreUnavailable,
-    bounded,
-    checked,
-    checked_folder,
-    checked_prefix,
-    usable,
+    check_folder,
+    check_key,
+    check_prefix,
+    is_usable_key,
+    read_bounded,
 )
 from shared.buckets.misnamed import NO_KEY, Misnamed, is_misnamed_manifest, is_misspelled, names
 
@@ -110,7 +110,7 @@ class S3Bucket(Bucket):
             try:
                 with body:
                     data: bytes = body.read() if largest is None else body.read(largest + 1)
-                    return bounded(key, data, largest)
+                    return read_bounded(key, data, largest)
             except FAILURES as error:
                 cut = error
         raise StoreUnavailable(f"{key} in {self.address} broke off {READS} times: {cut}") from cut
@@ -145,7 +145,7 @@ class S3Bucket(Bucket):
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         begin = {"StartAfter": self.prefix + after} if after else {}
-        for page in self._pages(checked_prefix(prefix), begin):
+        for page in self._pages(check_prefix(prefix), begin):
             with self._explained(prefix):
                 named = [(entry["Key"].removeprefix(self.prefix), entry) for entry in page.get("Contents", [])]
                 infos = [
@@ -156,17 +156,17 @@ class S3Bucket(Bucket):
             yield from infos
 
     def folders(self, prefix: str) -> Iterator[str]:
-        begin = len(self.prefix) + len(checked_folder(prefix))
+        begin = len(self.prefix) + len(check_folder(prefix))
         for page in self._pages(prefix, {"Delimiter": "/"}):
             # sorted here too: not every store sorts them within a page
             for prefix_found in sorted(entry["Prefix"] for entry in page.get("CommonPrefixes", [])):
                 name = prefix_found[begin:-1]
-                if usable(name):
+                if is_usable_key(name):
                     yield name
 
     def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
         for key in sorted(self._misnamed.kept):
-            below = key.removeprefix(checked_folder(folder))
+            below = key.removeprefix(check_folder(folder))
             if below != key and (deep or "/" not in below):
                 if self._is_there(key):
                     yield key, NO_KEY
@@ -235,7 +235,7 @@ class S3Bucket(Bucket):
         )
 
     def _full(self, key: str) -> str:
-        return checked(self.prefix + checked(key))
+        return check_key(self.prefix + check_key(key))
 
     def _existing(self, key: str) -> str:
         """The same of what is only read or removed; see `misnamed.py`."""

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from operator import itemgetter
 
-from shared.buckets.base import ObjectInfo, usable
+from shared.buckets.base import ObjectInfo, is_usable_key
 from shared.buckets.faults import IMPOSSIBLE
 from shared.buckets.staging import STAGING
 from shared.contract import keys
@@ -92,7 +92,7 @@ class Walk:
     def _usable(self, name: str, key: str) -> bool:
         if name.isascii() and name.isprintable() and "\\" not in name and len(key) < 500:
             return True
-        if usable(key.rstrip("/")):
+        if is_usable_key(key.rstrip("/")):
             return True
         told_elsewhere = key.startswith(keys.REQUESTS)  # by whoever looks for requests
         if not told_elsewhere and len(self._told) < MOST_TOLD and key not in self._told:

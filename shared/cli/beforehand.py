@@ -53,9 +53,9 @@ def require_installed(settings: Settings) -> None:
         if missing := missing_packages():
             raise ConfigurationError(missing)
         if settings.model.path != ModelSettings().path:
-            from shared.models.model_loading import source
+            from shared.models.model_loading import resolve_source
 
-            source(settings.model)
+            resolve_source(settings.model)
         if settings.faces.engine == "insightface" and all(find_spec(name) for name in NEEDED):
             from shared.faces.networks import folder_of
 

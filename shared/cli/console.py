@@ -51,7 +51,7 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
             fail(str(error))
         except StoreUnavailable as error:
             if not (wait and isinstance(error, StoreAbsent)):
-                unavailable(str(error))
+                exit_unavailable(str(error))
             if not told:
                 typer.echo(f"photog: {error}; waiting for it", err=True)
             told = True
@@ -106,7 +106,7 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def unavailable(message: str) -> NoReturn:
+def exit_unavailable(message: str) -> NoReturn:
     """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
     typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(TEMPORARY_FAILURE)
@@ -153,16 +153,16 @@ def finish(envelope: Json, as_json: bool, summary: str, named: Callable[[str], s
         raise typer.Exit(1)
 
 
-def submitted(client: Client, function: str, body: Json, company: Company = ALONE) -> Json:
+def submit_request(client: Client, function: str, body: Json, company: Company = ALONE) -> Json:
     """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar."""
     try:
         identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
     except RequestError as error:
         fail(error.message)
-    return waited(client, function, identity, company)
+    return wait_for_answer(client, function, identity, company)
 
 
-def waited(client: Client, function: str, request_id: str, company: Company = ALONE) -> Json:
+def wait_for_answer(client: Client, function: str, request_id: str, company: Company = ALONE) -> Json:
     """The answer of a submitted request; a bar on a terminal, a line per stage elsewhere. Ctrl-C ends the wait."""
     with Waiting(function, company.hint) as waiting:
 

@@ -9,7 +9,7 @@ from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.errors import ConfigurationError, how_to_install
 from shared.lifecycle.shutdown import Shutdown
-from shared.runtime.context import Context, isolated
+from shared.runtime.context import Context, isolate_function
 from shared.runtime.liveness import Unhealthy, examine
 from shared.settings import Settings
 
@@ -21,14 +21,14 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     """POST /invoke with a storage event runs the function; for Function Compute, webhooks and CloudEvents."""
     log_to_stderr()
     try:
-        from shared.runtime.http import Desk, HttpEntry  # only this verb needs its extra
+        from shared.runtime.http import HttpEntry, InvocationService  # only this verb needs its extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"http needs {error.name}: {how_to_install('http')}") from error
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)
-    context = Context(place, settings, shutdown, isolated)
-    desk = Desk(context, known(function), shutdown)
+    context = Context(place, settings, shutdown, isolate_function)
+    desk = InvocationService(context, known(function), shutdown)
     try:
         require_conditions(place)
         entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))

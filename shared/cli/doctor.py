@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from shared.buckets import BucketError
-from shared.buckets.conditional_writes import honours_conditions
+from shared.buckets.conditional_writes import honors_conditions
 from shared.cli.beforehand import missing_packages
 from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
 from shared.errors import ConfigurationError, DeviceError
 from shared.faces.loading import load_engine
-from shared.runtime.context import installed, planned_peaks
+from shared.runtime.context import installed_functions, planned_peaks
 from shared.settings import Settings
 
 PACKAGES = (
@@ -46,13 +46,13 @@ def doctor(
     report: Json = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "functions": installed(),
+        "functions": installed_functions(),
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),
     }
     if place is not None:
         try:
-            report["bucket"] = {"address": place.address, "conditional_writes": honours_conditions(place)}
+            report["bucket"] = {"address": place.address, "conditional_writes": honors_conditions(place)}
         except BucketError as error:
             report["bucket"] = {"address": place.address, "missing": str(error)}
     if as_json:
@@ -84,10 +84,10 @@ def _diffusion(settings: Settings) -> Json:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of packages that nothing of ours needs
     from shared.devices.card import describe
     from shared.models.diffusion import resolve_device
-    from shared.models.model_loading import source
+    from shared.models.model_loading import resolve_source
 
     try:
-        where = source(settings.model)
+        where = resolve_source(settings.model)
     except ConfigurationError as error:
         return {"missing": str(error)}
     try:

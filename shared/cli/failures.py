@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from shared.buckets import BucketError, InvalidKey
-from shared.cli.console import INTERRUPTED, fail, unavailable
+from shared.cli.console import INTERRUPTED, exit_unavailable, fail
 from shared.contract.function import FunctionUnavailable
-from shared.contract.validation import said
+from shared.contract.validation import describe_errors
 from shared.contract.visible import visible
 from shared.errors import ConfigurationError
 from shared.runtime.supervisor import WorkerGivenUp
@@ -47,7 +47,7 @@ def one_line() -> Iterator[None]:
             raise
         fail(wrong_settings(error))
     except (BucketError, QueueError) as error:
-        unavailable(_joined(str(error)))
+        exit_unavailable(_joined(str(error)))
     except WorkerGivenUp as error:
         _end(str(error), error.status)
     except FunctionUnavailable as error:
@@ -61,7 +61,7 @@ def one_line() -> Iterator[None]:
 def wrong_settings(error: ValidationError) -> str:
     """Each variable with what is wrong with it; never its value, which may be a secret."""
     wrong = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {said(one)}" for one in wrong)
+    return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {describe_errors(one)}" for one in wrong)
 
 
 def _end_at_file(error: OSError) -> NoReturn:

@@ -8,7 +8,7 @@ from shared.cli.console import AsJson, existing_bucket, show
 from shared.cli.identity import require_user
 from shared.cli.workers import BucketArgument
 from shared.contract.visible import visible
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.settings import Settings
 
 
@@ -20,7 +20,7 @@ def forget(
     """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
     require_user(user)
     settings = Settings()
-    forgetting = Forgetting(existing_bucket(bucket), settings.lease, named=settings.buckets)
+    forgetting = Erasure(existing_bucket(bucket), settings.lease, named=settings.buckets)
     removed = forgetting.forget(user)
     held = forgetting.holdings(user)
     remaining = held.remaining()

@@ -11,7 +11,7 @@ import typer
 
 from shared.buckets import Bucket
 from shared.cli.beforehand import require_installed, require_room, require_valid
-from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submitted
+from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submit_request
 from shared.cli.identity import require_user
 from shared.cli.likeness import THRESHOLDS, meaning
 from shared.cli.pictures import Pictures, files_of, require_file
@@ -77,7 +77,7 @@ def portrait(
     left = f"stopped; what has been done stays in {client.bucket.address}, the same command goes on from there"
     with _telling_what_stays(client.bucket.address) as people, _workers(client, settings, left) as company:
         references = [pictures.reference(photo) for photo in files]
-        checked = submitted(client, "check", check_body(references, True), company)
+        checked = submit_request(client, "check", check_body(references, True), company)
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked, files, pictures), pictures.named)
             tell_unreadable(checked, files)
@@ -85,11 +85,11 @@ def portrait(
         identity = user or _identity(usable)
         people.append(identity)
         body = train_body(usable, identity, steps, _every(steps))
-        training = submitted(client, "train", body, company)
+        training = submit_request(client, "train", body, company)
         if training["code"] != "OK" or not as_json:
             finish(training, as_json, trained(training, pictures), pictures.named)
         body = generate_body(pictures.reference(picture), [identity], configure)
-        made = submitted(client, "generate", body, company)
+        made = submit_request(client, "generate", body, company)
         if made["code"] == "OK":
             save_portrait(client, made, out)
             if sheet is not None:

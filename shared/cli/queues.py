@@ -11,7 +11,7 @@ import typer
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.conditional_writes import require_conditions
-from shared.cli.console import AsJson, bucket_at, existing_bucket, fail, log_to_stderr, show, unavailable
+from shared.cli.console import AsJson, bucket_at, existing_bucket, exit_unavailable, fail, log_to_stderr, show
 from shared.cli.workers import BucketArgument, FunctionArgument, known
 from shared.contract import keys
 from shared.contract.function import NAMES, DeviceBroken
@@ -20,14 +20,14 @@ from shared.errors import ConfigurationError
 from shared.events import put_event
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.outbox import DamagedEntry, Outbox
-from shared.operations.dead_letters import Undelivered
+from shared.operations.dead_letters import DeadLetterFunction
 from shared.operations.redrive import redrive as move
-from shared.operations.sweep import Lost, Sweep
-from shared.runtime.context import Context, destinations, isolated
+from shared.operations.sweep import StalledRequest, Sweep
+from shared.runtime.context import Context, isolate_function, list_destinations
 from shared.runtime.job import run_job
 from shared.runtime.worker import Worker
 from shared.settings import Settings
-from shared.triggers.sqs_queue import Queue, QueueError
+from shared.triggers.sqs_queue import QueueError, SqsQueue
 
 ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -55,7 +55,7 @@ def job(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     place = bucket_at(bucket)
-    context = Context(place, settings, shutdown, isolated)
+    context = Context(place, settings, shutdown, isolate_function)
     try:
         require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
@@ -83,7 +83,7 @@ def dead_letters(
     settings, place = Settings(), existing_bucket(bucket)
     with _usable():
         letters = _queue(queue, settings)
-        Worker(known(function), place, settings, Undelivered, until_empty=once, dead_letters=letters).run()
+        Worker(known(function), place, settings, DeadLetterFunction, until_empty=once, dead_letters=letters).run()
 
 
 def redrive(
@@ -136,7 +136,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _event(place: Bucket, one: Lost) -> dict[str, object]:
+def _event(place: Bucket, one: StalledRequest) -> dict[str, object]:
     name = s3_name(place)
     if name is None:
         fail("a folder has no events to send again; its workers scan it")
@@ -145,7 +145,7 @@ def _event(place: Bucket, one: Lost) -> dict[str, object]:
 
 def _deliver(place: Bucket, settings: Settings) -> int:
     """Try every entry of the outbox once; how many remain."""
-    outbox = Outbox(place, destinations(settings))
+    outbox = Outbox(place, list_destinations(settings))
     for key in outbox.entries():
         try:
             outbox.deliver(key)
@@ -154,11 +154,11 @@ def _deliver(place: Bucket, settings: Settings) -> int:
     return len(outbox.entries())
 
 
-def _queue(url: str | None, settings: Settings) -> Queue:
+def _queue(url: str | None, settings: Settings) -> SqsQueue:
     named = url or settings.sqs.queue
     if named is None:
         fail("which queue? give --queue or PHOTOG_SQS__QUEUE")
-    return Queue(named, settings.sqs, settings.s3)
+    return SqsQueue(named, settings.sqs, settings.s3)
 
 
 @contextmanager
@@ -169,4 +169,4 @@ def _usable() -> Iterator[None]:
     except (InvalidKey, ConfigurationError):
         raise
     except (BucketError, QueueError) as error:
-        unavailable(str(error))
+        exit_unavailable(str(error))

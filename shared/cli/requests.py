@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.cli.beforehand import require_room, require_valid
-from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submitted, waited
+from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
 from shared.cli.workers import BucketArgument, FunctionArgument, known
@@ -47,7 +47,7 @@ def check(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = check_body([pictures.reference(photo) for photo in given], same_person)
-    envelope = submitted(client, "check", _named(body, identity))
+    envelope = submit_request(client, "check", _named(body, identity))
     finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.named)
     if not as_json:
         tell_unreadable(envelope, given)
@@ -69,7 +69,7 @@ def train(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
-    envelope = submitted(client, "train", _named(body, identity))
+    envelope = submit_request(client, "train", _named(body, identity))
     finish(envelope, as_json, trained(envelope, pictures), pictures.named)
 
 
@@ -90,7 +90,7 @@ def generate(
     require_room(out)
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
-    envelope = submitted(
+    envelope = submit_request(
         client, "generate", _named(generate_body(pictures.reference(template), user, configure), identity)
     )
     if envelope["code"] == "OK":
@@ -118,7 +118,7 @@ def submit(
     if not wait:
         show({"request_id": request_id})
         return
-    finish(waited(client, function, request_id), True, "")
+    finish(wait_for_answer(client, function, request_id), True, "")
 
 
 def status(

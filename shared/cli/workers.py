@@ -18,8 +18,8 @@ from shared.contract.function import NAMES
 from shared.contract.manifests import Json
 from shared.events import UnknownEvent
 from shared.lifecycle.invocation import Outcome
-from shared.lifecycle.unread import reason
-from shared.runtime.context import Context, UnknownFunction, isolated
+from shared.lifecycle.unread import why_unread
+from shared.runtime.context import Context, UnknownFunction, isolate_function
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
 from shared.settings import Settings
@@ -85,7 +85,7 @@ def worker(
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(known(function), bucket_at(bucket, wait=True), settings, isolated, until_empty=once)
+    one = Worker(known(function), bucket_at(bucket, wait=True), settings, isolate_function, until_empty=once)
     if follow_parent:
         one.follow_parent()
     one.run()
@@ -100,7 +100,7 @@ def invoke(
     log_to_stderr()
     function, parsed = known(function), _parsed(event)
     place = existing_bucket(bucket)
-    context = Context(place, Settings(), load=isolated)
+    context = Context(place, Settings(), load=isolate_function)
     try:
         handled = context.handle(function, parsed)
     except (UnknownEvent, UnknownFunction) as error:
@@ -111,7 +111,7 @@ def invoke(
     if not handled["outcomes"]:
         typer.echo(f"photog: {event}: it speaks of no object that came to be in {place.address}", err=True)
     for key, outcome in handled["outcomes"].items():
-        if outcome == Outcome.IGNORED.value and reason(key) is None:  # the log has said it of the others
+        if outcome == Outcome.IGNORED.value and why_unread(key) is None:  # the log has said it of the others
             typer.echo(f"photog: {key} is ignored: {_why_ignored(place, function, key)}", err=True)
 
 

@@ -46,7 +46,7 @@ def is_embedded(reference: str) -> bool:
     return HEADED.match(reference, 0, HEADING) is not None or _is_bare(reference)
 
 
-def content(reference: str, most: int) -> bytes:
+def decode_content(reference: str, most: int) -> bytes:
     """The bytes of an embedded picture.
 
     Raises PhotoUnavailable for what is no data URL or no base64, PhotoTooLarge for what has more than `most` bytes.

@@ -124,7 +124,7 @@ def model(user_id: str) -> str:
     return f"{user(user_id)}model.json"
 
 
-def swaps(user_id: str) -> str:
+def pointer_swaps(user_id: str) -> str:
     """The prefix of what takes part in the swap of a user's model."""
     return f"{user(user_id)}swaps/"
 

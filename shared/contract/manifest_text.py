@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.contract.names import shown_name
+from shared.contract.names import show_name
 from shared.errors import InvalidManifest
 
 DEEPEST = 64  # brackets within each other; the contract's deepest field has three
@@ -40,11 +40,11 @@ PADDING += "\u205f\u2060\u3000\ufeff\ufffe\uffff"  # what no reader sees at the 
 UNITS = {"utf-16": 2, "utf-32": 4}  # bytes of a character at least
 SPELLED = {"utf-8-sig": "UTF-8"}
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a number with a fraction"}
-"""What JSON calls the types of Python; see `kind`."""
+"""What JSON calls the types of Python; see `name_kind`."""
 
 
 @dataclass(frozen=True)
-class Text:
+class ManifestText:
     """What was read.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Members:
         self.twice.append((made, [name for name in made if times[name] > 1]))
 
 
-def read(data: bytes) -> Text:
+def read_manifest_text(data: bytes) -> ManifestText:
     """The object in the bytes; InvalidManifest with the reason where there is none."""
     text, undecoded = _decoded(data)
     text = text.rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
@@ -84,10 +84,10 @@ def read(data: bytes) -> Text:
         if undecoded:
             raise InvalidManifest(undecoded) from error
         raise
-    return Text(body, _told_twice(body, twice), undecoded)
+    return ManifestText(body, _told_twice(body, twice), undecoded)
 
 
-def kind(value: object) -> str:
+def name_kind(value: object) -> str:
     """What a JSON value is, as its sender would say."""
     return "null" if value is None else KINDS.get(type(value), "a number")
 
@@ -123,7 +123,7 @@ def _object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[
         members = _Members()
         value, escaped = _literal(text, not_json, members), True
     if not isinstance(value, dict):
-        raise InvalidManifest(f"the manifest must be an object, not {kind(value)}")
+        raise InvalidManifest(f"the manifest must be an object, not {name_kind(value)}")
     _check(value, escaped)
     return value, members.twice
 
@@ -148,7 +148,7 @@ def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str
     level: list[tuple[str, Any]] = [("", body)] if twice else []
     told: list[str] = []
     while level:
-        found = [f"{path}{shown_name(name)}" for path, one in level for name in names.get(id(one), ())]
+        found = [f"{path}{show_name(name)}" for path, one in level for name in names.get(id(one), ())]
         told += [f"{path} stands more than once in the manifest; the last one was taken" for path in found]
         level = [(f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _within(one)]
     more = len(told) - MOST_TOLD
@@ -158,7 +158,7 @@ def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str
 def _within(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
     """The objects and lists in an object or a list, each with its name or number."""
     if isinstance(value, dict):
-        return [(shown_name(name), one) for name, one in value.items() if isinstance(one, dict | list)]
+        return [(show_name(name), one) for name, one in value.items() if isinstance(one, dict | list)]
     return [(str(number), one) for number, one in enumerate(value) if isinstance(one, dict | list)]
 
 

@@ -61,7 +61,7 @@ def parse(text: bytes) -> Manifest:
 
     Raises InvalidManifest with the reason, also where the request_id is missing or unfit.
     """
-    read = manifest_text.read(text)
+    read = manifest_text.read_manifest_text(text)
     try:
         request_id = _request_id(read.body)
     except InvalidManifest as error:
@@ -97,12 +97,12 @@ def failure(request_id: str, error: RequestError, data: Json) -> Json:
     """The answer of a request that could not be served; what it repeats of the request is cut to a bounded length."""
     told = error.as_dict()
     if "field" in told:
-        told["field"] = shortened(visible(str(told["field"])), LONGEST_FIELD)
+        told["field"] = shorten(visible(str(told["field"])), LONGEST_FIELD)
     message = "\n".join(map(visible, error.message.split("\n")))
     return {
         "request_id": request_id,
         "code": "error",
-        "message": shortened(message, LONGEST_MESSAGE),
+        "message": shorten(message, LONGEST_MESSAGE),
         "data": data | {"error": told},
     }
 
@@ -112,7 +112,7 @@ def running(request_id: str, data: Json) -> Json:
     return {"request_id": request_id, "code": RUNNING, "message": "running", "data": data}
 
 
-def shortened(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
     """The text, or its beginning and three dots where it is longer than that."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
@@ -138,7 +138,7 @@ def _request_id(body: Json) -> str:
     if identity is None:
         raise InvalidManifest("the manifest has no request_id; add one, a string or a number", "request_id")
     if isinstance(identity, bool) or not isinstance(identity, str | int):
-        given = manifest_text.kind(identity)
+        given = manifest_text.name_kind(identity)
         raise InvalidManifest(f"request_id must be a string or a whole number, not {given}", "request_id")
     request_id = str(identity)
     if not REQUEST_ID.fullmatch(request_id):

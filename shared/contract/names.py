@@ -13,6 +13,6 @@ def is_plain(text: str) -> bool:
     return bool(PLAIN_WORD.fullmatch(text)) and not NAMELESS_SECRET.fullmatch(text) and redact(text) == text
 
 
-def shown_name(name: str) -> str:
+def show_name(name: str) -> str:
     """What a member of an object is called."""
     return name if is_plain(name) else f"[{len(name)} characters]"

@@ -2,10 +2,10 @@
 
 | function | for | keeps |
 |---|---|---|
-| `shown` | messages, warnings, logs | scheme, host and path of a URL, a key; one line, bounded |
-| `shown_host` | messages | the host alone |
-| `without_secrets` | what an answer echoes | scheme, host, path, names of parameters, values known to be harmless |
-| `bounded` | what an answer calls a picture | the same, the end of a long one by its length and its hash |
+| `show_reference` | messages, warnings, logs | scheme, host and path of a URL, a key; one line, bounded |
+| `show_host` | messages | the host alone |
+| `strip_secrets` | what an answer echoes | scheme, host, path, names of parameters, values known to be harmless |
+| `shorten_reference` | what an answer calls a picture | the same, the end of a long one by its length and its hash |
 
 Who signs URLs names the signature as he likes, so that a list of such names is never whole. The list here is the other
 way round: of the values of a URL only sizes, formats, qualities and versions are kept, and only where they look it.
@@ -49,7 +49,7 @@ HARMLESS = re.compile(
 )
 
 
-def shown(reference: str) -> str:
+def show_reference(reference: str) -> str:
     """A reference that may stand in a message: without user, password, query and fragment, without control characters.
 
     Parts of a URL's path that look like a token are left out too, and so is everything where the URL is so odd that
@@ -68,39 +68,39 @@ def shown(reference: str) -> str:
     return _line(place + path + (f"?{CUT}" if query else ""))
 
 
-def shown_host(host: str, url: str) -> str:
+def show_host(host: str, url: str) -> str:
     """The host of a URL for a message; nothing of one that is more than a host or may be half of a password."""
     if _parts(url)[0].endswith(f"//{CUT}"):
         return CUT
     return _line(host) if HOST.fullmatch(f"[{host}]" if ":" in host else host) else CUT
 
 
-def without_secrets(reference: str) -> str:
+def strip_secrets(reference: str) -> str:
     """The same reference, with `...` for what could let its reader fetch the picture: safe to be passed on.
 
     A key, a data URL and a URL that carries no parameters but harmless ones come back as they are; one so odd that
     nobody can say which part of it is the password comes back as it is shown. Twice is the same as once.
     """
     if PLAIN.fullmatch(reference) and not reference.startswith("//"):
-        return reference if len(reference) <= LONGEST else shown(reference)
+        return reference if len(reference) <= LONGEST else show_reference(reference)
     if is_embedded(reference):
         return reference
     if len(reference) > LONGEST:
-        return shown(reference)
+        return show_reference(reference)
     place, path, query = _parts(reference)
     if place:
         return place + path + PARAMETER.sub(_parameter, query)
     return path + PARAMETER.sub(_part_of_a_key, query)
 
 
-def bounded(reference: str) -> str:
+def shorten_reference(reference: str) -> str:
     """What an answer calls a picture: the reference without secrets, whole where it is short.
 
     Of a long one the beginning, its length and the beginning of its SHA-256, so that two of one request that begin
     alike, as all pictures of one camera do in base64, are told apart, and the sender can find out which it was.
     """
     embedded = is_embedded(reference)
-    told = reference if embedded else without_secrets(reference)
+    told = reference if embedded else strip_secrets(reference)
     longest = LONGEST_EMBEDDED if embedded else LONGEST_NAME
     if len(told) <= longest and len(reference) <= LONGEST:
         return told

@@ -17,7 +17,7 @@ Pixels = Annotated[float, Field(ge=-100_000, le=100_000)]
 Component = Annotated[float, Field(ge=-1000, le=1000)]  # of vectors that have a length of 1 to 40
 
 
-class Reference(BaseModel):
+class ReferenceRecord(BaseModel):
     """One of the person's photos, cropped around the face, with all that was found in it.
 
     Attributes:
@@ -52,7 +52,7 @@ class UserModel(BaseModel):
     base_model: Name
     face_engine: Name
     trigger: Name
-    references: Annotated[list[Reference], Field(min_length=1, max_length=MOST_REFERENCES)]
+    references: Annotated[list[ReferenceRecord], Field(min_length=1, max_length=MOST_REFERENCES)]
 
 
 def model_of(data: dict[str, Any]) -> UserModel:

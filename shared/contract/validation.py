@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.contract.manifests import USER_ID, Json, encode, shortened
+from shared.contract.manifests import USER_ID, Json, encode, shorten
 from shared.contract.meaning import without_nulls
-from shared.contract.names import is_plain, shown_name
+from shared.contract.names import is_plain, show_name
 from shared.contract.redaction import REDACTED, is_secret_name
-from shared.contract.references import without_secrets
+from shared.contract.references import strip_secrets
 from shared.errors import InvalidField
 
 MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
@@ -53,13 +53,13 @@ def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]
         request = model.model_validate(without_nulls(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(shown_name(str(part)) for part in first["loc"])
+        field = ".".join(show_name(str(part)) for part in first["loc"])
         given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
-        raise InvalidField(f"{field}: {said(first)}{given}", field) from error
-    return request, bounded([f"unknown key {name} was ignored" for name in _unknown(request)])
+        raise InvalidField(f"{field}: {describe_errors(first)}{given}", field) from error
+    return request, bound_text([f"unknown key {name} was ignored" for name in _unknown(request)])
 
 
-def said(error: ErrorDetails) -> str:
+def describe_errors(error: ErrorDetails) -> str:
     """What is wrong with a value, in the words of whoever wrote it: no names of our classes, none of pydantic's."""
     if error["type"] in OBJECTS:
         return "Input should be an object, as in {}"
@@ -71,7 +71,7 @@ def _given(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
-        return shortened(repr(value), LONGEST_NUMBER)
+        return shorten(repr(value), LONGEST_NUMBER)
     if isinstance(value, str):
         return repr(value) if is_plain(value) else f"a text of {len(value)} characters"
     if isinstance(value, list | tuple):
@@ -79,9 +79,9 @@ def _given(value: Any) -> str:
     return f"an object of {len(value)} keys" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def bounded(warnings: list[str]) -> list[str]:
+def bound_text(warnings: list[str]) -> list[str]:
     """The first warnings, each cut to a line, and how many more there were."""
-    kept = [shortened(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
+    kept = [shorten(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
     more = len(warnings) - len(kept)
     return [*kept, f"and {more} more of the kind"] if more else kept
 
@@ -92,7 +92,7 @@ def echo(value: Json) -> tuple[Json, list[str]]:
     Without secrets, and else as it came as long as it has at most `LONGEST_ECHO` bytes; beyond that long texts in it
     are cut, and what is too large even so is left out.
     """
-    value = {without_secrets(name): _clean(one, name) for name, one in value.items()}
+    value = {strip_secrets(name): _clean(one, name) for name, one in value.items()}
     if _size(value) <= LONGEST_ECHO:
         return value, []
     cut: Json = {name: _cut(one) for name, one in value.items()}
@@ -106,11 +106,11 @@ def echo(value: Json) -> tuple[Json, list[str]]:
 def _clean(value: Any, name: str = "") -> Any:
     """A value without secrets, at any depth, in names too; `name` is what it is called."""
     if isinstance(value, str):
-        return REDACTED if value and is_secret_name(name) else without_secrets(value)
+        return REDACTED if value and is_secret_name(name) else strip_secrets(value)
     if isinstance(value, list):
         return [_clean(one, name) for one in value]
     if isinstance(value, dict):
-        return {without_secrets(key): _clean(one, key) for key, one in value.items()}
+        return {strip_secrets(key): _clean(one, key) for key, one in value.items()}
     return value
 
 
@@ -120,16 +120,16 @@ def _size(value: Json) -> int:
 
 def _cut(value: Any) -> Any:
     if isinstance(value, str):
-        return shortened(value, LONGEST_ECHOED_TEXT)
+        return shorten(value, LONGEST_ECHOED_TEXT)
     if isinstance(value, list):
         return [_cut(one) for one in value]
     if isinstance(value, dict):
-        return {shortened(name, LONGEST_ECHOED_TEXT): _cut(one) for name, one in value.items()}
+        return {shorten(name, LONGEST_ECHOED_TEXT): _cut(one) for name, one in value.items()}
     return value
 
 
 def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
-    names = [prefix + shown_name(name) for name in model.model_extra or {}]
+    names = [prefix + show_name(name) for name in model.model_extra or {}]
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):

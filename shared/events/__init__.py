@@ -2,6 +2,6 @@
 
 from shared.events.created import ObjectCreated, UnknownEvent
 from shared.events.envelopes import parse, parse_text
-from shared.events.outgoing import completed, put_event
+from shared.events.outgoing import completion_event, put_event
 
-__all__ = ["ObjectCreated", "UnknownEvent", "completed", "parse", "parse_text", "put_event"]
+__all__ = ["ObjectCreated", "UnknownEvent", "completion_event", "parse", "parse_text", "put_event"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from shared.contract.manifests import shortened
+from shared.contract.manifests import shorten
 from shared.errors import PhotogError
 
 LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and what is wrong with it is logged
@@ -12,7 +12,7 @@ class UnknownEvent(PhotogError):
     """The event has none of the forms that we read."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(shortened(reason, LONGEST_REASON))
+        super().__init__(shorten(reason, LONGEST_REASON))
 
 
 @dataclass(frozen=True)

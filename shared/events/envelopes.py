@@ -51,11 +51,11 @@ def _object(event: Json, depth: int) -> list[ObjectCreated]:
     if isinstance(event.get("Records"), list):
         return _each(event["Records"], lambda record: _record(record, depth))
     if event.get("source") == "aws.s3":
-        return senders.of_eventbridge(event)
+        return senders.from_eventbridge(event)
     if isinstance(event.get("events"), list):
-        return _each(event["events"], senders.of_oss)
+        return _each(event["events"], senders.from_oss)
     if "specversion" in event:
-        return senders.of_cloud_event(event)
+        return senders.from_cloud_event(event)
     return _opened(_content(event), depth)
 
 
@@ -65,7 +65,7 @@ def _record(record: Json, depth: int) -> list[ObjectCreated]:
         return _opened(record["Sns"]["Message"], depth)
     if "body" in record:
         return _opened(record["body"], depth)
-    return senders.of_record(record)
+    return senders.from_s3_record(record)
 
 
 def _content(event: Json) -> object:

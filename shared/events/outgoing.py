@@ -8,7 +8,7 @@ from shared.buckets.base import ObjectInfo
 from shared.contract.manifests import Json
 
 
-def completed(function: str, envelope: Json, address: str, result_key: str) -> Json:
+def completion_event(function: str, envelope: Json, address: str, result_key: str) -> Json:
     """The CloudEvent 1.0 that tells of an answer. Its id depends on request and outcome only, so repeats collide."""
     request_id = envelope["request_id"]
     outcome = "succeeded" if envelope["code"] == "OK" else "failed"

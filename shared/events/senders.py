@@ -23,7 +23,7 @@ GCS_FINALIZED = "google.cloud.storage.object.v1.finalized"
 S3_CLOUD_EVENT = "com.amazonaws.s3."
 
 
-def of_record(record: Json) -> list[ObjectCreated]:
+def from_s3_record(record: Json) -> list[ObjectCreated]:
     """An entry of `Records`."""
     if not _created(record.get("eventName", "")):
         return []
@@ -33,7 +33,7 @@ def of_record(record: Json) -> list[ObjectCreated]:
     return [_object(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
-def of_eventbridge(event: Json) -> list[ObjectCreated]:
+def from_eventbridge(event: Json) -> list[ObjectCreated]:
     """S3 through EventBridge."""
     if event.get("detail-type") != "Object Created":
         return []
@@ -43,7 +43,7 @@ def of_eventbridge(event: Json) -> list[ObjectCreated]:
     return [_object(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
 
 
-def of_oss(entry: Json) -> list[ObjectCreated]:
+def from_oss(entry: Json) -> list[ObjectCreated]:
     """An entry of `events`, or the data of OSS's CloudEvent."""
     if not _created(entry.get("eventName", "")):
         return []
@@ -51,19 +51,19 @@ def of_oss(entry: Json) -> list[ObjectCreated]:
     return [_object(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
-def of_cloud_event(event: Json) -> list[ObjectCreated]:
+def from_cloud_event(event: Json) -> list[ObjectCreated]:
     """CloudEvents 1.0, structured; UnknownEvent for a type that no store sends."""
     kind, data = str(event.get("type", "")), event.get("data")
     if not isinstance(data, dict):
         raise UnknownEvent(f"the CloudEvent {kind} has no object as its data")
     if kind.startswith("oss:"):
-        return of_oss(data | {"eventName": kind.removeprefix("oss:")})
+        return from_oss(data | {"eventName": kind.removeprefix("oss:")})
     if kind == GCS_FINALIZED:
         size = int(data["size"]) if "size" in data else None  # a string: JSON's numbers lose digits of 64 bits
         return [_object(data["name"], data["bucket"], size, data.get("etag"))]
     if kind.startswith(S3_CLOUD_EVENT):
         record = data if "s3" in data else {"s3": data}
-        return of_record(record | {"eventName": kind.removeprefix(S3_CLOUD_EVENT)})
+        return from_s3_record(record | {"eventName": kind.removeprefix(S3_CLOUD_EVENT)})
     raise UnknownEvent(f"no store sends CloudEvents of type {kind}")
 
 

@@ -6,7 +6,7 @@ from shared.faces.base import BatchEngine, Chip, Face, FaceError
 from shared.imaging.array_types import Embedding, Image
 
 
-class Deferred:
+class BatchedEmbedding:
     """A face engine over one that embeds several faces at once. Keeps a chip of each face, no photo.
 
     `embed` answers a place in the queue, one number; `embedded` turns places into vectors.

@@ -18,7 +18,7 @@ import numpy as np
 from shared.devices import device_errors
 from shared.faces.base import Box, Face, FaceError
 from shared.faces.dlib_landmarks import FACE, SIDE, LandmarkTrees
-from shared.faces.face_crop import closeup
+from shared.faces.face_crop import crop_face
 from shared.imaging.array_types import Embedding, Image
 
 DETECTION_SIDE = 1600  # long side that HOG sees; its smallest window is 80 px, so faces from 5 % of the side
@@ -60,7 +60,7 @@ class DlibEngine:
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """128 numbers of about unit length."""
-        view = closeup(image, face.box, FACE, SIDE)
+        view = crop_face(image, face.box, FACE, SIDE)
         parts = [dlib.point(round(x), round(y)) for x, y in view.inwards(face.landmarks)]
         shape = dlib.full_object_detection(_rectangle(view.box_inwards(face.box)), dlib.points(parts))
         try:
@@ -94,7 +94,7 @@ class DlibEngine:
         return found
 
     def _confirms(self, image: Image, candidate: Box) -> bool:
-        view = closeup(image, candidate, LOOK_FACE, LOOK_SIDE)
+        view = crop_face(image, candidate, LOOK_FACE, LOOK_SIDE)
         expected = view.box_inwards(candidate)
         return any(
             detection.confidence >= CONFIRMED and _overlap(_box(detection.rect), expected) > SAME_PLACE

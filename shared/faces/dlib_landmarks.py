@@ -9,9 +9,9 @@ import dlib
 import numpy as np
 
 from shared.faces.base import Box
-from shared.faces.face_crop import closeup
-from shared.faces.rotation import roll, upright, wrapped
-from shared.faces.settling import Settled, settle
+from shared.faces.face_crop import crop_face
+from shared.faces.rotation import measure_roll, turn_upright, wrap_angle
+from shared.faces.settling import SettledFace, settle
 from shared.imaging.array_types import Image, Points
 
 FACE, SIDE = 200, 400  # pixels of the look; twice the recogniser's 100 px, so that rounding to pixels costs nothing
@@ -39,7 +39,7 @@ class LandmarkTrees:
 
     def landmarks(self, image: Image, box: Box) -> Points:
         """The 68 points of the face in the box, (68, 2) in pixels of the RGB picture."""
-        view = closeup(image, box, FACE, SIDE)
+        view = crop_face(image, box, FACE, SIDE)
         place = view.box_inwards(box)
         tilts = self._tilts(image, box)
         found = {tilt: settle(self._look, view.image, place, tilt, _framed, SHIFTS) for tilt in tilts}
@@ -56,10 +56,10 @@ class LandmarkTrees:
 
     def _tilts(self, image: Image, box: Box) -> dict[float, float]:
         """The rolls that are in question, with how much HOG likes the face at each."""
-        view = closeup(image, box, TILT_FACE, TILT_SIDE).image
-        likes = {tilt: self._likes(upright(view, tilt)) for tilt in TILTS}
+        view = crop_face(image, box, TILT_FACE, TILT_SIDE).image
+        likes = {tilt: self._likes(turn_upright(view, tilt)) for tilt in TILTS}
         if max(likes.values()) < LIKED:
-            likes |= {tilt: self._likes(upright(view, tilt)) for tilt in LYING}
+            likes |= {tilt: self._likes(turn_upright(view, tilt)) for tilt in LYING}
         least = max(likes.values()) - IN_DOUBT
         return {tilt: liked for tilt, liked in likes.items() if liked >= least}
 
@@ -79,7 +79,7 @@ def _framed(points: Points) -> Box:
     return Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
-def _doubt(found: Settled, width: float, tilt: float, liked: float) -> float:
+def _doubt(found: SettledFace, width: float, tilt: float, liked: float) -> float:
     """How little a face at rest speaks for a tilt that HOG likes so much, in box widths; the box is so wide."""
-    astray = max(abs(wrapped(roll(found.points) - tilt)) - NEAR, 0)
+    astray = max(abs(wrap_angle(measure_roll(found.points) - tilt)) - NEAR, 0)
     return found.unrest / width + ASTRAY * astray - LIKING * liked

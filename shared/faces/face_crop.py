@@ -10,7 +10,7 @@ from shared.imaging.array_types import Image, Points
 
 
 @dataclass(frozen=True, eq=False)
-class Closeup:
+class ResizedCrop:
     """A square around a face, cut out and resized; outside of the picture its border is repeated.
 
     Attributes:
@@ -43,7 +43,7 @@ class Closeup:
         return Box(*corners.ravel().tolist())
 
 
-def closeup(image: Image, box: Box, face: int, side: int) -> Closeup:
+def crop_face(image: Image, box: Box, face: int, side: int) -> ResizedCrop:
     """Cut out a square of `side` pixels in which the box is `face` pixels wide, centred on the box.
 
     Far faces are enlarged bicubically, near ones reduced by area, so that neither jags nor aliases reach a network.
@@ -61,4 +61,4 @@ def closeup(image: Image, box: Box, face: int, side: int) -> Closeup:
     before, behind = max(int(x[0]) - left, 0), max(left + size - int(x[1]), 0)
     square = cv2.copyMakeBorder(cut, above, below, before, behind, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
-    return Closeup(cv2.resize(square, (side, side), interpolation=interpolation), left, top, side / size)
+    return ResizedCrop(cv2.resize(square, (side, side), interpolation=interpolation), left, top, side / size)

@@ -21,9 +21,9 @@ from skimage.transform import SimilarityTransform
 
 from shared.devices import device_errors
 from shared.faces.base import Box, Chip, Face, FaceError
-from shared.faces.face_crop import closeup
-from shared.faces.networks import Networks, networks
-from shared.faces.rotation import tilt_of_eyes
+from shared.faces.face_crop import crop_face
+from shared.faces.networks import FaceNetworks, load_networks
+from shared.faces.rotation import measure_eye_tilt
 from shared.faces.settling import settle
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.settings import FaceSettings
@@ -51,7 +51,7 @@ class InsightfaceEngine:
     same_person = SAME_PERSON
 
     def __init__(self, settings: FaceSettings) -> None:
-        loaded = networks(settings)
+        loaded = load_networks(settings)
         self.name = f"insightface/{loaded.folder.name}"
         self.provider = loaded.provider
         self._detector = SCRFD(str(loaded.detector.path), loaded.detector.session, static_shape_sessions=False)
@@ -84,7 +84,7 @@ class InsightfaceEngine:
 
     def chip(self, image: Image, face: Face) -> Chip:
         """The face as the recogniser wants it, aligned by eyes, nose and mouth: RGB, uint8, (112, 112, 3)."""
-        view = closeup(image, face.box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        view = crop_face(image, face.box, CLOSEUP_FACE, CLOSEUP_SIDE)
         fit = SimilarityTransform.from_estimate(five_points(view.inwards(face.landmarks)), arcface_dst)
         if not fit:
             raise FaceError("the landmarks of this face cannot be aligned: they lie in one place")
@@ -113,14 +113,14 @@ class InsightfaceEngine:
             return []
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # the library's own reduction has no filter
         boxes, points = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        tilts = np.zeros(len(boxes)) if points is None else [tilt_of_eyes(*five[:2]) for five in points]
+        tilts = np.zeros(len(boxes)) if points is None else [measure_eye_tilt(*five[:2]) for five in points]
         return [
             (Box(*map(float, box[:4])).scaled(1 / factor), float(box[4]), float(tilt))
             for box, tilt in zip(boxes, tilts, strict=True)
         ]
 
     def _face(self, image: Image, box: Box, score: float, tilt: float) -> Face:
-        view = closeup(image, box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        view = crop_face(image, box, CLOSEUP_FACE, CLOSEUP_SIDE)
         found = settle(self._look, view.image, view.box_inwards(box), tilt)
         return Face(box, view.outwards(found.points), score)
 
@@ -139,7 +139,7 @@ class InsightfaceEngine:
             return [FaceError(f"insightface could not embed this face: {error}")]
         return [_unit(vector) for vector in features.astype(float)]
 
-    def _warm(self, loaded: Networks) -> None:
+    def _warm(self, loaded: FaceNetworks) -> None:
         """The first run on CUDA takes seconds to choose kernels: better now than in the first request."""
         if loaded.on_cuda:
             blank = np.zeros((CLOSEUP_SIDE, CLOSEUP_SIDE, 3), np.uint8)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from shared.faces.base import Face, FaceEngine, FaceError
-from shared.faces.rotation import roll
+from shared.faces.rotation import measure_roll
 from shared.imaging.array_types import Image
 
 SEARCHED_SIDE = 240  # long side of a picture that is searched on its sides: faces from a sixth of it, 0.2 s a side
@@ -22,7 +22,7 @@ ASIDE = 45.0  # degrees of roll from which a face lies in the turned picture too
 LYING = 60.0  # degrees of roll from which no head is meant to be; more than a head on a shoulder
 
 
-def how_to_turn(image: Image, engine: FaceEngine) -> str | None:
+def advise_turn(image: Image, engine: FaceEngine) -> str | None:
     """Advice for the sender of an RGB picture in which no face was found; None where no turn brings one up.
 
     A detector may find a face on its side, too: of the turns that show one, that of the best score is meant.
@@ -38,9 +38,9 @@ def how_to_turn(image: Image, engine: FaceEngine) -> str | None:
     return f"there is one when the picture is turned {TURNS[turn]}: save it upright"
 
 
-def lying(faces: Sequence[Face]) -> str | None:
+def name_lying_faces(faces: Sequence[Face]) -> str | None:
     """Advice where all faces that were found lie on their side; None where one does not, or there is none."""
-    rolls = [roll(face.landmarks) for face in faces]
+    rolls = [measure_roll(face.landmarks) for face in faces]
     for sign, turn in ((-1, cv2.ROTATE_90_CLOCKWISE), (1, cv2.ROTATE_90_COUNTERCLOCKWISE)):
         if rolls and min(sign * one for one in rolls) > LYING:
             return f"the picture lies on its side: turn it {TURNS[turn]} and save it upright"
@@ -50,6 +50,6 @@ def lying(faces: Sequence[Face]) -> str | None:
 def _scores(image: Image, engine: FaceEngine) -> list[float]:
     """Of the faces that are about upright; none where the engine fails."""
     try:
-        return [face.score for face in engine.detect(image) if abs(roll(face.landmarks)) <= ASIDE]
+        return [face.score for face in engine.detect(image) if abs(measure_roll(face.landmarks)) <= ASIDE]
     except FaceError:
         return []

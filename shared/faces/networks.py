@@ -17,7 +17,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from shared.faces.base import EngineUnavailable
-from shared.faces.onnx_sessions import CPU, CUDA, opened, wanted_provider
+from shared.faces.onnx_sessions import CPU, CUDA, open_session, wanted_provider
 from shared.settings import FaceSettings
 
 HOME = Path("~/.insightface/models")  # where insightface itself keeps model folders
@@ -32,7 +32,7 @@ HOW_TO_GET = (
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class FaceNetwork:
     """One network, ready to run.
 
     Attributes:
@@ -45,14 +45,14 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
-class Networks:
+class FaceNetworks:
     """What the engine needs of a folder; `provider` is the one that all three really run on."""
 
     folder: Path
     provider: str
-    detector: Network
-    landmarks: Network
-    recogniser: Network
+    detector: FaceNetwork
+    landmarks: FaceNetwork
+    recogniser: FaceNetwork
 
     @property
     def on_cuda(self) -> bool:
@@ -60,22 +60,22 @@ class Networks:
         return self.provider == CUDA
 
 
-def networks(settings: FaceSettings) -> Networks:
+def load_networks(settings: FaceSettings) -> FaceNetworks:
     """Load them; EngineUnavailable says what is missing and how to get it."""
     folder = folder_of(settings)
     wanted = wanted_provider(settings)
-    loaded: dict[str, Network] = {}
+    loaded: dict[str, FaceNetwork] = {}
     for path in sorted(folder.glob("*.onnx")):
         kind, batch = _signature(path)
         if kind is not None and kind not in loaded:
-            loaded[kind] = Network(path, opened(path, settings), batch)
+            loaded[kind] = FaceNetwork(path, open_session(path, settings), batch)
     missing = [kind for kind in ("detector", "landmarks", "recogniser") if kind not in loaded]
     if missing:
         raise EngineUnavailable(
             f"{folder} has no {' and no '.join(missing)} network that insightface knows: {HOW_TO_GET}"
         )
     used = {network.session.get_providers()[0] for network in loaded.values()}
-    return Networks(folder, wanted if used == {wanted} else CPU, **loaded)
+    return FaceNetworks(folder, wanted if used == {wanted} else CPU, **loaded)
 
 
 def folder_of(settings: FaceSettings) -> Path:

@@ -34,7 +34,7 @@ UNLOADABLE: tuple[type[Exception], ...] = (
 """What onnxruntime raises when a session cannot be made."""
 
 
-def opened(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
+def open_session(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
     """A session; onnxruntime's own fallback to the CPU is an error where CUDA was asked for.
 
     Raises EngineUnavailable where starting anew is no help, OutOfMemory where others may have taken the memory.

@@ -10,7 +10,7 @@ MEASURED_SIDE = 128  # pixels that every face is brought to, so that figures of 
 DARK, BRIGHT = 5, 250  # levels of 255 at which detail is gone
 
 
-def sharpness(image: Image, face: Face) -> float:
+def measure_sharpness(image: Image, face: Face) -> float:
     """Fine detail of the face per contrast, independent of light: variance of the Laplacian over variance, at 128 px.
 
     An enlarged small face counts as little as it shows. Variance of the Laplacian after Pech-Pacheco et al. (2000).
@@ -20,18 +20,18 @@ def sharpness(image: Image, face: Face) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F).var() / spread)
 
 
-def brightness(image: Image, face: Face) -> float:
+def measure_brightness(image: Image, face: Face) -> float:
     """Mean luma of the face in [0, 1]."""
     return float(_measured(image, face).mean() / 255)
 
 
-def clipped(image: Image, face: Face) -> float:
+def measure_clipping(image: Image, face: Face) -> float:
     """Share of the face in [0, 1] that is black or white without detail."""
     grey = _measured(image, face)
     return float(((grey < DARK) | (grey > BRIGHT)).mean())
 
 
-def visible(face: Face, width: int, height: int) -> float:
+def is_whole(face: Face, width: int, height: int) -> float:
     """Share in [0, 1] of the face's landmarks that lie within a picture of this size."""
     x, y = face.landmarks.T
     return float(((x >= 0) & (y >= 0) & (x < width) & (y < height)).mean())

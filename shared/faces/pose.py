@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from shared.faces.rotation import roll
+from shared.faces.rotation import measure_roll
 from shared.imaging.array_types import Points
 
 # A generic adult head by 14 of the 68 landmarks; x to the face's left, y up, z forward, about in centimetres.
@@ -48,7 +48,7 @@ class Pose:
     roll: float
 
 
-def estimate(landmarks: Points) -> Pose:
+def estimate_pose(landmarks: Points) -> Pose:
     """The pose that projects the generic head onto the landmarks, (68, 2) in pixels, with the least error.
 
     The camera is taken to be far away and to look at the face, so that neither the face's place in the picture nor a
@@ -65,4 +65,4 @@ def estimate(landmarks: Points) -> Pose:
     forward = matrix @ [0, 0, -1]
     yaw = np.degrees(np.arctan2(forward[0], -forward[2]))
     pitch = np.degrees(np.arcsin(np.clip(-forward[1], -1, 1)))
-    return Pose(float(yaw), float(pitch - RESTING_PITCH), roll(landmarks))
+    return Pose(float(yaw), float(pitch - RESTING_PITCH), measure_roll(landmarks))

@@ -6,31 +6,31 @@ import numpy as np
 from shared.imaging.array_types import Image, Points
 
 
-def upright(image: Image, degrees: float) -> Image:
+def turn_upright(image: Image, degrees: float) -> Image:
     """A square picture of a face with this roll (positive clockwise), turned so that the face is upright; same size."""
     if degrees == 0:
         return image
     return cv2.warpAffine(image, _matrix(image, degrees), image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
 
 
-def tilted_back(points: Points, image: Image, degrees: float) -> Points:
-    """Positions in `upright(image, degrees)` as positions in `image`, (N, 2)."""
+def turn_back(points: Points, image: Image, degrees: float) -> Points:
+    """Positions in `turn_upright(image, degrees)` as positions in `image`, (N, 2)."""
     back = cv2.invertAffineTransform(_matrix(image, degrees))
     return points @ back[:, :2].T + back[:, 2]
 
 
-def roll(landmarks: Points) -> float:
+def measure_roll(landmarks: Points) -> float:
     """Tilt of the line through both eyes in degrees, positive clockwise, from the 68 landmarks."""
-    return tilt_of_eyes(landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0))
+    return measure_eye_tilt(landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0))
 
 
-def tilt_of_eyes(left: Points, right: Points) -> float:
+def measure_eye_tilt(left: Points, right: Points) -> float:
     """Tilt of the line through both in degrees, positive clockwise; `left` is on the left of an upright face."""
     x, y = right - left
     return float(np.degrees(np.arctan2(y, x)))
 
 
-def wrapped(degrees: float) -> float:
+def wrap_angle(degrees: float) -> float:
     """The same angle in [-180, 180)."""
     return (degrees + 180) % 360 - 180
 

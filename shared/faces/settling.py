@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.faces.base import Box
-from shared.faces.rotation import roll, tilted_back, upright, wrapped
+from shared.faces.rotation import measure_roll, turn_back, turn_upright, wrap_angle
 from shared.imaging.array_types import Image, Points
 
 LEVEL = 3.0  # degrees of tilt at which a face is looked at as it is: turning by less changes the points by noise alone
@@ -33,7 +33,7 @@ Framing = Callable[[Points], Box]
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
+class SettledFace:
     """A face at rest.
 
     Attributes:
@@ -49,7 +49,7 @@ class Settled:
 
 def settle(
     look: Look, view: Image, place: Box, tilt: float = 0.0, framing: Framing | None = None, shifts: Shifts = ()
-) -> Settled:
+) -> SettledFace:
     """Find the landmarks of the face in this place of a close-up, a square RGB picture.
 
     Args:
@@ -57,24 +57,24 @@ def settle(
         framing: None leaves the box where the detector has it.
         shifts: looks around the place besides the one in it; the points of a steady face hardly change.
     """
-    turned, here = upright(view, tilt), _moved(place, view, -tilt)
+    turned, here = turn_upright(view, tilt), _moved(place, view, -tilt)
     points = look(turned, here)
     for _ in range(MOST_TURNS):
-        off, wanted = roll(points), framing(points) if framing else here
+        off, wanted = measure_roll(points), framing(points) if framing else here
         if abs(off) <= LEVEL and _beside(here, wanted) <= IN_PLACE:
             break
         place = _moved(wanted, view, tilt)
-        tilt = tilt if abs(off) <= LEVEL else wrapped(tilt + off)
-        turned, here = upright(view, tilt), _moved(place, view, -tilt)
+        tilt = tilt if abs(off) <= LEVEL else wrap_angle(tilt + off)
+        turned, here = turn_upright(view, tilt), _moved(place, view, -tilt)
         points = look(turned, here)
     looks = np.array([points, *(look(turned, _shifted(here, *one)) for one in shifts)])
     unrest = np.linalg.norm(looks[1:] - looks[0], axis=-1).mean() if shifts else 0.0
-    return Settled(tilted_back(np.median(looks, axis=0), view, tilt), tilt, float(unrest))
+    return SettledFace(turn_back(np.median(looks, axis=0), view, tilt), tilt, float(unrest))
 
 
 def _moved(box: Box, view: Image, degrees: float) -> Box:
     """A box as upright as this one, around where its centre is when the turn of the view by so much is undone."""
-    ((x, y),) = tilted_back(np.array([box.centre]), view, degrees)
+    ((x, y),) = turn_back(np.array([box.centre]), view, degrees)
     return Box(x - box.width / 2, y - box.height / 2, x + box.width / 2, y + box.height / 2)
 
 

@@ -13,8 +13,8 @@ from shared.buckets import open_bucket, prefix_of, s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.errors import PhotoUnavailable
 from shared.photos import PhotoFetcher
-from shared.photos.keys import resembling
-from shared.photos.references import CUT, shown
+from shared.photos.keys import find_similar_key
+from shared.photos.references import CUT, show_reference
 from shared.settings import Settings
 
 NEIGHBOURS = 1000  # keys among which a resembling one is looked for: one call of a store
@@ -63,7 +63,7 @@ class PhotoSource:
             there += [info.key for info in itertools.islice(self._bucket.list(folder), NEIGHBOURS)]
         except BucketError:
             return None  # a hint is worth no failure; a store that is away will be met again
-        return resembling(key, there)
+        return find_similar_key(key, there)
 
 
 def _hint(key: str, other: str) -> str:
@@ -72,8 +72,8 @@ def _hint(key: str, other: str) -> str:
         differs = "in Unicode normalisation (NFC, NFD) alone"
     else:
         differs = "in capitals, in kinds of characters or in what is not seen alone"
-    hint = f"{shown(key)} is not in the bucket, but {shown(other)} is, which differs {differs}"
-    return hint if CUT in shown(other) else f"{hint}: write {json.dumps(other)}"
+    hint = f"{show_reference(key)} is not in the bucket, but {show_reference(other)} is, which differs {differs}"
+    return hint if CUT in show_reference(other) else f"{hint}: write {json.dumps(other)}"
 
 
 def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
@@ -83,7 +83,7 @@ def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
     return named | {name: open_bucket(at, settings.s3) for name, at in settings.buckets.items()}
 
 
-def fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
+def make_fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
     """What fetches the pictures of a bucket's requests.
 
     Args:

@@ -80,19 +80,19 @@ class ClaimRecord(BaseModel):
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldClaim:
     """We own the request; `record.attempt` names the prefix of our artifacts."""
 
     record: ClaimRecord
 
 
 @dataclass(frozen=True)
-class Busy:
+class ClaimBusy:
     """Somebody else owns it, or has just taken it; look again later."""
 
 
 @dataclass(frozen=True)
-class Exhausted:
+class AttemptsUsedUp:
     """Every allowed attempt ended without an answer; the claim is ours for writing the answer that says so."""
 
     record: ClaimRecord
@@ -143,12 +143,12 @@ class Claims:
             records.append(record)
         return records
 
-    def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> Held | Busy | Exhausted:
+    def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Take the request if nobody holds it, or if its holder is dead or gave it back."""
         self.close_owed()
         records = self.all(request_id)
         if records and not self._free(request_id, records[-1]):
-            return Busy()
+            return ClaimBusy()
         record = ClaimRecord(
             owner=self._owner,
             attempt=_next(records),
@@ -158,11 +158,11 @@ class Claims:
             started=time.time(),
         )
         if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
-            return Busy()
+            return ClaimBusy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
         broke = sum(earlier.broken for earlier in records)
-        return Exhausted(record, records) if max(died, broke) >= self._lease.attempts else Held(record)
+        return AttemptsUsedUp(record, records) if max(died, broke) >= self._lease.attempts else HeldClaim(record)
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Say that we live; the record as it is now, or None when another attempt has taken over."""

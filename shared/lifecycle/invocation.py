@@ -32,9 +32,9 @@ from shared.errors import (
     RequestError,
 )
 from shared.events import ObjectCreated
-from shared.lifecycle.bucket_photos import fetcher, named_buckets
+from shared.lifecycle.bucket_photos import make_fetcher, named_buckets
 from shared.lifecycle.bucket_workspace import BucketWorkspace
-from shared.lifecycle.claims import STALE_LEASES, Busy, ClaimRecord, Claims, Exhausted
+from shared.lifecycle.claims import STALE_LEASES, AttemptsUsedUp, ClaimBusy, ClaimRecord, Claims
 from shared.lifecycle.deadline import Deadline
 from shared.lifecycle.heartbeat import Heartbeat
 from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
@@ -94,7 +94,7 @@ class Invocation:
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
-        self._fetcher = fetcher(bucket, named_buckets(bucket, settings), settings)
+        self._fetcher = make_fetcher(bucket, named_buckets(bucket, settings), settings)
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -149,11 +149,11 @@ class Invocation:
             return self._conflict(manifest, key, first)
         while not self._publisher.answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
-            if isinstance(claim, Busy):
+            if isinstance(claim, ClaimBusy):
                 return Outcome.BUSY
             if self._publisher.answered(manifest.request_id):
                 break
-            if isinstance(claim, Exhausted):
+            if isinstance(claim, AttemptsUsedUp):
                 kind = DeviceError if claim.by_devices else AttemptsExhausted
                 error = kind(f"{claim}; look at the workers' logs and memory")
                 self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
@@ -182,7 +182,7 @@ class Invocation:
     def _overwritten(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
         """The accepted body is gone from the bucket: if its worker dies too, only an error can answer it."""
         claim = self._claims.acquire(manifest.request_id, key, first.payload_sha256)
-        if isinstance(claim, Busy):
+        if isinstance(claim, ClaimBusy):
             return Outcome.BUSY
         error = ConflictingRequest(
             f"{key} was overwritten before it was answered; send both under new ids", "request_id"

@@ -12,11 +12,11 @@ A reader that dies leaves that claim behind; after as many as `lease.attempts` t
 
 import hashlib
 
-from shared.buckets.base import Bucket, usable
+from shared.buckets.base import Bucket, is_usable_key
 from shared.contract import keys
 from shared.contract.manifests import Manifest, parse
 from shared.errors import InvalidManifest, ManifestTooLarge, PhotogError
-from shared.lifecycle.claims import Busy, Claims, Exhausted
+from shared.lifecycle.claims import AttemptsUsedUp, ClaimBusy, Claims
 
 COUNTED_BYTES = 1024 * 1024  # from here on reading takes enough memory or time to be worth three calls of the store
 
@@ -27,7 +27,7 @@ class BeingRead(PhotogError):
 
 def require_key(key: str) -> None:
     """InvalidManifest for a manifest that is not read because of its key, whoever finds it."""
-    if not usable(key):
+    if not is_usable_key(key):
         raise InvalidManifest(
             "it cannot be a key with / at an end or twice in a row, so the manifest was not read; put it under "
             f"{keys.without_empty_names(key)}"
@@ -63,10 +63,10 @@ class ManifestReader:
         digest = hashlib.sha256(text).hexdigest()
         name = f".reading-{digest[:12]}"  # no request_id begins with a dot
         claim = self._claims.acquire(name, key, digest)
-        if isinstance(claim, Busy):
+        if isinstance(claim, ClaimBusy):
             raise BeingRead(key)
         try:
-            if isinstance(claim, Exhausted):
+            if isinstance(claim, AttemptsUsedUp):
                 raise InvalidManifest(f"the manifest cannot be read: {claim}")
             return parse(text)
         finally:

@@ -85,7 +85,7 @@ class Pointers:
             text = self._bucket.find(pointer, LARGEST)
             if text is None:
                 return None
-            committed = plausible(decode(text).get("committed"))
+            committed = is_plausible(decode(text).get("committed"))
         except (ValueError, ObjectTooLarge):
             committed = None
         if committed is None:
@@ -93,7 +93,7 @@ class Pointers:
         return committed
 
 
-def plausible(committed: object) -> float | None:
+def is_plausible(committed: object) -> float | None:
     """A moment that one of ours can have written; None for anything else."""
     known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
     return float(committed) if known else None  # type: ignore[arg-type]

@@ -21,9 +21,9 @@ from shared.contract import keys
 from shared.contract.function import Function
 from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
-from shared.events import completed
+from shared.events import completion_event
 from shared.lifecycle.claims import Claims
-from shared.lifecycle.pointers import Pointers, plausible
+from shared.lifecycle.pointers import Pointers, is_plausible
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Publisher:
         if pointers and (committed := self._committed(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
-        event = completed(self._function.name, envelope, self._bucket.address, key)
+        event = completion_event(self._function.name, envelope, self._bucket.address, key)
         self._hooks.committed(self._function.name, event)
         key = keys.progress(self._function.name, request_id)
         with _tolerated(key):
@@ -204,12 +204,12 @@ class Publisher:
         An answer of an earlier version does not say it: it was given when its last attempt began and as long after as
         that took, and not after its object was made. Of these only the latter is new in a copy.
         """
-        request_id, told = envelope["request_id"], plausible(envelope["data"].get(COMMITTED))
+        request_id, told = envelope["request_id"], is_plausible(envelope["data"].get(COMMITTED))
         result = self._bucket.head(self.result_key(request_id))
         if result is None or told is not None:
             return None if result is None else told
         started = max((record.started for record in self._claims.all(request_id)), default=0.0)
-        took = plausible(envelope["data"].get("cost_time")) or 0.0
+        took = is_plausible(envelope["data"].get("cost_time")) or 0.0
         return max(0.0, min(result.modified, started + took))
 
 

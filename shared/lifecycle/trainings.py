@@ -24,7 +24,7 @@ from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.manifests import Json, decode
 from shared.contract.users import model_of
-from shared.lifecycle.pointers import Pointers, plausible
+from shared.lifecycle.pointers import Pointers, is_plausible
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Trainings:
                 None
                 if data is None
                 else _Training(
-                    plausible(data.get("committed")) or 0.0, request_id, str(data["user_id"]), str(data["lora"])
+                    is_plausible(data.get("committed")) or 0.0, request_id, str(data["user_id"]), str(data["lora"])
                 )
             )
         except KeyError:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from shared.buckets import Bucket, BucketError, FolderBucket, ObjectInfo, UnreadableFolder
-from shared.buckets.base import usable
+from shared.buckets.base import is_usable_key
 from shared.buckets.misnamed import NO_KEY, is_misspelled, names
 from shared.contract import keys
 from shared.contract.function import NAMES
@@ -47,7 +47,7 @@ class Stray:
     why: str
 
 
-def reason(key: str) -> str | None:
+def why_unread(key: str) -> str | None:
     """Why no worker reads the object; None where one does, or nobody would expect it."""
     if is_misspelled(key, keys.REQUESTS):
         return None if _is_nobodys(names(key)[-1]) else _misspelled(key)
@@ -60,7 +60,7 @@ def _unread(key: str) -> str:
     """The same of what lies below `requests/` and is nobody's."""
     folder, slash, _ = key.removeprefix(keys.REQUESTS).partition("/")
     name = key.rpartition("/")[2]
-    if not usable(key):
+    if not is_usable_key(key):
         return f"{NO_KEY}; put it under {_plain(key)}"
     if not slash:
         return f"it lies in no function's folder; put it into {_folders()}"
@@ -72,14 +72,14 @@ def _unread(key: str) -> str:
     return f"its name does not end with {SUFFIX}; rename it to {plain} if it is a request"
 
 
-def among(listed: Iterable[ObjectInfo]) -> Iterator[Stray]:
+def find_strays(listed: Iterable[ObjectInfo]) -> Iterator[Stray]:
     """The strays among objects."""
     for info in listed:
-        if info.size and (why := reason(info.key)) is not None:
+        if info.size and (why := why_unread(info.key)) is not None:
             yield Stray(info.key, why)
 
 
-def unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
+def find_unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
     """The strays that may be this function's and that no listing of its folder gives.
 
     Of those in no function's folder the first ones; that takes one call of the store for each folder.
@@ -88,7 +88,7 @@ def unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
     yield from _passed_over(bucket, keys.requests(function), deep=True)
 
 
-class Telling:
+class StrayLog:
     """Says of strays that they are there: once of each, and no more than `MOST_TOLD` in all."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Telling:
 
     def tell_of(self, key: str) -> None:
         """The same of an object that an event speaks of, if it is a stray."""
-        if (why := reason(key)) is not None:
+        if (why := why_unread(key)) is not None:
             self.tell(Stray(key, why))
 
 
@@ -121,7 +121,7 @@ class Strays:
         self, bucket: Bucket, function: str, settle_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._bucket, self._function, self._settle_seconds, self._clock = bucket, function, settle_seconds, clock
-        self._telling = Telling()
+        self._telling = StrayLog()
         self._since: dict[str, float] = {}
         self._unlisted: list[Stray] = []
         self._every = LOCAL_SECONDS if isinstance(bucket, FolderBucket) else LOOK_SECONDS
@@ -132,7 +132,7 @@ class Strays:
         now = self._clock()
         if now >= self._due:
             self._look_further()
-        found = [*islice(among(listed), MOST_WATCHED), *self._unlisted]
+        found = [*islice(find_strays(listed), MOST_WATCHED), *self._unlisted]
         self._since = {one.key: self._since.get(one.key, now) for one in found}
         for one in found:
             if now - self._since[one.key] >= self._settle_seconds:
@@ -141,7 +141,7 @@ class Strays:
     def _look_further(self) -> None:
         begun = time.monotonic()
         try:
-            self._unlisted = list(islice(unlisted(self._bucket, self._function), MOST_WATCHED))
+            self._unlisted = list(islice(find_unlisted(self._bucket, self._function), MOST_WATCHED))
         except (BucketError, OSError) as error:
             log.warning("what is not read below %s is not known: %s", keys.REQUESTS, error)
         self._due = self._clock() + max(self._every, (time.monotonic() - begun) / LOOK_SHARE)
@@ -153,7 +153,9 @@ def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
         yield from islice(_listed_elsewhere(bucket), MOST_ELSEWHERE)
     yield from islice(_passed_over_elsewhere(bucket), MOST_ELSEWHERE)
     with suppress(UnreadableFolder):
-        misspelled = (Stray(key, why) for key in bucket.misspelled(keys.REQUESTS) if (why := reason(key)) is not None)
+        misspelled = (
+            Stray(key, why) for key in bucket.misspelled(keys.REQUESTS) if (why := why_unread(key)) is not None
+        )
         yield from islice(misspelled, MOST_ELSEWHERE)
 
 
@@ -172,7 +174,7 @@ def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
                     yield Stray(f"{keys.REQUESTS}{folder}/", _no_function(folder))
                 break
             else:
-                yield from among([info])
+                yield from find_strays([info])
 
 
 def _passed_over_elsewhere(bucket: Bucket) -> Iterator[Stray]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
-from shared.models.diffusion import DiffusionModel, Text
+from shared.models.diffusion import DiffusionModel, TextEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Conditioning:
 
 
 @torch.no_grad()
-def conditioned(model: DiffusionModel, words: str) -> Conditioning:
+def encode_prompt(model: DiffusionModel, words: str) -> Conditioning:
     """A wording for one picture of the model's working size, uncropped.
 
     SD 1.5 takes the last layer of its one encoder. SDXL takes the last layer but one of both, side by side, and the
@@ -70,7 +70,7 @@ class Residuals:
         return Residuals([_after_zeros(one) for one in self.down], _after_zeros(self.middle))
 
 
-def controlled(
+def run_controlnet(
     net: ControlNetModel,
     latents: torch.Tensor,
     times: torch.Tensor,
@@ -95,7 +95,7 @@ def controlled(
     return Residuals(list(down), middle)
 
 
-def predicted(
+def predict_noise(
     unet: UNet2DConditionModel,
     latents: torch.Tensor,
     times: torch.Tensor,
@@ -118,7 +118,7 @@ def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.zeros_like(tensor), tensor])
 
 
-def _encoded(model: DiffusionModel, text: Text, words: str, **options: bool) -> Any:
+def _encoded(model: DiffusionModel, text: TextEncoder, words: str, **options: bool) -> Any:
     tokens = text.tokenizer(
         words, padding="max_length", truncation=True, max_length=text.tokenizer.model_max_length, return_tensors="pt"
     )

@@ -45,7 +45,7 @@ class Control:
         return (self.first if diffusion == "first" else self.second) if inside else 0.0
 
 
-def load(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Control]:
+def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Control]:
     """The configured ControlNets on the base model's device; BaseModelMissing where one is missing or does not fit."""
     found = []
     for one in settings:
@@ -54,21 +54,21 @@ def load(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Con
             for own, asked in zip(SCALES[one.kind], (one.first, one.second), strict=True)
         )
         if (first or second) and one.end > one.start:
-            net = opened(one.path, model.dtype).to(model.device).eval().requires_grad_(False)
+            net = open_control(one.path, model.dtype).to(model.device).eval().requires_grad_(False)
             _check(one, net, model)
             fit_convolutions(model.device, net)
-            found.append(prepared(net, one, first, second))
+            found.append(prepare_control(net, one, first, second))
     return found
 
 
-def prepared(net: ControlNetModel, settings: ControlSettings, first: float, second: float) -> Control:
+def prepare_control(net: ControlNetModel, settings: ControlSettings, first: float, second: float) -> Control:
     """A ControlNet with the embedding of its picture taken apart."""
     embed: torch.nn.Module = net.controlnet_cond_embedding
     net.controlnet_cond_embedding = torch.nn.Identity()
     return Control(settings.kind, net, embed, first, second, settings.start, settings.end)
 
 
-def opened(place: str, dtype: torch.dtype) -> ControlNetModel:
+def open_control(place: str, dtype: torch.dtype) -> ControlNetModel:
     """A ControlNet of a folder, a .safetensors file or the hub; BaseModelMissing where there is none."""
     path = Path(place).expanduser()
     try:

@@ -26,7 +26,16 @@ from shared.models import determinism, model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
 
-__all__ = ["EMBEDDED", "EMBEDDED_FOLDER", "BaseModelMissing", "DiffusionModel", "Text", "Working", "folder_of", "load"]
+__all__ = [
+    "EMBEDDED",
+    "EMBEDDED_FOLDER",
+    "BaseModelMissing",
+    "DiffusionModel",
+    "ModelProfile",
+    "TextEncoder",
+    "folder_of",
+    "load_model",
+]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +45,7 @@ Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscre
 DEFAULTS: dict[str, dict[str, object]] = {"sd15": {}, "sdxl": {"size": 1024, "guided": (0.28, 5.42)}}
 
 
-class Working(BaseModel):
+class ModelProfile(BaseModel):
     """How a base model wants its faces: `photog.json` beside `model_index.json`; the defaults suit SD 1.5."""
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +62,7 @@ class Working(BaseModel):
 
 
 @dataclass(frozen=True)
-class Text:
+class TextEncoder:
     """A text encoder and the tokens that it reads."""
 
     encoder: CLIPTextModel | CLIPTextModelWithProjection
@@ -71,7 +80,7 @@ class DiffusionModel:
     """
 
     name: str
-    working: Working
+    working: ModelProfile
     unet: UNet2DConditionModel
     vae: AutoencoderKL | AutoencoderTiny
     text_encoder: CLIPTextModel
@@ -79,13 +88,13 @@ class DiffusionModel:
     scheduler: Scheduler
     device: torch.device
     dtype: torch.dtype
-    second: Text | None = None
+    second: TextEncoder | None = None
     architecture: str = "sd15"
 
     @property
-    def first(self) -> Text:
+    def first(self) -> TextEncoder:
         """The text encoder that both architectures have."""
-        return Text(self.text_encoder, self.tokenizer)
+        return TextEncoder(self.text_encoder, self.tokenizer)
 
     @property
     def encoders(self) -> list[CLIPTextModel | CLIPTextModelWithProjection]:
@@ -93,22 +102,22 @@ class DiffusionModel:
         return [self.text_encoder, *([self.second.encoder] if self.second else [])]
 
 
-def load(settings: ModelSettings) -> DiffusionModel:
+def load_model(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing where there is none."""
-    where = model_loading.source(settings)
-    kind = model_loading.architecture(where)
+    where = model_loading.resolve_source(settings)
+    kind = model_loading.read_architecture(where)
     device = resolve_device(settings.device)
     determinism.prepare(device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    dtype = precision(device)
+    dtype = choose_precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # logs are for lines
-    pipeline = model_loading.opened(settings, where, kind, dtype).to(device)
+    pipeline = model_loading.open_model(settings, where, kind, dtype).to(device)
     _check(pipeline.unet, where.name)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.float()  # SDXL's activations leave half precision's range and come out black
-    second = Text(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
+    second = TextEncoder(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
     fit_convolutions(device, pipeline.unet, pipeline.vae)
@@ -134,7 +143,7 @@ def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def precision(device: torch.device) -> torch.dtype:
+def choose_precision(device: torch.device) -> torch.dtype:
     """CPU float32, which it computes fastest in; CUDA bfloat16, or float16 on cards before Ampere."""
     if device.type != "cuda":
         return torch.float32
@@ -143,7 +152,7 @@ def precision(device: torch.device) -> torch.dtype:
 
 def folder_of(settings: ModelSettings) -> Path:
     """Where the configured base model lies as a folder; BaseModelMissing where it does not."""
-    where = model_loading.source(settings)
+    where = model_loading.resolve_source(settings)
     if where.kind != "folder":
         raise BaseModelMissing(f"{where.place} is no folder")
     return Path(where.place)
@@ -172,7 +181,7 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
         )
 
 
-def working(where: model_loading.Source, kind: str) -> Working:
+def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
     """The card beside the model, or the architecture's defaults."""
     card = Path(where.place) / CARD
-    return Working.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])
+    return ModelProfile.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -25,7 +25,7 @@ DEPTH = 4  # down_blocks.2.attentions.1: ten transformer layers of SDXL, 1.4 GB 
 Value = TypeVar("Value")
 
 
-def fused(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionModel:
+def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionModel:
     """The model with the LoRA added into its UNet's weights, once, and without guidance, which is distilled into it.
 
     Fused and not a second adapter, since that would cost about a quarter of each evaluation, and pictures of a mixed

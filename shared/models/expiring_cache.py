@@ -23,7 +23,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class ShortMemory(TTLCache[Key, Value]):
+class ExpiringCache(TTLCache[Key, Value]):
     """Values by key, the ones lately used; in their order, the one not used for longest first.
 
     In cachetools' TTLCache an entry's time runs from when it was set: here each `get` begins it anew. Only that is a

@@ -33,7 +33,7 @@ class BaseModelMissing(ConfigurationError):
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A place that a base model can be read from.
 
     Attributes:
@@ -47,22 +47,22 @@ class Source:
     kind: str
 
 
-def source(settings: ModelSettings) -> Source:
+def resolve_source(settings: ModelSettings) -> ModelSource:
     """What the configured path means; BaseModelMissing where nothing is there."""
     path = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
     if (path / "model_index.json").is_file():
-        return Source(settings.path if settings.path == EMBEDDED else path.name, str(path), "folder")
+        return ModelSource(settings.path if settings.path == EMBEDDED else path.name, str(path), "folder")
     if path.is_file() and path.suffix == ".safetensors":
-        return Source(path.stem, str(path), "file")
+        return ModelSource(path.stem, str(path), "file")
     if not path.exists() and HUB_ID.fullmatch(settings.path):
-        return Source(settings.path, settings.path, "hub")
+        return ModelSource(settings.path, settings.path, "hub")
     raise BaseModelMissing(
         f"no diffusers model at {path}: set PHOTOG_MODEL__PATH to a folder with model_index.json, a .safetensors file "
         "of SD 1.5 or SDXL, or a hub id such as owner/name"
     )
 
 
-def architecture(where: Source) -> str:
+def read_architecture(where: ModelSource) -> str:
     """`sd15` or `sdxl`; BaseModelMissing for anything else."""
     if where.kind == "file":
         with safe_open(where.place, "pt") as opened:
@@ -80,8 +80,8 @@ def architecture(where: Source) -> str:
     return known[named]
 
 
-def opened(
-    settings: ModelSettings, where: Source, kind: str, dtype: torch.dtype
+def open_model(
+    settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """The pipeline, on the CPU; BaseModelMissing where it cannot be read."""
     pipeline, options = PIPELINES[kind], dict(UNCHECKED) if kind == "sd15" else {}

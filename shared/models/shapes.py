@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from shared.models import model_loading
-from shared.models.diffusion import DiffusionModel, Working, precision, resolve_device, working
+from shared.models.diffusion import DiffusionModel, ModelProfile, choose_precision, resolve_device, working
 from shared.models.planned_peak import Shape
 from shared.settings import ModelSettings
 
@@ -65,19 +65,19 @@ def shape(model: DiffusionModel) -> Shape:
     return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
 
 
-def configured(settings: ModelSettings) -> tuple[str, Working, Shape]:
+def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     """Architecture, card and shape of the configured model, without loading it; BaseModelMissing where there is none.
 
     A folder's own configurations are read; a single file and a hub id are taken to have their architecture's.
     """
-    where = model_loading.source(settings)
-    kind = model_loading.architecture(where)
+    where = model_loading.resolve_source(settings)
+    kind = model_loading.read_architecture(where)
     folder = Path(where.place) if where.kind == "folder" else settings.config
     parts = dict(PARTS[kind])
     if folder is not None:
         parts = {name: json.loads((folder / name / "config.json").read_text()) for name in parts}
     said = working(where, kind)
-    return kind, said, planned(parts, said.size, precision(resolve_device(settings.device)))
+    return kind, said, planned(parts, said.size, choose_precision(resolve_device(settings.device)))
 
 
 def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:

@@ -6,7 +6,7 @@ from shared.contract.manifests import Json
 from shared.errors import PhotogError
 
 
-class Undelivered(PhotogError):
+class DeliveryFailed(PhotogError):
     """The destination did not take an event; it is tried again later."""
 
 

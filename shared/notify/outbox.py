@@ -28,8 +28,8 @@ from pydantic import BaseModel, Field, ValidationError
 from shared.buckets.base import Bucket, BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, decode, encode
-from shared.events import completed
-from shared.notify import Destination, Undelivered
+from shared.events import completion_event
+from shared.notify import DeliveryFailed, Destination
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Outbox:
         if answer is None:
             return True  # its answer is to come, and with it somebody who delivers
         try:
-            event = completed(entry.function, decode(answer), self._bucket.address, result_key)
+            event = completion_event(entry.function, decode(answer), self._bucket.address, result_key)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedEntry(f"{result_key} is no answer of ours, so nobody can be told of it") from error
         return self._settle(key, entry, event)
@@ -135,7 +135,7 @@ class Outbox:
     def _sent(self, name: str, event: Json, failed: dict[str, int]) -> bool:
         try:
             self._destinations[name].send(event)
-        except Undelivered as error:
+        except DeliveryFailed as error:
             row = self._failures[name] = self._failures.get(name, 0) + 1
             failed[name] = failed.get(name, 0) + 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(row - 1, 16)) * random.uniform(0.5, 1)

@@ -4,7 +4,7 @@ import json
 
 from shared.buckets.aws_clients import client
 from shared.contract.manifests import Json
-from shared.notify import Undelivered
+from shared.notify import DeliveryFailed
 
 TRIES = 2  # within one call; the outbox tries again later
 READ_SECONDS = 10.0
@@ -35,4 +35,4 @@ class SnsTopic:
                 **(order if self._arn.endswith(FIFO) else {}),
             )
         except (BotoCoreError, ClientError) as error:
-            raise Undelivered(f"{self.name}: {error}") from error
+            raise DeliveryFailed(f"{self.name}: {error}") from error

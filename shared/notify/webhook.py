@@ -18,7 +18,7 @@ import httpx
 import standardwebhooks
 
 from shared.contract.manifests import Json
-from shared.notify import Undelivered
+from shared.notify import DeliveryFailed
 
 SECRET_PREFIX = "whsec_"
 
@@ -44,9 +44,9 @@ class Webhook:
         try:
             answer = httpx.post(self._url, content=body.encode(), headers=headers, timeout=self._timeout)
         except httpx.HTTPError as error:
-            raise Undelivered(f"{where}: {type(error).__name__} {error}") from error
+            raise DeliveryFailed(f"{where}: {type(error).__name__} {error}") from error
         if not answer.is_success:
-            raise Undelivered(f"{where} answered {answer.status_code}")
+            raise DeliveryFailed(f"{where} answered {answer.status_code}")
 
 
 def _key(secret: str) -> bytes:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from shared.buckets.base import Bucket, BucketError, MissingObject, ObjectTooLarge
 from shared.contract import keys
-from shared.contract.manifests import Json, decode, encode, shortened
+from shared.contract.manifests import Json, decode, encode, shorten
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Failures:
         )  # fmt: skip
         told = {
             "key": shown,
-            "error": shortened(f"{type(error).__name__}: {error}", LONGEST_ERROR),
+            "error": shorten(f"{type(error).__name__}: {error}", LONGEST_ERROR),
             "tries": failure.tries,
             "since": failure.since,
             "next_try": time.time() + pause,

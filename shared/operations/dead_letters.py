@@ -9,13 +9,13 @@ from shared.errors import RequestError
 from shared.settings import Settings
 
 
-class Undeliverable(RequestError):
+class DeadLetter(RequestError):
     """No worker could take the request as often as it was tried; look at the workers' logs, then send it anew."""
 
     retryable = True
 
 
-class Undelivered:
+class DeadLetterFunction:
     """Stands in for a function over its dead-letter queue; everything else of an invocation stays as it is.
 
     So a request that is answered stays so, one that a worker is still busy with is left to it, and the answer goes out
@@ -27,7 +27,7 @@ class Undelivered:
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Always Undeliverable."""
-        raise Undeliverable("no worker could take this request as often as it was tried; send it under a new id")
+        raise DeadLetter("no worker could take this request as often as it was tried; send it under a new id")
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Nothing is kept."""

@@ -37,7 +37,7 @@ from shared.contract import keys
 from shared.contract.manifests import encode, failure
 from shared.errors import RequestError
 from shared.lifecycle.claims import Claims
-from shared.operations.user_data import Holdings, Identity, Search
+from shared.operations.user_data import Identity, UserData, UserDataSearch
 from shared.settings import Lease
 
 SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
@@ -45,11 +45,11 @@ HALF_WRITTEN = "half-written files"  # stands for a key where they cannot be rem
 OLD_VERSIONS = "old versions"  # stands for keys where they are kept and cannot be seen
 
 
-class Forgotten(RequestError):
+class ErasureReport(RequestError):
     """The request's user was forgotten while it ran."""
 
 
-class Forgetting:
+class Erasure:
     """Finds and removes what one bucket holds of users."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Forgetting:
             raise
         except BucketError as error:
             self._bucket, self._unseen = bucket, str(error)
-        self._search = Search(self._bucket, lease, named or {})
+        self._search = UserDataSearch(self._bucket, lease, named or {})
 
     def forget(self, user_id: str) -> list[str]:
         """Remove everything of the user that can be; the removed keys and half-written files, sorted.
@@ -91,7 +91,7 @@ class Forgetting:
             removed.clear()  # hidden, and no more than that
         return sorted(removed | self._collect(user_id))
 
-    def holdings(self, user_id: str) -> Holdings:
+    def holdings(self, user_id: str) -> UserData:
         """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
         held = self._search.find(user_id)
         held.faults |= {key: why for key, why in self._stuck.items() if key in {HALF_WRITTEN, *held.keys}}
@@ -108,7 +108,7 @@ class Forgetting:
 
     def _take(self, identity: Identity) -> None:
         function, request_id = identity
-        error = Forgotten("the user of this request was forgotten while it ran")
+        error = ErasureReport("the user of this request was forgotten while it ran")
         envelope = encode(failure(request_id, error, {"cost_time": 0.0}))
         claims = Claims(self._bucket, function, self._lease, "forgetting")
         self._try(keys.result(function, request_id), lambda key: self._bucket.put_if_absent(key, envelope))

@@ -2,10 +2,10 @@
 
 from shared.contract import keys
 from shared.events import UnknownEvent, parse_text
-from shared.triggers.sqs_queue import Message, Queue
+from shared.triggers.sqs_queue import Message, SqsQueue
 
 
-def redrive(function: str, source: Queue, target: Queue, limit: int) -> int:
+def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> int:
     """Send every message that speaks of a request of `function` to the target, then delete it; how many went.
 
     A crash in between leaves a message in both, which the claims make harmless. Other messages stay where they are.

@@ -76,7 +76,7 @@ def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectIn
 def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: list[Json]) -> list[Json]:
     """What no worker reads, with the reason."""
     try:
-        found = [*unread.among(listed), *unread.unlisted(bucket, function)]
+        found = [*unread.find_strays(listed), *unread.find_unlisted(bucket, function)]
     except (BucketError, OSError) as error:
         _add_failing(failing, keys.REQUESTS, error)
         return []

@@ -19,7 +19,7 @@ READERS = 16  # manifests read at once; each is one round trip to the store
 
 
 @dataclass(frozen=True)
-class Lost:
+class StalledRequest:
     """A manifest that nobody will answer unless its event comes again.
 
     Attributes:
@@ -46,16 +46,18 @@ class Sweep:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bucket, self._limits, self._lease, self._wall, self._wait = bucket, limits, lease, wall, wait
-        self._telling = unread.Telling()
+        self._telling = unread.StrayLog()
 
-    def find(self, functions: Iterable[str], older_seconds: float) -> list[Lost]:
+    def find(self, functions: Iterable[str], older_seconds: float) -> list[StalledRequest]:
         """The lost requests, by function and key. Waits two leases where there are claims, to see whether they beat."""
         lost, claimed = [], []
         for one in self._unanswered(functions, older_seconds):
             latest = self._latest(one)
             if latest is None or latest.released:
                 lost.append(
-                    Lost(one.function, one.request_id, one.info, "released" if latest else "unclaimed", one.age)
+                    StalledRequest(
+                        one.function, one.request_id, one.info, "released" if latest else "unclaimed", one.age
+                    )
                 )
             else:
                 claimed.append((one, latest))
@@ -64,7 +66,7 @@ class Sweep:
         lost += [one for one, before in claimed if self._latest(one) == before and not self._answered(one)]
         return sorted(lost, key=lambda one: (one.function, one.info.key))
 
-    def _unanswered(self, functions: Iterable[str], older_seconds: float) -> list[Lost]:
+    def _unanswered(self, functions: Iterable[str], older_seconds: float) -> list[StalledRequest]:
         found = []
         with ThreadPoolExecutor(READERS) as pool:
             for function in functions:
@@ -79,11 +81,13 @@ class Sweep:
                     if info.size and self._wall() - info.modified >= older_seconds
                 ]
                 old = [info for info in listed if keys.is_request(info.key, function)]
-                for stray in (*unread.among(listed), *unread.unlisted(self._bucket, function)):
+                for stray in (*unread.find_strays(listed), *unread.find_unlisted(self._bucket, function)):
                     self._telling.tell(stray)
                 for info, identity in zip(old, pool.map(self._identity, old), strict=True):
                     if identity is not None and identity not in answered:
-                        found.append(Lost(function, identity, info, "abandoned", self._wall() - info.modified))
+                        found.append(
+                            StalledRequest(function, identity, info, "abandoned", self._wall() - info.modified)
+                        )
         return found
 
     def _identity(self, info: ObjectInfo) -> str | None:
@@ -103,9 +107,9 @@ class Sweep:
         except MissingObject:
             return None
 
-    def _latest(self, one: Lost) -> ClaimRecord | None:
+    def _latest(self, one: StalledRequest) -> ClaimRecord | None:
         records = Claims(self._bucket, one.function, self._lease, "sweep").all(one.request_id)
         return records[-1] if records else None
 
-    def _answered(self, one: Lost) -> bool:
+    def _answered(self, one: StalledRequest) -> bool:
         return self._bucket.head(keys.result(one.function, one.request_id)) is not None

@@ -18,7 +18,7 @@ Identity = tuple[str, str]  # a function and a request_id
 
 
 @dataclass
-class Holdings:
+class UserData:
     """What a bucket holds of a user.
 
     Attributes:
@@ -50,7 +50,7 @@ class _Stored:
     claims: list[str] = field(default_factory=list)
 
 
-class Search:
+class UserDataSearch:
     """Finds what a bucket holds of users.
 
     It remembers the requests that it has found: what a worker writes for them afterwards is found by them alone.
@@ -63,7 +63,7 @@ class Search:
         self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the bodies they were for
         self._manifests: dict[str, set[str]] = {}  # by user: keys
 
-    def find(self, user_id: str) -> Holdings:
+    def find(self, user_id: str) -> UserData:
         """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
         if not USER_ID.fullmatch(user_id):
             raise InvalidKey(f"{user_id!r} is no user id")
@@ -89,7 +89,7 @@ class Search:
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
         held = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
-        return Holdings(
+        return UserData(
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
@@ -176,7 +176,7 @@ class Search:
     def _models(self, user_id: str) -> list[str]:
         """What points to the user's trainings: the model, and what it is swapped for."""
         below = [info.key for info in self._reader.listed(keys.user(user_id))]
-        swaps = keys.swaps(user_id)
+        swaps = keys.pointer_swaps(user_id)
         return [key for key in below if key == keys.model(user_id) or key.startswith(swaps)]
 
     def _modelled(

@@ -1,6 +1,6 @@
 """Pictures from outside: fetching them safely, decoding them safely. Knows nothing of buckets."""
 
-from shared.photos.decoding import Decoded, decode
+from shared.photos.decoding import Decoded, decode_photo
 from shared.photos.fetching import PhotoFetcher, ReadKey, SizeOf
 
-__all__ = ["Decoded", "PhotoFetcher", "ReadKey", "SizeOf", "decode"]
+__all__ = ["Decoded", "PhotoFetcher", "ReadKey", "SizeOf", "decode_photo"]

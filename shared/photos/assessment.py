@@ -22,11 +22,11 @@ import numpy as np
 from shared.errors import PhotoError
 from shared.faces import Face, FaceEngine, FaceError, photo_quality, pose
 from shared.faces.base import largest, similarity
-from shared.faces.batched_embedding import Deferred
-from shared.faces.lying import how_to_turn, lying
+from shared.faces.batched_embedding import BatchedEmbedding
+from shared.faces.lying import advise_turn, name_lying_faces
 from shared.imaging.array_types import Embedding, Image
-from shared.photos import decode
-from shared.photos.identity_clustering import Distances, Majority, firsts, majority, to_others
+from shared.photos import decode_photo
+from shared.photos.identity_clustering import Distances, Majority, distances_to_others, find_first_photos, find_majority
 from shared.settings import Limits
 
 USABLE, UNDECODABLE, NOT_ONE_FACE, UNDETECTED, UNENCODED, STRANGER = 1, 2, 3, 4, 5, 6
@@ -51,7 +51,7 @@ BLOWN = 0.1  # share of a face without detail
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class PhotoAssessment:
     """What is known of one photo; keeps no pixels.
 
     Attributes:
@@ -94,25 +94,27 @@ class Verdict:
         return self.code == USABLE
 
 
-def inspect(data: bytes | PhotoError, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0) -> Verdict:
+def inspect_photo(
+    data: bytes | PhotoError, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0
+) -> PhotoAssessment:
     """Judge one photo by itself; never raises for what is wrong with the photo.
 
     Args:
         data: the file's bytes, or why they could not be had.
         engine: finds and embeds faces.
         limits: of bytes and pixels.
-        ignored_face: see `judge`.
+        ignored_face: see `judge_photo`.
     """
     if isinstance(data, PhotoError):
-        return Verdict(UNDECODABLE, [data.message])
+        return PhotoAssessment(UNDECODABLE, [data.message])
     try:
-        decoded = decode(data, limits)
+        decoded = decode_photo(data, limits)
     except PhotoError as error:
-        return Verdict(UNDECODABLE, [error.message])
-    return judge(decoded.image, engine, decoded.warnings, ignored_face)
+        return PhotoAssessment(UNDECODABLE, [error.message])
+    return judge_photo(decoded.image, engine, decoded.warnings, ignored_face)
 
 
-def judge(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float = 0.0) -> Verdict:
+def judge_photo(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float = 0.0) -> PhotoAssessment:
     """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already.
 
     `ignored_face` is the setting of that name: how small a further face must be against the main one to be ignored; 0
@@ -124,32 +126,32 @@ def judge(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: f
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
         height, width = image.shape[:2]
-        return Verdict(UNDECODABLE, [*warnings, NO_MEMORY], width, height)
+        return PhotoAssessment(UNDECODABLE, [*warnings, NO_MEMORY], width, height)
 
 
-def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float) -> Verdict:
+def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float) -> PhotoAssessment:
     height, width = image.shape[:2]
     try:
         faces = engine.detect(image)
     except FaceError as error:
-        return Verdict(UNDETECTED, [*warnings, str(error)], width, height)
-    faces, beside = counted(faces, ignored_face)
+        return PhotoAssessment(UNDETECTED, [*warnings, str(error)], width, height)
+    faces, beside = count_usable(faces, ignored_face)
     if beside:
         warnings = [*warnings, f"{beside} much smaller faces far from the main one were ignored"]
     if len(faces) != 1:
         found = f"{len(faces)} faces were found" if faces else _no_face(image, engine)
-        return Verdict(NOT_ONE_FACE, [*warnings, *_side(faces), found], width, height)
+        return PhotoAssessment(NOT_ONE_FACE, [*warnings, *_side(faces), found], width, height)
     face = faces[0]
-    if photo_quality.visible(face, width, height) < WHOLE:
-        return Verdict(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
+    if photo_quality.is_whole(face, width, height) < WHOLE:
+        return PhotoAssessment(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
     try:
         embedding = engine.embed(image, face)
     except FaceError as error:
-        return Verdict(UNENCODED, [*warnings, str(error)], width, height, face)
+        return PhotoAssessment(UNENCODED, [*warnings, str(error)], width, height, face)
     return _measured(image, face, embedding, warnings)
 
 
-def counted(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
+def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
     """The faces that count, and how many do not.
 
     Not counted is one whose longer side is at most `ignored` times that of the largest face, and whose centre is
@@ -167,7 +169,7 @@ def counted(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
     return kept, len(faces) - len(kept)
 
 
-def embedded_later(verdicts: Sequence[Verdict], engine: Deferred) -> list[Verdict]:
+def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -> list[PhotoAssessment]:
     """Verdicts given by a deferred engine, with their vectors; code 5 where there is none after all."""
     waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
     places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
@@ -175,13 +177,13 @@ def embedded_later(verdicts: Sequence[Verdict], engine: Deferred) -> list[Verdic
     for index, vector in zip(waiting, engine.embedded(places), strict=True):
         one = verdicts[index]
         if isinstance(vector, FaceError):
-            answer[index] = Verdict(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
+            answer[index] = PhotoAssessment(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
         else:
             answer[index] = replace(one, embedding=vector)
     return answer
 
 
-def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict]:
+def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list[PhotoAssessment]:
     """Give code 6 to usable photos of anybody but the person of most photos, and a similarity to the compared ones.
 
     Who that is, is said in `identity_clustering.py`. In a fair tie nobody can say who is meant: every usable photo
@@ -194,7 +196,7 @@ def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict
     if not compared:
         return answer
     apart = np.array([[engine.distance(a, b) for b in vectors] for a in vectors])
-    first = firsts(apart)
+    first = find_first_photos(apart)
     votes = [row for row, copied in enumerate(first) if row == copied]
     judged = _judged([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
     for row, index in enumerate(compared):
@@ -206,16 +208,16 @@ def same_person(verdicts: Sequence[Verdict], engine: FaceEngine) -> list[Verdict
     return answer
 
 
-def _judged(verdicts: Sequence[Verdict], apart: Distances, engine: FaceEngine) -> list[Verdict]:
+def _judged(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceEngine) -> list[PhotoAssessment]:
     """Usable verdicts on different photos, with what their distances say."""
     if len(verdicts) < 2:
         return list(verdicts)
-    most = majority(apart, engine.same_person)
+    most = find_majority(apart, engine.same_person)
     if most.tied:
         return [replace(one, code=STRANGER, quality=0.0, warnings=[*one.warnings, _tie(most)]) for one in verdicts]
     judged = []
     for row, verdict in enumerate(verdicts):
-        likeness = similarity(engine, to_others(apart, row, most.members))
+        likeness = similarity(engine, distances_to_others(apart, row, most.members))
         code, quality = (verdict.code, verdict.quality) if row in most.members else (STRANGER, 0.0)
         judged.append(replace(verdict, code=code, quality=quality, similarity=likeness))
     return judged
@@ -228,21 +230,21 @@ def _tie(most: Majority) -> str:
 
 
 def _no_face(image: Image, engine: FaceEngine) -> str:
-    advice = how_to_turn(image, engine)
+    advice = advise_turn(image, engine)
     return f"no face was found; {advice}" if advice else "no face was found"
 
 
 def _side(faces: Sequence[Face]) -> list[str]:
-    advice = lying(faces)
+    advice = name_lying_faces(faces)
     return [advice] if advice else []
 
 
-def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> Verdict:
+def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
     height, width = image.shape[:2]
-    sharpness = photo_quality.sharpness(image, face)
-    brightness = photo_quality.brightness(image, face)
-    clipped = photo_quality.clipped(image, face)
-    looks = pose.estimate(face.landmarks)
+    sharpness = photo_quality.measure_sharpness(image, face)
+    brightness = photo_quality.measure_brightness(image, face)
+    clipped = photo_quality.measure_clipping(image, face)
+    looks = pose.estimate_pose(face.landmarks)
     advice = _side([face])
     if min(width, height) < ADVISED_SIDE:
         advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")
@@ -254,7 +256,7 @@ def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str
         advice.append("the face is too dark")
     if brightness > GLARING or clipped > BLOWN:
         advice.append("parts of the face are too bright or too dark to show detail")
-    return Verdict(
+    return PhotoAssessment(
         USABLE,
         [*warnings, *advice],
         width,

@@ -18,7 +18,7 @@ from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.imaging.array_types import Image
 from shared.photos import avif, exif, jpeg, png, profiles, signatures, webp
 from shared.photos.container import Container, check_size
-from shared.photos.profiles import Space, UnreadableProfile
+from shared.photos.profiles import ColorSpace, UnreadableProfile
 from shared.settings import Limits
 
 # What Pillow's plugins raise on broken files; a narrower list would let a fuzzed file stop a worker.
@@ -68,7 +68,7 @@ class Decoded:
     warnings: list[str] = field(default_factory=list)
     format: str = ""
     icc: bytes | None = None
-    space: Space | None = None
+    space: ColorSpace | None = None
     own: Image | None = None
 
     def returned(self, image: Image) -> Image:
@@ -81,7 +81,7 @@ class Decoded:
         return self.space.returned(image, self.image, self.own)
 
 
-def decode(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
+def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
     """Decode a picture file.
 
     Alpha is put on white, 16 bits become 8, CMYK, palette and grey become RGB, an animation gives its first frame,
@@ -170,7 +170,7 @@ def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Deco
     image, icc = _pixels(opened, orientation, _rgb), profiles.rgb_profile(container.icc)
     if icc is None:
         return Decoded(image, said, container.format)
-    space = Space(icc)
+    space = ColorSpace(icc)
     try:
         if space.is_srgb():
             return Decoded(image, said, container.format, icc)
@@ -185,7 +185,7 @@ def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Deco
 def _orientation(container: Container, said: list[str]) -> int:
     """Unreadable EXIF is no reason to lose the picture."""
     try:
-        return exif.orientation(container.exif, container.xmp)
+        return exif.read_orientation(container.exif, container.xmp)
     except ValueError:
         said.append("EXIF could not be read: the picture may lie on its side")
         return 1
@@ -222,7 +222,7 @@ def _unknown(data: bytes) -> str:
         return "heic is not installed here: send a jpg or png, or have pillow-heif installed beside the workers"
     if avif.is_avif(data):
         return "the picture is broken: no decoder takes it" if AVIF else AVIF_MISSING
-    return signatures.sentence(data) or "the bytes are no picture that we read: send a jpg, png, webp or avif"
+    return signatures.describe_file(data) or "the bytes are no picture that we read: send a jpg, png, webp or avif"
 
 
 def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:

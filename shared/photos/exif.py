@@ -9,7 +9,7 @@ PREFIX = b"Exif\0\0"
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
-def orientation(exif: bytes | None, xmp: bytes | None) -> int:
+def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
     """1 to 8 where somebody noted it, else 1; EXIF goes before XMP.
 
     Raises ValueError for EXIF that cannot be read.

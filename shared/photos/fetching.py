@@ -15,14 +15,14 @@ from importlib.metadata import version
 
 import httpx
 
-from shared.contract.data_urls import content, is_embedded
+from shared.contract.data_urls import decode_content, is_embedded
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
 from shared.photos.keys import why_no_key
-from shared.photos.packing import opened, unpacked
-from shared.photos.references import shown, shown_host
-from shared.photos.refusals import READ, reason, title
-from shared.photos.signatures import MESSAGES, is_page, is_text, sentence
+from shared.photos.packing import open_packed, unpack
+from shared.photos.references import show_host, show_reference
+from shared.photos.refusals import READ, quote_refusal, quote_title
+from shared.photos.signatures import MESSAGES, describe_file, is_page, is_text
 from shared.settings import Limits
 
 AT_ONCE = 8  # connections of one request; more gain little against one server and cost memory
@@ -50,7 +50,7 @@ Resolve = Callable[[str, int], list[str]]
 def _without_secrets(record: logging.LogRecord) -> bool:
     """Whoever turns httpx's log on sees one line a request, with the URL as it was: as it may be shown, from now on."""
     if isinstance(record.args, tuple):
-        record.args = tuple(shown(str(one)) if isinstance(one, httpx.URL) else one for one in record.args)
+        record.args = tuple(show_reference(str(one)) if isinstance(one, httpx.URL) else one for one in record.args)
     return True
 
 
@@ -123,57 +123,59 @@ class PhotoFetcher:
             except PhotoError as error:
                 return error
             except TimeoutError:
-                return PhotoUnavailable(f"{shown(reference)} took longer than {self._limits.fetch_seconds:g} seconds")
+                return PhotoUnavailable(
+                    f"{show_reference(reference)} took longer than {self._limits.fetch_seconds:g} seconds"
+                )
             except UNAVAILABLE as error:
-                return PhotoUnavailable(f"{shown(reference)} cannot be fetched: {_reason(error)}")
+                return PhotoUnavailable(f"{show_reference(reference)} cannot be fetched: {_reason(error)}")
 
     async def _get(self, client: httpx.AsyncClient, reference: str) -> bytes:
         if is_embedded(reference):
-            return await asyncio.to_thread(content, reference, self._limits.photo_bytes)
+            return await asyncio.to_thread(decode_content, reference, self._limits.photo_bytes)
         scheme = reference.partition(":")[0].lower()
         if scheme in ("http", "https"):
             return await self._download(client, httpx.URL(reference))
         if scheme in ("s3", "oss") and "://" in reference:
             name, _, key = reference.partition("://")[2].partition("/")
             if name not in self._buckets:
-                bucket = shown(name.rpartition("@")[2])
+                bucket = show_reference(name.rpartition("@")[2])
                 raise PhotoUnavailable(
                     f"bucket {bucket} is not one that this service may read; PHOTOG_BUCKETS names them"
                 )
             return await self._object(self._buckets[name], self._bucket_sizes.get(name), key)
         if "://" in reference:
-            raise PhotoUnavailable(f"{shown(reference)} is no http(s), s3, oss or data URL, and no key")
+            raise PhotoUnavailable(f"{show_reference(reference)} is no http(s), s3, oss or data URL, and no key")
         return await self._object(self._read_key, self._size_of, reference)
 
     async def _object(self, read: ReadKey, size_of: SizeOf | None, key: str) -> bytes:
         if impossible := why_no_key(key):
-            raise PhotoUnavailable(f"{shown(key)} is no key: {impossible}")
+            raise PhotoUnavailable(f"{show_reference(key)} is no key: {impossible}")
         size = None if size_of is None else await asyncio.to_thread(size_of, key)
         self._check_size(size or 0)
         data = await asyncio.to_thread(read, key)
         if data is None:
-            raise PhotoUnavailable(f"{shown(key)} is not in the bucket")
-        return await asyncio.to_thread(opened, data, self._limits.photo_bytes)
+            raise PhotoUnavailable(f"{show_reference(key)} is not in the bucket")
+        return await asyncio.to_thread(open_packed, data, self._limits.photo_bytes)
 
     async def _download(self, client: httpx.AsyncClient, url: httpx.URL) -> bytes:
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
-                raise PhotoUnavailable(f"{shown(str(url))} is no http(s) address")
+                raise PhotoUnavailable(f"{show_reference(str(url))} is no http(s) address")
             outcome = await self._hop(client, url, await self._checked(url))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
-        raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {shown(str(url))}")
+        raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {show_reference(str(url))}")
 
     async def _checked(self, url: httpx.URL) -> str:
         """The address to connect to; one private address among several is enough to refuse."""
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
         if not found:
-            raise PhotoUnavailable(f"{shown_host(url.host, str(url))} has no address")
+            raise PhotoUnavailable(f"{show_host(url.host, str(url))} has no address")
         if not self._allow_private and not all(map(addresses.is_public, found)):
             raise PhotoUnavailable(
-                f"{shown_host(url.host, str(url))} is at a private address: put the picture into the bucket, or set "
+                f"{show_host(url.host, str(url))} is at a private address: put the picture into the bucket, or set "
                 "PHOTOG_PRIVATE_ADDRESSES"
             )
         return found[0]
@@ -193,8 +195,8 @@ class PhotoFetcher:
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
             if response.status_code != httpx.codes.OK:
-                told = reason(await self._beginning(response), str(url))
-                raise PhotoUnavailable(f"{shown(str(url))} answered {_status(response.status_code)}{told}")
+                told = quote_refusal(await self._beginning(response), str(url))
+                raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{told}")
             body = await self._body(response, url)
             data = await asyncio.to_thread(self._unpacked, body, response.headers.get("Content-Encoding", ""), url)
             _refuse_page(data, url)
@@ -220,17 +222,17 @@ class PhotoFetcher:
                     if len(parts) > READ:
                         break
         try:
-            return unpacked(bytes(parts[:READ]), response.headers.get("Content-Encoding", ""), MOST_SAID)
+            return unpack(bytes(parts[:READ]), response.headers.get("Content-Encoding", ""), MOST_SAID)
         except PhotoError:
             return b""
 
     def _unpacked(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
         try:
-            return unpacked(body, encoding, self._limits.photo_bytes)
+            return unpack(body, encoding, self._limits.photo_bytes)
         except PhotoTooLarge as error:
-            raise PhotoTooLarge(f"{shown(str(url))}: {error.message}") from error
+            raise PhotoTooLarge(f"{show_reference(str(url))}: {error.message}") from error
         except PhotoError as error:
-            raise PhotoUnavailable(f"{shown(str(url))}: {error.message}") from error
+            raise PhotoUnavailable(f"{show_reference(str(url))}: {error.message}") from error
 
     def _bounded(self, data: bytes) -> bytes:
         self._check_size(len(data))
@@ -241,20 +243,20 @@ class PhotoFetcher:
             raise PhotoTooLarge(f"the picture has {size} bytes, more than the limit of {self._limits.photo_bytes}")
 
     def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
-        return PhotoTooLarge(f"{shown(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
+        return PhotoTooLarge(f"{show_reference(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
 
 
 def _refuse_page(data: bytes, url: httpx.URL) -> None:
     """PhotoUnavailable where a server has sent words instead of a picture, though it says that all is well."""
     if is_page(data):
         raise PhotoUnavailable(
-            f"{shown(str(url))} sent a web page instead of a picture{title(data, str(url))}: give the address of the "
-            "file itself, one that needs no login"
+            f"{show_reference(str(url))} sent a web page instead of a picture{quote_title(data, str(url))}: "
+            "give the address of the file itself, one that needs no login"
         )
-    kind = sentence(data) if is_text(data) else None
+    kind = describe_file(data) if is_text(data) else None
     if kind is not None:
-        told = reason(data, str(url)) if kind in MESSAGES else ""
-        raise PhotoUnavailable(f"{shown(str(url))} sent no picture: {kind}{told}")
+        told = quote_refusal(data, str(url)) if kind in MESSAGES else ""
+        raise PhotoUnavailable(f"{show_reference(str(url))} sent no picture: {kind}{told}")
 
 
 def _status(code: int) -> str:

@@ -28,7 +28,7 @@ class Majority:
     tied: bool
 
 
-def majority(apart: Distances, limit: float) -> Majority:
+def find_majority(apart: Distances, limit: float) -> Majority:
     """The largest group when photos are grouped by person; ValueError when there is no photo.
 
     The two groups whose photos are nearest to each other in the mean are joined again and again, until the nearest are
@@ -47,12 +47,12 @@ def majority(apart: Distances, limit: float) -> Majority:
     return Majority(members, sum(len(group) == len(members) for group in groups) > 1)
 
 
-def firsts(apart: Distances) -> list[int]:
+def find_first_photos(apart: Distances) -> list[int]:
     """For each photo the first one that is the very same; itself where there is none before it."""
     return [int(np.argmax(row < SAME_PHOTO)) for row in apart]
 
 
-def to_others(apart: Distances, row: int, group: Group) -> float:
+def distances_to_others(apart: Distances, row: int, group: Group) -> float:
     """Mean distance of a photo to the group's photos other than itself; 0 where there are none."""
     others = group - {row}
     return _between(apart, frozenset([row]), others) if others else 0.0

@@ -8,7 +8,7 @@ import unicodedata
 
 from shared.contract.data_urls import LONGEST_KEY
 from shared.contract.visible import without_blanks
-from shared.photos.references import shown
+from shared.photos.references import show_reference
 
 
 def why_no_key(reference: str) -> str | None:
@@ -21,7 +21,7 @@ def why_no_key(reference: str) -> str | None:
         (
             plain != reference,
             "with / at an end or twice in a row, whatever the store holds; put the picture under "
-            f"{shown(plain)}, and name that",
+            f"{show_reference(plain)}, and name that",
         ),
         ("\\" in reference, "with a backslash; names are separated by /"),
         (any(unicodedata.category(one) == "Cc" for one in begin), "with control characters; give it another name"),
@@ -33,7 +33,7 @@ def why_no_key(reference: str) -> str | None:
     return next((f"it cannot be a key {why}" for wrong, why in faults if wrong), None)
 
 
-def resembling(key: str, keys: list[str]) -> str | None:
+def find_similar_key(key: str, keys: list[str]) -> str | None:
     """The one of `keys` that differs in nothing but how its characters are written; None where there is none.
 
     Those that differ in Unicode normalisation alone come first, as file names of macOS do; then those that differ in

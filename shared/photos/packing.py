@@ -25,7 +25,7 @@ WRAPPED, RAW = 15, -15  # zlib's windows: deflate as the standard says, and as s
 WITH_HEADER = 31  # of gzip
 
 
-def unpacked(data: bytes, encoding: str, most: int) -> bytes:
+def unpack(data: bytes, encoding: str, most: int) -> bytes:
     """The picture in what a server sent.
 
     Args:
@@ -49,11 +49,11 @@ def unpacked(data: bytes, encoding: str, most: int) -> bytes:
             data = _inflated(data, most)
         elif coding in GZIPS:
             data = _gunzipped(data, most)
-    return opened(data, most)
+    return open_packed(data, most)
 
 
-def opened(data: bytes, most: int) -> bytes:
-    """The picture in a file that is packed with gzip; any other file as it is. Errors as of `unpacked`."""
+def open_packed(data: bytes, most: int) -> bytes:
+    """The picture in a file that is packed with gzip; any other file as it is. Errors as of `unpack`."""
     for _ in range(LAYERS):
         if not data.startswith(GZIP):
             break

@@ -41,7 +41,7 @@ class UnreadableProfile(PhotogError):
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class ColorSpace:
     """An RGB colour space: an ICC profile that can be read and written in."""
 
     profile: bytes

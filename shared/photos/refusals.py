@@ -10,7 +10,7 @@ import re
 from urllib.parse import unquote, unquote_plus
 
 from shared.contract.redaction import redact
-from shared.photos.references import CUT, NAME, NAMELESS_SECRET, shown
+from shared.photos.references import CUT, NAME, NAMELESS_SECRET, show_reference
 from shared.photos.signatures import is_page
 
 READ = 16 * 1024  # bytes of a refusal that are looked at; Azure's have 500, Amazon's with a whole signature 3,000
@@ -36,7 +36,7 @@ AGENT = re.compile(r"user[ -]?agent|robot policy", re.IGNORECASE)
 TELLING = re.compile(f"{EXPIRED.pattern}|{SKEWED.pattern}|{AGENT.pattern}", re.IGNORECASE)
 
 
-def reason(body: bytes, url: str) -> str:
+def quote_refusal(body: bytes, url: str) -> str:
     """What a body says and what to do about it, to be put behind a message; empty where it says nothing.
 
     Args:
@@ -48,7 +48,7 @@ def reason(body: bytes, url: str) -> str:
     return f' and says "{said}"{_advice(words)}' if said else ""
 
 
-def title(body: bytes, url: str) -> str:
+def quote_title(body: bytes, url: str) -> str:
     """What a page calls itself, in brackets; empty where it does not."""
     found = TITLE.search(body[:READ].decode("utf-8", "replace"))
     said = _line(_without_secrets(html.unescape(found[1]), url)) if found else ""
@@ -93,7 +93,7 @@ def _advice(text: str) -> str:
 
 def _without_secrets(text: str, url: str) -> str:
     """Without anything of the URL that its form for messages leaves out, and without what looks like a secret."""
-    seen = set(PIECES.split(shown(url))) | _names(url)
+    seen = set(PIECES.split(show_reference(url))) | _names(url)
     hidden = {one for piece in PIECES.split(url) for one in (piece, unquote(piece), unquote_plus(piece))}
     hidden |= {one for piece in hidden for one in PIECES.split(piece)}
     for one in sorted(hidden - seen, key=len, reverse=True):

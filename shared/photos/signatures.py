@@ -99,7 +99,7 @@ def is_text(data: bytes) -> bool:
     return bool(head.strip()) and not is_picture(data) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
 
 
-def sentence(data: bytes) -> str | None:
+def describe_file(data: bytes) -> str | None:
     """What the file is, and what to do; None where nobody can tell."""
     if not data:
         return "the file is empty, its upload may have failed: send a jpg or png"

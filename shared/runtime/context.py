@@ -16,14 +16,14 @@ from shared.events import parse
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.shutdown import Shutdown
-from shared.lifecycle.unread import Telling
+from shared.lifecycle.unread import StrayLog
 from shared.notify import Destination
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
-from shared.runtime.isolation import Isolated
+from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Settings
 
 ENTRY_POINTS = "photog.functions"
@@ -40,7 +40,7 @@ def load_function(name: str, settings: Settings) -> Function:
     """The function with its models loaded, found by its entry point so that nothing here imports one."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
         return _loader(entry)(settings)
-    raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed()))}")
+    raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed_functions()))}")
 
 
 def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
@@ -65,14 +65,14 @@ def planned_peaks(settings: Settings) -> Json:
     return found
 
 
-def isolated(name: str, settings: Settings) -> Function:
+def isolate_function(name: str, settings: Settings) -> Function:
     """The function in a process of its own, beside this one; see `isolation.py`."""
-    if name not in installed():
-        raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed()))}")
-    return Isolated(name, settings, load_function)
+    if name not in installed_functions():
+        raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed_functions()))}")
+    return IsolatedFunction(name, settings, load_function)
 
 
-def installed() -> list[str]:
+def installed_functions() -> list[str]:
     """The names of the functions that this installation has."""
     return [entry.name for entry in entry_points(group=ENTRY_POINTS)]
 
@@ -99,7 +99,7 @@ class Context:
         self._invocations: dict[str, Invocation] = {}
         self._functions: dict[str, Function] = {}
         self._deliveries: list[Delivery] = []
-        self._telling = Telling()
+        self._telling = StrayLog()
 
     def handle(self, function: str, event: Json) -> Json:
         """Serve every object that the event speaks of; what became of each, by key."""
@@ -117,7 +117,7 @@ class Context:
                 self._bucket,
                 self._functions[function],
                 self._settings,
-                owner(),
+                make_owner_name(),
                 self._shutdown,
                 [*self._hooks, *self._notifiers(function)],
                 self._observations,
@@ -126,26 +126,26 @@ class Context:
 
     def work_process(self) -> int | None:
         """The process id of a function that works beside this process; None where there is none."""
-        ids = [one.process_id for one in self._functions.values() if isinstance(one, Isolated)]
+        ids = [one.process_id for one in self._functions.values() if isinstance(one, IsolatedFunction)]
         return ids[0] if ids else None
 
     def await_loaded(self) -> None:
         """Wait until functions that load beside this process are there, or the process is asked to stop."""
         for function in self._functions.values():
-            if isinstance(function, Isolated):
+            if isinstance(function, IsolatedFunction):
                 function.await_loaded(self._shutdown.requested)
 
     def close(self) -> None:
         """Give the events of the last answers a moment; what is not delivered in it stays in the outbox."""
         for function in self._functions.values():
-            if isinstance(function, Isolated):
+            if isinstance(function, IsolatedFunction):
                 function.close()
         for delivery in self._deliveries:
             delivery.close()
 
     def _notifiers(self, function: str) -> list[AttemptHook]:
         notifiers: list[AttemptHook] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []
-        if outside := destinations(self._settings):
+        if outside := list_destinations(self._settings):
             delivery = Delivery(Outbox(self._bucket, outside), self._settings.notify.redelivery_seconds)
             delivery.start(function)
             self._deliveries.append(delivery)
@@ -153,7 +153,7 @@ class Context:
         return notifiers
 
 
-def destinations(settings: Settings) -> list[Destination]:
+def list_destinations(settings: Settings) -> list[Destination]:
     """Whom the settings want told of answers outside of the bucket."""
     told: list[Destination] = []
     if settings.notify.sns_topic:
@@ -164,6 +164,6 @@ def destinations(settings: Settings) -> list[Destination]:
     return told
 
 
-def owner() -> str:
+def make_owner_name() -> str:
     """A name for this process in claims: host, process and a random part, since both come again."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -65,7 +65,7 @@ class HttpError(PhotogError):
         self.body: Json = {"error": {"type": kind, "message": message, "retryable": retryable}}
 
 
-class Desk:
+class InvocationService:
     """Serves the calls for one function, whichever thread they come in on."""
 
     def __init__(self, context: Context, function: str, shutdown: Shutdown) -> None:
@@ -134,13 +134,15 @@ class Desk:
 class HttpEntry:
     """The server: listens from the start, so that a platform sees it while models load; SIGTERM drains."""
 
-    def __init__(self, desk: Desk, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]) -> None:
+    def __init__(
+        self, desk: InvocationService, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]
+    ) -> None:
         self._desk, self._shutdown, self._drain_seconds = desk, shutdown, drain_seconds
         self._socket = socket.create_server(address)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                application(desk),
+                build_application(desk),
                 http=_Connection,
                 ws="none",
                 lifespan="off",
@@ -181,7 +183,7 @@ class HttpEntry:
         self._shutdown.request(now=self._shutdown.requested.is_set())
 
 
-def application(desk: Desk) -> Starlette:
+def build_application(desk: InvocationService) -> Starlette:
     """The paths, over a desk."""
 
     async def healthz(request: Request) -> Response:

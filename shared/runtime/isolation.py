@@ -49,7 +49,7 @@ START = "from shared.runtime.work_process import serve; serve({descriptor})"
 Load = Callable[[str, Settings], Function]
 
 
-class Isolated:
+class IsolatedFunction:
     """Implements `shared.contract.function.Function` over a child process, which loads its function at once.
 
     Args:
@@ -231,7 +231,7 @@ class _Desk:
             self.stopped, self._until = stopped, time.monotonic() + GRACE_SECONDS
 
 
-class Silent(Interrupted, AttemptFailed):
+class ChildSilent(Interrupted, AttemptFailed):
     """A child did not answer a question beside its requests, and was ended."""
 
 
@@ -244,7 +244,7 @@ class _Listing:
     def check(self) -> None:
         """A child that says nothing any more is ended: Silent."""
         if time.monotonic() > self._until:
-            raise Silent("the process that does the work says nothing any more")
+            raise ChildSilent("the process that does the work says nothing any more")
 
 
 def _outcome(kind: str, content: list[Any]) -> Any:

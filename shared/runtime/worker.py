@@ -24,7 +24,7 @@ from shared.triggers.ecs_task_protection import TaskProtection
 from shared.triggers.folder import FolderTrigger
 from shared.triggers.scan import ScanTrigger
 from shared.triggers.sqs import SqsTrigger
-from shared.triggers.sqs_queue import Queue
+from shared.triggers.sqs_queue import SqsQueue
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Worker:
         settings: Settings,
         load: Load = load_function,
         until_empty: bool = False,
-        dead_letters: Queue | None = None,
+        dead_letters: SqsQueue | None = None,
     ) -> None:
         self._until_empty, self._dead_letters = until_empty, dead_letters
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
@@ -97,13 +97,13 @@ class Worker:
         self._followed = True
         threading.Thread(target=self._await_parent, name="parent", daemon=True).start()
 
-    def _queue(self) -> Queue | None:
+    def _queue(self) -> SqsQueue | None:
         sqs = self._settings.sqs
         if self._dead_letters is not None or sqs.queue is None:
             return self._dead_letters
-        return Queue(sqs.queue, sqs, self._settings.s3)
+        return SqsQueue(sqs.queue, sqs, self._settings.s3)
 
-    def _trigger(self, queue: Queue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
+    def _trigger(self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
         """The queue's, where there is one; else a folder is watched, and any other bucket scanned."""
         settings = self._settings
         if queue is not None:

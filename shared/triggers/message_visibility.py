@@ -3,7 +3,7 @@
 import logging
 
 from shared.contract.hooks import AttemptHook
-from shared.triggers.sqs_queue import Message, Queue, QueueError
+from shared.triggers.sqs_queue import Message, QueueError, SqsQueue
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class MessageVisibility(AttemptHook):
     After that no late extension hides the message again.
     """
 
-    def __init__(self, queue: Queue, message: Message) -> None:
+    def __init__(self, queue: SqsQueue, message: Message) -> None:
         self._queue, self._message = queue, message
 
     def beat_after(self) -> float:

@@ -32,7 +32,7 @@ from shared.lifecycle.unread import Strays
 from shared.observability.failing_keys import Failures
 from shared.settings import Scan
 from shared.triggers import Receive
-from shared.triggers.settled_index import Settled
+from shared.triggers.settled_index import SettledIndex
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ScanTrigger:
         self._hooks = Hooks(hooks)
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
         self._prefix = keys.requests(function)
-        self._settled = Settled(bucket, function)
+        self._settled = SettledIndex(bucket, function)
         self._failures = Failures(bucket, function, self._prefix, clock)
         self._strays = Strays(bucket, function, scan.settle_seconds, clock)
         self._waiting: dict[str, ObjectInfo] = {}

@@ -21,7 +21,7 @@ LARGEST = 256 * 1024 * 1024  # bytes, thirty million manifests
 WORTH = 1000  # settled manifests from which an index saves more than it costs
 
 
-class Settled:
+class SettledIndex:
     """The settled manifests of one function."""
 
     def __init__(self, bucket: Bucket, function: str) -> None:

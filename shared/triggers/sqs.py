@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
-from shared.buckets.base import usable
+from shared.buckets.base import is_usable_key
 from shared.contract import keys
 from shared.contract.function import NAMES, FunctionUnavailable
 from shared.contract.hooks import AttemptHook, Hooks
@@ -32,12 +32,12 @@ from shared.lifecycle.claims import STALE_LEASES
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.pulse import Pulse
-from shared.lifecycle.unread import Telling
+from shared.lifecycle.unread import StrayLog
 from shared.observability.failing_keys import Failures
 from shared.settings import Lease
 from shared.triggers import Receive
 from shared.triggers.message_visibility import MessageVisibility
-from shared.triggers.sqs_queue import Message, Queue, QueueError
+from shared.triggers.sqs_queue import Message, QueueError, SqsQueue
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class SqsTrigger:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: SqsQueue,
         bucket: Bucket,
         function: str,
         lease: Lease,
@@ -83,7 +83,7 @@ class SqsTrigger:
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
-        self._telling = Telling()
+        self._telling = StrayLog()
 
     def prepare(self, stop: Event) -> None:
         """Nothing: messages that nobody can serve yet are better left in the queue."""
@@ -163,7 +163,7 @@ class SqsTrigger:
         try:
             return receive(created)
         except InvalidKey as error:
-            if usable(created.key):
+            if is_usable_key(created.key):
                 raise  # it is not the manifest's: something stands in the way of its claims or answer
             log.error("%s can never be answered: %s", created.key.encode(errors="replace"), error)
             return Outcome.IGNORED

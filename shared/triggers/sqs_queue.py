@@ -48,7 +48,7 @@ class Message:
     kept_back: float = 0.0
 
 
-class Queue:
+class SqsQueue:
     """A queue by its URL; `s3` names the region where the URL does not."""
 
     def __init__(

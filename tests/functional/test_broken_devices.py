@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from functions.check.handler import CheckFunction
 from functions.generate import handler as generate
 from functions.generate import template
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.networks.image_network import NetworkMissing
-from functions.generate.networks.person_network import PeopleNetwork
+from functions.generate.networks.person_network import PersonNetwork
 from functions.train import handler as train
-from functions.train.dataset import prepare
+from functions.train.dataset import prepare_dataset
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.buckets import FolderBucket, MemoryBucket
@@ -32,9 +32,9 @@ from shared.events import ObjectCreated
 from shared.faces import FaceError
 from shared.faces.dlib import DlibEngine
 from shared.faces.insightface import InsightfaceEngine
-from shared.faces.onnx_sessions import opened, providers
+from shared.faces.onnx_sessions import open_session, providers
 from shared.lifecycle.invocation import Outcome
-from shared.models.diffusion import Working
+from shared.models.diffusion import ModelProfile
 from shared.runtime.worker import Worker
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
@@ -148,9 +148,9 @@ def test_no_photo_is_refused_for_a_card_that_fails(toy, error, kind):
     with pytest.raises(kind):
         CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": names}, desk)
     with pytest.raises(kind):  # and not TooFewPhotos
-        prepare(names, desk, toy, Working(), LIMITS)
+        prepare_dataset(names, desk, toy, ModelProfile(), LIMITS)
     with pytest.raises(kind):  # and not PhotoError
-        template.faces(CHIP, "photos/1", 1, toy)
+        template.find_faces(CHIP, "photos/1", 1, toy)
 
 
 # --- once more ---------------------------------------------------------------------------------------------------
@@ -175,36 +175,36 @@ def test_check_embeds_one_face_after_the_other_where_all_at_once_are_too_many(to
 
 
 def test_generate_takes_one_face_at_a_time_then(monkeypatch):
-    studio = Studio.__new__(Studio)
-    studio.settings, studio.adapters = Settings(), object()
+    models = GenerateModels.__new__(GenerateModels)
+    models.settings, models.lora_cache = Settings(), object()
     seen = []
 
-    def run(body, workspace, studio):
-        seen.append((studio.settings.generate.faces_at_once, studio.adapters))
+    def run(body, workspace, models):
+        seen.append((models.settings.generate.faces_at_once, models.lora_cache))
         if len(seen) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return "answer"
 
-    monkeypatch.setattr(generate, "run", run)
-    assert generate.GenerateFunction(studio).answer({}, Desk()) == "answer"
-    assert seen == [(4, studio.adapters), (1, studio.adapters)]
-    assert studio.settings.generate.faces_at_once == 4, "the next request has all of them again"
+    monkeypatch.setattr(generate, "make_portrait", run)
+    assert generate.GenerateFunction(models).answer({}, Desk()) == "answer"
+    assert seen == [(4, models.lora_cache), (1, models.lora_cache)]
+    assert models.settings.generate.faces_at_once == 4, "the next request has all of them again"
 
 
 def test_train_takes_one_picture_a_pass_then_and_as_many_an_update(monkeypatch):
-    model = SimpleNamespace(working=Working(), architecture="sd15")
+    model = SimpleNamespace(working=ModelProfile(), architecture="sd15")
     plans = []
 
     def run(request, workspace, trainer):
         plans.append(trainer.suited())
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train, "run", run)
+    monkeypatch.setattr(train, "train_person", run)
     body = {"request_id": "r1", "images": [f"photos/{n}" for n in range(5)], "configure": {"user_id": "ann"}}
     with pytest.raises(OutOfMemory):
         train.TrainFunction(Trainer(model, None, LIMITS)).answer(body, Desk())
     assert [(plan.batch, plan.accumulation) for plan in plans] == [(4, 1), (1, 4)]
-    assert plans[1] == TrainingPlan.suited(Working()).model_copy(update={"batch": 1, "accumulation": 4})
+    assert plans[1] == TrainingPlan.suited(ModelProfile()).model_copy(update={"batch": 1, "accumulation": 4})
 
 
 # --- a card that stays broken ------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_a_worker_whose_card_broke_hands_its_request_back_takes_no_other_and_end
 
 @pytest.mark.usefixtures("signals")
 def test_a_job_whose_card_broke_asks_for_another_attempt(tmp_path, monkeypatch):
-    monkeypatch.setattr(queues, "isolated", lambda name, settings: fails(BROKEN))
+    monkeypatch.setattr(queues, "isolate_function", lambda name, settings: fails(BROKEN))
     put(FolderBucket(tmp_path))
     ended = CliRunner().invoke(app, ["job", "check", str(tmp_path), "requests/check/r1.json"])
     assert ended.exit_code == 75
@@ -329,7 +329,7 @@ def test_networks_are_told_their_card_their_memory_and_their_threads(folder, mon
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     settings = FaceSettings(provider="cuda", device_id=1, arena_mebibytes=512, intra_threads=3, inter_threads=2)
-    opened(folder / "rec_toy.onnx", settings)
+    open_session(folder / "rec_toy.onnx", settings)
     card = {"device_id": 1, "gpu_mem_limit": 512 * 2**20, "arena_extend_strategy": "kSameAsRequested"}
     assert asked == {
         "providers": [("CUDAExecutionProvider", card), "CPUExecutionProvider"],
@@ -345,7 +345,7 @@ def test_the_cpu_is_the_cpu_whatever_else_there_is(monkeypatch):
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is CUDA here")
 def test_the_people_network_never_falls_to_the_cpu_where_a_card_is_asked_for(folder):
     with pytest.raises(NetworkMissing, match=r"PEOPLE_NETWORK.*onnxruntime has no CUDAExecutionProvider"):
-        PeopleNetwork(folder / "rec_toy.onnx", FaceSettings(provider="cuda"))
+        PersonNetwork(folder / "rec_toy.onnx", FaceSettings(provider="cuda"))
 
 
 def test_memory_that_is_taken_while_a_network_loads_is_worth_another_start(folder, monkeypatch):
@@ -354,7 +354,7 @@ def test_memory_that_is_taken_while_a_network_loads_is_worth_another_start(folde
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     with pytest.raises(OutOfMemory):
-        opened(folder / "rec_toy.onnx", FaceSettings(provider="cpu"))
+        open_session(folder / "rec_toy.onnx", FaceSettings(provider="cpu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.diffusion.prompt import Prompts
+from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.lora_cache import LoraCache
+from functions.generate.diffusion.prompt import PromptCache
 from functions.train import validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
@@ -22,7 +22,7 @@ from functions.train.training import Trainer
 from shared.faces import Box
 from shared.lifecycle.shutdown import HandedBack
 from shared.models import controls, distillation_lora
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.settings import ControlSettings, FewStepSettings, Limits, ModelSettings
 from tests.fake_workspace import Desk
 from tests.pictures import astronaut, hopper, jpeg, variations
@@ -51,7 +51,7 @@ def beside(bases, tmp_path_factory):
     """By architecture: LoRAs of three people, and the folder of a ControlNet and of a few-step LoRA, 8-9."""
     found = {}
     for name, base in bases.items():
-        unet, folder = load(ModelSettings(path=str(base), device="cpu")).unet, tmp_path_factory.mktemp(name)
+        unet, folder = load_model(ModelSettings(path=str(base), device="cpu")).unet, tmp_path_factory.mktemp(name)
         net = make_tiny_control(folder / "canny", unet)
         users = {user: lora(unet, str(folder), rank, seed) for user, rank, seed in USERS}
         lora(unet, str(folder), 8, 9, scale=0.1)
@@ -78,20 +78,20 @@ def rough_validation(monkeypatch):
 
 def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
     """Faces of the astronaut in a batch, guided and by a ControlNet, or in few steps."""
-    model = load(ModelSettings(path=str(base), device=device))
+    model = load_model(ModelSettings(path=str(base), device=device))
     model.vae.decoder.layers[-1].weight.mul_(16)  # a difference of many levels
     asked = [ControlSettings(kind="canny", path=str(beside.net), first=1.0, end=0.8)]
     if few:
         settings = FewStepSettings(path=str(beside.folder / "8-9.safetensors"), scheduler=few)
-        model, asked = distillation_lora.fused(model, settings), []
+        model, asked = distillation_lora.fuse_distillation_lora(model, settings), []
     else:
         model = replace(model, working=model.working.model_copy(update={"guidance": 3.0}))
-    diffuser, adapters = Diffuser(model, controls.load(asked, model)), Adapters(model.unet)
+    diffuser, adapters = Diffuser(model, controls.load_controls(asked, model)), LoraCache(model.unet)
     mask = np.zeros((512, 512), np.float32)
     mask[90:150, 190:250] = 1
-    words = Prompts(model).of("ann")
+    words = PromptCache(model).of("ann")
     squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(len(people))]
-    faces = [Canvas(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
+    faces = [InpaintRegion(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
     worn = [name and adapters.lora(name, lambda: "etag", partial(beside.users.get, name)) for name in people]
     with adapters.worn(worn):
         if watch:
@@ -151,14 +151,14 @@ def losses(answer):
 @pytest.fixture
 def full(bases, engine, photos, rough_validation):
     """By architecture: losses of a training in float32."""
-    models = {kind: load(ModelSettings(path=str(base), device="cpu")) for kind, base in bases.items()}
+    models = {kind: load_model(ModelSettings(path=str(base), device="cpu")) for kind, base in bases.items()}
     return {kind: losses(trained(model, engine, photos)[0]) for kind, model in models.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])
 def test_a_training_goes_on_where_another_stopped_to_the_same_bytes(full, card, bases, kind, engine, photos):
-    model = load(ModelSettings(path=str(bases[kind]), device="cuda"))
+    model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
     desk = InterruptingDesk(photos)
     with pytest.raises(HandedBack):
         trained(model, engine, photos, desk)

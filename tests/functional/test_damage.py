@@ -8,7 +8,7 @@ import pytest
 from shared.buckets import FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.events import ObjectCreated
-from shared.lifecycle.claims import Claims, Held
+from shared.lifecycle.claims import Claims, HeldClaim
 from shared.lifecycle.invocation import Outcome
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
@@ -50,7 +50,7 @@ def test_a_claim_that_is_never_equal_to_itself_runs_out_like_any_other(started):
     bucket = MemoryBucket()
     created = drop(bucket, "r1")
     claim = Claims(bucket, "check", QUICK.lease, "forger").acquire("r1", created.key, "")
-    assert isinstance(claim, Held)
+    assert isinstance(claim, HeldClaim)
     body = json.loads(claim.record.model_dump_json()) | {"started": started}
     bucket.put("claims/check/r1/000001.json", json.dumps(body).encode())
     invoked = invocation(bucket, Echo())

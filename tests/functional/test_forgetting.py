@@ -19,7 +19,7 @@ from shared.lifecycle.shutdown import Shutdown
 from shared.notify.bucket import BucketNotifier
 from shared.observability.failing_keys import Failures, failure_key
 from shared.operations.client import Client
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
 from tests.echo import QUICK, until
@@ -98,7 +98,7 @@ def test_what_was_claimed_before_ids_were_compared_as_text_goes_too(bucket):
     record = {"owner": "w", "attempt": 1, "nonce": "n", "payload_sha256": canonical_hash(body), "manifest": "m"}
     bucket.put("claims/train/777/000001.json", encode(record | {"started": 0.0, "ended": "died"}))
     bucket.put("progress/train/777.json", b"{}")
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
     assert forgetting.holdings("ann").remaining() == []
     assert [key for key in keys(bucket) if "777" in key] == []
@@ -110,16 +110,16 @@ def test_a_manifest_that_is_not_utf_8_is_found_like_any_other(bucket, encoding):
     bucket.put("requests/train/r1.json", text.encode(encoding))
     stand = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
     stand.receive(ObjectCreated("requests/train/r1.json"))
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in keys(bucket) if "r1" in key or "ann/1" in key] == []
 
 
 def test_nothing_of_the_user_remains_and_everything_of_others_does(bucket):
     before = set(keys(lived_in(bucket)))
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     removed = forgetting.forget("ann")
     assert set(removed) == before - set(keys(bucket))
-    assert forgetting.holdings("ann").keys == Forgetting(bucket, QUICK.lease).holdings("ann").keys == []
+    assert forgetting.holdings("ann").keys == Erasure(bucket, QUICK.lease).holdings("ann").keys == []
     for info in bucket.list(""):
         assert b'"ann"' not in bucket.get(info.key), info.key
         assert not any(name in info.key for name in ("-ann", "/ann", "g-both")), info.key
@@ -136,9 +136,9 @@ def test_nothing_of_the_user_remains_and_everything_of_others_does(bucket):
 
 
 def test_forgetting_again_removes_nothing(bucket):
-    Forgetting(lived_in(bucket), QUICK.lease).forget("ann")
+    Erasure(lived_in(bucket), QUICK.lease).forget("ann")
     before = keys(bucket)
-    assert Forgetting(bucket, QUICK.lease).forget("ann") == []
+    assert Erasure(bucket, QUICK.lease).forget("ann") == []
     assert keys(bucket) == before
 
 
@@ -147,7 +147,7 @@ def test_a_request_cannot_name_other_peoples_objects_as_photos_to_be_removed(buc
     model, answer = "users/bob/model.json", "results/train/t-bob/result.json"
     body = {"request_id": "evil", "images": [model, answer, "../x", "a\\b"], "configure": {"user_id": "eve"}}
     serve(bucket, "train", body)
-    removed = Forgetting(bucket, QUICK.lease).forget("eve")
+    removed = Erasure(bucket, QUICK.lease).forget("eve")
     assert "requests/train/evil.json" in removed
     assert bucket.head(model)
     assert bucket.head(answer)
@@ -158,7 +158,7 @@ def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_
     bucket.put("requests/train/other.json", json.dumps(train("1", "ann", "ann/1.jpg")).encode())
     invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/other.json")) is Outcome.CONFLICT
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in removed if "conflict-" in key]
     assert "requests/train/other.json" in removed
     assert bucket.head("results/train/1/result.json")
@@ -179,7 +179,7 @@ def test_another_persons_conflict_under_the_users_id_stays_and_the_users_own_goe
     gone = conflicting(bucket, train("1", "ann", "both.jpg"), "requests/train/gone.json")
     assert len(gone) == 3
     bucket.delete("requests/train/gone.json")
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     left = {key for key in keys(bucket) if key.startswith(("requests/", "results/", "claims/"))}
     assert left == bobs | {"requests/train/bobs.json"}
     assert not (both | gone) - bobs & set(keys(bucket))
@@ -189,7 +189,7 @@ def test_another_persons_conflict_under_the_users_id_stays_and_the_users_own_goe
 def test_an_id_that_became_free_may_be_used_by_another_while_forgetting_still_sweeps(bucket):
     serve(bucket, "train", train("1", "ann", "ann/1.jpg"))
     conflicting(bucket, train("1", "bob", "bob/1.jpg"), "requests/train/bobs.json")
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
     invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/bobs.json")) is Outcome.ANSWERED
@@ -215,7 +215,7 @@ def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
     thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, Stand("train", work))))
     thread.start()
     assert begun.wait(10)
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     thread.join(10)
     assert outcomes == [Outcome.BUSY]
     assert "requests/train/t-ann.json" in removed
@@ -232,7 +232,7 @@ def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_pat
     try:
         Client(bucket).submit("train", train("t-ann", "ann", "ann/1.jpg"))
         until(lambda: bucket.head("users/ann/model.json"))
-        assert Forgetting(bucket, QUICK.lease).forget("ann")
+        assert Erasure(bucket, QUICK.lease).forget("ann")
         time.sleep(1.0)
         assert keys(bucket) == []
         assert stand.runs == ["t-ann"]
@@ -260,19 +260,19 @@ def test_what_was_put_into_a_queue_for_the_user_goes_too(bucket):
     people = {"user_id": ["bob", "ann"]}
     put("photog_pre_pmml", "4", {"request_id": "g", "template_image": "t.png", "configure": people})
     serve(bucket, "train", train("t1", "ann", "ann/1.jpg"))
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert [info.key for info in bucket.list("queue/")] == ["queue/photog_train_pmml/2"]
     assert "queue/photog_pre_pmml/4" in removed
-    assert Forgetting(bucket, QUICK.lease).holdings("ann").keys == []
+    assert Erasure(bucket, QUICK.lease).holdings("ann").keys == []
 
 
 def test_what_is_no_user_id_is_refused_and_nothing_is_touched(bucket):
     before = keys(lived_in(bucket))
     for user in ("", ".", "..", "../results", "a/b", "a\\b", "a\0b"):
         with pytest.raises(InvalidKey):
-            Forgetting(bucket, QUICK.lease).forget(user)
+            Erasure(bucket, QUICK.lease).forget(user)
         with pytest.raises(InvalidKey):
-            Forgetting(bucket, QUICK.lease).holdings(user)
+            Erasure(bucket, QUICK.lease).holdings(user)
     assert keys(bucket) == before
 
 
@@ -282,11 +282,11 @@ def test_that_a_manifest_of_the_user_fails_is_forgotten_and_the_indexes_are_made
     for name in ("t", "b"):
         Failures(bucket, "train", "requests/train/").add(f"requests/train/{name}.json", OSError("no"))
     bucket.put("index/train", b"settled")
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert {failure_key("train", "requests/train/t.json"), "index/train"} <= set(removed)
     assert [info.key for info in bucket.list("failing/")] == [failure_key("train", "requests/train/b.json")]
     bucket.put("index/train", b"settled")
-    assert Forgetting(bucket, QUICK.lease).forget("ann") == [], "of somebody unknown nothing is touched"
+    assert Erasure(bucket, QUICK.lease).forget("ann") == [], "of somebody unknown nothing is touched"
     assert bucket.head("index/train")
 
 
@@ -310,7 +310,7 @@ def test_garbage_anywhere_does_not_stop_it(bucket, text):
         bucket.put(key, text)
     for key in ("users/ann/model.json", "claims/train/t-ann/000001.json", "results/generate/g-ann/result.json"):
         bucket.put(key, text)
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
     held = forgetting.holdings("ann")
     assert (held.keys, held.faults) == ([], {})
@@ -323,7 +323,7 @@ def test_what_quotes_the_user_and_is_not_understood_is_told_and_left(bucket):
     bucket.put("results/train/x/result.json", b'{"request_id": "x", "data": {"user_id": "ann", "artif')
     bucket.put("requests/train/x.json", b'{"images": ["p/\xff.jpg"], "configure": {"user_id": "ann"}}')
     bucket.put("requests/train/y.json", b"{'configure': {'user_id': 'annabel'}, ")
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert forgetting.forget("ann") == []
     assert forgetting.holdings("ann").remaining() == ["requests/train/x.json", "results/train/x/result.json"]
     assert forgetting.holdings("bob").remaining() == []
@@ -335,7 +335,7 @@ def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bu
     invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/x.json")) is Outcome.ANSWERED
     assert [key for key in keys(bucket) if "invalid-" in key]
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     assert not [key for key in keys(bucket) if key.startswith(("requests/", "results/", "photos/ann/1"))]
 
 
@@ -347,7 +347,7 @@ def test_a_store_that_goes_away_ends_it_loudly():
     bucket = Away()
     bucket.put("requests/train/t.json", b"{}")
     with pytest.raises(StoreUnavailable):
-        Forgetting(bucket, QUICK.lease).forget("ann")
+        Erasure(bucket, QUICK.lease).forget("ann")
 
 
 def test_it_reads_each_object_once_however_many_there_are():
@@ -364,7 +364,7 @@ def test_it_reads_each_object_once_however_many_there_are():
         bucket.put(f"requests/train/{number}.json", json.dumps(train(f"{number}", user, f"{user}.jpg")).encode())
         answer = {"request_id": f"{number}", "code": "OK", "data": {"user_id": user}}
         bucket.put(f"results/train/{number}/result.json", json.dumps(answer).encode())
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert len(forgetting.forget("ann")) == 300
     assert bucket.reads == 600
     assert forgetting.holdings("ann").keys == []
@@ -376,7 +376,7 @@ def test_half_written_files_of_dead_writers_go_and_are_told(tmp_path):
     bucket.put("a", b"x")
     (bucket.root / ".photog/0123456789abcdef0123456789abcdef").write_bytes(b"a picture of ann")
     (bucket.root / ".photog/other").write_bytes(b"a picture of ann")
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert removed == [".photog/0123456789abcdef0123456789abcdef", ".photog/other"]
     assert list((bucket.root / ".photog").iterdir()) == []
 
@@ -393,7 +393,7 @@ def test_what_may_not_be_read_or_removed_is_told_and_the_rest_goes():
         closed.mkdir(mode=0)
         fixed.chmod(0o555)
         secret.chmod(0)
-        forgetting = Forgetting(bucket, QUICK.lease)
+        forgetting = Erasure(bucket, QUICK.lease)
         removed = forgetting.forget("ann")
         held = forgetting.holdings("ann")
         assert {"photos/ann/1.jpg", "requests/train/t2.json", "results/train/t2/result.json"} <= set(removed)
@@ -407,7 +407,7 @@ def test_what_may_not_be_read_or_removed_is_told_and_the_rest_goes():
         assert json.loads(done.stdout)["remaining"] == held.remaining()
         for path, mode in ((closed, 0o755), (fixed, 0o755), (secret, 0o644)):
             path.chmod(mode)
-        assert Forgetting(bucket, QUICK.lease).forget("ann") == stays
+        assert Erasure(bucket, QUICK.lease).forget("ann") == stays
 
 
 @pytest.mark.parametrize("user", [".", ".."])
@@ -449,7 +449,7 @@ def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, na
     put(bucket, "requests/check/c.json", {"request_id": "c", "images": mine[:1]})
     put(bucket, "requests/train/b.json", train("b", "bob", "both.jpg"))
     put(bucket, "requests/generate/g.json", generate("g", "bob") | {"template_image": mine[2]})
-    Forgetting(bucket, QUICK.lease, named=named).forget("ann")
+    Erasure(bucket, QUICK.lease, named=named).forget("ann")
     assert keys(bucket) == [
         "photos/both.jpg",
         "photos/template.jpg",
@@ -488,7 +488,7 @@ def test_a_photo_is_the_same_by_the_http_url_of_its_bucket_signed_or_not(endpoin
     bucket = Store("s3://own/shop", endpoint)
     bucket.put("photos/\u00e4 1.jpg", b"photo")
     put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/%C3%A4%201.jpg{end}"]})
-    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["photos/\u00e4 1.jpg", "requests/train/t.json"]
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["photos/\u00e4 1.jpg", "requests/train/t.json"]
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_the_http_url_of_another_place_is_none_of_this_buckets_photos(endpoint, 
     bucket = Store("s3://own/shop", endpoint)
     bucket.put("photos/1.jpg", b"photo")
     put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/1.jpg"]})
-    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
 
 
 @pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])
@@ -517,7 +517,7 @@ def test_the_url_of_another_place_is_none_of_this_buckets_photos(url):
     bucket = Store("s3://own/shop")
     bucket.put("photos/1.jpg", b"photo")
     put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [f"{url}photos/1.jpg"]})
-    assert Forgetting(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
 
 
 @pytest.mark.parametrize("pointer", ["model.json", "swaps/00000000000000000001-0123456789ab.json"])
@@ -532,7 +532,7 @@ def test_what_only_the_users_model_names_goes_and_nothing_that_is_anothers(bucke
     references = [{"key": f"{folder}/references/0.png"} for folder in folders[1:]]
     model = {"lora": "results/train/t9/a1/lora.safetensors", "references": references, "note": "photos/bob/1.jpg"}
     put(bucket, f"users/ann/{pointer}", model)
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert removed == [f"{folders[0]}/lora.safetensors", f"{folders[0]}/references/0.png", f"users/ann/{pointer}"]
 
 
@@ -542,7 +542,7 @@ def test_what_only_the_users_model_names_goes_and_nothing_that_is_anothers(bucke
 def test_what_quotes_the_user_where_no_request_is_expected_is_told(bucket, name):
     text = '{"request_id": "t1", "people": {"who": ["\\u0061nn"]}}'
     bucket.put(f"requests/{name}", text.encode())
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert forgetting.forget("ann") == []
     assert forgetting.holdings("ann").remaining() == [f"requests/{name}"]
 
@@ -550,7 +550,7 @@ def test_what_quotes_the_user_where_no_request_is_expected_is_told(bucket, name)
 @pytest.mark.parametrize("spelled", ['"\\u0061nn"', "'\\x61nn'", '\\"ann\\"', "'\\141nn'"])
 def test_an_id_that_is_spelled_with_escapes_is_found_in_what_is_no_json(bucket, spelled):
     bucket.put("requests/train/x.json", b'{"user_id": ' + spelled.encode() + b"},,")
-    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.json"]
+    assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.json"]
 
 
 def test_what_is_larger_than_any_manifest_is_looked_through_and_never_held_whole():
@@ -563,12 +563,12 @@ def test_what_is_larger_than_any_manifest_is_looked_through_and_never_held_whole
 
     bucket = Streamed()
     bucket.put("requests/train/x.tmp", b" " * (21 << 20))
-    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.tmp"]
+    assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/x.tmp"]
 
 
 def test_pictures_within_objects_and_a_person_beside_configure_are_the_users_too(bucket):
     put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [{"url": "photos/ann/1.jpg"}]})
     put(bucket, "requests/train/u.json", {"request_id": "u", "images": ["photos/ann/2.jpg"], "user_id": "ann"})
     put(bucket, "requests/train/b.json", train("b", "bob", "bob/1.jpg") | {"user_id": "ann"})
-    removed = Forgetting(bucket, QUICK.lease).forget("ann")
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert removed == ["photos/ann/1.jpg", "photos/ann/2.jpg", "requests/train/t.json", "requests/train/u.json"]

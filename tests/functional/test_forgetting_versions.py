@@ -12,7 +12,7 @@ from shared.buckets.history import History
 from shared.buckets.s3 import S3Bucket
 from shared.cli import app
 from shared.events import ObjectCreated
-from shared.operations.erasure import OLD_VERSIONS, Forgetting
+from shared.operations.erasure import OLD_VERSIONS, Erasure
 from tests.cloud import REGION
 from tests.echo import QUICK, Echo, invocation
 
@@ -84,7 +84,7 @@ OTHERS = ["photos/ann-and-more.jpg", "photos/bob.jpg", "photos/both.jpg", "reque
 @pytest.mark.parametrize("bucket", ["", "some/where"], indirect=True)
 def test_no_version_of_what_is_the_users_remains_and_all_of_others_do(cloud, bucket):
     lived_in(bucket)
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     removed = forgetting.forget("ann")
     assert {"photos/ann.jpg", "photos/ann-deleted.jpg", "requests/train/t2.json"} <= set(removed)
     assert forgetting.holdings("ann").remaining() == []
@@ -100,7 +100,7 @@ def test_versions_of_a_manifest_whose_key_is_none_go_too(cloud, bucket):
         for _ in range(2):
             cloud.client("s3").put_object(Bucket=bucket.name, Key=bucket.prefix + key, Body=body)
     bucket.delete("requests/train//t1.json")
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert {"requests/train//t1.json", "requests//train/t1.json"} < set(forgetting.forget("ann"))
     assert forgetting.holdings("ann").remaining() == kept(cloud, bucket) == []
 
@@ -109,7 +109,7 @@ def test_what_was_only_hidden_by_a_plain_deletion_is_found_and_removed(cloud, bu
     lived_in(bucket)
     for info in list(bucket.list("")):
         bucket.delete(info.key)
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     assert "ann.jpg" not in "".join(kept(cloud, bucket)).replace("and-more", "")
 
 
@@ -119,7 +119,7 @@ def test_a_request_that_runs_is_stopped_and_leaves_no_version(cloud, bucket):
     drop(bucket, "t1", "ann", "photos/ann.jpg")
     bucket.put(created.key, b'{"request_id": "c", "images": ["photos/ann.jpg"]}')
     invocation(bucket, Echo()).receive(created)
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     left = kept(cloud, bucket)
     assert [key for key in left if not key.startswith("users/u/")] == []
 
@@ -127,7 +127,7 @@ def test_a_request_that_runs_is_stopped_and_leaves_no_version(cloud, bucket):
 def test_versions_that_may_not_be_removed_are_counted_and_the_object_is_hidden(cloud, bucket, monkeypatch):
     lived_in(bucket)
     denying(monkeypatch, "DeleteObjectVersion")
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert forgetting.forget("ann") == []
     held = forgetting.holdings("ann")
     assert "photos/ann.jpg" in held.remaining()
@@ -135,7 +135,7 @@ def test_versions_that_may_not_be_removed_are_counted_and_the_object_is_hidden(c
     assert "s3:DeleteObjectVersion" in held.faults["photos/ann.jpg"]
     assert bucket.head("photos/ann.jpg") is None, "what can be done is done"
     monkeypatch.undo()
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     assert kept(cloud, bucket) == OTHERS, "with the right it is found and removed"
 
 
@@ -143,14 +143,14 @@ def test_versions_that_may_not_be_removed_are_counted_and_the_object_is_hidden(c
 def test_where_versions_may_not_be_seen_everything_that_is_only_hidden_remains(cloud, bucket, monkeypatch, denied):
     lived_in(bucket)
     denying(monkeypatch, *denied)
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     assert forgetting.forget("ann") == []
     remaining = forgetting.holdings("ann").remaining()
     assert {"photos/ann.jpg", "requests/train/t1.json", OLD_VERSIONS} <= set(remaining)
     assert bucket.head("photos/ann.jpg") is None
-    assert Forgetting(bucket, QUICK.lease).holdings("ann").remaining() == [OLD_VERSIONS], "never that nothing remains"
+    assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == [OLD_VERSIONS], "never that nothing remains"
     monkeypatch.undo()
-    Forgetting(bucket, QUICK.lease).forget("ann")
+    Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in kept(cloud, bucket) if not key.startswith("probes/")] == OTHERS
 
 
@@ -176,7 +176,7 @@ def test_a_bucket_whose_versions_were_suspended_keeps_the_old_ones_and_they_go_t
     drop(bucket, "t1", "ann", "photos/ann.jpg")
     cloud.client("s3").put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Suspended"})
     bucket.put("photos/ann.jpg", b"once more")
-    assert len(Forgetting(bucket, QUICK.lease).forget("ann")) == 2
+    assert len(Erasure(bucket, QUICK.lease).forget("ann")) == 2
     assert kept(cloud, bucket) == []
 
 
@@ -184,7 +184,7 @@ def test_where_nothing_is_kept_no_right_to_versions_is_needed(cloud, monkeypatch
     denying(monkeypatch, "ListObjectVersions", "DeleteObjectVersion", "GetBucketVersioning")
     plain = S3Bucket(cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION))
     lived_in(plain)
-    forgetting = Forgetting(plain, QUICK.lease)
+    forgetting = Erasure(plain, QUICK.lease)
     assert "photos/ann.jpg" in forgetting.forget("ann")
     assert forgetting.holdings("ann").remaining() == []
     for other in (MemoryBucket(), FolderBucket(tmp_path)):

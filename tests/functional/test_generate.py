@@ -9,7 +9,7 @@ import pytest
 
 from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from shared.contract import keys
 from shared.errors import (
     FaceCountMismatch,
@@ -36,8 +36,8 @@ def settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studio(settings, engine):
-    return Studio(settings, engine, diffusion.load(settings.model))
+def models(settings, engine):
+    return GenerateModels(settings, engine, diffusion.load_model(settings.model))
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def two_in_one():
 
 
 @pytest.fixture(scope="module")
-def bucket(settings, studio, two_in_one, tmp_path_factory):
-    unet = diffusion.load(settings.model).unet
+def bucket(settings, models, two_in_one, tmp_path_factory):
+    unet = diffusion.load_model(settings.model).unet
     folder = str(tmp_path_factory.mktemp("loras"))
     photos = {"collins": pictures.astronaut()[:320, 60:380], "hopper": pictures.hopper()}
     people: dict[str, bytes] = {}
     for seed, (user_id, photo) in enumerate(photos.items()):
-        people |= trained(user_id, [photo], studio.engine, lora(unet, folder, 4 + 4 * seed, seed), studio.base_model)
+        people |= trained(user_id, [photo], models.engine, lora(unet, folder, 4 + 4 * seed, seed), models.base_model)
     templates = {
         "hopper.png": pictures.png(pictures.hopper()),
         "collins.jpg": pictures.jpeg(pictures.astronaut()),
@@ -70,11 +70,11 @@ def desk(bucket):
 
 
 @pytest.fixture
-def generate(desk, studio):
+def generate(desk, models):
     def run(template="hopper.png", user_id="collins", **knobs):
         configure = {"user_id": user_id, "seed": 1, "image_format": "png"} | FEW_STEPS | knobs
         body = {"request_id": "r1", "template_image": template, "configure": configure}
-        return GenerateFunction(studio).answer(body, desk).data
+        return GenerateFunction(models).answer(body, desk).data
 
     return run
 
@@ -92,12 +92,12 @@ def changed(desk, data, template):
 
 
 @pytest.fixture(scope="module")
-def ordinary(bucket, studio):
+def ordinary(bucket, models):
     """The portrait of the defaults."""
     desk = Desk(bucket)
     configure = {"user_id": "collins", "seed": 1, "image_format": "png"} | FEW_STEPS
     body = {"request_id": "r1", "template_image": "hopper.png", "configure": configure}
-    return picture(desk, GenerateFunction(studio).answer(body, desk).data)
+    return picture(desk, GenerateFunction(models).answer(body, desk).data)
 
 
 class TestTheAnswer:
@@ -124,12 +124,12 @@ class TestTheAnswer:
         data = generate(image_format="png")
         assert data["image"] == data["image_key"]
 
-    def test_a_picture_too_large_for_an_answer_is_given_as_key_with_a_warning(self, settings, studio, desk):
-        small = Studio.__new__(Studio)
+    def test_a_picture_too_large_for_an_answer_is_given_as_key_with_a_warning(self, settings, models, desk):
+        small = GenerateModels.__new__(GenerateModels)
         limited = settings.model_copy(update={"limits": Limits(answer_bytes=100_000)})
-        small.__dict__ |= studio.__dict__ | {"settings": limited}
+        small.__dict__ |= models.__dict__ | {"settings": limited}
         body = {"request_id": 1, "template_image": "hopper.png", "configure": {"user_id": "none"}}
-        data = portrait.run(body, desk, small).data
+        data = portrait.make_portrait(body, desk, small).data
         assert data["image"] == data["image_key"]
         assert "100000" in data["warnings"][0]
 
@@ -159,8 +159,8 @@ class TestTheAnswer:
         assert steps == sorted(steps)
         assert desk.said[-1][1] == desk.said[-1][2]
 
-    def test_stages_are_kept_on_request(self, generate, desk, studio, monkeypatch):
-        monkeypatch.setattr(studio.settings.generate, "keep_stages", True)
+    def test_stages_are_kept_on_request(self, generate, desk, models, monkeypatch):
+        monkeypatch.setattr(models.settings.generate, "keep_stages", True)
         stages = generate(color_shift_middle=False)["stages"]
         whole = ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-colour-2", "6-retouch", "7-enhance"]
         assert list(stages) == whole
@@ -254,8 +254,8 @@ class TestWhatCannotBeDone:
             generate("broken.jpg")
         assert error.value.field == "template_image"
 
-    def test_a_template_over_the_limit_names_it(self, generate, studio, monkeypatch):
-        monkeypatch.setattr(studio.settings.limits, "photo_pixels", 1000)
+    def test_a_template_over_the_limit_names_it(self, generate, models, monkeypatch):
+        monkeypatch.setattr(models.settings.limits, "photo_pixels", 1000)
         with pytest.raises(PhotoTooLarge, match=r"hopper\.png") as error:
             generate()
         assert error.value.field == "template_image"

@@ -11,7 +11,7 @@ from PIL import ImageCms
 
 from functions.generate.face import masks
 from functions.generate.handler import GenerateFunction
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.generate.provenance import MADE_BY_A_MODEL
 from shared.cli.console import bucket_at
 from shared.cli.requests import save_portrait
@@ -28,16 +28,16 @@ NO_DIFFUSION = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.
 
 
 @pytest.fixture(scope="module")
-def studio(engine, tmp_path_factory):
+def models(engine, tmp_path_factory):
     base = make_visible_base(tmp_path_factory.mktemp("knobs") / "base")
     settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
-    return Studio(settings, engine, diffusion.load(settings.model))
+    return GenerateModels(settings, engine, diffusion.load_model(settings.model))
 
 
 @pytest.fixture(scope="module")
-def face(studio):
+def face(models):
     """Grace Hopper's, as a mask: from the chin to the forehead."""
-    (found,) = studio.engine.detect(pictures.hopper())
+    (found,) = models.engine.detect(pictures.hopper())
     return masks.face(found.landmarks, (600, 512), 0.0, 0.0) > 0.5
 
 
@@ -48,10 +48,10 @@ def around(face):
 
 
 @pytest.fixture(scope="module")
-def bucket(studio, tmp_path_factory):
-    unet = diffusion.load(studio.settings.model).unet
+def bucket(models, tmp_path_factory):
+    unet = diffusion.load_model(models.settings.model).unet
     file = lora(unet, str(tmp_path_factory.mktemp("loras")))
-    people = trained("collins", [pictures.astronaut()[:320, 60:380]], studio.engine, file, studio.base_model)
+    people = trained("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
     profiled = BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Pillow.fromarray(pictures.hopper()).save(profiled, "PNG", icc_profile=profile)
@@ -59,24 +59,24 @@ def bucket(studio, tmp_path_factory):
 
 
 @pytest.fixture
-def generate(bucket, studio):
+def generate(bucket, models):
     def run(template="hopper.png", user_id="collins", **knobs):
         desk = Desk(bucket)
         configure = {"user_id": user_id, "seed": 1, "image_format": "png"} | NO_DIFFUSION | knobs
         body = {"request_id": "r1", "template_image": template, "configure": configure}
-        data = GenerateFunction(studio).answer(body, desk).data
+        data = GenerateFunction(models).answer(body, desk).data
         return data, Pillow.open(BytesIO(desk.objects[data["image_key"]])), desk
 
     return run
 
 
 @pytest.fixture(scope="module")
-def plain(bucket, studio):
+def plain(bucket, models):
     """The portrait without any of the knobs of this file."""
     desk = Desk(bucket)
     configure = {"user_id": "collins", "seed": 1, "image_format": "png"} | NO_DIFFUSION | PLAIN
     body = {"request_id": "r1", "template_image": "hopper.png", "configure": configure}
-    data = GenerateFunction(studio).answer(body, desk).data
+    data = GenerateFunction(models).answer(body, desk).data
     return np.asarray(Pillow.open(BytesIO(desk.objects[data["image_key"]])))
 
 
@@ -117,8 +117,8 @@ class TestSuperResolution:
         reduced = np.asarray(picture.resize((512, 600), Pillow.Resampling.BOX)).astype(int)
         assert np.abs(reduced - pictures.hopper()).mean() < 3
 
-    def test_one_that_would_be_too_large_is_refused_before_any_work(self, generate, studio, monkeypatch):
-        monkeypatch.setattr(studio.settings.limits, "photo_pixels", 1024 * 1200 - 1)
+    def test_one_that_would_be_too_large_is_refused_before_any_work(self, generate, models, monkeypatch):
+        monkeypatch.setattr(models.settings.limits, "photo_pixels", 1024 * 1200 - 1)
         assert generate(user_id="none")[1].size == (512, 600)
         with pytest.raises(PhotoTooLarge, match="super_resolution") as error:
             generate(photo_enhancement_method="super_resolution")
@@ -147,14 +147,14 @@ class TestBackground:
         assert np.array_equal(pictures_made[0], pictures_made[1])
         assert not np.array_equal(pictures_made[0], pictures_made[2])
 
-    def test_the_embedded_model_says_how_little_it_knows_of_backgrounds(self, generate, studio, monkeypatch):
-        monkeypatch.setattr(studio, "base_model", "portrait-tiny")
+    def test_the_embedded_model_says_how_little_it_knows_of_backgrounds(self, generate, models, monkeypatch):
+        monkeypatch.setattr(models, "base_model", "portrait-tiny")
         (warning,) = generate(user_id="none", background_restore=True)[0]["warnings"]
         assert warning.startswith("background_restore: portrait-tiny knows faces alone")
 
 
-def test_stages_of_the_whole_picture_are_kept_on_request(generate, studio, monkeypatch):
-    monkeypatch.setattr(studio.settings.generate, "keep_stages", True)
+def test_stages_of_the_whole_picture_are_kept_on_request(generate, models, monkeypatch):
+    monkeypatch.setattr(models.settings.generate, "keep_stages", True)
     whole = {"background_restore": True, "photo_enhancement_method": "super_resolution"}
     data, picture, desk = generate(user_id="none", **whole)
     kept = [Pillow.open(BytesIO(desk.objects[key])) for key in data["stages"].values()]

@@ -13,7 +13,7 @@ import torch
 
 from functions.generate import user_model as record
 from functions.generate.handler import GenerateFunction
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from shared.contract import keys
 from shared.errors import InternalError, PhotoUnavailable, PictureFailed, RequestError, UnknownUser
 from shared.models import diffusion
@@ -38,7 +38,7 @@ def settings(tmp_path_factory):
 
 def opened(settings, engine):
     """The function as a fresh worker has it."""
-    return GenerateFunction(Studio(settings, engine, diffusion.load(settings.model)))
+    return GenerateFunction(GenerateModels(settings, engine, diffusion.load_model(settings.model)))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def worker(settings, engine):
 
 @pytest.fixture(scope="module")
 def unet(settings):
-    return diffusion.load(settings.model).unet
+    return diffusion.load_model(settings.model).unet
 
 
 @pytest.fixture(scope="module")
@@ -336,16 +336,16 @@ class TestValuesThatAreNoColours:
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_base_model_that_fails_makes_no_black_picture(self, settings, engine, people, value):
-        broken = diffusion.load(settings.model)
+        broken = diffusion.load_model(settings.model)
         with torch.no_grad():
             broken.vae.decoder.layers[-1].bias.fill_(value)
         with pytest.raises(PictureFailed, match="precision"):
-            portray(GenerateFunction(Studio(settings, engine, broken)), people["collins"])
+            portray(GenerateFunction(GenerateModels(settings, engine, broken)), people["collins"])
 
     def test_a_background_that_fails_is_an_error_too(self, settings, engine, people):
-        broken = diffusion.load(settings.model)
+        broken = diffusion.load_model(settings.model)
         with torch.no_grad():
             broken.unet.conv_out.bias.fill_(math.nan)
         off = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0, "background_restore": True}
         with pytest.raises(PictureFailed, match="background_restore"):
-            portray(GenerateFunction(Studio(settings, engine, broken)), people["collins"], **off)
+            portray(GenerateFunction(GenerateModels(settings, engine, broken)), people["collins"], **off)

@@ -9,7 +9,7 @@ from PIL import Image as Pictures
 
 from functions.generate import portrait, template
 from functions.generate.face import light
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
@@ -27,24 +27,26 @@ FUSION = {
 
 
 @pytest.fixture(scope="module")
-def studio(engine, tmp_path_factory):
+def models(engine, tmp_path_factory):
     base = make_visible_base(tmp_path_factory.mktemp("templates") / "base")
     settings = Settings(model=ModelSettings(path=str(base), device="cpu"))
-    return Studio(settings, engine, diffusion.load(settings.model))
+    return GenerateModels(settings, engine, diffusion.load_model(settings.model))
 
 
 @pytest.fixture(scope="module")
-def people(studio, tmp_path_factory):
-    file = lora(diffusion.load(studio.settings.model).unet, str(tmp_path_factory.mktemp("loras")))
-    return trained("collins", [pictures.astronaut()[:320, 60:380]], studio.engine, file, studio.base_model)
+def people(models, tmp_path_factory):
+    file = lora(diffusion.load_model(models.settings.model).unet, str(tmp_path_factory.mktemp("loras")))
+    return trained("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
 
 
 @pytest.fixture
-def portrayed(studio, people):
+def portrayed(models, people):
     def run(data, user_id="collins"):
         desk = Desk(people | {"template": data})
         configure = {"user_id": user_id, "image_format": "png", "seed": 1} | FUSION
-        answer = portrait.run({"request_id": 1, "template_image": "template", "configure": configure}, desk, studio)
+        answer = portrait.make_portrait(
+            {"request_id": 1, "template_image": "template", "configure": configure}, desk, models
+        )
         made = cv2.imdecode(np.frombuffer(desk.objects[answer.data["image_key"]], np.uint8), cv2.IMREAD_UNCHANGED)
         return np.ascontiguousarray(made[..., ::-1]), answer.data
 
@@ -113,9 +115,9 @@ def test_a_tiny_face_that_nobody_takes_is_no_reason(portrayed):
 
 
 @pytest.fixture(scope="module")
-def turned(studio):
+def turned(models):
     """Makes landmarks of a face that is turned aside."""
-    (face,) = studio.engine.detect(pictures.astronaut())
+    (face,) = models.engine.detect(pictures.astronaut())
 
     def turn(degrees):
         points = face.landmarks * 2
@@ -130,11 +132,11 @@ def turned(studio):
 
 def test_a_profile_is_refused_with_its_angle_and_which_face_it_is(turned):
     limits = GenerateSettings()
-    template.check([turned(0)], ["ann"], "t.jpg", limits)
+    template.check_faces([turned(0)], ["ann"], "t.jpg", limits)
     with pytest.raises(UnsuitableFace, match=r"t\.jpg: face 2 from the left looks \d+ degrees to the side.*'none'"):
-        template.check([turned(0), turned(60)], ["ann", "bob"], "t.jpg", limits)
-    template.check([turned(0), turned(60)], ["ann", "none"], "t.jpg", limits)
-    template.check([turned(60)], ["ann"], "t.jpg", GenerateSettings(most_turned=90))
+        template.check_faces([turned(0), turned(60)], ["ann", "bob"], "t.jpg", limits)
+    template.check_faces([turned(0), turned(60)], ["ann", "none"], "t.jpg", limits)
+    template.check_faces([turned(60)], ["ann"], "t.jpg", GenerateSettings(most_turned=90))
 
 
 def test_the_second_of_a_row_that_looks_away_is_refused_by_a_real_picture(portrayed):
@@ -158,13 +160,15 @@ EVERYTHING = {
 
 
 @pytest.fixture
-def rendered(studio, people):
+def rendered(models, people):
     """The portrait's file as Pillow reads it, of a template and knobs."""
 
     def run(data, **knobs):
         desk = Desk(people | {"template": data})
         configure = {"user_id": "collins", "image_format": "png", "seed": 1} | FUSION | knobs
-        answer = portrait.run({"request_id": 1, "template_image": "template", "configure": configure}, desk, studio)
+        answer = portrait.make_portrait(
+            {"request_id": 1, "template_image": "template", "configure": configure}, desk, models
+        )
         return Pictures.open(BytesIO(desk.objects[answer.data["image_key"]]))
 
     return run

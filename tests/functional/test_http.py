@@ -14,7 +14,7 @@ from shared.contract.function import Function, FunctionUnavailable
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime import http
 from shared.runtime.context import Context
-from shared.runtime.http import LARGEST_EVENT, Desk, HttpEntry
+from shared.runtime.http import LARGEST_EVENT, HttpEntry, InvocationService
 from shared.settings import Settings
 from tests.echo import QUICK, Echo, until
 
@@ -30,7 +30,7 @@ class Platform:
         self.go_on.set()
         self.echo = Echo(self._work)
         context = Context(self.bucket, QUICK, self.shutdown, load=lambda name, settings: self.echo)
-        self.desk = Desk(context, "check", self.shutdown)
+        self.desk = InvocationService(context, "check", self.shutdown)
         self.entry = HttpEntry(self.desk, self.shutdown, drain_seconds, ("127.0.0.1", 0))
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.entry.port}", timeout=20)
 
@@ -98,7 +98,7 @@ def test_a_function_that_cannot_be_loaded_ends_the_instance_and_the_call_comes_a
         raise FunctionUnavailable("no model")
 
     shutdown, bucket = Shutdown(1.0), MemoryBucket()
-    desk = Desk(Context(bucket, QUICK, shutdown, load=load), "check", shutdown)
+    desk = InvocationService(Context(bucket, QUICK, shutdown, load=load), "check", shutdown)
     entry = HttpEntry(desk, shutdown, 1.0, ("127.0.0.1", 0))
     entry.start()
     try:

@@ -13,7 +13,7 @@ from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.contract.manifests import canonical_hash, parse
 from shared.errors import InvalidField, TooFewPhotos
 from shared.events import ObjectCreated
-from shared.lifecycle.claims import Claims, Held
+from shared.lifecycle.claims import Claims, HeldClaim
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.notify.bucket import BucketNotifier
@@ -257,7 +257,7 @@ def test_an_empty_manifest_is_ignored_until_it_has_content(bucket):
 def test_a_dead_owner_is_followed_by_the_next_attempt_and_its_artifacts_go(bucket):
     created = drop(bucket)
     sha = _sha(bucket, created)
-    assert isinstance(Claims(bucket, "check", QUICK.lease, "dead").acquire("r1", created.key, sha), Held)
+    assert isinstance(Claims(bucket, "check", QUICK.lease, "dead").acquire("r1", created.key, sha), HeldClaim)
     bucket.put("results/check/r1/a1/half.bin", b"half")
     function = Echo()
     invoked = invocation(bucket, function)
@@ -273,7 +273,7 @@ def test_a_request_that_kills_every_worker_is_answered_with_an_error_after_three
     sha = _sha(bucket, created)
     for attempt in (1, 2, 3):
         claims = Claims(bucket, "check", QUICK.lease, f"dead{attempt}")
-        until(lambda claims=claims: isinstance(claims.acquire("r1", created.key, sha), Held), 5)
+        until(lambda claims=claims: isinstance(claims.acquire("r1", created.key, sha), HeldClaim), 5)
     function = Echo()
     invoked = invocation(bucket, function)
     until(lambda: invoked.receive(created) is Outcome.ANSWERED, 5)

@@ -16,7 +16,7 @@ from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.observability.logs import LogSettings
 from shared.runtime import isolation
-from shared.runtime.isolation import Isolated
+from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Lease, Limits, Settings
 from tests import rough
 from tests.echo import until
@@ -30,8 +30,8 @@ def bucket() -> MemoryBucket:
 
 
 @pytest.fixture
-def function() -> Iterator[Isolated]:
-    made = Isolated("check", SETTINGS, rough.load)
+def function() -> Iterator[IsolatedFunction]:
+    made = IsolatedFunction("check", SETTINGS, rough.load)
     assert made.await_loaded(threading.Event())
     yield made
     made.close()
@@ -130,7 +130,7 @@ def test_errors_reach_the_answer_under_their_own_names(bucket, function):
 
 def test_the_trace_of_what_failed_there_is_one_line_that_names_the_request(bucket, capfd):
     settings = SETTINGS.model_copy(update={"log": LogSettings(format="json")})
-    function = Isolated("check", settings, rough.load)
+    function = IsolatedFunction("check", settings, rough.load)
     ask(bucket, function, "r3", settings, do="fail")
     function.close()
     told = [one for one in capfd.readouterr().err.splitlines() if one.startswith("{")]  # this process may log, too
@@ -148,7 +148,7 @@ def test_what_is_gone_from_the_bucket_is_dropped_in_the_process(bucket, function
 
 
 def test_a_function_that_cannot_be_loaded_says_why():
-    unloadable = Isolated("check", SETTINGS, rough.load_nothing)
+    unloadable = IsolatedFunction("check", SETTINGS, rough.load_nothing)
     with pytest.raises(FunctionUnavailable, match="the model is not there"):
         unloadable.await_loaded(threading.Event())
 

@@ -12,9 +12,9 @@ from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
 from shared.contract import keys
 from shared.events import ObjectCreated, parse
-from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.bucket_photos import make_fetcher
 from shared.lifecycle.invocation import Outcome
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.operations.status import overview
 from shared.operations.sweep import Sweep
 from shared.settings import Lease, Limits, Scan, Settings
@@ -76,7 +76,7 @@ def test_status_sweep_and_forgetting_see_such_a_manifest(bucket, cloud):
     assert overview(bucket, Limits())["train"]["waiting"] == [identity]
     (lost,) = Sweep(bucket, Limits(), Lease(), wait=lambda seconds: None).find(["train"], 0)
     assert (lost.request_id, lost.info.key) == (identity, "requests/train//t1.json")
-    gone = Forgetting(bucket, Lease(), wait=lambda seconds: None).forget("ann")
+    gone = Erasure(bucket, Lease(), wait=lambda seconds: None).forget("ann")
     assert {"requests/train//t1.json", "requests//train/t1.json"} <= set(gone)
     assert list(bucket.list("requests/")) == []
 
@@ -86,7 +86,7 @@ def test_a_picture_is_read_under_no_such_key_though_s3_holds_it(bucket, cloud):
         put(cloud, bucket, key, b"x")
         with pytest.raises(InvalidKey):
             bucket.get(key)
-        (error,) = fetcher(bucket, {}, Settings()).fetch([key])
+        (error,) = make_fetcher(bucket, {}, Settings()).fetch([key])
         assert "cannot be a key" in error.message
 
 

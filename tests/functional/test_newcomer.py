@@ -289,7 +289,7 @@ def test_invoke_says_what_is_no_json_and_why_an_object_is_ignored(folder, monkey
         for key in names
     ]
     (folder / "event.json").write_text(json.dumps({"Records": records}))
-    monkeypatch.setattr("shared.cli.workers.isolated", lambda name, settings: type("F", (), {"name": name})())
+    monkeypatch.setattr("shared.cli.workers.isolate_function", lambda name, settings: type("F", (), {"name": name})())
     done = photog("invoke", "check", "b", "event.json")
     assert done.exit_code == 0
     assert [line.partition(" is ignored: ")[2] for line in done.stderr.splitlines() if "ignored" in line] == [

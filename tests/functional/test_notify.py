@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from shared.buckets import MemoryBucket
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
-from shared.notify import Undelivered
+from shared.notify import DeliveryFailed
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
@@ -38,7 +38,7 @@ class Place:
 
     def send(self, event):
         if event["subject"] in self.refuse or "*" in self.refuse:
-            raise Undelivered("not now")
+            raise DeliveryFailed("not now")
         self.got.append(event["subject"])
 
 
@@ -78,7 +78,7 @@ def test_a_secret_that_signs_nothing_is_refused(secret, told):
 
 @pytest.mark.parametrize("status", [301, 400, 410, 500])
 def test_any_answer_but_success_is_no_delivery(status):
-    with Receiver(status) as receiver, pytest.raises(Undelivered, match=str(status)):
+    with Receiver(status) as receiver, pytest.raises(DeliveryFailed, match=str(status)):
         Webhook(receiver.url, SECRET, 5).send(EVENT)
 
 
@@ -96,7 +96,7 @@ def test_an_event_reaches_a_topic_s_subscriber_with_attributes_to_filter_by(clou
     notification = json.loads(body)
     assert json.loads(notification["Message"]) == EVENT
     assert notification["MessageAttributes"]["type"]["Value"] == EVENT["type"]
-    with pytest.raises(Undelivered, match="sns-none"):
+    with pytest.raises(DeliveryFailed, match="sns-none"):
         SnsTopic(arn.rpartition(":")[0] + ":none", cloud.endpoint).send(EVENT)
 
 

@@ -12,7 +12,7 @@ from shared.contract import keys
 from shared.contract.manifests import invalid_id
 from shared.events import ObjectCreated
 from shared.lifecycle import invocation as invoking
-from shared.lifecycle.claims import Busy, Claims, Held
+from shared.lifecycle.claims import ClaimBusy, Claims, HeldClaim
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.manifest_reader import COUNTED_BYTES
 from shared.notify.bucket import BucketNotifier
@@ -197,7 +197,7 @@ def test_a_manifest_that_ended_three_readers_is_refused_unread():
     name = f".reading-{hashlib.sha256(text).hexdigest()[:12]}"
     for turn in range(3):
         claims = Claims(bucket, "check", LARGE.lease, f"dead{turn}")
-        until(lambda claims=claims: isinstance(claims.acquire(name, "k", "s"), Held), 5)
+        until(lambda claims=claims: isinstance(claims.acquire(name, "k", "s"), HeldClaim), 5)
     function = Echo()
     invoked = invocation(bucket, function, LARGE)
     created = ObjectCreated("requests/check/r1.json")
@@ -212,7 +212,7 @@ def test_a_manifest_that_another_worker_reads_is_left_to_it():
     bucket = MemoryBucket()
     name = f".reading-{hashlib.sha256(large(bucket)).hexdigest()[:12]}"
     other = Claims(bucket, "check", LARGE.lease, "other")
-    assert not isinstance(other.acquire(name, "k", "s"), Busy)
+    assert not isinstance(other.acquire(name, "k", "s"), ClaimBusy)
     assert invocation(bucket, Echo(), LARGE).receive(ObjectCreated("requests/check/r1.json")) is Outcome.BUSY
 
 
@@ -341,7 +341,7 @@ def test_a_claim_that_a_full_disk_kept_open_is_closed_when_there_is_room_again()
     bucket.full = False
     invoked.tidy()
     assert claims.all("r1")[0].released
-    assert isinstance(claims.acquire("r1", "k", "s"), Held), "at once, and nobody counts as dead"
+    assert isinstance(claims.acquire("r1", "k", "s"), HeldClaim), "at once, and nobody counts as dead"
 
 
 def test_scratch_of_an_answer_without_artifacts_goes_although_its_worker_died_beside_it():

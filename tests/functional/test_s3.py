@@ -15,7 +15,7 @@ from moto.s3.models import s3_backends
 
 from shared.buckets import BucketError, FolderBucket, MissingObject, open_bucket
 from shared.buckets.aws_clients import S3Settings
-from shared.buckets.conditional_writes import honours_conditions, require_conditions
+from shared.buckets.conditional_writes import honors_conditions, require_conditions
 from shared.buckets.s3 import S3Bucket
 from tests.cloud import REGION
 
@@ -119,7 +119,7 @@ def test_a_store_that_ignores_conditions_is_refused_at_the_start(cloud):
     liar = S3Bucket(
         cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION, conditions="oss-forbid-overwrite")
     )
-    assert honours_conditions(liar) is False  # moto does not know OSS's header, as a versioned OSS bucket does not
+    assert honors_conditions(liar) is False  # moto does not know OSS's header, as a versioned OSS bucket does not
     with pytest.raises(BucketError, match="oss-forbid-overwrite"):
         require_conditions(liar)
     assert list(liar.list("")) == [], "the probe leaves nothing"

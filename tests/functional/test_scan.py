@@ -172,7 +172,7 @@ def test_after_a_start_beside_old_answers_what_is_new_is_served_before_they_are_
 
 def test_a_start_looks_at_each_manifest_once_and_at_nothing_else_before_the_first_claim(monkeypatch):
     bucket, marked, strays = Faulty(), Counter(), []
-    index, receive = settled_index.Settled(bucket, "check"), invocation(bucket, Echo()).receive
+    index, receive = settled_index.SettledIndex(bucket, "check"), invocation(bucket, Echo()).receive
     for number in range(WORTH):
         index.add(bucket.head(drop(bucket, f"old{number}")))
     index.save()
@@ -190,7 +190,7 @@ def test_a_start_looks_at_each_manifest_once_and_at_nothing_else_before_the_firs
         assert not strays
         return receive(created, written)
 
-    monkeypatch.setattr(unread, "unlisted", lambda bucket, function: strays.append(function) or iter(()))
+    monkeypatch.setattr(unread, "find_unlisted", lambda bucket, function: strays.append(function) or iter(()))
     trigger.prepare(STOP)
     trigger.scan(first, STOP)
     assert answered(bucket, "new")

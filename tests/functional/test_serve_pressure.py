@@ -14,11 +14,11 @@ import pytest
 import websockets
 
 from serve import wire
-from serve.application import application
+from serve.application import build_application
 from serve.budget import Budget
 from serve.connections import Bounds
 from serve.database import Database
-from serve.errors import Refused
+from serve.errors import RequestRefused
 from serve.listening import Server
 from tests.echo import until
 from tests.serving import INPUT, SETTINGS, SINK, TOKEN, Served
@@ -34,7 +34,7 @@ def served(tmp_path):
 @contextmanager
 def listening(served, connections: int = 50, head: float = 0.4, body: float = 1.0, period: float = 0.3):
     """A server on a port of its own; the port."""
-    app = application(served.bucket, Database(served.folder), SETTINGS, served.settings)
+    app = build_application(served.bucket, Database(served.folder), SETTINGS, served.settings)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -313,7 +313,7 @@ def test_room_is_given_in_order_and_given_back_by_those_who_stop_waiting():
         whole = await budget.take(1000)
         assert whole.size == 10
         assert (await Budget(0, 0.01).take(0)).size == 0, "what needs nothing never waits"
-        with pytest.raises(Refused, match="at once"):
+        with pytest.raises(RequestRefused, match="at once"):
             await _second(Budget(1, 0.01))
         return order
 

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from serve.database import Database, StateUnavailable
-from serve.message import Record, decoded, encoded, record_key
-from serve.queue_index import Ledger, Queue
+from serve.message import Message, decode_message, encode_message, message_key
+from serve.queue_index import QueueIndex, ServiceQueue
 from serve.recovery import Recovery
-from serve.sequence import Indexes
+from serve.sequence import IndexSequence
 from serve.store import Store
 from shared.buckets import MemoryBucket
 from shared.buckets.base import BucketError
@@ -204,7 +204,7 @@ def test_a_full_disk_is_no_damage_and_what_is_refused_then_never_runs(served, mo
             raise error
 
         with monkeypatch.context() as during:
-            during.setattr(Ledger, "add", full)
+            during.setattr(QueueIndex, "add", full)
             response = client.post(INPUT, content=request(1))
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
         assert put(client, request(2))
@@ -215,7 +215,7 @@ def test_a_full_disk_is_no_damage_and_what_is_refused_then_never_runs(served, mo
 def test_while_the_bucket_fails_a_lost_state_is_not_taken_for_empty(tmp_path):
     bucket, database = MemoryBucket(), Database(tmp_path)
     store = Store(bucket, database, {"photog_check": "check"}, 10)
-    identity = store.put(Queue("photog_check", "sink"), b"x", {}, 0)[1]
+    identity = store.put(ServiceQueue("photog_check", "sink"), b"x", {}, 0)[1]
     database.close()
     (tmp_path / "state.sqlite").unlink()
     database = Database(tmp_path)
@@ -242,15 +242,15 @@ def _known(store):
         return None
 
 
-def record(number: int, **said: object) -> Record:
+def record(number: int, **said: object) -> Message:
     tags = {"requestId": IDENTITIES[number]}
     values = {"uuid": IDENTITIES[number], "service": "photog_check", "tags": tags, "accepted": 1e9 + number} | said
-    return Record(**values)
+    return Message(**values)
 
 
 def foreign() -> dict[str, bytes]:
     """Objects that somebody may leave among the records."""
-    whole = encoded(record(1, sink=1, inline=True), b"x")
+    whole = encode_message(record(1, sink=1, inline=True), b"x")
     fields = json.loads(whole.partition(b"\n")[0])
     prefix = "queue/photog_check/"
     changed = [
@@ -290,10 +290,10 @@ def test_foreign_objects_in_the_queue_are_told_once_and_left_and_stop_nothing(se
 def test_two_records_with_one_index_both_keep_their_answer_under_different_ones(served):
     for number, body in enumerate((b"first", b"second")):
         one = record(number, sink=7, inline=True)
-        served.bucket.put(one.key, encoded(one, body))
+        served.bucket.put(one.key, encode_message(one, body))
     for number in (2, 3):
         one = record(number, source=5, request_id=f"r{number}", sha256=f"{number}")
-        served.bucket.put(one.key, encoded(one, request(number).encode()))
+        served.bucket.put(one.key, encode_message(one, request(number).encode()))
     with served.running() as client:
         assert sorted(frame.data for frame in get(client, length=9, timeout="0")) == [b"first", b"second"]
         found = places(client)
@@ -306,18 +306,18 @@ def test_two_records_with_one_index_both_keep_their_answer_under_different_ones(
 def test_a_record_that_is_overwritten_with_garbage_holds_up_no_other_and_crashes_no_answer(served):
     with served.running() as client:
         _, sunk = put(client, b"x", SINK)
-        served.bucket.put(record_key("photog_check", sunk), b"garbage")
+        served.bucket.put(message_key("photog_check", sunk), b"garbage")
         [frame] = get(client, timeout="0")
         assert json.loads(frame.data)["data"]["error"]["type"] == "InternalError"
         assert client.get(SINK, params={"_raw_": "true", "_timeout_": "0"}).status_code == 200
         put(client, request(0))
         until(lambda: served.bucket.head("requests/check/r0.json"))
         _, broken = put(client, request(1))
-        served.bucket.put(record_key("photog_check", broken), b"garbage")
+        served.bucket.put(message_key("photog_check", broken), b"garbage")
         _, later = put(client, request(2))
         served.work_until(2)
         until(lambda: later in places(client))
-    assert served.bucket.get(record_key("photog_check", broken)) == b"garbage"
+    assert served.bucket.get(message_key("photog_check", broken)) == b"garbage"
 
 
 def test_a_record_that_somebody_deletes_leaves_its_queue_and_holds_up_no_other(served):
@@ -325,7 +325,7 @@ def test_a_record_that_somebody_deletes_leaves_its_queue_and_holds_up_no_other(s
         put(client, request(0))
         until(lambda: served.bucket.head("requests/check/r0.json"))
         _, gone = put(client, request(1))
-        served.bucket.delete(record_key("photog_check", gone))
+        served.bucket.delete(message_key("photog_check", gone))
         put(client, request(2))
         served.work_until(2)
         until(lambda: attributes(client, INPUT)["stream.length"] == "0")
@@ -366,7 +366,7 @@ def test_a_restart_reads_only_the_records_that_its_rows_do_not_know(served, monk
 def test_tags_of_an_older_server_that_no_header_can_hold_are_escaped_in_headers_and_whole_in_frames(served):
     odd = "a\r\nX-Evil: 1 \u20ac\x00"
     one = record(0, sink=1, inline=True, tags={"requestId": odd})
-    served.bucket.put(one.key, encoded(one, b"data"))
+    served.bucket.put(one.key, encode_message(one, b"data"))
     with served.running() as client:
         raw = client.get(SINK, params={"_raw_": "true", "_timeout_": "0"})
         assert raw.status_code == 200
@@ -379,12 +379,12 @@ def test_tags_of_an_older_server_that_no_header_can_hold_are_escaped_in_headers_
 
 def test_indexes_go_on_while_the_state_does_not_keep_their_block(tmp_path, caplog):
     bucket, database = MemoryBucket(), Database(tmp_path)
-    indexes = Indexes(database, bucket)
-    assert indexes.next(Queue("photog_check", "sink")) == 1
+    indexes = IndexSequence(database, bucket)
+    assert indexes.next(ServiceQueue("photog_check", "sink")) == 1
     with sqlite3.connect(tmp_path / "state.sqlite") as other:
         other.execute("DROP TABLE indexes")
     caplog.set_level(logging.WARNING)
-    assert [indexes.next(Queue("photog_check", "sink")) for _ in range(1500)] == list(range(2, 1502))
+    assert [indexes.next(ServiceQueue("photog_check", "sink")) for _ in range(1500)] == list(range(2, 1502))
     database.close()
 
 
@@ -406,7 +406,7 @@ def test_an_answered_record_is_never_given_a_second_place(served):
         other.execute("UPDATE puts SET state='running', sink=NULL, size=1")
     with served.running() as client:
         assert places(client) == {identity: place}
-    assert decoded(served.bucket.get(record_key("photog_check", identity)))[0].sink == place
+    assert decode_message(served.bucket.get(message_key("photog_check", identity)))[0].sink == place
 
 
 def test_what_a_get_could_not_read_is_there_for_the_next_one(served, monkeypatch):

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from serve.database import Database, StateInUse
-from serve.dispatcher import Follower
-from serve.message import decoded
+from serve.dispatcher import Dispatcher
+from serve.message import decode_message
 from serve.metrics import Metrics
-from serve.queue_index import Ledger, Queue
-from serve.sequence import Indexes
+from serve.queue_index import QueueIndex, ServiceQueue
+from serve.sequence import IndexSequence
 from serve.store import Store
 from shared.buckets import MemoryBucket
 from shared.contract.manifests import canonical_hash, parse
@@ -270,12 +270,12 @@ class Killed(BaseException):
 
 def until_it_dies(store, served, moment):
     """What a server does before it is killed in the middle of `moment`."""
-    queue = Queue("photog_check", "source")
+    queue = ServiceQueue("photog_check", "source")
     if moment == "add":
         store.put(queue, request("r3").encode(), {}, 0)
     elif moment == "remove":
         store.remove(queue, [store.ledger.find(queue, 3, 1, {})[0].uuid])
-    follower = Follower(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 1.0)
+    follower = Dispatcher(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 1.0)
     for _ in range(3):
         follower.look()
         served.work()
@@ -292,7 +292,7 @@ def test_a_crash_between_the_bucket_and_the_ledger_loses_and_doubles_nothing(ser
     def die(*arguments: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(Ledger, moment, die)
+    monkeypatch.setattr(QueueIndex, moment, die)
     with pytest.raises(Killed):
         until_it_dies(store, served, moment)
     database.close()
@@ -310,7 +310,7 @@ def test_a_record_is_gone_from_the_bucket_once_its_answer_is_consumed(served):
     with served.running() as client:
         _, identity = put(client, request("r1"), shop="north")
         [info] = served.bucket.list("queue/photog_check/")
-        record, body = decoded(served.bucket.get(info.key))
+        record, body = decode_message(served.bucket.get(info.key))
         assert (record.uuid, record.tags["shop"], body) == (identity, "north", request("r1").encode())
         served.work_until(1)
         get(client, requestId=identity, auto_delete=True)
@@ -327,10 +327,10 @@ def test_two_servers_on_one_state_are_refused(tmp_path):
 
 
 def test_indexes_go_on_after_a_block_and_a_new_server_begins_behind_it(tmp_path):
-    bucket, queue = MemoryBucket(), Queue("photog_check", "sink")
+    bucket, queue = MemoryBucket(), ServiceQueue("photog_check", "sink")
     database = Database(tmp_path)
-    indexes = Indexes(database, bucket)
+    indexes = IndexSequence(database, bucket)
     assert [indexes.next(queue) for _ in range(2001)] == list(range(1, 2002))
-    assert Indexes(database, bucket).next(queue) == 3001, "what the last server gave out nobody knows for certain"
-    assert Indexes(database, bucket).next(Queue("photog_check", "source")) == 1
+    assert IndexSequence(database, bucket).next(queue) == 3001, "what the last server gave out nobody knows for certain"
+    assert IndexSequence(database, bucket).next(ServiceQueue("photog_check", "source")) == 1
     database.close()

@@ -20,7 +20,7 @@ from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import Shutdown
-from shared.operations.dead_letters import Undelivered
+from shared.operations.dead_letters import DeadLetterFunction
 from shared.operations.redrive import redrive
 from shared.operations.sweep import Sweep
 from shared.runtime.job import run_job
@@ -29,7 +29,7 @@ from shared.triggers import sqs
 from shared.triggers.ecs_task_protection import TaskProtection
 from shared.triggers.message_visibility import EXTENSIONS, MessageVisibility
 from shared.triggers.sqs import SqsTrigger
-from shared.triggers.sqs_queue import ANSWER_SECONDS, LONGEST_HOLD, Message, Queue, QueueError
+from shared.triggers.sqs_queue import ANSWER_SECONDS, LONGEST_HOLD, Message, QueueError, SqsQueue
 from tests.cloud import REGION
 from tests.echo import QUICK, Echo, until
 from tests.receiver import Receiver
@@ -48,9 +48,9 @@ class Desk:
         self.queue = self.connect(self.url)
         self.stop = threading.Event()
 
-    def connect(self, url: str, visibility: int = 30, clock=time.monotonic) -> Queue:
+    def connect(self, url: str, visibility: int = 30, clock=time.monotonic) -> SqsQueue:
         settings = SqsSettings(endpoint=self.cloud.endpoint, wait_seconds=0, visibility_seconds=visibility)
-        return Queue(url, settings, S3, clock)
+        return SqsQueue(url, settings, S3, clock)
 
     def request(self, request_id: str = "r1", **more) -> None:
         """Drop a manifest and send its event."""
@@ -226,7 +226,7 @@ def test_an_attribute_that_none_of_ours_has_written_is_passed_over(desk, value):
 def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(desk):
     now = [0.0]
     settings = SqsSettings(endpoint=desk.cloud.endpoint, wait_seconds=0, visibility_seconds=120)
-    queue = Queue(desk.url, settings, S3, clock=lambda: now[0])
+    queue = SqsQueue(desk.url, settings, S3, clock=lambda: now[0])
     asked = []
     queue._quick = type("Sqs", (), {"change_message_visibility": lambda self, **call: asked.append(call)})()
     message = Message("m", "body", "receipt", 1, 0.0)
@@ -284,7 +284,7 @@ def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_co
     desk.serve(Echo())
     assert desk.counts() == (0, 0)
     assert cloud.counts(letters) == (1, 0)
-    desk.serve(Undelivered("check", QUICK), queue=desk.connect(letters), last=True)
+    desk.serve(DeadLetterFunction("check", QUICK), queue=desk.connect(letters), last=True)
     assert cloud.counts(letters) == (0, 0)
 
 
@@ -313,7 +313,7 @@ def test_a_dead_letter_becomes_an_error_answer_unless_there_is_an_answer_or_a_li
     running = json.loads(desk.bucket.get("requests/check/running.json"))
     claims = Claims(desk.bucket, "check", QUICK.lease, "other")
     claims.acquire("running", "requests/check/running.json", canonical_hash(running))
-    desk.serve(Undelivered("check", QUICK), last=True)
+    desk.serve(DeadLetterFunction("check", QUICK), last=True)
     assert desk.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True}
     assert desk.answer("done")["code"] == "OK"
     assert desk.bucket.head("results/check/running/result.json") is None

@@ -11,7 +11,7 @@ from shared.buckets import FolderBucket, MemoryBucket
 from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
 from shared.events import put_event
-from shared.lifecycle.unread import MOST_TOLD, Telling, reason
+from shared.lifecycle.unread import MOST_TOLD, StrayLog, why_unread
 from shared.operations.status import overview
 from shared.operations.sweep import Sweep
 from shared.runtime.context import Context
@@ -218,6 +218,6 @@ def test_events_and_sweeps_tell_of_them_too(caplog):
 def test_a_request_of_another_function_and_a_folder_s_marker_are_none(caplog):
     with caplog.at_level(logging.WARNING):
         for key in ("requests/train/a.json", "requests/check/", "requests/", "results/check/a/result.json", "a.json"):
-            assert reason(key) is None
-            Telling().tell_of(key)
+            assert why_unread(key) is None
+            StrayLog().tell_of(key)
     assert told(caplog) == {}

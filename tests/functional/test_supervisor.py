@@ -16,7 +16,7 @@ from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime import supervisor
-from shared.runtime.isolation import Isolated
+from shared.runtime.isolation import IsolatedFunction
 from shared.runtime.supervisor import Supervisor, WorkerGivenUp
 from shared.runtime.worker import READY
 from shared.settings import Settings
@@ -93,7 +93,7 @@ def test_a_worker_starts_in_a_folder_with_packages_named_as_ours(tmp_path):
 
 def test_the_process_that_works_takes_nothing_from_the_current_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(decoys.folder(tmp_path / "mine"))
-    bucket, function = MemoryBucket(), Isolated("check", Settings(), rough.load)
+    bucket, function = MemoryBucket(), IsolatedFunction("check", Settings(), rough.load)
     try:
         assert function.await_loaded(threading.Event())
         bucket.put("requests/check/r.json", json.dumps({"request_id": "r"}).encode())

@@ -18,7 +18,7 @@ from shared.contract.users import UserModel
 from shared.errors import InvalidField, TooFewPhotos
 from shared.faces.base import Box, Face
 from shared.lifecycle.shutdown import HandedBack
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.settings import Limits, ModelSettings, Settings
 from tests.fake_workspace import Desk
 from tests.pictures import coffee, hopper, jpeg, variations
@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return load(ModelSettings(path=str(folder), device="cpu"))
+    return load_model(ModelSettings(path=str(folder), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +197,9 @@ def test_a_checkpoint_that_cannot_be_read_is_none(model, engine, photos):
     (data,) = [data for name, data in desk.objects.items() if name.endswith(checkpoint.NAME)]
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     mark = json.loads(header["__metadata__"][checkpoint.HEADER])["mark"]
-    assert checkpoint.read(data, mark)
+    assert checkpoint.read_checkpoint(data, mark)
     for damaged in (b"", data[:-1000], data[:500], data[:8] + b"[" * 100_000, bytes(100), data[8:]):
-        assert checkpoint.read(damaged, mark) is None
+        assert checkpoint.read_checkpoint(damaged, mark) is None
 
 
 def test_a_training_leaves_nothing_of_the_person_in_memory(model, engine, photos):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from functions.train.dataset import prepare
-from functions.train.lora import adapted
-from functions.train.optimizer_steps import Updates
+from functions.train.dataset import prepare_dataset
+from functions.train.lora import add_adapter
+from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
-from functions.train.training_inputs import material, words
+from functions.train.training_inputs import embed_prompts, prepare_inputs
 from shared.faces.dlib import DlibEngine
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.settings import Limits, ModelSettings
 from tests.fake_workspace import Desk
 from tests.pictures import hopper, jpeg, variations
@@ -36,13 +36,13 @@ def paired_loss(model, learnt, states):
 @pytest.mark.slow
 def test_some_hundred_steps_learn_the_photos(tmp_path):
     """The loss of random weights falls by a tenth at least, by attention alone."""
-    model = load(ModelSettings(path=str(make_tiny_base(tmp_path)), device="cpu"))
+    model = load_model(ModelSettings(path=str(make_tiny_base(tmp_path)), device="cpu"))
     files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
-    photos = prepare(list(files), Desk(files), DlibEngine(), model.working, Limits()).photos
-    said = words(model)
-    learnt = material(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
-    with adapted(model.unet, PLAN) as adapter:
+    photos = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits()).photos
+    said = embed_prompts(model)
+    learnt = prepare_inputs(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
+    with add_adapter(model.unet, PLAN) as adapter:
         before = paired_loss(model, learnt, said.prompt)
-        for _ in Updates(model.unet, adapter, learnt, PLAN, STEPS):
+        for _ in OptimizerSteps(model.unet, adapter, learnt, PLAN, STEPS):
             pass
         assert paired_loss(model, learnt, said.prompt) < 0.9 * before

@@ -10,10 +10,10 @@ from shared.buckets import MemoryBucket
 from shared.contract.hooks import Attempt, Hooks
 from shared.contract.users import UserModel
 from shared.lifecycle import trainings
-from shared.lifecycle.bucket_photos import fetcher
+from shared.lifecycle.bucket_photos import make_fetcher
 from shared.lifecycle.bucket_workspace import BucketWorkspace
 from shared.lifecycle.trainings import Trainings
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.settings import Settings
 from tests.echo import QUICK
 
@@ -52,7 +52,7 @@ def train(bucket, request_id: str, committed: float | None, user: str = "ann") -
 
 def asked(bucket, known: Trainings | None = None) -> str | None:
     """The training that serves ann, as a portrait of her finds it."""
-    files = fetcher(bucket, {}, Settings())
+    files = make_fetcher(bucket, {}, Settings())
     workspace = BucketWorkspace(bucket, Attempt("generate", "g", 1), files, Hooks([]), known or Trainings(bucket))
     if workspace.size(MODEL) is None:
         return None
@@ -117,7 +117,7 @@ def test_a_forgotten_person_stays_forgotten_whenever_somebody_asks_for_them():
     for request_id in ("t1", "t2"):
         train(bucket, request_id, 1.0)
     assert asked(bucket) == "t2"
-    forgetting = Forgetting(bucket, QUICK.lease)
+    forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
     assert seen
     assert forgetting.holdings("ann").remaining() == []

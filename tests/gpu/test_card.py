@@ -17,14 +17,14 @@ import pytest
 import torch
 
 from functions.generate.handler import GenerateFunction
-from functions.generate.models import Studio
+from functions.generate.models import GenerateModels
 from functions.train.handler import TrainFunction
 from functions.train.training import Trainer
 from shared.devices import device_errors, once_more_with_less
 from shared.devices.card import computes_in_bfloat16, describe, require_card
 from shared.errors import OutOfMemory
 from shared.models import diffusion
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import FaceSettings, Limits, ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import Desk
@@ -44,19 +44,19 @@ with_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees
 
 @pytest.fixture(scope="module")
 def model() -> diffusion.DiffusionModel:
-    return diffusion.load(ModelSettings(device=CARD))
+    return diffusion.load_model(ModelSettings(device=CARD))
 
 
 @pytest.fixture(scope="module")
 def people(engine, tmp_path_factory) -> dict[str, bytes]:
-    base = diffusion.load(ModelSettings(device="cpu"))
+    base = diffusion.load_model(ModelSettings(device="cpu"))
     made = lora(base.unet, str(tmp_path_factory.mktemp("loras")), scale=0.05)
     return trained(WHO, [pictures.astronaut()[:320, 60:380]], engine, made, base.name)
 
 
 def worker(device: str, engine) -> GenerateFunction:
     """generate with a model of its own, as each process has it: its adapters stay in the UNet."""
-    return GenerateFunction(Studio(Settings(), engine, diffusion.load(ModelSettings(device=device))))
+    return GenerateFunction(GenerateModels(Settings(), engine, diffusion.load_model(ModelSettings(device=device))))
 
 
 def portrait(function: GenerateFunction, people: dict[str, bytes]) -> np.ndarray:
@@ -64,7 +64,7 @@ def portrait(function: GenerateFunction, people: dict[str, bytes]) -> np.ndarray
     desk = Desk(people | {"template.png": pictures.png(pictures.hopper()[::2, ::2])})
     body = {"request_id": "r1", "template_image": "template.png", "configure": KNOBS}
     data = function.answer(body, desk).data
-    return decode(desk.objects[data["image_key"]], Limits()).image.astype(float)
+    return decode_photo(desk.objects[data["image_key"]], Limits()).image.astype(float)
 
 
 @pytest.mark.skipif(not SEEN_BY_THE_DRIVER and not torch.cuda.is_available(), reason="there is no card here")
@@ -179,7 +179,7 @@ def test_faces_are_found_on_the_card_where_the_cpu_finds_them(tmp_path):
 @with_card
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one card here")
 def test_a_second_card_is_used_where_it_is_named():
-    model = diffusion.load(ModelSettings(device="cuda:1"))
+    model = diffusion.load_model(ModelSettings(device="cuda:1"))
     assert next(model.unet.parameters()).device == torch.device("cuda:1")
     with device_errors():
         assert torch.cuda.memory_allocated(1) > 0

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from shared.errors import PhotoError
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits
 from tests.hostile.pictures import HostilePicture, corpus, largest, photo, starving
 
@@ -28,7 +28,7 @@ def _decoded(one: HostilePicture, limits: Limits) -> dict[str, object]:
     before = _peak()
     begun = time.process_time()
     try:
-        image = decode(data, limits).image
+        image = decode_photo(data, limits).image
         size = image.shape
         del image
     except PhotoError as error:
@@ -54,7 +54,7 @@ def _peak() -> int:
 
 if __name__ == "__main__":
     kind = sys.argv[1]
-    decode(photo(), Limits())  # Pillow's plugins are loaded
+    decode_photo(photo(), Limits())  # Pillow's plugins are loaded
     reserve = _taken() + SHORT_BYTES if kind == "starving" else RESERVE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (reserve, reserve))
     for hostile in KINDS[kind]():

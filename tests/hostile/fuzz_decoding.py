@@ -13,7 +13,7 @@ import atheris
 
 with atheris.instrument_imports(include=["shared.photos", "PIL"]):
     from shared.errors import PhotoError
-    from shared.photos import decode
+    from shared.photos import decode_photo
 from shared.settings import Limits
 from tests.hostile.pictures import corpus, photo
 
@@ -25,7 +25,7 @@ FLAGS = ["-max_len=20000", "-timeout=5", "-rss_limit_mb=1000"]
 def decode_one(data: bytes) -> None:
     """One picture; what is wrong with it is told by a PhotoError alone."""
     try:
-        decode(data, LIMITS)
+        decode_photo(data, LIMITS)
     except PhotoError:
         return
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import PhotoError
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits
 from tests.hostile.pictures import HostilePicture, corpus, largest, photo, progressive, starving
 
@@ -104,7 +104,7 @@ def damaged(whole: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
 def decoded_or_refused(data: bytes) -> None:
     refusal = None
     try:
-        image = decode(data, SMALL).image
+        image = decode_photo(data, SMALL).image
     except PhotoError as error:
         refusal = error.message
     if refusal is not None:

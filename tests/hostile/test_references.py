@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.check.request import CheckRequest
-from functions.check.verify import run
+from functions.check.verify import verify_photos
 from functions.generate import template
 from shared.errors import NoFaceInTemplate, PhotoError, PhotoUnavailable
 from shared.photos import PhotoFetcher, addresses
-from shared.photos.references import SHOWN, shown, without_secrets
+from shared.photos.references import SHOWN, show_reference, strip_secrets
 from shared.settings import Limits
 from tests import fake_workspace
 from tests.hostile.references import HARMLESS, HOSTS_OF_LOOPBACK, NOT_PUBLIC, PUBLIC, SECRET, WITH_SECRETS
@@ -104,7 +104,7 @@ def test_a_connection_goes_to_public_addresses_alone(found, host):
 
 @pytest.mark.parametrize("reference", WITH_SECRETS)
 def test_no_password_or_signature_stands_in_a_message_or_an_answer(reference):
-    assert SECRET not in shown(reference)
+    assert SECRET not in show_reference(reference)
     for found in (["127.0.0.1"], ["93.184.215.14"], []):
         assert SECRET not in fetched(reference, found)
     assert SECRET not in repr(answered([reference]))
@@ -112,20 +112,20 @@ def test_no_password_or_signature_stands_in_a_message_or_an_answer(reference):
 
 @pytest.mark.parametrize("reference", HARMLESS)
 def test_a_reference_without_secrets_is_repeated_as_it_came(reference):
-    assert without_secrets(reference) == reference
+    assert strip_secrets(reference) == reference
     answer = answered([reference])
     assert answer.data["images"] == [reference]
     assert answer.data["check_results"][0]["url"] == reference
 
 
 def test_a_message_still_says_which_picture_is_meant():
-    assert shown("https://bob:pw@photos.example:8443/people/ann/1.jpg?sig=x#y") == (
+    assert show_reference("https://bob:pw@photos.example:8443/people/ann/1.jpg?sig=x#y") == (
         "https://photos.example:8443/people/ann/1.jpg?..."
     )
-    assert shown("photos/ann/1.jpg") == "photos/ann/1.jpg"
-    assert shown("s3://photos/ann/1.jpg") == "s3://photos/ann/1.jpg"
-    assert shown("data:image/png;base64," + "A" * 10_000) == "data:image/png;base64,..."
-    assert without_secrets("https://bob:pw@h.example/1.jpg?v=2&sig=abc") == "https://h.example/1.jpg?v=2&sig=..."
+    assert show_reference("photos/ann/1.jpg") == "photos/ann/1.jpg"
+    assert show_reference("s3://photos/ann/1.jpg") == "s3://photos/ann/1.jpg"
+    assert show_reference("data:image/png;base64," + "A" * 10_000) == "data:image/png;base64,..."
+    assert strip_secrets("https://bob:pw@h.example/1.jpg?v=2&sig=abc") == "https://h.example/1.jpg?v=2&sig=..."
 
 
 def test_a_template_is_named_in_errors_without_its_password():
@@ -134,7 +134,7 @@ def test_a_template_is_named_in_errors_without_its_password():
             return []
 
     with pytest.raises(NoFaceInTemplate) as raised:
-        template.faces(
+        template.find_faces(
             np.zeros((8, 8, 3), np.uint8), f"https://bob:{SECRET}@photos.example/a.jpg?sig={SECRET}", 1, Blind()
         )
     assert SECRET not in raised.value.message
@@ -145,11 +145,11 @@ def test_a_template_is_named_in_errors_without_its_password():
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_a_message_is_one_bounded_line_whatever_the_reference_is(scheme, middle, rest):
     for reference in (scheme, f"{scheme}://{middle}/{rest}", f"http://{middle}@{rest}", f"http://{middle}/{rest}" * 20):
-        for message in (shown(reference), fetched(reference, ["127.0.0.1"])):
+        for message in (show_reference(reference), fetched(reference, ["127.0.0.1"])):
             assert message.isprintable()
             assert len(message) <= LONGEST_MESSAGE
-        assert len(shown(reference)) <= SHOWN
-        without_secrets(reference)
+        assert len(show_reference(reference)) <= SHOWN
+        strip_secrets(reference)
 
 
 plain = st.text("abcXYZ019-._~", max_size=8)
@@ -168,8 +168,8 @@ def test_whatever_a_url_is_made_of_its_secrets_are_left_out(scheme, user, host, 
         f"{scheme}://{host}/{path}?a={path}{before}{name}={SECRET}",
         f"{scheme}://{host}/{path}#{name}={SECRET}",
     ):
-        assert SECRET not in shown(reference)
-        assert SECRET not in without_secrets(reference)
+        assert SECRET not in show_reference(reference)
+        assert SECRET not in strip_secrets(reference)
         assert SECRET not in fetched(reference, ["93.184.215.14"])
 
 
@@ -181,7 +181,7 @@ def answered(references: list[str]):
             FOUND[:] = ["127.0.0.1"]
             return FETCHER.fetch(references)
 
-    return run(CheckRequest(request_id="r", images=references), Desk(), NoFaces(), Limits())
+    return verify_photos(CheckRequest(request_id="r", images=references), Desk(), NoFaces(), Limits())
 
 
 def test_an_address_that_cannot_be_reached_is_not_told():

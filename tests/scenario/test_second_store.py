@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from shared.buckets.aws_clients import S3Settings
-from shared.buckets.conditional_writes import honours_conditions
+from shared.buckets.conditional_writes import honors_conditions
 from shared.buckets.s3 import S3Bucket
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.settings import Lease
 from tests import echo, pictures
 from tests.cloud import REGION
@@ -50,7 +50,7 @@ def worker(cloud, bucket, queue) -> "subprocess.Popen[bytes]":
 
 
 def test_sixty_requests_with_odd_keys_are_answered_once_although_a_worker_is_killed(second_store, bucket):
-    assert honours_conditions(bucket)
+    assert honors_conditions(bucket)
     queue = notified(second_store, bucket)
     bucket.put(PHOTO, pictures.jpeg(pictures.astronaut()[:300, 100:400]))
     workers = [worker(second_store, bucket, queue) for _ in range(2)]
@@ -86,7 +86,7 @@ def test_versions_are_forgotten_there_too(second_store, bucket):
     body = {"request_id": "t", "images": [f"s3://{bucket.name}/{PHOTO}"], "configure": {"user_id": "ann"}}
     bucket.put("requests/train/t.json", json.dumps(body).encode())
     bucket.delete(PHOTO)
-    Forgetting(bucket, Lease(seconds=0.1)).forget("ann")
+    Erasure(bucket, Lease(seconds=0.1)).forget("ann")
     left = s3.list_object_versions(Bucket=bucket.name)
     assert not left.get("Versions")
     assert not left.get("DeleteMarkers")

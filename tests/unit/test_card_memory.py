@@ -14,9 +14,9 @@ from functions.train import recomputing as memory
 from functions.train.handler import planned_peak as training_planned
 from functions.train.plan import ATTENTION, TrainingPlan
 from functions.train.recomputing import is_short, recomputing
-from functions.train.training_inputs import words
+from functions.train.training_inputs import embed_prompts
 from shared.models import distillation_lora, planned_peak
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.models.shapes import PARTS, planned
 from shared.settings import FewStepSettings, ModelSettings, Settings
 from tests.pretend_card import in_float32, pretend_card
@@ -127,7 +127,7 @@ class TestOnACard:
             yield watch
 
     def test_layers_are_run_again_only_where_memory_is_short(self, card, base, monkeypatch):
-        model, plan = load(ModelSettings(path=str(base), device="cuda")), TrainingPlan()
+        model, plan = load_model(ModelSettings(path=str(base), device="cuda")), TrainingPlan()
         with recomputing(model, plan) as again:
             assert not again
             assert not model.unet.is_gradient_checkpointing
@@ -139,20 +139,20 @@ class TestOnACard:
 
     def test_the_cpu_never_runs_them_again(self, base, monkeypatch):
         monkeypatch.setattr(memory, "HEADROOM", 1e9)
-        assert not is_short(load(ModelSettings(path=str(base), device="cpu")), TrainingPlan())
+        assert not is_short(load_model(ModelSettings(path=str(base), device="cpu")), TrainingPlan())
 
     def test_encoders_are_on_the_card_for_the_words_only(self, card, tmp_path):
-        model = load(ModelSettings(path=str(make_tiny_sdxl(tmp_path)), device="cuda"))
+        model = load_model(ModelSettings(path=str(make_tiny_sdxl(tmp_path)), device="cuda"))
         assert {next(one.parameters()).device.type for one in model.encoders} == {"cuda"}
-        first = words(model)
+        first = embed_prompts(model)
         assert {next(one.parameters()).device.type for one in model.encoders} == {"cpu"}
         assert first.prompt.states.device.type == "cuda"
         assert card.emptied
-        again = words(model)
+        again = embed_prompts(model)
         assert torch.equal(first.prompt.states.cpu(), again.prompt.states.cpu())
 
     def test_faces_go_through_the_autoencoder_one_by_one_where_they_are_large(self, card, base):
-        model = load(ModelSettings(path=str(base), device="cuda"))
+        model = load_model(ModelSettings(path=str(base), device="cuda"))
         large = replace(model, working=model.working.model_copy(update={"size": 1024}))
         seen = []
         model.vae.decoder.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
@@ -166,8 +166,8 @@ class TestOnACard:
         assert DECODED_AT_ONCE == 1024**2
 
     def test_a_few_step_lora_is_fused_part_by_part_and_leaves_nothing_reserved(self, card, base, tmp_path):
-        model = load(ModelSettings(path=str(base), device="cuda"))
-        lora(load(ModelSettings(path=str(base), device="cpu")).unet, str(tmp_path), 8, 9)
+        model = load_model(ModelSettings(path=str(base), device="cuda"))
+        lora(load_model(ModelSettings(path=str(base), device="cpu")).unet, str(tmp_path), 8, 9)
         largest, real = [], torch.nn.Module.float
 
         def counted(module):
@@ -176,7 +176,9 @@ class TestOnACard:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.nn.Module, "float", counted)
-            few = distillation_lora.fused(model, FewStepSettings(path=str(tmp_path / "8-9.safetensors")))
+            few = distillation_lora.fuse_distillation_lora(
+                model, FewStepSettings(path=str(tmp_path / "8-9.safetensors"))
+            )
         assert max(largest) < sum(parameter.numel() for parameter in few.unet.parameters()) / 3
         assert {parameter.dtype for parameter in few.unet.parameters()} == {model.dtype}
         assert card.emptied

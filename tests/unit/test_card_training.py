@@ -7,16 +7,16 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler
 
 from functions.train.checkpoint import computer
-from functions.train.latents import Cache, Latents
-from functions.train.lora import adapted
+from functions.train.latents import LatentCache, Latents
+from functions.train.lora import add_adapter
 from functions.train.loss import DiffusionLoss
-from functions.train.optimizer_steps import Updates
+from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
-from functions.train.training_inputs import Material
+from functions.train.training_inputs import TrainingInputs
 from shared.models import determinism
-from shared.models.conditioning import conditioned
+from shared.models.conditioning import encode_prompt
 from shared.models.determinism import deterministic
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.models.noise import noised
 from shared.models.transfers import fetched, sent, sent_together
 from shared.settings import ModelSettings
@@ -43,15 +43,15 @@ def material(model):
     generator = torch.Generator().manual_seed(3)
     mean = torch.randn(8, 16, 8, 8, generator=generator)
     latents = Latents(sent(mean, model.device), None)
-    cache = Cache([(row, 0) for row in range(8)], latents, sent(torch.ones(8, 1, 8, 8), model.device))
+    cache = LatentCache([(row, 0) for row in range(8)], latents, sent(torch.ones(8, 1, 8, 8), model.device))
     loss = DiffusionLoss(model.scheduler, PLAN.gamma, model.device, model.dtype)
-    return Material(cache, conditioned(model, "photo of sks person"), loss)
+    return TrainingInputs(cache, encode_prompt(model, "photo of sks person"), loss)
 
 
 def updated(model, steps=3, resumed=None):
     """Losses, weights and state after some updates, from a state where one is given."""
-    with adapted(model.unet, PLAN) as adapter:
-        updates = Updates(model.unet, adapter, material(model), PLAN, 4)
+    with add_adapter(model.unet, PLAN) as adapter:
+        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, 4)
         if resumed:
             updates.resume(*resumed)
         losses = [float(update.loss) for _, update in zip(range(steps), updates, strict=False)]
@@ -61,11 +61,11 @@ def updated(model, steps=3, resumed=None):
 @pytest.fixture(scope="module")
 def full(base):
     """Losses in float32."""
-    return updated(load(ModelSettings(path=str(base), device="cpu")))[0]
+    return updated(load_model(ModelSettings(path=str(base), device="cpu")))[0]
 
 
 def test_an_update_in_half_precision_is_the_one_in_float32_but_for_rounding(full, card, base):
-    half, weights, state = updated(load(ModelSettings(path=str(base), device="cuda")))
+    half, weights, state = updated(load_model(ModelSettings(path=str(base), device="cuda")))
     assert half == pytest.approx(full, rel=0.02)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
@@ -77,7 +77,7 @@ def test_an_update_in_half_precision_is_the_one_in_float32_but_for_rounding(full
 
 def test_a_resumed_training_knows_how_much_the_loss_was_scaled(base):
     with pretend_card(bfloat16=False):
-        model = load(ModelSettings(path=str(base), device="cuda"))
+        model = load_model(ModelSettings(path=str(base), device="cuda"))
         _, whole, _ = updated(model, 4)
         _, _, state = updated(model, 2)
         state |= {"scaler.growth": torch.tensor(5)}
@@ -87,7 +87,7 @@ def test_a_resumed_training_knows_how_much_the_loss_was_scaled(base):
 
 
 def test_frozen_weights_are_not_cast_in_every_pass(card, base):
-    model = load(ModelSettings(path=str(base), device="cuda"))
+    model = load_model(ModelSettings(path=str(base), device="cuda"))
     shapes = {tuple(one.shape) for name, one in model.unet.named_parameters() if one.dim() == 4}
     card.clear()
     updated(model, 2)
@@ -95,9 +95,9 @@ def test_frozen_weights_are_not_cast_in_every_pass(card, base):
 
 
 def test_updates_do_not_wait_for_the_card(card, base):
-    model = load(ModelSettings(path=str(base), device="cuda"))
-    with adapted(model.unet, PLAN) as adapter:
-        updates = iter(Updates(model.unet, adapter, material(model), PLAN, 4))
+    model = load_model(ModelSettings(path=str(base), device="cuda"))
+    with add_adapter(model.unet, PLAN) as adapter:
+        updates = iter(OptimizerSteps(model.unet, adapter, material(model), PLAN, 4))
         next(updates)
         card.clear()
         next(updates)
@@ -105,9 +105,9 @@ def test_updates_do_not_wait_for_the_card(card, base):
 
 
 def test_the_state_comes_home_in_one_copy(card, base):
-    model = load(ModelSettings(path=str(base), device="cuda"))
-    with adapted(model.unet, PLAN) as adapter:
-        updates = Updates(model.unet, adapter, material(model), PLAN, 4)
+    model = load_model(ModelSettings(path=str(base), device="cuda"))
+    with add_adapter(model.unet, PLAN) as adapter:
+        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, 4)
         next(iter(updates))
         card.clear()
         adapter.weights()

@@ -17,7 +17,7 @@ import pytest
 
 from shared.buckets import Bucket, MemoryBucket, MissingObject, ObjectInfo
 from shared.lifecycle import claims as module
-from shared.lifecycle.claims import Busy, ClaimRecord, Claims, Exhausted, Held
+from shared.lifecycle.claims import AttemptsUsedUp, ClaimBusy, ClaimRecord, Claims, HeldClaim
 from shared.settings import Lease
 
 LEASE = Lease(seconds=1.0, attempts=2, drain_seconds=1.0)
@@ -217,19 +217,19 @@ def serve(search: Search, world: World, name: str) -> None:
         if world.head(RESULT) is not None:
             return
         claim = claims.acquire("r", "requests/check/r.json", "body")
-        if isinstance(claim, Busy):
+        if isinstance(claim, ClaimBusy):
             continue
-        lost = sum(not one.released for one in claim.earlier) if isinstance(claim, Exhausted) else 0
+        lost = sum(not one.released for one in claim.earlier) if isinstance(claim, AttemptsUsedUp) else 0
         search.facts.append(Fact(type(claim).__name__, claim.record.attempt, lost))
         if world.head(RESULT) is not None:
             return
-        if isinstance(claim, Exhausted):
+        if isinstance(claim, AttemptsUsedUp):
             publish(search, world, name, b"exhausted")
             return
         work(search, world, name, claims, claim)
 
 
-def work(search: Search, world: World, name: str, claims: Claims, claim: Held) -> None:
+def work(search: Search, world: World, name: str, claims: Claims, claim: HeldClaim) -> None:
     """Hold the claim until the work ends in one of its ways."""
     record: ClaimRecord | None = claim.record
     ends = world.ask("ends")
@@ -292,7 +292,7 @@ def check(objects: Objects, owners: list[Point]) -> None:
     published = [fact.answer for fact in facts if fact.kind == "published"]
     assert published == [data for key, data in objects if key == RESULT][: len(published)], f"two answers: {facts}"
     for fact in facts:
-        assert fact.kind != "Exhausted" or fact.lost >= LEASE.attempts, f"given up too early: {fact}"
+        assert fact.kind != "AttemptsUsedUp" or fact.lost >= LEASE.attempts, f"given up too early: {fact}"
     given_up = any(owner.hasty for owner in owners) or any(b'"released":true' in data for _, data in objects)
     assert given_up or len(attempts) <= 1, f"two at work, and nobody was late: {facts}"
 
@@ -334,7 +334,7 @@ def test_the_search_finds_owners_that_overwrite_each_other(monkeypatch):
 
 
 def test_a_request_is_given_up_after_as_many_lost_attempts_as_are_allowed():
-    assert "Exhausted" in explore("two owners", *SCENARIOS["two owners"])
+    assert "AttemptsUsedUp" in explore("two owners", *SCENARIOS["two owners"])
 
 
 def explore(scenario: str, procedures: dict[str, Procedure], rounds: int, ends: tuple[str, ...]) -> set[str]:

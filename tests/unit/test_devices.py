@@ -12,7 +12,7 @@ from shared.contract.function import DeviceBroken
 from shared.devices import device_errors, failure, memory, once_more_with_less
 from shared.devices.card import DeviceMissing, computes_in_bfloat16
 from shared.errors import DeviceError, InvalidField, OutOfMemory
-from shared.models.diffusion import precision, resolve_device
+from shared.models.diffusion import choose_precision, resolve_device
 from shared.settings import ModelSettings, Settings
 
 ARENA = (
@@ -179,7 +179,7 @@ def test_the_precision_is_that_of_the_card_that_is_named(asked, bf16, monkeypatc
     cards = {0: (7, 5), 1: (8, 6)}
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[torch.device(device).index])
     assert computes_in_bfloat16(torch.device(asked)) is bf16
-    assert precision(torch.device(asked)) == (torch.bfloat16 if bf16 else torch.float16)
+    assert choose_precision(torch.device(asked)) == (torch.bfloat16 if bf16 else torch.float16)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.contract.data_urls import content, is_embedded
-from shared.contract.references import LONGEST_EMBEDDED, LONGEST_NAME, bounded, shown
+from shared.contract.data_urls import decode_content, is_embedded
+from shared.contract.references import LONGEST_EMBEDDED, LONGEST_NAME, shorten_reference, show_reference
 from shared.errors import PhotoTooLarge, PhotoUnavailable
 from shared.operations.object_names import Places
 from shared.photos import PhotoFetcher
@@ -59,7 +59,7 @@ def test_padding_may_be_missing_or_too_long(more):
     data = SMALL + bytes(more)
     bare = b64encode(data).decode().rstrip("=")
     for padding in ("", "=", "==", "===", "%3D%3D", " =\n="):
-        assert content(f"data:image/jpeg;base64,{bare}{padding}", 10**6) == data
+        assert decode_content(f"data:image/jpeg;base64,{bare}{padding}", 10**6) == data
 
 
 NOISE = random.Random(7).randbytes(3000)  # a + in every 64 characters
@@ -85,16 +85,16 @@ def test_a_plus_that_a_form_has_made_a_space_is_a_plus_and_layout_is_none(data, 
         if width > 4:
             written += ["\n   ".join(lines(lost, width))]
     for one in written:
-        assert content(heading + one, 10**6) == data, one
+        assert decode_content(heading + one, 10**6) == data, one
 
 
 def test_a_url_that_was_broken_with_its_heading_at_one_width_is_joined():
     text = "data:image/jpeg;base64," + b64encode(PICTURES[0]).decode()
-    assert content(" ".join(lines(text, 76)), 10**6) == PICTURES[0]
+    assert decode_content(" ".join(lines(text, 76)), 10**6) == PICTURES[0]
 
 
 def test_spaces_by_the_million_are_read_in_bounded_memory():
-    assert content("data:;base64," + "A " * 2_000_000, 10**7) == bytes(1_500_000)
+    assert decode_content("data:;base64," + "A " * 2_000_000, 10**7) == bytes(1_500_000)
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_spaces_by_the_million_are_read_in_bounded_memory():
 )
 def test_what_is_no_base64_says_where(reference, says):
     with pytest.raises(PhotoUnavailable, match=says):
-        content(reference, 10**6)
+        decode_content(reference, 10**6)
 
 
 def test_the_limit_counts_the_bytes_and_not_how_they_are_written():
     reference = "data:;base64," + "".join(f"%{ord(one):02X}" for one in b64encode(bytes(900)).decode())
-    assert content(reference, 900) == bytes(900)
+    assert decode_content(reference, 900) == bytes(900)
     with pytest.raises(PhotoTooLarge, match="limit of 899"):
-        content(reference, 899)
+        decode_content(reference, 899)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_megabytes_are_told_apart_at_once(tail):
 def test_an_answer_tells_long_references_apart_by_their_ends():
     for begin in ("data:image/jpeg;base64,/9j/", "/9j/4AAQSkZJRgABAQAAAQABAAD", "https://h.example/", "photos/"):
         several = [begin + "A" * 20_000 + end for end in ("A", "B", "CC")]
-        told = [bounded(one) for one in several]
+        told = [shorten_reference(one) for one in several]
         assert len(set(told)) == 3
         longest = LONGEST_EMBEDDED if is_embedded(several[0]) else LONGEST_NAME
         assert max(map(len, told)) <= longest
@@ -151,9 +151,9 @@ def test_an_answer_calls_a_short_reference_as_the_request_did():
         "data:image/png;base64,AAAA",
         "https://h.example/" + "a" * 900,
     ):
-        assert bounded(reference) == reference
+        assert shorten_reference(reference) == reference
 
 
 def test_a_message_shows_little_of_an_embedded_picture():
     for reference in WRITTEN.values():
-        assert len(shown(reference)) <= 60
+        assert len(show_reference(reference)) <= 60

@@ -15,7 +15,7 @@ from functions.train.request import TrainRequest
 from shared.buckets.base import ObjectInfo
 from shared.contract.manifests import parse as parse_manifest
 from shared.contract.validation import validate
-from shared.events import ObjectCreated, UnknownEvent, completed, parse, parse_text, put_event
+from shared.events import ObjectCreated, UnknownEvent, completion_event, parse, parse_text, put_event
 
 EVENTS = Path(__file__).parents[2] / "events"
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"
@@ -120,6 +120,6 @@ def test_the_sample_of_each_request_is_valid_and_every_key_is_known(name, model)
 def test_a_completion_event_has_the_same_id_however_often_it_is_made_and_another_for_another_outcome():
     ok = {"request_id": "r1", "code": "OK", "message": "success"}
     failed = ok | {"code": "error", "message": "no"}
-    first, again = (completed("train", ok, "b", "results/train/r1/result.json") for _ in range(2))
-    assert first["id"] == again["id"] != completed("train", failed, "b", "k")["id"]
-    assert completed("train", failed, "b", "k")["type"] == "photog.train.failed.v1"
+    first, again = (completion_event("train", ok, "b", "results/train/r1/result.json") for _ in range(2))
+    assert first["id"] == again["id"] != completion_event("train", failed, "b", "k")["id"]
+    assert completion_event("train", failed, "b", "k")["type"] == "photog.train.failed.v1"

@@ -6,8 +6,8 @@ import pytest
 
 from shared.faces import Box, Face, FaceError, photo_quality, pose
 from shared.faces.dlib import DlibEngine
-from shared.faces.face_crop import closeup
-from shared.faces.rotation import tilted_back, upright
+from shared.faces.face_crop import crop_face
+from shared.faces.rotation import turn_back, turn_upright
 from tests import pictures
 
 
@@ -68,7 +68,7 @@ def test_a_face_that_fills_the_photo_is_found(engine, hopper, margin):
 @pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
 def test_a_tilted_head_is_found(engine, degrees):
     (face,) = engine.detect(turned(pictures.hopper(), degrees))
-    assert pose.estimate(face.landmarks).roll == pytest.approx(-degrees, abs=12)
+    assert pose.estimate_pose(face.landmarks).roll == pytest.approx(-degrees, abs=12)
 
 
 @pytest.mark.parametrize("picture", [pictures.hopper, pictures.astronaut])
@@ -80,8 +80,8 @@ def test_the_roll_of_a_strongly_tilted_head_is_read_right(engine, picture, degre
     matrix = cv2.getRotationMatrix2D(upright.box.centre, degrees, 1)
     matrix[:, 2] += np.array([400, 400]) - upright.box.centre
     (face,) = engine.detect(cv2.warpAffine(image, matrix, (800, 800), borderMode=cv2.BORDER_REPLICATE))
-    expected = pose.estimate(upright.landmarks).roll - degrees
-    assert pose.estimate(face.landmarks).roll == pytest.approx(expected, abs=3)
+    expected = pose.estimate_pose(upright.landmarks).roll - degrees
+    assert pose.estimate_pose(face.landmarks).roll == pytest.approx(expected, abs=3)
     moved = upright.landmarks @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(face.landmarks - moved).mean() < 0.03 * upright.box.width
 
@@ -103,12 +103,12 @@ def test_a_tilt_that_the_detector_is_wrong_about_is_told_by_landmarks_that_come_
 def test_landmarks_of_a_face_in_profile_turn_with_the_picture_at_any_jpeg_quality(engine, degrees, quality):
     """The detector's box is a tenth of its width off there, and the landmarks were up to 0.4 eye distances off."""
     profile = engine.detect(pictures.group())[4]
-    square = closeup(pictures.group(), profile.box, 120, 480)
-    data = np.frombuffer(pictures.jpeg(upright(square.image, degrees), quality), np.uint8)
+    square = crop_face(pictures.group(), profile.box, 120, 480)
+    data = np.frombuffer(pictures.jpeg(turn_upright(square.image, degrees), quality), np.uint8)
     turned = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     expected = square.inwards(profile.landmarks)
     eyes = np.linalg.norm(expected[42:48].mean(axis=0) - expected[36:42].mean(axis=0))
-    backs = [tilted_back(face.landmarks, turned, degrees) for face in engine.detect(turned)]
+    backs = [turn_back(face.landmarks, turned, degrees) for face in engine.detect(turned)]
     assert min(np.linalg.norm(back - expected, axis=1).mean() for back in backs) < 0.05 * eyes
 
 
@@ -148,31 +148,31 @@ def test_pose_follows_mirror_and_tilt(engine):
     faces = engine.detect(pictures.group())
     assert len(faces) == 6
     for face in faces:
-        looks = pose.estimate(face.landmarks)
+        looks = pose.estimate_pose(face.landmarks)
         flipped = face.landmarks * [-1, 1]
         order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
         order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
         order += [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
-        mirrored = pose.estimate(flipped[order])
+        mirrored = pose.estimate_pose(flipped[order])
         assert (mirrored.yaw, mirrored.pitch, mirrored.roll) == pytest.approx(
             (-looks.yaw, looks.pitch, -looks.roll), abs=1.0
         )
         angle = np.radians(30)
         tilt = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        tilted = pose.estimate(face.landmarks @ tilt)
+        tilted = pose.estimate_pose(face.landmarks @ tilt)
         assert tilted.roll == pytest.approx(looks.roll + 30, abs=1.0)
 
 
 def test_a_frontal_portrait_reads_as_frontal(hopper):
-    looks = pose.estimate(hopper.landmarks)
+    looks = pose.estimate_pose(hopper.landmarks)
     assert max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll)) < 10
 
 
 def test_blur_lowers_sharpness_and_darkness_does_not(hopper):
     image = pictures.hopper()
-    sharp = photo_quality.sharpness(image, hopper)
-    blurred = photo_quality.sharpness(cv2.GaussianBlur(image, (0, 0), 4), hopper)
-    dark = photo_quality.sharpness((image * 0.5).astype(np.uint8), hopper)
+    sharp = photo_quality.measure_sharpness(image, hopper)
+    blurred = photo_quality.measure_sharpness(cv2.GaussianBlur(image, (0, 0), 4), hopper)
+    dark = photo_quality.measure_sharpness((image * 0.5).astype(np.uint8), hopper)
     assert blurred < 0.02 < sharp
     assert dark == pytest.approx(sharp, rel=0.1)
 
@@ -180,16 +180,16 @@ def test_blur_lowers_sharpness_and_darkness_does_not(hopper):
 def test_sharpness_does_not_reward_large_pictures(hopper):
     large = cv2.resize(pictures.hopper(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     face = Face(hopper.box.scaled(4), hopper.landmarks * 4, 1.0)
-    assert photo_quality.sharpness(large, face) == pytest.approx(
-        photo_quality.sharpness(pictures.hopper(), hopper), rel=0.2
+    assert photo_quality.measure_sharpness(large, face) == pytest.approx(
+        photo_quality.measure_sharpness(pictures.hopper(), hopper), rel=0.2
     )
 
 
 def test_light_is_measured_on_the_face(hopper):
     image = pictures.hopper()
-    assert photo_quality.brightness((image * 0.2).astype(np.uint8), hopper) < 0.2
-    assert photo_quality.clipped(image, hopper) < 0.02
-    assert photo_quality.clipped(np.clip(image * 3.0, 0, 255).astype(np.uint8), hopper) > 0.2
+    assert photo_quality.measure_brightness((image * 0.2).astype(np.uint8), hopper) < 0.2
+    assert photo_quality.measure_clipping(image, hopper) < 0.02
+    assert photo_quality.measure_clipping(np.clip(image * 3.0, 0, 255).astype(np.uint8), hopper) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_light_is_measured_on_the_face(hopper):
 )
 def test_a_closeup_finds_its_way_back(box):
     image = np.zeros((150, 200, 3), np.uint8)
-    view = closeup(image, box, 100, 200)
+    view = crop_face(image, box, 100, 200)
     assert view.image.shape == (200, 200, 3)
     points = np.array([[0.5, 0.5], [199, 149], [box.left, box.bottom]])
     assert view.outwards(view.inwards(points)) == pytest.approx(points)

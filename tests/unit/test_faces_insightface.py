@@ -13,7 +13,7 @@ from shared.faces.base import BatchEngine, EngineUnavailable
 from shared.faces.dlib import DlibEngine
 from shared.faces.insightface import InsightfaceEngine
 from shared.faces.loading import load_engine
-from shared.faces.networks import networks
+from shared.faces.networks import load_networks
 from shared.settings import FaceSettings
 from tests.toy_onnx import face_shape, model_folder, recogniser
 
@@ -80,10 +80,10 @@ def test_the_landmark_network_sees_a_tilted_face_upright(engine, monkeypatch):
     boxes, points = np.array([[320, 240, 480, 400, 0.9]]), np.array([[[380, 300], [420, 340], *[[0, 0]] * 3]], float)
     monkeypatch.setattr(engine._detector, "detect", lambda image: (boxes, points))
     (face,) = engine.detect(lit((10, 8)))
-    assert pose.estimate(face.landmarks).roll == pytest.approx(45, abs=0.1)
-    assert pose.estimate(plain.landmarks).roll == pytest.approx(0, abs=0.1)
+    assert pose.estimate_pose(face.landmarks).roll == pytest.approx(45, abs=0.1)
+    assert pose.estimate_pose(plain.landmarks).roll == pytest.approx(0, abs=0.1)
     monkeypatch.setattr(engine._detector, "detect", lambda image: (boxes, None))
-    assert pose.estimate(engine.detect(lit((10, 8)))[0].landmarks).roll == pytest.approx(0, abs=0.1)
+    assert pose.estimate_pose(engine.detect(lit((10, 8)))[0].landmarks).roll == pytest.approx(0, abs=0.1)
 
 
 def test_an_embedding_tells_colours_apart_and_sizes_not(engine):
@@ -155,7 +155,7 @@ def test_landmarks_in_one_place_are_no_face(engine):
 
 
 def test_only_three_networks_are_loaded_and_threads_are_set(folder):
-    loaded = networks(settings(folder, intra_threads=2, inter_threads=1))
+    loaded = load_networks(settings(folder, intra_threads=2, inter_threads=1))
     names = [network.path.name for network in (loaded.detector, loaded.landmarks, loaded.recogniser)]
     assert names == ["det_toy.onnx", "3d68_toy.onnx", "rec_toy.onnx"]
     for network in (loaded.detector, loaded.landmarks, loaded.recogniser):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from functions.generate import template
-from functions.train.dataset import prepare
+from functions.train.dataset import prepare_dataset
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, TooFewPhotos
 from shared.faces import Box, Face, FaceError
-from shared.models.diffusion import Working
-from shared.photos.assessment import inspect, judge
+from shared.models.diffusion import ModelProfile
+from shared.photos.assessment import inspect_photo, judge_photo
 from shared.settings import Limits
 from tests import pictures
 from tests.fake_workspace import Desk
@@ -56,30 +56,30 @@ WAYS = [
 def test_check_train_and_generate_say_the_same_way_to_turn_a_lying_picture(turn, way):
     expected = f"there is one when the picture is turned {way}: save it upright"
     photo = pictures.png(lying(turn))
-    assert inspect(photo, Compass(), Limits()).warnings == [f"no face was found; {expected}"]
+    assert inspect_photo(photo, Compass(), Limits()).warnings == [f"no face was found; {expected}"]
     with pytest.raises(NoFaceInTemplate) as raised:
-        template.faces(lying(turn), "a.jpg", 1, Compass())
+        template.find_faces(lying(turn), "a.jpg", 1, Compass())
     assert raised.value.message == f"the template a.jpg shows no face; {expected}"
     with pytest.raises(TooFewPhotos, match=expected):
-        prepare(["a.jpg"], Desk({"a.jpg": photo}), Compass(), Working(size=64, framing=1.75), Limits())
+        prepare_dataset(["a.jpg"], Desk({"a.jpg": photo}), Compass(), ModelProfile(size=64, framing=1.75), Limits())
 
 
 def test_a_detector_that_finds_faces_on_their_side_does_not_mislead():
     """An upside-down picture was said to need a quarter turn, in which its face lay on its side."""
-    (said,) = judge(lying(cv2.ROTATE_180), Compass(sideways=1), []).warnings
+    (said,) = judge_photo(lying(cv2.ROTATE_180), Compass(sideways=1), []).warnings
     assert "turned upside down" in said
 
 
 @pytest.mark.parametrize(("turn", "way"), WAYS[:2])
 def test_faces_found_on_their_side_are_said_to_lie(turn, way):
     advice = f"the picture lies on its side: turn it {way} and save it upright"
-    assert advice in judge(lying(turn), Compass(sideways=2), []).warnings
+    assert advice in judge_photo(lying(turn), Compass(sideways=2), []).warnings
     with pytest.raises(FaceCountMismatch, match=advice):
-        template.faces(lying(turn), "a.jpg", 3, Compass(sideways=2))
+        template.find_faces(lying(turn), "a.jpg", 3, Compass(sideways=2))
 
 
 def test_a_portrait_on_its_side_is_told_to_be_turned_by_real_networks(engine):
     """The network finds such a face as it lies; its landmarks took it for upright, and nothing was said."""
     lady = np.ascontiguousarray(cv2.rotate(pictures.astronaut()[20:240, 110:330], cv2.ROTATE_90_CLOCKWISE))
-    said = judge(lady, engine, []).warnings
+    said = judge_photo(lady, engine, []).warnings
     assert any("counter-clockwise" in one for one in said)

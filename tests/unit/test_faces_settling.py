@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.faces import Box
-from shared.faces.rotation import roll, tilted_back
+from shared.faces.rotation import measure_roll, turn_back
 from shared.faces.settling import MOST_TURNS, settle
 from tests.toy_onnx import face_shape
 
@@ -42,7 +42,7 @@ def framed(points):
 def test_a_model_that_sees_most_of_a_tilt_comes_to_read_the_whole(degrees):
     image, points = tilted(degrees)
     found = settle(short_sighted, image, PLACE).points
-    assert roll(found) == pytest.approx(degrees, abs=2)
+    assert measure_roll(found) == pytest.approx(degrees, abs=2)
     assert np.abs(found - points).mean() < 4
 
 
@@ -62,7 +62,7 @@ def test_an_upright_face_in_its_place_costs_one_look_at_the_picture_as_it_is():
 
 def test_a_model_that_never_comes_to_rest_is_asked_so_often_and_no_more():
     looks = []
-    forty = tilted_back(SHAPE + 200, np.zeros((SIDE, SIDE, 3), np.uint8), -40)
+    forty = turn_back(SHAPE + 200, np.zeros((SIDE, SIDE, 3), np.uint8), -40)
     found = settle(lambda image, place: looks.append(image) or forty, tilted(0)[0], PLACE)
     assert len(looks) == 1 + MOST_TURNS
     assert np.isfinite(found.points).all()

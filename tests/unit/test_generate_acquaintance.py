@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from functions.generate.face_cache import Acquainted
+from functions.generate.face_cache import CachedFaceEngine
 from shared.faces import Box, Face, FaceError
 from shared.models.expiring_cache import SECONDS
 from tests.clock import Clock
@@ -44,7 +44,7 @@ def picture(level, size=(4, 6, 3)):
 
 class TestAcquainted:
     def test_a_picture_is_looked_at_once(self, eyes):
-        acquainted = Acquainted(eyes)
+        acquainted = CachedFaceEngine(eyes)
         seen = [acquainted.detect(picture(7)) for _ in range(3)]
         vectors = [acquainted.embed(picture(7), FACE) for _ in range(3)]
         assert (eyes.detections, eyes.embeddings) == (1, 1)
@@ -52,7 +52,7 @@ class TestAcquainted:
         assert np.array_equal(vectors[0], vectors[2])
 
     def test_another_level_size_or_face_is_another_picture(self, eyes):
-        acquainted = Acquainted(eyes)
+        acquainted = CachedFaceEngine(eyes)
         for other in (picture(7), picture(8), picture(7, (6, 4, 3))):
             acquainted.detect(other)
             acquainted.embed(other, FACE)
@@ -60,20 +60,20 @@ class TestAcquainted:
         assert (eyes.detections, eyes.embeddings) == (3, 4)
 
     def test_what_failed_is_tried_again(self, eyes):
-        acquainted = Acquainted(eyes)
+        acquainted = CachedFaceEngine(eyes)
         for _ in range(2):
             with pytest.raises(FaceError):
                 acquainted.detect(picture(0))
         assert eyes.detections == 2
 
     def test_the_picture_not_seen_for_longest_is_forgotten(self, eyes):
-        acquainted = Acquainted(eyes, most=2)
+        acquainted = CachedFaceEngine(eyes, most=2)
         for level in (1, 2, 1, 3, 1, 2):
             acquainted.detect(picture(level))
         assert eyes.detections == 4
 
     def test_what_is_done_to_an_answer_does_no_harm_to_the_next(self, eyes):
-        acquainted = Acquainted(eyes)
+        acquainted = CachedFaceEngine(eyes)
         acquainted.detect(picture(7)).clear()
         acquainted.embed(picture(7), FACE)[:] = 0
         assert acquainted.detect(picture(7)) == [FACE]
@@ -81,7 +81,7 @@ class TestAcquainted:
 
     def test_neither_faces_nor_vectors_are_kept_for_more_than_ten_minutes_without_use(self, eyes):
         clock = Clock()
-        acquainted = Acquainted(eyes, clock=clock)
+        acquainted = CachedFaceEngine(eyes, clock=clock)
         acquainted.detect(picture(7))
         acquainted.embed(picture(7), FACE)
         clock.now += SECONDS

@@ -8,7 +8,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion import lora_cache
-from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.diffusion.lora_cache import LoraCache
 from shared.models import diffusion
 from shared.models.expiring_cache import SECONDS
 from shared.settings import ModelSettings
@@ -26,12 +26,12 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def unet(base):
-    return diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    return diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
 
 
 @pytest.fixture(scope="module")
 def files(base, tmp_path_factory):
-    other = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    other = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     folder = str(tmp_path_factory.mktemp("lora"))
     return {"ann": lora(other, folder, 4, 1), "bob": lora(other, folder, 4, 2), "cleo": lora(other, folder, 8, 3)}
 
@@ -52,16 +52,16 @@ def adapters_on(unet):
 
 
 def test_who_gets_a_key_that_another_had_wears_their_own(unet, base, files):
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     first = wearing(adapters, unet, KEY, "etag of ann", files["ann"])
     second = wearing(adapters, unet, KEY, "etag of bob", files["bob"])
-    fresh = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    fresh = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     assert not torch.equal(first, second)
-    assert torch.equal(second, wearing(Adapters(fresh), fresh, KEY, "etag of bob", files["bob"]))
+    assert torch.equal(second, wearing(LoraCache(fresh), fresh, KEY, "etag of bob", files["bob"]))
 
 
 def test_a_changed_object_leaves_no_earlier_version_in_memory(unet, files):
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     first = weakref.ref(adapters.lora(KEY, lambda: "one", lambda: files["ann"]))
     adapters.lora(KEY, lambda: "two", lambda: files["bob"])
     gc.collect()
@@ -69,15 +69,15 @@ def test_a_changed_object_leaves_no_earlier_version_in_memory(unet, files):
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_not_remembered(unet, files):
-    adapters, etags = Adapters(unet), iter(["old", "new", "old", "old"])
+    adapters, etags = LoraCache(unet), iter(["old", "new", "old", "old"])
     adapters.lora(KEY, lambda: next(etags), lambda: files["bob"])
     again = adapters.lora(KEY, lambda: next(etags), lambda: files["ann"])
     (name, tensor), *_ = again.tensors.items()
-    assert torch.equal(tensor, lora_cache.parse(files["ann"]).parts[name.removesuffix(".lora_A.weight")].down)
+    assert torch.equal(tensor, lora_cache.parse_lora(files["ann"]).parts[name.removesuffix(".lora_A.weight")].down)
 
 
 def test_an_object_that_is_gone_is_asked_for_and_not_remembered(unet, files):
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     adapters.lora(KEY, lambda: "etag", lambda: files["ann"])
 
     def gone():
@@ -97,7 +97,7 @@ class TestEvicting:
 
     @pytest.mark.parametrize("people", [["ann"], ["ann", "cleo"]])
     def test_nothing_stays_of_whose_objects_are_gone(self, unet, files, people):
-        bare, adapters = seen(unet), Adapters(unet)
+        bare, adapters = seen(unet), LoraCache(unet)
         for name in people:
             wearing(adapters, unet, name, "etag", files[name])
         kept = self.everything_of(adapters)
@@ -109,14 +109,14 @@ class TestEvicting:
         assert torch.equal(seen(unet), bare)
 
     def test_who_is_there_again_is_read_and_worn_again(self, unet, files):
-        adapters = Adapters(unet)
+        adapters = LoraCache(unet)
         before = wearing(adapters, unet, "ann", "etag", files["ann"])
         for _ in range(2):
             adapters.evict(lambda key: False)
             assert torch.equal(wearing(adapters, unet, "ann", "etag", files["ann"]), before)
 
     def test_the_others_stay(self, unet, files):
-        adapters = Adapters(unet)
+        adapters = LoraCache(unet)
         before = {name: wearing(adapters, unet, name, "etag", files[name]) for name in ("ann", "cleo")}
         adapters.evict(lambda key: key == "cleo")
 
@@ -128,7 +128,7 @@ class TestEvicting:
         assert adapters_on(unet) == list(adapters._resident)
 
     def test_one_who_was_portrayed_after_another_of_the_same_shape_stays_alone(self, unet, files):
-        adapters = Adapters(unet)
+        adapters = LoraCache(unet)
         for name in ("ann", "bob"):
             wearing(adapters, unet, name, "etag", files[name])
         adapters.evict(lambda key: key == "ann")
@@ -136,7 +136,7 @@ class TestEvicting:
 
     def test_whom_nobody_asked_for_in_ten_minutes_is_forgotten(self, unet, files):
         clock = Clock()
-        adapters = Adapters(unet, clock=clock)
+        adapters = LoraCache(unet, clock=clock)
         wearing(adapters, unet, "ann", "etag", files["ann"])
         clock.now += SECONDS
         adapters.evict(lambda key: True)
@@ -144,7 +144,7 @@ class TestEvicting:
         assert not list(adapters._users)
 
     def test_whom_memory_had_no_room_for_is_not_left_on_the_unet(self, unet, files):
-        adapters = Adapters(unet, users=1)
+        adapters = LoraCache(unet, users=1)
         for name in ("ann", "cleo"):
             wearing(adapters, unet, name, "etag", files[name])
         adapters.evict(lambda key: True)
@@ -152,7 +152,7 @@ class TestEvicting:
 
     def test_a_store_that_fails_evicts_what_is_old_and_loses_nobody(self, unet, files):
         clock = Clock()
-        adapters = Adapters(unet, clock=clock)
+        adapters = LoraCache(unet, clock=clock)
         wearing(adapters, unet, "ann", "etag", files["ann"])
         clock.now += SECONDS / 2
         wearing(adapters, unet, "cleo", "etag", files["cleo"])
@@ -168,7 +168,7 @@ class TestEvicting:
 
 
 def test_an_interrupted_change_of_wearer_leaves_nobodys_values_under_a_name(unet, files, monkeypatch):
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     before = wearing(adapters, unet, "ann", "etag", files["ann"])
     copy = torch._foreach_copy_
 
@@ -184,7 +184,7 @@ def test_an_interrupted_change_of_wearer_leaves_nobodys_values_under_a_name(unet
 
 
 def test_files_beyond_the_memory_for_them_make_each_other_go(unet, files, monkeypatch):
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     size = adapters.lora("ann", lambda: "etag", lambda: files["ann"]).size
     monkeypatch.setattr(lora_cache, "KEPT_BYTES", 2 * size)
     for name in ("bob", "cleo"):
@@ -194,7 +194,7 @@ def test_files_beyond_the_memory_for_them_make_each_other_go(unet, files, monkey
 
 def test_the_adapter_has_the_units_of_the_base_whatever_the_file_was_stored_in(unet, files):
     unet.to(torch.bfloat16)
-    adapters = Adapters(unet)
+    adapters = LoraCache(unet)
     with adapters.worn([adapters.lora("ann", lambda: "etag", lambda: files["ann"])]):
         layers = [module for module in unet.modules() if isinstance(module, LoraLayer)]
         assert {weight.dtype for layer in layers for weight in layer.parameters()} == {torch.bfloat16}

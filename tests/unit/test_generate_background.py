@@ -9,21 +9,21 @@ import pytest
 from onnx import TensorProto, helper
 
 from functions.generate.background import repaint
-from functions.generate.background.person_segmentation import at, people
+from functions.generate.background.person_segmentation import crop_mask, segment_people
 from functions.generate.face import masks
 from functions.generate.networks.image_network import NetworkMissing
-from functions.generate.networks.person_network import PeopleNetwork
+from functions.generate.networks.person_network import PersonNetwork
 from shared.settings import FaceSettings
 from tests import pictures
 
 
 def found(engine, image, network=None):
     faces = engine.detect(image)
-    return faces, people(image, faces, network)
+    return faces, segment_people(image, faces, network)
 
 
 def full_size(owned, image):
-    return at(owned, image.shape, slice(0, image.shape[0]), slice(0, image.shape[1]))
+    return crop_mask(owned, image.shape, slice(0, image.shape[0]), slice(0, image.shape[1]))
 
 
 class TestPeople:
@@ -57,14 +57,14 @@ class TestPeople:
         image = cv2.resize(image[top:bottom, left:right], (600, 600), interpolation=cv2.INTER_CUBIC)
         faces = engine.detect(image)
         assert len(faces) == 1
-        assert full_size(people(image, faces), image).mean() > 0.9
+        assert full_size(segment_people(image, faces), image).mean() > 0.9
 
     def test_a_part_of_the_mask_is_the_same_as_of_the_whole(self, engine):
         image = pictures.hopper()
         _, owned = found(engine, image)
         enlarged = (3 * image.shape[0], 3 * image.shape[1], 3)
-        whole = at(owned, enlarged, slice(0, enlarged[0]), slice(0, enlarged[1]))
-        part = at(owned, enlarged, slice(200, 700), slice(100, 900))
+        whole = crop_mask(owned, enlarged, slice(0, enlarged[0]), slice(0, enlarged[1]))
+        part = crop_mask(owned, enlarged, slice(200, 700), slice(100, 900))
         assert np.allclose(part, whole[200:700, 100:900], atol=1e-3)
 
 
@@ -85,7 +85,9 @@ class TestTheNetwork:
     def test_it_tells_instead_of_the_cut(self, engine, tmp_path):
         image = np.zeros((300, 400, 3), np.uint8)
         image[:, 200:] = (255, 0, 0)
-        share = full_size(people(image, [], PeopleNetwork(segmenter(tmp_path / "red.onnx"), FaceSettings())), image)
+        share = full_size(
+            segment_people(image, [], PersonNetwork(segmenter(tmp_path / "red.onnx"), FaceSettings())), image
+        )
         assert (share[:, 215:] == 1).all()
         assert share[:, :180].max() < 0.05
 
@@ -93,20 +95,20 @@ class TestTheNetwork:
         (tmp_path / "broken.onnx").write_bytes(b"no network")
         for name in ("broken.onnx", "missing.onnx"):
             with pytest.raises(NetworkMissing, match=rf"PEOPLE_NETWORK.*{name}"):
-                PeopleNetwork(tmp_path / name, FaceSettings())
+                PersonNetwork(tmp_path / name, FaceSettings())
 
 
 class TestSquares:
     @pytest.mark.parametrize(("length", "side"), [(512, 512), (600, 512), (641, 512), (1500, 500), (6000, 4000)])
     def test_they_cover_the_picture_and_their_fading_adds_up_to_one(self, length, side):
-        squares = repaint.spans(length, side)
+        squares = repaint.tile_spans(length, side)
         total = np.zeros(length)
         for index, (first, last) in enumerate(squares):
-            total[first:last] += repaint.fading(squares, index)
+            total[first:last] += repaint.feather(squares, index)
         assert squares[0][0] == 0
         assert squares[-1][1] == length
         assert all(later[0] < earlier[1] for earlier, later in pairwise(squares))
         assert np.allclose(total, 1, atol=1e-5)
 
     def test_a_picture_that_is_nearly_square_is_one(self):
-        assert repaint.spans(600, 512) == [(0, 600)]
+        assert repaint.tile_spans(600, 512) == [(0, 600)]

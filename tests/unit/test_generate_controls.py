@@ -16,12 +16,12 @@ from PIL import Image
 
 from functions.generate.diffusion import control_images as drawing
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas
-from functions.generate.diffusion.prompt import Prompts
+from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face.landmarks import EYES
 from shared.faces import Box
 from shared.models import controls, diffusion
-from shared.models.diffusion import CARD, EMBEDDED_FOLDER, BaseModelMissing, Working
+from shared.models.diffusion import CARD, EMBEDDED_FOLDER, BaseModelMissing, ModelProfile
 from shared.settings import ControlSettings, ModelSettings, Settings
 from tests.pictures import astronaut
 from tests.tiny_base import make_tiny_base, make_tiny_control
@@ -39,13 +39,13 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def model(base):
-    return diffusion.load(ModelSettings(path=str(base), device="cpu"))
+    return diffusion.load_model(ModelSettings(path=str(base), device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def nets(base, tmp_path_factory):
     """Folders of three ControlNets."""
-    unet = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    unet = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     folder = tmp_path_factory.mktemp("nets")
     return {kind: make_tiny_control(folder / kind, unet, seed) for seed, kind in enumerate(("canny", "pose", "tile"))}
 
@@ -68,7 +68,7 @@ def working(model, **changes):
 
 
 def canvas(model, patch, mask, seed=3):
-    return Canvas(patch, Box(0, 0, SIZE, SIZE), mask, LANDMARKS, Prompts(model).of("ann"), seed)
+    return InpaintRegion(patch, Box(0, 0, SIZE, SIZE), mask, LANDMARKS, PromptCache(model).of("ann"), seed)
 
 
 def brought_back(vae, patch, mask, latents):
@@ -82,7 +82,7 @@ def brought_back(vae, patch, mask, latents):
 
 def loaded(nets, model, **settings):
     asked = [ControlSettings(kind=kind, path=str(nets[kind]), **options) for kind, options in settings.items()]
-    return controls.load(asked, model)
+    return controls.load_controls(asked, model)
 
 
 CASES = {
@@ -116,7 +116,7 @@ def test_a_masked_diffusion_is_the_one_of_diffusers_inpainting_pipeline(base, mo
         negative_prompt=model.working.negative_prompt,
         image=Image.fromarray(patch),
         mask_image=Image.fromarray((mask * 255).astype(np.uint8)),
-        control_image=[Image.fromarray(drawing.picture(kind, patch, LANDMARKS)) for kind in asked],
+        control_image=[Image.fromarray(drawing.draw_control_image(kind, patch, LANDMARKS)) for kind in asked],
         controlnet_conditioning_scale=[float(one["first"]) for one in asked.values()],
         control_guidance_start=[one["start"] for one in asked.values()],
         control_guidance_end=[one["end"] for one in asked.values()],
@@ -134,7 +134,7 @@ def test_a_masked_diffusion_is_the_one_of_diffusers_inpainting_pipeline(base, mo
 
 def test_sdxl_with_canny_is_the_one_of_diffusers_pipeline(tmp_path, patch):
     base = make_tiny_sdxl(tmp_path / "xl", SIZE)
-    model = working(diffusion.load(ModelSettings(path=str(base), device="cpu")), guided=None)
+    model = working(diffusion.load_model(ModelSettings(path=str(base), device="cpu")), guided=None)
     net = make_tiny_control(tmp_path / "canny", model.unet)
     found = loaded({"canny": net}, model, canny={"first": 0.9, "end": 1.0})
     everywhere = np.ones((SIZE, SIZE), np.float32)
@@ -147,7 +147,7 @@ def test_sdxl_with_canny_is_the_one_of_diffusers_pipeline(tmp_path, patch):
         prompt=model.working.prompt.format(trigger="ann"),
         negative_prompt=model.working.negative_prompt,
         image=Image.fromarray(patch),
-        control_image=Image.fromarray(drawing.edges(patch)),
+        control_image=Image.fromarray(drawing.draw_edges(patch)),
         controlnet_conditioning_scale=0.9,
         guess_mode=True,
         guidance_scale=3.0,
@@ -171,7 +171,7 @@ class TestWhatCountsForNothing:
 
     def test_is_not_loaded(self, model):
         silent = ControlSettings(kind="canny", path="/nowhere", first=0, second=0)
-        assert controls.load([silent], model) == []
+        assert controls.load_controls([silent], model) == []
 
     def test_is_not_run_nor_shown_anything_in_a_diffusion_of_scale_zero(self, model, nets, patch, mask, calls):
         (tile,) = loaded(nets, model, tile={"first": 0.0, "second": 1.0})
@@ -218,7 +218,7 @@ class TestControlPictures:
     def test_edges_are_white_where_the_picture_has_them(self, patch):
         half = np.zeros((SIZE, SIZE, 3), np.uint8)
         half[:, SIZE // 2 :] = 255
-        drawn = drawing.picture("canny", half, LANDMARKS)
+        drawn = drawing.draw_control_image("canny", half, LANDMARKS)
         assert set(np.unique(drawn)) == {0, 255}
         assert np.all(drawn[:, SIZE // 2 - 1 : SIZE // 2 + 1].any(axis=(1, 2)))
         assert not drawn[:, :28].any()
@@ -227,41 +227,43 @@ class TestControlPictures:
         apart = np.array([(20 + 50 * (index % 10), 20 + 60 * (index // 10)) for index in range(68)], float)
         for eye in EYES:
             apart[eye] = [(x, 470 + 2 * y) for x, y in zip(apart[eye][:, 0], range(6), strict=True)]
-        drawn = drawing.picture("pose", np.zeros((512, 512, 3), np.uint8), apart)
+        drawn = drawing.draw_control_image("pose", np.zeros((512, 512, 3), np.uint8), apart)
         for x, y in np.rint(apart).astype(int):
             assert drawn[y, x].tolist() == [255, 255, 255]
         assert all(drawn[round(apart[eye][:, 1].mean()), round(apart[eye][:, 0].mean())].all() for eye in EYES)
         assert cv2.connectedComponents(drawn[:, :, 0])[0] - 1 == 70
 
     def test_the_tile_is_the_patch(self, patch):
-        assert drawing.picture("tile", patch, LANDMARKS) is patch
+        assert drawing.draw_control_image("tile", patch, LANDMARKS) is patch
 
     def test_landmarks_are_brought_into_the_patch(self):
-        placed = Canvas(astronaut(), Box(100, 50, 356, 306), None, np.array([[99.5, 49.5], [355.5, 305.5]]), None, 0)
+        placed = InpaintRegion(
+            astronaut(), Box(100, 50, 356, 306), None, np.array([[99.5, 49.5], [355.5, 305.5]]), None, 0
+        )
         assert np.allclose(placed.patch_landmarks(64), [[-0.5, -0.5], [63.5, 63.5]])
 
 
 class TestWhatCannotBeLoaded:
     def test_a_control_that_is_not_there(self, model):
         with pytest.raises(BaseModelMissing, match="PHOTOG_MODEL__CONTROLS"):
-            controls.load([ControlSettings(kind="canny", path="/nowhere/at/all")], model)
+            controls.load_controls([ControlSettings(kind="canny", path="/nowhere/at/all")], model)
 
     def test_a_folder_that_is_no_control(self, model, tmp_path):
         with pytest.raises(BaseModelMissing, match="cannot be loaded"):
-            controls.load([ControlSettings(kind="canny", path=str(tmp_path))], model)
+            controls.load_controls([ControlSettings(kind="canny", path=str(tmp_path))], model)
 
     def test_a_control_of_another_kind_of_base(self, model, tmp_path):
-        other = diffusion.load(ModelSettings(path=str(make_tiny_base(tmp_path / "base")), device="cpu"))
+        other = diffusion.load_model(ModelSettings(path=str(make_tiny_base(tmp_path / "base")), device="cpu"))
         net = make_tiny_control(tmp_path / "net", other.unet)
         with pytest.raises(BaseModelMissing, match=r"canny.*in_channels is 16, that of base is 4"):
-            controls.load([ControlSettings(kind="canny", path=str(net))], model)
+            controls.load_controls([ControlSettings(kind="canny", path=str(net))], model)
 
     def test_an_inpainting_checkpoint_as_base(self, base, tmp_path):
         pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
         pipeline.unet = type(pipeline.unet).from_config(dict(pipeline.unet.config) | {"in_channels": 9})
         pipeline.save_pretrained(tmp_path / "nine")
         with pytest.raises(BaseModelMissing, match=r"inpainting checkpoint.*9 channels"):
-            diffusion.load(ModelSettings(path=str(tmp_path / "nine"), device="cpu"))
+            diffusion.load_model(ModelSettings(path=str(tmp_path / "nine"), device="cpu"))
 
 
 def test_controls_are_read_from_the_environment(monkeypatch):
@@ -280,6 +282,6 @@ COSMETIC = (
 
 @pytest.mark.parametrize("card", ["the default", "portrait-tiny"])
 def test_no_words_of_ours_make_up_a_face_or_take_its_glasses(card):
-    said = Working() if card == "the default" else Working(**json.loads((EMBEDDED_FOLDER / CARD).read_text()))
+    said = ModelProfile() if card == "the default" else ModelProfile(**json.loads((EMBEDDED_FOLDER / CARD).read_text()))
     words = f"{said.prompt} {said.negative_prompt}".lower().replace("{trigger}", "")
     assert [word for word in COSMETIC.split() if word in words] == []

@@ -10,9 +10,9 @@ from diffusers import StableDiffusionPipeline
 
 from functions.generate.diffusion import img2img as diffusing
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas
-from functions.generate.diffusion.lora_cache import Adapters, LoraError
-from functions.generate.diffusion.prompt import Prompts
+from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.lora_cache import LoraCache, LoraError
+from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
 from shared.models import diffusion
 from shared.settings import ModelSettings
@@ -30,13 +30,13 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def model(base):
-    return diffusion.load(ModelSettings(path=str(base), device="cpu"))
+    return diffusion.load_model(ModelSettings(path=str(base), device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def files(base, tmp_path_factory):
     """LoRA files of three people, by rank and seed."""
-    unet = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    unet = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     folder = str(tmp_path_factory.mktemp("lora"))
     return {name: lora(unet, folder, rank, seed) for name, rank, seed in (("ann", 4, 1), ("bob", 4, 2), ("cleo", 8, 3))}
 
@@ -63,10 +63,10 @@ def worn(adapters, files, *names):
 class TestRepainting:
     @pytest.fixture
     def repaint(self, model, mask):
-        diffuser, words = Diffuser(model), Prompts(model).of("ann")
+        diffuser, words = Diffuser(model), PromptCache(model).of("ann")
 
         def run(steps=10, strength=0.5, seed=1, square=None, said=lambda: None):
-            canvas = Canvas(astronaut(), square or FACE.square(1.75), mask, LANDMARKS, words, seed)
+            canvas = InpaintRegion(astronaut(), square or FACE.square(1.75), mask, LANDMARKS, words, seed)
             return diffuser.repaint([canvas], Denoising(steps, strength), said)[0]
 
         return run
@@ -101,13 +101,13 @@ class TestRepainting:
 
     def test_guidance_needs_the_negative_words(self, model, repaint, mask):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": 4.0})})
-        words = Prompts(model).of("ann")
-        canvas = Canvas(astronaut(), FACE.square(1.75), mask, LANDMARKS, words, seed=1)
+        words = PromptCache(model).of("ann")
+        canvas = InpaintRegion(astronaut(), FACE.square(1.75), mask, LANDMARKS, words, seed=1)
         (guided,) = Diffuser(model).repaint([canvas], Denoising(10, 0.5))
         assert not np.array_equal(guided, repaint())
 
     def test_words_are_encoded_once(self, model):
-        prompts = Prompts(model)
+        prompts = PromptCache(model)
         assert prompts.of("ann")[0] is prompts.of("ann")[0]
         assert not torch.equal(prompts.of("ann")[0].states, prompts.of("ann", "in the rain")[0].states)
 
@@ -117,18 +117,18 @@ class TestWhatTheWordsAreToEachLayer:
     def test_it_is_worked_out_once_and_the_picture_is_the_same(self, model, files, mask, monkeypatch, guidance):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
         made, forward, repaint = [], torch.nn.Linear.forward, diffusing.Diffuser(model).repaint
-        words = Prompts(model).of("ann")
+        words = PromptCache(model).of("ann")
 
         def counted(layer, states):
             made.extend([layer] if states.shape[1:] == words[0].states.shape[1:] else [])
             return forward(layer, states)
 
         monkeypatch.setattr(torch.nn.Linear, "forward", counted)
-        face = Canvas(astronaut(), FACE.square(2.2), mask, LANDMARKS, words, seed=1)
-        with worn(Adapters(model.unet), files, "ann"):
+        face = InpaintRegion(astronaut(), FACE.square(2.2), mask, LANDMARKS, words, seed=1)
+        with worn(LoraCache(model.unet), files, "ann"):
             once, evaluations = repaint([face], Denoising(10, 0.5)), len(made)
             wordings = evaluations / len(set(made))
-            monkeypatch.setattr(diffusing, "remembered", nullcontext)
+            monkeypatch.setattr(diffusing, "cache_cross_attention", nullcontext)
             again = repaint([face], Denoising(10, 0.5))
         assert np.array_equal(once, again)
         assert wordings <= (1 if guidance == 1 else 2)
@@ -142,14 +142,14 @@ class TestFacesInOneBatch:
 
     @pytest.fixture
     def faces(self, model, mask):
-        words = [Prompts(model).of(str(name)) for name in self.PEOPLE]
+        words = [PromptCache(model).of(str(name)) for name in self.PEOPLE]
         squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(4)]
-        return [Canvas(astronaut(), squares[i], mask, LANDMARKS, words[i], seed=i) for i in range(4)]
+        return [InpaintRegion(astronaut(), squares[i], mask, LANDMARKS, words[i], seed=i) for i in range(4)]
 
     @pytest.mark.parametrize("guidance", [1.0, 3.0])
     def test_a_face_in_company_is_the_face_alone_but_for_rounding(self, model, files, faces, guidance):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
-        adapters, diffuser, denoising = Adapters(model.unet), Diffuser(model), Denoising(10, 0.5)
+        adapters, diffuser, denoising = LoraCache(model.unet), Diffuser(model), Denoising(10, 0.5)
         with worn(adapters, files, *self.PEOPLE):
             together = diffuser.repaint(faces, denoising)
             again = diffuser.repaint(faces, denoising)
@@ -164,14 +164,14 @@ class TestFacesInOneBatch:
         assert all(np.abs(bare[i].astype(int) - together[i]).max() > 1 for i in range(3))
 
     def test_one_person_for_all_faces_is_one_adapter(self, model, files, faces):
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         with worn(adapters, files, "ann", "ann"):
             assert len(model.unet.peft_config) == 1
             twice = Diffuser(model).repaint([faces[0], faces[0]], Denoising(10, 0.5))
         assert np.abs(twice[0].astype(int) - twice[1]).max() <= 1
 
     def test_more_people_than_adapters_stay_find_room(self, model, files, faces):
-        adapters = Adapters(model.unet, resident=1)
+        adapters = LoraCache(model.unet, resident=1)
         with worn(adapters, files, "ann", "cleo", "bob"):
             assert len(model.unet.peft_config) == 3
         expected = {}
@@ -186,7 +186,7 @@ class TestWearingALora:
     def test_the_base_is_bit_identical_after_any_number_of_users(self, model, files):
         bare = noise_prediction(model)
         weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         for name in ("ann", "cleo", "bob", "ann"):
             with worn(adapters, files, name):
                 assert not torch.equal(noise_prediction(model), bare)
@@ -200,7 +200,7 @@ class TestWearingALora:
         pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, requires_safety_checker=False)
         pipeline.load_lora_weights(str(tmp_path), weight_name="it.safetensors")
         pipeline.unet.eval()
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         for other in ("bob", "cleo"):
             with worn(adapters, files, other):
                 pass
@@ -208,7 +208,7 @@ class TestWearingALora:
             assert torch.equal(noise_prediction(model), noise_prediction(pipeline))
 
     def test_a_known_user_is_not_read_again(self, model, files):
-        adapters, reads = Adapters(model.unet), []
+        adapters, reads = LoraCache(model.unet), []
 
         def read():
             reads.append(1)
@@ -219,7 +219,7 @@ class TestWearingALora:
         assert len(reads) == 1
 
     def test_the_least_recently_used_user_is_forgotten(self, model, files):
-        adapters, reads = Adapters(model.unet, users=2), []
+        adapters, reads = LoraCache(model.unet, users=2), []
 
         def read(name):
             reads.append(name)
@@ -230,7 +230,7 @@ class TestWearingALora:
         assert reads == ["ann", "bob", "cleo", "bob"]
 
     def test_adapters_of_other_ranks_make_room(self, model, files):
-        adapters = Adapters(model.unet, resident=1)
+        adapters = LoraCache(model.unet, resident=1)
         expected = {}
         for name in ("ann", "cleo", "ann", "cleo"):
             with worn(adapters, files, name):
@@ -240,7 +240,7 @@ class TestWearingALora:
 
     def test_an_error_inside_leaves_the_base_bare(self, model, files):
         bare = noise_prediction(model)
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         with suppress(ZeroDivisionError), worn(adapters, files, "ann"):
             raise ZeroDivisionError
         assert torch.equal(noise_prediction(model), bare)
@@ -248,7 +248,7 @@ class TestWearingALora:
     @pytest.mark.parametrize("data", [b"", b"no safetensors at all", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
     def test_a_broken_file_is_named_so(self, model, files, data):
         bare = noise_prediction(model)
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         with pytest.raises(LoraError):
             adapters.lora("ann", lambda: "etag", lambda: data)
         assert torch.equal(noise_prediction(model), bare)
@@ -256,11 +256,11 @@ class TestWearingALora:
             assert not torch.equal(noise_prediction(model), bare)
 
     def test_a_lora_of_another_base_is_refused_and_leaves_nothing(self, model, files, tmp_path):
-        other = diffusion.load(ModelSettings(path=str(make_visible_base(tmp_path / "base")), device="cpu")).unet
+        other = diffusion.load_model(ModelSettings(path=str(make_visible_base(tmp_path / "base")), device="cpu")).unet
         other.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q = torch.nn.Linear(32, 48)
         foreign = lora(other, str(tmp_path))
         bare = noise_prediction(model)
-        adapters = Adapters(model.unet)
+        adapters = LoraCache(model.unet)
         with pytest.raises(LoraError):
             adapters.lora("ann", lambda: "etag", lambda: foreign)
         assert torch.equal(noise_prediction(model), bare)

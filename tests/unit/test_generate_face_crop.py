@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.crop import FaceCrop, rescaled
+from functions.generate.face.crop import FaceCrop, rescale
 from tests import pictures
 
 
@@ -27,7 +27,7 @@ def test_its_points_lie_on_the_same_pixels_as_the_picture_s_landmarks(crop, land
 def test_its_masks_and_colors_are_made_once(crop):
     assert crop.lab is crop.lab
     assert crop.skin is crop.skin
-    assert np.array_equal(crop.skin, masks.bare(crop.points, crop.size) * light.skin(crop.lab, crop.bare))
+    assert np.array_equal(crop.skin, masks.bare(crop.points, crop.size) * light.skin_likeness(crop.lab, crop.bare))
 
 
 def test_a_face_outside_of_the_picture_gives_an_empty_crop(landmarks):
@@ -37,7 +37,7 @@ def test_a_face_outside_of_the_picture_gives_an_empty_crop(landmarks):
 def test_reduced_it_has_its_points_on_the_same_places(crop):
     small = crop.scaled(40)
     assert small.width == pytest.approx(40, abs=1.5)
-    back = rescaled(small.points, small.size, crop.size)
+    back = rescale(small.points, small.size, crop.size)
     assert np.abs(back - crop.points).max() < 1e-9
 
 

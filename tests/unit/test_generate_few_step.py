@@ -7,9 +7,9 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas
-from functions.generate.diffusion.lora_cache import Adapters
-from functions.generate.diffusion.prompt import Prompts
+from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.lora_cache import LoraCache
+from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
 from shared.models import diffusion, distillation_lora
 from shared.models.diffusion import BaseModelMissing
@@ -26,13 +26,13 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def model(base):
-    return diffusion.load(ModelSettings(path=str(base), device="cpu"))
+    return diffusion.load_model(ModelSettings(path=str(base), device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def folder(base, tmp_path_factory):
     """Ann's LoRA 4-1.safetensors, and one that is taken for a few-step LoRA, 8-9.safetensors."""
-    unet = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    unet = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     folder = tmp_path_factory.mktemp("lora")
     lora(unet, str(folder), 4, 1)
     lora(unet, str(folder), 8, 9)
@@ -53,7 +53,7 @@ def prediction(unet):
 def canvas(model, seed=1):
     mask = np.zeros((512, 512), np.float32)
     mask[90:150, 190:250] = 1
-    return Canvas(astronaut(), Box(150, 50, 300, 200), mask, np.zeros((68, 2)), Prompts(model).of(""), seed)
+    return InpaintRegion(astronaut(), Box(150, 50, 300, 200), mask, np.zeros((68, 2)), PromptCache(model).of(""), seed)
 
 
 def test_it_works_beside_a_users_as_diffusers_lets_two_adapters_work(base, model, settings, folder):
@@ -61,11 +61,11 @@ def test_it_works_beside_a_users_as_diffusers_lets_two_adapters_work(base, model
     stock.load_lora_weights(str(folder), weight_name="8-9.safetensors", adapter_name="few")
     stock.load_lora_weights(str(folder), weight_name="4-1.safetensors", adapter_name="ann")
     stock.unet.eval()
-    few = distillation_lora.fused(model, settings)
+    few = distillation_lora.fuse_distillation_lora(model, settings)
     stock.set_adapters(["few"])
     assert torch.allclose(prediction(few.unet), prediction(stock.unet), atol=1e-4)
     stock.set_adapters(["few", "ann"])
-    adapters = Adapters(few.unet)
+    adapters = LoraCache(few.unet)
     ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
     with adapters.worn([ann]):
         assert torch.allclose(prediction(few.unet), prediction(stock.unet), atol=1e-4)
@@ -73,25 +73,25 @@ def test_it_works_beside_a_users_as_diffusers_lets_two_adapters_work(base, model
 
 def test_users_leave_its_bits_alone_and_the_files_have_none_of_it(base, model, settings, folder):
     plain = prediction(model.unet)
-    few = distillation_lora.fused(model, settings)
+    few = distillation_lora.fuse_distillation_lora(model, settings)
     fused = prediction(few.unet)
     assert not torch.allclose(fused, plain, atol=1e-3)
-    adapters = Adapters(few.unet)
+    adapters = LoraCache(few.unet)
     ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
     for _ in range(3):
         with adapters.worn([ann]):
             assert not torch.equal(prediction(few.unet), fused)
     assert torch.equal(prediction(few.unet), fused)
-    again = diffusion.load(ModelSettings(path=str(base), device="cpu", few_step=settings))  # as train loads it
+    again = diffusion.load_model(ModelSettings(path=str(base), device="cpu", few_step=settings))  # as train loads it
     assert torch.equal(prediction(again.unet), plain)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_its_scale_is_the_share_of_it_that_is_fused(base, settings, folder, scale):
-    model = diffusion.load(ModelSettings(path=str(base), device="cpu"))
+    model = diffusion.load_model(ModelSettings(path=str(base), device="cpu"))
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     before = model.unet.get_submodule(name).weight.clone()
-    few = distillation_lora.fused(model, settings.model_copy(update={"scale": scale}))
+    few = distillation_lora.fuse_distillation_lora(model, settings.model_copy(update={"scale": scale}))
     tensors = load_file(folder / "8-9.safetensors")
     product = tensors[f"unet.{name}.lora.up.weight"] @ tensors[f"unet.{name}.lora.down.weight"]
     assert torch.allclose(few.unet.get_submodule(name).weight - before, scale * product, atol=1e-5)
@@ -99,7 +99,7 @@ def test_its_scale_is_the_share_of_it_that_is_fused(base, settings, folder, scal
 
 @pytest.mark.parametrize("scheduler", ["lcm", "tcd", "ddim", "euler"])
 def test_each_scheduler_repaints_with_few_evaluations_and_the_same_bytes_again(model, settings, scheduler):
-    few = distillation_lora.fused(model, settings.model_copy(update={"scheduler": scheduler}))
+    few = distillation_lora.fuse_distillation_lora(model, settings.model_copy(update={"scheduler": scheduler}))
     calls = []
     few.unet.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
     diffuser, denoising = Diffuser(few), Denoising(50, 0.45, "first", few.working.most_steps)
@@ -113,7 +113,7 @@ def test_each_scheduler_repaints_with_few_evaluations_and_the_same_bytes_again(m
 
 
 def test_more_strength_changes_more(model, settings):
-    few = distillation_lora.fused(model, settings.model_copy(update={"scheduler": "ddim"}))
+    few = distillation_lora.fuse_distillation_lora(model, settings.model_copy(update={"scheduler": "ddim"}))
 
     def change(strength):
         (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, strength, "first", 8))
@@ -134,10 +134,12 @@ def test_steps_above_its_own_are_its_own_and_the_strength_is_kept(steps, strengt
 
 
 def test_sdxl_has_it_too(tmp_path):
-    model = diffusion.load(ModelSettings(path=str(make_tiny_sdxl(tmp_path / "xl")), device="cpu"))
+    model = diffusion.load_model(ModelSettings(path=str(make_tiny_sdxl(tmp_path / "xl")), device="cpu"))
     plain = model.unet.conv_out.weight.clone()
     lora(model.unet, str(tmp_path), 4, 3)
-    few = distillation_lora.fused(model, FewStepSettings(path=str(tmp_path / "4-3.safetensors"), scheduler="euler"))
+    few = distillation_lora.fuse_distillation_lora(
+        model, FewStepSettings(path=str(tmp_path / "4-3.safetensors"), scheduler="euler")
+    )
     (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, 0.45, "first", few.working.most_steps))
     assert not np.array_equal(made, astronaut())
     assert torch.equal(few.unet.conv_out.weight, plain)
@@ -146,17 +148,17 @@ def test_sdxl_has_it_too(tmp_path):
 class TestWhatCannotBeUsed:
     def test_no_file(self, model):
         with pytest.raises(BaseModelMissing, match="PHOTOG_MODEL__FEW_STEP__PATH"):
-            distillation_lora.fused(model, FewStepSettings(path="/nowhere.safetensors"))
+            distillation_lora.fuse_distillation_lora(model, FewStepSettings(path="/nowhere.safetensors"))
 
     @pytest.mark.parametrize("data", [b"", b"no LoRA"])
     def test_a_broken_file(self, model, tmp_path, data):
         (tmp_path / "it.safetensors").write_bytes(data)
         with pytest.raises(BaseModelMissing, match="cannot be read"):
-            distillation_lora.fused(model, FewStepSettings(path=str(tmp_path / "it.safetensors")))
+            distillation_lora.fuse_distillation_lora(model, FewStepSettings(path=str(tmp_path / "it.safetensors")))
 
     def test_one_of_another_base(self, base, tmp_path, model):
-        other = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+        other = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
         other.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q = torch.nn.Linear(32, 48)
         lora(other, str(tmp_path), 4, 5)
         with pytest.raises(BaseModelMissing, match="does not fit"):
-            distillation_lora.fused(model, FewStepSettings(path=str(tmp_path / "4-5.safetensors")))
+            distillation_lora.fuse_distillation_lora(model, FewStepSettings(path=str(tmp_path / "4-5.safetensors")))

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.background.guided_filter import guided
+from functions.generate.background.guided_filter import guided_filter
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
+from functions.generate.face.face_view import FaceView
 from functions.generate.face.landmarks import face_width
-from functions.generate.fusion.landmark_fusion import worn_frames
+from functions.generate.fusion.landmark_fusion import find_frames
 from functions.generate.retouching import makeup, sharpen, skin_retouching
 from tests import pictures
 
@@ -30,10 +30,12 @@ class Subject:
     @cached_property
     def frames(self):
         """Looked for where make-up asks for them: spots by the dozen need none."""
-        return worn_frames(self.image, self.landmarks)
+        return find_frames(self.image, self.landmarks)
 
     def retouched(self, free=None):
-        return skin_retouching.retouch(self.image, self.landmarks, self.free if free is None else free, self.no_frames)
+        return skin_retouching.retouch_skin(
+            self.image, self.landmarks, self.free if free is None else free, self.no_frames
+        )
 
     @cached_property
     def evened(self):
@@ -74,13 +76,13 @@ class Subject:
         return contrast(spotted.retouched(), self.evened) / contrast(spotted.image, self.image)
 
     def sharpened(self, image):
-        shown = Shown(self.image, self.landmarks, self.no_frames)
+        shown = FaceView(self.image, self.landmarks, self.no_frames)
         return sharpen.sharpen(image, self.landmarks, shown, self.free, self.no_frames)
 
     def made_up(self, other, ratio, free=None):
-        worn = Shown(other.image, other.landmarks, other.frames)
+        worn = FaceView(other.image, other.landmarks, other.frames)
         allowed = self.free if free is None else free
-        return makeup.transfer(self.image, self.landmarks, worn, ratio, allowed, self.frames)
+        return makeup.transfer_makeup(self.image, self.landmarks, worn, ratio, allowed, self.frames)
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +112,13 @@ class TestTheGuidedFilter:
     def test_a_step_stays_and_noise_goes(self):
         noise = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
         step = np.where(np.arange(64) < 32, 20, 80).astype(np.float32)[None, :]
-        smooth = guided(step + noise, step + noise, 6, 5)
+        smooth = guided_filter(step + noise, step + noise, 6, 5)
         assert smooth[:, :24].std() < 0.4 * noise.std()
         assert smooth[:, 33].mean() - smooth[:, 30].mean() > 55
 
     def test_a_flat_plane_stays_flat(self):
         flat = np.full((20, 30), 37.5, np.float32)
-        assert np.allclose(guided(flat, flat, 4, 2), flat, atol=1e-4)
+        assert np.allclose(guided_filter(flat, flat, 4, 2), flat, atol=1e-4)
 
 
 class TestRetouching:
@@ -179,7 +181,7 @@ class TestRetouching:
     def test_a_face_outside_of_the_picture_is_no_error(self, subject):
         away = subject.landmarks + 10_000
         assert np.array_equal(
-            skin_retouching.retouch(subject.image, away, subject.free, subject.no_frames), subject.image
+            skin_retouching.retouch_skin(subject.image, away, subject.free, subject.no_frames), subject.image
         )
 
 
@@ -194,7 +196,7 @@ class TestSharpening:
         soft = self.blurred(subject)
         clear = subject.free
         wanted, before, after = (
-            sharpen.Detail.of(FaceCrop.whole(image, subject.landmarks)).strengths(clear)
+            sharpen.FaceDetail.of(FaceCrop.whole(image, subject.landmarks)).strengths(clear)
             for image in (subject.image, soft, subject.sharpened(soft))
         )
         seen = wanted[:, 1] > 0
@@ -244,7 +246,8 @@ class TestMakeUp:
         subject, other = subjects["astronaut"], subjects["group"]
         done = Subject(subject.made_up(other, 1.0), subject.landmarks)
         own, wanted, made = (
-            makeup.made_up(FaceCrop.whole(one.image, one.landmarks), one.frames)[1][0] for one in (subject, other, done)
+            makeup.measure_makeup(FaceCrop.whole(one.image, one.landmarks), one.frames)[1][0]
+            for one in (subject, other, done)
         )
         assert np.abs(wanted - own)[1:].max() > 5
         assert np.abs(wanted - made)[1:].sum() < 0.5 * np.abs(wanted - own)[1:].sum()
@@ -262,7 +265,7 @@ class TestMakeUp:
     def test_only_lips_lids_and_cheeks_change(self, subjects):
         subject = subjects["astronaut"]
         changed = apart(subject.made_up(subjects["group"], 1.0), subject.image) > 0
-        places = np.max([region.where for region in makeup.regions(subject.landmarks, subject.size)], axis=0)
+        places = np.max([region.where for region in makeup.makeup_regions(subject.landmarks, subject.size)], axis=0)
         assert changed[places > 0.9].mean() > 0.7
         assert not changed[places == 0].any()
         assert not changed[masks.mouth(subject.landmarks, subject.size, -0.02, 0.001) > 0.99].any()

@@ -5,7 +5,7 @@ import pytest
 
 from functions.generate.fusion import fuser
 from functions.generate.fusion.fuser import LandmarkFuser
-from functions.generate.fusion.landmark_fusion import Portrayal
+from functions.generate.fusion.landmark_fusion import ReferencePhoto
 from functions.generate.person import mirror_image
 from shared.faces.base import EngineUnavailable, largest
 from shared.settings import FaceSettings, GenerateSettings, Settings
@@ -21,16 +21,16 @@ def settings(path, engine="insightface"):
 @pytest.fixture(scope="module")
 def template(engine):
     image = pictures.astronaut()
-    return Portrayal(image, largest(engine.detect(image)).landmarks)
+    return ReferencePhoto(image, largest(engine.detect(image)).landmarks)
 
 
 @pytest.fixture(scope="module")
 def neural(tmp_path_factory):
-    return fuser.load(settings(fake_swapper.write(tmp_path_factory.mktemp("fuser") / "toy.onnx")))
+    return fuser.load_fuser(settings(fake_swapper.write(tmp_path_factory.mktemp("fuser") / "toy.onnx")))
 
 
 def person(identity):
-    return Portrayal(np.zeros((8, 8, 3), np.uint8), np.zeros((68, 2)), identity)
+    return ReferencePhoto(np.zeros((8, 8, 3), np.uint8), np.zeros((68, 2)), identity)
 
 
 def brightness(image, template):
@@ -39,29 +39,29 @@ def brightness(image, template):
 
 
 def test_without_the_setting_faces_are_fused_by_landmarks():
-    assert isinstance(fuser.load(Settings()), LandmarkFuser)
+    assert isinstance(fuser.load_fuser(Settings()), LandmarkFuser)
 
 
 def test_a_network_with_the_dlib_engine_is_a_mistake_that_says_what_to_set(tmp_path):
     path = fake_swapper.write(tmp_path / "toy.onnx")
     with pytest.raises(EngineUnavailable, match="PHOTOG_FACES__ENGINE=insightface"):
-        fuser.load(settings(path, engine="dlib"))
+        fuser.load_fuser(settings(path, engine="dlib"))
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(EngineUnavailable, match=r"nowhere\.onnx"):
-        fuser.load(settings(tmp_path / "nowhere.onnx"))
+        fuser.load_fuser(settings(tmp_path / "nowhere.onnx"))
 
 
 def test_a_network_of_another_signature_is_refused(tmp_path):
     with pytest.raises(EngineUnavailable, match="256"):
-        fuser.load(settings(fake_swapper.write(tmp_path / "toy.onnx", side=256)))
+        fuser.load_fuser(settings(fake_swapper.write(tmp_path / "toy.onnx", side=256)))
 
 
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no network at all")
     with pytest.raises(EngineUnavailable, match="no ONNX"):
-        fuser.load(settings(tmp_path / "text.onnx"))
+        fuser.load_fuser(settings(tmp_path / "text.onnx"))
 
 
 def test_the_network_paints_the_person_that_the_vector_names(neural, template):
@@ -94,5 +94,5 @@ def test_nothing_but_the_face_is_touched_and_no_neighbour(neural, template):
 
 
 def test_a_mirrored_photo_is_of_the_same_person(template):
-    known = Portrayal(template.image, template.landmarks, FIRST)
+    known = ReferencePhoto(template.image, template.landmarks, FIRST)
     assert mirror_image(known).identity is FIRST

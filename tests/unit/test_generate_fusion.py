@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.landmarks import face_width, fit, mirrored, with_forehead
+from functions.generate.face.landmarks import face_width, fit_similarity, mirror, with_forehead
 from functions.generate.fusion import occlusion
-from functions.generate.fusion.blend_weights import Shares
-from functions.generate.fusion.landmark_fusion import Portrayal, fuse, pose_agreement
-from functions.generate.fusion.warp import REACH, movement
-from functions.generate.person import nearest
+from functions.generate.fusion.blend_weights import BlendWeights
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse, pose_agreement
+from functions.generate.fusion.warp import REACH, plan_movement
+from functions.generate.person import choose_reference
 from shared.faces import pose
 from shared.faces.dlib import DlibEngine
 from tests import pictures
@@ -33,13 +33,13 @@ def best(engine, image):
 @pytest.fixture(scope="module")
 def person(engine):
     image = pictures.astronaut()
-    return Portrayal(image, best(engine, image).landmarks)
+    return ReferencePhoto(image, best(engine, image).landmarks)
 
 
 @pytest.fixture(scope="module")
 def template(engine):
     image = pictures.hopper()
-    return Portrayal(image, best(engine, image).landmarks)
+    return ReferencePhoto(image, best(engine, image).landmarks)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_degree_0_is_the_template_bit_for_bit(template, person):
 def bare(engine):
     """A template without glasses: what hides half of the eyes hides half of the likeness."""
     image = pictures.group()
-    return Portrayal(image, engine.detect(image)[-1].landmarks)
+    return ReferencePhoto(image, engine.detect(image)[-1].landmarks)
 
 
 def likeness(engine, image, person, landmarks):
@@ -101,7 +101,7 @@ def test_a_photo_turned_elsewhere_does_not_tear_the_head(person):
 
 
 def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
-    shares = [Shares.of(degree) for degree in np.linspace(0, 1, 11)]
+    shares = [BlendWeights.of(degree) for degree in np.linspace(0, 1, 11)]
     for part in ("shape", "skin", "features"):
         values = [getattr(share, part) for share in shares]
         assert values[0] == 0
@@ -164,7 +164,7 @@ def test_the_skin_keeps_the_templates_colour(template, person, fused):
 
 def test_a_small_photo_does_not_make_the_face_soft(engine, template):
     small = cv2.resize(pictures.astronaut(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    fused = fuse(template.image, template.landmarks, Portrayal(small, best(engine, small).landmarks), 1.0)
+    fused = fuse(template.image, template.landmarks, ReferencePhoto(small, best(engine, small).landmarks), 1.0)
 
     def sharpness(picture, landmarks):
         edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
@@ -181,35 +181,35 @@ def test_a_face_at_the_pictures_border_is_no_error(template, person):
 
 
 def test_moving_nothing_moves_nothing(template):
-    still = movement(template.landmarks, template.landmarks, template.image.shape[:2])
+    still = plan_movement(template.landmarks, template.landmarks, template.image.shape[:2])
     assert np.array_equal(still.of(template.image), template.image)
 
 
 def test_the_photo_with_the_nearest_pose_is_taken(template, person):
     turned = person.landmarks.copy()
     turned[27:36, 0] += 12  # nose to one side: a face that looks away
-    away = Portrayal(person.image, turned)
-    assert nearest([away, person], person.landmarks) is person
+    away = ReferencePhoto(person.image, turned)
+    assert choose_reference([away, person], person.landmarks) is person
 
 
 def test_a_face_turned_the_other_way_is_used_in_the_mirror(person):
     turned = person.landmarks.copy()
     turned[27:36, 0] += 12
-    other_way = mirrored(turned, person.image.shape[1])
-    taken = nearest([Portrayal(person.image, turned)], other_way)
+    other_way = mirror(turned, person.image.shape[1])
+    taken = choose_reference([ReferencePhoto(person.image, turned)], other_way)
     assert np.array_equal(taken.image, person.image[:, ::-1])
     assert np.allclose(taken.landmarks, other_way)
 
 
 def test_mirroring_twice_gives_the_points_back(person):
-    assert np.allclose(mirrored(mirrored(person.landmarks, 512), 512), person.landmarks)
+    assert np.allclose(mirror(mirror(person.landmarks, 512), 512), person.landmarks)
 
 
 def test_alignment_undoes_turn_scale_and_shift(person):
     turn = np.exp(0.3j) * 1.7
     moved = (person.landmarks[:, 0] + 1j * person.landmarks[:, 1]) * turn + (5 - 3j)
     target = np.stack([moved.real, moved.imag], axis=1)
-    assert np.allclose(fit(person.landmarks, target)(person.landmarks), target)
+    assert np.allclose(fit_similarity(person.landmarks, target)(person.landmarks), target)
 
 
 def test_masks_mean_the_same_on_a_large_face(person):
@@ -248,8 +248,8 @@ def test_a_fringe_over_the_brows_does_not_come_over(template, person):
     fringed = person.image.copy()
     (left, top), (right, bottom) = (points.astype(int) for points in (person.landmarks[17], person.landmarks[26]))
     cv2.rectangle(fringed, (left - 4, min(top, bottom) - 60), (right + 4, max(top, bottom) + 2), (60, 40, 25), -1)
-    fused = fuse(template.image, template.landmarks, Portrayal(fringed, person.landmarks), 1.0)
-    moved = movement(template.landmarks, fused.landmarks, template.image.shape[:2]).of(template.image)
+    fused = fuse(template.image, template.landmarks, ReferencePhoto(fringed, person.landmarks), 1.0)
+    moved = plan_movement(template.landmarks, fused.landmarks, template.image.shape[:2]).of(template.image)
     middle = round(float(fused.landmarks[27, 0]))
     brow = round(float(fused.landmarks[17:27, 1].mean()))
     forehead = slice(brow - 22, brow - 8), slice(middle - 30, middle + 30)
@@ -260,7 +260,7 @@ def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkey
     collared = person.image.copy()
     chin = person.landmarks[8].astype(int)
     cv2.circle(collared, (int(chin[0]), int(chin[1])), 14, (20, 190, 190), -1)
-    collared = Portrayal(collared, person.landmarks)
+    collared = ReferencePhoto(collared, person.landmarks)
 
     def green():
         """Share of the face that has the collar's colour more than the fusion of the bare photo has it."""
@@ -286,7 +286,7 @@ def test_hair_beside_the_cheek_does_not_come_over(template, person, monkeypatch)
     x = int(person.landmarks[1, 0] + 0.06 * width)
     top, bottom = int(person.landmarks[36, 1]), int(person.landmarks[3, 1])
     cv2.rectangle(locked, (x - 6, top), (x + 3, bottom), (45, 30, 20), -1)
-    locked = Portrayal(locked, person.landmarks)
+    locked = ReferencePhoto(locked, person.landmarks)
 
     def dark():
         """Share of the face that is much darker than without the lock."""
@@ -308,7 +308,7 @@ def test_a_photo_that_nods_otherwise_lends_more_of_its_shape_than_one_turned_awa
     nodding, turned = person.landmarks.copy(), person.landmarks.copy()
     nodding[27:36, 1] += 0.2 * width
     turned[27:36, 0] += 0.25 * width
-    here, there = pose.estimate(person.landmarks), pose.estimate(nodding)
+    here, there = pose.estimate_pose(person.landmarks), pose.estimate_pose(nodding)
     assert abs(here.pitch - there.pitch) > 14
     assert pose_agreement(nodding, person.landmarks) > 0.9 > 0.6 > pose_agreement(turned, person.landmarks)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light
-from functions.generate.fusion.landmark_fusion import Portrayal, fuse, worn_frames
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames, fuse
 from functions.generate.glasses import bridge_and_temples, detection
-from functions.generate.glasses.aligned_face import Upright
-from functions.generate.person import nearest
+from functions.generate.glasses.aligned_face import AlignedFace
+from functions.generate.person import choose_reference
 from shared.faces.dlib import DlibEngine
 from tests import pictures
 
@@ -24,24 +24,24 @@ def engine():
 def portrayals(engine):
     images = {"hopper": pictures.hopper(), "astronaut": pictures.astronaut()}
     return {
-        name: Portrayal(image, max(engine.detect(image), key=lambda face: face.score).landmarks)
+        name: ReferencePhoto(image, max(engine.detect(image), key=lambda face: face.score).landmarks)
         for name, image in images.items()
     }
 
 
 def test_glasses_are_told_from_bare_eyes(portrayals):
-    worn = {name: detection.worn(light.to_lab(one.image), one.landmarks) for name, one in portrayals.items()}
+    worn = {name: detection.wears_glasses(light.to_lab(one.image), one.landmarks) for name, one in portrayals.items()}
     assert worn == {"hopper": True, "astronaut": False}
 
 
 def test_a_bare_face_has_no_frames(portrayals):
     one = portrayals["astronaut"]
-    assert not worn_frames(one.image, one.landmarks).any()
+    assert not find_frames(one.image, one.landmarks).any()
 
 
 def test_frames_lie_around_the_eyes_and_not_on_them(portrayals):
     one = portrayals["hopper"]
-    frames = worn_frames(one.image, one.landmarks)
+    frames = find_frames(one.image, one.landmarks)
     rows, columns = np.nonzero(frames > 0.5)
     assert one.landmarks[19, 1] - 15 < rows.min()
     assert rows.max() < one.landmarks[33, 1]
@@ -62,7 +62,7 @@ LENSES = (
 def test_rims_are_found_all_around_both_lenses_wherever_landmarks_lie_to_a_pixel(portrayals, moved):
     one = portrayals["hopper"]
     shift = moved * np.random.default_rng(2).standard_normal(one.landmarks.shape)
-    frames = worn_frames(one.image, one.landmarks + shift)
+    frames = find_frames(one.image, one.landmarks + shift)
     edges, within = np.zeros(frames.shape, np.uint8), np.zeros(frames.shape, np.uint8)
     for lens in LENSES:
         outline = np.array([point.split(",") for point in lens.split()]).astype(np.int32)
@@ -77,7 +77,7 @@ def test_frames_survive_two_full_fusions(portrayals):
     template, person = portrayals["hopper"], portrayals["astronaut"]
     fused = fuse(template.image, template.landmarks, person, 1.0)
     fused = fuse(fused.image, fused.landmarks, person, 1.0, frames=fused.frames)
-    assert detection.worn(light.to_lab(fused.image), fused.landmarks)
+    assert detection.wears_glasses(light.to_lab(fused.image), fused.landmarks)
     none = np.zeros(template.image.shape[:2], np.float32)
     bare = fuse(template.image, template.landmarks, person, 1.0, frames=none)
     assert depth_of_bridge(fused) > 1.5 * depth_of_bridge(bare), "it is the frames that were kept"
@@ -85,8 +85,8 @@ def test_frames_survive_two_full_fusions(portrayals):
 
 def depth_of_bridge(shown):
     """How much the root of the nose looks like a bridge, in lightness."""
-    return bridge_and_temples.root(
-        Upright.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]
+    return bridge_and_temples.find_bridge_root(
+        AlignedFace.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]
     ).depth
 
 
@@ -99,28 +99,28 @@ def with_glasses(one, thickness):
         cv2.circle(image, tuple(round(float(x)) for x in centre), round(radius), (12, 12, 14), thickness)
     start, end = (centres[0] + [radius, 0]).round().astype(int), (centres[1] - [radius, 0]).round().astype(int)
     cv2.line(image, tuple(map(int, start)), tuple(map(int, end)), (12, 12, 14), thickness)
-    return Portrayal(image, points, glasses=True)
+    return ReferencePhoto(image, points, glasses=True)
 
 
 def test_a_thick_frame_is_found_without_a_gap_at_the_bridge(portrayals):
     one = portrayals["astronaut"]
-    large = Portrayal(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
+    large = ReferencePhoto(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
     worn = with_glasses(large, 13)
     drawn = np.any(worn.image != large.image, axis=-1)
     middle = slice(round(worn.landmarks[39, 0]), round(worn.landmarks[42, 0])), worn.landmarks[36:48, 1]
     bridge = np.zeros_like(drawn)
     bridge[round(middle[1].min()) : round(middle[1].max()), middle[0]] = True
-    found = worn_frames(worn.image, worn.landmarks)
+    found = find_frames(worn.image, worn.landmarks)
     assert (found[drawn & bridge] > 0.5).mean() > 0.9
 
 
 @pytest.mark.parametrize("thickness", [5, 9, 13])
 def test_frames_are_the_rims_and_nothing_beside_them(portrayals, thickness):
     one = portrayals["astronaut"]
-    large = Portrayal(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
+    large = ReferencePhoto(cv2.resize(one.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), one.landmarks * 2)
     worn = with_glasses(large, thickness)
     drawn = np.any(worn.image != large.image, axis=-1)
-    found = worn_frames(worn.image, worn.landmarks) > 0.5
+    found = find_frames(worn.image, worn.landmarks) > 0.5
     assert (drawn & found).sum() > 0.9 * drawn.sum()
     near = cv2.dilate(drawn.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert (found & ~near).sum() < 0.1 * found.sum()
@@ -128,7 +128,7 @@ def test_frames_are_the_rims_and_nothing_beside_them(portrayals, thickness):
 
 def test_neither_brows_nor_bags_below_the_eyes_are_frames(portrayals):
     one = portrayals["hopper"]
-    frames, p = worn_frames(one.image, one.landmarks), one.landmarks
+    frames, p = find_frames(one.image, one.landmarks), one.landmarks
     brows = np.zeros(frames.shape, np.uint8)
     for side in (slice(18, 22), slice(22, 26)):
         cv2.polylines(brows, [(p[side] - [0, 3]).round().astype(np.int32)], False, 1, 3)
@@ -152,9 +152,9 @@ def test_a_persons_own_glasses_come_over_whole(portrayals):
 
 def test_a_face_never_wears_two_pairs_of_glasses(portrayals):
     template, bare = portrayals["hopper"], portrayals["astronaut"]
-    frames = worn_frames(template.image, template.landmarks)
+    frames = find_frames(template.image, template.landmarks)
     wearing = with_glasses(bare, 5)
-    assert worn_frames(wearing.image, wearing.landmarks).any()
+    assert find_frames(wearing.image, wearing.landmarks).any()
     wanted = fuse(template.image, template.landmarks, bare, 1.0, frames=frames).image.astype(int)
     without_rule = fuse(template.image, template.landmarks, wearing, 1.0, frames=np.zeros_like(frames))
     fused = fuse(template.image, template.landmarks, wearing, 1.0, frames=frames)
@@ -168,5 +168,5 @@ def test_a_face_never_wears_two_pairs_of_glasses(portrayals):
 def test_a_photo_without_glasses_is_taken_before_one_with(portrayals):
     bare = portrayals["astronaut"]
     wearing = with_glasses(bare, 5)
-    assert nearest([wearing, bare], bare.landmarks) is bare
-    assert nearest([wearing], bare.landmarks) is wearing
+    assert choose_reference([wearing, bare], bare.landmarks) is bare
+    assert choose_reference([wearing], bare.landmarks) is wearing

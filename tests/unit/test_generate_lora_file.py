@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.generate.diffusion import lora_file
-from functions.generate.diffusion.lora_cache import Adapters, LoraError, parse
+from functions.generate.diffusion.lora_cache import LoraCache, LoraError, parse_lora
 from shared.models import diffusion
 from shared.settings import ModelSettings
 from tests.lora_files import header_of, made, tensors_of, with_header, zeros
@@ -30,17 +30,17 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unet(base):
-    return diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    return diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
 
 
 @pytest.fixture(scope="module")
 def adapters(unet):
-    return Adapters(unet)
+    return LoraCache(unet)
 
 
 @pytest.fixture(scope="module")
 def good(base, tmp_path_factory):
-    other = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet
+    other = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet
     return lora(other, str(tmp_path_factory.mktemp("lora")), 2, 1)
 
 
@@ -52,7 +52,7 @@ def seen(unet):
 
 @pytest.fixture(scope="module")
 def bare(base):
-    return seen(diffusion.load(ModelSettings(path=str(base), device="cpu")).unet)
+    return seen(diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet)
 
 
 NUMBERS = itertools.count()
@@ -251,20 +251,20 @@ def test_the_oldest_names_of_attention_are_known_too(adapters, unet, good):
 def test_a_file_over_the_limit_is_refused_by_its_size_alone(monkeypatch, good):
     monkeypatch.setattr(lora_file, "MOST_BYTES", len(good) - 1)
     with pytest.raises(LoraError, match="bytes"):
-        parse(good)
+        parse_lora(good)
 
 
 def test_a_header_over_the_limit_is_not_parsed(monkeypatch, good):
     monkeypatch.setattr(lora_file, "MOST_HEADER", 10)
     monkeypatch.setattr(lora_file.json, "loads", None)
     with pytest.raises(LoraError, match="header"):
-        parse(good)
+        parse_lora(good)
 
 
 def test_values_that_the_bases_precision_cannot_hold_are_refused(base, good):
-    half = diffusion.load(ModelSettings(path=str(base), device="cpu")).unet.half()
+    half = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet.half()
     with pytest.raises(LoraError, match="no numbers or too large"):
-        load(Adapters(half), changed(good, down=valued(1e5)))
+        load(LoraCache(half), changed(good, down=valued(1e5)))
 
 
 BYTES = st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=8)), min_size=1, max_size=5)

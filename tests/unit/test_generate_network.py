@@ -9,7 +9,7 @@ import torch
 from functions.generate.networks import image_network
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.networks.image_network import ImageNetwork, NetworkMissing
-from functions.generate.networks.upscale import doubled
+from functions.generate.networks.upscale import upscale_2x
 from functions.generate.retouching import restoration
 from shared.settings import EnhanceSettings, FaceSettings
 from tests import pictures
@@ -60,7 +60,7 @@ class TestSuperResolution:
     def test_a_network_doubles_the_picture(self, files, name):
         enhancers = Enhancers.load(settings(files, upscale_network=name), CPU, FaceSettings())
         image = pictures.hopper()
-        made = doubled(image, enhancers.upscale)
+        made = upscale_2x(image, enhancers.upscale)
         assert made.shape == (1200, 1024, 3)
         assert np.abs(made[::2, ::2].astype(int) - image).mean() < 12
         assert enhancers.by("super_resolution") == f"RealESRGAN Compact {name}.pth"
@@ -69,7 +69,7 @@ class TestSuperResolution:
         upscaling = Enhancers.load(settings(files, upscale_network="twice"), CPU, FaceSettings()).upscale
         image = pictures.hopper()
         whole = np.clip(np.rint(upscaling(image)), 0, 255)
-        assert np.abs(doubled(image, upscaling) - whole).max() <= 1
+        assert np.abs(upscale_2x(image, upscaling) - whole).max() <= 1
 
 
 class TestRestoration:
@@ -78,19 +78,21 @@ class TestRestoration:
         (face,) = engine.detect(image)
         one = np.ones(image.shape[:2], np.float32)
         restoring = Enhancers.load(settings(files, face_network="same"), CPU, FaceSettings()).face
-        made = restoration.restore(image, face.landmarks, restoring, engine, one, 0 * one)
+        made = restoration.restore_face(image, face.landmarks, restoring, engine, one, 0 * one)
         changed = np.any(made != image, axis=-1)
         left, top, right, bottom = face.box.rounded()
         assert changed[top:bottom, left:right].mean() > 0.5
         assert not changed[:, right + 60 :].any()
         assert not changed[bottom + 60 :].any()
-        assert np.array_equal(restoration.restore(image, face.landmarks, restoring, engine, 0 * one, 0 * one), image)
+        assert np.array_equal(
+            restoration.restore_face(image, face.landmarks, restoring, engine, 0 * one, 0 * one), image
+        )
 
     def test_a_network_that_makes_somebody_else_is_not_heard(self, engine):
         image = pictures.astronaut()
         (face,) = engine.detect(image)
         one = np.ones(image.shape[:2], np.float32)
-        upside_down = restoration.restore(
+        upside_down = restoration.restore_face(
             image, face.landmarks, lambda aligned: aligned[::-1] + 0.0, engine, one, 0 * one
         )
         assert np.array_equal(upside_down, image)
@@ -134,7 +136,7 @@ class TestGfpgan:
         )
         torch.save({"params_ema": model.state_dict()}, tmp_path / "GFPGANv1.4.pth")
         del model
-        restoring = image_network.load(tmp_path / "GFPGANv1.4.pth", "FACE", CPU, upscaling=False)
+        restoring = image_network.load_network(tmp_path / "GFPGANv1.4.pth", "FACE", CPU, upscaling=False)
         assert restoring.name == "GFPGAN GFPGANv1.4.pth"
         aligned = pictures.astronaut()
         made = restoring(aligned)

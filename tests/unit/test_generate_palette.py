@@ -7,7 +7,7 @@ import pytest
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.picture_palette import limiting_palette
-from functions.generate.fusion.landmark_fusion import Portrayal, fuse
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from tests import pictures
 
 SEPIA = np.array([1.0, 0.82, 0.6])
@@ -20,14 +20,14 @@ def best(engine, image):
 @pytest.fixture(scope="module")
 def person(engine):
     image = pictures.astronaut()
-    return Portrayal(image, best(engine, image).landmarks)
+    return ReferencePhoto(image, best(engine, image).landmarks)
 
 
 @pytest.fixture(scope="module")
 def template(engine):
     """Grace Hopper's head, whose own colours tests take away."""
     image = np.ascontiguousarray(pictures.hopper()[:400])
-    return Portrayal(image, best(engine, image).landmarks)
+    return ReferencePhoto(image, best(engine, image).landmarks)
 
 
 def faded(image, share):

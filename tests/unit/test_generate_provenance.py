@@ -12,7 +12,7 @@ from PIL import ImageCms
 from functions.generate import output
 from functions.generate.provenance import MADE_BY_A_MODEL, NAMESPACES, Provenance
 from functions.generate.request import GenerateConfigure
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits
 from tests import pictures
 
@@ -28,7 +28,7 @@ KNOBS = GenerateConfigure.model_validate(
 
 
 def written(provenance=None, icc=None):
-    return output.png(pictures.astronaut(), provenance, icc)
+    return output.encode_png(pictures.astronaut(), provenance, icc)
 
 
 def made(**changes):
@@ -100,7 +100,7 @@ class TestColourProfiles:
     def template(self, mode, icc):
         file = BytesIO()
         Pillow.fromarray(pictures.astronaut()).convert(mode).save(file, "JPEG", icc_profile=icc)
-        return decode(file.getvalue(), Limits())
+        return decode_photo(file.getvalue(), Limits())
 
     def test_the_templates_is_kept(self, profile):
         template = self.template("RGB", profile)

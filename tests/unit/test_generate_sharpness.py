@@ -27,7 +27,7 @@ class Subject:
         return cv2.GaussianBlur(self.lightness, (0, 0), sigma)
 
     def blur(self, lightness):
-        return detail_match.blur(lightness, self.face, self.width) * self.width
+        return detail_match.measure_blur(lightness, self.face, self.width) * self.width
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_plain_plane_has_no_blur(subject):
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_a_clear_face_is_taken_as_far_out_of_focus_as_the_template(subject, sigma):
     template = subject.blurred(sigma)
-    drawn = detail_match.defocused(subject.lightness, subject.face, template, subject.face, subject.width)
+    drawn = detail_match.defocus(subject.lightness, subject.face, template, subject.face, subject.width)
     assert subject.blur(drawn) == pytest.approx(subject.blur(template), rel=0.1)
     inside = subject.face > 0.5
     assert np.abs(drawn - template)[inside].mean() < 0.25 * np.abs(subject.lightness - template)[inside].mean()
@@ -62,13 +62,13 @@ def test_a_clear_face_is_taken_as_far_out_of_focus_as_the_template(subject, sigm
 def test_a_template_in_focus_changes_nothing(subject):
     soft = subject.blurred(2.0)
     for template in (soft, subject.lightness):
-        same = detail_match.defocused(soft, subject.face, template, subject.face, subject.width)
+        same = detail_match.defocus(soft, subject.face, template, subject.face, subject.width)
         assert np.array_equal(same, soft)
 
 
 def raised(subject, smooth, grain):
     free = np.ones_like(smooth)
-    return detail_match.sharpened(
+    return detail_match.match_sharpness(
         smooth + grain, smooth, subject.face, free, subject.lightness, subject.face, subject.width
     )
 

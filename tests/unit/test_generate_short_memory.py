@@ -2,7 +2,7 @@
 
 import weakref
 
-from shared.models.expiring_cache import ShortMemory
+from shared.models.expiring_cache import ExpiringCache
 from tests.clock import Clock
 
 
@@ -12,7 +12,7 @@ class Value:
 
 def memory(most=10, seconds=60.0):
     clock = Clock()
-    return ShortMemory(most, seconds, clock), clock
+    return ExpiringCache(most, seconds, clock), clock
 
 
 def test_what_is_used_stays():

@@ -21,15 +21,15 @@ class Scored:
 
 @pytest.mark.parametrize("scores", [(-0.4,), (0.0,), (-0.1, 2.3), (1.5, 0.05), (-0.3, -0.2)])
 def test_every_face_that_the_engine_finds_is_one_whatever_its_score(scores):
-    found = template.faces(pictures.coffee(), "a.jpg", len(scores), Scored(*scores))
+    found = template.find_faces(pictures.coffee(), "a.jpg", len(scores), Scored(*scores))
     assert [face.score for face in found] == list(scores)
 
 
 def test_another_number_of_faces_says_both_numbers():
     with pytest.raises(FaceCountMismatch, match="shows 2 faces, but 1 user_id came"):
-        template.faces(pictures.coffee(), "a.jpg", 1, Scored(1.5, -0.1))
+        template.find_faces(pictures.coffee(), "a.jpg", 1, Scored(1.5, -0.1))
 
 
 def test_a_template_without_anybody_asks_for_another_picture(engine):
     with pytest.raises(NoFaceInTemplate, match=r"a\.jpg shows no face; choose another picture"):
-        template.faces(pictures.coffee()[:200, :200], "a.jpg", 1, engine)
+        template.find_faces(pictures.coffee()[:200, :200], "a.jpg", 1, engine)

@@ -8,7 +8,7 @@ import pytest
 from shared.buckets import BucketError, MemoryBucket
 from shared.contract.hooks import Attempt, AttemptHook, Hooks, Progress
 from shared.events import ObjectCreated
-from shared.lifecycle.claims import Busy, Claims, Held
+from shared.lifecycle.claims import ClaimBusy, Claims, HeldClaim
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import HandedBack
@@ -102,12 +102,12 @@ def test_a_hook_may_stop_the_work_and_hears_of_it_while_the_claim_is_its_workers
 
         def failed(self, attempt, reason):
             super().failed(attempt, reason)
-            assert isinstance(other.acquire("r1", CREATED.key, "s"), Busy)
+            assert isinstance(other.acquire("r1", CREATED.key, "s"), ClaimBusy)
 
     hook = Closing()
     assert invocation(bucket, Echo(), hooks=[hook]).receive(CREATED) is Outcome.HANDED_BACK
     assert hook.seen == ["before_request", "before r1 1", "progressed start", "failed handed back", "after_request"]
-    assert isinstance(other.acquire("r1", CREATED.key, "s"), Held)
+    assert isinstance(other.acquire("r1", CREATED.key, "s"), HeldClaim)
 
 
 def test_a_store_that_fails_a_hook_at_the_start_leaves_the_claim_to_anybody(bucket):

@@ -15,7 +15,7 @@ from shared.contract.manifests import parse
 from shared.contract.meaning import DEFAULTS
 from shared.contract.validation import Body, UserId, echo, validate
 from shared.errors import InvalidField, InvalidManifest
-from shared.operations.erasure import Forgetting
+from shared.operations.erasure import Erasure
 from shared.settings import Lease
 
 KNOBS = ("face_reconize", "max_train_steps", "sex", "seed", "mask_region", "first_diffusion_steps", "image_format")
@@ -293,7 +293,7 @@ def test_a_user_id_that_could_be_no_folder_is_refused(user_id):
         with pytest.raises(InvalidField, match=r"^configure\.user_id.*1 to 64 of A-Z"):
             validate(model, {"request_id": "r", "configure": configure} | body)
     with pytest.raises(InvalidKey):
-        Forgetting(MemoryBucket(), Lease()).forget(user_id)
+        Erasure(MemoryBucket(), Lease()).forget(user_id)
 
 
 @pytest.mark.parametrize("user_id", ["a", "...", ".a", "a.", "..a", "x" * 64])

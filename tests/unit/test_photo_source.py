@@ -8,7 +8,7 @@ import pytest
 from shared.buckets import BucketError, FolderBucket, MemoryBucket, StoreUnavailable
 from shared.contract.visible import visible
 from shared.errors import PhotoUnavailable
-from shared.lifecycle.bucket_photos import PhotoSource, fetcher
+from shared.lifecycle.bucket_photos import PhotoSource, make_fetcher
 from shared.settings import Settings
 
 
@@ -53,7 +53,7 @@ DECOMPOSED, COMPOSED = (unicodedata.normalize(form, "photos/Zoë/müller.jpg") f
 
 def said(bucket, reference: str) -> str:
     """Why a picture of the bucket cannot be had."""
-    (error,) = fetcher(bucket, {"other": bucket}, Settings()).fetch([reference])
+    (error,) = make_fetcher(bucket, {"other": bucket}, Settings()).fetch([reference])
     assert isinstance(error, PhotoUnavailable), error
     return error.message
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from shared.errors import PhotoTooLarge, PhotoUndecodable
-from shared.photos import decode
+from shared.photos import decode_photo
 from shared.settings import Limits
 from tests import pictures
 
@@ -61,31 +61,33 @@ def test_a_photo_stands_upright_whatever_its_camera_noted(orientation):
     exif[0x0112] = orientation
     stored = Pillow.fromarray(np.ascontiguousarray(TURNED_BACK[orientation](quadrants())))
     for format in ("PNG", "JPEG"):
-        decoded = decode(saved(stored, format, exif=exif, **({"quality": 98} if format == "JPEG" else {})), LIMITS)
+        decoded = decode_photo(
+            saved(stored, format, exif=exif, **({"quality": 98} if format == "JPEG" else {})), LIMITS
+        )
         assert decoded.image.shape == (40, 60, 3)
         for y, x in ((10, 10), (10, 50), (30, 10), (30, 50)):
             assert np.abs(decoded.image[y, x].astype(int) - quadrants()[y, x]).max() < 12, (format, y, x)
 
 
 def test_unreadable_exif_does_not_lose_the_photo():
-    decoded = decode(saved(Pillow.fromarray(quadrants()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), LIMITS)
+    decoded = decode_photo(saved(Pillow.fromarray(quadrants()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), LIMITS)
     assert decoded.image.shape == (40, 60, 3)
 
 
 def test_the_content_counts_and_not_the_name():
-    assert decode(pictures.png(quadrants()), LIMITS).format == "PNG"
-    assert decode(pictures.jpeg(quadrants()), LIMITS).format == "JPEG"
+    assert decode_photo(pictures.png(quadrants()), LIMITS).format == "PNG"
+    assert decode_photo(pictures.jpeg(quadrants()), LIMITS).format == "JPEG"
 
 
 def test_cmyk_becomes_rgb_with_a_warning():
-    decoded = decode(saved(Pillow.fromarray(pictures.hopper()).convert("CMYK"), "JPEG", quality=95), LIMITS)
+    decoded = decode_photo(saved(Pillow.fromarray(pictures.hopper()).convert("CMYK"), "JPEG", quality=95), LIMITS)
     assert np.abs(decoded.image.astype(int) - pictures.hopper()).mean() < 4
     assert any("CMYK" in warning for warning in decoded.warnings)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA"])
 def test_other_modes_become_rgb(mode):
-    decoded = decode(saved(Pillow.fromarray(pictures.hopper()).convert(mode), "PNG"), LIMITS)
+    decoded = decode_photo(saved(Pillow.fromarray(pictures.hopper()).convert(mode), "PNG"), LIMITS)
     grey = pictures.hopper().mean()
     assert decoded.image.shape == (600, 512, 3)
     assert decoded.image.dtype == np.uint8
@@ -98,13 +100,13 @@ def test_sixteen_bits_keep_their_brightness(channels):
     written = cv2.imencode(
         ".png", image[..., ::-1].astype(np.uint16) * 257 if channels == 3 else image.astype(np.uint16) * 257
     )
-    decoded = decode(bytes(written[1]), LIMITS).image
+    decoded = decode_photo(bytes(written[1]), LIMITS).image
     assert np.abs(decoded.astype(int) - image.reshape(600, 512, channels)).max() <= 1
 
 
 def test_what_is_transparent_lies_on_white():
     image = np.dstack([quadrants(), np.zeros((40, 60), np.uint8)])
-    decoded = decode(saved(Pillow.fromarray(image, "RGBA"), "PNG"), LIMITS)
+    decoded = decode_photo(saved(Pillow.fromarray(image, "RGBA"), "PNG"), LIMITS)
     assert (decoded.image == 255).all()
     assert any("transparent" in warning for warning in decoded.warnings)
 
@@ -112,7 +114,7 @@ def test_what_is_transparent_lies_on_white():
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_an_animation_gives_its_first_frame_and_says_so(format):
     first, second = Pillow.new("RGB", (32, 32), "red"), Pillow.new("RGB", (32, 32), "blue")
-    decoded = decode(saved(first, format, save_all=True, append_images=[second], duration=100), LIMITS)
+    decoded = decode_photo(saved(first, format, save_all=True, append_images=[second], duration=100), LIMITS)
     assert decoded.image[16, 16, 0] > 240
     assert decoded.image[16, 16, 2] < 15
     assert any("first frame" in warning for warning in decoded.warnings)
@@ -121,21 +123,21 @@ def test_an_animation_gives_its_first_frame_and_says_so(format):
 def test_a_bomb_is_refused_before_its_pixels_are_made():
     for side in (60_000, 2_000_000):
         with pytest.raises(PhotoTooLarge, match="pixels"):
-            decode(header_of_a_png(side, side), LIMITS)
+            decode_photo(header_of_a_png(side, side), LIMITS)
     with pytest.raises(PhotoTooLarge, match="12000 x 12000"):
-        decode(header_of_a_png(12000, 12000), LIMITS)
+        decode_photo(header_of_a_png(12000, 12000), LIMITS)
 
 
 def test_the_limit_of_pixels_is_the_setting():
     photo = pictures.jpeg(pictures.hopper())
-    decode(photo, Limits(photo_pixels=512 * 600))
+    decode_photo(photo, Limits(photo_pixels=512 * 600))
     with pytest.raises(PhotoTooLarge, match="512 x 600"):
-        decode(photo, Limits(photo_pixels=512 * 600 - 1))
+        decode_photo(photo, Limits(photo_pixels=512 * 600 - 1))
 
 
 def test_a_file_over_the_limit_of_bytes_is_not_even_opened():
     with pytest.raises(PhotoTooLarge, match="limit of 1000"):
-        decode(b"x" * 1001, Limits(photo_bytes=1000))
+        decode_photo(b"x" * 1001, Limits(photo_bytes=1000))
 
 
 @pytest.mark.parametrize("encode", [pictures.jpeg, pictures.png])
@@ -143,7 +145,7 @@ def test_a_file_over_the_limit_of_bytes_is_not_even_opened():
 def test_a_truncated_file_is_refused(encode, share):
     whole = encode(pictures.hopper())
     with pytest.raises(PhotoUndecodable):
-        decode(whole[: max(int(len(whole) * share), 12)], LIMITS)
+        decode_photo(whole[: max(int(len(whole) * share), 12)], LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_truncated_file_is_refused(encode, share):
 )
 def test_what_is_no_jpg_png_or_webp_is_refused_with_advice(data):
     with pytest.raises(PhotoUndecodable, match=r"send a jpg|broken"):
-        decode(data, LIMITS)
+        decode_photo(data, LIMITS)
 
 
 def test_a_damaged_file_never_raises_anything_else():
@@ -163,6 +165,6 @@ def test_a_damaged_file_never_raises_anything_else():
             for place in generator.integers(0, len(whole), 6):
                 damaged[place] = generator.integers(0, 256)
             try:
-                decode(bytes(damaged), LIMITS)
+                decode_photo(bytes(damaged), LIMITS)
             except (PhotoUndecodable, PhotoTooLarge):
                 continue

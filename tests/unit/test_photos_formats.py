@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUndecodable
-from shared.photos import avif, decode, decoding
+from shared.photos import avif, decode_photo, decoding
 from shared.photos.boxes import read_meta, walk
 from shared.photos.sequence_header import FRAMES, sequence_header
 from shared.settings import Limits
@@ -88,7 +88,7 @@ def test_every_kind_of_file_that_is_no_picture_is_told_by_name(kind, monkeypatch
     monkeypatch.setattr(decoding, "HEIF", False)
     data, says = KINDS[kind]
     with pytest.raises(PhotoUndecodable, match=says):
-        decode(data, LIMITS)
+        decode_photo(data, LIMITS)
 
 
 def test_no_two_kinds_are_told_alike_that_ask_for_different_things():
@@ -99,11 +99,11 @@ def test_no_two_kinds_are_told_alike_that_ask_for_different_things():
 @pytest.mark.parametrize("share", [0.6, 0.9, 0.99])
 def test_a_picture_that_is_cut_off_says_so(data, share):
     with pytest.raises(PhotoUndecodable, match="is cut off"):
-        decode(data[: int(len(data) * share)], LIMITS)
+        decode_photo(data[: int(len(data) * share)], LIMITS)
 
 
 def test_an_avif_is_the_picture_that_was_saved():
-    decoded = decode(saved(hopper(), quality=90), LIMITS)
+    decoded = decode_photo(saved(hopper(), quality=90), LIMITS)
     assert decoded.format == "AVIF"
     assert np.abs(decoded.image.astype(int) - hopper()).mean() < 6
     assert decoded.warnings == []
@@ -111,15 +111,15 @@ def test_an_avif_is_the_picture_that_was_saved():
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4", "4:0:0"])
 def test_an_avif_of_every_kind_of_colour_is_read(subsampling):
-    assert decode(saved(hopper(), subsampling=subsampling), LIMITS).image.shape == (96, 96, 3)
+    assert decode_photo(saved(hopper(), subsampling=subsampling), LIMITS).image.shape == (96, 96, 3)
 
 
 def test_an_avif_s_transparent_parts_lie_on_white_and_its_first_frame_counts():
-    clear = decode(saved(np.dstack([hopper(), np.zeros((96, 96), np.uint8)])), LIMITS)
+    clear = decode_photo(saved(np.dstack([hopper(), np.zeros((96, 96), np.uint8)])), LIMITS)
     assert clear.image.min() > 250
     assert any("transparent" in warning for warning in clear.warnings)
     red, blue = Pillow.new("RGB", (64, 64), "red"), Pillow.new("RGB", (64, 64), "blue")
-    moving = decode(saved(red, save_all=True, append_images=[blue]), LIMITS)
+    moving = decode_photo(saved(red, save_all=True, append_images=[blue]), LIMITS)
     assert moving.image[32, 32, 0] > 240
     assert any("first frame" in warning for warning in moving.warnings)
 
@@ -128,16 +128,16 @@ def test_an_avif_s_transparent_parts_lie_on_white_and_its_first_frame_counts():
 def test_an_avif_is_turned_as_its_boxes_say(orientation):
     exif = Pillow.Exif()
     exif[0x0112] = orientation
-    same = decode(saved(quadrants(), "PNG", exif=exif), LIMITS).image
+    same = decode_photo(saved(quadrants(), "PNG", exif=exif), LIMITS).image
     data = saved(quadrants(), exif=exif, quality=95)  # takes the note out of `exif`
     exif_by_pillow = Pillow.open(BytesIO(data)).getexif()[0x0112] if orientation > 1 else 1
     assert exif_by_pillow == orientation
-    assert np.abs(decode(data, LIMITS).image.astype(int) - same).mean() < 6
+    assert np.abs(decode_photo(data, LIMITS).image.astype(int) - same).mean() < 6
 
 
 def test_an_avif_s_profile_is_kept():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert decode(saved(hopper(), icc_profile=profile), LIMITS).icc == profile
+    assert decode_photo(saved(hopper(), icc_profile=profile), LIMITS).icc == profile
 
 
 def tile(image: np.ndarray) -> avif._Item:
@@ -155,7 +155,7 @@ def grid(columns: int = 2, size: tuple[int, int] = (128, 64)) -> bytes:
 
 
 def test_an_avif_of_tiles_is_put_together():
-    image = decode(grid(), LIMITS).image
+    image = decode_photo(grid(), LIMITS).image
     assert image.shape == (64, 128, 3)
     assert image[:, :60].mean() > 190
     assert image[:, 70:].mean() < 60
@@ -164,13 +164,13 @@ def test_an_avif_of_tiles_is_put_together():
 @pytest.mark.parametrize("data", [grid(3), grid(2, (12_800, 64)), grid(2, (128, 6400))])
 def test_tiles_that_make_no_such_picture_are_refused(data):
     with pytest.raises(PhotoUndecodable, match=r"tiles|grid"):
-        decode(data, LIMITS)
+        decode_photo(data, LIMITS)
 
 
 def test_the_limits_of_an_avif_hold_before_its_pixels_are_made():
-    decode(AVIF, Limits(photo_pixels=96 * 96))
+    decode_photo(AVIF, Limits(photo_pixels=96 * 96))
     with pytest.raises(PhotoTooLarge, match="96 x 96 pixels"):
-        decode(AVIF, Limits(photo_pixels=96 * 96 - 1))
+        decode_photo(AVIF, Limits(photo_pixels=96 * 96 - 1))
 
 
 @pytest.mark.parametrize("sides", [(16_000, 16_000), (4000, 4000), (95, 96)])
@@ -181,7 +181,7 @@ def test_a_bomb_whose_boxes_say_another_size_than_its_stream_is_refused_at_once(
     assert boxes != AVIF
     tracemalloc.start()
     with pytest.raises(PhotoError, match=r"boxes say|pixels, more than"):
-        decode(boxes, LIMITS)
+        decode_photo(boxes, LIMITS)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
 
@@ -190,9 +190,9 @@ def test_a_stream_that_announces_more_than_its_boxes_is_refused():
     large = avif._written(tile(hopper()), None)
     item = tile(hopper(160))
     wrong = avif._Item(item.kind, item.properties | {b"ispe": bytes(4) + struct.pack(">II", 96, 96)}, item.data)
-    decode(large, LIMITS)
+    decode_photo(large, LIMITS)
     with pytest.raises(PhotoUndecodable, match="160 x 160 pixels, where its boxes say"):
-        decode(avif._written(wrong, None), LIMITS)
+        decode_photo(avif._written(wrong, None), LIMITS)
 
 
 def test_frames_that_nobody_sees_are_counted():
@@ -209,7 +209,7 @@ def test_items_that_are_said_to_lie_in_one_place_do_not_multiply_it():
     for number in range(3):
         struct.pack_into(">II", data, places + 14 * number + 6, 0, len(data))
     with pytest.raises(PhotoUndecodable, match="more than there is"):
-        decode(bytes(data), LIMITS)
+        decode_photo(bytes(data), LIMITS)
 
 
 def test_a_damaged_avif_never_raises_anything_else():
@@ -220,7 +220,7 @@ def test_a_damaged_avif_never_raises_anything_else():
             for place in generator.integers(0, min(len(whole), 700), 4):
                 damaged[place] = generator.integers(0, 256)
             try:
-                decode(bytes(damaged), LIMITS)
+                decode_photo(bytes(damaged), LIMITS)
             except (PhotoUndecodable, PhotoTooLarge):
                 continue
 
@@ -228,4 +228,4 @@ def test_a_damaged_avif_never_raises_anything_else():
 def test_without_a_decoder_an_avif_is_told_to_be_one(monkeypatch):
     monkeypatch.setattr(decoding, "AVIF", False)
     with pytest.raises(PhotoUndecodable, match="avif is not read by the Pillow"):
-        decode(AVIF, LIMITS)
+        decode_photo(AVIF, LIMITS)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from shared.photos import decode, profiles
+from shared.photos import decode_photo, profiles
 from shared.settings import Limits
 from tests import colour_profiles, pictures
 
@@ -35,7 +35,7 @@ def test_a_photo_in_a_wide_space_has_the_colours_that_it_has_in_srgb(photo, name
     profile = colour_profiles.rgb(name)
     lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
     wide = file(colour_profiles.in_space(photo, profile), profile, kind=kind, **lossless)
-    decoded = decode(wide, LIMITS)
+    decoded = decode_photo(wide, LIMITS)
     assert np.mean(apart(decoded.image, photo)) < 1.5
     assert decoded.icc == profile
 
@@ -45,7 +45,7 @@ def test_what_has_not_changed_goes_back_bit_for_bit_and_the_rest_in_its_own_colo
     profile = colour_profiles.rgb(name)
     own = colour_profiles.in_space(photo, profile)
     own[:8, :8] = (0, 255, 0)  # no sRGB holds that green
-    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
     assert np.array_equal(decoded.returned(decoded.image.copy()), own)
     changed = decoded.image.copy()
     changed[40:60, 40:60] = 255 - changed[40:60, 40:60] // 2
@@ -59,7 +59,7 @@ def test_what_has_not_changed_goes_back_bit_for_bit_and_the_rest_in_its_own_colo
 def test_a_doubled_picture_goes_back_too(photo):
     profile = colour_profiles.rgb("ProPhoto")
     own = colour_profiles.in_space(photo, profile)
-    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
     twice = decoded.image.repeat(2, axis=0).repeat(2, axis=1)
     returned = decoded.returned(twice)
     assert returned.shape == twice.shape
@@ -70,31 +70,31 @@ def test_a_doubled_picture_goes_back_too(photo):
 def test_grey_stays_grey_in_every_space(photo, name):
     profile = colour_profiles.rgb(name)
     own = np.repeat(photo[..., 1:2], 3, axis=-1)
-    decoded = decode(file(own, profile), LIMITS, keep_own=True)
+    decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
     darker = np.repeat(decoded.image[..., 1:2] // 2, 3, axis=-1)
     assert np.ptp(decoded.returned(darker), axis=-1).max() == 0
 
 
 def test_the_numbers_of_an_srgb_profile_are_taken_as_they_are(photo):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    decoded = decode(file(photo, profile), LIMITS, keep_own=True)
+    decoded = decode_photo(file(photo, profile), LIMITS, keep_own=True)
     assert np.array_equal(decoded.image, photo)
     assert (decoded.icc, decoded.own, decoded.warnings) == (profile, None, [])
 
 
 def test_only_who_asks_for_a_files_own_numbers_keeps_them(photo):
     profile = colour_profiles.rgb("ProPhoto")
-    assert decode(file(photo, profile), LIMITS).own is None
+    assert decode_photo(file(photo, profile), LIMITS).own is None
 
 
 def test_a_profile_of_grey_becomes_one_of_rgb_with_its_curve(photo):
     grey = photo[..., 1]
-    decoded = decode(file(grey, colour_profiles.grey(1.0), "L"), LIMITS, keep_own=True)
+    decoded = decode_photo(file(grey, colour_profiles.grey(1.0), "L"), LIMITS, keep_own=True)
     assert np.ptp(decoded.image, axis=-1).max() <= 1
     assert decoded.image.mean() > grey.mean() + 20  # what is linear is lighter than its numbers look
     assert np.array_equal(decoded.returned(decoded.image)[..., 0], grey)
     assert apart(colour_profiles.in_srgb(decoded.own, decoded.icc), decoded.image).max() <= 1
-    assert decoded.icc == decode(file(grey, colour_profiles.grey(1.0), "L"), LIMITS).icc
+    assert decoded.icc == decode_photo(file(grey, colour_profiles.grey(1.0), "L"), LIMITS).icc
 
 
 def test_cmyk_is_converted_by_its_profile(photo):
@@ -104,7 +104,7 @@ def test_cmyk_is_converted_by_its_profile(photo):
     stream = BytesIO()
     picture = Pillow.frombytes("CMYK", (8, 8), inks.tobytes())
     picture.save(stream, "JPEG", quality=100, icc_profile=colour_profiles.cmyk())
-    decoded = decode(stream.getvalue(), LIMITS)
+    decoded = decode_photo(stream.getvalue(), LIMITS)
     assert decoded.image[:3].min() > 245
     assert decoded.image[5:].max() < 10
     assert (decoded.icc, decoded.warnings) == (None, [])
@@ -112,7 +112,7 @@ def test_cmyk_is_converted_by_its_profile(photo):
 
 @pytest.mark.parametrize("cut", [140, 200, 300])
 def test_a_profile_that_cannot_be_read_is_left_out_and_said(photo, cut):
-    decoded = decode(file(photo, colour_profiles.rgb("ProPhoto")[:cut]), LIMITS, keep_own=True)
+    decoded = decode_photo(file(photo, colour_profiles.rgb("ProPhoto")[:cut]), LIMITS, keep_own=True)
     assert np.array_equal(decoded.image, photo)
     assert (decoded.icc, decoded.own) == (None, None)
     assert decoded.warnings == ["its colour profile could not be used: its colours were taken for sRGB"]
@@ -130,7 +130,7 @@ def test_whatever_is_wrong_in_a_profile_the_picture_is_read_and_goes_back_as_it_
         damaged = bytearray(profile)
         for place in generator.integers(128, min(len(damaged), 400), 4):
             damaged[place] = generator.integers(256)
-        decoded = decode(file(np.asarray(part), bytes(damaged), mode), LIMITS, keep_own=True)
+        decoded = decode_photo(file(np.asarray(part), bytes(damaged), mode), LIMITS, keep_own=True)
         assert np.array_equal(decoded.returned(decoded.image), part.convert("RGB"))
 
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from shared.buckets import MemoryBucket
 from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
-from shared.lifecycle.bucket_photos import fetcher as fetcher_of
+from shared.lifecycle.bucket_photos import make_fetcher as fetcher_of
 from shared.photos import PhotoFetcher, fetching
-from shared.photos.packing import LAYERS, MEMBERS, opened
+from shared.photos.packing import LAYERS, MEMBERS, open_packed
 from shared.settings import Limits, Settings
 from tests import pictures
 
@@ -141,7 +141,7 @@ def test_layers_of_packing_end_somewhere():
     packed = PICTURE
     for _ in range(LAYERS + 1):
         packed = gzip.compress(packed)
-    assert opened(packed, 10**6).startswith(b"\x1f\x8b")
+    assert open_packed(packed, 10**6).startswith(b"\x1f\x8b")
 
 
 def test_we_say_who_asks_and_the_setting_says_it_otherwise(server):

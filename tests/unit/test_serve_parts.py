@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from serve import durations, queue_pb2, wire
-from serve.auth import opens, opens_any
-from serve.holds import Holds
-from serve.message import Record, decoded, encoded
+from serve.auth import is_any_token, is_token_of
+from serve.holds import BackoffHolds
+from serve.message import Message, decode_message, encode_message
 from serve.parameters import BadParameter, Parameters
-from serve.release_window import Lead
-from serve.settings import ServeSettings, pairs
+from serve.release_window import ReleaseWindow
+from serve.settings import ServeSettings, parse_pairs
 from tests.deployment import ROOT
 
 
@@ -46,31 +46,31 @@ def test_a_frame_comes_back_as_it_was_sent(index, tags, data):
     [("5s", 5), ("0", 0), ("0s", 0), ("1m30s", 90), ("250ms", 0.25), ("1h10m4.997s", 4204.997), ("7", 7)],
 )
 def test_durations_are_read_as_go_writes_them(text, seconds):
-    assert durations.seconds(text) == pytest.approx(seconds)
+    assert durations.parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "-5s", "5 s", "5x", "1e3s", "five"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="is no duration"):
-        durations.seconds(text)
+        durations.parse_duration(text)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0s"), (0.004, "0.004s"), (59.9999, "1m0s"), (78064.995, "21h41m4.995s"), (-1, "0s")]
 )
 def test_durations_are_written_as_the_page_shows_them(seconds, text):
-    assert durations.written(seconds) == text
+    assert durations.format_duration(seconds) == text
 
 
 @given(st.binary(), st.dictionaries(st.text(), st.text()))
 def test_a_record_keeps_its_bytes_and_tags_whatever_they_are(body, tags):
-    record = Record(uuid="u", service="s", source=1, tags=tags, accepted=1.0)
-    assert decoded(encoded(record, body)) == (record, body)
+    record = Message(uuid="u", service="s", source=1, tags=tags, accepted=1.0)
+    assert decode_message(encode_message(record, body)) == (record, body)
 
 
 def test_the_lead_is_one_for_slow_requests_and_grows_while_workers_outrun_it():
     now = [0.0]
-    lead = Lead(8, clock=lambda: now[0])
+    lead = ReleaseWindow(8, clock=lambda: now[0])
     assert lead.room(set()) == 1
     for expected in (2, 4, 8, 8):
         lead.released("a")
@@ -88,13 +88,13 @@ def test_the_lead_is_one_for_slow_requests_and_grows_while_workers_outrun_it():
 
 def test_a_token_opens_its_service_only():
     settings = ServeSettings(token="all", tokens={"photog_check": "own"})
-    assert opens(settings, "photog_check", "own")
-    assert opens(settings, "photog_check", "Bearer own")
-    assert not opens(settings, "photog_check", "all")
-    assert opens(settings, "photog_pre_pmml", "all")
-    assert not opens(settings, "photog_pre_pmml", None)
-    assert not opens(ServeSettings(token=None), "photog_check", "")
-    assert not opens(ServeSettings(token=None), "photog_check", None)
+    assert is_token_of(settings, "photog_check", "own")
+    assert is_token_of(settings, "photog_check", "Bearer own")
+    assert not is_token_of(settings, "photog_check", "all")
+    assert is_token_of(settings, "photog_pre_pmml", "all")
+    assert not is_token_of(settings, "photog_pre_pmml", None)
+    assert not is_token_of(ServeSettings(token=None), "photog_check", "")
+    assert not is_token_of(ServeSettings(token=None), "photog_check", None)
 
 
 def test_the_token_comes_from_the_environment_under_the_name_that_the_page_of_settings_gives(monkeypatch):
@@ -106,27 +106,27 @@ def test_the_token_comes_from_the_environment_under_the_name_that_the_page_of_se
 
 
 def test_token_options_are_pairs():
-    assert pairs(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    assert parse_pairs(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
     with pytest.raises(ValueError, match="SERVICE=TOKEN"):
-        pairs(["a"])
+        parse_pairs(["a"])
 
 
 @pytest.mark.parametrize("given", ["\xff\xfe", "\u20ac", "s\xe9cret", "", "Bearer", "Bearer ", "x" * 100_000])
 def test_a_wrong_token_of_any_characters_opens_nothing_and_raises_nothing(given):
-    assert not opens(ServeSettings(token="secret"), "photog_check", given)
-    assert not opens_any(ServeSettings(token="secret"), given)
+    assert not is_token_of(ServeSettings(token="secret"), "photog_check", given)
+    assert not is_any_token(ServeSettings(token="secret"), given)
 
 
 @pytest.mark.parametrize("sent", ["s\xe9cret".encode(), "s\xe9cret".encode("latin-1")])
 def test_a_token_beyond_ascii_opens_however_its_sender_wrote_it(sent):
-    assert opens(ServeSettings(token="s\xe9cret"), "photog_check", sent.decode("latin-1"))
+    assert is_token_of(ServeSettings(token="s\xe9cret"), "photog_check", sent.decode("latin-1"))
 
 
 def test_settings_do_not_show_their_tokens():
     shown = repr(ServeSettings(token="hidden-1", tokens={"photog_check": "hidden-2"}))
     assert "hidden" not in shown
     with pytest.raises(ValueError, match="SERVICE=TOKEN") as refused:
-        pairs(["hidden"])
+        parse_pairs(["hidden"])
     assert "hidden" not in str(refused.value)
 
 
@@ -170,7 +170,7 @@ def test_numbers_that_no_queue_can_have_are_refused(text):
 
 def test_a_put_that_fails_waits_ever_longer_and_is_forgotten_when_it_went_well():
     now = [0.0]
-    holds = Holds(clock=lambda: now[0])
+    holds = BackoffHolds(clock=lambda: now[0])
     assert holds.failed("a")
     for pause in (0.5, 1, 2, 4):
         assert holds.now() == {"a"}

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.train.crops import STRAIGHT, Variation, close_up, closest, cut, variations
+from functions.train.crops import STRAIGHT, Variation, closest_crop, crop_face, cut, draw_variations
 from shared.faces import pose
 from shared.faces.base import Box, Face
 from tests.pictures import hopper
@@ -30,22 +30,22 @@ def test_a_tilted_face_stands_upright_in_its_crop(engine):
     matrix = cv2.getRotationMatrix2D((270, 230), 15, 1.0)
     tilted = cv2.warpAffine(photo, matrix, photo.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
     face = engine.detect(tilted)[0]
-    assert abs(pose.estimate(face.landmarks).roll) > 8
-    crop = cut(*closest(tilted, face, 256, 1.75), 256, 1.75, 0.1)
+    assert abs(pose.estimate_pose(face.landmarks).roll) > 8
+    crop = cut(*closest_crop(tilted, face, 256, 1.75), 256, 1.75, 0.1)
     upright = engine.detect(crop.image)[0]
-    assert abs(pose.estimate(upright.landmarks).roll) < 3
+    assert abs(pose.estimate_pose(upright.landmarks).roll) < 3
 
 
 def test_the_framing_decides_how_large_the_face_is(engine, face):
     for framing in (1.75, 2.2):
-        crop = cut(*closest(hopper(), face, 256, framing), 256, framing, 0.1)
+        crop = cut(*closest_crop(hopper(), face, 256, framing), 256, framing, 0.1)
         found = engine.detect(crop.image)[0]
         assert found.box.width == pytest.approx(256 / framing, rel=0.15)
         assert found.box.centre == pytest.approx((128, 128), abs=16)
 
 
 def test_a_mirrored_crop_is_the_mirror_of_the_straight_one(face):
-    close = closest(hopper(), face, 64, 1.75)
+    close = closest_crop(hopper(), face, 64, 1.75)
     straight = cut(*close, 64, 1.75, 0.1, STRAIGHT)
     mirrored = cut(*close, 64, 1.75, 0.1, Variation(mirrored=True))
     assert np.array_equal(mirrored.image, straight.image[:, ::-1])
@@ -53,14 +53,14 @@ def test_a_mirrored_crop_is_the_mirror_of_the_straight_one(face):
 
 
 def test_variations_are_different_and_come_with_their_mirrors():
-    made = variations(3, np.random.default_rng(0))
+    made = draw_variations(3, np.random.default_rng(0))
     assert len(set(made)) == 6
     assert sum(one.mirrored for one in made) == 3
     assert made[0] == STRAIGHT
 
 
 def test_the_mask_is_full_on_the_face_and_little_beside_it(face):
-    crop = cut(*closest(hopper(), face, 64, 1.75), 64, 1.75, 0.1)
+    crop = cut(*closest_crop(hopper(), face, 64, 1.75), 64, 1.75, 0.1)
     assert crop.mask[32, 32] > 0.99
     assert crop.mask[62, 1] == pytest.approx(0.1)
     assert crop.mask.dtype == np.float32
@@ -75,7 +75,7 @@ def test_nothing_is_learnt_from_beyond_the_photos_border():
 
 def test_a_close_up_keeps_the_photos_own_pixels_and_moves_the_face_along(face):
     photo = hopper()
-    part, moved = close_up(photo, face, 2.2, most=10_000)
+    part, moved = crop_face(photo, face, 2.2, most=10_000)
     shift = face.box.left - moved.box.left, face.box.top - moved.box.top
     height, width = part.shape[:2]
     left, top = round(shift[0]), round(shift[1])
@@ -84,6 +84,6 @@ def test_a_close_up_keeps_the_photos_own_pixels_and_moves_the_face_along(face):
 
 
 def test_a_close_up_is_no_larger_than_asked(face):
-    part, moved = close_up(hopper(), face, 2.2, most=100)
+    part, moved = crop_face(hopper(), face, 2.2, most=100)
     assert max(part.shape[:2]) == 100
     assert moved.box.width == pytest.approx(100 / 2.2, rel=0.1)

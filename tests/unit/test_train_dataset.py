@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from functions.train.dataset import FEWEST, REFERENCE_SIDE, held_out, prepare
+from functions.train.dataset import FEWEST, REFERENCE_SIDE, hold_out, prepare_dataset
 from shared.errors import TooFewPhotos
-from shared.models.diffusion import Working
+from shared.models.diffusion import ModelProfile
 from shared.settings import Limits
 from tests import colour_profiles
 from tests.fake_workspace import Desk
 from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
 
-WORKING = Working(size=64, framing=1.75)
+WORKING = ModelProfile(size=64, framing=1.75)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def person():
 
 
 def prepared(files, engine, working=WORKING):
-    return prepare(list(files), Desk({name: data for name, data in files.items() if data}), engine, working, Limits())
+    return prepare_dataset(
+        list(files), Desk({name: data for name, data in files.items() if data}), engine, working, Limits()
+    )
 
 
 def test_every_photo_that_cannot_be_used_has_its_reason(engine, person, cup):
@@ -64,7 +66,7 @@ def test_too_few_usable_photos_is_an_error_that_names_each_reason(engine, person
 
 def test_a_face_much_smaller_than_the_model_sees_is_rejected(engine, person):
     small = cv2.resize(variations(hopper(), 6)[0], None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    data = prepared(person | {"small.png": jpeg(small)}, engine, Working(size=512, framing=2.0))
+    data = prepared(person | {"small.png": jpeg(small)}, engine, ModelProfile(size=512, framing=2.0))
     assert "at least 64 are needed" in {one["url"]: one["reason"] for one in data.rejected}["small.png"]
 
 
@@ -99,12 +101,12 @@ def test_references_are_the_photos_own_pixels_around_the_face(engine, person):
 
 @pytest.mark.parametrize(("count", "held"), [(5, 0), (6, 0), (7, 1), (9, 1), (10, 2), (20, 2)])
 def test_photos_are_held_out_only_where_there_are_enough(count, held):
-    assert len(held_out([SimpleNamespace(frontal=True)] * count)) == held
+    assert len(hold_out([SimpleNamespace(frontal=True)] * count)) == held
 
 
 def test_the_held_out_are_frontal_and_not_the_best():
     photos = [SimpleNamespace(frontal=index != 5) for index in range(10)]
-    assert held_out(photos) == [6, 7]
+    assert hold_out(photos) == [6, 7]
 
 
 def test_photos_in_a_wide_space_are_learnt_from_in_the_colours_that_they_show(engine, person):

@@ -7,16 +7,18 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
-from functions.generate.diffusion.lora_cache import Adapters
+from functions.generate.diffusion.lora_cache import LoraCache
 from functions.train import kohya
-from functions.train.lora import adapted
+from functions.train.lora import add_adapter
 from functions.train.plan import TrainingPlan
-from shared.models.diffusion import Working, load
+from shared.models.diffusion import ModelProfile, load_model
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
 from tests.unit.test_train_lora import disturb, prediction
 
-PLAN = TrainingPlan.suited(Working(size=64)).model_copy(update={"rank": 4, "alpha": 2.0})  # a wrong scale would show
+PLAN = TrainingPlan.suited(ModelProfile(size=64)).model_copy(
+    update={"rank": 4, "alpha": 2.0}
+)  # a wrong scale would show
 FACTS = {"base_model": "tiny", "architecture": "sd15", "step": 40, "plan": PLAN.model_dump(mode="json")}
 
 
@@ -28,10 +30,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """The file, and what the UNet predicts while it wears the adapter."""
-    unet = load(ModelSettings(path=str(folder), device="cpu")).unet
-    with adapted(unet, PLAN) as adapter:
+    unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
+    with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)
-        return kohya.serialise(adapter.weights(), PLAN, FACTS), prediction(unet)
+        return kohya.serialize_kohya(adapter.weights(), PLAN, FACTS), prediction(unet)
 
 
 def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, trained, tmp_path):
@@ -46,8 +48,8 @@ def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, tr
 
 def test_generate_wears_it_too(folder, trained):
     data, expected = trained
-    unet = load(ModelSettings(path=str(folder), device="cpu")).unet
-    adapters = Adapters(unet)
+    unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
+    adapters = LoraCache(unet)
     with adapters.worn([adapters.lora("key", lambda: "etag", lambda: data)]):
         assert torch.allclose(prediction(unet), expected, atol=1e-6)
 

@@ -8,17 +8,17 @@ import torch
 from diffusers import AutoencoderKL
 
 from functions.train.crops import Crop
-from functions.train.latents import Latents, cached, decode, encode
+from functions.train.latents import Latents, cache_latents, decode, encode
 from functions.train.loss import DiffusionLoss
-from shared.models.conditioning import conditioned
-from shared.models.diffusion import load
+from shared.models.conditioning import encode_prompt
+from shared.models.diffusion import load_model
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return load(ModelSettings(path=str(make_tiny_base(tmp_path_factory.mktemp("base"))), device="cpu"))
+    return load_model(ModelSettings(path=str(make_tiny_base(tmp_path_factory.mktemp("base"))), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def plain_loss(model, crop, noise, posterior_noise, times, states):
 def test_cached_and_uncached_loss_agree_on_the_same_noise(kind, request):
     model = request.getfixturevalue(kind)
     made = crops()
-    cache = cached(model, made)
-    states = conditioned(model, "photo of sks person")
+    cache = cache_latents(model, made)
+    states = encode_prompt(model, "photo of sks person")
     loss = DiffusionLoss(model.scheduler, 5.0, model.device)
     for row, key in enumerate(cache.keys):
         posterior = torch.randn((1, 16, 8, 8), generator=torch.Generator().manual_seed(row))
@@ -80,7 +80,7 @@ def test_cached_and_uncached_loss_agree_on_the_same_noise(kind, request):
 def test_a_crop_is_found_by_photo_and_number_however_they_were_handed_in(base):
     made = crops()
     shuffled = dict(sorted(made.items(), key=lambda item: -item[0][1]))
-    straight, other = cached(base, made), cached(base, shuffled)
+    straight, other = cache_latents(base, made), cache_latents(base, shuffled)
     assert straight.keys == other.keys
     assert torch.allclose(straight.latents.mean, other.latents.mean, atol=1e-5)
 

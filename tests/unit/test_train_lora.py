@@ -7,9 +7,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
-from functions.train.lora import adapted, finite
+from functions.train.lora import add_adapter, is_finite
 from functions.train.plan import TrainingPlan
-from shared.models.diffusion import load
+from shared.models.diffusion import load_model
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def unet(folder):
-    return load(ModelSettings(path=str(folder), device="cpu")).unet
+    return load_model(ModelSettings(path=str(folder), device="cpu")).unet
 
 
 def prediction(unet):
@@ -43,13 +43,13 @@ def disturb(adapter):
 
 def test_a_fresh_adapter_changes_nothing(unet):
     before = prediction(unet)
-    with adapted(unet, PLAN):
+    with add_adapter(unet, PLAN):
         assert torch.equal(prediction(unet), before)
 
 
 def test_the_base_is_bit_identical_after_the_adapter_is_off(unet):
     before, answer = {name: value.clone() for name, value in unet.state_dict().items()}, prediction(unet)
-    with adapted(unet, PLAN) as adapter:
+    with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)
         assert not torch.equal(prediction(unet), answer)
     after = unet.state_dict()
@@ -63,18 +63,18 @@ def test_an_interrupted_training_takes_its_adapter_off_too(unet):
     names = list(unet.state_dict())
 
     def interrupted():
-        with adapted(unet, PLAN):
+        with add_adapter(unet, PLAN):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(unet.state_dict()) == names
-    with adapted(unet, PLAN):
+    with add_adapter(unet, PLAN):
         pass
 
 
 def test_the_adapter_is_trained_in_full_precision_on_a_half_precision_base(unet):
-    with adapted(unet.half(), PLAN) as adapter:
+    with add_adapter(unet.half(), PLAN) as adapter:
         assert {parameter.dtype for parameter in adapter.parameters} == {torch.float32}
     assert unet.dtype == torch.float16
 
@@ -83,7 +83,7 @@ def test_the_same_seed_makes_the_same_adapter(unet):
     made = []
     for seed in (1, 1, 2):
         torch.rand(1)
-        with adapted(unet, TrainingPlan(rank=4, seed=seed)) as adapter:
+        with add_adapter(unet, TrainingPlan(rank=4, seed=seed)) as adapter:
             made.append(adapter.weights())
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     assert any(not torch.equal(made[0][name], made[2][name]) for name in made[0])
@@ -91,7 +91,7 @@ def test_the_same_seed_makes_the_same_adapter(unet):
 
 def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp_path):
     """Rank and alpha differ here, so the scale must have come through the file."""
-    with adapted(unet, PLAN) as adapter:
+    with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)
         expected = prediction(unet)
         (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), {}))
@@ -104,7 +104,7 @@ def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp
 
 def test_the_files_header_tells_how_it_was_made(unet, tmp_path):
     facts = {"base_model": "tiny", "plan": PLAN.model_dump(mode="json")}
-    with adapted(unet, PLAN) as adapter:
+    with add_adapter(unet, PLAN) as adapter:
         (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), facts))
     with safe_open(tmp_path / "lora.safetensors", "pt") as opened:
         header = opened.metadata()
@@ -113,5 +113,5 @@ def test_the_files_header_tells_how_it_was_made(unet, tmp_path):
 
 
 def test_a_weight_that_is_no_number_is_noticed():
-    assert finite({"a": torch.ones(2)})
-    assert not finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])})
+    assert is_finite({"a": torch.ones(2)})
+    assert not is_finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])})

@@ -6,7 +6,7 @@ from functions.train.plan import GAMMA, TrainingPlan
 from functions.train.request import TrainRequest
 from shared.contract.validation import validate
 from shared.errors import InvalidField
-from shared.models.diffusion import Working
+from shared.models.diffusion import ModelProfile
 
 BODY = {"request_id": 7, "images": ["a.jpg"], "configure": {"user_id": "ann"}}
 
@@ -60,7 +60,7 @@ def test_an_unknown_knob_is_a_warning():
 
 
 def test_the_plan_follows_the_working_size():
-    small, large = TrainingPlan.suited(Working(size=128)), TrainingPlan.suited(Working(size=1024))
+    small, large = TrainingPlan.suited(ModelProfile(size=128)), TrainingPlan.suited(ModelProfile(size=1024))
     assert small.gamma == GAMMA * 16
     assert large.gamma == GAMMA
     assert small.learning_rate > large.learning_rate

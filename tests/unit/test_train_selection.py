@@ -3,16 +3,16 @@
 import numpy as np
 import torch
 
-from functions.train.selection import Selection
-from functions.train.validation import Trial, change
+from functions.train.selection import CheckpointSelection
+from functions.train.validation import Evaluation, measure_change
 
 
 def trial(step, scores, level=100):
-    return Trial(step, [np.full((8, 8, 3), level, np.uint8) for _ in scores], list(scores))
+    return Evaluation(step, [np.full((8, 8, 3), level, np.uint8) for _ in scores], list(scores))
 
 
 def offered(*trials, base=None):
-    selection = Selection(base or trial(0, (0.1, 0.1), level=0))
+    selection = CheckpointSelection(base or trial(0, (0.1, 0.1), level=0))
     for one in trials:
         selection.offer(one, {"step": torch.tensor(one.step)})
     return selection
@@ -57,4 +57,4 @@ def test_nothing_offered_is_nothing_chosen():
 
 
 def test_change_is_the_mean_difference_in_levels():
-    assert change(trial(0, (None,), level=10), trial(1, (None,), level=14)) == 4
+    assert measure_change(trial(0, (None,), level=10), trial(1, (None,), level=14)) == 4

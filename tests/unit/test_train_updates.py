@@ -3,21 +3,21 @@
 import pytest
 import torch
 
-from functions.train.latents import Cache, Latents
-from functions.train.lora import adapted
+from functions.train.latents import LatentCache, Latents
+from functions.train.lora import add_adapter
 from functions.train.loss import DiffusionLoss
-from functions.train.optimizer_steps import Updates, order, pace, spread
+from functions.train.optimizer_steps import OptimizerSteps, lr_factor, photo_order, stratified_timesteps
 from functions.train.plan import TrainingPlan
-from functions.train.training_inputs import Material
-from shared.models.conditioning import conditioned
-from shared.models.diffusion import load
+from functions.train.training_inputs import TrainingInputs
+from shared.models.conditioning import encode_prompt
+from shared.models.diffusion import load_model
 from shared.settings import ModelSettings, TrainSettings
 from tests.tiny_base import make_tiny_base
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return load(ModelSettings(path=str(make_tiny_base(tmp_path_factory.mktemp("base"))), device="cpu"))
+    return load_model(ModelSettings(path=str(make_tiny_base(tmp_path_factory.mktemp("base"))), device="cpu"))
 
 
 def updated(model, plan):
@@ -25,11 +25,11 @@ def updated(model, plan):
     generator = torch.Generator().manual_seed(3)
     latents = Latents(torch.randn(8, 16, 8, 8, generator=generator), torch.full((8, 16, 8, 8), 0.1))
     masks = torch.rand(8, 1, 8, 8, generator=generator)  # of different weight in sum: a mean of means would differ
-    cache = Cache([(row, 0) for row in range(8)], latents, masks)
-    words = conditioned(model, "photo of sks person")
-    learnt = Material(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
-    with adapted(model.unet, plan) as adapter:
-        losses = [float(update.loss) for update in Updates(model.unet, adapter, learnt, plan, 3)]
+    cache = LatentCache([(row, 0) for row in range(8)], latents, masks)
+    words = encode_prompt(model, "photo of sks person")
+    learnt = TrainingInputs(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+    with add_adapter(model.unet, plan) as adapter:
+        losses = [float(update.loss) for update in OptimizerSteps(model.unet, adapter, learnt, plan, 3)]
         return losses, adapter.weights()
 
 
@@ -52,34 +52,34 @@ def test_the_settings_say_how_many_passes_an_update_has(base):
 
 
 def test_every_crop_is_seen_once_before_any_comes_again():
-    walk = order(rows=10, batch=4, steps=5, seed=1).flatten().tolist()
+    walk = photo_order(rows=10, batch=4, steps=5, seed=1).flatten().tolist()
     assert sorted(walk[:10]) == list(range(10))
     assert sorted(walk[10:]) == list(range(10))
     assert walk[:10] != walk[10:]
 
 
 def test_the_order_follows_the_seed():
-    assert torch.equal(order(10, 4, 5, seed=1), order(10, 4, 5, seed=1))
-    assert not torch.equal(order(10, 4, 5, seed=1), order(10, 4, 5, seed=2))
+    assert torch.equal(photo_order(10, 4, 5, seed=1), photo_order(10, 4, 5, seed=1))
+    assert not torch.equal(photo_order(10, 4, 5, seed=1), photo_order(10, 4, 5, seed=2))
 
 
 def test_one_batch_spans_the_noise_levels():
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        times = spread(4, 1000, generator)
+        times = stratified_timesteps(4, 1000, generator)
         assert sorted((times // 250).tolist()) == [0, 1, 2, 3]
 
 
 def test_every_place_of_a_batch_meets_every_noise_level():
     generator = torch.Generator().manual_seed(0)
-    first = torch.stack([spread(4, 1000, generator)[0] for _ in range(400)])
+    first = torch.stack([stratified_timesteps(4, 1000, generator)[0] for _ in range(400)])
     assert first.min() < 20
     assert first.max() > 980
 
 
 def test_the_rate_rises_then_falls_to_its_rest():
     plan = TrainingPlan(warm_up=10, final_rate=0.1)
-    rates = [pace(step, 400, plan) for step in range(400)]
+    rates = [lr_factor(step, 400, plan) for step in range(400)]
     assert rates[0] < 0.1
     assert max(rates) == max(rates[10:20])
     assert 0.1 <= rates[-1] < 0.11

@@ -8,8 +8,8 @@ import pytest
 
 from shared.errors import PhotoUnavailable
 from shared.faces import Box, Face, FaceError
-from shared.photos.assessment import STRANGER, USABLE, Verdict, counted, inspect, same_person
-from shared.photos.identity_clustering import majority
+from shared.photos.assessment import STRANGER, USABLE, PhotoAssessment, count_usable, inspect_photo, same_person
+from shared.photos.identity_clustering import find_majority
 from shared.settings import Limits
 from tests import pictures
 
@@ -41,7 +41,7 @@ class Faulty:
 
 def people(*vectors):
     """Usable verdicts at these places on a line; nearer than 1 is one person."""
-    return [Verdict(USABLE, embedding=np.array([float(vector), 0.0]), quality=0.5) for vector in vectors]
+    return [PhotoAssessment(USABLE, embedding=np.array([float(vector), 0.0]), quality=0.5) for vector in vectors]
 
 
 def codes(*vectors):
@@ -49,26 +49,26 @@ def codes(*vectors):
 
 
 def test_a_portrait_is_usable(engine):
-    verdict = inspect(pictures.jpeg(pictures.hopper()), engine, LIMITS)
+    verdict = inspect_photo(pictures.jpeg(pictures.hopper()), engine, LIMITS)
     assert (verdict.code, verdict.message, verdict.frontal, verdict.warnings) == (1, "success", True, [])
     assert (verdict.width, verdict.height) == (512, 600)
     assert verdict.quality > 0.6
 
 
 def test_a_photo_that_was_not_fetched_says_why(engine):
-    verdict = inspect(PhotoUnavailable("a.jpg is not there"), engine, LIMITS)
+    verdict = inspect_photo(PhotoUnavailable("a.jpg is not there"), engine, LIMITS)
     assert (verdict.code, verdict.message, verdict.warnings) == (2, "Image decode error", ["a.jpg is not there"])
 
 
 def test_a_broken_photo_says_why(engine):
-    verdict = inspect(pictures.jpeg(pictures.hopper())[:9000], engine, LIMITS)
+    verdict = inspect_photo(pictures.jpeg(pictures.hopper())[:9000], engine, LIMITS)
     assert verdict.code == 2
     assert "it is cut off" in verdict.warnings[0]
 
 
 def test_a_photo_of_nobody_and_a_photo_of_six_are_code_3(engine):
-    nobody = inspect(pictures.png(pictures.coffee()), engine, LIMITS)
-    six = inspect(pictures.jpeg(pictures.group()), engine, LIMITS)
+    nobody = inspect_photo(pictures.png(pictures.coffee()), engine, LIMITS)
+    six = inspect_photo(pictures.jpeg(pictures.group()), engine, LIMITS)
     assert (nobody.code, nobody.message, nobody.warnings) == (3, "Number of face is not 1", ["no face was found"])
     assert (six.code, six.warnings) == (3, ["6 faces were found"])
 
@@ -81,24 +81,26 @@ def test_a_photo_of_nobody_and_a_photo_of_six_are_code_3(engine):
     ],
 )
 def test_a_face_that_the_border_cuts_off_is_refused(engine, part):
-    verdict = inspect(pictures.png(np.ascontiguousarray(pictures.hopper()[part])), engine, LIMITS)
+    verdict = inspect_photo(pictures.png(np.ascontiguousarray(pictures.hopper()[part])), engine, LIMITS)
     assert (verdict.code, verdict.warnings) == (3, ["the face is cut off by the border"])
 
 
 def test_a_face_that_just_fits_is_whole(engine):
-    assert inspect(pictures.png(np.ascontiguousarray(pictures.hopper()[140:340, 150:375])), engine, LIMITS).usable
+    assert inspect_photo(pictures.png(np.ascontiguousarray(pictures.hopper()[140:340, 150:375])), engine, LIMITS).usable
 
 
 def test_a_photo_that_lies_on_its_side_gets_a_hint(engine):
     lying = cv2.rotate(pictures.hopper(), cv2.ROTATE_90_CLOCKWISE)
-    verdict = inspect(pictures.jpeg(lying), engine, LIMITS)
+    verdict = inspect_photo(pictures.jpeg(lying), engine, LIMITS)
     assert verdict.code == 3
     assert "turned counter-clockwise" in verdict.warnings[0]
 
 
 def test_an_engine_that_fails_is_code_4_or_5():
     photo = pictures.jpeg(pictures.hopper())
-    undetected, unencoded = (inspect(photo, engine, LIMITS) for engine in (Faulty(finds=False), Faulty(embeds=False)))
+    undetected, unencoded = (
+        inspect_photo(photo, engine, LIMITS) for engine in (Faulty(finds=False), Faulty(embeds=False))
+    )
     assert (undetected.code, undetected.message) == (4, "Image detect error")
     assert undetected.warnings == ["the detector is out of order"]
     assert (unencoded.code, unencoded.message) == (5, "Image encoding error")
@@ -107,12 +109,14 @@ def test_an_engine_that_fails_is_code_4_or_5():
 
 def test_small_blurred_and_dark_photos_are_usable_with_a_warning(engine):
     image = pictures.hopper()
-    small = inspect(pictures.png(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)), engine, LIMITS)
+    small = inspect_photo(
+        pictures.png(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)), engine, LIMITS
+    )
     assert "smaller than 512 x 512" in small.warnings
     assert any("pixels wide" in warning for warning in small.warnings)
-    blurred = inspect(pictures.png(cv2.GaussianBlur(image, (0, 0), 5)), engine, LIMITS)
+    blurred = inspect_photo(pictures.png(cv2.GaussianBlur(image, (0, 0), 5)), engine, LIMITS)
     assert "the face is blurred" in blurred.warnings
-    dark = inspect(pictures.png((image * 0.25).astype(np.uint8)), engine, LIMITS)
+    dark = inspect_photo(pictures.png((image * 0.25).astype(np.uint8)), engine, LIMITS)
     assert "the face is too dark" in dark.warnings
     assert {small.code, blurred.code, dark.code} == {1}
 
@@ -124,12 +128,12 @@ def test_quality_ranks_a_good_photo_before_the_same_photo_spoiled(engine):
         cv2.resize(image, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA),
         (image * 0.3).astype(np.uint8),
     ]
-    good = inspect(pictures.png(image), engine, LIMITS).quality
-    assert all(inspect(pictures.png(other), engine, LIMITS).quality < 0.8 * good for other in spoiled)
+    good = inspect_photo(pictures.png(image), engine, LIMITS).quality
+    assert all(inspect_photo(pictures.png(other), engine, LIMITS).quality < 0.8 * good for other in spoiled)
 
 
 def test_a_verdict_keeps_no_pixels(engine):
-    verdict = inspect(pictures.jpeg(pictures.hopper()), engine, LIMITS)
+    verdict = inspect_photo(pictures.jpeg(pictures.hopper()), engine, LIMITS)
     assert verdict.face.landmarks.base is None or verdict.face.landmarks.base.size < 1000
     assert verdict.embedding.base is None or verdict.embedding.base.size < 1000
 
@@ -174,15 +178,15 @@ def face(x, y, side):
 
 def test_every_face_counts_unless_a_setting_says_otherwise():
     main, passer = face(300, 300, 200), face(800, 300, 40)
-    assert counted([main, passer], 0.0) == ([main, passer], 0)
-    assert counted([main, passer], 0.25) == ([main], 1)
-    assert counted([], 0.25) == ([], 0)
+    assert count_usable([main, passer], 0.0) == ([main, passer], 0)
+    assert count_usable([main, passer], 0.25) == ([main], 1)
+    assert count_usable([], 0.25) == ([], 0)
 
 
 @pytest.mark.parametrize("other", [face(450, 300, 40), face(800, 300, 90)])
 def test_a_near_face_and_a_large_face_always_count(other):
     main = face(300, 300, 200)
-    assert counted([main, other], 0.25) == ([main, other], 0)
+    assert count_usable([main, other], 0.25) == ([main, other], 0)
 
 
 def test_a_small_face_in_the_back_is_ignored_by_setting_only(engine):
@@ -190,8 +194,8 @@ def test_a_small_face_in_the_back_is_ignored_by_setting_only(engine):
     passer = cv2.resize(pictures.astronaut()[20:220, 110:310], (200, 200))
     image = np.concatenate([image, np.full((image.shape[0], 500, 3), 128, np.uint8)], axis=1)
     image[100:300, -300:-100] = passer
-    strict = inspect(pictures.png(image), engine, LIMITS)
-    lenient = inspect(pictures.png(image), engine, LIMITS, ignored_face=0.4)
+    strict = inspect_photo(pictures.png(image), engine, LIMITS)
+    lenient = inspect_photo(pictures.png(image), engine, LIMITS, ignored_face=0.4)
     assert (strict.code, strict.warnings) == (3, ["2 faces were found"])
     assert (lenient.code, lenient.warnings) == (1, ["1 much smaller faces far from the main one were ignored"])
 
@@ -201,7 +205,7 @@ def test_photos_of_all_different_people_say_so():
 
 
 def test_one_usable_photo_is_compared_with_nothing():
-    (alone, refused) = same_person([*people(0), Verdict(3)], Faulty())
+    (alone, refused) = same_person([*people(0), PhotoAssessment(3)], Faulty())
     assert (alone.code, alone.similarity, refused.code) == (1, None, 3)
 
 
@@ -223,5 +227,5 @@ def test_the_order_of_the_photos_does_not_matter():
     places = np.random.default_rng(5).normal(size=(12, 1)) * 1.5
     apart = np.abs(places - places.T)
     shuffle = np.random.default_rng(6).permutation(12)
-    before, after = majority(apart, 1.0), majority(apart[np.ix_(shuffle, shuffle)], 1.0)
+    before, after = find_majority(apart, 1.0), find_majority(apart[np.ix_(shuffle, shuffle)], 1.0)
     assert {int(shuffle[row]) for row in after.members} == set(before.members)

@@ -8,7 +8,7 @@ Plane = NDArray[np.float32]
 """(H, W)."""
 
 
-def guided(plane: Plane, guide: Plane, radius: float, tolerance: float) -> Plane:
+def guided_filter(plane: Plane, guide: Plane, radius: float, tolerance: float) -> Plane:
     """Smooth `plane` but where `guide` has edges.
 
     Args:

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.background.guided_filter import guided
+from functions.generate.background.guided_filter import guided_filter
 from functions.generate.face import masks
 from functions.generate.face.landmarks import face_width, with_forehead
-from functions.generate.networks.person_network import PeopleNetwork
+from functions.generate.networks.person_network import PersonNetwork
 from shared.faces import Face
 from shared.imaging.array_types import Image, Mask, Points
 
@@ -54,7 +54,7 @@ LIKELY = Reach((0.75, 0.95), 0.15, 1.7, 0.5, 1.0)
 POSSIBLE = Reach((1.3, 1.5), 0.2, 3.0, 1.3, 0.8)
 
 
-def people(image: Image, faces: Sequence[Face], network: PeopleNetwork | None = None) -> Mask:
+def segment_people(image: Image, faces: Sequence[Face], network: PersonNetwork | None = None) -> Mask:
     """How much of each pixel belongs to somebody, at no more than REFINING_SIDE.
 
     Args:
@@ -63,18 +63,18 @@ def people(image: Image, faces: Sequence[Face], network: PeopleNetwork | None = 
         network: that tells instead of GrabCut, where one is configured.
 
     Returns:
-        (h, w), of the picture's shape and at most its size; exactly 1 well inside of people. `at` enlarges it.
+        (h, w), of the picture's shape and at most its size; exactly 1 well inside of people. `crop_mask` enlarges it.
     """
     small, factors = _reduced(image, SIDE)
     cut = _grab(small, [face.landmarks * factors for face in faces]) if network is None else network(small)
     larger, factors = _reduced(image, REFINING_SIDE)
     rough: Mask = cv2.resize(cut, larger.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     guide = cv2.cvtColor(larger, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine = guided(rough, guide, RADIUS * max(guide.shape), TOLERANCE)
-    return kept(fine, [face.landmarks * factors for face in faces])
+    fine = guided_filter(rough, guide, RADIUS * max(guide.shape), TOLERANCE)
+    return keep_people(fine, [face.landmarks * factors for face in faces])
 
 
-def kept(share: Mask, landmarks: Sequence[Points]) -> Mask:
+def keep_people(share: Mask, landmarks: Sequence[Points]) -> Mask:
     """People's share of each pixel, made full from FULL up, with a margin around them and every face in it."""
     reach = 2 * max(1, round(MARGIN * max(share.shape))) + 1
     wide = cv2.dilate(share, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
@@ -86,7 +86,7 @@ def kept(share: Mask, landmarks: Sequence[Points]) -> Mask:
     return np.maximum(full, labels.astype(np.float32))
 
 
-def at(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) -> Mask:
+def crop_mask(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) -> Mask:
     """A part of the mask at the size of a picture of `shape`; the whole picture's mask is never made in floats."""
     x, y = share.shape[1] / shape[1], share.shape[0] / shape[0]
     matrix = np.array([[x, 0, (columns.start + 0.5) * x - 0.5], [0, y, (rows.start + 0.5) * y - 0.5]])

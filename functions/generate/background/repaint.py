@@ -10,7 +10,7 @@ import numpy as np
 
 from functions.generate.background import person_segmentation
 from functions.generate.diffusion.img2img import Denoising, Diffuser
-from functions.generate.diffusion.inpaint_region import Canvas, Words
+from functions.generate.diffusion.inpaint_region import InpaintRegion, PromptPair
 from functions.generate.face import masks
 from functions.generate.face.palette import Palette
 from shared.faces import Box, Face
@@ -24,22 +24,22 @@ Span = tuple[int, int]
 """First pixel and the one after the last, along the longer side."""
 
 
-def denoising(most_steps: int | None) -> Denoising:
+def plan_denoising(most_steps: int | None) -> Denoising:
     """How the background is repainted; `most_steps` of a distilled model."""
     return Denoising(STEPS, STRENGTH, "first", most_steps)
 
 
-def evaluations(shape: tuple[int, ...], most_steps: int | None) -> int:
+def count_evaluations(shape: tuple[int, ...], most_steps: int | None) -> int:
     """Of the network, for a picture of this shape."""
-    return len(spans(max(shape[:2]), min(shape[:2]))) * denoising(most_steps).effective
+    return len(tile_spans(max(shape[:2]), min(shape[:2]))) * plan_denoising(most_steps).effective
 
 
-def repaint(
+def repaint_background(
     image: Image,
     faces: Sequence[Face],
     owned: Mask,
     diffuser: Diffuser,
-    words: Words,
+    words: PromptPair,
     painting: Denoising,
     seed: int,
     step_done: Callable[[], None],
@@ -50,37 +50,37 @@ def repaint(
     Args:
         image: RGB, uint8, (H, W, 3); bit-identical afterwards where `owned` is 1.
         faces: all of the picture.
-        owned: people's share of each pixel, from `person_segmentation.people`.
+        owned: people's share of each pixel, from `person_segmentation.segment_people`.
         diffuser: the base model, wearing no LoRA.
         words: of the background.
-        painting: from `denoising`.
+        painting: from `plan_denoising`.
         seed: of the request.
         step_done: called after each network evaluation.
         palette: of the picture, whose colours the background is to keep to; None for ordinary colours.
     """
     height, width = image.shape[:2]
-    squares = spans(max(height, width), min(height, width))
+    squares = tile_spans(max(height, width), min(height, width))
     landmarks = max(faces, key=lambda face: face.box.area).landmarks
     for index, (first, last) in enumerate(squares):
         rows, columns = (
             (slice(0, height), slice(first, last)) if width >= height else (slice(first, last), slice(0, width))
         )
-        free = 1 - person_segmentation.at(owned, image.shape, rows, columns)
-        faded = fading(squares, index)
+        free = 1 - person_segmentation.crop_mask(owned, image.shape, rows, columns)
+        faded = feather(squares, index)
         free *= faded[None, :] if width >= height else faded[:, None]
         free[free < masks.LEAST] = 0  # what rounds to a person's own pixel is to be that
         part = np.ascontiguousarray(image[rows, columns])
         corner = np.array([columns.start, rows.start])
         square = Box(0, 0, part.shape[1], part.shape[0]).square(1.0)
         noise = (seed + SEED_OFFSET + index) % 2**32
-        canvas = Canvas(part, square, free, landmarks - corner, words, noise)
+        canvas = InpaintRegion(part, square, free, landmarks - corner, words, noise)
         painted = diffuser.repaint([canvas], painting, step_done)[0]
         if palette is not None:
             painted = palette.settled(palette.adapted(painted, part), part)
         image[rows, columns] = painted
 
 
-def spans(length: int, side: int) -> list[Span]:
+def tile_spans(length: int, side: int) -> list[Span]:
     """Where squares of `side` lie along a picture of `length`, evenly, each OVERLAP over the next."""
     if length <= side * (1 + OVERLAP):
         return [(0, length)]
@@ -89,7 +89,7 @@ def spans(length: int, side: int) -> list[Span]:
     return [(int(start), int(start) + side) for start in starts]
 
 
-def fading(squares: Sequence[Span], index: int) -> Mask:
+def feather(squares: Sequence[Span], index: int) -> Mask:
     """How much of each pixel's change is this square's: falls to 0 over its overlaps, and all squares' add up to 1."""
     first, last = squares[index]
     faded = np.ones(last - first, np.float32)

@@ -20,7 +20,7 @@ POINT_RADIUS = 3  # pixels at a side of 512, as OpenPose's drawing of faces has 
 POINT_SIDE = 512
 
 
-def picture(kind: str, patch: Image, landmarks: Points) -> Image:
+def draw_control_image(kind: str, patch: Image, landmarks: Points) -> Image:
     """What a ControlNet of this kind is shown of a patch; RGB, uint8, of the patch's size.
 
     Args:
@@ -29,17 +29,17 @@ def picture(kind: str, patch: Image, landmarks: Points) -> Image:
         landmarks: of the face in the patch, (68, 2).
     """
     if kind == "canny":
-        return edges(patch)
-    return face_points(landmarks, patch.shape[0]) if kind == "pose" else patch
+        return draw_edges(patch)
+    return draw_face_points(landmarks, patch.shape[0]) if kind == "pose" else patch
 
 
-def edges(patch: Image) -> Image:
+def draw_edges(patch: Image) -> Image:
     """Edges, white on black."""
     found: Image = np.repeat(cv2.Canny(patch, LOW, HIGH)[:, :, None], 3, axis=2)
     return found
 
 
-def face_points(landmarks: Points, side: int) -> Image:
+def draw_face_points(landmarks: Points, side: int) -> Image:
     """OpenPose's 70 points of a face, white dots on black: the 68 of iBUG 300-W and the two pupils.
 
     We have no pupils: the middle of the eye's outline stands for each.

@@ -11,7 +11,7 @@ Layer = Callable[..., torch.Tensor]
 
 
 @contextmanager
-def remembered(unet: UNet2DConditionModel) -> Iterator[None]:
+def cache_cross_attention(unet: UNet2DConditionModel) -> Iterator[None]:
     """Inside of the block keys and values are made of each wording's states once, and what comes out is the same.
 
     The LoRAs worn, and who of the batch wears which, must not change inside. States are known again by identity.

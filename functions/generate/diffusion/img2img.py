@@ -8,7 +8,7 @@ Several faces are one batch, each with its own noise, words, control pictures an
 company but for the rounding of floats. Nothing is computed that counts for nothing: ControlNets run only while their
 scale is above 0, on the side of the words alone (diffusers' `guess_mode`), their pictures are embedded once, what the
 words are to each layer is worked out once (`recollection`), and the negative words are asked only between the noise
-levels where guidance matters (`Working.guided`).
+levels where guidance matters (`ModelProfile.guided`).
 """
 
 import copy
@@ -25,12 +25,12 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from functions.generate.diffusion import control_images as drawing
-from functions.generate.diffusion.cross_attention_cache import remembered
-from functions.generate.diffusion.inpaint_region import Canvas
+from functions.generate.diffusion.cross_attention_cache import cache_cross_attention
+from functions.generate.diffusion.inpaint_region import InpaintRegion
 from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
-from shared.models.conditioning import Conditioning, Residuals, controlled, predicted
+from shared.models.conditioning import Conditioning, Residuals, predict_noise, run_controlnet
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.diffusion import DiffusionModel
@@ -121,7 +121,7 @@ class Diffuser:
             part.to(memory_format=torch.channels_last)  # what convolutions run fastest in: a tenth less on a CPU
 
     def repaint(
-        self, canvases: Sequence[Canvas], denoising: Denoising, step_done: Callable[[], None] = lambda: None
+        self, canvases: Sequence[InpaintRegion], denoising: Denoising, step_done: Callable[[], None] = lambda: None
     ) -> list[Image]:
         """Repaint what lies under each canvas's mask, all of them in one batch.
 
@@ -138,13 +138,13 @@ class Diffuser:
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
         model = self._model
-        with torch.inference_mode(), deterministic(model.device), remembered(model.unet):
+        with torch.inference_mode(), deterministic(model.device), cache_cross_attention(model.unet):
             sample = self._sample(canvases, denoising)
             difference = self._difference(self._denoise(sample, denoising, step_done), sample.latents)
         _check(difference)
         return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
-    def _sample(self, canvases: Sequence[Canvas], denoising: Denoising) -> Sample:
+    def _sample(self, canvases: Sequence[InpaintRegion], denoising: Denoising) -> Sample:
         size = self._model.working.size
         patches = [canvas.patch(size) for canvas in canvases]
         latents = self._encode(np.stack(patches))
@@ -154,7 +154,7 @@ class Diffuser:
         for control in self._controls:
             if control.first if denoising.diffusion == "first" else control.second:
                 drawn = [
-                    drawing.picture(control.kind, patch, canvas.patch_landmarks(size))
+                    drawing.draw_control_image(control.kind, patch, canvas.patch_landmarks(size))
                     for canvas, patch in zip(canvases, patches, strict=True)
                 ]
                 hints.append((control, control.embed(self._pixels(np.stack(drawn)).to(self._model.dtype))))
@@ -196,7 +196,7 @@ class Diffuser:
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, diffusion: str, step: int, steps: int
     ) -> Residuals | None:
         scaled = [(control, hint, control.scale(diffusion, step, steps)) for control, hint in sample.hints]
-        made = [controlled(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
+        made = [run_controlnet(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
         return reduce(Residuals.__add__, made) if made else None
 
     def _predicted(
@@ -204,9 +204,9 @@ class Diffuser:
     ) -> torch.Tensor:
         unet = self._model.unet
         if not guided:
-            return predicted(unet, seen, time, sample.words, residuals)
+            return predict_noise(unet, seen, time, sample.words, residuals)
         twice = torch.cat([seen, seen])
-        both = predicted(unet, twice, time, sample.both, residuals and residuals.after_nothing())
+        both = predict_noise(unet, twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
         return without + self._model.working.guidance * (with_words - without)
 

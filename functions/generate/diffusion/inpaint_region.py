@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
-from shared.imaging.quantization import rounded
+from shared.imaging.quantization import round_to_levels
 from shared.models.conditioning import Conditioning
 
-Words = tuple[Conditioning, Conditioning]
+PromptPair = tuple[Conditioning, Conditioning]
 """The prompt and the negative prompt."""
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
+class InpaintRegion:
     """What is to be repainted of one picture.
 
     Attributes:
@@ -25,7 +25,7 @@ class Canvas:
         square: what the model sees; may reach beyond the picture, which is then mirrored.
         mask: (H, W); the picture stays bit-identical where it is 0.
         landmarks: of the face, (68, 2) in pixels of the picture.
-        words: from `Prompts.of`.
+        words: from `PromptCache.of`.
         seed: of the noise.
     """
 
@@ -33,7 +33,7 @@ class Canvas:
     square: Box
     mask: Mask
     landmarks: Points
-    words: Words
+    words: PromptPair
     seed: int
 
     def patch(self, size: int) -> Image:
@@ -67,7 +67,7 @@ class Canvas:
         columns = slice(max(left, 0), min(right, self.image.shape[1]))
         part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         result = self.image.copy()
-        result[rows, columns] = rounded(self.image[rows, columns] + part * self.mask[rows, columns, None])
+        result[rows, columns] = round_to_levels(self.image[rows, columns] + part * self.mask[rows, columns, None])
         return result
 
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
-from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, Part, Tensors
+from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, LoraPart, Tensors
 
 WRAPPING = {"base_layer", "lora_A", "lora_B"}  # names that peft gives to what is inside of an adapted module
 
@@ -33,7 +33,7 @@ class Lora:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def fitted(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
+def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
     """The file's parts as an adapter of this UNet.
 
     Raises LoraError for a module that the UNet has not, matrices of another size, and values that are no numbers or
@@ -41,7 +41,7 @@ def fitted(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
     """
     weights = _weights(unet)
     spelled = {KOHYA_UNET + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
-    parts: dict[str, Part] = {}
+    parts: dict[str, LoraPart] = {}
     for written, part in file.parts.items():
         name = spelled.get(written)
         if name is None:
@@ -69,7 +69,7 @@ def _weights(unet: UNet2DConditionModel) -> Tensors:
     }
 
 
-def _check(name: str, part: Part, weight: torch.Tensor) -> None:
+def _check(name: str, part: LoraPart, weight: torch.Tensor) -> None:
     """LoraError where a part cannot be added to a module of this weight, (out, in, ...)."""
     down, up = (part.rank, *weight.shape[1:]), (weight.shape[0], part.rank, *[1] * (weight.ndim - 2))
     if (part.down.shape, part.up.shape) != (down, up):
@@ -81,7 +81,7 @@ def _check(name: str, part: Part, weight: torch.Tensor) -> None:
         raise LoraError(f"this LoRA has values for {name} that are no numbers or too large ones")
 
 
-def _config(parts: dict[str, Part], rooted: bool) -> LoraConfig:
+def _config(parts: dict[str, LoraPart], rooted: bool) -> LoraConfig:
     """For these modules alone, each with its own rank and alpha."""
     first = next(iter(parts.values()))
     # peft takes a pattern's names for regular expressions

@@ -23,12 +23,12 @@ from diffusers import UNet2DConditionModel
 from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 
-from functions.generate.diffusion.lora import Lora, fitted
-from functions.generate.diffusion.lora_file import LoraError, Tensors, parse
-from shared.models.expiring_cache import Clock, ShortMemory
+from functions.generate.diffusion.lora import Lora, fit_lora
+from functions.generate.diffusion.lora_file import LoraError, Tensors, parse_lora
+from shared.models.expiring_cache import Clock, ExpiringCache
 from shared.models.transfers import sent_together
 
-__all__ = ["Adapters", "Lora", "LoraError", "parse"]
+__all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 
 USERS = 32  # of which tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
 KEPT_BYTES = 2**30  # of all of them together, where files are large; the last one used is kept however large
@@ -37,7 +37,7 @@ BARE = "__base__"  # peft's name for a picture of a mixed batch that wears nothi
 
 
 @dataclass(eq=False)
-class Resident:
+class ResidentLora:
     """An adapter on the UNet.
 
     Attributes:
@@ -50,7 +50,7 @@ class Resident:
     wearer: Lora | None = None
 
 
-class Adapters:
+class LoraCache:
     """The adapters of a UNet that many users share."""
 
     def __init__(
@@ -61,9 +61,9 @@ class Adapters:
         clock: Clock = time.monotonic,
     ) -> None:
         self._unet, self._most_resident = unet, resident
-        self._users: ShortMemory[tuple[str, str], Lora] = ShortMemory(users, clock=clock)  # by key and etag
+        self._users: ExpiringCache[tuple[str, str], Lora] = ExpiringCache(users, clock=clock)  # by key and etag
         # no LRUCache: what goes must leave the UNet too, and before its successor comes, and a batch may need more
-        self._resident: OrderedDict[str, Resident] = OrderedDict()
+        self._resident: OrderedDict[str, ResidentLora] = OrderedDict()
         self._layers: list[LoraLayer] = []
         self._active: str | None = None
 
@@ -82,7 +82,7 @@ class Adapters:
         if known is not None:
             return known
         self._forget({key})
-        lora = fitted(parse(read()), self._unet)
+        lora = fit_lora(parse_lora(read()), self._unet)
         # that it fits is known before any work is done, and not in the middle of it
         self._slot(lora, 0, 1)
         # an object that was replaced while it was read is worn, but not remembered: its etag is not known
@@ -162,7 +162,7 @@ class Adapters:
         self._resident.move_to_end(name)
         return name
 
-    def _added(self, lora: Lora, name: str) -> Resident:
+    def _added(self, lora: Lora, name: str) -> ResidentLora:
         """One more adapter; whatever goes wrong leaves the UNet without it."""
         try:
             self._unet.add_adapter(lora.config, adapter_name=name)
@@ -175,7 +175,7 @@ class Adapters:
             self._unet.delete_adapters(name)
             raise
         self._unet.requires_grad_(False).eval()
-        return Resident(list(tensors), list(tensors.values()))
+        return ResidentLora(list(tensors), list(tensors.values()))
 
     def _take_off(self, name: str) -> None:
         del self._resident[name]

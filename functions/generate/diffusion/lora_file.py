@@ -56,7 +56,7 @@ class LoraError(PhotogError):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LoraPart:
     """What a LoRA adds to one module.
 
     Attributes:
@@ -83,12 +83,12 @@ class LoraFile:
         rooted: the strength is divided by the root of the rank (rsLoRA), not by the rank.
     """
 
-    parts: dict[str, Part]
+    parts: dict[str, LoraPart]
     rooted: bool
 
 
 @dataclass(frozen=True)
-class Strength:
+class LoraStrength:
     """What the metadata of diffusers says of ranks and strengths; patterns are names of modules, or ends of them."""
 
     rank: int | None
@@ -98,12 +98,12 @@ class Strength:
     rooted: bool
 
 
-def parse(data: bytes) -> LoraFile:
+def parse_lora(data: bytes) -> LoraFile:
     """Read a LoRA.
 
     Raises LoraError, and nothing else, whatever the bytes are.
     """
-    described, metadata = header(data)
+    described, metadata = read_header(data)
     roles = {name: found for name in described if (found := _role(name)) is not None}
     if not roles:
         raise LoraError("this LoRA file holds nothing for a UNet")
@@ -121,7 +121,7 @@ def parse(data: bytes) -> LoraFile:
     return LoraFile({module: _part(module, found, said) for module, found in modules.items()}, said.rooted)
 
 
-def header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     """The tensors' descriptions by name, each with an admissible type and shape, and the file's metadata.
 
     Raises LoraError.
@@ -184,7 +184,7 @@ def _role(name: str) -> tuple[str, str] | None:
     raise LoraError(f"{_shown(name)} in this file is no part of a LoRA for a UNet that can be read here")
 
 
-def _part(module: str, found: Tensors, said: Strength) -> Part:
+def _part(module: str, found: Tensors, said: LoraStrength) -> LoraPart:
     """One module's matrices and strength; LoraError where they do not belong together."""
     if DOWN not in found or UP not in found:
         raise LoraError(f"this LoRA file has one matrix for {_shown(module)}, not two")
@@ -203,13 +203,13 @@ def _part(module: str, found: Tensors, said: Strength) -> Part:
         alpha = float(found[ALPHA])
     if not 0 < alpha < float("inf"):
         raise LoraError(f"alpha is {alpha} for {_shown(module)}: a LoRA's strength must be above 0")
-    return Part(down, up, alpha)
+    return LoraPart(down, up, alpha)
 
 
-def _strength(text: str | None) -> Strength:
+def _strength(text: str | None) -> LoraStrength:
     """Of the metadata that diffusers writes; LoraError where they cannot be true."""
     if not text:
-        return Strength(None, None, {}, {}, False)
+        return LoraStrength(None, None, {}, {}, False)
     try:
         said = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -225,7 +225,7 @@ def _strength(text: str | None) -> Strength:
         raise LoraError(f"the metadata of this LoRA file name a rank that is not 1 to {MOST_RANK}")
     if not (alpha is None or _is_alpha(alpha)) or not _pattern(alphas, _is_alpha):
         raise LoraError("the metadata of this LoRA file name an alpha that is no number above 0")
-    return Strength(rank, alpha, ranks, alphas, said.get(UNET + "use_rslora") is True)
+    return LoraStrength(rank, alpha, ranks, alphas, said.get(UNET + "use_rslora") is True)
 
 
 def _refuse(name: str) -> None:

@@ -79,7 +79,7 @@ class FaceCrop:
     @cached_property
     def skin_likeness(self) -> Mask:
         """How much each pixel looks like the face's skin, wherever it lies, (h, w)."""
-        return light.skin(self.lab, self.bare)
+        return light.skin_likeness(self.lab, self.bare)
 
     @cached_property
     def skin(self) -> Mask:
@@ -101,7 +101,7 @@ class FaceCrop:
         factor = min(1.0, width / self.width)
         height, across = (max(1, round(side * factor)) for side in self.size)
         small = cv2.resize(self.image, (across, height), interpolation=cv2.INTER_AREA)
-        return FaceCrop.whole(small, rescaled(self.points, self.size, (height, across)))
+        return FaceCrop.whole(small, rescale(self.points, self.size, (height, across)))
 
     def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
         """The picture with what the crop became, RGB uint8 (h, w, 3), wherever `where`, (h, w), is true."""
@@ -110,7 +110,7 @@ class FaceCrop:
         return done
 
 
-def rescaled(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
+def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
     """Where points, (N, 2), of a canvas of (height, width) `size` lie once it is resized to `target`.
 
     Pixels are counted from their centres, as cv2 does.

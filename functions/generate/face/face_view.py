@@ -6,7 +6,7 @@ from shared.imaging.array_types import Image, Mask, Points
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class FaceView:
     """A picture with where the face's landmarks lie, (68, 2) in its pixels, and the frames of its glasses, (H, W)."""
 
     image: Image

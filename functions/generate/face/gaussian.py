@@ -12,7 +12,7 @@ REDUCED = 2.0  # pixels of sigma on the reduced plane: what averaging and interp
 RESAMPLING = 1 / 12 + 1 / 6  # variance, in squared reduced pixels, that averaging and linear interpolation add
 
 
-def blurred(plane: Plane, sigma: float) -> Plane:
+def blur(plane: Plane, sigma: float) -> Plane:
     """The plane blurred by `sigma` pixels; float32, of the same shape."""
     if sigma <= DIRECT:
         direct: Plane = cv2.GaussianBlur(plane, (0, 0), sigma)

@@ -46,7 +46,7 @@ class Similarity:
         return np.stack([moved.real, moved.imag], axis=1)
 
 
-def fit(source: Points, target: Points) -> Similarity:
+def fit_similarity(source: Points, target: Points) -> Similarity:
     """The similarity that brings `source` nearest to `target` in the least-squares sense; both (N, 2), N >= 2.
 
     cv2.estimateAffinePartial2D would drop points as outliers, and scikit-image comes with another extra only.
@@ -63,12 +63,12 @@ def face_width(points: Points) -> float:
     return float(max(np.linalg.norm(jaw[i] - jaw[16 - i]) for i in range(8)))
 
 
-def misfit(source: Points, target: Points) -> float:
+def measure_misfit(source: Points, target: Points) -> float:
     """How much pose and expression differ: mean distance of the aligned points over the target's face width."""
-    return float(np.linalg.norm(fit(source, target)(source) - target, axis=1).mean() / face_width(target))
+    return float(np.linalg.norm(fit_similarity(source, target)(source) - target, axis=1).mean() / face_width(target))
 
 
-def mirrored(points: Points, width: int) -> Points:
+def mirror(points: Points, width: int) -> Points:
     """The points of the picture's mirror image; `width` of the picture in pixels."""
     flipped: Points = points[MIRROR].copy()
     flipped[:, 0] = width - 1 - flipped[:, 0]

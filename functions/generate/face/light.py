@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.imaging.array_types import Image, Mask
-from shared.imaging.quantization import finite, rounded
+from shared.imaging.quantization import require_finite, round_to_levels
 
 Lab = NDArray[np.float32]
 """(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""
@@ -41,10 +41,10 @@ def to_lab(image: Image) -> Lab:
 def to_rgb(lab: Lab) -> Image:
     """LAB float32 as RGB uint8, rounded."""
     # looked at before: what the conversion makes of values that are no numbers is black
-    return rounded(cv2.cvtColor(finite(lab), cv2.COLOR_LAB2RGB) * 255)
+    return round_to_levels(cv2.cvtColor(require_finite(lab), cv2.COLOR_LAB2RGB) * 255)
 
 
-def skin(lab: Lab, where: Mask) -> Mask:
+def skin_likeness(lab: Lab, where: Mask) -> Mask:
     """How much each pixel looks like most of the bare face under `where`; beard, hair and frames get little."""
     every = max(1, max(where.shape) // SAMPLING_SIDE)
     inside = lab[::every, ::every][where[::every, ::every] > 0.5]
@@ -143,7 +143,7 @@ def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
     return change
 
 
-def compressed(lightness: Lightness, before: Lightness) -> Lightness:
+def compress_highlights(lightness: Lightness, before: Lightness) -> Lightness:
     """Lightness with what was brightened beyond KNEE bent towards 100; what was that bright before stays."""
     limit = np.maximum(before, KNEE)
     over = np.maximum(lightness - limit, 0)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light
-from functions.generate.face.gaussian import blurred
+from functions.generate.face.gaussian import blur
 from shared.imaging.array_types import Image, Mask
 
 Curve = NDArray[np.float32]
@@ -75,8 +75,8 @@ class Palette:
         curve = _curve(lab[inside])
         away = (lab[..., 1:] - _at(curve, lab[..., 0])) * inside[..., None]
         sigma = max(SPECKLE * width * factor, FINEST)
-        share = np.maximum(blurred(inside.astype(np.float32), sigma), 0.05)
-        smooth = (blurred(away, sigma) / share[..., None])[inside]
+        share = np.maximum(blur(inside.astype(np.float32), sigma), 0.05)
+        smooth = (blur(away, sigma) / share[..., None])[inside]
         strength = float(np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=1).mean()))
         lightness, tints = lab[inside][:, 0], np.linalg.norm(_at(curve, lab[inside][:, 0]), axis=-1)
         low, middle, high = np.quantile(lightness, (0.05, 0.5, 0.95))

@@ -15,7 +15,7 @@ LATE = 4  # power of the skin's share by which it does so: outlines agree once m
 
 
 @dataclass(frozen=True)
-class Shares:
+class BlendWeights:
     """How much of the person each part of a face takes over, in [0, 1]."""
 
     shape: float
@@ -23,7 +23,7 @@ class Shares:
     features: float
 
     @classmethod
-    def of(cls, degree: float) -> "Shares":
+    def of(cls, degree: float) -> "BlendWeights":
         """Of `more_like_me`: all 0 at 0, all 1 at 1, rising in between."""
         shape, skin, features = (float(np.interp(degree, DEGREES, shares)) for shares in (SHAPE, SKIN, FEATURES))
         return cls(shape, skin, features)

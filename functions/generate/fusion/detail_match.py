@@ -18,7 +18,7 @@ WORKING_WIDTH = 200  # pixels across the face where focus is judged; what a larg
 MOST_RAISED = 3.0  # a larger factor shows as halos; under a thick frame, whose rims count, a soft photo needs 2.9
 
 
-def defocused(lightness: Lightness, where: Mask, template: Lightness, where_template: Mask, width: float) -> Lightness:
+def defocus(lightness: Lightness, where: Mask, template: Lightness, where_template: Mask, width: float) -> Lightness:
     """The lightness, blurred where the template's face is out of focus; unchanged where that is as sharp.
 
     Args:
@@ -26,12 +26,12 @@ def defocused(lightness: Lightness, where: Mask, template: Lightness, where_temp
         template, where_template: the template's own, of any size.
         width: of the face in pixels.
     """
-    own, wanted = blur(lightness, where, width), blur(template, where_template, width)
+    own, wanted = measure_blur(lightness, where, width), measure_blur(template, where_template, width)
     sigma = width * float(np.sqrt(max(wanted**2 - own**2, 0.0)))
     return cv2.GaussianBlur(lightness, (0, 0), sigma) if sigma > LEAST_BLUR else lightness
 
 
-def blur(lightness: Lightness, where: Mask, width: float) -> float:
+def measure_blur(lightness: Lightness, where: Mask, width: float) -> float:
     """How blurred the clearest edges are: their median sigma in face widths, at least about a pixel; 0 without edges.
 
     Zhuo & Sim, "Defocus map estimation from a single image" (2011): blurring an edge anew by sigma p takes its gradient
@@ -52,7 +52,7 @@ def blur(lightness: Lightness, where: Mask, width: float) -> float:
     return float(PROBE / np.sqrt(np.median(ratio) ** 2 - 1) / width) if ratio.size else 0.0
 
 
-def sharpened(
+def match_sharpness(
     lightness: Lightness,
     smooth: Lightness,
     where: Mask,

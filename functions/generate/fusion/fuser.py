@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
-from functions.generate.fusion.landmark_fusion import Portrayal, fuse
+from functions.generate.face.face_view import FaceView
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from shared.faces.base import EngineUnavailable
 from shared.imaging.array_types import Image, Mask, Points
 from shared.settings import Settings
@@ -17,12 +17,12 @@ class Fuser(Protocol):
         self,
         base: Image,
         landmarks: Points,
-        person: Portrayal,
+        person: ReferencePhoto,
         degree: float,
         free: Mask | None = None,
         frames: Mask | None = None,
         original: FaceCrop | None = None,
-    ) -> Shown:
+    ) -> FaceView:
         """The picture with the face fused by `degree`: at 0 bit for bit as it was, at 1 the most; see `fusion.fuse`."""
 
 
@@ -32,7 +32,7 @@ class LandmarkFuser:
     fuse = staticmethod(fuse)
 
 
-def load(settings: Settings) -> Fuser:
+def load_fuser(settings: Settings) -> Fuser:
     """The fuser that the settings name, loaded once per process; EngineUnavailable says what to set or to get."""
     path = settings.generate.fuser
     if path is None:
@@ -42,6 +42,6 @@ def load(settings: Settings) -> Fuser:
             f"PHOTOG_GENERATE__FUSER={path} is told a person by insightface's vector, but the face engine is "
             f"{settings.faces.engine}: set PHOTOG_FACES__ENGINE=insightface, or leave the fuser out"
         )
-    from functions.generate.fusion.onnx_swapper import NeuralFuser
+    from functions.generate.fusion.onnx_swapper import OnnxFuser
 
-    return NeuralFuser(path, settings.faces)
+    return OnnxFuser(path, settings.faces)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from functions.generate.face import masks
-from functions.generate.face.crop import rescaled
+from functions.generate.face.crop import rescale
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.light import Lab
 from shared.imaging.array_types import Mask, Points
@@ -22,7 +22,7 @@ RIM = 0.16  # of the face width that a collar, a hand or a background may reach 
 STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
 
 
-def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
+def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     """How much of the person's drawn face may be taken, (H, W).
 
     Above the brows only what is well inside of the skin of both faces: no fringe is cut in two. Where the person's own
@@ -39,7 +39,7 @@ def covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> M
         return _covering(points, drawn, skin_drawn, skin_base)
     size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
     small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
-    taken: Mask = cv2.resize(_covering(rescaled(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
+    taken: Mask = cv2.resize(_covering(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
     return taken
 
 
@@ -48,7 +48,7 @@ def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> 
     height, face = _height(points, skin_base.shape), masks.face(points, skin_base.shape[:2])
     hair = _hair(drawn, skin_drawn, height, face, DARKER)
     locks = _locks(points, _hair(drawn, skin_drawn, height, face, LOCK))
-    hidden = fringe(hair, height, face)
+    hidden = measure_fringe(hair, height, face)
     both = cv2.GaussianBlur(skin_drawn * skin_base * (1 - hair), (0, 0), HAIR_SOFTNESS * width)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
     clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width) * (1 - hidden)
@@ -58,7 +58,7 @@ def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> 
     return taken.astype(np.float32)
 
 
-def fringe(hair: Mask, height: Mask, face: Mask) -> float:
+def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
     """Whether hair hides the forehead down to the brows, 0 to 1."""
     band = (height > BAND[0]) & (height < BAND[1]) & (face > 0.5)
     if not band.any():

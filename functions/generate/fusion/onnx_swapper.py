@@ -24,14 +24,14 @@ from skimage.transform import SimilarityTransform
 
 from functions.generate.face import light
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
-from functions.generate.fusion.blend_weights import Shares
-from functions.generate.fusion.landmark_fusion import Portrayal, composed, worn_frames
+from functions.generate.face.face_view import FaceView
+from functions.generate.fusion.blend_weights import BlendWeights
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, compose, find_frames
 from shared.faces.base import EngineUnavailable
 from shared.faces.insightface import CHIP_SIDE, five_points
-from shared.faces.onnx_sessions import opened
+from shared.faces.onnx_sessions import open_session
 from shared.imaging.array_types import Embedding, Image, Mask, Points
-from shared.imaging.quantization import rounded
+from shared.imaging.quantization import round_to_levels
 from shared.settings import FaceSettings
 
 SIDE = 128
@@ -44,31 +44,31 @@ Matrix = NDArray[np.float64]
 """(2, 3), from pixels of the patch to those of the aligned face."""
 
 
-class NeuralFuser:
+class OnnxFuser:
     """Implements Fuser. Raises EngineUnavailable where the file is missing or has another signature."""
 
     def __init__(self, path: Path, settings: FaceSettings) -> None:
         if not path.is_file():
             raise EngineUnavailable(f"there is no file {path}: set PHOTOG_GENERATE__FUSER to an .onnx, or leave it out")
         self._emap = _checked(path)
-        self._session = opened(path, settings)
+        self._session = open_session(path, settings)
 
     def fuse(
         self,
         base: Image,
         landmarks: Points,
-        person: Portrayal,
+        person: ReferencePhoto,
         degree: float,
         free: Mask | None = None,
         frames: Mask | None = None,
         original: FaceCrop | None = None,
-    ) -> Shown:
+    ) -> FaceView:
         """See `fusion.fuse`; the landmarks stay where they are. ValueError for a person without identity."""
-        frames = worn_frames(base, landmarks) if frames is None else frames
+        frames = find_frames(base, landmarks) if frames is None else frames
         image = base.copy()
         crop = FaceCrop.of(base, landmarks)
         if degree <= 0 or crop.empty:
-            return Shown(image, landmarks.copy(), frames)
+            return FaceView(image, landmarks.copy(), frames)
         if person.identity is None:
             raise ValueError("a portrayal without identity: a network knows a person by its vector only")
         drawn, taken = self._drawn(crop.image, crop.points, person.identity)
@@ -77,9 +77,9 @@ class NeuralFuser:
             taken = taken * crop.cut(free)
         original = original or crop
         drawn = original.palette.adapted(drawn, crop.image)
-        shares = Shares.of(min(degree, 1.0))
-        image[crop.rows, crop.columns] = composed(crop, light.to_lab(drawn), original, shares, taken)
-        return Shown(image, landmarks.copy(), frames)
+        shares = BlendWeights.of(min(degree, 1.0))
+        image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
+        return FaceView(image, landmarks.copy(), frames)
 
     def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """The patch as the network sees the person in it, and where it has seen it."""
@@ -101,7 +101,7 @@ class NeuralFuser:
         source = (latent / np.linalg.norm(latent)).astype(np.float32)[None]
         target = (aligned.astype(np.float32) / 255).transpose(2, 0, 1)[None]
         (output,) = self._session.run(None, {"target": target, "source": source})
-        return rounded(output[0].transpose(1, 2, 0) * 255)
+        return round_to_levels(output[0].transpose(1, 2, 0) * 255)
 
 
 def _alignment(points: Points) -> Matrix:

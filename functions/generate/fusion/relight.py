@@ -13,7 +13,7 @@ FAINT_SHIFT = 2.0  # lightness; of a smaller shift no share can be told
 COLOUR_ON_FEATURES = 0.35  # share of skin's colour shift that they get
 
 
-def lit(
+def relight(
     drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab, tone: light.Tone = light.ORDINARY
 ) -> light.Lab:
     """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's colour.
@@ -26,7 +26,7 @@ def lit(
     damping = np.array([shade, COLOUR_ON_FEATURES, COLOUR_ON_FEATURES], np.float32)
     damping[0] = 1 - tone.modelled * (1 - damping[0])
     face: light.Lab = drawn + shift * (1 - own * (1 - damping))
-    face[..., 0] = tone.between(light.compressed(face[..., 0], drawn[..., 0]), face[..., 0])
+    face[..., 0] = tone.between(light.compress_highlights(face[..., 0], drawn[..., 0]), face[..., 0])
     return face
 
 

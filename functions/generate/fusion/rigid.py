@@ -13,7 +13,7 @@ LEAST = 16  # pixels of the working size; fewer tell nothing of a movement
 WORKING_WIDTH = 256  # pixels across the face at which that is worked out; it is smooth
 
 
-def stiffened(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:
+def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:
     """The movement with one affine map, the nearest in the least-squares sense, for all that is stiff.
 
     Args:

@@ -52,7 +52,7 @@ class Movement:
 STILL = Movement(None, np.zeros(2, np.int64))
 
 
-def movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
+def plan_movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
     """A face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH face widths.
 
     Args:
@@ -76,7 +76,7 @@ def movement(source: Points, target: Points, size: tuple[int, int], free: Mask |
     corner = np.array([left, top])
     anchors = np.vstack([with_forehead(target), ring]) - corner
     shifts = np.vstack([with_forehead(source) - with_forehead(target), np.zeros_like(ring)])
-    shift = displacement(anchors, shifts, (bottom - top, right - left), width)
+    shift = interpolate_displacement(anchors, shifts, (bottom - top, right - left), width)
     shift *= _window(shift.shape[:2], centre - corner, radius)[..., None]
     if free is not None:
         shift *= free[top:bottom, left:right, None]
@@ -92,7 +92,7 @@ def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) 
     """
     align = _affine(target, source)
     rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
-    field = displacement(target, source - rough, size, face_width(target))
+    field = interpolate_displacement(target, source - rough, size, face_width(target))
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
     fetch_x = (align[0, 0] * x + align[0, 1] * y + align[0, 2]).astype(np.float32) + field[..., 0]
     fetch_y = (align[1, 0] * x + align[1, 1] * y + align[1, 2]).astype(np.float32) + field[..., 1]
@@ -100,7 +100,7 @@ def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) 
     return drawn
 
 
-def displacement(anchors: Points, shifts: Points, size: tuple[int, int], width: float) -> Displacement:
+def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, int], width: float) -> Displacement:
     """A thin-plate spline through `shifts` at `anchors`, for every pixel of (height, width) `size`.
 
     `width` is the face width, the scale of the coarse grid.

@@ -16,7 +16,7 @@ BLOCK = 1.0  # sigma in pixels of WIDTH that takes the noise of compressed colou
 
 
 @dataclass(frozen=True, eq=False)
-class Upright:
+class AlignedFace:
     """A face whose eyes are level, WIDTH pixels wide, in a square of SIDE.
 
     Attributes:
@@ -30,7 +30,7 @@ class Upright:
     matrix: NDArray[np.float64]
 
     @classmethod
-    def of(cls, lab: Lab, points: Points) -> "Upright":
+    def of(cls, lab: Lab, points: Points) -> "AlignedFace":
         """Of the face at `points`, (68, 2) in pixels of `lab`."""
         centre = points.mean(axis=0)
         across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
@@ -73,7 +73,7 @@ class Upright:
         return found
 
 
-def sampled(plane: Lightness, points: Points) -> Lightness:
+def sample(plane: Lightness, points: Points) -> Lightness:
     """A plane of the upright square at (..., 2) points."""
     x, y = (np.ascontiguousarray(points[..., i], np.float32) for i in (0, 1))
     found: Lightness = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from functions.generate.face.landmarks import JAW
 from functions.generate.face.light import Lightness
 from functions.generate.glasses import min_cost_path
-from functions.generate.glasses.aligned_face import SIDE, WIDTH, Upright, sampled
+from functions.generate.glasses.aligned_face import SIDE, WIDTH, AlignedFace, sample
 from functions.generate.glasses.rims import CLEAR
-from functions.generate.glasses.thick_lines import THICKEST, Stroke, along
+from functions.generate.glasses.thick_lines import THICKEST, Stroke, measure_stroke
 from shared.imaging.array_types import Points
 
 Along = NDArray[np.float64]
@@ -34,13 +34,13 @@ HINGE = 0.6  # of a rim's height from its top, above which the hinge is
 FULL = 80.0  # lightness of a line that gains all
 
 
-def seen(face: Upright) -> bool:
+def has_bridge(face: AlignedFace) -> bool:
     """Whether there is a bridge: a dark line of little colour, unbroken, across the root of the nose."""
-    return any(float(np.quantile(root(face, most).depths, UNBROKEN)) >= least for most, least in BRIDGES)
+    return any(float(np.quantile(find_bridge_root(face, most).depths, UNBROKEN)) >= least for most, least in BRIDGES)
 
 
 @dataclass(frozen=True, eq=False)
-class Root:
+class BridgeRoot:
     """The line across the root of the nose that looks most like a bridge."""
 
     depths: Along
@@ -58,20 +58,20 @@ class Root:
         return np.median(self.colours[clear], axis=0)
 
 
-def root(face: Upright, thickest: int = THICKEST) -> Root:
+def find_bridge_root(face: AlignedFace, thickest: int = THICKEST) -> BridgeRoot:
     """The bridge, if there is one; `thickest`: pixels of WIDTH that a line has at most."""
     p = face.points
     room = ROOM * (p[42, 0] - p[39, 0])
     columns = _within(p[39, 0] + room, p[42, 0] - room)
     rows = _within(p[27, 1] - HIGH * WIDTH, p[29, 1])
     if len(columns) < 3 or len(rows) < 3:
-        return Root(np.zeros(1), np.zeros((1, 3), np.float32))
+        return BridgeRoot(np.zeros(1), np.zeros((1, 3), np.float32))
     lines = face.lines(thickest, COLOUR)[rows][:, columns].T
-    steps = min_cost_path.line(np.minimum(lines / FULL, 1), np.ones(lines.shape, bool), 2)
-    return Root(lines[np.arange(len(columns)), steps].astype(np.float64), face.lab[rows[steps], columns])
+    steps = min_cost_path.trace_line(np.minimum(lines / FULL, 1), np.ones(lines.shape, bool), 2)
+    return BridgeRoot(lines[np.arange(len(columns)), steps].astype(np.float64), face.lab[rows[steps], columns])
 
 
-def bridge(face: Upright, rims: list[Points], found: Lightness, alike: Lightness) -> Stroke:
+def trace_bridge(face: AlignedFace, rims: list[Points], found: Lightness, alike: Lightness) -> Stroke:
     """The bridge between two rims, (N, 2) each, and as far up and down of it as there is its colour.
 
     `found`, `alike`: how much each pixel looks like part of a frame, and has the colour of the bridge, 0 to 1.
@@ -80,10 +80,10 @@ def bridge(face: Upright, rims: list[Points], found: Lightness, alike: Lightness
     columns = np.arange(rims[0][:, 0].max(), rims[1][:, 0].min() + 1)
     rows = np.arange(p[27, 1] - HIGH * WIDTH - BROADEST / 2, p[29, 1], STEP)
     points, steps = _bar(columns, rows, found, round(BROADEST / 2 / STEP))
-    return along(points, 1 - sampled(alike, points), steps, np.ones(len(points), bool), thickest=BROADEST)
+    return measure_stroke(points, 1 - sample(alike, points), steps, np.ones(len(points), bool), thickest=BROADEST)
 
 
-def temple(face: Upright, rim: Points, side: int, found: Lightness) -> Stroke:
+def trace_temple(face: AlignedFace, rim: Points, side: int, found: Lightness) -> Stroke:
     """What is seen of a temple from the rim, (N, 2), on that `side` out to the jaw line: as far as it is unbroken."""
     outer, jaw = rim[:, 0], face.points[JAW, 0]
     if side == 0:
@@ -93,9 +93,9 @@ def temple(face: Upright, rim: Points, side: int, found: Lightness) -> Stroke:
     top, bottom = rim[:, 1].min(), rim[:, 1].max()
     rows = np.arange(top - ABOVE * WIDTH, top + HINGE * (bottom - top), STEP)
     points, steps = _bar(columns, rows, found)
-    clear = (sampled(found, points)[np.arange(len(points)), steps] > CLEAR).astype(np.uint8)
+    clear = (sample(found, points)[np.arange(len(points)), steps] > CLEAR).astype(np.uint8)
     clear = cv2.morphologyEx(clear[None], cv2.MORPH_CLOSE, np.ones((1, GAP), np.uint8))[0]
-    return along(points, sampled(face.lightness, points), steps, np.cumprod(clear) > 0)
+    return measure_stroke(points, sample(face.lightness, points), steps, np.cumprod(clear) > 0)
 
 
 def _bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tuple[Points, min_cost_path.Steps]:
@@ -105,8 +105,8 @@ def _bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tupl
     """
     columns = columns if len(columns) else np.zeros(1)
     points = np.stack(np.broadcast_arrays(columns[:, None], rows[None]), axis=-1)
-    gains = sampled(found, points)
-    return points, min_cost_path.line(gains, np.broadcast_to(np.arange(len(rows)) >= spared, gains.shape), SLOPE)
+    gains = sample(found, points)
+    return points, min_cost_path.trace_line(gains, np.broadcast_to(np.arange(len(rows)) >= spared, gains.shape), SLOPE)
 
 
 def _within(start: float, stop: float) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import EYES, JAW
 from functions.generate.face.light import Lightness
-from functions.generate.glasses.aligned_face import WIDTH, Upright, sampled
+from functions.generate.glasses.aligned_face import WIDTH, AlignedFace, sample
 from shared.imaging.array_types import Points
 
 ANGLES = 120  # points of an outline
@@ -55,7 +55,7 @@ Trial = tuple[int, int, float]
 """One of TRIALS."""
 
 
-def pair(face: Upright, share: Lightness) -> list[Points]:
+def fit_lenses(face: AlignedFace, share: Lightness) -> list[Points]:
     """The outlines of both lenses, (ANGLES, 2) each, clockwise from the right as pictures show it.
 
     Args:
@@ -71,10 +71,10 @@ def pair(face: Upright, share: Lightness) -> list[Points]:
     alike = [search.best((side,), both, NARROW * spread, REFINING) for side in (0, 1)]
     pairs = [own, [own[0], mirrored[1]], [mirrored[0], own[1]], alike]
     found = max(pairs, key=search.worth)
-    return [outlines(face, side, shape[None])[0] for side, shape in enumerate(found)]
+    return [lens_outlines(face, side, shape[None])[0] for side, shape in enumerate(found)]
 
 
-def outlines(face: Upright, side: int, shapes: Shapes, every: int = 1) -> Points:
+def lens_outlines(face: AlignedFace, side: int, shapes: Shapes, every: int = 1) -> Points:
     """(K, ANGLES / every, 2) of the shapes on one side, in the upright square."""
     out, down, width, above, below, squareness, rise, outer, inner = shapes.T[..., None]
     angle = np.arange(0, ANGLES, every) * (2 * np.pi / ANGLES)
@@ -93,7 +93,7 @@ def outlines(face: Upright, side: int, shapes: Shapes, every: int = 1) -> Points
 class Search:
     """Looks for lenses on an upright face; `share`: how much each pixel looks like part of a frame, 0 to 1."""
 
-    face: Upright
+    face: AlignedFace
     share: Lightness
     generator: np.random.Generator
 
@@ -106,7 +106,7 @@ class Search:
             smooth = self._smooth(blur)
             tried = around + spread * (self.generator.random((count, len(LEAST))) - 0.5)
             tried = np.vstack([best, np.clip(tried, least, MOST)])
-            gains = np.sum([_gain(smooth, outlines(self.face, side, tried, COARSE)) for side in sides], axis=0)
+            gains = np.sum([_gain(smooth, lens_outlines(self.face, side, tried, COARSE)) for side in sides], axis=0)
             order = np.argsort(-gains)
             best = tried[order[0]]
             elite = tried[order[:kept]]
@@ -116,7 +116,7 @@ class Search:
     def worth(self, pair: Sequence[Shape]) -> float:
         """How much speaks for a pair of shapes: the frame below them, and that they are alike and before the eyes."""
         smooth = self._smooth(TRIALS[-1][2])
-        gains = [_gain(smooth, outlines(self.face, side, shape[None]))[0] for side, shape in enumerate(pair)]
+        gains = [_gain(smooth, lens_outlines(self.face, side, shape[None]))[0] for side, shape in enumerate(pair)]
         apart = (pair[0] - pair[1]) / (MOST - LEAST)
         nasal = max(0.0, LEAST_OF_BOTH[0] - (pair[0][0] + pair[1][0]) / 2)
         return float(sum(gains) - (UNLIKE * apart**2).sum() - NASAL * nasal)
@@ -126,7 +126,7 @@ class Search:
         return smooth
 
 
-def _nearer(face: Upright) -> NDArray[np.float64]:
+def _nearer(face: AlignedFace) -> NDArray[np.float64]:
     """How wide the left and the right half of the face look, 1 each when it is not turned."""
     root = face.points[27:30, 0].mean()
     apart = np.array([root - face.points[EYES[0], 0].mean(), face.points[EYES[1], 0].mean() - root])
@@ -134,7 +134,7 @@ def _nearer(face: Upright) -> NDArray[np.float64]:
     return nearer
 
 
-def _on_the_face(face: Upright, share: Lightness) -> Lightness:
+def _on_the_face(face: AlignedFace, share: Lightness) -> Lightness:
     """The same where lenses can be: they end before the ears, but for a turned face's on the far side."""
     share = share.copy()
     jaw, nearer = face.points[JAW, 0], _nearer(face)
@@ -148,8 +148,8 @@ def _on_the_face(face: Upright, share: Lightness) -> Lightness:
 def _gain(share: Lightness, tried: Points) -> NDArray[np.float64]:
     """How much more of a frame lies under each outline, (K, N, 2), than a little inside and outside of it."""
     middle = tried.mean(axis=1, keepdims=True)
-    along = sampled(share, tried)
+    along = sample(share, tried)
     gain: NDArray[np.float64] = along.mean(axis=1, dtype=np.float64) + CLOSED * np.quantile(along, FAINTEST, axis=1)
     for scale, weight in BESIDE:
-        gain = gain - weight * np.maximum(sampled(share, middle + scale * (tried - middle)), 0).mean(axis=1)
+        gain = gain - weight * np.maximum(sample(share, middle + scale * (tried - middle)), 0).mean(axis=1)
     return gain

@@ -13,7 +13,7 @@ HALF = 0.5  # of a line's depth, at which it ends
 LEAST_RISE = 0.25  # of the rise on its one side that a line has on the other, or it does not end there
 
 
-def line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: bool = False) -> Steps:
+def trace_line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: bool = False) -> Steps:
     """The line through all rows that gains the most, at most `reach` columns aside from one row to the next.
 
     Args:
@@ -42,7 +42,7 @@ def line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: bool =
     return steps[rows : 2 * rows] if closed else steps
 
 
-def edges(lightness: Lightness, steps: Steps, thickest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measure_edges(lightness: Lightness, steps: Steps, thickest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far the line reaches to the left and to the right of its steps, in columns: half its depth down.
 
     Each side is at most `thickest`; NaN where it does not end within that, such as beside hair.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from functions.generate.face.landmarks import EYES
 from functions.generate.face.light import Lightness
 from functions.generate.glasses import min_cost_path
-from functions.generate.glasses.aligned_face import SIDE, Upright, sampled
-from functions.generate.glasses.thick_lines import THICKEST, Stroke, along
+from functions.generate.glasses.aligned_face import SIDE, AlignedFace, sample
+from functions.generate.glasses.thick_lines import THICKEST, Stroke, measure_stroke
 from shared.imaging.array_types import Points
 
 Colour = NDArray[np.float32]
@@ -33,7 +33,7 @@ CLEAR = 0.22  # of what a rim may gain at most, that it has at least more than w
 GAP, SPECK = 13, 9  # points of an outline
 
 
-def share(face: Upright, depth: float, frame: Colour) -> Lightness:
+def frame_likeness(face: AlignedFace, depth: float, frame: Colour) -> Lightness:
     """How much each pixel looks like part of a frame, 0 to 1, (SIDE, SIDE).
 
     Args:
@@ -42,18 +42,18 @@ def share(face: Upright, depth: float, frame: Colour) -> Lightness:
         frame: the bridge's colour.
     """
     # a red frame or one of horn has no less colour than skin
-    paler = np.clip((np.hypot(*skin(face)[1:]) - np.hypot(*frame[1:])) / PALER, 0, 1)
+    paler = np.clip((np.hypot(*skin_color(face)[1:]) - np.hypot(*frame[1:])) / PALER, 0, 1)
     lines = np.minimum(face.lines(THICKEST, float(paler)) / (LIKE_THE_BRIDGE * max(depth, 1.0)), 1)
-    alike = likeness(face, frame)
+    alike = color_likeness(face, frame)
     weight = ALIKE * min(depth / DEEP, 1.0)
     # broad places of a frame's colour are hair
     narrow = cv2.morphologyEx(alike, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD)))
     found: Lightness = ((1 - weight) * lines + weight * narrow).astype(np.float32)
-    found[eyes(face)] = EYE
+    found[eye_mask(face)] = EYE
     return found
 
 
-def eyes(face: Upright) -> NDArray[np.bool_]:
+def eye_mask(face: AlignedFace) -> NDArray[np.bool_]:
     """The eyes with their lashes, (SIDE, SIDE)."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     for side in EYES:
@@ -62,17 +62,17 @@ def eyes(face: Upright) -> NDArray[np.bool_]:
     return found
 
 
-def skin(face: Upright) -> Colour:
+def skin_color(face: AlignedFace) -> Colour:
     """The colour of the face's skin, away from eyes and mouth."""
     columns, rows = np.clip(np.round(face.points[SKIN]), 0, SIDE - 1).astype(int).T
     middle: Colour = np.median(face.lab[rows, columns], axis=0)
     return middle
 
 
-def likeness(face: Upright, frame: Colour) -> Lightness:
+def color_likeness(face: AlignedFace, frame: Colour) -> Lightness:
     """How far each pixel's colour has gone from the skin's to the frame's, 0 to 1, (SIDE, SIDE)."""
     weights = np.array([1, CHROMATIC, CHROMATIC], np.float32)
-    bare = skin(face)
+    bare = skin_color(face)
     way = (frame - bare) * weights
     length = max(float(np.linalg.norm(way)), 1.0)
     gone = (face.lab - bare) * weights
@@ -82,7 +82,7 @@ def likeness(face: Upright, frame: Colour) -> Lightness:
     return found
 
 
-def trace(face: Upright, outline: Points, found: Lightness) -> Stroke:
+def trace_rim(face: AlignedFace, outline: Points, found: Lightness) -> Stroke:
     """The rim near a lens's outline, present wherever it is clear enough.
 
     Args:
@@ -90,17 +90,17 @@ def trace(face: Upright, outline: Points, found: Lightness) -> Stroke:
         outline: (N, 2), of the lens.
         found: (SIDE, SIDE), how much each pixel looks like part of a frame, 0 to 1.
     """
-    points = across(outline)
-    gains = sampled(found, points)
+    points = sample_points_across(outline)
+    gains = sample(found, points)
     off = np.abs(np.arange(-NEAR, NEAR + 1)) / OFF
     near = np.broadcast_to(off <= 1, gains.shape)
-    steps = min_cost_path.line((gains - LOSS * off**2).astype(np.float32), near, ASIDE, closed=True)
+    steps = min_cost_path.trace_line((gains - LOSS * off**2).astype(np.float32), near, ASIDE, closed=True)
     # among wrinkles everything looks a little like a frame
     clear = gains[np.arange(len(outline)), steps] - np.quantile(gains, 0.25, axis=1) > CLEAR
-    return along(points, sampled(face.lightness, points), steps, _unbroken(clear), closed=True)
+    return measure_stroke(points, sample(face.lightness, points), steps, _unbroken(clear), closed=True)
 
 
-def across(outline: Points) -> Points:
+def sample_points_across(outline: Points) -> Points:
     """(N, 2 * NEAR + 1, 2): points from inside of a closed outline to outside of it, STEP apart."""
     along_it = np.roll(outline, -2, axis=0) - np.roll(outline, 2, axis=0)
     normal = np.stack([along_it[:, 1], -along_it[:, 0]], axis=-1)

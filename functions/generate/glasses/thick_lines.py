@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.light import Lightness
 from functions.generate.glasses import min_cost_path
-from functions.generate.glasses.aligned_face import Upright
+from functions.generate.glasses.aligned_face import AlignedFace
 from shared.imaging.array_types import Mask, Points
 
 THICKEST = 17  # pixels of WIDTH that a frame may be thick
@@ -50,7 +50,7 @@ class Stroke:
                 yield [np.concatenate([self.one[piece], self.other[piece[::-1]]])]
 
 
-def along(
+def measure_stroke(
     points: Points,
     lightness: Lightness,
     steps: min_cost_path.Steps,
@@ -70,7 +70,7 @@ def along(
     """
     rows = np.arange(len(steps))
     spacing = float(np.linalg.norm(points[0, 1] - points[0, 0]))
-    reaches = min_cost_path.edges(lightness, steps, round(thickest / spacing))
+    reaches = min_cost_path.measure_edges(lightness, steps, round(thickest / spacing))
     sides = []
     for reach, sign in zip(reaches, (-1, 1), strict=True):
         even = _evened(reach, present, closed) + MARGIN / spacing
@@ -79,7 +79,7 @@ def along(
     return Stroke(sides[0], sides[1], present, closed)
 
 
-def drawn(strokes: list[Stroke], face: Upright, size: tuple[int, int]) -> Mask:
+def draw_strokes(strokes: list[Stroke], face: AlignedFace, size: tuple[int, int]) -> Mask:
     """The strokes as a soft mask of the picture's `size`, height and width."""
     canvas = np.zeros(size, np.uint8)
     for stroke in strokes:

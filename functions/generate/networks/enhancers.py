@@ -6,7 +6,7 @@ import torch
 
 from functions.generate.networks import image_network
 from functions.generate.networks.image_network import ImageNetwork
-from functions.generate.networks.person_network import PeopleNetwork
+from functions.generate.networks.person_network import PersonNetwork
 from shared.settings import EnhanceSettings, FaceSettings
 
 SHARPENING = "detail raised to the template's, no network"
@@ -19,7 +19,7 @@ class Enhancers:
 
     face: ImageNetwork | None = None
     upscale: ImageNetwork | None = None
-    people: PeopleNetwork | None = None
+    people: PersonNetwork | None = None
 
     @classmethod
     def load(cls, settings: EnhanceSettings, device: torch.device, onnx: FaceSettings) -> "Enhancers":
@@ -30,11 +30,13 @@ class Enhancers:
             onnx: provider, card and threads of those on onnxruntime.
         """
         return cls(
-            face=image_network.load(settings.face_network, "PHOTOG_ENHANCE__FACE_NETWORK", device, upscaling=False),
-            upscale=image_network.load(
+            face=image_network.load_network(
+                settings.face_network, "PHOTOG_ENHANCE__FACE_NETWORK", device, upscaling=False
+            ),
+            upscale=image_network.load_network(
                 settings.upscale_network, "PHOTOG_ENHANCE__UPSCALE_NETWORK", device, upscaling=True
             ),
-            people=None if settings.people_network is None else PeopleNetwork(settings.people_network, onnx),
+            people=None if settings.people_network is None else PersonNetwork(settings.people_network, onnx),
         )
 
     def by(self, method: str) -> str:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from shared.devices import device_errors
 from shared.errors import ConfigurationError, how_to_install
 from shared.imaging.array_types import Image
-from shared.imaging.quantization import finite
+from shared.imaging.quantization import require_finite
 
 # trained on -1 to 1, while spandrel 0.4 hands it 0 to 1 and lets it draw noise, with which no portrait came again
 GFPGAN = "GFPGAN"
@@ -47,7 +47,7 @@ class ImageNetwork:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             made = self._made(pixels.to(self._device))[0]
-        result: NDArray[np.float32] = np.clip(finite(made.float().permute(1, 2, 0).cpu().numpy()), 0, 1) * 255
+        result: NDArray[np.float32] = np.clip(require_finite(made.float().permute(1, 2, 0).cpu().numpy()), 0, 1) * 255
         return result
 
     def _made(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ class ImageNetwork:
         return made
 
 
-def load(path: Path | None, setting: str, device: torch.device, upscaling: bool) -> ImageNetwork | None:
+def load_network(path: Path | None, setting: str, device: torch.device, upscaling: bool) -> ImageNetwork | None:
     """The network of a file, or None where none is configured.
 
     Args:

@@ -9,7 +9,7 @@ from functions.generate.networks.image_network import NetworkMissing
 from shared.errors import how_to_install
 from shared.faces.base import EngineUnavailable
 from shared.imaging.array_types import Image, Mask
-from shared.imaging.quantization import finite
+from shared.imaging.quantization import require_finite
 from shared.settings import FaceSettings
 
 SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
@@ -17,7 +17,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, th
 SIDE = 320  # where the file leaves its input's side open
 
 
-class PeopleNetwork:
+class PersonNetwork:
     """A network whose first output is how much each pixel is somebody's, (1, 1, side, side)."""
 
     def __init__(self, path: Path, running: FaceSettings) -> None:
@@ -26,12 +26,12 @@ class PeopleNetwork:
         NetworkMissing where it cannot be loaded.
         """
         try:
-            from shared.faces.onnx_sessions import opened
+            from shared.faces.onnx_sessions import open_session
         except ImportError as error:
             raise NetworkMissing(f"{SETTING} needs onnxruntime: {how_to_install('enhance')}") from error
         file = path.expanduser()
         try:
-            self._session = opened(file, running)
+            self._session = open_session(file, running)
         except EngineUnavailable as error:
             raise NetworkMissing(f"{SETTING}: {error}") from error
         (taken, *others) = self._session.get_inputs()
@@ -45,7 +45,7 @@ class PeopleNetwork:
         small = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA).astype(np.float32)
         scaled = (small / max(float(small.max()), 1.0) - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
         (made, *_) = self._session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})
-        found = finite(np.asarray(made, np.float32).reshape(self._side, self._side))
+        found = require_finite(np.asarray(made, np.float32).reshape(self._side, self._side))
         lowest, highest = float(found.min()), float(found.max())
         share: Mask = (found - lowest) / max(highest - lowest, 1e-6)
         return share

@@ -10,7 +10,7 @@ import numpy as np
 
 from functions.generate.networks.image_network import ImageNetwork
 from shared.imaging.array_types import Image
-from shared.imaging.quantization import rounded
+from shared.imaging.quantization import round_to_levels
 
 TIMES = 2
 STRIP = 256  # rows of the original at a time
@@ -20,7 +20,7 @@ SIGMA, AMOUNT = 1.2, 0.6  # of the unsharp mask in pixels of the result: the blu
 TILE, CONTEXT = 384, 24  # of a network's input, and around it: what the network sees beyond, against seams
 
 
-def doubled(image: Image, network: ImageNetwork | None) -> Image:
+def upscale_2x(image: Image, network: ImageNetwork | None) -> Image:
     """The picture at twice its width and height.
 
     Args:
@@ -67,5 +67,5 @@ def _by_network(image: Image, network: ImageNetwork) -> Image:
                 TIMES * (top - rows.start) : TIMES * (bottom - rows.start),
                 TIMES * (left - columns.start) : TIMES * (right - columns.start),
             ]
-            result[TIMES * top : TIMES * bottom, TIMES * left : TIMES * right] = rounded(inner)
+            result[TIMES * top : TIMES * bottom, TIMES * left : TIMES * right] = round_to_levels(inner)
     return result

@@ -10,7 +10,7 @@ SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # a balance, not a repai
 CONTRAST = (0.92, 1.08)  # bounds of the factor on the lightness' spread
 
 
-def balance(image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool) -> Image:
+def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool) -> Image:
     """Give a face the mean color and, within bounds, the contrast that the template's face has on its skin.
 
     Args:

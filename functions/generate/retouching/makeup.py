@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
+from functions.generate.face.face_view import FaceView
 from functions.generate.face.landmarks import EYES, face_width
 from shared.imaging.array_types import Image, Mask, Points
 
-Colour = NDArray[np.float32]
+Color = NDArray[np.float32]
 """LAB, (3,)."""
 
 LIP_SOFTNESS, LID_SOFTNESS, CHEEK_SOFTNESS = 0.008, 0.015, 0.05  # sigmas in face widths
@@ -35,17 +35,17 @@ SEEN = 16  # pixels of a region that tell its colour
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class MakeupRegion:
     """One place that make-up goes to: its mask, (H, W), and the most that it may change, per channel of LAB."""
 
     where: Mask
-    limit: Colour
+    limit: Color
 
 
-def transfer(
+def transfer_makeup(
     image: Image,
     landmarks: Points,
-    template: Shown,
+    template: FaceView,
     ratio: float,
     free: Mask,
     frames: Mask,
@@ -71,16 +71,16 @@ def transfer(
     there = FaceCrop.of(template.image, template.landmarks)
     _, worn = _seen(there, there.cut(template.frames))
     shift, everywhere = np.zeros_like(crop.lab), np.zeros(crop.size, np.float32)
-    for region, seen, wanted in zip(regions(crop.points, crop.size), own, worn, strict=True):
+    for region, seen, wanted in zip(makeup_regions(crop.points, crop.size), own, worn, strict=True):
         if seen is not None and wanted is not None:
             where = region.where * allowed
             change = np.clip(wanted - seen, -region.limit, region.limit)
-            shift += where[..., None] * towards(crop.lab, skin + seen + change, change)
+            shift += where[..., None] * limit_shift(crop.lab, skin + seen + change, change)
             everywhere = np.maximum(everywhere, where)
     return crop.paste(light.to_rgb(crop.lab + ratio * shift), everywhere > masks.LEAST)
 
 
-def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
+def limit_shift(lab: light.Lab, aim: Color, change: Color) -> light.Lab:
     """How each pixel changes where its region changes by `change` and then has the colour `aim`, (H, W, 3).
 
     Tint stops at the aim: what within pale lips is pale already would else turn blue. Lightness does not, its
@@ -91,30 +91,30 @@ def towards(lab: light.Lab, aim: Colour, change: Colour) -> light.Lab:
     return shift
 
 
-def made_up(crop: FaceCrop, frames: Mask) -> tuple[Colour, list[Colour | None]]:
-    """The skin's color, and how the regions differ from it, in the order of `regions`; None where none is seen."""
+def measure_makeup(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
+    """The skin's color, and how the regions differ from it, as `makeup_regions` orders them; None where none is seen."""
     clear = 1 - frames
     skin = _colour(crop.lab, crop.skin * clear)
-    seen = regions(crop.points, crop.size)
+    seen = makeup_regions(crop.points, crop.size)
     if skin is None:
         return np.zeros(3, np.float32), [None] * len(seen)
     colours = [_colour(crop.lab, region.where * clear) for region in seen]
     return skin, [None if colour is None else colour - skin for colour in colours]
 
 
-def regions(points: Points, size: tuple[int, int]) -> list[Region]:
+def makeup_regions(points: Points, size: tuple[int, int]) -> list[MakeupRegion]:
     """Lips without what is between them, lids below the brows without eyes, cheeks; masks of (height, width) `size`."""
     lips = masks.lips(points, size, 0, LIP_SOFTNESS) * (1 - masks.mouth(points, size, 0.004))
     lids = masks.soft(_lids(points), points, size, 0, LID_SOFTNESS) * (1 - masks.eyes(points, size, 0.004, 0.006))
     cheeks = masks.soft(_cheeks(points), points, size, 0, CHEEK_SOFTNESS) * masks.bare(points, size)
     limited = ((lips, LIP_LIMIT), (lids, LID_LIMIT), (cheeks, CHEEK_LIMIT))
-    return [Region(where, np.array(limit, np.float32)) for where, limit in limited]
+    return [MakeupRegion(where, np.array(limit, np.float32)) for where, limit in limited]
 
 
-def _seen(crop: FaceCrop, frames: Mask) -> tuple[Colour, list[Colour | None]]:
+def _seen(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
     """Of a face with the frames of its glasses, (h, w), at WORKING_WIDTH."""
     small = crop.scaled(WORKING_WIDTH)
-    return made_up(small, cv2.resize(frames, small.size[::-1], interpolation=cv2.INTER_AREA))
+    return measure_makeup(small, cv2.resize(frames, small.size[::-1], interpolation=cv2.INTER_AREA))
 
 
 def _lids(points: Points) -> list[Points]:
@@ -140,10 +140,10 @@ def _cheeks(points: Points) -> list[Points]:
     return cheeks
 
 
-def _colour(lab: light.Lab, where: Mask) -> Colour | None:
+def _colour(lab: light.Lab, where: Mask) -> Color | None:
     """The median colour: teeth, lashes and frames that get into a region do not count."""
     seen = lab[where > 0.5]
     if len(seen) < SEEN:
         return None
-    colour: Colour = np.median(seen, axis=0).astype(np.float32)
+    colour: Color = np.median(seen, axis=0).astype(np.float32)
     return colour

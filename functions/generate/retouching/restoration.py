@@ -5,11 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import masks
-from functions.generate.face.landmarks import EYES, fit
+from functions.generate.face.landmarks import EYES, fit_similarity
 from functions.generate.networks.image_network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Image, Mask, Points
-from shared.imaging.quantization import rounded
+from shared.imaging.quantization import round_to_levels
 
 SIDE = 512  # pixels that GFPGAN and RestoreFormer work at
 # eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both
@@ -18,7 +18,7 @@ NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
 STRANGER = 0.5  # share of the engine's same-person distance; EasyPhoto too drops a restored face that went further
 
 
-def restore(
+def restore_face(
     image: Image, landmarks: Points, network: ImageNetwork, engine: FaceEngine, free: Mask, frames: Mask
 ) -> Image:
     """Restore the detail of a face.
@@ -36,7 +36,7 @@ def restore(
     """
     eyes = [landmarks[side].mean(axis=0) for side in EYES]
     points = np.array([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]])
-    onto = fit(points, FFHQ)
+    onto = fit_similarity(points, FFHQ)
     f, s = onto.factor, onto.shift
     matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
     aligned = _aligned(image, matrix, onto.scale)
@@ -45,7 +45,7 @@ def restore(
         difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     soft = (masks.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
-    restored = rounded(image + soft * back)
+    restored = round_to_levels(image + soft * back)
     return restored if _same_person(image, restored, landmarks, engine) else image.copy()
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.face_view import Shown
-from functions.generate.face.gaussian import blurred
+from functions.generate.face.face_view import FaceView
+from functions.generate.face.gaussian import blur
 from shared.imaging.array_types import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
@@ -28,7 +28,7 @@ NEIGHBOURHOOD = 0.01  # radius in face widths
 SEEN = 64  # pixels that tell how strong a band is
 
 
-def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames: Mask) -> Image:
+def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, frames: Mask) -> Image:
     """Give a face as much detail as the template's face has.
 
     Args:
@@ -46,7 +46,7 @@ def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
     lightness = crop.lab[..., 0]
-    sharp = _limited(_raised(Detail.of(crop), clear, _wanted(template)), lightness, NEIGHBOURHOOD * crop.width)
+    sharp = _limited(_raised(FaceDetail.of(crop), clear, _wanted(template)), lightness, NEIGHBOURHOOD * crop.width)
     soft = crop.face * clear
     lab = crop.lab.copy()
     lab[..., 0] += soft * (sharp - lightness)
@@ -54,7 +54,7 @@ def sharpen(image: Image, landmarks: Points, template: Shown, free: Mask, frames
 
 
 @dataclass(frozen=True, eq=False)
-class Detail:
+class FaceDetail:
     """A face's lightness, (H, W), its bands of detail from the finest on, and masks of its skin and its features."""
 
     lightness: light.Lightness
@@ -63,7 +63,7 @@ class Detail:
     features: Mask
 
     @classmethod
-    def of(cls, crop: FaceCrop) -> "Detail":
+    def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Of a face."""
         lightness = crop.lab[..., 0]
         return cls(lightness, _bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size))
@@ -74,12 +74,12 @@ class Detail:
         return np.array([[_strength(band[place]) for place in places] for band in self.bands])
 
 
-def _wanted(template: Shown) -> NDArray[np.float64]:
+def _wanted(template: FaceView) -> NDArray[np.float64]:
     crop = FaceCrop.of(template.image, template.landmarks, AROUND)
-    return Detail.of(crop).strengths(1 - crop.cut(template.frames))
+    return FaceDetail.of(crop).strengths(1 - crop.cut(template.frames))
 
 
-def _raised(detail: Detail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+def _raised(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
     own = detail.strengths(clear)
     gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
     gains[1:, 0] = 0  # of the skin's only the finest
@@ -104,7 +104,7 @@ def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
     """What lies between Gaussians of growing width; the finest band first, empty where it is finer than pixels."""
     bands, upper = [], lightness
     for share in BANDS:
-        lower = blurred(lightness, share * width) if share * width > FINEST else upper
+        lower = blur(lightness, share * width) if share * width > FINEST else upper
         bands.append(upper - lower)
         upper = lower
     return bands

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.gaussian import blurred
+from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import face_width
 from shared.imaging.array_types import Image, Mask, Points
 
@@ -34,7 +34,7 @@ BLEMISH = 0.025  # sigma in face widths of what is looked at to tell skin: a spo
 CERTAIN = 0.02  # face widths that the mask stays away from what is no skin
 
 
-def retouch(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
+def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
     """Smooth the skin of one face.
 
     Args:
@@ -50,7 +50,7 @@ def retouch(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
     if crop.empty:
         return image.copy()
     small = crop.scaled(WORKING_WIDTH)
-    away, soft = unevenness(small.lab, small.width), skin_mask(small.lab, small.points)
+    away, soft = measure_unevenness(small.lab, small.width), skin_mask(small.lab, small.points)
     if small.size != crop.size:
         away = cv2.resize(away, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
         soft = cv2.resize(soft, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -64,30 +64,30 @@ def skin_mask(lab: light.Lab, points: Points) -> Mask:
     bare = masks.bare(points, lab.shape[:2])
     width = face_width(points)
     reach = 2 * max(1, round(CERTAIN * width / 2)) + 1
-    around = blurred(lab, max(BLEMISH * width, 0.5))
-    alike = cv2.erode(light.skin(around, bare), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    around = blur(lab, max(BLEMISH * width, 0.5))
+    alike = cv2.erode(light.skin_likeness(around, bare), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     soft: Mask = bare * cv2.GaussianBlur(alike, (0, 0), max(CERTAIN * width / 2, 0.5))
     return soft
 
 
-def unevenness(lab: light.Lab, width: float) -> light.Lab:
+def measure_unevenness(lab: light.Lab, width: float) -> light.Lab:
     """What retouching takes away where there is skin, (H, W, 3); `width` of the face in pixels."""
     coarse = cv2.GaussianBlur(lab, (0, 0), max(PORES * width, 0.5))
     sigma = max(REACH * width, 1.0)
-    clear = coarse - cv2.GaussianBlur(spots(coarse, width), (0, 0), max(PORES * width, 0.5))
+    clear = coarse - cv2.GaussianBlur(find_spots(coarse, width), (0, 0), max(PORES * width, 0.5))
     even = cv2.bilateralFilter(clear, 2 * round(2 * sigma) + 1, TOLERANCE, sigma, borderType=cv2.BORDER_REFLECT_101)
     away: light.Lab = EVENING * (coarse - even)
     return away
 
 
-def spots(lab: light.Lab, width: float) -> light.Lab:
+def find_spots(lab: light.Lab, width: float) -> light.Lab:
     """How much darker and redder than what is around them the spots are that are smaller than SPOT in every direction.
 
     A closing along a line fills what is shorter than it; the least of the closings in all directions leaves lines, as
     folds and hairs are, since one of the directions is theirs (Soille & Talbot 2001). Moles stay, they are somebody's.
     """
     found = np.zeros_like(lab)
-    lab = lab - blurred(lab, SPOT / 2 * width)  # on a slope of light a spot is no valley
+    lab = lab - blur(lab, SPOT / 2 * width)  # on a slope of light a spot is no valley
     lines = _lines(max(3, round(SPOT * width)))
     found[..., 0] = -_filled(lab[..., 0], lines)
     found[..., 1] = _filled(-lab[..., 1], lines)

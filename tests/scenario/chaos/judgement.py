@@ -9,7 +9,7 @@ import standardwebhooks
 
 from shared.contract.manifests import Json, canonical_hash, decode
 from shared.errors import RequestError
-from shared.events import completed
+from shared.events import completion_event
 from tests.scenario.chaos.crew import Crew, Member
 from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.labour import ERRORS, NAME, content, value
@@ -152,7 +152,7 @@ class Judgement:
     ) -> Iterator[str]:
         due = {}
         for identity, answer in answers.items():
-            event = completed(NAME, answer, self._address, f"results/{NAME}/{identity}/result.json")
+            event = completion_event(NAME, answer, self._address, f"results/{NAME}/{identity}/result.json")
             due[event["id"]] = _lasting(event)
         sent = [json.loads(body) for _, _, body in posts]
         places = {"webhook": [event for event in sent if event["source"] == f"/photog/{NAME}"]}

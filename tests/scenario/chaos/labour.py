@@ -11,7 +11,7 @@ from shared.contract.function import Answer
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.errors import InvalidField, NoFaceInTemplate
-from shared.runtime.isolation import Isolated
+from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Settings
 
 NAME = "train"  # cheap; the real function beside it is check
@@ -73,9 +73,9 @@ def load(name: str, settings: Settings) -> Labour:
     return Labour(name)
 
 
-def load_apart(name: str, settings: Settings) -> Isolated:
+def load_apart(name: str, settings: Settings) -> IsolatedFunction:
     """The same in a process of its own, as the command line loads functions."""
-    return Isolated(name, settings, load)
+    return IsolatedFunction(name, settings, load)
 
 
 def value(body: Json) -> str:

@@ -16,7 +16,7 @@ from diffusers import AutoencoderTiny
 from torch import nn
 from torch.nn import functional
 
-from shared.models.portrait_tiny.recipe.checkpoint import Checkpoint, cosine
+from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
 from shared.models.portrait_tiny.recipe.portraits import Portraits, augmented, centred, tensor
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
     components = Components.of(tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]]))
     model = untrained(components)
     optimiser = torch.optim.AdamW(model.decoder.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
-    checkpoint = Checkpoint(work / "decoder.pt", model, optimiser, averaging=0.99)
+    checkpoint = RecipeCheckpoint(work / "decoder.pt", model, optimiser, averaging=0.99)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     for each in (model, checkpoint.averaged):
         write_components(each, components)  # a checkpoint brings the encoder of its time along

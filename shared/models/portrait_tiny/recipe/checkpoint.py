@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class Checkpoint:
+class RecipeCheckpoint:
     """Saves and restores model, optimiser, average and step; `average` is called once a step.
 
     Args:

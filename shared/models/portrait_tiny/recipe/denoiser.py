@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import CHANNELS, DEVIATION, PATCH
-from shared.models.portrait_tiny.recipe.checkpoint import Checkpoint, cosine
+from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
 from shared.models.portrait_tiny.recipe.portraits import SIZE, Portraits, augmented, centred, tensor
 from shared.models.portrait_tiny.recipe.schedule import STEPS, signal_levels
 
@@ -67,7 +67,7 @@ def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan
     torch.manual_seed(plan.seed)
     model = Denoiser(text.tokenizer())
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=1e-2, fused=True)
-    checkpoint = Checkpoint(work / "denoiser.pt", model, optimiser, averaging=0.998)
+    checkpoint = RecipeCheckpoint(work / "denoiser.pt", model, optimiser, averaging=0.998)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     generator = np.random.default_rng(plan.seed + first)
     losses: list[float] = []

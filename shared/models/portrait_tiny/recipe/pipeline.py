@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from shared.models.diffusion import CARD, EMBEDDED_FOLDER, Working
+from shared.models.diffusion import CARD, EMBEDDED_FOLDER, ModelProfile
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import Components, untrained
 from shared.models.portrait_tiny.recipe.denoiser import Denoiser
@@ -14,7 +14,7 @@ from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portrait
 from shared.models.portrait_tiny.recipe.schedule import scheduler
 
 WEIGHTS = EMBEDDED_FOLDER
-WORKING = Working(
+WORKING = ModelProfile(
     size=SIZE, framing=FRAMING, guidance=1.5, prompt="portrait photo of a {trigger} person", negative_prompt=""
 )
 
