@@ -97,9 +97,11 @@ def course(
 ) -> list[list[Image]]:
     """The training as `training_loop` runs it, with a row printed for every checkpoint; their pictures."""
     aside, said = dataset.hold_out(photos), embed_prompts(model)
-    learnt = prepare_inputs(model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps)
+    learned = prepare_inputs(
+        model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps
+    )
     validate = prepare_validator(
-        model, engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learnt, plan)
+        model, engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learned, plan)
     )
     judge, started = judged(model, engine, photos, said), time.process_time()
     title = f"{'step':>5}{'likeness':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'aside':>8}{'score':>8}"
@@ -109,7 +111,7 @@ def course(
     with add_adapter(model.unet, plan) as adapter:
         selection = CheckpointSelection(validate(0))
         shown = [row(selection, judge)]
-        for update in OptimizerSteps(model.unet, adapter, learnt, plan, steps):
+        for update in OptimizerSteps(model.unet, adapter, learned, plan, steps):
             if update.step % spacing == 0:
                 selection.offer(validate(update.step), adapter.weights())
                 shown.append(row(selection, judge))

@@ -1,10 +1,10 @@
-"""One training in a process of its own, timed from the outside of its optimiser: a script of diffusers, ours, or bare.
+"""One training in a process of its own, timed from the outside of its optimizer: a script of diffusers, ours, or bare.
 
     python -m benchmarks.one_training script PATH ARGUMENT...     an unmodified example script
     python -m benchmarks.one_training ours BASE PHOTOS STEPS RANK
     python -m benchmarks.one_training bare BASE PHOTOS STEPS RANK   forward, backward, step on ready tensors
 
-It takes turns with others: after its first optimiser step, and then after every `TURN` of them, it prints a line of
+It takes turns with others: after its first optimizer step, and then after every `TURN` of them, it prints a line of
 JSON and waits for a line on standard input. The line of a turn says how long each of its steps took, from the end of
 the one before, the wait left out; the first line how long everything before took; the last line the peak memory in MB.
 """
@@ -36,7 +36,7 @@ TURN = 3  # steps; short, so that whatever else the machine does hits all compet
 
 
 class Turns:
-    """Counts optimiser steps and hands the machine over after each turn."""
+    """Counts optimizer steps and hands the machine over after each turn."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -44,7 +44,7 @@ class Turns:
         self._first = True
 
     def stepped(self) -> None:
-        """One optimiser step has ended."""
+        """One optimizer step has ended."""
         self._gaps.append(time.perf_counter() - self._last)
         if self._first or len(self._gaps) == TURN:
             say({"first": self._gaps[0]} if self._first else {"gaps": self._gaps})
@@ -85,25 +85,25 @@ def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
     files = {path.name: path.read_bytes() for path in sorted(photos.iterdir())}
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
     data = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits())
-    learnt = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
+    learned = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
     with add_adapter(model.unet, plan) as adapter:
         if bare:
-            loop(model, adapter.parameters, learnt, steps)
+            loop(model, adapter.parameters, learned, steps)
             return
         losses = LossHistory()
-        for update in OptimizerSteps(model.unet, adapter, learnt, plan, steps):
+        for update in OptimizerSteps(model.unet, adapter, learned, plan, steps):
             losses.add(update, now=False)
 
 
-def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learnt: TrainingInputs, steps: int) -> None:
-    """Forward, backward and optimiser step on one ready tensor."""
-    optimiser = torch.optim.AdamW(parameters, fused=True)
-    latents, times = learnt.cache.latents.mean[:1].clone(), torch.tensor([500])
+def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learned: TrainingInputs, steps: int) -> None:
+    """Forward, backward and optimizer step on one ready tensor."""
+    optimizer = torch.optim.AdamW(parameters, fused=True)
+    latents, times = learned.cache.latents.mean[:1].clone(), torch.tensor([500])
     for _ in range(steps):
-        loss = predict_noise(model.unet, latents, times, learnt.words).square().mean()
-        optimiser.zero_grad()
+        loss = predict_noise(model.unet, latents, times, learned.words).square().mean()
+        optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimiser.step()
+        optimizer.step()
 
 
 if __name__ == "__main__":

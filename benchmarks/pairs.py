@@ -1,6 +1,6 @@
 """People and templates for benchmarks: who is portrayed, in which picture's place, and how good the portrait is.
 
-Photos are labelled by their path as in `verification.py`; photos that check refuses take no part.
+Photos are labeled by their path as in `verification.py`; photos that check refuses take no part.
 """
 
 import re
@@ -73,7 +73,7 @@ class Figures:
 
 
 def people(folder: Path, engine: FaceEngine) -> list[Someone]:
-    """The people of the labelled folders, and the one of a package's picture."""
+    """The people of the labeled folders, and the one of a package's picture."""
     shown: dict[str, list[tuple[Image, Embedding]]] = {}
     for name in PEOPLE:
         for path in sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES):
@@ -127,7 +127,7 @@ def measured(engine: FaceEngine, place: Place, portrait: Image, who: Someone) ->
 
 def there(faces: list[Face], known: Face) -> Face | None:
     """The face in the place of a known one."""
-    x, y = known.box.centre
+    x, y = known.box.center
     inside = [one for one in faces if one.box.left <= x <= one.box.right and one.box.top <= y <= one.box.bottom]
     return min(inside, key=lambda one: abs(one.box.area - known.box.area), default=None)
 
@@ -135,9 +135,9 @@ def there(faces: list[Face], known: Face) -> Face | None:
 def untouchable(place: Place, points: Points, size: tuple[int, int]) -> Mask:
     """Where no pixel may differ: beyond the reach of a fusion, and on the other faces."""
     y, x = np.mgrid[: size[0], : size[1]]
-    centre = place.face.landmarks.mean(axis=0)
-    slack = float(np.linalg.norm(points.mean(axis=0) - centre)) + 0.1 * face_width(points)
-    away = np.hypot(x - centre[0], y - centre[1]) > REACH * face_width(place.face.landmarks) + slack
+    center = place.face.landmarks.mean(axis=0)
+    slack = float(np.linalg.norm(points.mean(axis=0) - center)) + 0.1 * face_width(points)
+    away = np.hypot(x - center[0], y - center[1]) > REACH * face_width(place.face.landmarks) + slack
     for index, other in enumerate(place.faces):
         if index != place.index:
             away |= masks.face(other.landmarks, size) > 0.99

@@ -4,7 +4,7 @@
 
 On the meta device: shapes without numbers. The first columns have equal steps and strengths, the contract's defaults:
 50 x 0.45 and 20 x 0.30. EasyPhoto's recipe is that of its diffusers edition (aigc-apps/EasyPhoto at ba2c314): three
-ControlNets (canny, openpose, colour) in the first diffusion and two (canny, tile) in the second, in guess mode, so
+ControlNets (canny, openpose, color) in the first diffusion and two (canny, tile) in the second, in guess mode, so
 beside the words only; guidance in every step; StableDiffusionControlNetInpaintPipeline. Ours is counted by running
 `Diffuser` itself, with the ControlNets that docs/models.md names, so that what it leaves out is left out here.
 """
@@ -220,7 +220,7 @@ def explain(cost: Cost, theirs: Cost) -> None:
         ),
         (
             "ControlNets",
-            "the first 0.6 of each diffusion only; colour not at all, since the noised picture itself "
+            "the first 0.6 of each diffusion only; color not at all, since the noised picture itself "
             "carries it; pictures embedded once",
         ),
         ("VAE encode", "the masked picture, which a UNet of 4 channels never sees"),

@@ -12,7 +12,7 @@
 Built for the request: diffusers' image-to-image pipeline read from disk, the LoRA by `load_lora_weights`, guidance
 in each step, and the detector run anew before each stage; before fusions on the person's photo too, as EasyPhoto does.
 The words, the seed and the number of evaluations are ours. It is spared what such programs pay beside: the detector's
-and the recogniser's weights stay loaded, there is no safety checker, and all but diffusion is our own code.
+and the recognizer's weights stay loaded, there is no safety checker, and all but diffusion is our own code.
 
 How alike the two portraits are is said below the table: their difference inside the face's box, and how near each came.
 Most of that difference is what the autoencoder loses, which stock pipelines put into the picture: 7.5 levels, and 1.4

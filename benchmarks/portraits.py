@@ -5,7 +5,7 @@
 
 PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). Everybody is
 trained with a LoRA that changes nothing: what is measured is the path, not a training. `--judge` names a folder of an
-insightface model, whose recogniser then judges too. Per pair: distance before, with the default knobs, and with both
+insightface model, whose recognizer then judges too. Per pair: distance before, with the default knobs, and with both
 `more_like_me` 1.0; sharpness of the face and grain of its skin, both as shares of the template's; and what is wrong.
 """
 
@@ -31,7 +31,7 @@ from shared.settings import FaceSettings, Settings
 from tests.fake_workspace import Desk
 from tests.trained_users import lora, trained
 
-RECOGNISED = 0.6  # distance by dlib below which King (2017) takes two faces for one person
+RECOGNIZED = 0.6  # distance by dlib below which King (2017) takes two faces for one person
 PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SAME_ALREADY = 0.5  # distance: the template shows the person
@@ -86,7 +86,7 @@ class Bench:
 
 
 class Judge:
-    """Another recogniser's opinion, on the faces that the first engine finds."""
+    """Another recognizer's opinion, on the faces that the first engine finds."""
 
     def __init__(self, folder: str, engine: FaceEngine) -> None:
         from shared.faces.insightface import InsightfaceEngine
@@ -177,7 +177,7 @@ def line(row: Row) -> str:
     wrong = [] if default.found and most.found else ["no face"]
     wrong += [] if default.identical and most.identical else ["differs outside"]
     wrong += ["soft"] if default.sharpness < PROMISED_SHARPNESS else []
-    wrong += ["far"] if max(default.distance, most.distance) >= RECOGNISED else []
+    wrong += ["far"] if max(default.distance, most.distance) >= RECOGNIZED else []
     text = f"{who.name:<18}{place.name:<18}{before:>8.3f}{default.distance:>8.3f}{most.distance:>7.3f}"
     text += f"  {default.sharpness:5.2f} {default.grain:5.2f}  " + " ".join(f"{value:.3f}" for value in seen)
     return text + "  " + ", ".join(wrong)
@@ -191,9 +191,9 @@ def summary(rows: list[Row], judge: Judge | None) -> None:
     found = all(row[3].found and row[4].found for row in rows)
     identical = all(row[3].identical and row[4].identical for row in rows)
     print(f"{len(rows)} pairs; before {np.mean([row[2] for row in rows]):.3f} in the mean")
-    share, soft = np.mean(default < RECOGNISED), np.sum(sharp < PROMISED_SHARPNESS)
-    print(f"default knobs: mean {default.mean():.3f}, recognised {share:.1%} (>= {PROMISED_SHARE:.0%})")
-    print(f"both 1.0: mean {most.mean():.3f} (<= {PROMISED_MEAN}), worst {most.max():.3f} (< {RECOGNISED})")
+    share, soft = np.mean(default < RECOGNIZED), np.sum(sharp < PROMISED_SHARPNESS)
+    print(f"default knobs: mean {default.mean():.3f}, recognized {share:.1%} (>= {PROMISED_SHARE:.0%})")
+    print(f"both 1.0: mean {most.mean():.3f} (<= {PROMISED_MEAN}), worst {most.max():.3f} (< {RECOGNIZED})")
     print(f"sharpness: least {sharp.min():.2f} (>= {PROMISED_SHARPNESS}), below in {soft}")
     print(f"face detected in all: {found}; pixels outside identical: {identical}")
     if judge:

@@ -110,7 +110,7 @@ def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) ->
 
 
 def turned(image: Image, tilt: float, quality: int) -> Image:
-    """The square turned clockwise about its centre, through a jpg of this quality."""
+    """The square turned clockwise about its center, through a jpg of this quality."""
     _, data = cv2.imencode(".jpg", turn_upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
@@ -131,7 +131,7 @@ def brow_height(landmarks: Points) -> float:
 
 
 def eye_distance(landmarks: Points) -> float:
-    """Pixels between the centres of the eyes."""
+    """Pixels between the centers of the eyes."""
     return float(np.linalg.norm(landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)))
 
 

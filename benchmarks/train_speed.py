@@ -4,7 +4,7 @@
 
 DIFFUSERS is a checkout of diffusers; its scripts run unmodified. Same base model (of Stable Diffusion's proportions),
 photos, rank, targets, precision (float32), batch 1 and number of updates; two threads. The four are started one after
-the other and then take short turns, a few steps each, while the other three wait; a step's time is from one optimiser
+the other and then take short turns, a few steps each, while the other three wait; a step's time is from one optimizer
 step to the next. The ratios are medians over the turns. What a script does before the first step and after the last
 one does not count; nor do the first turns. `tests/unit/test_train_latents.py` shows that cached and uncached losses are
 the same.

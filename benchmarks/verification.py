@@ -1,10 +1,10 @@
-"""How well check tells people apart: every labelled pair of some folders, and every pair of a folder of strangers.
+"""How well check tells people apart: every labeled pair of some folders, and every pair of a folder of strangers.
 
     python -m benchmarks.verification FOLDER... [--strangers FOLDER]
 
-Photos are labelled by their path: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and `family/Dad`, whatever digits
+Photos are labeled by their path: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and `family/Dad`, whatever digits
 follow. In the folder of strangers every picture shows another person; it says how many strangers a threshold lets in,
-which a few labelled people cannot. Photos that check does not find usable take no part and are listed.
+which a few labeled people cannot. Photos that check does not find usable take no part and are listed.
 """
 
 import argparse
@@ -39,14 +39,14 @@ class Photo:
 def main() -> None:
     """Measure, print, and skip with a reason where there is nothing to measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, nargs="+", help="folders of labelled photos")
+    parser.add_argument("photos", type=Path, nargs="+", help="folders of labeled photos")
     parser.add_argument("--strangers", type=Path, help="folder with one photo of each of many people")
     arguments = parser.parse_args()
     missing = [str(folder) for folder in arguments.photos if not folder.is_dir()]
     if missing:
-        sys.exit(f"skipped: no folder {', '.join(missing)}; give folders with labelled photos of people")
+        sys.exit(f"skipped: no folder {', '.join(missing)}; give folders with labeled photos of people")
     engine = DlibEngine()
-    photos = [photo for folder in arguments.photos for photo in usable(folder, engine, labelled=True)]
+    photos = [photo for folder in arguments.photos for photo in usable(folder, engine, labeled=True)]
     same, different = pairs(photos, engine)
     if not len(same) or not len(different):
         sys.exit("skipped: no two photos of one person and of two; label them like Dad1.jpg, Dad2.jpg, Mom1.jpg")
@@ -55,12 +55,12 @@ def main() -> None:
     for path_a, path_b, distance in mistakes(photos, engine):
         print(f"  wrong: {path_a} and {path_b} are {distance:.3f} apart")
     if arguments.strangers is not None and arguments.strangers.is_dir():
-        _, strangers = pairs(usable(arguments.strangers, engine, labelled=False), engine)
+        _, strangers = pairs(usable(arguments.strangers, engine, labeled=False), engine)
         print(f"strangers in {arguments.strangers}:")
         report(same, strangers, engine.same_person)
 
 
-def usable(folder: Path, engine: FaceEngine, labelled: bool) -> list[Photo]:
+def usable(folder: Path, engine: FaceEngine, labeled: bool) -> list[Photo]:
     """The photos of a folder and its sub-folders that check finds usable; without labels each shows another person."""
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
@@ -69,7 +69,7 @@ def usable(folder: Path, engine: FaceEngine, labelled: bool) -> list[Photo]:
         if verdict.embedding is None:
             print(f"  left out: {name}: {verdict.message} ({'; '.join(verdict.warnings)})")
             continue
-        person = re.sub(r"\d+\.\w+$", "", name) if labelled else name
+        person = re.sub(r"\d+\.\w+$", "", name) if labeled else name
         found.append(Photo(name, person, verdict.embedding))
     return found
 

@@ -18,7 +18,7 @@ def is_any_token(settings: ServeSettings, authorization: str | None) -> bool:
 
 
 def _same(token: str | None, authorization: str | None) -> bool:
-    """Compared also where there is no token, so that nothing can be learnt from the time."""
+    """Compared also where there is no token, so that nothing can be learned from the time."""
     # a header is read as Latin-1 whatever its sender meant; a token beyond ASCII is sent by some as UTF-8
     given = (authorization or "").removeprefix(BEARER).encode("latin-1", "replace")
     kept = token or ""

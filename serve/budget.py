@@ -45,7 +45,7 @@ class Budget:
         self._waiting.append((size, turn))
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._wait)
-        except BaseException as error:  # the caller may be cancelled as well
+        except BaseException as error:  # the caller may be canceled as well
             if turn.done():
                 self._give_back(size)
             else:

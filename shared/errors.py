@@ -90,7 +90,7 @@ class FaceCountMismatch(RequestError):
 
 
 class PictureFailed(RequestError):
-    """Values came out that are no numbers, and so no colours: train again, or look at the worker's models."""
+    """Values came out that are no numbers, and so no colors: train again, or look at the worker's models."""
 
 
 class DeadlineExceeded(RequestError):

@@ -1,7 +1,7 @@
 """An insightface model folder of toy networks: the signatures of buffalo_l, a few kilobytes each, answers known.
 
 The detector finds a bright square of 32 pixels or more on black in its 640 pixels, the landmark network always answers
-the same 68 points, the recogniser gives the mean colours of an 8 x 8 grid, made longer by zeros to 512 numbers.
+the same 68 points, the recognizer gives the mean colors of an 8 x 8 grid, made longer by zeros to 512 numbers.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def model_folder(folder: Path, batch: int | str = "n") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(detector(), folder / "det_toy.onnx")
     onnx.save(landmarks(), folder / "3d68_toy.onnx")
-    onnx.save(recogniser(batch), folder / "rec_toy.onnx")
+    onnx.save(recognizer(batch), folder / "rec_toy.onnx")
     (folder / "unused.txt").write_text("no network")
     onnx.save(genderage(), folder / "genderage.onnx")
     return folder
@@ -50,8 +50,8 @@ def detector() -> onnx.ModelProto:
             helper.make_node(
                 "AveragePool", ["picture"], [f"mean{stride}"], kernel_shape=[stride] * 2, strides=[stride] * 2
             ),
-            helper.make_node("ReduceMean", [f"mean{stride}", "channels"], [f"grey{stride}"], keepdims=1),
-            helper.make_node("Greater", [f"grey{stride}", "bright" if stride == 32 else "never"], [f"hit{stride}"]),
+            helper.make_node("ReduceMean", [f"mean{stride}", "channels"], [f"gray{stride}"], keepdims=1),
+            helper.make_node("Greater", [f"gray{stride}", "bright" if stride == 32 else "never"], [f"hit{stride}"]),
             helper.make_node("Cast", [f"hit{stride}"], [f"score_map{stride}"], to=TensorProto.FLOAT),
             helper.make_node("Reshape", [f"score_map{stride}", "column"], [f"once{stride}"]),
             helper.make_node("Mul", [f"once{stride}", "confident"], [f"twice{stride}"]),
@@ -88,7 +88,7 @@ def landmarks() -> onnx.ModelProto:
     return _constant(answer.reshape(1, -1), [1, 3, 192, 192])
 
 
-def recogniser(batch: int | str = "n") -> onnx.ModelProto:
+def recognizer(batch: int | str = "n") -> onnx.ModelProto:
     """ArcFace: 112 x 112 to 512."""
     nodes = [
         helper.make_node("AveragePool", ["picture"], ["grid"], kernel_shape=[14, 14], strides=[14, 14]),

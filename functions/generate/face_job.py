@@ -26,7 +26,7 @@ from shared.faces.face_crop import crop_face
 from shared.imaging.array_types import Image, Mask, Points
 
 CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
-LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recogniser's own chips have a face of 100 to 112
+LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recognizer's own chips have a face of 100 to 112
 OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this job's
 
 Area = tuple[slice, slice]
@@ -47,7 +47,7 @@ class FaceJob:
         image, landmarks, frames: the same as it is now.
         photo: of the person, the nearest in pose and expression.
         fuser: puts the photo's looks onto the face.
-        original: the template's face, whose detail and colours the portrait's is to have.
+        original: the template's face, whose detail and colors the portrait's is to have.
         editable: mask, 0 on the other faces of the picture; nothing may change there.
         square: what the diffusion sees, in pixels of the crop.
         words: for the diffusion.
@@ -89,7 +89,7 @@ class FaceJob:
     def paste(self, picture: Image) -> None:
         """Bring what changed of the crop into its area of the picture.
 
-        Crops overlap: what a neighbour's job changed there before stays, and untouched pixels remain the picture's own.
+        Crops overlap: what a neighbor's job changed there before stays, and untouched pixels remain the picture's own.
         """
         area = picture[self.area]
         red, green, blue = cv2.split((self.image != self.template).view(np.uint8))
@@ -227,7 +227,7 @@ def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     known = _outlined(landmarks)
     view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
     expected = view.box_inwards(known.box)
-    x, y = expected.centre
+    x, y = expected.center
     try:
         found = engine.detect(view.image)
     except FaceError:

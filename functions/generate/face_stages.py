@@ -6,10 +6,10 @@ Most stages work on face after face; a diffusion takes up to `generate.faces_at_
 |---|---|---|
 | fusion 1 | apply_face_fusion_before, more_like_me_before > 0 | the person's photo, bent and lit |
 | diffusion 1 | first_denoising_strength x first_diffusion_steps >= 1 | the LoRA, on the whole face |
-| colour 1 | color_shift_middle | the template's skin |
+| color 1 | color_shift_middle | the template's skin |
 | fusion 2 | apply_face_fusion_after, more_like_me > 0 | the same photo again |
 | diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | the LoRA, on `mask_region` |
-| colour 2 | color_shift_last | the template's skin, eyes and lips left out |
+| color 2 | color_shift_last | the template's skin, eyes and lips left out |
 | makeup | makeup_transfer, makeup_transfer_ratio > 0 | the template's lips, lids and cheeks |
 | retouch | skin_retouching_bool | smoothing of the skin that keeps pores and edges |
 | enhance | photo_enhancement_bool with photo_fix | a restoration network, or the template's sharpness |
@@ -51,7 +51,7 @@ def for_each_face(work: Callable[[FaceJob], None]) -> Work:
 def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
     """The stages that these knobs ask for, in order; those that would change nothing are left out.
 
-    After each of them a face has no more colour than the template's palette allows.
+    After each of them a face has no more color than the template's palette allows.
 
     Args:
         configure: the knobs.
@@ -64,13 +64,13 @@ def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None
             Stage("fusion-1", for_each_face(fuse_first)),
         ),
         (first > 0, Stage("diffusion-1", diffuse_first, first)),
-        (configure.color_shift_middle, Stage("colour-1", for_each_face(balance_middle))),
+        (configure.color_shift_middle, Stage("color-1", for_each_face(balance_middle))),
         (
             configure.apply_face_fusion_after and configure.more_like_me > 0,
             Stage("fusion-2", for_each_face(fuse_second)),
         ),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
-        (configure.color_shift_last, Stage("colour-2", for_each_face(balance_last))),
+        (configure.color_shift_last, Stage("color-2", for_each_face(balance_last))),
         (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", for_each_face(make_up))),
         (configure.skin_retouching_bool, Stage("retouch", for_each_face(retouch))),
         (
@@ -127,12 +127,12 @@ def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Adv
 
 
 def balance_middle(job: FaceJob) -> None:
-    """The first colour balance: the whole face."""
+    """The first color balance: the whole face."""
     _balance(job, skin_only=False)
 
 
 def balance_last(job: FaceJob) -> None:
-    """The second colour balance: the skin."""
+    """The second color balance: the skin."""
     _balance(job, skin_only=True)
 
 

@@ -24,7 +24,7 @@ def encode_png(image: Image, provenance: Provenance | None = None, icc: bytes | 
     Args:
         image: RGB, uint8, (H, W, 3).
         provenance: written into the file.
-        icc: colour profile that the picture's numbers are meant in; None writes none.
+        icc: color profile that the picture's numbers are meant in; None writes none.
     """
     file = BytesIO()
     chunks = None if provenance is None else provenance.chunks()

@@ -121,8 +121,8 @@ def _portrayal(
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:
     """Whether they lie about the picture, have a width and are more than a line: else nothing can be bent by them."""
     size = np.array(image.shape[1::-1], float)
-    centre = landmarks.mean(axis=0)
-    about = np.all((landmarks > -size) & (landmarks < 2 * size)) and np.all((centre > 0) & (centre < size))
-    along, across = np.linalg.svd(landmarks - centre, compute_uv=False)
+    center = landmarks.mean(axis=0)
+    about = np.all((landmarks > -size) & (landmarks < 2 * size)) and np.all((center > 0) & (center < size))
+    along, across = np.linalg.svd(landmarks - center, compute_uv=False)
     boxed = 0 < box.right < 2 * size[0] and 0 < box.bottom < 2 * size[1] and min(box.width, box.height) >= NARROWEST
     return bool(about and boxed and face_width(landmarks) >= NARROWEST and across >= FLATTEST * along)

@@ -12,7 +12,7 @@ from functools import partial
 
 from functions.generate.background import person_segmentation, repaint
 from functions.generate.diffusion.img2img import DiffusionFailed
-from functions.generate.face.palette import is_grey
+from functions.generate.face.palette import is_gray
 from functions.generate.face.picture_palette import limiting_palette
 from functions.generate.models import GenerateModels
 from functions.generate.networks.upscale import TIMES, upscale_2x
@@ -101,9 +101,9 @@ def restore_background(jobs: Sequence[PictureJob], models: GenerateModels, advan
 
 
 def enlarge(jobs: Sequence[PictureJob], models: GenerateModels, advance: Advance) -> None:
-    """Double the picture's size; a picture in grey stays one, whatever a network makes of it."""
+    """Double the picture's size; a picture in gray stays one, whatever a network makes of it."""
     for job in jobs:
-        grey = is_grey(job.image)
+        gray = is_gray(job.image)
         job.image = upscale_2x(job.image, models.enhancers.upscale)
-        if grey:
+        if gray:
             job.image[..., ::2] = job.image[..., 1:2]

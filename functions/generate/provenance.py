@@ -78,7 +78,7 @@ class Provenance:
         """The XMP packet.
 
         IPTC has a narrower term too, compositeWithTrainedAlgorithmicMedia, for a picture that a model edited in
-        places; the wider one is written because readers and labelling rules look for it.
+        places; the wider one is written because readers and labeling rules look for it.
         """
         for prefix, address in NAMESPACES.items():
             ElementTree.register_namespace(prefix, address)

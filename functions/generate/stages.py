@@ -53,7 +53,7 @@ class RunContext:
 
     Attributes:
         workspace: where things are kept.
-        studio: the resident models.
+        models: the resident models.
         progress: is told how far it is.
         kept: keys of the pictures after each stage, by its number and name; filled where the settings keep them.
     """

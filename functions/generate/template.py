@@ -17,7 +17,7 @@ FIELD = "template_image"
 
 
 def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
-    """The template's pixels, in sRGB and in its own colour space; PhotoError naming the field and the reference."""
+    """The template's pixels, in sRGB and in its own color space; PhotoError naming the field and the reference."""
     fetched = workspace.fetch([reference])[0]
     try:
         if isinstance(fetched, PhotoError):
@@ -46,8 +46,8 @@ def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) ->
         side = name_lying_faces(found)
         raise FaceCountMismatch(
             f"the template {show_reference(reference)} shows {_count(len(found), 'face')}, "
-            f"but {_count(wanted, 'user_id')} came: give one per face from left to right, and {NOBODY!r} for a face that stays as it is"
-            + (f"; {side}" if side else ""),
+            f"but {_count(wanted, 'user_id')} came: give one per face from left to right, "
+            f"and {NOBODY!r} for a face that stays as it is" + (f"; {side}" if side else ""),
             "configure.user_id",
         )
     return found

@@ -101,8 +101,8 @@ def _placement(face: Face, size: int, framing: float, variation: Variation) -> N
     """The 2 x 3 matrix from the photo's pixels to the crop's."""
     scale = size * variation.zoom / face.box.square(framing).width
     turn = pose.estimate_pose(face.landmarks).roll + variation.turn
-    matrix: NDArray[np.float64] = cv2.getRotationMatrix2D(face.box.centre, turn, scale)
-    x, y = face.box.centre
+    matrix: NDArray[np.float64] = cv2.getRotationMatrix2D(face.box.center, turn, scale)
+    x, y = face.box.center
     matrix[:, 2] += (size * (0.5 + variation.shift[0]) - x, size * (0.5 + variation.shift[1]) - y)
     return matrix
 
@@ -110,9 +110,9 @@ def _placement(face: Face, size: int, framing: float, variation: Variation) -> N
 def _head(face: Face, size: int, framing: float, variation: Variation) -> Mask:
     """A soft ellipse where the head is in the crop: upright as the crop is, but for the variation."""
     side = size * variation.zoom / framing
-    centre = size * (0.5 + variation.shift[0]), size * (0.5 + variation.shift[1]) - HEAD_UP * side
+    center = size * (0.5 + variation.shift[0]), size * (0.5 + variation.shift[1]) - HEAD_UP * side
     mask = np.zeros((size, size), np.float32)
     axes = 2 * HEAD_WIDTH * side, 2 * HEAD_HEIGHT * side
-    cv2.ellipse(mask, (centre, axes, -variation.turn), 1.0, cv2.FILLED)
+    cv2.ellipse(mask, (center, axes, -variation.turn), 1.0, cv2.FILLED)
     soft: Mask = cv2.GaussianBlur(mask, (0, 0), max(SOFT * side, 0.5))
     return soft

@@ -40,14 +40,14 @@ class LoraAdapter:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Inside of the block the UNet is the base model's; nothing is learnt there."""
+        """Inside of the block the UNet is the base model's; nothing is learned there."""
         self._unet.disable_adapters()
         try:
             yield
         finally:
             self._unet.enable_adapters()
 
-    def serialise(self, weights: Weights, facts: dict[str, Any]) -> bytes:
+    def serialize(self, weights: Weights, facts: dict[str, Any]) -> bytes:
         """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}

@@ -1,4 +1,4 @@
-"""The loop: one optimiser update after the other on cached latents, with nothing in it that waits for the device."""
+"""The loop: one optimizer update after the other on cached latents, with nothing in it that waits for the device."""
 
 import math
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class OptimizerSteps:
         self._unet, self._parameters, self._material, self._plan = unet, adapter.parameters, material, plan
         self._steps, self.done = steps, 0
         self._generator = torch.Generator(device).manual_seed(plan.seed)
-        self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
         # gradients in float16 are below what it can say unless the loss is made larger; bfloat16 has float32's range
         self._scaler = torch.amp.GradScaler(device.type, enabled=material.loss.dtype == torch.float16)
         self._batches = sent(photo_order(len(material.cache), plan.pictures, steps, plan.seed), device)
@@ -58,10 +58,10 @@ class OptimizerSteps:
             yield self._update()
 
     def state(self) -> Tensors:
-        """All that the next update depends on, copied to the CPU: parameters, the optimiser's moments, the noise's."""
+        """All that the next update depends on, copied to the CPU: parameters, the optimizer's moments, the noise's."""
         tensors = {f"{index}.parameter": parameter for index, parameter in enumerate(self._parameters)}
         for index, parameter in enumerate(self._parameters):
-            moments = self._optimiser.state[parameter]
+            moments = self._optimizer.state[parameter]
             tensors |= {f"{index}.{name}": moments[name] for name in MOMENTS}
         copies = dict(zip(tensors, fetched(list(tensors.values())), strict=True))
         return copies | {"generator": self._generator.get_state()} | self._scaled()
@@ -80,7 +80,7 @@ class OptimizerSteps:
         moments = {
             index: {name: mine[f"{index}.{name}"].clone() for name in MOMENTS} for index in range(len(self._parameters))
         }
-        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": moments})
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
         if self._scaler.is_enabled():
             scaled = {"scale": float(state[SCALE]), "_growth_tracker": int(state[GROWTH])}
             self._scaler.load_state_dict(self._scaler.state_dict() | scaled)
@@ -93,17 +93,17 @@ class OptimizerSteps:
         return {SCALE: torch.tensor(said["scale"]), GROWTH: torch.tensor(said["_growth_tracker"])}
 
     def _update(self) -> OptimizerStep:
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = self._plan.learning_rate * lr_factor(self.done, self._steps, self._plan)
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         losses = []
         for part in draw_batch(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
             loss = part.loss(self._unet, self._material) / self._plan.accumulation
             torch.autograd.backward(self._scaler.scale(loss))
             losses.append(loss.detach())
-        self._scaler.unscale_(self._optimiser)
+        self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._plan.clip)
-        self._scaler.step(self._optimiser)  # leaves the parameters alone where a gradient is no number
+        self._scaler.step(self._optimizer)  # leaves the parameters alone where a gradient is no number
         self._scaler.update()
         self.done += 1
         return OptimizerStep(self.done, torch.stack(losses).sum())

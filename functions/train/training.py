@@ -122,9 +122,9 @@ def _trained(
         said = embed_prompts(model)
     with watch("latents"), deterministic(model.device), present(model.device, model.vae):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
-        learnt = prepare_inputs(model, trained, said.prompt, plan, steps)
+        learned = prepare_inputs(model, trained, said.prompt, plan, steps)
         judge = prepare_validator(
-            model, trainer.engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learnt, plan)
+            model, trainer.engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learned, plan)
         )
         mark = fingerprint(photos, aside, model, plan, steps, spacing)
     with (
@@ -133,12 +133,12 @@ def _trained(
         recomputing(model, plan),
         add_adapter(model.unet, plan) as adapter,
     ):
-        ran = TrainingLoop(model, adapter, learnt, plan, judge, workspace, watch, mark).run(steps, spacing)
+        ran = TrainingLoop(model, adapter, learned, plan, judge, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:
             raise InternalError("the training ended without a checkpoint")
         facts = report.lora_metadata(model, plan, request, chosen.trial.step)
-        lora = adapter.serialise(chosen.weights, facts)
+        lora = adapter.serialize(chosen.weights, facts)
         return _Outcome(ran, chosen, lora, kohya.serialize_kohya(chosen.weights, plan, facts))
 
 

@@ -67,7 +67,7 @@ def prepare_inputs(
 
 
 def prepare_held_out_loss(
-    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learnt: TrainingInputs, plan: TrainingPlan
+    model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learned: TrainingInputs, plan: TrainingPlan
 ) -> HeldOutLoss | None:
     """The loss on the photos held out, each straight and mirrored; None where there are none."""
     size, framing = model.working.size, model.working.framing
@@ -75,7 +75,7 @@ def prepare_held_out_loss(
     for index in aside:
         for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
             crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
-    return HeldOutLoss(model, cache_latents(model, crops), learnt.words, learnt.loss) if crops else None
+    return HeldOutLoss(model, cache_latents(model, crops), learned.words, learned.loss) if crops else None
 
 
 def prepare_validator(

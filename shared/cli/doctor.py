@@ -40,7 +40,7 @@ def doctor(
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Versions, devices, models, whether the store honours conditional writes; exit status 1 if something is amiss."""
+    """Versions, devices, models, whether the store honors conditional writes; exit status 1 if something is amiss."""
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {

@@ -109,7 +109,7 @@ def _fitted(row: Row) -> list[Pictures.Image]:
 
 
 def _picture(client: Client, key: str) -> Pictures.Image:
-    """An object as a picture; a grey square where it is none, as a photo that was refused may be."""
+    """An object as a picture; a gray square where it is none, as a photo that was refused may be."""
     try:
         return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
     except (OSError, SyntaxError):

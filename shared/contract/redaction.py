@@ -1,4 +1,4 @@
-"""What no log line may say, taken out of text: secrets, pictures, faces. The second line of defence, not the first.
+"""What no log line may say, taken out of text: secrets, pictures, faces. The second line of defense, not the first.
 
 | what | becomes |
 |---|---|

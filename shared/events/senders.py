@@ -1,6 +1,6 @@
 """The forms in which stores tell of an object, one function each; keys are decoded as their sender encodes them.
 
-| sender | recognised by | key |
+| sender | recognized by | key |
 |---|---|---|
 | S3, MinIO | `eventSource` aws:s3, minio:s3 in `Records` | quoted as a form: + for a space |
 | Ceph | `eventSource` ceph:s3 in `Records` | as it is |

@@ -10,7 +10,7 @@ from shared.errors import ConfigurationError, PhotogError
 from shared.imaging.array_types import Embedding, Image, Points
 
 Chip = Image
-"""A face cut out and aligned as an engine's recogniser wants it; a few kilobytes that stand for the whole picture."""
+"""A face cut out and aligned as an engine's recognizer wants it; a few kilobytes that stand for the whole picture."""
 
 
 class FaceError(PhotogError):
@@ -43,7 +43,7 @@ class Box:
         return self.width * self.height
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def scaled(self, factor: float) -> "Box":
@@ -51,9 +51,9 @@ class Box:
         return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
     def square(self, factor: float) -> "Box":
-        """The square around the same centre, `factor` times the longer side."""
+        """The square around the same center, `factor` times the longer side."""
         half = max(self.width, self.height) * factor / 2
-        x, y = self.centre
+        x, y = self.center
         return Box(x - half, y - half, x + half, y + half)
 
     def rounded(self) -> tuple[int, int, int, int]:
@@ -99,10 +99,10 @@ class FaceEngine(Protocol):
 
 @runtime_checkable
 class BatchEngine(FaceEngine, Protocol):
-    """An engine whose recogniser is faster on several faces at once than on one after the other."""
+    """An engine whose recognizer is faster on several faces at once than on one after the other."""
 
     def chip(self, image: Image, face: Face) -> Chip:
-        """What the recogniser sees of this face; FaceError when it cannot be aligned."""
+        """What the recognizer sees of this face; FaceError when it cannot be aligned."""
 
     def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
         """The vector of each chip, or why there is none, in their order."""

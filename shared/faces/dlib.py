@@ -56,7 +56,7 @@ class DlibEngine:
                 faces = [Face(box, self._trees.landmarks(image, box), score) for box, score in found]
         except RuntimeError as error:
             raise FaceError(f"dlib could not search this picture: {error}") from error
-        return sorted(faces, key=lambda face: face.box.centre[0])
+        return sorted(faces, key=lambda face: face.box.center[0])
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """128 numbers of about unit length."""

@@ -14,7 +14,7 @@ from shared.faces.rotation import measure_roll, turn_upright, wrap_angle
 from shared.faces.settling import SettledFace, settle
 from shared.imaging.array_types import Image, Points
 
-FACE, SIDE = 200, 400  # pixels of the look; twice the recogniser's 100 px, so that rounding to pixels costs nothing
+FACE, SIDE = 200, 400  # pixels of the look; twice the recognizer's 100 px, so that rounding to pixels costs nothing
 TILTS = (-45.0, 0.0, 45.0)  # rolls that are tried; landmarks of faces tilted further than 30 are wrong by up to 80
 LYING = (-90.0, 90.0)  # tried only where HOG likes none of those: the CNN finds faces on their side at times
 LIKED = 1.0  # HOG score from which a face is not lying
@@ -25,7 +25,7 @@ SHIFTS = ((0.06, 0.0), (-0.06, 0.0), (0.0, 0.06), (0.0, -0.06))  # of the box, i
 LIKING = 0.03  # change of the landmarks, in box widths, that one point of HOG's score is worth
 NEAR, ASTRAY = 22.5, 0.002  # degrees from the tilt that HOG likes, and the change that each beyond them is worth
 RESTLESS = 0.03  # change in box widths from where no single look is to be trusted; steady faces have 0.005 to 0.02
-# where dlib's boxes lie around the 68 points, median of 11 upright faces: of the points' mean beside the box's centre,
+# where dlib's boxes lie around the 68 points, median of 11 upright faces: of the points' mean beside the box's center,
 # in box widths, and the box's width in root mean squares of the points' distances from their mean
 BESIDE_X, BESIDE_Y, WIDTH = 0.0, 0.058, 2.86
 
@@ -66,16 +66,16 @@ class LandmarkTrees:
     def _likes(self, view: Image) -> float:
         """The best HOG score of a face in the middle of the view."""
         boxes, scores, _ = self._detector.run(view, 0, FAINT)
-        centres = [(np.array([box.left() + box.right() + 1, box.top() + box.bottom() + 1])) / 2 for box in boxes]
-        offsets = [np.abs(centre - TILT_SIDE / 2).max() for centre in centres]
+        centers = [(np.array([box.left() + box.right() + 1, box.top() + box.bottom() + 1])) / 2 for box in boxes]
+        offsets = [np.abs(center - TILT_SIDE / 2).max() for center in centers]
         return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
 
 
 def _framed(points: Points) -> Box:
     """Where dlib's boxes are around these points, by the median of many; the detector's own is true to a tenth."""
-    centre = points.mean(axis=0)
-    side = WIDTH * float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean()))
-    x, y = centre - np.array([BESIDE_X, BESIDE_Y]) * side
+    center = points.mean(axis=0)
+    side = WIDTH * float(np.sqrt(((points - center) ** 2).sum(axis=1).mean()))
+    x, y = center - np.array([BESIDE_X, BESIDE_Y]) * side
     return Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 

@@ -44,14 +44,14 @@ class ResizedCrop:
 
 
 def crop_face(image: Image, box: Box, face: int, side: int) -> ResizedCrop:
-    """Cut out a square of `side` pixels in which the box is `face` pixels wide, centred on the box.
+    """Cut out a square of `side` pixels in which the box is `face` pixels wide, centered on the box.
 
     Far faces are enlarged bicubically, near ones reduced by area, so that neither jags nor aliases reach a network.
     """
     height, width = image.shape[:2]
     reach = box.width * side / face / 2
-    centre_x, centre_y = box.centre
-    left, top = int(np.floor(centre_x - reach)), int(np.floor(centre_y - reach))
+    center_x, center_y = box.center
+    left, top = int(np.floor(center_x - reach)), int(np.floor(center_y - reach))
     size = max(int(np.ceil(2 * reach)), 1)
     # a box far outside still gives a picture: one row or column of it, repeated
     x, y = np.clip([left, left + size], 0, width), np.clip([top, top + size], 0, height)

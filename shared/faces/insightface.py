@@ -42,7 +42,7 @@ class InsightfaceEngine:
     """Faces by insightface's networks; see the module.
 
     Attributes:
-        name: with the model folder's, since vectors of two recognisers cannot be compared.
+        name: with the model folder's, since vectors of two recognizers cannot be compared.
         provider: of onnxruntime, the one really used.
 
     Raises EngineUnavailable where the folder, a network or the provider that was asked for is not there.
@@ -57,8 +57,8 @@ class InsightfaceEngine:
         self._detector = SCRFD(str(loaded.detector.path), loaded.detector.session, static_shape_sessions=False)
         self._detector.prepare(0, input_size=SEARCHED, det_thresh=FOUND)
         self._landmarks = Landmark(str(loaded.landmarks.path), loaded.landmarks.session)
-        self._recogniser = ArcFaceONNX(str(loaded.recogniser.path), loaded.recogniser.session)
-        self._batch = loaded.recogniser.batch
+        self._recognizer = ArcFaceONNX(str(loaded.recognizer.path), loaded.recognizer.session)
+        self._batch = loaded.recognizer.batch
         self._warm(loaded)
 
     def detect(self, image: Image) -> list[Face]:
@@ -73,7 +73,7 @@ class InsightfaceEngine:
             if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
                 raise
             raise FaceError(f"insightface could not search this picture: {error}") from error
-        return sorted(found, key=lambda face: face.box.centre[0])
+        return sorted(found, key=lambda face: face.box.center[0])
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """512 numbers of unit length."""
@@ -83,7 +83,7 @@ class InsightfaceEngine:
         return vector
 
     def chip(self, image: Image, face: Face) -> Chip:
-        """The face as the recogniser wants it, aligned by eyes, nose and mouth: RGB, uint8, (112, 112, 3)."""
+        """The face as the recognizer wants it, aligned by eyes, nose and mouth: RGB, uint8, (112, 112, 3)."""
         view = crop_face(image, face.box, CLOSEUP_FACE, CLOSEUP_SIDE)
         fit = SimilarityTransform.from_estimate(five_points(view.inwards(face.landmarks)), arcface_dst)
         if not fit:
@@ -132,7 +132,7 @@ class InsightfaceEngine:
     def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
         try:
             with device_errors(but=OF_THE_PICTURE):
-                features = self._recogniser.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
+                features = self._recognizer.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
         except UNSUITABLE as error:
             if len(chips) > 1:  # which of them it is shows when each is by itself
                 return [vector for chip in chips for vector in self._embedded([chip])]

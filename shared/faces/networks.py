@@ -4,7 +4,7 @@
 |---|---|---|
 | detector (SCRFD) | one picture of any or a fixed size | 6 or more: scores, boxes and points at 3 or 5 strides |
 | landmarks (3d68) | 192 x 192 | one, 3309 numbers |
-| recogniser (ArcFace) | 112 x 112 | one vector |
+| recognizer (ArcFace) | 112 x 112 | one vector |
 
 Other networks of the folder (age, 106 points) are not loaded.
 """
@@ -22,7 +22,7 @@ from shared.settings import FaceSettings
 
 HOME = Path("~/.insightface/models")  # where insightface itself keeps model folders
 LANDMARK_SIDE, LANDMARK_NUMBERS = 192, 3309
-RECOGNISER_SIDE = 112
+RECOGNIZER_SIDE = 112
 DETECTOR_OUTPUTS = (6, 9, 10, 15)
 HOW_TO_GET = (
     "download the archive (buffalo_l.zip) from the releases of deepinsight/insightface on GitHub and unpack it into "
@@ -52,7 +52,7 @@ class FaceNetworks:
     provider: str
     detector: FaceNetwork
     landmarks: FaceNetwork
-    recogniser: FaceNetwork
+    recognizer: FaceNetwork
 
     @property
     def on_cuda(self) -> bool:
@@ -69,7 +69,7 @@ def load_networks(settings: FaceSettings) -> FaceNetworks:
         kind, batch = _signature(path)
         if kind is not None and kind not in loaded:
             loaded[kind] = FaceNetwork(path, open_session(path, settings), batch)
-    missing = [kind for kind in ("detector", "landmarks", "recogniser") if kind not in loaded]
+    missing = [kind for kind in ("detector", "landmarks", "recognizer") if kind not in loaded]
     if missing:
         raise EngineUnavailable(
             f"{folder} has no {' and no '.join(missing)} network that insightface knows: {HOW_TO_GET}"
@@ -103,6 +103,6 @@ def _signature(path: Path) -> tuple[str | None, int]:
     numbers = graph.output[0].type.tensor_type.shape.dim
     if (height, width) == (LANDMARK_SIDE, LANDMARK_SIDE) and numbers[-1].dim_value == LANDMARK_NUMBERS:
         return "landmarks", batch
-    if (height, width) == (RECOGNISER_SIDE, RECOGNISER_SIDE) and len(graph.output) == 1:
-        return "recogniser", batch
+    if (height, width) == (RECOGNIZER_SIDE, RECOGNIZER_SIDE) and len(graph.output) == 1:
+        return "recognizer", batch
     return None, 0

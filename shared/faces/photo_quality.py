@@ -15,9 +15,9 @@ def measure_sharpness(image: Image, face: Face) -> float:
 
     An enlarged small face counts as little as it shows. Variance of the Laplacian after Pech-Pacheco et al. (2000).
     """
-    grey = _measured(image, face)
-    spread = max(float(grey.var()), 1.0)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / spread)
+    gray = _measured(image, face)
+    spread = max(float(gray.var()), 1.0)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var() / spread)
 
 
 def measure_brightness(image: Image, face: Face) -> float:
@@ -27,8 +27,8 @@ def measure_brightness(image: Image, face: Face) -> float:
 
 def measure_clipping(image: Image, face: Face) -> float:
     """Share of the face in [0, 1] that is black or white without detail."""
-    grey = _measured(image, face)
-    return float(((grey < DARK) | (grey > BRIGHT)).mean())
+    gray = _measured(image, face)
+    return float(((gray < DARK) | (gray > BRIGHT)).mean())
 
 
 def is_whole(face: Face, width: int, height: int) -> float:

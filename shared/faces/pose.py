@@ -55,12 +55,12 @@ def estimate_pose(landmarks: Points) -> Pose:
     crop changes the answer.
     """
     points = landmarks[RIGID]
-    centre = points.mean(axis=0)
+    center = points.mean(axis=0)
     span = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
     focal = FAR * span
     camera = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1]])
     head = HEAD * [1, -1, -1]  # the camera's axes: y down, z away from it
-    _, rotation, _ = cv2.solvePnP(head, points - centre, camera, np.zeros(4), flags=cv2.SOLVEPNP_SQPNP)
+    _, rotation, _ = cv2.solvePnP(head, points - center, camera, np.zeros(4), flags=cv2.SOLVEPNP_SQPNP)
     matrix, _ = cv2.Rodrigues(rotation)
     forward = matrix @ [0, 0, -1]
     yaw = np.degrees(np.arctan2(forward[0], -forward[2]))

@@ -1,4 +1,4 @@
-"""A picture turned about its centre, and the way back: landmark models know only faces that are about upright."""
+"""A picture turned about its center, and the way back: landmark models know only faces that are about upright."""
 
 import cv2
 import numpy as np

@@ -73,14 +73,14 @@ def settle(
 
 
 def _moved(box: Box, view: Image, degrees: float) -> Box:
-    """A box as upright as this one, around where its centre is when the turn of the view by so much is undone."""
-    ((x, y),) = turn_back(np.array([box.centre]), view, degrees)
+    """A box as upright as this one, around where its center is when the turn of the view by so much is undone."""
+    ((x, y),) = turn_back(np.array([box.center]), view, degrees)
     return Box(x - box.width / 2, y - box.height / 2, x + box.width / 2, y + box.height / 2)
 
 
 def _beside(box: Box, other: Box) -> float:
     """How far two boxes differ in place or in size, in widths of the first."""
-    (x, y), (other_x, other_y) = box.centre, other.centre
+    (x, y), (other_x, other_y) = box.center, other.center
     return max(abs(x - other_x), abs(y - other_y), abs(box.width - other.width)) / box.width
 
 

@@ -1,4 +1,4 @@
-"""Numbers as colours: the one place where a picture's floats become bytes, and what is no number is no black pixel."""
+"""Numbers as colors: the one place where a picture's floats become bytes, and what is no number is no black pixel."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from shared.photos.keys import find_similar_key
 from shared.photos.references import CUT, show_reference
 from shared.settings import Settings
 
-NEIGHBOURS = 1000  # keys among which a resembling one is looked for: one call of a store
+NEIGHBORS = 1000  # keys among which a resembling one is looked for: one call of a store
 
 
 class PhotoSource:
@@ -60,7 +60,7 @@ class PhotoSource:
         folder = "".join(plain.rpartition("/")[:2])
         try:
             there = [one for one in forms if self._bucket.head(one) is not None]
-            there += [info.key for info in itertools.islice(self._bucket.list(folder), NEIGHBOURS)]
+            there += [info.key for info in itertools.islice(self._bucket.list(folder), NEIGHBORS)]
         except BucketError:
             return None  # a hint is worth no failure; a store that is away will be met again
         return find_similar_key(key, there)
@@ -69,7 +69,7 @@ class PhotoSource:
 def _hint(key: str, other: str) -> str:
     """Both keys look alike, so the other one is written also as JSON's escapes tell it."""
     if unicodedata.normalize("NFC", key) == unicodedata.normalize("NFC", other):
-        differs = "in Unicode normalisation (NFC, NFD) alone"
+        differs = "in Unicode normalization (NFC, NFD) alone"
     else:
         differs = "in capitals, in kinds of characters or in what is not seen alone"
     hint = f"{show_reference(key)} is not in the bucket, but {show_reference(other)} is, which differs {differs}"

@@ -29,7 +29,7 @@ from diffusers.models.upsampling import Upsample2D
 
 CONTEXT = 600_000_000  # bytes of CUDA's context, and of what cuBLAS and cuDNN reserve beside it
 FLOAT = 4  # bytes; what adapters are trained in
-ADAMS = 4  # copies of the adapter: itself, its gradient, and the optimiser's two moments
+ADAMS = 4  # copies of the adapter: itself, its gradient, and the optimizer's two moments
 PASSING = 36  # bytes a channel and pixel of latents, in half precision, that one layer works with: GEGLU's are widest
 DECODER = 3  # of the widest pictures that the autoencoder has at full size: a layer's input, its norm, its output
 
@@ -40,7 +40,7 @@ class PlannedPeak:
 
     Attributes:
         weights: of the UNet, and ControlNets beside it.
-        adapter: LoRAs on it, in a training with gradients and the optimiser's moments.
+        adapter: LoRAs on it, in a training with gradients and the optimizer's moments.
         saved: what a training keeps of each pass for the way back.
         passing: what a layer works with.
         others: encoders and autoencoder that are there at that moment.

@@ -77,8 +77,8 @@ class UserDataSearch:
         own = {one.key: one for one in checks} | own  # that order: by the photos of trainings checks are found
         accepted, conflicts = self._sorted_out(own.values())
         answers_read = self._answers()
-        modelled = self._modelled(user_id, requests, answers_read)
-        known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modelled})
+        modeled = self._modeled(user_id, requests, answers_read)
+        known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modeled})
         foreign = {key for one in requests if one.key not in own for key in _conflicts(one)}
         stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
         puts = self._puts(user_id, names)
@@ -93,7 +93,7 @@ class UserDataSearch:
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
-            | {key: [set(stored[one].artifacts) for one in modelled if one in stored] for key in self._models(user_id)},
+            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
@@ -179,7 +179,7 @@ class UserDataSearch:
         swaps = keys.pointer_swaps(user_id)
         return [key for key in below if key == keys.model(user_id) or key.startswith(swaps)]
 
-    def _modelled(
+    def _modeled(
         self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
     ) -> set[Identity]:
         """Trainings that the user's model names, and no answer and no accepted manifest calls somebody else's."""

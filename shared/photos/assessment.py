@@ -154,7 +154,7 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
 def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
     """The faces that count, and how many do not.
 
-    Not counted is one whose longer side is at most `ignored` times that of the largest face, and whose centre is
+    Not counted is one whose longer side is at most `ignored` times that of the largest face, and whose center is
     further from the largest one's than that one is wide. The page's rule is `ignored` 0: every face counts.
     """
     if not faces or not ignored:
@@ -164,7 +164,7 @@ def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
     kept = [
         face
         for face in faces
-        if max(face.box.width, face.box.height) > most or math.dist(face.box.centre, main.box.centre) <= main.box.width
+        if max(face.box.width, face.box.height) > most or math.dist(face.box.center, main.box.center) <= main.box.width
     ]
     return kept, len(faces) - len(kept)
 

@@ -60,8 +60,8 @@ class Decoded:
         image: sRGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
         warnings: what was left out or changed on the way, for the sender.
         format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
-        icc: the colour profile that the file's numbers are meant in, as a file of RGB may have it; None for sRGB's.
-        space, own: the same as a colour space, and the file's numbers in it; None where these are `image`.
+        icc: the color profile that the file's numbers are meant in, as a file of RGB may have it; None for sRGB's.
+        space, own: the same as a color space, and the file's numbers in it; None where these are `image`.
     """
 
     image: Image
@@ -84,8 +84,8 @@ class Decoded:
 def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
     """Decode a picture file.
 
-    Alpha is put on white, 16 bits become 8, CMYK, palette and grey become RGB, an animation gives its first frame,
-    and colours are converted from the file's profile to sRGB.
+    Alpha is put on white, 16 bits become 8, CMYK, palette and gray become RGB, an animation gives its first frame,
+    and colors are converted from the file's profile to sRGB.
 
     Args:
         data: the file.
@@ -165,7 +165,7 @@ def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Deco
     if opened.mode == "CMYK":
         ink = profiles.srgb_of_cmyk(container.icc)
         if ink is None:
-            said.append("CMYK was converted without its colour profile")
+            said.append("CMYK was converted without its color profile")
         return Decoded(_pixels(opened, orientation, _rgb if ink is None else ink.apply), said, container.format)
     image, icc = _pixels(opened, orientation, _rgb), profiles.rgb_profile(container.icc)
     if icc is None:
@@ -175,7 +175,7 @@ def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Deco
         if space.is_srgb():
             return Decoded(image, said, container.format, icc)
     except UnreadableProfile:
-        said.append("its colour profile could not be used: its colours were taken for sRGB")
+        said.append("its color profile could not be used: its colors were taken for sRGB")
         return Decoded(image, said, container.format)
     own = image.copy() if keep_own else None
     space.to_srgb(image)

@@ -88,7 +88,7 @@ def _read_segment(marker: int, content: bytes, whole: bytes, header: _Header) ->
     if marker in SOF:
         _read_frame(marker, content, header)
     if marker in (APP0, APP14) or not (APP0 <= marker <= APP15 or marker == COM):
-        header.kept.append(whole)  # APP0 and APP14 tell the colour space
+        header.kept.append(whole)  # APP0 and APP14 tell the color space
     elif marker == APP1 and content.startswith(EXIF):
         header.exif.append(content[len(EXIF) :])
     elif marker == APP1 and content.startswith(XMP):

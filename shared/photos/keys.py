@@ -36,17 +36,17 @@ def why_no_key(reference: str) -> str | None:
 def find_similar_key(key: str, keys: list[str]) -> str | None:
     """The one of `keys` that differs in nothing but how its characters are written; None where there is none.
 
-    Those that differ in Unicode normalisation alone come first, as file names of macOS do; then those that differ in
+    Those that differ in Unicode normalization alone come first, as file names of macOS do; then those that differ in
     capitals, or in kinds of spaces; then in characters that nobody sees.
     """
-    for form in (_normalised, _folded, _seen):
+    for form in (_normalized, _folded, _seen):
         for one in keys:
             if one != key and form(one) == form(key):
                 return one
     return None
 
 
-def _normalised(key: str) -> str:
+def _normalized(key: str) -> str:
     return unicodedata.normalize("NFC", key)
 
 

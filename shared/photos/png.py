@@ -12,10 +12,10 @@ TEXT_BYTES = 1024 * 1024  # unpacked; only EXIF and XMP are looked at, which hav
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"PLTE", b"tRNS")
-HEADER_BYTES = 768  # of the longest chunk that is needed beside the pixels: a palette of 256 colours
+HEADER_BYTES = 768  # of the longest chunk that is needed beside the pixels: a palette of 256 colors
 EXIF_TEXT, XMP_TEXT = b"Raw profile type exif", b"XML:com.adobe.xmp"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-BYTES_BY_COLOUR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # of Pillow's picture; grey of 16 bits has 2
+BYTES_BY_COLOR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # of Pillow's picture; gray of 16 bits has 2
 
 
 @dataclass
@@ -45,7 +45,7 @@ def read(data: bytes) -> Container:
     if len(header) < 13 or not parts.pixels:
         raise PhotoUndecodable("the picture is broken: it has no header, or no pixels")
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
-    pixel = BYTES_BY_COLOUR.get(header[9], 4) * (2 if header[8:10] == b"\x10\0" else 1)
+    pixel = BYTES_BY_COLOR.get(header[9], 4) * (2 if header[8:10] == b"\x10\0" else 1)
     return Container(
         "PNG",
         width,

@@ -1,10 +1,10 @@
-"""Colour profiles: pictures of any colour space are worked on in sRGB, and are given back in their own.
+"""Color profiles: pictures of any color space are worked on in sRGB, and are given back in their own.
 
 | profile of the file | `image` | given back |
 |---|---|---|
 | none, sRGB's, broken | the file's numbers | the same, with the profile unless it is broken |
 | of RGB: Adobe RGB, Display P3, ProPhoto, linear | converted to sRGB | the file's own numbers, with the profile |
-| of grey | the same, by its curve | the same, with an RGB profile of that curve: a PNG of RGB may have no other |
+| of gray | the same, by its curve | the same, with an RGB profile of that curve: a PNG of RGB may have no other |
 | of CMYK, on CMYK | converted to sRGB | sRGB |
 
 Conversions are littlecms', relative colorimetric with black point compensation, as image editors convert by default.
@@ -29,7 +29,7 @@ from shared.photos.container import ICC_BYTES
 HEADER, ENTRY = 128, 12  # bytes of an ICC profile's header, and of an entry of its table of tags
 SPACE, SIGNATURE = slice(16, 20), slice(36, 40)
 CURVES = (b"rTRC", b"gTRC", b"bTRC")
-GREY_CURVE = b"kTRC"
+GRAY_CURVE = b"kTRC"
 MOST_TAGS = 100  # real profiles have 9 to 30
 STRIP_PIXELS = 1_000_000
 ALIKE = 2  # levels that profiles of sRGB differ by: makers round its curve differently
@@ -42,7 +42,7 @@ class UnreadableProfile(PhotogError):
 
 @dataclass(frozen=True, eq=False)
 class ColorSpace:
-    """An RGB colour space: an ICC profile that can be read and written in."""
+    """An RGB color space: an ICC profile that can be read and written in."""
 
     profile: bytes
 
@@ -84,9 +84,9 @@ class ColorSpace:
             made = _converted(image[rows], self._outwards) + self._beyond(before, own, strip, times)
             result[rows] = np.clip(made, 0, 255).astype(np.uint8)
             if times == 1:
-                # neutral stays neutral: the conversion may leave grey's channels a level apart
-                grey = _grey(image[rows]) & _grey(own[rows]) & np.any(image[rows] != before[rows], axis=-1)
-                result[rows][grey] = result[rows][grey][:, 1:2]
+                # neutral stays neutral: the conversion may leave gray's channels a level apart
+                gray = _gray(image[rows]) & _gray(own[rows]) & np.any(image[rows] != before[rows], axis=-1)
+                result[rows][gray] = result[rows][gray][:, 1:2]
         return result
 
     def _beyond(self, before: Image, own: Image, strip: slice, times: int) -> NDArray[np.int16]:
@@ -111,12 +111,12 @@ def srgb_of_cmyk(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
 
 
 def rgb_profile(profile: bytes | None) -> bytes | None:
-    """The profile for the RGB of a file: itself, one of RGB with the curve of grey, or None of another space."""
+    """The profile for the RGB of a file: itself, one of RGB with the curve of gray, or None of another space."""
     if profile is None or not HEADER <= len(profile) <= ICC_BYTES:
         return None
     if _of(profile, b"RGB "):
         return profile
-    curve = _tags(profile).get(GREY_CURVE) if _of(profile, b"GRAY") else None
+    curve = _tags(profile).get(GRAY_CURVE) if _of(profile, b"GRAY") else None
     if curve is None:
         return None
     base = _srgb().tobytes()
@@ -160,7 +160,7 @@ def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(top, min(top + rows, shape[0]))
 
 
-def _grey(image: Image) -> NDArray[np.bool_]:
+def _gray(image: Image) -> NDArray[np.bool_]:
     """Where all three channels are equal, (H, W)."""
     equal: NDArray[np.bool_] = (image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])
     return equal

@@ -12,7 +12,7 @@ SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6  # of obu_type
 
 @dataclass(frozen=True)
 class SequenceHeader:
-    """Profile 0 is 4:2:0 or grey of 8 or 10 bits, 1 adds 4:4:4, 2 adds 12 bits; sizes in pixels."""
+    """Profile 0 is 4:2:0 or gray of 8 or 10 bits, 1 adds 4:4:4, 2 adds 12 bits; sizes in pixels."""
 
     profile: int
     width: int

@@ -21,7 +21,7 @@ BINARY: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.S), sentence)
     for pattern, sentence in (
         (rb"\0{16}", "the file has nothing but zeros in it, as failed downloads leave them: send a jpg or png"),
-        (rb"GIF8", "a gif is not read here, it has 256 colours at most, too few for a face: send a jpg or png"),
+        (rb"GIF8", "a gif is not read here, it has 256 colors at most, too few for a face: send a jpg or png"),
         (rb"BM.{12}[\x0c-\x7c]\0\0\0", RARE.format("bmp")),
         (rb"II\*\0.{4}CR", RAW),
         (rb"FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM|II\x1a\0\0\0HEAP|....ftypcrx ", RAW),

@@ -161,7 +161,7 @@ class HttpEntry:
     def run(self) -> None:
         """Until SIGTERM or SIGINT; a second signal hands the running request back."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+            signal.signal(number, self._signaled)
         self.start()
         self._shutdown.requested.wait()
         self.stop()
@@ -178,7 +178,7 @@ class HttpEntry:
         self._server.should_exit = True
         self._thread.join()
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
+    def _signaled(self, number: int, frame: FrameType | None) -> None:
         log.info("got %s", signal.Signals(number).name)
         self._shutdown.request(now=self._shutdown.requested.is_set())
 

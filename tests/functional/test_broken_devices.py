@@ -89,7 +89,7 @@ def toy(folder) -> InsightfaceEngine:
 
 
 def broken(engine: InsightfaceEngine, error: Exception) -> InsightfaceEngine:
-    for network in (engine._detector, engine._landmarks, engine._recogniser):
+    for network in (engine._detector, engine._landmarks, engine._recognizer):
         network.session = Failing(network.session, error)
     return engine
 
@@ -114,8 +114,8 @@ def test_an_input_that_the_network_does_not_take_is_one(toy):
 
 
 def test_a_face_that_cannot_be_embedded_takes_no_other_with_it(toy):
-    failing = Failing(toy._recogniser.session, onnx.InvalidArgument("one of them is odd"), alone=False)
-    toy._recogniser.session = failing
+    failing = Failing(toy._recognizer.session, onnx.InvalidArgument("one of them is odd"), alone=False)
+    toy._recognizer.session = failing
     vectors = toy.embed_all([np.full((112, 112, 3), 99, np.uint8)] * 3)
     assert [isinstance(one, FaceError) for one in vectors] == [False] * 3
     assert failing.runs == [3, 1, 1, 1]

@@ -119,7 +119,7 @@ def test_the_engine_failing_on_one_photo_costs_only_that_photo(check, photos):
 
 
 def test_the_faces_of_a_request_are_embedded_in_one_run(tmp_path, photos):
-    """With insightface; toy networks find a bright square and take its colour for the person."""
+    """With insightface; toy networks find a bright square and take its color for the person."""
     folder = model_folder(tmp_path / "toy")
     function = load(Settings(faces=FaceSettings(engine="insightface", model=str(folder), provider="cpu")))
     runs, embed_all = [], function._engine.embed_all
@@ -159,10 +159,10 @@ def test_few_files_are_held_at_once(check, photos):
 
 
 def test_unknown_keys_are_warned_of(check, photos):
-    request = body("nowhere.jpg", face_recognize=True) | {"colour": "blue"}
+    request = body("nowhere.jpg", face_recognize=True) | {"color": "blue"}
     answer = check.answer(request, Desk(photos))
     assert answer.data["warnings"] == [
-        "unknown key colour was ignored",
+        "unknown key color was ignored",
         "unknown key configure.face_recognize was ignored",
     ]
     assert answer.data["configure"] == {"face_recognize": True}

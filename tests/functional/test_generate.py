@@ -148,10 +148,10 @@ class TestTheAnswer:
         assert stages == [
             "fusion-1",
             "diffusion-1",
-            "colour-1",
+            "color-1",
             "fusion-2",
             "diffusion-2",
-            "colour-2",
+            "color-2",
             "retouch",
             "enhance",
         ]
@@ -162,7 +162,7 @@ class TestTheAnswer:
     def test_stages_are_kept_on_request(self, generate, desk, models, monkeypatch):
         monkeypatch.setattr(models.settings.generate, "keep_stages", True)
         stages = generate(color_shift_middle=False)["stages"]
-        whole = ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-colour-2", "6-retouch", "7-enhance"]
+        whole = ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-color-2", "6-retouch", "7-enhance"]
         assert list(stages) == whole
         assert all(decoded(desk.objects[key]).ndim == 3 for key in stages.values())
         assert stages["1-fusion-1"].endswith("/stages/1-fusion-1.png")

@@ -192,7 +192,7 @@ class TestProvenance:
         assert saved.text == picture.text
         assert saved.info["icc_profile"] == picture.info["icc_profile"]
 
-    def test_the_templates_colour_profile_is_kept(self, generate):
+    def test_the_templates_color_profile_is_kept(self, generate):
         assert "icc_profile" not in generate(user_id="none")[1].info
         profile = generate("profiled.png", "none")[1].info["icc_profile"]
         assert ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).startswith("sRGB")

@@ -321,7 +321,7 @@ class TestATrainingThatCannotBeOne:
             worker.answer(body, Huge(objects | TEMPLATE))
 
 
-class TestValuesThatAreNoColours:
+class TestValuesThatAreNoColors:
     def test_a_lora_that_drives_the_model_out_of_all_numbers_is_an_error_that_names_whose(self, worker, people, first):
         lora_key = json.loads(people["collins"][keys.model(WHO)])["lora"]
         tensors = tensors_of(people["collins"][lora_key])

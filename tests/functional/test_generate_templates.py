@@ -14,7 +14,7 @@ from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
-from tests import colour_profiles, pictures
+from tests import color_profiles, pictures
 from tests.fake_workspace import Desk
 from tests.trained_users import lora, make_visible_base, trained
 
@@ -174,35 +174,35 @@ def rendered(models, people):
     return run
 
 
-def uncoloured(image):
+def uncolored(image):
     return Pictures.fromarray(image).convert("L")
 
 
 @pytest.mark.parametrize("enhancement", ["photo_fix", "super_resolution"])
-def test_a_grey_template_gives_a_grey_portrait_whatever_is_asked_for(rendered, enhancement):
-    grey = uncoloured(pictures.hopper()[:400])
-    made = np.asarray(rendered(file(grey), photo_enhancement_method=enhancement, **EVERYTHING))
+def test_a_gray_template_gives_a_gray_portrait_whatever_is_asked_for(rendered, enhancement):
+    gray = uncolored(pictures.hopper()[:400])
+    made = np.asarray(rendered(file(gray), photo_enhancement_method=enhancement, **EVERYTHING))
     assert np.ptp(made, axis=-1).max() == 0
-    assert enhancement == "super_resolution" or np.any(made[..., 0] != np.asarray(grey))
+    assert enhancement == "super_resolution" or np.any(made[..., 0] != np.asarray(gray))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_grey_that_is_stored_in_colours_is_grey(rendered, kind):
-    template_file = file(uncoloured(pictures.hopper()).convert("RGB"), kind)
+def test_gray_that_is_stored_in_colors_is_gray(rendered, kind):
+    template_file = file(uncolored(pictures.hopper()).convert("RGB"), kind)
     assert np.ptp(np.asarray(rendered(template_file)), axis=-1).max() == 0
 
 
 @pytest.mark.parametrize("name", ["ProPhoto", "Display P3"])
 def test_a_template_of_a_wide_space_gives_the_portrait_that_it_gives_in_srgb(rendered, name):
-    profile = colour_profiles.rgb(name)
-    own = colour_profiles.in_space(pictures.hopper(), profile)
+    profile = color_profiles.rgb(name)
+    own = color_profiles.in_space(pictures.hopper(), profile)
     wide = rendered(file(Pictures.fromarray(own), icc_profile=profile))
     usual = np.asarray(rendered(pictures.png(pictures.hopper())))
     assert wide.info["icc_profile"] == profile
     outside = np.all(usual == pictures.hopper(), axis=-1)
     outside = cv2.erode(outside.astype(np.uint8), np.ones((31, 31))) > 0
     assert np.array_equal(np.asarray(wide)[outside], own[outside])
-    # the landmarks of two such files lie a little apart: no pixels are compared, but what colours there are
-    shown = (colour_profiles.in_srgb(np.asarray(wide), profile), usual)
-    colours = [np.quantile(light.to_lab(one)[~outside], (0.01, 0.1, 0.5, 0.9, 0.99), axis=0) for one in shown]
-    assert np.abs(colours[0] - colours[1]).max() < 3
+    # the landmarks of two such files lie a little apart: no pixels are compared, but what colors there are
+    shown = (color_profiles.in_srgb(np.asarray(wide), profile), usual)
+    colors = [np.quantile(light.to_lab(one)[~outside], (0.01, 0.1, 0.5, 0.9, 0.99), axis=0) for one in shown]
+    assert np.abs(colors[0] - colors[1]).max() < 3

@@ -125,7 +125,7 @@ def test_a_store_that_ignores_conditions_is_refused_at_the_start(cloud):
     assert list(liar.list("")) == [], "the probe leaves nothing"
 
 
-def test_every_store_that_honours_conditions_is_accepted(bucket, tmp_path):
+def test_every_store_that_honors_conditions_is_accepted(bucket, tmp_path):
     require_conditions(bucket)
     require_conditions(FolderBucket(tmp_path))
 

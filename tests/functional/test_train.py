@@ -30,14 +30,14 @@ STEPS, SPACING = 8, 4  # with one checkpoint on the way
 INTERRUPTED = 6
 
 
-class Recognising:
+class Recognizing:
     """dlib for photos; in pictures of working size it sees the person from as far away as it is told.
 
     Args:
         distances: of the pictures of one validation after the other; None is no face.
     """
 
-    name, same_person = "recognising", 0.6
+    name, same_person = "recognizing", 0.6
 
     def __init__(self, engine, distances):
         self._engine, self._distances = engine, distances
@@ -107,8 +107,8 @@ def trained(model, engine, photos, desk=None, plan=None, **knobs):
 
 
 def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photos):
-    recognising = Recognising(engine, [0.7, 0.5, 0.2, 0.4])
-    answer, desk = trained(model, recognising, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
+    recognizing = Recognizing(engine, [0.7, 0.5, 0.2, 0.4])
+    answer, desk = trained(model, recognizing, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
     data = answer.data
     assert answer.message == "success"
     assert (data["best_step"], data["steps"], data["user_id"]) == (12, 18, "grace")
@@ -153,7 +153,7 @@ def test_every_photo_leaves_a_reference_face(model, engine, photos):
 
 
 def test_without_a_face_in_any_validation_picture_there_still_is_a_lora(model, engine, photos):
-    answer, desk = trained(model, Recognising(engine, [None] * 3), photos)
+    answer, desk = trained(model, Recognizing(engine, [None] * 3), photos)
     assert answer.data["best_step"] == STEPS
     assert answer.data["similarity"] is None
     assert "no face was found in any validation picture" in answer.data["warnings"][0]
@@ -244,7 +244,7 @@ def test_progress_names_stage_step_and_loss(model, engine, photos):
 
 def test_checkpoints_beyond_reason_are_thinned_out_with_a_warning(model, engine, photos, monkeypatch):
     monkeypatch.setattr(training, "MOST_CHECKPOINTS", 3)
-    answer, _ = trained(model, Recognising(engine, [None] * 9), photos, steps=8, spacing=1)
+    answer, _ = trained(model, Recognizing(engine, [None] * 9), photos, steps=8, spacing=1)
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, 3, 6, 8]
     assert answer.data["warnings"][0].startswith("checkpoints every 3 steps instead of 1")
 
@@ -265,7 +265,7 @@ def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, phot
 
 
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
-    answer, _ = trained(model, Recognising(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
+    answer, _ = trained(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
 
 

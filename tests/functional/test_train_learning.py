@@ -21,15 +21,15 @@ PLAN = TrainingPlan(learning_rate=3e-3, gamma=320, crops=4)
 
 
 @torch.no_grad()
-def paired_loss(model, learnt, states):
+def paired_loss(model, learned, states):
     """The loss of all crops at twenty noise levels, with the same noise at every call."""
     generator = torch.Generator().manual_seed(1)
-    latents, masks = learnt.cache.latents.mean, learnt.cache.masks
+    latents, masks = learned.cache.latents.mean, learned.cache.masks
     values = []
     for time in range(0, 1000, 50):
         noise = torch.randn(latents.shape, generator=generator)
         times = torch.full((len(latents),), time)
-        values.append(float(learnt.loss(model.unet, latents, noise, times, states, masks)))
+        values.append(float(learned.loss(model.unet, latents, noise, times, states, masks)))
     return float(np.mean(values))
 
 
@@ -40,9 +40,9 @@ def test_some_hundred_steps_learn_the_photos(tmp_path):
     files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
     photos = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits()).photos
     said = embed_prompts(model)
-    learnt = prepare_inputs(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
+    learned = prepare_inputs(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
     with add_adapter(model.unet, PLAN) as adapter:
-        before = paired_loss(model, learnt, said.prompt)
-        for _ in OptimizerSteps(model.unet, adapter, learnt, PLAN, STEPS):
+        before = paired_loss(model, learned, said.prompt)
+        for _ in OptimizerSteps(model.unet, adapter, learned, PLAN, STEPS):
             pass
-        assert paired_loss(model, learnt, said.prompt) < 0.9 * before
+        assert paired_loss(model, learned, said.prompt) < 0.9 * before

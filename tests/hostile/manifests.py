@@ -437,7 +437,7 @@ def _sized_literals(size: int) -> Iterator[Hostile]:
         "lines": lambda: b"{'request_id': 'r1','images':['a']," + b"\n" * large + b"}",
         "long comments": lambda: b"{'request_id': 'r1'," + b"#x\n" * (large // 3) + b"'images':['a']}",
         "open brackets": lambda: b"(" * large,
-        "neighbours": lambda: b"{'request_id': " + b"'a' " * (large // 4) + b"}",
+        "neighbors": lambda: b"{'request_id': " + b"'a' " * (large // 4) + b"}",
     }
     for name, make in makers.items():
         yield _sized(f"long Python: {name}", make, "InvalidManifest")

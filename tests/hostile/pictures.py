@@ -55,7 +55,7 @@ def largest() -> list[HostilePicture]:
         HostilePicture("png RGB of 100 megapixels", lambda: png(10_000, 10_000, 2), OK),
         HostilePicture("png RGBA of 100 megapixels", lambda: png(10_000, 10_000, 6), OK),
         HostilePicture("png of 100 megapixels, 16 bits", lambda: png(10_000, 10_000, 2, 16), OK),
-        HostilePicture("png grey of 100 megapixels, 16 bits", lambda: png(10_000, 10_000, 0, 16), OK),
+        HostilePicture("png gray of 100 megapixels, 16 bits", lambda: png(10_000, 10_000, 0, 16), OK),
         HostilePicture("png RGB of 100 megapixels, interlaced", lambda: png(10_000, 10_000, 2, interlaced=True), OK),
         HostilePicture("jpg of 100 megapixels", lambda: _saved((9_999, 9_999), "JPEG"), OK),
         HostilePicture("jpg of 100 megapixels, on its side", lambda: _turned(9_999), OK),
@@ -65,11 +65,11 @@ def largest() -> list[HostilePicture]:
     ]
 
 
-def png(width: int, height: int, colour: int, depth: int = 8, interlaced: bool = False, more: bytes = b"") -> bytes:
+def png(width: int, height: int, color: int, depth: int = 8, interlaced: bool = False, more: bytes = b"") -> bytes:
     """Black, packed as tight as can be; `more` are chunks before the pixels."""
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     rows = height if not interlaced else height * 2
-    return _png(width, height, colour, depth, (width * samples * depth + 7) // 8 + 1, rows, interlaced, more)
+    return _png(width, height, color, depth, (width * samples * depth + 7) // 8 + 1, rows, interlaced, more)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -77,9 +77,9 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def header(width: int, height: int, colour: int, depth: int = 8, interlaced: bool = False) -> bytes:
+def header(width: int, height: int, color: int, depth: int = 8, interlaced: bool = False) -> bytes:
     """The beginning of a png."""
-    return PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+    return PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -124,7 +124,7 @@ def _scan(components: int, spectrum: bytes, tables: int = 0) -> bytes:
 
 
 def _png(
-    width: int, height: int, colour: int, depth: int, row: int, rows: int, interlaced: bool = False, more: bytes = b""
+    width: int, height: int, color: int, depth: int, row: int, rows: int, interlaced: bool = False, more: bytes = b""
 ) -> bytes:
     packing, packed, left = zlib.compressobj(9), [], row * rows
     zeros = bytes(1 << 22)
@@ -132,7 +132,7 @@ def _png(
         packed.append(packing.compress(zeros[: min(left, len(zeros))]))
         left -= len(zeros)
     pixels = chunk(b"IDAT", b"".join([*packed, packing.flush()]))
-    return header(width, height, colour, depth, interlaced) + more + pixels + chunk(b"IEND", b"")
+    return header(width, height, color, depth, interlaced) + more + pixels + chunk(b"IEND", b"")
 
 
 def _encoded(picture: Pillow.Image, format: str, **options: object) -> bytes:
@@ -184,14 +184,14 @@ def _pngs() -> Iterator[HostilePicture]:
     yield one("1 x 0", lambda: _png(1, 0, 2, 8, 4, 1), BROKEN)
     yield one("that says 100 megapixels and has none", lambda: _png(10_000, 10_000, 2, 8, 0, 0), BROKEN)
     yield one("whose pixels unpack to 200 MB", lambda: _png(8, 8, 2, 8, 1_000_000, 200))
-    yield one("of colour 3 without a palette", lambda: png(8, 8, 3), BROKEN)
-    yield one("of a colour that there is not", lambda: _png(8, 8, 7, 8, 9, 8), BROKEN)
+    yield one("of color 3 without a palette", lambda: png(8, 8, 3), BROKEN)
+    yield one("of a color that there is not", lambda: _png(8, 8, 7, 8, 9, 8), BROKEN)
     yield one("with two headers", lambda: header(8, 8, 2) + png(2_000, 2_000, 2)[8:])
     yield with_chunks("with a text bomb", lambda: _bombs(b"zTXt", b"a\0\0", 50_000_000))
     yield with_chunks("with 300 text bombs", lambda: _bombs(b"zTXt", b"k?\0\0", 1_000_000, 300))
     yield with_chunks("with an XMP bomb", lambda: _bombs(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0", 50_000_000))
     yield with_chunks("with EXIF in a text bomb", lambda: _bombs(b"zTXt", b"Raw profile type exif\0\0", 50_000_000))
-    yield with_chunks("with a colour profile bomb", lambda: _bombs(b"iCCP", b"a\0\0", 200_000_000))
+    yield with_chunks("with a color profile bomb", lambda: _bombs(b"iCCP", b"a\0\0", 200_000_000))
     yield with_chunks("with 1,000,000 texts", lambda: chunk(b"tEXt", b"k\0" + b"x" * 20) * 1_000_000, BROKEN)
     yield with_chunks("with 4,000,000 empty chunks", lambda: chunk(b"teXt", b"") * 4_000_000, BROKEN)
     yield with_chunks("with a text called transparency", lambda: chunk(b"tEXt", b"transparency\0\1"))
@@ -342,7 +342,7 @@ def _canvas_with(more: bytes) -> bytes:
 
 
 def _huge(side: int) -> bytes:
-    """The header of a lossless picture of that side, and what says that all of it has one colour."""
+    """The header of a lossless picture of that side, and what says that all of it has one color."""
     small = photo("WEBP", 16, lossless=True)
     content = bytearray(small[20:])
     content[1:5] = struct.pack("<I", (side - 1) | (side - 1) << 14)

@@ -29,7 +29,7 @@ def turned(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def on_a_wall(image: np.ndarray, width: int) -> np.ndarray:
-    """The picture somewhere on a grey wall of this width."""
+    """The picture somewhere on a gray wall of this width."""
     wall = np.full((width * 3 // 4, width, 3), 128, np.uint8)
     wall[300 : 300 + image.shape[0], 300 : 300 + image.shape[1]] = image
     return wall
@@ -37,12 +37,12 @@ def on_a_wall(image: np.ndarray, width: int) -> np.ndarray:
 
 def test_the_astronaut_has_one_face_and_her_suit_none(engine):
     (face,) = engine.detect(pictures.astronaut())
-    assert face.box.centre == pytest.approx((221, 122), abs=12)
+    assert face.box.center == pytest.approx((221, 122), abs=12)
 
 
 def test_six_people_are_found_from_left_to_right(engine):
     faces = engine.detect(pictures.group())
-    assert [round(face.box.centre[0], -1) for face in faces] == [120, 320, 520, 790, 930, 1170]
+    assert [round(face.box.center[0], -1) for face in faces] == [120, 320, 520, 790, 930, 1170]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_where_nobody_is_no_face_is_found(engine, picture):
 @pytest.mark.parametrize("share", [0.05, 0.1])
 def test_a_small_face_in_a_large_photo_is_found(engine, hopper, share):
     (face,) = engine.detect(on_a_wall(pictures.hopper(), round(hopper.box.width / share)))
-    assert face.box.centre == pytest.approx(np.array(hopper.box.centre) + 300, abs=15)
+    assert face.box.center == pytest.approx(np.array(hopper.box.center) + 300, abs=15)
 
 
 @pytest.mark.parametrize("margin", [1.0, 1.3])
@@ -77,8 +77,8 @@ def test_the_roll_of_a_strongly_tilted_head_is_read_right(engine, picture, degre
     """Landmarks of an upright search read -6 for -40, so that such a photo passed as frontal."""
     image = picture()
     (upright,) = engine.detect(image)
-    matrix = cv2.getRotationMatrix2D(upright.box.centre, degrees, 1)
-    matrix[:, 2] += np.array([400, 400]) - upright.box.centre
+    matrix = cv2.getRotationMatrix2D(upright.box.center, degrees, 1)
+    matrix[:, 2] += np.array([400, 400]) - upright.box.center
     (face,) = engine.detect(cv2.warpAffine(image, matrix, (800, 800), borderMode=cv2.BORDER_REPLICATE))
     expected = pose.estimate_pose(upright.landmarks).roll - degrees
     assert pose.estimate_pose(face.landmarks).roll == pytest.approx(expected, abs=3)
@@ -90,7 +90,7 @@ def test_a_tilt_that_the_detector_is_wrong_about_is_told_by_landmarks_that_come_
     """HOG likes this face best at 0 degrees; its landmarks were 0.39 of its width off."""
     second = engine.detect(pictures.group())[1]
     left, top, right, bottom = second.box.square(4).rounded()
-    matrix = cv2.getRotationMatrix2D(second.box.centre, 55, 1.0)
+    matrix = cv2.getRotationMatrix2D(second.box.center, 55, 1.0)
     whole = cv2.warpAffine(pictures.group(), matrix, pictures.group().shape[1::-1], borderMode=cv2.BORDER_REFLECT)
     found = engine.detect(np.ascontiguousarray(whole[max(top, 0) : bottom, left:right]))
     moved = second.landmarks @ matrix[:, :2].T + matrix[:, 2] - [left, max(top, 0)]

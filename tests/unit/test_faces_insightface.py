@@ -15,7 +15,7 @@ from shared.faces.insightface import InsightfaceEngine
 from shared.faces.loading import load_engine
 from shared.faces.networks import load_networks
 from shared.settings import FaceSettings
-from tests.toy_onnx import face_shape, model_folder, recogniser
+from tests.toy_onnx import face_shape, model_folder, recognizer
 
 SIDE = 640  # of the pictures; the detector sees them as they are
 
@@ -34,12 +34,12 @@ def settings(folder, **more) -> FaceSettings:
     return FaceSettings(engine="insightface", model=str(folder), provider=more.pop("provider", "cpu"), **more)
 
 
-def lit(*corners, side=SIDE, colour=(255, 255, 255)):
+def lit(*corners, side=SIDE, color=(255, 255, 255)):
     """Black, with a bright square of a twentieth at each corner given in steps of a twentieth."""
     image = np.zeros((side, side, 3), np.uint8)
     step = side // 20
     for column, row in corners:
-        image[row * step : (row + 1) * step, column * step : (column + 1) * step] = colour
+        image[row * step : (row + 1) * step, column * step : (column + 1) * step] = color
     return image
 
 
@@ -58,7 +58,7 @@ def test_nobody_is_found_in_the_dark(engine):
 
 def test_faces_come_from_left_to_right(engine):
     faces = engine.detect(lit((15, 4), (4, 15)))
-    assert [round(face.box.centre[0]) for face in faces] == [4 * 32, 15 * 32]
+    assert [round(face.box.center[0]) for face in faces] == [4 * 32, 15 * 32]
 
 
 def test_a_large_picture_is_searched_small_and_measured_in_its_own_pixels(engine):
@@ -69,7 +69,7 @@ def test_a_large_picture_is_searched_small_and_measured_in_its_own_pixels(engine
 def test_the_68_landmarks_lie_where_the_network_puts_them(engine):
     """The network sees one and a half times the box; its answer is brought back to the picture."""
     (face,) = engine.detect(lit((10, 8), side=2 * SIDE))
-    expected = np.array(face.box.centre) + face_shape()[:, :2] * 0.75 * face.box.width
+    expected = np.array(face.box.center) + face_shape()[:, :2] * 0.75 * face.box.width
     assert face.landmarks.shape == (68, 2)
     assert face.landmarks == pytest.approx(expected, abs=3)
 
@@ -86,7 +86,7 @@ def test_the_landmark_network_sees_a_tilted_face_upright(engine, monkeypatch):
     assert pose.estimate_pose(engine.detect(lit((10, 8)))[0].landmarks).roll == pytest.approx(0, abs=0.1)
 
 
-def test_an_embedding_tells_colours_apart_and_sizes_not(engine):
+def test_an_embedding_tells_colors_apart_and_sizes_not(engine):
     def embedded(image, scale=1):
         found = face_at(320 * scale, 320 * scale, 160 * scale)
         return engine.embed(image, found)
@@ -105,7 +105,7 @@ def face_at(x, y, width):
     return Face(box, np.array([x, y]) + face_shape()[:, :2] * 0.75 * width, 1.0)
 
 
-def test_the_recogniser_sees_the_face_upright_and_red_before_blue(engine):
+def test_the_recognizer_sees_the_face_upright_and_red_before_blue(engine):
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[:320, :, 0], image[320:, :, 2] = 200, 200
     chip = engine.chip(image, face_at(320, 320, 200))
@@ -131,8 +131,8 @@ def test_faces_embedded_together_equal_faces_embedded_alone(engine):
 
 def test_many_faces_are_one_run_of_the_network(engine, monkeypatch):
     runs = []
-    real = engine._recogniser.get_feat
-    monkeypatch.setattr(engine._recogniser, "get_feat", lambda chips: runs.append(len(chips)) or real(chips))
+    real = engine._recognizer.get_feat
+    monkeypatch.setattr(engine._recognizer, "get_feat", lambda chips: runs.append(len(chips)) or real(chips))
     engine.embed_all([np.full((112, 112, 3), 99, np.uint8)] * 7)
     assert runs == [7]
 
@@ -144,7 +144,7 @@ def test_a_network_of_batch_one_gets_one_face_after_the_other(tmp_path):
 
 
 def test_a_face_without_a_vector_costs_only_itself(engine, monkeypatch):
-    monkeypatch.setattr(engine._recogniser, "get_feat", lambda chips: np.array([[1.0, 2], [0, 0], [np.nan, 1]]))
+    monkeypatch.setattr(engine._recognizer, "get_feat", lambda chips: np.array([[1.0, 2], [0, 0], [np.nan, 1]]))
     vectors = engine.embed_all([np.zeros((112, 112, 3), np.uint8)] * 3)
     assert [isinstance(vector, FaceError) for vector in vectors] == [False, True, True]
 
@@ -156,9 +156,9 @@ def test_landmarks_in_one_place_are_no_face(engine):
 
 def test_only_three_networks_are_loaded_and_threads_are_set(folder):
     loaded = load_networks(settings(folder, intra_threads=2, inter_threads=1))
-    names = [network.path.name for network in (loaded.detector, loaded.landmarks, loaded.recogniser)]
+    names = [network.path.name for network in (loaded.detector, loaded.landmarks, loaded.recognizer)]
     assert names == ["det_toy.onnx", "3d68_toy.onnx", "rec_toy.onnx"]
-    for network in (loaded.detector, loaded.landmarks, loaded.recogniser):
+    for network in (loaded.detector, loaded.landmarks, loaded.recognizer):
         options = network.session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
 
@@ -174,7 +174,7 @@ def test_a_missing_folder_is_an_error_that_says_how_to_get_it():
 
 
 def test_a_folder_that_lacks_a_network_names_it(folder, tmp_path):
-    onnx.save(recogniser(), tmp_path / "rec.onnx")
+    onnx.save(recognizer(), tmp_path / "rec.onnx")
     with pytest.raises(EngineUnavailable, match="no detector and no landmarks"):
         load_engine(settings(tmp_path))
 

@@ -19,8 +19,8 @@ def tilted(degrees, middle=(200, 200)):
     """A picture with a red left eye and a green right one, and its 68 points."""
     turn = cv2.getRotationMatrix2D((0, 0), -degrees, 1)[:, :2]
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    for eye, colour in zip(EYES, [(255, 0, 0), (0, 255, 0)], strict=True):
-        cv2.circle(image, tuple(int(part) for part in np.rint(turn @ eye + middle)), 8, colour, cv2.FILLED)
+    for eye, color in zip(EYES, [(255, 0, 0), (0, 255, 0)], strict=True):
+        cv2.circle(image, tuple(int(part) for part in np.rint(turn @ eye + middle)), 8, color, cv2.FILLED)
     return image, SHAPE @ turn.T + middle
 
 
@@ -30,7 +30,7 @@ def short_sighted(image, place):
     x, y = green - red
     turn = cv2.getRotationMatrix2D((0, 0), -np.degrees(np.arctan2(y, x)) * 0.75, 1)[:, :2]
     seen = (red + green) / 2 - turn @ np.mean(EYES, axis=0)
-    return SHAPE @ turn.T + (seen + place.centre) / 2
+    return SHAPE @ turn.T + (seen + place.center) / 2
 
 
 def framed(points):

@@ -57,7 +57,7 @@ class Subject:
         cv2.circle(near, tuple(map(int, place)), round(0.06 * self.width), 1, -1)
         return lightness(cv2.GaussianBlur(self.image, (0, 0), max(0.006 * self.width, 0.5)))[near > 0].std()
 
-    def share_left(self, place, colour=(12, 22, 22)):
+    def share_left(self, place, color=(12, 22, 22)):
         """How much of a spot's contrast with the skin around it retouching leaves."""
         spot = np.zeros(self.size, np.float32)
         cv2.circle(spot, tuple(map(int, place)), round(0.018 * self.width), 1.0, -1)
@@ -67,7 +67,7 @@ class Subject:
             cv2.dilate(inside.astype(np.uint8), np.ones((2 * round(share * self.width) + 1,) * 2)) > 0
             for share in (0.01, 0.02)
         )
-        spotted = Subject((self.image - spot[..., None] * colour).clip(0, 255).astype(np.uint8), self.landmarks)
+        spotted = Subject((self.image - spot[..., None] * color).clip(0, 255).astype(np.uint8), self.landmarks)
 
         def contrast(with_spot, without):
             difference = light.to_lab(with_spot) - light.to_lab(without)
@@ -221,7 +221,7 @@ class TestSharpening:
     def test_no_halos(self, subject):
         soft = lightness(self.blurred(subject))
         sharp = lightness(subject.sharpened(self.blurred(subject)))
-        side = 2 * max(1, round(sharpen.NEIGHBOURHOOD * subject.width)) + 1
+        side = 2 * max(1, round(sharpen.NEIGHBORHOOD * subject.width)) + 1
         highest, lowest = cv2.dilate(soft, np.ones((side, side))), cv2.erode(soft, np.ones((side, side)))
         room = (sharpen.OVERSHOOT + 0.02) * (highest - lowest) + 1
         assert (sharp <= highest + room).all()
@@ -242,7 +242,7 @@ class TestMakeUp:
         amounts = [apart(subject.made_up(other, ratio), subject.image).sum() for ratio in self.RATIOS]
         assert all(less < more for less, more in pairwise(amounts))
 
-    def test_lips_get_the_others_colour_relative_to_the_skin(self, subjects):
+    def test_lips_get_the_others_color_relative_to_the_skin(self, subjects):
         subject, other = subjects["astronaut"], subjects["group"]
         done = Subject(subject.made_up(other, 1.0), subject.landmarks)
         own, wanted, made = (

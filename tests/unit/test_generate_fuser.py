@@ -79,7 +79,7 @@ def test_degree_0_is_the_template_and_every_degree_takes_more(neural, template):
     assert levels[-1] < levels[-2]
 
 
-def test_nothing_but_the_face_is_touched_and_no_neighbour(neural, template):
+def test_nothing_but_the_face_is_touched_and_no_neighbor(neural, template):
     free = np.ones(template.image.shape[:2], np.float32)
     middle = round(float(template.landmarks[30, 0]))
     free[:, middle:] = 0

@@ -62,8 +62,8 @@ def bare(engine):
 
 def likeness(engine, image, person, landmarks):
     """Distance to the person of the face found at the landmarks."""
-    centre = landmarks.mean(axis=0)
-    there = min(engine.detect(image), key=lambda face: np.hypot(*(face.landmarks.mean(axis=0) - centre)))
+    center = landmarks.mean(axis=0)
+    there = min(engine.detect(image), key=lambda face: np.hypot(*(face.landmarks.mean(axis=0) - center)))
     return engine.distance(engine.embed(image, there), engine.embed(person.image, best(engine, person.image)))
 
 
@@ -84,7 +84,7 @@ def test_every_degree_brings_the_face_nearer_to_the_person(engine, bare, person,
     assert distances[-1] < 0.45
 
 
-def test_the_default_degrees_twice_make_the_person_recognised(engine, bare, person):
+def test_the_default_degrees_twice_make_the_person_recognized(engine, bare, person):
     twice = portrayed(bare, person, 0.5, 2)
     assert likeness(engine, twice, person, bare.landmarks) < 0.45
 
@@ -144,22 +144,22 @@ def test_pixels_away_from_the_face_stay_bit_for_bit(template, fused):
     assert not np.array_equal(fused[1.0].image[~away], template.image[~away])
 
 
-def test_a_neighbours_face_is_never_touched(template, person):
+def test_a_neighbors_face_is_never_touched(template, person):
     free = np.ones(template.image.shape[:2], np.float32)
     free[:, 330:] = 0
     image = fuse(template.image, template.landmarks, person, 1.0, free).image
     assert np.array_equal(image[:, 330:], template.image[:, 330:])
 
 
-def test_the_skin_keeps_the_templates_colour(template, person, fused):
-    def colour(image, landmarks):
+def test_the_skin_keeps_the_templates_color(template, person, fused):
+    def color(image, landmarks):
         where = masks.bare(landmarks, image.shape[:2]) > 0.5
         return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[where].mean(axis=0)
 
-    wanted = colour(template.image, template.landmarks)
-    got = colour(fused[1.0].image, fused[1.0].landmarks)
+    wanted = color(template.image, template.landmarks)
+    got = color(fused[1.0].image, fused[1.0].landmarks)
     assert np.abs(got - wanted).max() < 6
-    assert np.abs(colour(person.image, person.landmarks) - wanted).max() > 6
+    assert np.abs(color(person.image, person.landmarks) - wanted).max() > 6
 
 
 def test_a_small_photo_does_not_make_the_face_soft(engine, template):
@@ -263,7 +263,7 @@ def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkey
     collared = ReferencePhoto(collared, person.landmarks)
 
     def green():
-        """Share of the face that has the collar's colour more than the fusion of the bare photo has it."""
+        """Share of the face that has the collar's color more than the fusion of the bare photo has it."""
         lab = [
             cv2.cvtColor(one.image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1]
             for one in (
@@ -276,7 +276,7 @@ def test_a_collar_inside_the_outline_does_not_come_over(template, person, monkey
 
     without = green()
     monkeypatch.setattr(occlusion, "STRANGE", (1e6, 2e6))
-    assert green() > 0.002  # the colour would come over, else this would prove nothing
+    assert green() > 0.002  # the color would come over, else this would prove nothing
     assert without < 0.25 * green()
 
 

@@ -93,11 +93,11 @@ def depth_of_bridge(shown):
 def with_glasses(one, thickness):
     """Black round glasses drawn onto a bare face, with a highlight across the bridge's joints."""
     image, points = one.image.copy(), one.landmarks
-    centres = [points[side].mean(axis=0) for side in (slice(36, 42), slice(42, 48))]
-    radius = 0.36 * float(np.linalg.norm(centres[1] - centres[0]))
-    for centre in centres:
-        cv2.circle(image, tuple(round(float(x)) for x in centre), round(radius), (12, 12, 14), thickness)
-    start, end = (centres[0] + [radius, 0]).round().astype(int), (centres[1] - [radius, 0]).round().astype(int)
+    centers = [points[side].mean(axis=0) for side in (slice(36, 42), slice(42, 48))]
+    radius = 0.36 * float(np.linalg.norm(centers[1] - centers[0]))
+    for center in centers:
+        cv2.circle(image, tuple(round(float(x)) for x in center), round(radius), (12, 12, 14), thickness)
+    start, end = (centers[0] + [radius, 0]).round().astype(int), (centers[1] - [radius, 0]).round().astype(int)
     cv2.line(image, tuple(map(int, start)), tuple(map(int, end)), (12, 12, 14), thickness)
     return ReferencePhoto(image, points, glasses=True)
 

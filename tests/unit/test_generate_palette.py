@@ -1,4 +1,4 @@
-"""Palettes: a person has no more colour, and no more light, than the template gives."""
+"""Palettes: a person has no more color, and no more light, than the template gives."""
 
 import cv2
 import numpy as np
@@ -25,34 +25,34 @@ def person(engine):
 
 @pytest.fixture(scope="module")
 def template(engine):
-    """Grace Hopper's head, whose own colours tests take away."""
+    """Grace Hopper's head, whose own colors tests take away."""
     image = np.ascontiguousarray(pictures.hopper()[:400])
     return ReferencePhoto(image, best(engine, image).landmarks)
 
 
 def faded(image, share):
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(float)
-    return np.rint(grey + share * (image - grey)).astype(np.uint8)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(float)
+    return np.rint(gray + share * (image - gray)).astype(np.uint8)
 
 
-def grey(image):
+def gray(image):
     return faded(image, 0.0)
 
 
 def toned(image, tint):
-    return np.rint(grey(image) * tint).astype(np.uint8)
+    return np.rint(gray(image) * tint).astype(np.uint8)
 
 
 def duotone(image):
-    level = grey(image)[..., 0]
+    level = gray(image)[..., 0]
     inks = ([20, 200, 255], [20, 60, 230], [90, 120, 120])
     return np.stack([np.interp(level, [0, 128, 255], ink) for ink in inks], axis=-1).round().astype(np.uint8)
 
 
 def with_noise(image):
-    """Grey as a scanner sees it, saved as a jpg."""
+    """Gray as a scanner sees it, saved as a jpg."""
     noise = np.random.default_rng(5).normal(0, 4, image.shape)
-    stored = pictures.jpeg(np.clip(grey(image) + noise, 0, 255).astype(np.uint8), 80)
+    stored = pictures.jpeg(np.clip(gray(image) + noise, 0, 255).astype(np.uint8), 80)
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
@@ -79,16 +79,16 @@ def portrayed(image, template, person):
 
 
 def away(image, like):
-    """How far colours, (N, 3) in RGB, are from those that `like` has at the same lightness, in a and b."""
+    """How far colors, (N, 3) in RGB, are from those that `like` has at the same lightness, in a and b."""
     one, other = light.to_lab(image[None])[0], light.to_lab(like).reshape(-1, 3)
     order = np.argsort(other[:, 0])
     usual = [np.interp(one[:, 0], other[order, 0], other[order, c]) for c in (1, 2)]
     return np.hypot(one[:, 1] - usual[0], one[:, 2] - usual[1])
 
 
-@pytest.mark.parametrize("uncoloured", [grey, with_noise])
-def test_a_neutral_template_gives_a_neutral_face(template, person, uncoloured):
-    image = uncoloured(template.image)
+@pytest.mark.parametrize("uncolored", [gray, with_noise])
+def test_a_neutral_template_gives_a_neutral_face(template, person, uncolored):
+    image = uncolored(template.image)
     made, _ = portrayed(image, template, person)
     changed = np.any(made != image, axis=-1)
     assert changed.mean() > 0.05
@@ -104,25 +104,25 @@ def test_a_template_of_one_tint_gives_a_face_of_that_tint(template, person, tint
 
 
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
-def test_a_persons_colours_fade_as_the_templates_have(template, person, share):
-    """Brows, lips and lids leave the skin's tint by no more than in the coloured portrait, times the share."""
+def test_a_persons_colors_fade_as_the_templates_have(template, person, share):
+    """Brows, lips and lids leave the skin's tint by no more than in the colored portrait, times the share."""
     image = faded(template.image, share)
-    coloured, faint = portrayed(template.image, template, person), portrayed(image, template, person)
-    spreads = [palette(made, landmarks).strength for made, landmarks in (coloured, faint)]
+    colored, faint = portrayed(template.image, template, person), portrayed(image, template, person)
+    spreads = [palette(made, landmarks).strength for made, landmarks in (colored, faint)]
     assert spreads[1] < 1.5 * share * spreads[0]
     lab = light.to_lab(faint[0])
     changed = np.any(faint[0] != image, axis=-1)
     assert np.quantile(lab[changed][:, 2], 0.01) > np.quantile(light.to_lab(image)[changed][:, 2], 0.01) - 1.5  # blue
 
 
-def test_ordinary_templates_are_left_their_colours_and_their_light(engine, person, template):
+def test_ordinary_templates_are_left_their_colors_and_their_light(engine, person, template):
     faces = [(one.image, one.landmarks) for one in (person, template)]
     group = pictures.group()
     faces += [(group, face.landmarks) for face in engine.detect(group)[:6]]
     assert len(faces) == 2 + 6
     for image, landmarks in faces:
         found = palette(image, landmarks)
-        assert (found.natural, found.modelled) == (1, 1)
+        assert (found.natural, found.modeled) == (1, 1)
         assert found.settled(person.image, image[:1]) is person.image
         assert found.adapted(person.image, person.image) is person.image
 
@@ -138,9 +138,9 @@ def test_a_face_follows_the_templates_light_into_black_and_white(template, perso
     assert np.quantile(got, 0.01) > np.quantile(wanted, 0.01) - 5
 
 
-def test_a_networks_changes_have_the_templates_colours(template):
+def test_a_networks_changes_have_the_templates_colors(template):
     """What a diffusion or a restoration brings is scaled, and what it leaves stays bit for bit."""
-    before = grey(template.image)
+    before = gray(template.image)
     after = before.copy()
     after[100:200, 100:200] = (200, 90, 60)
     found = palette(before, template.landmarks)
@@ -154,12 +154,12 @@ def test_a_networks_changes_have_the_templates_colours(template):
     assert chroma[0] < chroma[1] < 0.65 * chroma[2]
 
 
-def test_a_background_keeps_to_a_picture_without_colours_and_no_other(engine, template):
+def test_a_background_keeps_to_a_picture_without_colors_and_no_other(engine, template):
     faces = [best(engine, template.image)]
     assert limiting_palette(template.image, faces) is None
-    assert limiting_palette(grey(template.image), faces).neutral
-    # one grey face in a coloured picture: its surroundings may have their colours
+    assert limiting_palette(gray(template.image), faces).neutral
+    # one gray face in a colored picture: its surroundings may have their colors
     part = template.image.copy()
     rows, columns = masks.region(template.landmarks, part.shape[:2], 0.05)
-    part[rows, columns] = grey(part[rows, columns])
+    part[rows, columns] = gray(part[rows, columns])
     assert limiting_palette(part, faces) is None or limiting_palette(part, faces).strength > 2

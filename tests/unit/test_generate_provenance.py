@@ -91,7 +91,7 @@ def test_the_same_portrait_has_the_same_bytes():
     assert written(made()) == written(made())
 
 
-class TestColourProfiles:
+class TestColorProfiles:
     @pytest.fixture(scope="class")
     def profile(self):
         """One for all comparisons: it carries the second in which it was made."""
@@ -112,7 +112,7 @@ class TestColourProfiles:
         assert "icc_profile" not in opened(written(made())).info
 
     @pytest.mark.parametrize("space", [b"CMYK", b"GRAY"])
-    def test_one_of_another_colour_space_is_left_out(self, profile, space):
+    def test_one_of_another_color_space_is_left_out(self, profile, space):
         assert self.template("RGB", profile[:16] + space + profile[20:]).icc is None
 
     def test_broken_ones_are_left_out(self, profile):

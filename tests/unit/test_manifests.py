@@ -374,8 +374,8 @@ def test_an_error_says_what_was_given_where_it_is_a_number_or_a_word():
 
 
 def test_a_warning_does_not_repeat_a_key_that_may_be_a_secret():
-    _, warnings = validate(_Named, {"user_id": "u", "https://u:hunter2@h/x": 1, "colour": 2})
-    assert warnings == ["unknown key [21 characters] was ignored", "unknown key colour was ignored"]
+    _, warnings = validate(_Named, {"user_id": "u", "https://u:hunter2@h/x": 1, "color": 2})
+    assert warnings == ["unknown key [21 characters] was ignored", "unknown key color was ignored"]
 
 
 def test_an_echo_is_without_secrets_at_any_depth():

@@ -67,14 +67,14 @@ def said(bucket, reference: str) -> str:
         (DECOMPOSED, "s3://other/" + COMPOSED),
     ],
 )
-def test_a_key_that_differs_in_normalisation_alone_is_named(there, asked):
+def test_a_key_that_differs_in_normalization_alone_is_named(there, asked):
     bucket = MemoryBucket()
     bucket.put(there, b"x")
     message = said(bucket, asked)
     assert "is not in the bucket" in message
     assert there in message
     assert json.dumps(there) in message, "also as it can be told from the other, and written into JSON"
-    assert "normalisation" in message
+    assert "normalization" in message
 
 
 def test_a_key_that_differs_in_capitals_or_kinds_of_spaces_is_named():

@@ -34,7 +34,7 @@ def saved(picture: Pillow.Image, format: str, **options) -> bytes:
 
 
 def quadrants() -> np.ndarray:
-    """Four colours, wider than high: any wrong turn or mirror shows."""
+    """Four colors, wider than high: any wrong turn or mirror shows."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20, :30], image[:20, 30:], image[20:, :30], image[20:, 30:] = (
         (255, 0, 0),
@@ -88,10 +88,10 @@ def test_cmyk_becomes_rgb_with_a_warning():
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA"])
 def test_other_modes_become_rgb(mode):
     decoded = decode_photo(saved(Pillow.fromarray(pictures.hopper()).convert(mode), "PNG"), LIMITS)
-    grey = pictures.hopper().mean()
+    gray = pictures.hopper().mean()
     assert decoded.image.shape == (600, 512, 3)
     assert decoded.image.dtype == np.uint8
-    assert decoded.image.mean() == pytest.approx(grey, abs=6)
+    assert decoded.image.mean() == pytest.approx(gray, abs=6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -110,7 +110,7 @@ def test_an_avif_is_the_picture_that_was_saved():
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4", "4:0:0"])
-def test_an_avif_of_every_kind_of_colour_is_read(subsampling):
+def test_an_avif_of_every_kind_of_color_is_read(subsampling):
     assert decode_photo(saved(hopper(), subsampling=subsampling), LIMITS).image.shape == (96, 96, 3)
 
 

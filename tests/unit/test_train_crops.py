@@ -41,7 +41,7 @@ def test_the_framing_decides_how_large_the_face_is(engine, face):
         crop = cut(*closest_crop(hopper(), face, 256, framing), 256, framing, 0.1)
         found = engine.detect(crop.image)[0]
         assert found.box.width == pytest.approx(256 / framing, rel=0.15)
-        assert found.box.centre == pytest.approx((128, 128), abs=16)
+        assert found.box.center == pytest.approx((128, 128), abs=16)
 
 
 def test_a_mirrored_crop_is_the_mirror_of_the_straight_one(face):
@@ -66,7 +66,7 @@ def test_the_mask_is_full_on_the_face_and_little_beside_it(face):
     assert crop.mask.dtype == np.float32
 
 
-def test_nothing_is_learnt_from_beyond_the_photos_border():
+def test_nothing_is_learned_from_beyond_the_photos_border():
     photo = np.full((300, 300, 3), 128, np.uint8)
     crop = cut(photo, at_border(), 64, 1.75, 0.1)
     assert (crop.mask[:, :10] == 0).all()

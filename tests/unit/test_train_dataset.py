@@ -12,7 +12,7 @@ from functions.train.dataset import FEWEST, REFERENCE_SIDE, hold_out, prepare_da
 from shared.errors import TooFewPhotos
 from shared.models.diffusion import ModelProfile
 from shared.settings import Limits
-from tests import colour_profiles
+from tests import color_profiles
 from tests.fake_workspace import Desk
 from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
 
@@ -96,7 +96,7 @@ def test_references_are_the_photos_own_pixels_around_the_face(engine, person):
     image, face = photo.reference
     assert max(image.shape[:2]) <= REFERENCE_SIDE
     found = engine.detect(image)[0]
-    assert found.box.centre == pytest.approx(face.box.centre, abs=0.1 * face.box.width)
+    assert found.box.center == pytest.approx(face.box.center, abs=0.1 * face.box.width)
 
 
 @pytest.mark.parametrize(("count", "held"), [(5, 0), (6, 0), (7, 1), (9, 1), (10, 2), (20, 2)])
@@ -109,14 +109,14 @@ def test_the_held_out_are_frontal_and_not_the_best():
     assert hold_out(photos) == [6, 7]
 
 
-def test_photos_in_a_wide_space_are_learnt_from_in_the_colours_that_they_show(engine, person):
+def test_photos_in_a_wide_space_are_learned_from_in_the_colors_that_they_show(engine, person):
     """A phone's Display P3, an editor's ProPhoto: their numbers taken for sRGB's would make pale people."""
-    profile = colour_profiles.rgb("ProPhoto")
+    profile = color_profiles.rgb("ProPhoto")
 
     def wide(data):
         image = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         stream = BytesIO()
-        Pillow.fromarray(colour_profiles.in_space(image, profile)).save(stream, "PNG", icc_profile=profile)
+        Pillow.fromarray(color_profiles.in_space(image, profile)).save(stream, "PNG", icc_profile=profile)
         return stream.getvalue()
 
     usual = {photo.name: photo for photo in prepared(person, engine).photos}

@@ -94,7 +94,7 @@ def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp
     with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)
         expected = prediction(unet)
-        (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), {}))
+        (tmp_path / "lora.safetensors").write_bytes(adapter.serialize(adapter.weights(), {}))
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
@@ -105,7 +105,7 @@ def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp
 def test_the_files_header_tells_how_it_was_made(unet, tmp_path):
     facts = {"base_model": "tiny", "plan": PLAN.model_dump(mode="json")}
     with add_adapter(unet, PLAN) as adapter:
-        (tmp_path / "lora.safetensors").write_bytes(adapter.serialise(adapter.weights(), facts))
+        (tmp_path / "lora.safetensors").write_bytes(adapter.serialize(adapter.weights(), facts))
     with safe_open(tmp_path / "lora.safetensors", "pt") as opened:
         header = opened.metadata()
     assert json.loads(header["photog"]) == facts

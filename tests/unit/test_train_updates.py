@@ -27,9 +27,9 @@ def updated(model, plan):
     masks = torch.rand(8, 1, 8, 8, generator=generator)  # of different weight in sum: a mean of means would differ
     cache = LatentCache([(row, 0) for row in range(8)], latents, masks)
     words = encode_prompt(model, "photo of sks person")
-    learnt = TrainingInputs(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
+    learned = TrainingInputs(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
     with add_adapter(model.unet, plan) as adapter:
-        losses = [float(update.loss) for update in OptimizerSteps(model.unet, adapter, learnt, plan, 3)]
+        losses = [float(update.loss) for update in OptimizerSteps(model.unet, adapter, learned, plan, 3)]
         return losses, adapter.weights()
 
 

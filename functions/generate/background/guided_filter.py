@@ -28,8 +28,8 @@ def guided_filter(plane: Plane, guide: Plane, radius: float, tolerance: float) -
         return averaged
 
     # around the planes' own means: single precision loses what squares of 255 leave of small variances
-    centre, middle = np.float32(guide.mean()), np.float32(plane.mean())
-    guide, plane = guide - centre, plane - middle
+    center, middle = np.float32(guide.mean()), np.float32(plane.mean())
+    guide, plane = guide - center, plane - middle
     mean_guide, mean_plane = mean(guide), mean(plane)
     variance = np.maximum(mean(guide * guide) - mean_guide * mean_guide, 0)
     covariance: Plane = mean(guide * plane) - mean_guide * mean_plane

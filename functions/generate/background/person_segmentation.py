@@ -37,7 +37,7 @@ class Reach:
 
     Attributes:
         head: half axes of the head's ellipse, across and along.
-        lift: how far its centre lies above that of the landmarks.
+        lift: how far its center lies above that of the landmarks.
         shoulders, neck: half widths of the torso, at its full width and at the chin.
         slope: from the chin down to the full width.
     """
@@ -133,10 +133,10 @@ def _fill(labels: Labels, points: Points, reach: Reach, label: int) -> None:
     middle = with_forehead(points).mean(axis=0)
     up = points[27] - points[8]
     up = up / np.linalg.norm(up)
-    centre = middle + up * reach.lift * width
+    center = middle + up * reach.lift * width
     angle = float(np.degrees(np.arctan2(up[0], -up[1])))
     axes = (max(1, round(reach.head[0] * width)), max(1, round(reach.head[1] * width)))
-    cv2.ellipse(labels, (round(centre[0]), round(centre[1])), axes, angle, 0, 360, label, cv2.FILLED)
+    cv2.ellipse(labels, (round(center[0]), round(center[1])), axes, angle, 0, 360, label, cv2.FILLED)
     x, chin, bottom = middle[0], points[8][1], labels.shape[0] + width
     full = chin + reach.slope * width
     sides = ((reach.neck, chin - 0.3 * width), (reach.shoulders, full), (reach.shoulders, max(bottom, full)))

@@ -56,7 +56,7 @@ def repaint_background(
         painting: from `plan_denoising`.
         seed: of the request.
         step_done: called after each network evaluation.
-        palette: of the picture, whose colours the background is to keep to; None for ordinary colours.
+        palette: of the picture, whose colors the background is to keep to; None for ordinary colors.
     """
     height, width = image.shape[:2]
     squares = tile_spans(max(height, width), min(height, width))

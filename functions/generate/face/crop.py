@@ -89,7 +89,7 @@ class FaceCrop:
 
     @cached_property
     def palette(self) -> Palette:
-        """The colours and tones of the face."""
+        """The colors and tones of the face."""
         return Palette.of(self.lab, self.face, self.width)
 
     def cut(self, plane: Mask) -> Mask:
@@ -113,7 +113,7 @@ class FaceCrop:
 def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
     """Where points, (N, 2), of a canvas of (height, width) `size` lie once it is resized to `target`.
 
-    Pixels are counted from their centres, as cv2 does.
+    Pixels are counted from their centers, as cv2 does.
     """
     scale = np.array([target[1] / size[1], target[0] / size[0]])
     placed: Points = (points + 0.5) * scale - 0.5

@@ -1,4 +1,4 @@
-"""Light and colour between two aligned faces: low frequencies in LAB, grain in the high ones."""
+"""Light and color between two aligned faces: low frequencies in LAB, grain in the high ones."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ Lightness = NDArray[np.float32]
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
 REACH = 0.12  # sigma of the light's Gaussian in face widths: keeps shading, drops texture
 TRUST = 0.02  # weight below which the estimate leans on the face's mean
-SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # the most that light or colour may be changed, per channel
+SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # the most that light or color may be changed, per channel
 KNEE = 90.0  # lightness from where brightening is compressed, so that teeth and highlights do not burn out
 SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice that is hair or glasses
 SAMPLING_SIDE = 400  # pixels in a row of which the middle of a skin is told; more tell the same
@@ -28,8 +28,8 @@ GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 EDGE = 4.0  # times the grain's strength; what is stronger is an edge
 NOISE = (0.8, 0.4)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
 GRAIN_SEED = 68  # the same grain on every run
-LEAST_CONTRAST = 0.4  # share of its contrast in colour that a face keeps in the dimmest light
-DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its colour shift
+LEAST_CONTRAST = 0.4  # share of its contrast in color that a face keeps in the dimmest light
+DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its color shift
 
 
 def to_lab(image: Image) -> Lab:
@@ -64,24 +64,24 @@ class Tone:
     """How the contrasts of a face come into another picture's light.
 
     Attributes:
-        modelled: 1 where they stay as they are, as in all ordinary light; 0 where they are scaled by `contrast`.
+        modeled: 1 where they stay as they are, as in all ordinary light; 0 where they are scaled by `contrast`.
         contrast: factor on them, at most 1, in light so dim, bright or flat that it leaves no more.
     """
 
-    modelled: float = 1.0
+    modeled: float = 1.0
     contrast: float = 1.0
 
     def between(self, ordinary: NDArray[np.float32], scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         """The one or the other, or what lies between, as far as the light is ordinary."""
-        mixed: NDArray[np.float32] = scaled + np.float32(self.modelled) * (ordinary - scaled)
-        return ordinary if self.modelled >= 1 else mixed
+        mixed: NDArray[np.float32] = scaled + np.float32(self.modeled) * (ordinary - scaled)
+        return ordinary if self.modeled >= 1 else mixed
 
 
 ORDINARY = Tone()
 
 
 def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
-    """How `drawn` has to shift to get the low-frequency light and colour that `base` has on its skin.
+    """How `drawn` has to shift to get the low-frequency light and color that `base` has on its skin.
 
     Args:
         drawn, base: LAB, (H, W, 3), aligned to each other.
@@ -90,10 +90,10 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
         tone: how the contrasts of `drawn` are to change.
 
     Returns:
-        float32, (H, W, 3), to be added to `drawn`; smooth but for the colour of dark pixels; bounded by SHIFT_LIMIT
+        float32, (H, W, 3), to be added to `drawn`; smooth but for the color of dark pixels; bounded by SHIFT_LIMIT
         but for the lightness where the light is not ordinary.
 
-    Normalised convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
+    Normalized convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
     """
     factor = min(1.0, WORKING_WIDTH / width)
     size = (max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor)))
@@ -102,13 +102,13 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    # black has no colour to shift, and grey none to lose: brows would turn blue when brown skin becomes pale, and grey
+    # black has no color to shift, and gray none to lose: brows would turn blue when brown skin becomes pale, and gray
     level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     lightness = level[..., 0]
     relative = drawn[..., 0] / np.maximum(lightness, 1)
     shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _to_lose(drawn, level, shift))[..., None]
     shift[..., 0] *= np.clip(relative, 0, 1)
-    if tone.modelled < 1:
+    if tone.modeled < 1:
         wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         own = drawn[..., 0] - lightness
         shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
@@ -117,11 +117,11 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
 
 
 def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
-    """The share of a colour shift that each pixel takes: where skin gets paler, as much as it has of the skin's colour.
+    """The share of a color shift that each pixel takes: where skin gets paler, as much as it has of the skin's color.
 
     Args:
         drawn, level: the face, and the low frequencies of its skin.
-        shift: that takes the skin to another colour; where it makes it no paler, the share is 1.
+        shift: that takes the skin to another color; where it makes it no paler, the share is 1.
     """
     along = np.einsum("...c,...c->...", drawn[..., 1:], level[..., 1:])
     whole = np.einsum("...c,...c->...", level[..., 1:], level[..., 1:])
@@ -131,7 +131,7 @@ def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
 
 
 def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
-    """What takes contrasts of colour back where the light gets less: in dim light lips are less red, to all cameras.
+    """What takes contrasts of color back where the light gets less: in dim light lips are less red, to all cameras.
 
     Less light scales lightness and chroma alike, since all of LAB goes with the cube root of it.
     """

@@ -1,4 +1,4 @@
-"""The palette of a whole picture: what keeps a repainted background in the colours of faded and toned pictures."""
+"""The palette of a whole picture: what keeps a repainted background in the colors of faded and toned pictures."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ PICTURE_SIDE = 512  # pixels of a whole picture that are looked at
 
 
 def limiting_palette(image: Image, faces: Sequence[Face]) -> Palette | None:
-    """The palette of a whole picture that is not one of ordinary colours, by its faces; else None.
+    """The palette of a whole picture that is not one of ordinary colors, by its faces; else None.
 
-    A grey wall behind somebody in colour is no reason to let no colour in.
+    A gray wall behind somebody in color is no reason to let no color in.
     """
     if max((FaceCrop.of(image, face.landmarks).palette.natural for face in faces), default=1.0) >= 1:
         return None

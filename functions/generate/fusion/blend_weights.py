@@ -6,7 +6,7 @@ import numpy as np
 
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # shares by degree: two fusions in a row leave (1 - share) squared of the template, a twelfth at the default degrees,
-# and every step is to be seen. Distances from the person fall with each for nearly all pairs, by two recognisers
+# and every step is to be seen. Distances from the person fall with each for nearly all pairs, by two recognizers
 SKIN = (0.0, 0.44, 0.72, 0.82, 1.0)
 FEATURES = (0.0, 0.48, 0.78, 0.87, 1.0)  # eyes, brows, nose, mouth lead: half of each of two people is neither
 SHAPE = (0.0, 0.32, 0.6, 0.78, 1.0)

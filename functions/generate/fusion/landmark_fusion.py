@@ -72,7 +72,7 @@ def fuse(
         degree: 0 to 1.
         free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
         frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
-        original: the template's face, whose detail and colours the fused one is to have; None takes that of `base`.
+        original: the template's face, whose detail and colors the fused one is to have; None takes that of `base`.
 
     Returns:
         The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.

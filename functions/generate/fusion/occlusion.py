@@ -19,14 +19,14 @@ DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
 LOCK = (26.0, 36.0)  # and beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of that band in hair: strands have 0.36, a fringe 0.6 to 0.8, bare foreheads up to 0.22
 RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
-STRANGE = (22.0, 34.0)  # distance of a colour from the skin's in a and b: lips and beards are nearer, shirts may not be
+STRANGE = (22.0, 34.0)  # distance of a color from the skin's in a and b: lips and beards are nearer, shirts may not be
 
 
 def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     """How much of the person's drawn face may be taken, (H, W).
 
     Above the brows only what is well inside of the skin of both faces: no fringe is cut in two. Where the person's own
-    fringe hides the brows, these are the template's too. At the rim nothing whose colour is not a face's,
+    fringe hides the brows, these are the template's too. At the rim nothing whose color is not a face's,
     and no lock of hair.
 
     Args:
@@ -67,7 +67,7 @@ def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
 
 
 def _locks(points: Points, hair: Mask) -> Mask:
-    """1 at the rim where hair hangs beside the eyes and cheeks, the person's own or a neighbour's; beards may stay."""
+    """1 at the rim where hair hangs beside the eyes and cheeks, the person's own or a neighbor's; beards may stay."""
     size, width = hair.shape[:2], face_width(points)
     bridge, chin = points[27], points[8]
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
@@ -101,7 +101,7 @@ def _height(points: Points, size: tuple[int, ...]) -> Mask:
 
 
 def _strange(points: Points, drawn: Lab, skin_drawn: Mask) -> Mask:
-    """1 at the rim where the drawn picture has a colour that neither skin nor hair has."""
+    """1 at the rim where the drawn picture has a color that neither skin nor hair has."""
     size = drawn.shape[:2]
     width = face_width(points)
     skin = drawn[(skin_drawn > 0.5) & (masks.face(points, size) > 0.5)]

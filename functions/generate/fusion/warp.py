@@ -21,7 +21,7 @@ REACH = 1.05  # radius of the moved region in face widths; hair and collar move 
 RING = 24  # fixed points around the region
 
 Displacement = NDArray[np.float32]
-"""(H, W, 2): how far from each pixel its colour is fetched, x and y, in pixels."""
+"""(H, W, 2): how far from each pixel its color is fetched, x and y, in pixels."""
 
 
 Picture = TypeVar("Picture", Image, Mask)
@@ -66,18 +66,18 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     if np.array_equal(source, target):
         return STILL
     width = face_width(target)
-    centre, radius = target.mean(axis=0), REACH * width
+    center, radius = target.mean(axis=0), REACH * width
     angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
-    ring = centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    left, top = np.maximum(np.floor(centre - radius), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + radius) + 1, size[::-1]).astype(int)
+    ring = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    left, top = np.maximum(np.floor(center - radius), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(center + radius) + 1, size[::-1]).astype(int)
     if right <= left or bottom <= top:
         return STILL
     corner = np.array([left, top])
     anchors = np.vstack([with_forehead(target), ring]) - corner
     shifts = np.vstack([with_forehead(source) - with_forehead(target), np.zeros_like(ring)])
     shift = interpolate_displacement(anchors, shifts, (bottom - top, right - left), width)
-    shift *= _window(shift.shape[:2], centre - corner, radius)[..., None]
+    shift *= _window(shift.shape[:2], center - corner, radius)[..., None]
     if free is not None:
         shift *= free[top:bottom, left:right, None]
     return Movement(shift, corner)
@@ -143,10 +143,10 @@ def _affine(source: Points, target: Points) -> NDArray[np.float64]:
     return np.asarray(solution.T)
 
 
-def _window(shape: tuple[int, ...], centre: Points, radius: float) -> NDArray[np.float32]:
+def _window(shape: tuple[int, ...], center: Points, radius: float) -> NDArray[np.float32]:
     """1 in the middle, falling smoothly over the last third to exactly 0 at the radius."""
-    y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(centre[1])
-    x = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(centre[0])
+    y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(center[1])
+    x = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(center[0])
     t = np.clip((1 - np.hypot(x, y) / np.float32(radius)) * 3, 0, 1)
     window: NDArray[np.float32] = t * t * (3 - 2 * t)
     return window

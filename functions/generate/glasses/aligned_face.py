@@ -12,7 +12,7 @@ from shared.imaging.array_types import Points
 
 WIDTH = 192  # pixels across the face
 SIDE = 320  # of the upright square
-BLOCK = 1.0  # sigma in pixels of WIDTH that takes the noise of compressed colour away
+BLOCK = 1.0  # sigma in pixels of WIDTH that takes the noise of compressed color away
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +32,12 @@ class AlignedFace:
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "AlignedFace":
         """Of the face at `points`, (68, 2) in pixels of `lab`."""
-        centre = points.mean(axis=0)
+        center = points.mean(axis=0)
         across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
         scale = WIDTH / face_width(points)
         angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
-        matrix[:, 2] += SIDE / 2 - centre
+        matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), angle, scale)
+        matrix[:, 2] += SIDE / 2 - center
         if scale < 0.5:  # the affine warp does not average: blur away what it would step over
             lab = cv2.GaussianBlur(lab, (0, 0), 0.4 / scale)
         turned = cv2.warpAffine(lab, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
@@ -54,14 +54,14 @@ class AlignedFace:
         there: Points = points @ inverse[:, :2].T + inverse[:, 2]
         return there
 
-    def lines(self, thickest: int, colour: float) -> Lightness:
+    def lines(self, thickest: int, color: float) -> Lightness:
         """How much each pixel looks like part of a frame: in lightness by which it lies below what is around it.
 
-        Wrinkles, lashes and brows are lines too, but of more colour than the skin, or of as much; a frame has less.
+        Wrinkles, lashes and brows are lines too, but of more color than the skin, or of as much; a frame has less.
 
         Args:
             thickest: pixels that a line has at most.
-            colour: what a missing unit of chroma counts, in lightness.
+            color: what a missing unit of chroma counts, in lightness.
         """
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickest, thickest))
         lightness = self.lightness
@@ -69,7 +69,7 @@ class AlignedFace:
         chroma = cv2.GaussianBlur(np.hypot(self.lab[..., 1], self.lab[..., 2]), (0, 0), BLOCK)
         less = cv2.morphologyEx(chroma, cv2.MORPH_CLOSE, kernel) - chroma
         more = chroma - cv2.morphologyEx(chroma, cv2.MORPH_OPEN, kernel)
-        found: Lightness = np.maximum(dark + colour * (less - more), 0)
+        found: Lightness = np.maximum(dark + color * (less - more), 0)
         return found
 
 

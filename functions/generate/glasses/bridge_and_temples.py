@@ -21,7 +21,7 @@ BRIDGES = (
     (13, 8.0),
     (17, 12.0),
 )  # the most thickness and least depth; of 686 bare faces none has more than 7.5 and 10.7
-COLOUR = 0.5  # what a unit of chroma less than the skin's counts, in lightness
+COLOR = 0.5  # what a unit of chroma less than the skin's counts, in lightness
 UNBROKEN = 0.25  # quantile of its columns that has to be that deep
 ROOM = 0.15  # of the distance between the eyes' corners that is no bridge, on each side
 HIGH = 0.06  # face widths above the root of the nose where a bridge may be
@@ -35,7 +35,7 @@ FULL = 80.0  # lightness of a line that gains all
 
 
 def has_bridge(face: AlignedFace) -> bool:
-    """Whether there is a bridge: a dark line of little colour, unbroken, across the root of the nose."""
+    """Whether there is a bridge: a dark line of little color, unbroken, across the root of the nose."""
     return any(float(np.quantile(find_bridge_root(face, most).depths, UNBROKEN)) >= least for most, least in BRIDGES)
 
 
@@ -44,7 +44,7 @@ class BridgeRoot:
     """The line across the root of the nose that looks most like a bridge."""
 
     depths: Along
-    colours: NDArray[np.float32]
+    colors: NDArray[np.float32]
 
     @property
     def depth(self) -> float:
@@ -52,10 +52,10 @@ class BridgeRoot:
         return float(np.median(self.depths))
 
     @property
-    def colour(self) -> NDArray[np.float32]:
+    def color(self) -> NDArray[np.float32]:
         """LAB of its clearer half."""
         clear = self.depths >= np.median(self.depths)
-        return np.median(self.colours[clear], axis=0)
+        return np.median(self.colors[clear], axis=0)
 
 
 def find_bridge_root(face: AlignedFace, thickest: int = THICKEST) -> BridgeRoot:
@@ -66,15 +66,15 @@ def find_bridge_root(face: AlignedFace, thickest: int = THICKEST) -> BridgeRoot:
     rows = _within(p[27, 1] - HIGH * WIDTH, p[29, 1])
     if len(columns) < 3 or len(rows) < 3:
         return BridgeRoot(np.zeros(1), np.zeros((1, 3), np.float32))
-    lines = face.lines(thickest, COLOUR)[rows][:, columns].T
+    lines = face.lines(thickest, COLOR)[rows][:, columns].T
     steps = min_cost_path.trace_line(np.minimum(lines / FULL, 1), np.ones(lines.shape, bool), 2)
     return BridgeRoot(lines[np.arange(len(columns)), steps].astype(np.float64), face.lab[rows[steps], columns])
 
 
 def trace_bridge(face: AlignedFace, rims: list[Points], found: Lightness, alike: Lightness) -> Stroke:
-    """The bridge between two rims, (N, 2) each, and as far up and down of it as there is its colour.
+    """The bridge between two rims, (N, 2) each, and as far up and down of it as there is its color.
 
-    `found`, `alike`: how much each pixel looks like part of a frame, and has the colour of the bridge, 0 to 1.
+    `found`, `alike`: how much each pixel looks like part of a frame, and has the color of the bridge, 0 to 1.
     """
     p = face.points
     columns = np.arange(rims[0][:, 0].max(), rims[1][:, 0].min() + 1)

@@ -1,6 +1,6 @@
 """Glasses: whether a face wears them, and where their frames are, so that they stay on the face that comes under them.
 
-A bridge crosses the bare root of the nose, where no face has a dark line of little colour of its own: that tells
+A bridge crosses the bare root of the nose, where no face has a dark line of little color of its own: that tells
 glasses from brows, lashes and wrinkles. The bridge tells what the frame looks like; rims and temples are lines like it.
 """
 
@@ -28,11 +28,11 @@ def find_frames(lab: Lab, points: Points) -> Mask:
     if not bridge_and_temples.has_bridge(face):
         return np.zeros(lab.shape[:2], np.float32)
     root = bridge_and_temples.find_bridge_root(face)
-    found = rims.frame_likeness(face, root.depth, root.colour)
+    found = rims.frame_likeness(face, root.depth, root.color)
     both = [rims.trace_rim(face, outline, found) for outline in lenses.fit_lenses(face, found)]
     lines = [rim.middle for rim in both]
     temples = (bridge_and_temples.trace_temple(face, lines[side], side, found) for side in (0, 1))
-    bridge = bridge_and_temples.trace_bridge(face, lines, found, rims.color_likeness(face, root.colour))
+    bridge = bridge_and_temples.trace_bridge(face, lines, found, rims.color_likeness(face, root.color))
     return draw_strokes([*both, bridge, *temples], face, lab.shape[:2])
 
 

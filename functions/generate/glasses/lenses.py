@@ -37,7 +37,7 @@ TRIALS = (
 )
 REFINING = TRIALS[2:]  # of a shape that is about right
 NARROW = 0.15  # of LEAST to MOST, within which shapes are refined
-ENOUGH = 0.6  # what looks that much like a frame is one: a rim may be of two colours
+ENOUGH = 0.6  # what looks that much like a frame is one: a rim may be of two colors
 BESIDE = ((0.85, 0.4), (1.15, 0.4))  # sizes beside an outline and the weight of what is found there
 CLOSED, FAINTEST = 0.3, 0.25  # weight of the quantile FAINTEST along an outline: rims go all around
 UNLIKE = np.array([0.5, 0.5, 1, 1, 1, 1, 1, 1, 1]) * (2.0 / 9)  # what differences cost, as squares of LEAST to MOST

@@ -14,39 +14,39 @@ from functions.generate.glasses.aligned_face import SIDE, AlignedFace, sample
 from functions.generate.glasses.thick_lines import THICKEST, Stroke, measure_stroke
 from shared.imaging.array_types import Points
 
-Colour = NDArray[np.float32]
+Color = NDArray[np.float32]
 """(3,): LAB."""
 
 STEP, NEAR = 0.75, 22  # pixels of WIDTH between samples across an outline; samples to each side, THICKEST at least
 OFF, LOSS = 9, 0.2  # samples that a rim may lie off the outline, and what it loses there
 ASIDE = 2  # samples that it may come nearer or go farther from one of the outline's points to the next
-PALER = 10.0  # chroma that a frame has less than the skin, from where lines of less colour count in full
+PALER = 10.0  # chroma that a frame has less than the skin, from where lines of less color count in full
 LIKE_THE_BRIDGE = 1.2  # of the bridge's depth, beyond which a rim gains nothing by being clearer
-ALIKE, DEEP = 0.5, 60.0  # share of the colour in what speaks for a rim, of one so much darker than the skin
+ALIKE, DEEP = 0.5, 60.0  # share of the color in what speaks for a rim, of one so much darker than the skin
 BROAD = 21  # pixels of WIDTH that no part of a frame is broad
 EYE = -0.5  # what speaks for a rim where an eye is: there is none
 LASHES = 11  # pixels of WIDTH around which the eye's own lines are
-CHROMATIC = 2.0  # weight of a and b in a colour's way from skin to frame
+CHROMATIC = 2.0  # weight of a and b in a color's way from skin to frame
 ASTRAY = 0.5  # what a step aside of that way takes back of it
 SKIN = [29, 30, *range(1, 4), *range(13, 16), 31, 35]  # landmarks about which most of the skin is
 CLEAR = 0.22  # of what a rim may gain at most, that it has at least more than what is around it
 GAP, SPECK = 13, 9  # points of an outline
 
 
-def frame_likeness(face: AlignedFace, depth: float, frame: Colour) -> Lightness:
+def frame_likeness(face: AlignedFace, depth: float, frame: Color) -> Lightness:
     """How much each pixel looks like part of a frame, 0 to 1, (SIDE, SIDE).
 
     Args:
         face: the upright face.
         depth: how much the bridge looks like a line, in lightness.
-        frame: the bridge's colour.
+        frame: the bridge's color.
     """
-    # a red frame or one of horn has no less colour than skin
+    # a red frame or one of horn has no less color than skin
     paler = np.clip((np.hypot(*skin_color(face)[1:]) - np.hypot(*frame[1:])) / PALER, 0, 1)
     lines = np.minimum(face.lines(THICKEST, float(paler)) / (LIKE_THE_BRIDGE * max(depth, 1.0)), 1)
     alike = color_likeness(face, frame)
     weight = ALIKE * min(depth / DEEP, 1.0)
-    # broad places of a frame's colour are hair
+    # broad places of a frame's color are hair
     narrow = cv2.morphologyEx(alike, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BROAD, BROAD)))
     found: Lightness = ((1 - weight) * lines + weight * narrow).astype(np.float32)
     found[eye_mask(face)] = EYE
@@ -62,15 +62,15 @@ def eye_mask(face: AlignedFace) -> NDArray[np.bool_]:
     return found
 
 
-def skin_color(face: AlignedFace) -> Colour:
-    """The colour of the face's skin, away from eyes and mouth."""
+def skin_color(face: AlignedFace) -> Color:
+    """The color of the face's skin, away from eyes and mouth."""
     columns, rows = np.clip(np.round(face.points[SKIN]), 0, SIDE - 1).astype(int).T
-    middle: Colour = np.median(face.lab[rows, columns], axis=0)
+    middle: Color = np.median(face.lab[rows, columns], axis=0)
     return middle
 
 
-def color_likeness(face: AlignedFace, frame: Colour) -> Lightness:
-    """How far each pixel's colour has gone from the skin's to the frame's, 0 to 1, (SIDE, SIDE)."""
+def color_likeness(face: AlignedFace, frame: Color) -> Lightness:
+    """How far each pixel's color has gone from the skin's to the frame's, 0 to 1, (SIDE, SIDE)."""
     weights = np.array([1, CHROMATIC, CHROMATIC], np.float32)
     bare = skin_color(face)
     way = (frame - bare) * weights

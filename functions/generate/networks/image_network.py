@@ -1,6 +1,6 @@
 """Restoration and upscaling networks that spandrel knows by their weights: GFPGAN, RestoreFormer, Real-ESRGAN and kin.
 
-photog brings none: a settings' path names the file, and its licence is between its makers and whoever sets it (GFPGAN
+photog brings none: a settings' path names the file, and its license is between its makers and whoever sets it (GFPGAN
 and RestoreFormer Apache-2.0, Real-ESRGAN BSD-3; CodeFormer is non-commercial and not among spandrel's). spandrel
 imports torchvision, so that both are an extra of their own, imported only where a file is configured.
 """

@@ -1,1 +1,1 @@
-"""Colour balance, skin, make-up, sharpness and restoration of a finished face."""
+"""Color balance, skin, make-up, sharpness and restoration of a finished face."""

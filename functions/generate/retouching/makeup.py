@@ -1,9 +1,9 @@
-"""Make-up transfer: what colours the template's lips, eyelids and cheeks beyond its skin, carried onto the portrait's.
+"""Make-up transfer: what colors the template's lips, eyelids and cheeks beyond its skin, carried onto the portrait's.
 
-    per region: template's colour less its skin's = its make-up;  portrait's less its skin's = what is there already
+    per region: template's color less its skin's = its make-up;  portrait's less its skin's = what is there already
     the difference, times the ratio, is added to the portrait's region
 
-Relative to each one's skin, so that a pale face gets a dark one's rouge and not its complexion. One colour for both
+Relative to each one's skin, so that a pale face gets a dark one's rouge and not its complexion. One color for both
 sides of a face, since make-up is symmetrical and light is not. Pores, wrinkles and the gloss of the lips stay the
 portrait's own.
 """
@@ -26,12 +26,12 @@ Color = NDArray[np.float32]
 LIP_SOFTNESS, LID_SOFTNESS, CHEEK_SOFTNESS = 0.008, 0.015, 0.05  # sigmas in face widths
 LID_HEIGHT = 0.6  # of the way from the lashes to the brow; there its own hairs begin
 CHEEK_RADII = (0.14, 0.10)  # along the cheekbone and across it, in face widths
-# the most that a region may change in LAB: lipstick is strong, lids take dark colours, and on cheeks a shadow of the
+# the most that a region may change in LAB: lipstick is strong, lids take dark colors, and on cheeks a shadow of the
 # template's light is no rouge. Yellow is held short: under warm light lips and lids would turn orange
 LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 12.0), (12.0, 8.0, 5.0), (2.0, 10.0, 6.0)
-WORKING_WIDTH = 256  # pixels across the face, at which its colours are measured
+WORKING_WIDTH = 256  # pixels across the face, at which its colors are measured
 AROUND = 0.05  # face widths around the face that are worked on; no region reaches out of it
-SEEN = 16  # pixels of a region that tell its colour
+SEEN = 16  # pixels of a region that tell its color
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def transfer_makeup(
 
 
 def limit_shift(lab: light.Lab, aim: Color, change: Color) -> light.Lab:
-    """How each pixel changes where its region changes by `change` and then has the colour `aim`, (H, W, 3).
+    """How each pixel changes where its region changes by `change` and then has the color `aim`, (H, W, 3).
 
     Tint stops at the aim: what within pale lips is pale already would else turn blue. Lightness does not, its
     differences are the gloss.
@@ -92,14 +92,14 @@ def limit_shift(lab: light.Lab, aim: Color, change: Color) -> light.Lab:
 
 
 def measure_makeup(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
-    """The skin's color, and how the regions differ from it, as `makeup_regions` orders them; None where none is seen."""
+    """The skin's color, and how each of `makeup_regions` differs from it; None where it is not seen."""
     clear = 1 - frames
-    skin = _colour(crop.lab, crop.skin * clear)
+    skin = _color(crop.lab, crop.skin * clear)
     seen = makeup_regions(crop.points, crop.size)
     if skin is None:
         return np.zeros(3, np.float32), [None] * len(seen)
-    colours = [_colour(crop.lab, region.where * clear) for region in seen]
-    return skin, [None if colour is None else colour - skin for colour in colours]
+    colors = [_color(crop.lab, region.where * clear) for region in seen]
+    return skin, [None if color is None else color - skin for color in colors]
 
 
 def makeup_regions(points: Points, size: tuple[int, int]) -> list[MakeupRegion]:
@@ -140,10 +140,10 @@ def _cheeks(points: Points) -> list[Points]:
     return cheeks
 
 
-def _colour(lab: light.Lab, where: Mask) -> Color | None:
-    """The median colour: teeth, lashes and frames that get into a region do not count."""
+def _color(lab: light.Lab, where: Mask) -> Color | None:
+    """The median color: teeth, lashes and frames that get into a region do not count."""
     seen = lab[where > 0.5]
     if len(seen) < SEEN:
         return None
-    colour: Color = np.median(seen, axis=0).astype(np.float32)
-    return colour
+    color: Color = np.median(seen, axis=0).astype(np.float32)
+    return color

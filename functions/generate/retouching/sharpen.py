@@ -3,7 +3,7 @@
 Diffusion and blending soften a face. Each band of detail of the features, and the finest one of the skin, is scaled up
 until it is about as strong as in the template, never above and never by more than MOST: what is not there cannot be
 scaled up, that takes a restoration network (`restoration.py`). The skin's coarser bands are unevenness, which
-retouching takes away. Values are kept near those of their neighbourhood, which leaves no halos.
+retouching takes away. Values are kept near those of their neighborhood, which leaves no halos.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from shared.imaging.array_types import Image, Mask, Points
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
 AROUND = 0.15  # face widths around the face that are looked at: its mask ends inside, and the widest band reaches out
 FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
-AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbours a little
+AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbors a little
 MOST = 1.8  # factor on a band; beyond it noise and the blocks of jpg show
-OVERSHOOT = 0.15  # of the neighbourhood's range, that a sharpened pixel may leave it by
-NEIGHBOURHOOD = 0.01  # radius in face widths
+OVERSHOOT = 0.15  # of the neighborhood's range, that a sharpened pixel may leave it by
+NEIGHBORHOOD = 0.01  # radius in face widths
 SEEN = 64  # pixels that tell how strong a band is
 
 
@@ -46,7 +46,7 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
     lightness = crop.lab[..., 0]
-    sharp = _limited(_raised(FaceDetail.of(crop), clear, _wanted(template)), lightness, NEIGHBOURHOOD * crop.width)
+    sharp = _limited(_raised(FaceDetail.of(crop), clear, _wanted(template)), lightness, NEIGHBORHOOD * crop.width)
     soft = crop.face * clear
     lab = crop.lab.copy()
     lab[..., 0] += soft * (sharp - lightness)

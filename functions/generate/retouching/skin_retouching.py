@@ -1,6 +1,6 @@
 """Skin retouching: evens out blotches and blemishes, keeps pores, hairs and the lines of a face.
 
-    colours --Gaussian, a pore wide--> without pores --bilateral filter--> even, edges kept
+    colors --Gaussian, a pore wide--> without pores --bilateral filter--> even, edges kept
     what lies between the last two, on skin only, is taken away in part; pores lie above it, edges are not in it
 
 Frequency separation as retouchers do it, with an edge-keeping filter (Tomasi & Manduchi 1998) for the lower layer, so

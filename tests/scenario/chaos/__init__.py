@@ -12,7 +12,7 @@
 | `disk.py` | a small disk that can be full or read-only |
 | `sites.py` | the three places that the workers serve, as sender, operator and consumer see them |
 | `watch.py` | answers as they appear: none ever changes |
-| `inventory.py`, `judgement.py` | what lies in the bucket at the end, and what must hold of it |
+| `inventory.py`, `judgment.py` | what lies in the bucket at the end, and what must hold of it |
 | `run.py`, `__main__.py` | one schedule from its seed to its verdict; a campaign of many and its tally |
 
 A seed replays: who does what, which call of which worker fails and how is a function of the seed and of counts (the

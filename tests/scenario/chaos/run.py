@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.scenario.chaos.crew import Crew, Zygote
 from tests.scenario.chaos.inventory import Inventory
-from tests.scenario.chaos.judgement import Judgement
+from tests.scenario.chaos.judgment import Judgment
 from tests.scenario.chaos.labour import NAME
 from tests.scenario.chaos.real import Checks
 from tests.scenario.chaos.schedule import Blow, Delivery, Schedule, make
@@ -53,7 +53,7 @@ class Run:
         spec |= {"logs": str(place), "apart": schedule.apart}
         self._crew = Crew(zygote, schedule, spec, self._note)
         self._inventory = Inventory(site.bucket)
-        self._judgement = Judgement(schedule, self._inventory, self._crew, site.bucket.address)
+        self._judgment = Judgment(schedule, self._inventory, self._crew, site.bucket.address)
         self._checks = Checks(site, schedule, place, self._note) if schedule.real else None
         self._told: list[Any] = []
         self._healing_at = 0.0
@@ -111,14 +111,14 @@ class Run:
         if blow.kind in ("kill", "freeze", "terminate"):
             self._crew.hit(blow.kind, blow.worker, blow.seconds)
         elif not self._healing_at and self._site.strike(blow.kind):
-            self._judgement.trouble = True
+            self._judgment.trouble = True
             self._healing_at = time.monotonic() + blow.seconds
 
     def _tick(self) -> None:
         """What goes on all the time; notes by how much the machine was late."""
         begun = time.monotonic()
         time.sleep(TICK)
-        self._judgement.lag = max(self._judgement.lag, time.monotonic() - begun - TICK)
+        self._judgment.lag = max(self._judgment.lag, time.monotonic() - begun - TICK)
         self._crew.look()
         self._crew.fill()
         if self._checks is not None:
@@ -136,7 +136,7 @@ class Run:
         weather = getattr(self._site, "weather", None)
         if weather is not None:
             weather.calm = True
-            self._judgement.trouble |= bool(weather.tally)
+            self._judgment.trouble |= bool(weather.tally)
             self._counts.update({f"call {kind}": count for kind, count in weather.tally.items()})
             self._counts["calls before settling"] += weather.calls
 
@@ -164,7 +164,7 @@ class Run:
         self._inventory.renew()
         self._told += self._site.topic_events()
         topic = self._told if self._site.settings(NAME)["notify"].get("sns_topic") else None
-        breaches = self._judgement.breaches(list(self._site.receiver.got), topic)
+        breaches = self._judgment.breaches(list(self._site.receiver.got), topic)
         breaches += [f"left: {one}" for one in self._site.leftovers()]
         return breaches + (self._checks.breaches() if self._checks is not None else [])
 
@@ -181,8 +181,8 @@ class Run:
             answers[answer["code"] if answer["code"] == "OK" else answer["data"]["error"]["type"]] += 1
         harms = Counter(harm for member in self._crew.members for harm in set(member.harms))
         self._counts.update({"workers": len(self._crew.members), "died": harms["killed"], "frozen": harms["freeze"]})
-        self._counts.update({"deliveries": len(self._schedule.deliveries), **self._judgement.soft})
-        self._counts["machine too slow to judge deaths"] += self._judgement.lag >= 1.0
+        self._counts.update({"deliveries": len(self._schedule.deliveries), **self._judgment.soft})
+        self._counts["machine too slow to judge deaths"] += self._judgment.lag >= 1.0
         seconds = time.monotonic() - self._began
         return Verdict(self._schedule.kind, self._schedule.seed, breaches, seconds, settled, answers, self._counts)
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
-from shared.models.portrait_tiny.recipe.portraits import Portraits, augmented, centred, tensor
+from shared.models.portrait_tiny.recipe.portraits import Portraits, augmented, centered, tensor
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +58,18 @@ class Components:
 
 
 def chosen(vectors: torch.Tensor) -> list[int]:
-    """Which components to keep, of (48, 48) by falling variance: the three colours of a whole patch, then by rank.
+    """Which components to keep, of (48, 48) by falling variance: the three colors of a whole patch, then by rank.
 
     By rank alone green against magenta is the ninth, and every picture would lose it.
     """
     means = vectors.T.reshape(-1, 3, PATCH**2).mean(2) * PATCH
-    colours = means.square().sum(1).topk(3).indices.tolist()
-    others = [index for index in range(vectors.shape[1]) if index not in colours]
-    return sorted([*colours, *others[: CHANNELS - 3]])
+    colors = means.square().sum(1).topk(3).indices.tolist()
+    others = [index for index in range(vectors.shape[1]) if index not in colors]
+    return sorted([*colors, *others[: CHANNELS - 3]])
 
 
 def untrained(components: Components) -> AutoencoderTiny:
-    """The autoencoder with its final encoder and a decoder that has learnt nothing."""
+    """The autoencoder with its final encoder and a decoder that has learned nothing."""
     stages = len(DECODER_BLOCKS)
     model = AutoencoderTiny(
         encoder_block_out_channels=(WIDTH,) * stages,
@@ -87,7 +87,7 @@ def untrained(components: Components) -> AutoencoderTiny:
 def write_components(model: AutoencoderTiny, components: Components) -> None:
     """Set the encoder's four convolutions so that together they are the projection onto the components.
 
-    The first passes the colours; two of stride 2 gather 2 x 2 neighbours each, whose positions their kernels pick; the
+    The first passes the colors; two of stride 2 gather 2 x 2 neighbors each, whose positions their kernels pick; the
     last projects. AutoencoderTiny feeds its encoder (x + 1) / 2, which the last convolution undoes.
     """
     first, *gathering, last = model.encoder.layers
@@ -95,18 +95,18 @@ def write_components(model: AutoencoderTiny, components: Components) -> None:
         layer.weight.zero_()
         if layer.bias is not None:
             layer.bias.zero_()
-    for colour in range(3):
-        first.weight[colour, colour, 1, 1] = 1
-    order = [(colour, 0, 0) for colour in range(3)]
+    for color in range(3):
+        first.weight[color, color, 1, 1] = 1
+    order = [(color, 0, 0) for color in range(3)]
     for level, layer in enumerate(gathering):
         gathered: list[tuple[int, int, int]] = []
-        for channel, (colour, y, x) in enumerate(order):
+        for channel, (color, y, x) in enumerate(order):
             for dy in range(2):
                 for dx in range(2):
                     layer.weight[len(gathered), channel, 1 + dy, 1 + dx] = 1
-                    gathered.append((colour, y + dy * 2**level, x + dx * 2**level))
+                    gathered.append((color, y + dy * 2**level, x + dx * 2**level))
         order = gathered
-    places = torch.tensor([colour * PATCH**2 + y * PATCH + x for colour, y, x in order])
+    places = torch.tensor([color * PATCH**2 + y * PATCH + x for color, y, x in order])
     last.weight[:, : len(order), 1, 1] = 2 * components.basis[:, places]
     last.bias.copy_(-(components.basis @ (components.mean + 1)))
 
@@ -121,16 +121,16 @@ def loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTiny:
     """Train the decoder up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
-    components = Components.of(tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]]))
+    components = Components.of(tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]]))
     model = untrained(components)
-    optimiser = torch.optim.AdamW(model.decoder.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
-    checkpoint = RecipeCheckpoint(work / "decoder.pt", model, optimiser, averaging=0.99)
+    optimizer = torch.optim.AdamW(model.decoder.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
+    checkpoint = RecipeCheckpoint(work / "decoder.pt", model, optimizer, averaging=0.99)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     for each in (model, checkpoint.averaged):
         write_components(each, components)  # a checkpoint brings the encoder of its time along
     generator = np.random.default_rng(plan.seed + first)
     for step in range(first, steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = plan.rate * cosine(step, steps)
         chosen = generator.integers(0, portraits.training, plan.batch)
         pixels = tensor([augmented(portraits.canvases[row], generator)[0] for row in chosen])
@@ -138,10 +138,10 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
         with torch.no_grad():
             latents = model.encoder(pixels)
         value = loss(model.decoder(latents + LATENT_NOISE * torch.randn_like(latents)), pixels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         checkpoint.average()
         if (step + 1) % 100 == 0 or step + 1 == steps:
             checkpoint.save(step + 1)
@@ -154,6 +154,6 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
 @torch.no_grad()
 def held_out_psnr(model: AutoencoderTiny, portraits: Portraits) -> float:
     """Mean over the held-out portraits of the peak signal-to-noise ratio in dB, pixels clipped as a picture's are."""
-    pixels = tensor([centred(image) for image in portraits.canvases[portraits.training :]])
+    pixels = tensor([centered(image) for image in portraits.canvases[portraits.training :]])
     errors = (model.decoder(model.encoder(pixels)).clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3))
     return float((10 * torch.log10(4 / errors)).mean())

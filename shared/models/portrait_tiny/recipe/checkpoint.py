@@ -10,14 +10,14 @@ from torch import nn
 
 
 class RecipeCheckpoint:
-    """Saves and restores model, optimiser, average and step; `average` is called once a step.
+    """Saves and restores model, optimizer, average and step; `average` is called once a step.
 
     Args:
         averaging: decay per step of the weights' moving average, which is what gets shipped.
     """
 
-    def __init__(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, averaging: float) -> None:
-        self.path, self.model, self.optimiser, self._averaging = path, model, optimiser, averaging
+    def __init__(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, averaging: float) -> None:
+        self.path, self.model, self.optimizer, self._averaging = path, model, optimizer, averaging
         self.averaged: Any = copy.deepcopy(model).eval().requires_grad_(False)
         self._steps = 0
 
@@ -28,7 +28,7 @@ class RecipeCheckpoint:
         state = torch.load(self.path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self._steps = int(state["step"])
         return self._steps
 
@@ -37,7 +37,7 @@ class RecipeCheckpoint:
         state = {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": step,
         }
         staged = self.path.with_suffix(".staged")

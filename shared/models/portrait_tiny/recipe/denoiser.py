@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import CHANNELS, DEVIATION, PATCH
 from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
-from shared.models.portrait_tiny.recipe.portraits import SIZE, Portraits, augmented, centred, tensor
+from shared.models.portrait_tiny.recipe.portraits import SIZE, Portraits, augmented, centered, tensor
 from shared.models.portrait_tiny.recipe.schedule import STEPS, signal_levels
 
 log = logging.getLogger(__name__)
@@ -66,20 +66,20 @@ def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan
     """Train up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
     model = Denoiser(text.tokenizer())
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=1e-2, fused=True)
-    checkpoint = RecipeCheckpoint(work / "denoiser.pt", model, optimiser, averaging=0.998)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=1e-2, fused=True)
+    checkpoint = RecipeCheckpoint(work / "denoiser.pt", model, optimizer, averaging=0.998)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     generator = np.random.default_rng(plan.seed + first)
     losses: list[float] = []
     for step in range(first, steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = plan.rate * cosine(step, steps, warm_up=200)
         latents, captions = batch(autoencoder, portraits, plan, generator)
         value = loss(model, latents, captions)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         checkpoint.average()
         losses.append(value.item())
         if (step + 1) % 100 == 0 or step + 1 == steps:
@@ -125,6 +125,6 @@ def loss(
 def held_out_loss(model: Denoiser, autoencoder: AutoencoderTiny, portraits: Portraits) -> float:
     """The loss on the held-out portraits, always with the same noise."""
     rows = range(portraits.training, len(portraits.canvases))
-    latents = autoencoder.encoder(tensor([centred(portraits.canvases[row]) for row in rows])) / DEVIATION
+    latents = autoencoder.encoder(tensor([centered(portraits.canvases[row]) for row in rows])) / DEVIATION
     captions = torch.tensor([2 * int(portraits.directions[row]) + int(portraits.smiles[row]) for row in rows])
     return float(loss(model, latents, captions, torch.Generator().manual_seed(0)))

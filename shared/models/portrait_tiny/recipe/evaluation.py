@@ -14,7 +14,7 @@ from shared.faces.base import Face, FaceEngine, largest
 from shared.imaging.array_types import Image
 from shared.models.diffusion import CARD, ModelProfile
 from shared.models.portrait_tiny.recipe.autoencoder import held_out_psnr
-from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, centred
+from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, centered
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def evaluate(folder: Path, portraits: Portraits, engine: FaceEngine, out: Path) 
     working = ModelProfile.model_validate_json((folder / CARD).read_text())
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
-    originals = [centred(canvas) for canvas in portraits.canvases[portraits.training :]]
+    originals = [centered(canvas) for canvas in portraits.canvases[portraits.training :]]
     painted = {0.0: _reconstructed(pipeline, originals)} | {
         strength: _painted(pipeline, originals, strength, working.guidance) for strength in STRENGTHS
     }

@@ -10,7 +10,7 @@ from shared.models.diffusion import CARD, EMBEDDED_FOLDER, ModelProfile
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import Components, untrained
 from shared.models.portrait_tiny.recipe.denoiser import Denoiser
-from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, centred, tensor
+from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, centered, tensor
 from shared.models.portrait_tiny.recipe.schedule import scheduler
 
 WEIGHTS = EMBEDDED_FOLDER
@@ -21,7 +21,7 @@ WORKING = ModelProfile(
 
 def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
     """The averaged weights of the checkpoints in `work` as a pipeline."""
-    training = tensor([centred(image) for image in portraits.canvases[: portraits.training : 3]])
+    training = tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]])
     tokens = text.tokenizer()
     vae, denoiser = untrained(Components.of(training)), Denoiser(tokens)
     vae.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["averaged"])

@@ -99,7 +99,7 @@ def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, b
     return (result[:, ::-1] if mirrored else result), mirrored
 
 
-def centred(portrait: Image) -> Image:
+def centered(portrait: Image) -> Image:
     """The crop of working size with no change, as the held-out figures use it."""
     start = (CANVAS - SIZE) // 2
     return portrait[start : start + SIZE, start : start + SIZE]

@@ -22,7 +22,7 @@ STORE_SECONDS = 1.1  # a store tells whole seconds in some answers and parts of 
 TRANSIENT = ("progress/", "outbox/", "failing/")
 
 
-class Judgement:
+class Judgment:
     """The invariants of one schedule's bucket.
 
     Args:

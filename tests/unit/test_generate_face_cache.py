@@ -44,48 +44,48 @@ def picture(level, size=(4, 6, 3)):
 
 class TestAcquainted:
     def test_a_picture_is_looked_at_once(self, eyes):
-        acquainted = CachedFaceEngine(eyes)
-        seen = [acquainted.detect(picture(7)) for _ in range(3)]
-        vectors = [acquainted.embed(picture(7), FACE) for _ in range(3)]
+        cached = CachedFaceEngine(eyes)
+        seen = [cached.detect(picture(7)) for _ in range(3)]
+        vectors = [cached.embed(picture(7), FACE) for _ in range(3)]
         assert (eyes.detections, eyes.embeddings) == (1, 1)
         assert all(faces == [FACE] for faces in seen)
         assert np.array_equal(vectors[0], vectors[2])
 
     def test_another_level_size_or_face_is_another_picture(self, eyes):
-        acquainted = CachedFaceEngine(eyes)
+        cached = CachedFaceEngine(eyes)
         for other in (picture(7), picture(8), picture(7, (6, 4, 3))):
-            acquainted.detect(other)
-            acquainted.embed(other, FACE)
-        acquainted.embed(picture(7), Face(FACE.box, FACE.landmarks + 1, 1.0))
+            cached.detect(other)
+            cached.embed(other, FACE)
+        cached.embed(picture(7), Face(FACE.box, FACE.landmarks + 1, 1.0))
         assert (eyes.detections, eyes.embeddings) == (3, 4)
 
     def test_what_failed_is_tried_again(self, eyes):
-        acquainted = CachedFaceEngine(eyes)
+        cached = CachedFaceEngine(eyes)
         for _ in range(2):
             with pytest.raises(FaceError):
-                acquainted.detect(picture(0))
+                cached.detect(picture(0))
         assert eyes.detections == 2
 
     def test_the_picture_not_seen_for_longest_is_forgotten(self, eyes):
-        acquainted = CachedFaceEngine(eyes, most=2)
+        cached = CachedFaceEngine(eyes, most=2)
         for level in (1, 2, 1, 3, 1, 2):
-            acquainted.detect(picture(level))
+            cached.detect(picture(level))
         assert eyes.detections == 4
 
     def test_what_is_done_to_an_answer_does_no_harm_to_the_next(self, eyes):
-        acquainted = CachedFaceEngine(eyes)
-        acquainted.detect(picture(7)).clear()
-        acquainted.embed(picture(7), FACE)[:] = 0
-        assert acquainted.detect(picture(7)) == [FACE]
-        assert acquainted.embed(picture(7), FACE)[0] > 0
+        cached = CachedFaceEngine(eyes)
+        cached.detect(picture(7)).clear()
+        cached.embed(picture(7), FACE)[:] = 0
+        assert cached.detect(picture(7)) == [FACE]
+        assert cached.embed(picture(7), FACE)[0] > 0
 
     def test_neither_faces_nor_vectors_are_kept_for_more_than_ten_minutes_without_use(self, eyes):
         clock = Clock()
-        acquainted = CachedFaceEngine(eyes, clock=clock)
-        acquainted.detect(picture(7))
-        acquainted.embed(picture(7), FACE)
+        cached = CachedFaceEngine(eyes, clock=clock)
+        cached.detect(picture(7))
+        cached.embed(picture(7), FACE)
         clock.now += SECONDS
         assert SECONDS == 600
-        acquainted.expire()
-        assert not list(acquainted._faces)
-        assert not list(acquainted._vectors)
+        cached.expire()
+        assert not list(cached._faces)
+        assert not list(cached._vectors)

@@ -1,4 +1,4 @@
-"""Colour profiles as cameras and editors embed them, made from their published primaries; no package ships any."""
+"""Color profiles as cameras and editors embed them, made from their published primaries; no package ships any."""
 
 import struct
 from io import BytesIO
@@ -23,18 +23,18 @@ def rgb(name: str) -> bytes:
     """The profile of one of SPACES."""
     primaries, gamma = SPACES[name]
     tags = {b"wtpt": _xyz(D50)}
-    for colour, primary in zip(b"rgb", primaries, strict=True):
-        tags |= {bytes([colour]) + b"XYZ": _xyz(primary), bytes([colour]) + b"TRC": _gamma(gamma)}
+    for color, primary in zip(b"rgb", primaries, strict=True):
+        tags |= {bytes([color]) + b"XYZ": _xyz(primary), bytes([color]) + b"TRC": _gamma(gamma)}
     return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
 
 
-def grey(gamma: float) -> bytes:
-    """A profile of grey."""
+def gray(gamma: float) -> bytes:
+    """A profile of gray."""
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"wtpt": _xyz(D50), b"kTRC": _gamma(gamma)})
 
 
 def cmyk() -> bytes:
-    """A profile of inks in which black is all that darkens: any colour is white but for its black."""
+    """A profile of inks in which black is all that darkens: any color is white but for its black."""
     ramp = bytes(range(256))
     levels = b"".join(bytes([255 - 255 * (corner & 1), 128, 128]) for corner in range(16))  # Lab; black varies fastest
     identity = struct.pack(">9i", *(65536 * one for one in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
