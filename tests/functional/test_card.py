@@ -117,8 +117,9 @@ def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels
         assert np.abs(theirs.astype(int) - astronaut()).max() > 3 * NEAR
 
 
-def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside):
-    repainted(bases["sd15"], beside["sd15"], "cuda", card, people=("ann",))
+@pytest.mark.parametrize("people", [("ann",), PEOPLE], ids=["one person", "four people"])
+def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside, people):
+    repainted(bases["sd15"], beside["sd15"], "cuda", card, people=people)
     assert card.waits == {}
     assert sum(card.to_host.values()) == 1  # the pictures
     assert card.to_card == {}, "copies for which the host waits"

@@ -2,12 +2,14 @@
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion import lora_cache
+from functions.generate.diffusion.cross_attention_cache import cache_cross_attention
 from functions.generate.diffusion.lora_cache import LoraCache
 from shared.models import diffusion
 from shared.models.expiring_cache import SECONDS
@@ -85,6 +87,52 @@ def test_an_object_that_is_gone_is_asked_for_and_not_remembered(unet, files):
 
     with pytest.raises(LookupError):
         adapters.lora(KEY, lambda: None, gone)
+
+
+class TestMixedBatches:
+    PEOPLE = ("ann", None, "cleo", "ann")
+
+    def seen(self, unet):
+        """Of twice the people, as guidance has them."""
+        generator = torch.Generator().manual_seed(5)
+        latents = torch.randn(8, 16, 8, 8, generator=generator)
+        words = torch.randn(8, 77, 32, generator=generator)
+        with torch.inference_mode():
+            return unet(latents, 500, encoder_hidden_states=words).sample
+
+    def test_each_picture_wears_its_own_to_the_bit_as_by_peft(self, unet, files):
+        adapters = LoraCache(unet)
+        worn = [name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in self.PEOPLE]
+        bare = self.seen(unet)
+        with adapters.worn(worn):
+            ours = self.seen(unet)
+        assert torch.equal(self.seen(unet), bare)
+        slots = {resident.wearer: name for name, resident in adapters._resident.items()}
+        names = [slots[one] if one else "__base__" for one in worn] * 2
+        for layer in adapters._layers:
+            layer._disable_adapters = False
+            layer.register_forward_pre_hook(
+                lambda layer, given, named: (given, named | {"adapter_names": names}), with_kwargs=True
+            )
+        assert torch.equal(ours, self.seen(unet))
+        assert len({ours[place].sum().item() for place in range(4)}) == 4
+
+    def test_what_the_words_are_is_remembered_for_each_wearer_and_no_longer_than_the_diffusion(self, unet, files):
+        adapters = LoraCache(unet)
+        worn = [name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in self.PEOPLE]
+        with adapters.worn(worn):
+            before = self.seen(unet)
+            with cache_cross_attention(unet):
+                within = self.seen(unet)
+            after = self.seen(unet)
+        assert torch.equal(within, before)
+        assert torch.equal(after, before)
+
+    def test_nobody_is_the_bare_base(self, unet):
+        bare = self.seen(unet)
+        for nobody in ([], [None], [None, None]):
+            with LoraCache(unet).worn(nobody):
+                assert torch.equal(self.seen(unet), bare)
 
 
 class TestEvicting:

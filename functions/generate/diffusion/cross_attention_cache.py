@@ -18,13 +18,17 @@ def cache_cross_attention(unet: UNet2DConditionModel) -> Iterator[None]:
     """
     crossings = [part for part in unet.modules() if isinstance(part, Attention) and part.is_cross_attention]
     layers = [layer for crossing in crossings for layer in (crossing.to_k, crossing.to_v)]
+    before = [vars(layer).get("forward") for layer in layers]  # a mixed batch's
     try:
         for layer in layers:
             vars(layer)["forward"] = _remembering(layer.forward)
         yield
     finally:
-        for layer in layers:
-            vars(layer).pop("forward", None)
+        for layer, forward in zip(layers, before, strict=True):
+            if forward is None:
+                vars(layer).pop("forward", None)
+            else:
+                vars(layer)["forward"] = forward
 
 
 def _remembering(forward: Layer) -> Layer:

@@ -4,7 +4,7 @@
 |---|---|---|
 | base | `worn([lora])`, shapes seen before | worn: the adapter of these shapes gets the user's tensors, in place |
 | base | `worn([lora])`, new shapes | worn: one more resident adapter; beyond RESIDENT the least lately used one goes |
-| base | `worn([lora, another, None])` | each picture of the batch wears its own, by peft's mixed batches |
+| base | `worn([lora, another, None])` | each picture of the batch wears its own, see `mixed_batch` |
 | worn | the block ends, however | base: adapters disabled, outputs bit-identical to a UNet that never had one |
 | base | `evict`, the wearer's object gone or long not asked for | its tensors are gone, the resident ones too |
 
@@ -16,7 +16,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -25,6 +24,7 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion.lora import Lora, fit_lora
 from functions.generate.diffusion.lora_file import LoraError, Tensors, parse_lora
+from functions.generate.diffusion.mixed_batch import mixed
 from shared.models.expiring_cache import Clock, ExpiringCache
 from shared.models.transfers import sent_together
 
@@ -33,7 +33,6 @@ __all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 USERS = 32  # of which tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
 KEPT_BYTES = 2**30  # of all of them together, where files are large; the last one used is kept however large
 RESIDENT = 4  # shapes of adapters kept on the UNet; one per rank that the users were trained with
-BARE = "__base__"  # peft's name for a picture of a mixed batch that wears nothing
 
 
 @dataclass(eq=False)
@@ -115,25 +114,26 @@ class LoraCache:
         A batch of any multiple of them repeats the order, as guidance does. None is the bare base.
         """
         names = self._put_on(loras)
-        if all(name == BARE for name in names):
+        with mixed(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
+            yield
+
+    @contextmanager
+    def _alone(self, name: str | None) -> Iterator[None]:
+        """Inside of the block all pictures wear this adapter."""
+        if name is None:
             yield
             return
-        mixed = len(set(names)) > 1
-        hooks = [layer.register_forward_pre_hook(_naming(names), with_kwargs=True) for layer in self._layers if mixed]
         try:
-            if not mixed:
-                self._activate(names[0])
+            self._activate(name)
             self._enable(True)
             yield
         finally:
             self._enable(False)
-            for hook in hooks:
-                hook.remove()
 
-    def _put_on(self, loras: Sequence[Lora | None]) -> list[str]:
+    def _put_on(self, loras: Sequence[Lora | None]) -> list[str | None]:
         """The user's tensors into resident adapters of their shapes; the name of each picture's adapter."""
         different = list(dict.fromkeys(lora for lora in loras if lora is not None))
-        slots: dict[Lora | None, str] = {None: BARE}
+        slots: dict[Lora | None, str | None] = {None: None}
         taken: Counter[str] = Counter()
         for lora in different:
             name = slots[lora] = self._slot(lora, taken[lora.shape], len(different))
@@ -206,12 +206,3 @@ class LoraCache:
         """As the layers' `enable_adapters`, which also turns on gradients that nobody wants here."""
         for layer in self._layers:
             layer._disable_adapters = not enabled
-
-
-def _naming(names: list[str]) -> Callable[..., Any]:
-    """A hook that tells a layer which picture of its batch wears which adapter."""
-
-    def hook(layer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        return arguments, named | {"adapter_names": names * (len(arguments[0]) // len(names))}
-
-    return hook
