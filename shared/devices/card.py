@@ -31,7 +31,8 @@ def require_card(device: "torch.device") -> None:
 
     try:
         torch.ones(2, device=device).sum().item()
-    except (RuntimeError, AssertionError) as error:  # the second of a torch that is built without CUDA
+    # the second of a torch that is built without CUDA, the third where a call waited for its start
+    except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         if isinstance(found := failure(error), OutOfMemory):
             raise found from error
         why = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -3,16 +3,20 @@
 | what is raised | becomes | what follows |
 |---|---|---|
 | what says that memory ran out, the card's or the machine's | OutOfMemory | once more with less, then the answer |
-| torch.AcceleratorError; DeviceReset; a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
+| torch.AcceleratorError, CudaError; DeviceReset; a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
 | onnxruntime's InvalidArgument | itself | whoever knows the input says what is wrong with it |
 | any other error of onnxruntime | DeviceError | the answer |
 | all else | itself | |
+
+An error that a library raised of another one, or while another one was on its way, is judged by that one where it says
+nothing itself: diffusers makes "Unable to load weights" of every error, and what lets go of a broken card fails too.
 
 Such answers are retryable. After an illegal access and its like a CUDA context stays broken: every later call fails
 with the same error, and only a new process gets a new one. None of the libraries is imported here: their errors are
 known by class names and words.
 """
 
+import errno
 import logging
 import re
 from collections.abc import Iterator
@@ -29,7 +33,8 @@ NO_MEMORY = -4  # cv2.Error.StsNoMem
 OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|fail(ed|ure) to allocate|can(no|')t allocate|bad_?alloc|bad allocation"
     r"|insufficient memory|not enough memory|smaller than requested bytes"  # the last is onnxruntime's arena
-    r"|cudaErrorMemoryAllocation|unable to find an engine to execute",  # cuDNN, where no algorithm has its workspace
+    # cuDNN, where no algorithm has its workspace
+    r"|cudaErrorMemoryAllocation|unable to find an engine to execute|unable to find a valid cuDNN algorithm",
     re.IGNORECASE,
 )
 BROKEN = re.compile(
@@ -61,6 +66,26 @@ def device_errors(but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
 
 def failure(error: Exception) -> DeviceError | DeviceBroken | None:
     """What an error means by the table above; None where it is not the device's, or nobody knows."""
+    for one in _causes(error):
+        if isinstance(one, DeviceError | DeviceBroken):
+            return one
+        if isinstance(one, PhotogError):  # whoever raised it knew what it came of
+            return None
+        if (found := _judged(one)) is not None:
+            return found
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[Exception]:
+    """An error and what it came of, as a trace shows them."""
+    seen: set[int] = set()
+    while isinstance(error, Exception) and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _judged(error: Exception) -> DeviceError | DeviceBroken | None:
     said = str(error)
     told = f"{type(error).__name__}: {' '.join(said.split())[:MOST_CHARACTERS]}"
     if _is_out_of_memory(error, said):
@@ -75,6 +100,8 @@ def failure(error: Exception) -> DeviceError | DeviceBroken | None:
 def _is_out_of_memory(error: Exception, said: str) -> bool:
     if isinstance(error, MemoryError) or _is_a("torch", "OutOfMemoryError", error):
         return True
+    if isinstance(error, OSError):  # files are mapped into memory, too
+        return error.errno == errno.ENOMEM
     if _is_a("cv2", "error", error):
         return getattr(error, "code", None) == NO_MEMORY
     return _is_of_a_library(error) and OUT_OF_MEMORY.search(said) is not None
@@ -91,7 +118,8 @@ def _is_of_onnxruntime(error: Exception) -> bool:
 
 
 def _is_accelerator_error(error: Exception) -> bool:
-    return _is_a("torch", "AcceleratorError", error) or _is_a("onnxruntime", "DeviceReset", error)
+    kinds = (("torch", "AcceleratorError"), ("torch", "CudaError"), ("onnxruntime", "DeviceReset"))
+    return any(_is_a(package, name, error) for package, name in kinds)
 
 
 def _is_a(package: str, name: str, error: Exception) -> bool:

@@ -29,6 +29,12 @@ UNLOADABLE: tuple[type[Exception], ...] = (
     runtime.InvalidGraph,
     runtime.NoSuchFile,
     runtime.NotImplemented,
+    runtime.EngineError,
+    runtime.NoModel,
+    runtime.NotFound,
+    runtime.ModelRequiresCompilation,
+    runtime.DeviceReset,
+    RuntimeError,  # of the provider's library, where its start is interrupted
     ValueError,  # of options that this release does not know
 )
 """What onnxruntime raises when a session cannot be made."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import ControlNetModel
 
+from shared.devices import device_errors
 from shared.models.diffusion import DiffusionModel, fit_convolutions
 from shared.models.model_loading import HUB_ID, BaseModelMissing
 from shared.settings import ControlSettings
@@ -69,15 +70,19 @@ def prepare_control(net: ControlNetModel, settings: ControlSettings, first: floa
 
 
 def open_control(place: str, dtype: torch.dtype) -> ControlNetModel:
-    """A ControlNet of a folder, a .safetensors file or the hub; BaseModelMissing where there is none."""
+    """A ControlNet of a folder, a .safetensors file or the hub; BaseModelMissing where there is none.
+
+    OutOfMemory where there is no room for it.
+    """
     path = Path(place).expanduser()
     try:
-        if path.is_file():
-            return ControlNetModel.from_single_file(str(path), torch_dtype=dtype)
-        if path.is_dir():
-            return ControlNetModel.from_pretrained(path, torch_dtype=dtype, local_files_only=True)
-        if HUB_ID.fullmatch(place):
-            return ControlNetModel.from_pretrained(place, torch_dtype=dtype)
+        with device_errors():
+            if path.is_file():
+                return ControlNetModel.from_single_file(str(path), torch_dtype=dtype)
+            if path.is_dir():
+                return ControlNetModel.from_pretrained(path, torch_dtype=dtype, local_files_only=True)
+            if HUB_ID.fullmatch(place):
+                return ControlNetModel.from_pretrained(place, torch_dtype=dtype)
     except (OSError, ValueError) as error:
         raise BaseModelMissing(f"the ControlNet {place} cannot be loaded: {error}") from error
     raise BaseModelMissing(

@@ -90,9 +90,10 @@ def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, t
         raise BaseModelMissing(f"no few-step LoRA at {path}: set PHOTOG_MODEL__FEW_STEP__PATH to its .safetensors file")
     try:
         # the UNet's configuration maps the names of SDXL's blocks in kohya's files
-        state, alphas = PIPELINES[model.architecture].lora_state_dict(
-            str(path), unet_config=model.unet.config, local_files_only=True
-        )
+        with device_errors():
+            state, alphas = PIPELINES[model.architecture].lora_state_dict(
+                str(path), unet_config=model.unet.config, local_files_only=True
+            )
     except (ValueError, OSError, KeyError) as error:
         raise BaseModelMissing(f"the few-step LoRA {path} cannot be read: {error}") from error
     if not any(name.startswith("unet.") for name in state):

@@ -17,6 +17,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
+from shared.devices import device_errors
 from shared.errors import ConfigurationError
 from shared.settings import ModelSettings
 
@@ -83,14 +84,15 @@ def read_architecture(where: ModelSource) -> str:
 def open_model(
     settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
-    """The pipeline, on the CPU; BaseModelMissing where it cannot be read."""
+    """The pipeline, on the CPU; BaseModelMissing where it cannot be read, OutOfMemory where there is no room for it."""
     pipeline, options = PIPELINES[kind], dict(UNCHECKED) if kind == "sd15" else {}
     try:
-        if where.kind == "file":
-            # without a folder of configurations diffusers asks the hub for the architecture's own
-            config = None if settings.config is None else str(settings.config.expanduser())
-            return pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
-        local = where.kind == "folder"
-        return pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
+        with device_errors():
+            if where.kind == "file":
+                # without a folder of configurations diffusers asks the hub for the architecture's own
+                config = None if settings.config is None else str(settings.config.expanduser())
+                return pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
+            local = where.kind == "folder"
+            return pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
     except OSError as error:
         raise BaseModelMissing(f"{where.place} cannot be loaded: {error}") from error

@@ -1,5 +1,6 @@
 """Whose an error is: what libraries say of a card is no picture's fault, and what they say of code is no card's."""
 
+import errno
 import weakref
 
 import cv2
@@ -37,6 +38,12 @@ FULL = [
     onnx.Fail("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc(&p, size);"),
     onnx.EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : Failed to allocate memory for requested buffer of size 4194304"),
     MemoryError(),
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+    torch.cuda.CudaError.__new__(torch.cuda.CudaError, "out of memory (2)"),  # to begin it needs a driver
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    onnx.Fail("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_);"),
+    onnx.RuntimeException("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
 ]
 BROKEN = [
     torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
@@ -51,12 +58,25 @@ BROKEN = [
     onnx.DeviceReset("the device was reset"),
     onnx.RuntimeException("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; GPU=0 ; expr=cudnnConvolutionForward()"),
     onnx.EPFail("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0"),
+    torch.cuda.CudaError.__new__(torch.cuda.CudaError, "unspecified failure (719)"),
+    torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
+    torch.AcceleratorError("CUDA error: the launch timed out and was terminated"),
+    RuntimeError("CUDA device-side assertion failures were found on GPU #0!"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling `cusolverDnCreate(handle)`"),
+    RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: No execution plans support the graph."),
+    RuntimeError("NVML_SUCCESS == DriverAPI::get()->nvmlInit_v2_() INTERNAL ASSERT FAILED"),
+    RuntimeError("Error while calling cudaStreamSynchronize(0) in file gpu_data.cpp:1. code: 700, reason: an illegal"),
+    RuntimeError("/onnxruntime_src/core/providers/cuda/cuda_call.cc:129 CudaCall() CUDA failure 719: unspecified"),
+    onnx.Fail("CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ; GPU=0 ; expr=s_.execute(handle, ws, pack);"),
 ]
 RUN = [
     onnx.Fail("[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape node"),
     onnx.RuntimeException("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : something unheard of"),
     onnx.EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : nobody knows"),
     onnx.NotImplemented("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : no kernel of CUDAExecutionProvider"),
+    onnx.EngineError("[ONNXRuntimeError] : 5 : ENGINE_ERROR : no idea"),
+    onnx.InvalidGraph("[ONNXRuntimeError] : 10 : INVALID_GRAPH : this is an invalid model"),
 ]
 NOT_THE_DEVICE = [
     onnx.InvalidArgument("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input"),
@@ -66,6 +86,8 @@ NOT_THE_DEVICE = [
     ValueError("CUDA error: written by somebody"),
     cv2.error("OpenCV: assertion failed"),
     InvalidField("CUDA error: in a prompt", "configure"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    KeyError("CUDA error"),
 ]
 
 
@@ -74,6 +96,46 @@ NOT_THE_DEVICE = [
 )
 def test_every_error_has_one_owner(errors, kind):
     assert {str(error): type(failure(error)) for error in errors} == {str(error): kind for error in errors}
+
+
+def wrapped(first: Exception, last: Exception, told: bool = True) -> Exception:
+    """The last error, raised while the first was handled."""
+    try:
+        try:
+            raise first
+        except Exception as error:
+            if told:
+                raise last from error
+            raise last
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(
+    ("first", "kind"), [(FULL[0], OutOfMemory), (BROKEN[0], DeviceBroken), (RUN[0], DeviceError), (ValueError(), None)]
+)
+def test_an_error_that_a_library_made_of_another_has_the_same_owner(first, kind, told):
+    for between in (OSError("Unable to load weights from checkpoint file"), KeyError("while it let go")):
+        error = wrapped(wrapped(first, between, told), ValueError("in the end"), told)
+        assert type(failure(error)) is (kind or type(None))
+
+
+def test_who_knew_what_an_error_came_of_is_believed():
+    assert failure(wrapped(MemoryError(), InvalidField("the picture needs more memory than there is", "images"))) is None
+    assert failure(wrapped(wrapped(MemoryError(), InvalidField("too large", "images")), KeyError())) is None
+    full = wrapped(wrapped(MemoryError(), OutOfMemory("full")), KeyError(), told=False)
+    assert str(failure(full)) == "full"
+
+
+def test_what_is_said_not_to_come_of_an_error_does_not():
+    try:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise KeyError from None
+    except KeyError as error:
+        assert failure(error) is None
 
 
 @pytest.mark.parametrize("error", [*FULL, *RUN], ids=lambda error: type(error).__name__)
@@ -162,6 +224,15 @@ def test_a_card_whose_driver_is_too_old_is_refused_with_what_torch_says_of_it(mo
     monkeypatch.setattr(torch, "ones", ones)
     with pytest.raises(DeviceMissing, match=r"too old \(found version 12040\)"):
         resolve_device("cuda")
+
+
+def test_a_card_of_which_a_call_waited_for_its_start_is_refused_the_same(monkeypatch):
+    def ones(*shape, device):
+        raise torch.cuda.DeferredCudaCallError("CUDA call failed lazily at initialization with error: invalid ordinal")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(DeviceMissing, match="invalid ordinal"):
+        resolve_device("cuda:3")
 
 
 def test_a_card_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
