@@ -13,6 +13,7 @@ from shared.cli.beforehand import missing_packages
 from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
+from shared.devices import device_errors
 from shared.errors import ConfigurationError, DeviceError
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed_functions, planned_peaks
@@ -91,13 +92,19 @@ def _diffusion(settings: Settings) -> Json:
     except ConfigurationError as error:
         return {"missing": str(error)}
     try:
-        device = resolve_device(settings.model.device)
-        known = {} if device.type == "cpu" else describe(device)
-    except (ConfigurationError, DeviceError) as error:
+        with device_errors():
+            device = resolve_device(settings.model.device)
+            known = {} if device.type == "cpu" else describe(device)
+    except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {name: f"{peak / 1e9:.1f} GB" for name, peak in planned_peaks(settings).items()}
+    planned = {name: _planned(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()}
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known
+
+
+def _planned(gigabytes: float, memory: float | None) -> str:
+    """A planned peak beside the card's memory; no reason to fail, since it is an estimate."""
+    return f"{gigabytes:.1f} GB" + (", more than the card has" if memory is not None and gigabytes > memory else "")
 
 
 def _version(name: str) -> str | None:
@@ -112,6 +119,7 @@ def _print(report: Json) -> None:
         if isinstance(value, dict):
             typer.echo(name)
             for inner, content in value.items():
-                typer.echo(f"  {inner:<28}{content if content is not None else 'not installed'}")
+                told = "; ".join(f"{of} {what}" for of, what in content.items()) if isinstance(content, dict) else content
+                typer.echo(f"  {inner:<28}{told if told is not None else 'not installed'}")
         else:
             typer.echo(f"{name:<30}{', '.join(value) if isinstance(value, list) else value}")

@@ -1,6 +1,6 @@
 """The card that PHOTOG_MODEL__DEVICE names: there and able to compute, or an error that says what is wrong with it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.devices.failures import failure
 from shared.errors import ConfigurationError, OutOfMemory
@@ -49,7 +49,7 @@ def computes_in_bfloat16(device: "torch.device") -> bool:
     return torch.cuda.get_device_capability(device) >= BFLOAT16
 
 
-def describe(device: "torch.device") -> dict[str, object]:
+def describe(device: "torch.device") -> dict[str, Any]:
     """What is known of a card, for reports: name, compute capability, memory in GB, torch's CUDA."""
     import torch
 

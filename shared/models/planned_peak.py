@@ -12,7 +12,8 @@ precision is autocast's: norms and what enters them are float32 there. Bytes a c
 | change of size, at the pixels of its convolution | 2 | 4 | the same |
 | last norm and convolution | 10 | 12 | the same |
 
-Layers before the first that learns keep nothing.
+Layers before the first that learns keep nothing. What nothing but a card can show is estimated: its context and its
+libraries' workspaces (CONTEXT), what a layer works with (PASSING) and what the autoencoder does (DECODER).
 """
 
 from collections.abc import Iterator, Sequence

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
@@ -15,12 +16,15 @@ from functions.train.handler import planned_peak as training_planned
 from functions.train.plan import ATTENTION, TrainingPlan
 from functions.train.recomputing import is_short, recomputing
 from functions.train.training_inputs import embed_prompts
+from shared.cli import doctor
+from shared.errors import OutOfMemory
 from shared.models import distillation_lora, planned_peak
+from shared.models.controls import open_control
 from shared.models.diffusion import load_model
 from shared.models.shapes import PARTS, planned
 from shared.settings import FewStepSettings, ModelSettings, Settings
 from tests.pretend_card import in_float32, pretend_card
-from tests.tiny_base import make_tiny_base
+from tests.tiny_base import make_tiny_base, make_tiny_control
 from tests.tiny_sdxl import make_tiny_sdxl
 from tests.trained_users import lora
 
@@ -118,6 +122,47 @@ def test_doctor_is_told_without_loading_a_weight(base):
     said = training_planned(settings) | portraits_planned(settings)
     assert set(said) == {"train", "train_recomputing", "generate"}
     assert said["train_recomputing"] < said["train"]
+
+
+def test_doctor_says_what_is_more_than_a_card_has(monkeypatch):
+    """By SDXL's figures at 1024 pixels, on cards of 8 to 80 GB."""
+    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+    peaks = {
+        name: planned_peak.training(shape, 1, 8, ATTENTION, again).total
+        for name, again in (("train", False), ("train_recomputing", True))
+    }
+    peaks["generate"] = planned_peak.portraits(shape, 4, True, 8, ATTENTION).total
+    monkeypatch.setattr(doctor, "planned_peaks", lambda settings: peaks)
+    too_much = {}
+    for gigabytes in (8, 12, 16, 24, 80):
+        with pretend_card(memory=gigabytes * 10**9):
+            said = doctor._diffusion(Settings(model=ModelSettings(device="cuda")))
+        assert (said["card"], said["memory_gb"]) == ("Pretend A10G", gigabytes)
+        plans = said["planned peak"].items()
+        too_much[gigabytes] = {name for name, told in plans if told.endswith("more than the card has")}
+    assert too_much == {8: {"train", "generate"}, 12: {"train"}, 16: set(), 24: set(), 80: set()}
+
+
+@pytest.mark.parametrize("opened", ["base model", "ControlNet", "few-step LoRA"])
+def test_memory_that_is_short_while_files_are_read_is_no_missing_model(base, tmp_path, monkeypatch, opened):
+    model = load_model(ModelSettings(path=str(base), device="cpu"))
+    control = make_tiny_control(tmp_path / "canny", model.unet)
+    lora(model.unet, str(tmp_path), 8, 9)
+    few = FewStepSettings(path=str(tmp_path / "8-9.safetensors"))
+    opening = {
+        "base model": lambda: load_model(ModelSettings(path=str(base), device="cpu")),
+        "ControlNet": lambda: open_control(str(control), torch.float32),
+        "few-step LoRA": lambda: distillation_lora.fuse_distillation_lora(model, few),
+    }
+
+    def load(*arguments, **named):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried")
+
+    for module in (safetensors.torch, safetensors):
+        for name in ("load_file", "safe_open"):
+            monkeypatch.setattr(module, name, load, raising=False)
+    with pytest.raises(OutOfMemory):
+        opening[opened]()
 
 
 class TestOnACard:
