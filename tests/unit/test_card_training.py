@@ -1,6 +1,7 @@
 """Updates in half precision, what repeats itself on a card, and copies between it and the CPU."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from functions.train.lora import add_adapter
 from functions.train.loss import DiffusionLoss
 from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
+from functions.train.recomputing import recomputing
 from functions.train.training_inputs import TrainingInputs
 from shared.models import determinism
 from shared.models.conditioning import encode_prompt
@@ -24,6 +26,7 @@ from tests.pretend_card import pretend_card
 from tests.tiny_base import make_tiny_base
 
 PLAN = TrainingPlan(batch=2, rank=4, alpha=4, learning_rate=1e-3, warm_up=0)
+STEPS = 4
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
@@ -31,12 +34,6 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_tiny_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(params=["float16", "bfloat16"])
-def card(request):
-    with pretend_card(bfloat16=request.param == "bfloat16") as watch:
-        yield watch
 
 
 def material(model):
@@ -48,78 +45,102 @@ def material(model):
     return TrainingInputs(cache, encode_prompt(model, "photo of sks person"), loss)
 
 
-def updated(model, steps=3, resumed=None):
-    """Losses, weights and state after some updates, from a state where one is given."""
-    with add_adapter(model.unet, PLAN) as adapter:
-        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, 4)
-        if resumed:
-            updates.resume(*resumed)
-        losses = [float(update.loss) for _, update in zip(range(steps), updates, strict=False)]
-        return losses, adapter.weights(), updates.state()
+def updated(updates, steps):
+    return [float(update.loss) for _, update in zip(range(steps), updates, strict=False)]
 
 
 @pytest.fixture(scope="module")
 def full(base):
     """Losses in float32."""
-    return updated(load_model(ModelSettings(path=str(base), device="cpu")))[0]
+    model = load_model(ModelSettings(path=str(base), device="cpu"))
+    with add_adapter(model.unet, PLAN) as adapter:
+        return updated(OptimizerSteps(model.unet, adapter, material(model), PLAN, STEPS), STEPS)
 
 
-def test_an_update_in_half_precision_is_the_one_in_float32_but_for_rounding(full, card, base):
-    half, weights, state = updated(load_model(ModelSettings(path=str(base), device="cuda")))
-    assert half == pytest.approx(full, rel=0.02)
+def trained(model, card, resumed=None):
+    """An adapter, with its losses, its state halfway and what the host had to do with the card."""
+    made = SimpleNamespace(copies=0)
+    with add_adapter(model.unet, PLAN) as adapter:
+        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, STEPS)
+        if resumed:
+            updates.resume(*resumed)
+        card.clear()
+        made.losses = updated(updates, 1)
+        made.casts = set(card.casts)
+        card.clear()
+        next(iter(updates))
+        made.waits, made.crossed = dict(card.waits), dict(card.to_host | card.to_card)
+        if resumed:
+            made.weights, made.after = adapter.weights(), updates.state()
+            return made
+        made.halfway = updates.state()
+        made.losses += updated(updates, STEPS - 2)
+        card.clear()
+        made.weights, made.after = adapter.weights(), updates.state()
+        made.copies = sum(card.to_host.values())
+    return made
+
+
+@pytest.fixture(scope="module", params=["float16", "bfloat16"])
+def runs(request, base):
+    """In half precision: a training, the same one resumed and the same one by recomputing."""
+    with pretend_card(bfloat16=request.param == "bfloat16") as card:
+        model = load_model(ModelSettings(path=str(base), device="cuda"))
+        made = SimpleNamespace(
+            scaled=request.param == "float16",
+            shapes={tuple(one.shape) for one in model.unet.parameters() if one.dim() == 4},
+            plain=trained(model, card),
+        )
+        grown = {"scaler.growth": torch.tensor(5)} if made.scaled else {}
+        made.resumed = trained(model, card, (2, made.plain.halfway | grown))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.cuda, "mem_get_info", lambda device: (10**6, 10**6))
+            with recomputing(model, PLAN) as made.again:
+                made.recomputed = trained(model, card)
+    return made
+
+
+def test_an_update_in_half_precision_is_the_one_in_float32_but_for_rounding(full, runs):
+    assert runs.plain.losses == pytest.approx([full[0], *full[2:]], rel=0.02)
+    weights = runs.plain.weights
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
-    assert any(
-        tensor.abs().max() > 0 for name, tensor in weights.items() if name.endswith(("up.weight", "lora_B.weight"))
-    )
-    assert ("scaler.scale" in state) == (torch.cuda.get_device_capability() < (8, 0))
+    learned = [tensor for name, tensor in weights.items() if name.endswith(("up.weight", "lora_B.weight"))]
+    assert max(tensor.abs().max() for tensor in learned) > 0
 
 
-def test_a_resumed_training_knows_how_much_the_loss_was_scaled(base):
-    with pretend_card(bfloat16=False):
-        model = load_model(ModelSettings(path=str(base), device="cuda"))
-        _, whole, _ = updated(model, 4)
-        _, _, state = updated(model, 2)
-        state |= {"scaler.growth": torch.tensor(5)}
-        _, resumed, after = updated(model, 2, (2, state))
-    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
-    assert int(after["scaler.growth"]) == 7
+def test_a_resumed_training_is_the_same_to_the_bit_and_knows_how_much_the_loss_was_scaled(runs):
+    assert all(torch.equal(runs.resumed.weights[name], tensor) for name, tensor in runs.plain.weights.items())
+    assert ("scaler.scale" in runs.plain.after) == runs.scaled
+    if runs.scaled:
+        assert int(runs.resumed.after["scaler.growth"]) == 7
 
 
-def test_frozen_weights_are_not_cast_in_every_pass(card, base):
-    model = load_model(ModelSettings(path=str(base), device="cuda"))
-    shapes = {tuple(one.shape) for name, one in model.unet.named_parameters() if one.dim() == 4}
-    card.clear()
-    updated(model, 2)
-    assert not shapes & card.casts.keys()
+def test_layers_that_are_run_again_make_the_same_adapter_and_wait_for_nothing(runs):
+    assert runs.again
+    assert runs.recomputed.losses == runs.plain.losses
+    assert all(torch.equal(runs.recomputed.weights[name], tensor) for name, tensor in runs.plain.weights.items())
+    assert (runs.recomputed.waits, runs.recomputed.crossed) == ({}, {})
 
 
-def test_updates_do_not_wait_for_the_card(card, base):
-    model = load_model(ModelSettings(path=str(base), device="cuda"))
-    with add_adapter(model.unet, PLAN) as adapter:
-        updates = iter(OptimizerSteps(model.unet, adapter, material(model), PLAN, 4))
-        next(updates)
-        card.clear()
-        next(updates)
-        assert (card.waits, card.to_host, card.to_card) == ({}, {}, {})
+def test_frozen_weights_are_not_cast_in_every_pass(runs):
+    assert not runs.shapes & runs.plain.casts
 
 
-def test_the_state_comes_home_in_one_copy(card, base):
-    model = load_model(ModelSettings(path=str(base), device="cuda"))
-    with add_adapter(model.unet, PLAN) as adapter:
-        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, 4)
-        next(iter(updates))
-        card.clear()
-        adapter.weights()
-        updates.state()
-        assert sum(card.to_host.values()) == 2
+def test_updates_do_not_wait_for_the_card(runs):
+    assert (runs.plain.waits, runs.plain.crossed) == ({}, {})
 
 
-def test_tensors_travel_together_and_arrive_as_they_were(card):
+def test_the_state_comes_home_in_one_copy_and_the_weights_in_another(runs):
+    assert runs.plain.copies == 2
+
+
+def test_tensors_travel_together_and_arrive_as_they_were():
     tensors = [torch.arange(6.0).reshape(2, 3), torch.ones(2, 1, 1, 1, dtype=torch.float16), torch.tensor(7.0)]
-    there = sent_together(tensors, CUDA)
-    assert (sum(card.pinned.values()), card.to_card) == (1, {})
-    back = fetched(there)
+    with pretend_card() as card:
+        there = sent_together(tensors, CUDA)
+        assert (sum(card.pinned.values()), card.to_card) == (1, {})
+        back = fetched(there)
     assert all(torch.equal(one, other.to(one.dtype)) for one, other in zip(back, tensors, strict=True))
     assert len({one.untyped_storage().data_ptr() for one in back}) == 3
 
