@@ -3,8 +3,10 @@
 `tests/pretend_card.py` says what of a real card can be seen so.
 """
 
+from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from itertools import product
 from types import SimpleNamespace
 
 import cv2
@@ -59,21 +61,10 @@ def beside(bases, tmp_path_factory):
     return found
 
 
-@pytest.fixture(params=PRECISIONS)
-def card(request):
-    with pretend_card(bfloat16=PRECISIONS[request.param]) as watch:
-        yield watch
-
-
 @pytest.fixture(scope="module")
 def photos():
     small = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in variations(hopper(), 7))
     return {f"{index}.jpg": jpeg(image) for index, image in enumerate(small)}
-
-
-@pytest.fixture(autouse=True)
-def rough_validation(monkeypatch):
-    monkeypatch.setattr(validation, "STEPS", 3)
 
 
 def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
@@ -103,26 +94,48 @@ CASES = {
     "one face": {"people": ("ann",)},
     "four people in one batch": {},
     "few steps by LCM": {"people": ("ann",), "few": "lcm"},
+    "few steps by TCD": {"people": ("ann",), "few": "tcd"},
     "few steps by Euler": {"people": ("ann",), "few": "euler"},
 }
+QUICK = [
+    *(("sd15", case, precision) for case in ("one face", "four people in one batch") for precision in PRECISIONS),
+    *(("sdxl", "four people in one batch", precision) for precision in PRECISIONS),
+    ("sd15", "few steps by LCM", "bfloat16"),
+    ("sdxl", "few steps by Euler", "float16"),
+]
+ALL = product(("sd15", "sdxl"), CASES, PRECISIONS)
+SLOW = [pytest.param(*one, marks=pytest.mark.slow) for one in ALL if one not in QUICK]
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
-def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels(card, bases, beside, kind, case):
-    half = repainted(bases[kind], beside[kind], "cuda", **CASES[case])
-    full = repainted(bases[kind], beside[kind], "cpu", **CASES[case])
+@pytest.fixture(scope="module")
+def portraits(bases, beside):
+    """Pictures by architecture, case and precision, None for float32, and what the card was asked; each made once."""
+
+    @cache
+    def made(kind, case, precision=None):
+        if precision is None:
+            return repainted(bases[kind], beside[kind], "cpu", **CASES[case]), None
+        with pretend_card(bfloat16=PRECISIONS[precision]) as watch:
+            return repainted(bases[kind], beside[kind], "cuda", watch, **CASES[case]), copy(watch)
+
+    return made
+
+
+@pytest.mark.parametrize(("kind", "case", "precision"), [*QUICK, *SLOW])
+def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels(portraits, kind, case, precision):
+    half, _ = portraits(kind, case, precision)
+    full, _ = portraits(kind, case)
     for ours, theirs in zip(half, full, strict=True):
         assert np.abs(ours.astype(int) - theirs).max() <= NEAR
         assert np.abs(theirs.astype(int) - astronaut()).max() > 3 * NEAR
 
 
-@pytest.mark.parametrize("people", [("ann",), PEOPLE], ids=["one person", "four people"])
-def test_no_step_of_a_diffusion_waits_for_the_card(card, bases, beside, people):
-    repainted(bases["sd15"], beside["sd15"], "cuda", card, people=people)
-    assert card.waits == {}
-    assert sum(card.to_host.values()) == 1  # the pictures
-    assert card.to_card == {}, "copies for which the host waits"
+@pytest.mark.parametrize(("kind", "case", "precision"), [one for one in QUICK if "few" not in one[1]])
+def test_no_step_of_a_diffusion_waits_for_the_card(portraits, kind, case, precision):
+    _, watch = portraits(kind, case, precision)
+    assert watch.waits == {}
+    assert sum(watch.to_host.values()) == 1  # the pictures
+    assert watch.to_card == {}, "copies for which the host waits"
 
 
 def body(photos, steps=STEPS, spacing=SPACING):
@@ -131,9 +144,20 @@ def body(photos, steps=STEPS, spacing=SPACING):
 
 
 def trained(model, engine, photos, desk=None):
-    desk = desk or Desk(photos)
+    """The answer, the desk and the pictures of all validations."""
+    desk, pictures, real = desk or Desk(photos), [], validation.Validator.__call__
     plan = TrainingPlan(batch=2, accumulation=2, rank=4, alpha=4, learning_rate=1e-3)
-    return TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), desk), desk
+
+    def judged(validator, step):
+        found = real(validator, step)
+        pictures.extend(found.pictures)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "STEPS", 3)
+        patch.setattr(validation.Validator, "__call__", judged)
+        answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), desk)
+    return answer, desk, np.stack(pictures)
 
 
 class InterruptingDesk(Desk):
@@ -149,22 +173,32 @@ def losses(answer):
     return [one["held_out_loss"] for one in answer.data["checkpoints"]]
 
 
-@pytest.fixture
-def full(bases, engine, photos, rough_validation):
-    """By architecture: losses of a training in float32."""
-    models = {kind: load_model(ModelSettings(path=str(base), device="cpu")) for kind, base in bases.items()}
-    return {kind: losses(trained(model, engine, photos)[0]) for kind, model in models.items()}
+@pytest.fixture(scope="module")
+def full(bases, engine, photos):
+    """By architecture: a training in float32, made once."""
+
+    @cache
+    def made(kind):
+        return trained(load_model(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
+
+    return made
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])
-def test_a_training_goes_on_where_another_stopped_to_the_same_bytes(full, card, bases, kind, engine, photos):
-    model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
-    desk = InterruptingDesk(photos)
-    with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk)
-    resumed, after = trained(model, engine, photos, Desk(desk.objects, attempt=2))
-    whole, desk = trained(model, engine, photos)
+def test_a_training_goes_on_where_another_stopped_to_the_same_bytes_and_is_the_one_in_float32_but_for_rounding(
+    full, bases, kind, precision, engine, photos
+):
+    with pretend_card(bfloat16=PRECISIONS[precision]):
+        model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
+        desk = InterruptingDesk(photos)
+        with pytest.raises(HandedBack):
+            trained(model, engine, photos, desk)
+        resumed, after, _ = trained(model, engine, photos, Desk(desk.objects, attempt=2))
+        whole, desk, pictures = trained(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
     assert after.objects[resumed.data["lora"]] == desk.objects[whole.data["lora"]]
-    assert losses(whole) == pytest.approx(full[kind], rel=0.02)
+    exact, _, theirs = full(kind)
+    assert losses(whole) == pytest.approx(losses(exact), rel=0.02)
+    assert np.abs(pictures.astype(int) - theirs).max() <= NEAR
