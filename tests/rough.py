@@ -57,6 +57,10 @@ class Rough:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _raise(self, body: Json, workspace: Workspace) -> None:
+        if workspace.previous("raised") is not None:
+            return
+        if body.get("once"):
+            workspace.save("raised", b"")
         raise RuntimeError(body["said"])
 
     def _exit(self, body: Json, workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -163,15 +164,23 @@ def test_a_worker_whose_supervisor_is_killed_stops_by_itself(bucket):
     until(lambda: _check_worker(bucket) is None, 30)
 
 
-@pytest.fixture
-def rough(bucket: FolderBucket) -> Iterator["subprocess.Popen[bytes]"]:
+@contextmanager
+def rough_worker(bucket: FolderBucket) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker whose function does what none should."""
     quick = QUICK_LEASE | {"PHOTOG_LEASE__DRAIN_SECONDS": "1", "PHOTOG_LIMITS__REQUEST_SECONDS": "60"}
     command = [sys.executable, "-m", "tests.rough_worker", bucket.address]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | quick)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def rough(bucket: FolderBucket) -> Iterator["subprocess.Popen[bytes]"]:
+    with rough_worker(bucket) as process:
+        yield process
 
 
 def order(bucket: FolderBucket, request_id: str, **body: object) -> None:
@@ -196,6 +205,18 @@ def test_the_memory_of_large_work_is_not_the_workers(bucket, rough):
     assert answer(bucket, "r1")["data"]["error"]["type"] == "AttemptsExhausted"
     assert answer(bucket, "r2")["code"] == "OK"
     assert rough.poll() is None
+
+
+def test_a_worker_whose_card_broke_ends_and_the_next_answers_its_request_once(bucket, rough):
+    order(bucket, "r1", do="raise", once=True, said="CUDA error: an illegal memory access was encountered")
+    assert rough.wait(60) == 1
+    assert answer(bucket, "r1") is None
+    assert json.loads((bucket.root / claims(bucket, "r1")[0]).read_text())["released"]
+    with rough_worker(bucket):
+        until(lambda: answer(bucket, "r1"), 60)
+    assert answer(bucket, "r1")["code"] == "OK"
+    assert len(claims(bucket, "r1")) == 2
+    assert len([info for info in bucket.list("results/check/r1/") if info.key.endswith(".json")]) == 1
 
 
 def test_a_running_worker_drops_what_is_gone_from_the_bucket(bucket, rough):
