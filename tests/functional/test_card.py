@@ -12,15 +12,17 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.diffusion.lora_cache import LoraCache
 from functions.generate.diffusion.prompt import PromptCache
-from functions.train import validation
+from functions.train import training, validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
+from shared.contract.function import DeviceBroken
 from shared.faces import Box
 from shared.lifecycle.shutdown import HandedBack
 from shared.models import controls, distillation_lora
@@ -202,3 +204,43 @@ def test_a_training_goes_on_where_another_stopped_to_the_same_bytes_and_is_the_o
     exact, _, theirs = full(kind)
     assert losses(whole) == pytest.approx(losses(exact), rel=0.02)
     assert np.abs(pictures.astype(int) - theirs).max() <= NEAR
+
+
+def failing_once(monkeypatch, place, error):
+    """The first call of what is at a place raises."""
+    owner, name = place
+    real, left = getattr(owner, name), [error]
+
+    def call(*arguments, **named):
+        if left:
+            raise left.pop()
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+PLACES = {
+    "the way back": (torch.autograd, "backward"),
+    "an update": (torch.nn.utils, "clip_grad_norm_"),
+    "a validation": (validation, "sample_pictures"),
+    "decoding": (validation, "decode"),
+    "the words": (training, "embed_prompts"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_a_card_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_as_it_was(
+    bases, engine, photos, monkeypatch, place
+):
+    model = load_model(ModelSettings(path=str(bases["sd15"]), device="cpu"))
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    failing_once(monkeypatch, PLACES[place], torch.AcceleratorError("CUDA error: unspecified launch failure"))
+    with pytest.raises(DeviceBroken):
+        trained(model, engine, photos)
+    failing_once(monkeypatch, PLACES[place], torch.OutOfMemoryError("CUDA out of memory"))
+    answer, *_ = trained(model, engine, photos)
+    assert answer.data["steps"] == STEPS, "once more, with one picture a pass"
+    after = model.unet.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
