@@ -119,7 +119,9 @@ def _print(report: Json) -> None:
         if isinstance(value, dict):
             typer.echo(name)
             for inner, content in value.items():
-                told = "; ".join(f"{of} {what}" for of, what in content.items()) if isinstance(content, dict) else content
+                told = (
+                    "; ".join(f"{of} {what}" for of, what in content.items()) if isinstance(content, dict) else content
+                )
                 typer.echo(f"  {inner:<28}{told if told is not None else 'not installed'}")
         else:
             typer.echo(f"{name:<30}{', '.join(value) if isinstance(value, list) else value}")

@@ -3,7 +3,7 @@
 | what is raised | becomes | what follows |
 |---|---|---|
 | what says that memory ran out, the card's or the machine's | OutOfMemory | once more with less, then the answer |
-| torch.AcceleratorError, CudaError; DeviceReset; a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
+| AcceleratorError, CudaError; DeviceReset; a failure of CUDA, cuDNN, cuBLAS ... | DeviceBroken | the process ends |
 | onnxruntime's InvalidArgument | itself | whoever knows the input says what is wrong with it |
 | any other error of onnxruntime | DeviceError | the answer |
 | all else | itself | |

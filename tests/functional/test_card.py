@@ -132,12 +132,14 @@ def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels
         assert np.abs(theirs.astype(int) - astronaut()).max() > 3 * NEAR
 
 
-@pytest.mark.parametrize(("kind", "case", "precision"), [one for one in QUICK if "few" not in one[1]])
+@pytest.mark.parametrize(("kind", "case", "precision"), QUICK)
 def test_no_step_of_a_diffusion_waits_for_the_card(portraits, kind, case, precision):
+    """But for LCM, whose noise diffusers draws on the CPU at each evaluation and copies as it does."""
     _, watch = portraits(kind, case, precision)
     assert watch.waits == {}
     assert sum(watch.to_host.values()) == 1  # the pictures
-    assert watch.to_card == {}, "copies for which the host waits"
+    waited = {line for line in watch.to_card if "scheduler.step(" not in line or "LCM" not in case}
+    assert not waited, "copies for which the host waits"
 
 
 def body(photos, steps=STEPS, spacing=SPACING):
