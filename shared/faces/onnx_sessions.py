@@ -21,19 +21,7 @@ log = logging.getLogger(__name__)
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 UNLOADABLE: tuple[type[Exception], ...] = (
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.InvalidProtobuf,
-    runtime.RuntimeException,
-    runtime.EPFail,
-    runtime.InvalidGraph,
-    runtime.NoSuchFile,
-    runtime.NotImplemented,
-    runtime.EngineError,
-    runtime.NoModel,
-    runtime.NotFound,
-    runtime.ModelRequiresCompilation,
-    runtime.DeviceReset,
+    *(kind for kind in vars(runtime).values() if isinstance(kind, type) and issubclass(kind, Exception)),
     RuntimeError,  # of the provider's library, where its start is interrupted
     ValueError,  # of options that this release does not know
 )

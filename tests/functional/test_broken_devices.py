@@ -24,7 +24,7 @@ from functions.train.dataset import prepare_dataset
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.buckets import FolderBucket, MemoryBucket
-from shared.cli import app, queues
+from shared.cli import app, doctor, queues
 from shared.cli.failures import one_line
 from shared.contract.function import DeviceBroken
 from shared.errors import DeviceError, OutOfMemory
@@ -355,6 +355,19 @@ def test_memory_that_is_taken_while_a_network_loads_is_worth_another_start(folde
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     with pytest.raises(OutOfMemory):
         open_session(folder / "rec_toy.onnx", FaceSettings(provider="cpu"))
+
+
+KINDS = [kind for kind in vars(onnx).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, RuntimeError], ids=lambda kind: kind.__name__)
+def test_doctor_says_it_where_a_network_cannot_be_loaded_whatever_onnxruntime_raises(kind, folder, monkeypatch):
+    def session(*arguments, **named):
+        raise kind("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    said = doctor._faces(Settings(faces=FaceSettings(engine="insightface", model=str(folder), provider="cpu")))
+    assert "driver version is insufficient" in said["missing"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
