@@ -222,7 +222,8 @@ def trained(envelope: Json, pictures: Pictures) -> str:
         return ""
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     rejected = [
-        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}" for one in data["images_rejected"]
+        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}"
+        for one in data.get("images_rejected", [])
     ]
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
     return "\n".join([*rejected, line])

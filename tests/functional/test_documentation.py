@@ -47,8 +47,8 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = [command for page in PAGES for command in commands(page)]
 GROUP = get_group(app)
 CONTEXT = GROUP.make_context("photog", ["doctor"])
-COMPOSE = (ROOT / "compose.yaml").read_text()
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+COMPOSE = "".join(path.read_text() for path in (ROOT / "compose.yaml", ROOT / "deploy/compose.gpu.yaml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # of others: their words are not checked, the files that they name are
 FOREIGN = {"aws", "docker", "export", "kubectl", "s", "sam"}
 # verbs that end by themselves and load no model; of the others it is held that their words are understood
@@ -141,7 +141,7 @@ def test_a_command_that_is_shown_can_be_typed(command, tmp_path):
     elif program.endswith("python"):
         assert rest[0] == "-m"
         run_by_module(rest[1:])
-    elif program == "pip":
+    elif program.endswith("pip"):
         extras = [extra for word in rest if word.startswith(".[") for extra in word[2:-1].split(",")]
         assert set(extras) <= set(EXTRAS)
     else:
