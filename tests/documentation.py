@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.deployment import FUNCTIONS, ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "events/README.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -66,6 +67,18 @@ def links(page: Path) -> list[Path]:
     """The files of the repository that a page links to."""
     found = (one.partition("#")[0] for one in LINK.findall(page.read_text()))
     return [page.parent / one for one in found if one and "://" not in one]
+
+
+def anchors(page: Path) -> list[tuple[Path, str]]:
+    """The headings that a page links to, in its own text or in another page's."""
+    found = (one.partition("#") for one in LINK.findall(page.read_text()) if "#" in one and "://" not in one)
+    return [(page.parent / name if name else page, anchor) for name, _, anchor in found]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def variants(words: tuple[str, ...]) -> list[list[str]]:

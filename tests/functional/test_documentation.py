@@ -34,8 +34,10 @@ from tests.documentation import (
     OTHER,
     PAGES,
     Command,
+    anchors,
     commands,
     filled,
+    headings,
     languages,
     links,
     python_blocks,
@@ -47,10 +49,10 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = [command for page in PAGES for command in commands(page)]
 GROUP = get_group(app)
 CONTEXT = GROUP.make_context("photog", ["doctor"])
-COMPOSE = (ROOT / "compose.yaml").read_text()
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+COMPOSE = "".join((ROOT / name).read_text() for name in ("compose.yaml", "deploy/compose.gpu.yaml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # of others: their words are not checked, the files that they name are
-FOREIGN = {"aws", "docker", "export", "kubectl", "s", "sam"}
+FOREIGN = {".", "aws", "docker", "export", "kubectl", "s", "sam"}
 # verbs that end by themselves and load no model; of the others it is held that their words are understood
 RUN = {"check", "train", "generate", "submit", "status", "forget", "sweep", "redrive"}
 
@@ -141,7 +143,7 @@ def test_a_command_that_is_shown_can_be_typed(command, tmp_path):
     elif program.endswith("python"):
         assert rest[0] == "-m"
         run_by_module(rest[1:])
-    elif program == "pip":
+    elif program.rpartition("/")[2] == "pip":
         extras = [extra for word in rest if word.startswith(".[") for extra in word[2:-1].split(",")]
         assert set(extras) <= set(EXTRAS)
     else:
@@ -177,6 +179,11 @@ def test_links_lead_to_files(page):
     assert [str(path) for path in links(page) if not path.exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_into_a_page_lead_to_a_heading(page):
+    assert [f"{path.name}#{anchor}" for path, anchor in anchors(page) if anchor not in headings(path)] == []
+
+
 class Answering:
     """A function that answers at once what a real one answers with."""
 
@@ -185,7 +192,8 @@ class Answering:
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         made = workspace.save("made.png", b"a portrait")
-        trained = {"user_id": "ann", "best_step": 1, "steps": 1, "similarity": None, "lora": made}
+        trained = {"user_id": "ann", "lora": made, "best_step": 1, "steps": 1, "similarity": None}
+        trained["images_rejected"] = []
         answers: dict[str, Json] = {"check": {"check_results": []}, "train": trained, "generate": {"image_key": made}}
         return Answer(answers[self.name])
 
