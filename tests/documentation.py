@@ -106,6 +106,7 @@ def filled(word: str, files: Path) -> str:
     """A word of a documented command with what its placeholder stands for; `files` has a bucket and pictures."""
     said = {
         "BUCKET": str(files / "bucket"),
+        "~/.photog/bucket": str(files / "bucket"),
         "FUNCTION": FUNCTIONS[0],
         "PHOTO": str(files / "photo.jpg"),
         "photo.jpg": str(files / "photo.jpg"),
@@ -117,6 +118,7 @@ def filled(word: str, files: Path) -> str:
         "EVENT": str(files / "event.json"),
         "REQUEST_ID": "r1",
         "USER": "ann",
+        "PERSON": "ann",
         "ID": "ann",
         "KNOB=VALUE": "more_like_me=1.0",
     }

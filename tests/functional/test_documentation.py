@@ -233,7 +233,8 @@ def run(command: Command, words: list[str]) -> None:
     assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
 
 
-LOCAL = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and "BUCKET" in one.words]
+FOLDERS = {"BUCKET", "~/.photog/bucket"}  # `filled` has a folder of its own for them
+LOCAL = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and FOLDERS & {*one.words}]
 AWAY = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and one not in LOCAL]
 
 
