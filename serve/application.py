@@ -33,9 +33,9 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NOTHING_FOREIGN = "default-src 'none'; style-src 'unsafe-inline'"  # of the page, whatever it says
+NOTHING_FOREIGN = "default-src 'none'; style-src 'unsafe-inline'"  # for /docs, which loads nothing else
 
-# with what is refused for now goes when to try again
+# HTTP status and headers by error; a temporary refusal says when to try again
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     BadParameter: (400, {}),
     QueueFull: (429, {"Retry-After": "10"}),
@@ -43,16 +43,16 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     StateUnavailable: (503, {"Retry-After": "1"}),
     sqlite3.Error: (503, {"Retry-After": "5"}),
     OSError: (503, {"Retry-After": "5"}),
-    ClientDisconnect: (499, {}),  # nobody reads it
+    ClientDisconnect: (499, {}),  # the client is gone and reads no answer
 }
 
 
 def build_application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
-    """The server of one bucket; its followers run while the application does."""
+    """Build the server of one bucket; its dispatchers run as long as the application does."""
     store = Store(bucket, database, serve.services, serve.longest_queue)
     database.fill_with(Recovery(store).run)
     metrics, answers = Metrics(store), Answers(store, settings.limits)
-    # two, so that clients who read slowly hold up no puts
+    # two budgets, so that clients that read slowly do not delay puts
     coming, going = (Budget(serve.bytes_at_once, serve.turn_seconds) for _ in range(2))
     longest = settings.limits.answer_bytes
     polling = Getter(store, answers, going, serve.reply_bytes, longest)
@@ -114,7 +114,7 @@ def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings)
 
 
 async def _give_up(store: Store, seconds: float) -> None:
-    """Consumers that have not come back since the start lose what they held."""
+    """Release what consumers held before the start, if they have not come back after `seconds`."""
     await asyncio.sleep(seconds)
     await run_in_threadpool(store.deliveries.give_up)
     for bell in store.bells.values():
