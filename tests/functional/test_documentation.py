@@ -1,4 +1,4 @@
-"""Every command, setting, module, target and file that the pages name is there, and what can be run is run."""
+"""Every command, setting, module, target and file that the pages name exists, and what can be run is run."""
 
 import importlib.util
 import json
@@ -63,7 +63,7 @@ def named(page: Path) -> str:
 
 @cache
 def source(module: str) -> str:
-    """The text of a module that `python -m` runs."""
+    """Return the text of a module that `python -m` runs."""
     found = importlib.util.find_spec(module)
     assert found is not None, f"there is no module {module}"
     if found.submodule_search_locations:
@@ -74,7 +74,7 @@ def source(module: str) -> str:
 
 
 def run_by_module(words: list[str]) -> None:
-    """Fail unless `python -m WORDS` names a module of ours that knows these options, or tests that are there."""
+    """Fail unless `python -m WORDS` names one of our modules that has these options, or tests that exist."""
     module, *rest = words
     if module == "pytest":
         for word in rest:
@@ -89,7 +89,7 @@ def run_by_module(words: list[str]) -> None:
 
 
 def setting(variable: str, value: str | None) -> None:
-    """Fail unless somebody reads this variable: the settings, those of `photog serve`, or compose.yaml."""
+    """Fail unless this variable is read by the settings, by those of `photog serve`, or by a Compose file."""
     leaf = variable.removeprefix("PHOTOG_SERVE__")
     if variable == "PHOTOG_TOKEN" or f"${{{variable}:-" in COMPOSE:
         return
@@ -100,7 +100,7 @@ def setting(variable: str, value: str | None) -> None:
 
 
 def exists(words: list[str]) -> None:
-    """Fail where a word begins as a path of the repository does, and there is no such file."""
+    """Fail if a word begins like a path of the repository and there is no such file."""
     for word in words:
         if word.partition("/")[0] in TOPS and "/" in word:
             path, _, test = word.partition("::")
@@ -185,7 +185,7 @@ def test_links_into_a_page_lead_to_a_heading(page):
 
 
 class Answering:
-    """A function that answers at once what a real one answers with."""
+    """A function that answers at once in the form of a real one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -198,7 +198,7 @@ class Answering:
         return Answer(answers[self.name])
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         return {}
@@ -206,7 +206,7 @@ class Answering:
 
 @contextmanager
 def answering(bucket: Bucket) -> Iterator[None]:
-    """Workers of all three functions at this bucket."""
+    """Run workers of all three functions on this bucket."""
     stop, scan, settings = threading.Event(), Scan(seconds=0.05, settle_seconds=0.1), Settings()
     with ThreadPoolExecutor(len(FUNCTIONS)) as pool:
         for function in FUNCTIONS:
@@ -220,7 +220,7 @@ def answering(bucket: Bucket) -> Iterator[None]:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the commands of the pages name."""
+    """Make a folder with the files that the pages' commands name, and go there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(pictures.jpeg(pictures.astronaut()[:64, :64]))
     body = {"request_id": "r1", "images": ["photos/a.jpg"]}

@@ -1,4 +1,4 @@
-"""What the pages say of settings is what the settings are."""
+"""What the pages say about settings is true of the settings."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ OF_PLANS = {"TRAIN__ACCUMULATION": "1"}  # None leaves the plan's, which is the 
 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """Each setting's name and default, as the environment would say it."""
+    """Return each setting's default by its name in the environment, without the prefix."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         value = field.get_default(call_default_factory=True)
@@ -42,7 +42,7 @@ OF_COMPOSE = {
 
 
 def rows(column: str) -> list[tuple[str, str, str]]:
-    """Page, setting and what its table says in the second column, where that is called so."""
+    """Return page, setting and the second column's text, from all tables whose second column has this name."""
     found = []
     for page in PAGES:
         heading = ""
@@ -59,7 +59,7 @@ def rows(column: str) -> list[tuple[str, str, str]]:
 
 
 def names_in(text: str) -> list[str]:
-    """Settings, also where `__THIS` follows another of its group."""
+    """Return the settings that a text names, also where `__THIS` follows another of its group."""
     found: list[str] = []
     for quoted in re.findall(r"`(PHOTOG_[A-Z0-9_]*[A-Z0-9]|__[A-Z0-9_]+)\b", text):
         group = found[-1].rpartition("__")[0] if found else ""
@@ -68,13 +68,13 @@ def names_in(text: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """The first number with its unit."""
+    """Return the number at the beginning of a text, times its unit."""
     told = NUMBER.match(text)
     return float(told[1].replace(",", "")) * UNITS.get(told[2], 1) if told else None
 
 
 def says(text: str, value: Any) -> bool:
-    """Whether this is how a page says that value."""
+    """Return whether a page's text means this value."""
     if not PLAIN.fullmatch(text):
         return value is None
     if text == "none" or value is None:
