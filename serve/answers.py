@@ -53,10 +53,10 @@ class Answers:
 
     def _progress(self, service: str, request_id: str) -> Json | None:
         try:
-            said = self._client.progress(self._store.services[service], request_id)
+            progress = self._client.progress(self._store.services[service], request_id)
         except (ValueError, KeyError, TypeError):  # not written by a worker
             return None
-        return said if isinstance(said, dict) else None
+        return progress if isinstance(progress, dict) else None
 
     def _put(self, one: Entry) -> bytes:
         return decode_message(self._bucket.get(message_key(one.service, one.uuid)))[1]

@@ -58,7 +58,7 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     polling = Getter(store, answers, going, serve.reply_bytes, longest)
     watching = Watcher(store, answers, going, longest, serve.watchers)
     calls = Operations(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
-    followers = [
+    dispatchers = [
         Dispatcher(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
         for service in serve.services
     ]
@@ -67,14 +67,14 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(database.ensure)
         store.deliveries.begin()
-        for follower in followers:
-            follower.start()
+        for dispatcher in dispatchers:
+            dispatcher.start()
         waiting = asyncio.create_task(_give_up(store, serve.reconnect_seconds))
         log.info("serving %s: %s", bucket.address, ", ".join(serve.services))
         yield
         waiting.cancel()
-        for follower in followers:
-            await run_in_threadpool(follower.stop)
+        for dispatcher in dispatchers:
+            await run_in_threadpool(dispatcher.stop)
         database.close()
 
     app = FastAPI(
@@ -117,8 +117,8 @@ async def _give_up(store: Store, seconds: float) -> None:
     """Release what consumers held before the start, if they have not come back after `seconds`."""
     await asyncio.sleep(seconds)
     await run_in_threadpool(store.deliveries.give_up)
-    for bell in store.bells.values():
-        bell.ring()
+    for signal in store.bells.values():
+        signal.ring()
 
 
 def _answering(status: int, headers: dict[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:

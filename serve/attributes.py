@@ -16,7 +16,7 @@ def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> d
     """Return the attributes of a queue; every value is a string."""
     length, first, last = store.ledger.bounds(queue)
     consumers, now = store.deliveries.consumers(queue), time.time()
-    said = {
+    attributes = {
         "meta.header.group": GROUP_HEADER,
         "meta.header.priority": PRIORITY_HEADER,
         "meta.header.user": USER_HEADER,
@@ -31,17 +31,17 @@ def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> d
         "consumers.status.total": str(len(consumers)),
     }
     for number, one in enumerate(consumers):
-        said[f"consumers.list.[{number}]"] = (
+        attributes[f"consumers.list.[{number}]"] = (
             f"Id: {one.gid}.{one.uid}, Index: {one.position}, Pending: {one.pending}, Status: Running, "
             f"Idle: {format_duration(now - one.seen)}, Window: {one.size}, Slots: {max(0, one.size - one.pending)}, "
             f"AutoCommit: {str(bool(one.auto_commit)).lower()}"
         )
     for number, group in enumerate(store.deliveries.groups(queue)):
-        said[f"groups.list.[{number}]"] = (
+        attributes[f"groups.list.[{number}]"] = (
             f"Id: {group.gid}, Index: {group.position}, Pending: {group.pending}, Delivered: {group.delivered}, "
             f"Consumers: {group.consumers}"
         )
-    return dict(sorted(said.items()))
+    return dict(sorted(attributes.items()))
 
 
 def describe_position(store: Store, queue: ServiceQueue, one: Entry) -> Json:

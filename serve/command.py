@@ -90,7 +90,7 @@ def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
             update={"tokens": settings.tokens | parse_pairs(tokens), "state": state or settings.state}
         )
     except ValidationError as error:
-        fail("; ".join(_said(one) for one in error.errors(include_url=False)))
+        fail("; ".join(_describe(one) for one in error.errors(include_url=False)))
     except ValueError as error:
         fail(str(error))
     if locked := settings.without_token():
@@ -100,7 +100,7 @@ def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
     return settings
 
 
-def _said(error: ErrorDetails) -> str:
+def _describe(error: ErrorDetails) -> str:
     """Return what is wrong with a setting; the value of a token is never shown."""
     name = ".".join(map(str, error["loc"]))
     secret = str(error["loc"][0]) in (*SECRET, "PHOTOG_TOKEN")

@@ -273,8 +273,8 @@ def _set_aside(path: Path, reason: str) -> None:
     for suffix in ("-wal", "-shm", ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
-    said = " ".join(reason.split())
-    log.error("the state %s is made anew from the bucket; the old file is kept as %s: %s", path, name, said)
+    shown = " ".join(reason.split())
+    log.error("the state %s is made anew from the bucket; the old file is kept as %s: %s", path, name, shown)
     aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(("-wal", "-shm")))
     for old in sorted(aside)[:-KEPT]:
         for suffix in ("-wal", "-shm", ""):

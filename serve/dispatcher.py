@@ -49,7 +49,7 @@ class Dispatcher:
         self._holds = BackoffHolds()
         self._failed_in_a_row = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"dispatcher {service}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

@@ -55,7 +55,7 @@ class _Backlog(Collector):
         backlog = GaugeMetricFamily("photog_backlog", "Puts that no worker has claimed yet", labels=["service"])
         oldest = GaugeMetricFamily("photog_oldest_seconds", "Age of the oldest unanswered put", labels=["service"])
         running = GaugeMetricFamily("photog_running", "Puts that a worker works on", labels=["service"])
-        ready = GaugeMetricFamily("photog_ready", "Answers that nobody has consumed yet", labels=["service"])
+        ready = GaugeMetricFamily("photog_ready", "Answers that have not been consumed yet", labels=["service"])
         now = time.time()
         for service in self._store.services:
             states = self._store.ledger.states(service)

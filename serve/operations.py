@@ -147,8 +147,8 @@ class Operations:
 
     def _expected(self, request: Request) -> int:
         """Return how many bytes of memory a body needs: its Content-Length, or the limit if it has none."""
-        said = request.headers.get("Content-Length", "")
-        size = min(int(said), self._payload_bytes) if said.isdecimal() and len(said) < 20 else self._payload_bytes
+        length = request.headers.get("Content-Length", "")
+        size = min(int(length), self._payload_bytes) if length.isdecimal() and len(length) < 20 else self._payload_bytes
         return size if size > SMALL_BODY else 0
 
     async def _body(self, request: Request) -> bytes:

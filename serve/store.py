@@ -60,7 +60,7 @@ class Store:
         length, _, _ = self.ledger.bounds(queue)
         if length >= self.longest_queue:
             raise QueueFull(f"{queue} holds {length} entries, {self.longest_queue} are allowed; put again later")
-        said = self._request(body) if queue.side == "source" else {"inline": True}
+        fields = self._request(body) if queue.side == "source" else {"inline": True}
         index, now = self._indexes.next(queue), time.time()
         identity = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
         named = {"requestId": identity, "ts@source": str(int(now * 1000))}
@@ -72,7 +72,7 @@ class Store:
             priority=priority,
             accepted=now,
             **place,
-            **said,
+            **fields,
         )
         try:
             record = self._write(record, body, self.ledger.add)
@@ -96,8 +96,8 @@ class Store:
                 return None
             record, body = decode_message(data)
             if record.sink is None:
-                said = {"answered": time.time(), "error": record.error or error}
-                record = record.model_copy(update={"sink": self._indexes.next(queue), **said})
+                answer = {"answered": time.time(), "error": record.error or error}
+                record = record.model_copy(update={"sink": self._indexes.next(queue), **answer})
                 record = self._write(record, body, self.ledger.answer)
             else:
                 self._enter(record, body, len(data), self.ledger.answer)
