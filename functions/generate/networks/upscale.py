@@ -1,8 +1,8 @@
-"""Super resolution: the picture at twice its size, by a network where one is configured, else enlarged and sharpened.
+"""Super resolution: double the picture's size, by a network if one is configured, else by resampling and sharpening.
 
-Enlarging alone adds no detail. What the classical way does is honest but small: Lanczos keeps what is there, an
-unsharp mask makes up for the softness of enlarging, and nothing rings beyond its surroundings. Strips or tiles bound
-the memory: the picture is never held in floats as a whole.
+Resampling adds no detail: Lanczos keeps the detail of the picture, an unsharp mask makes up for the softness of
+enlarging, and each pixel is limited to the range of its surroundings, so that nothing rings. The picture is processed
+in strips or tiles to bound the memory: it is never held in floats as a whole.
 """
 
 import cv2
@@ -14,18 +14,22 @@ from shared.imaging.quantization import round_to_levels
 
 TIMES = 2
 STRIP = 256  # rows of the original at a time
-BORDER = 8  # rows around a strip that the filters see; Lanczos reaches 4, the sharpening 3 after it
-# on three pictures, reduced and enlarged, 0.2 to 0.5 dB nearer than Lanczos alone, its Laplacian 1.7 times as strong
-SIGMA, AMOUNT = 1.2, 0.6  # of the unsharp mask in pixels of the result: the blur of enlarging by 2, and most of it back
-TILE, CONTEXT = 384, 24  # of a network's input, and around it: what the network sees beyond, against seams
+BORDER = 8  # rows around a strip that the filters need: Lanczos reaches 4 rows, the sharpening 3 more
+# of the unsharp mask: sigma in pixels of the result, about the blur of doubling, and a strength that undoes most of it.
+# Three pictures, reduced and enlarged: 0.2 to 0.5 dB nearer than by Lanczos alone, the Laplacian 1.7 times as strong
+SIGMA, AMOUNT = 1.2, 0.6
+TILE, CONTEXT = 384, 24  # pixels of a network's input, and around it, which prevents seams
 
 
 def upscale_2x(image: Image, network: ImageNetwork | None) -> Image:
-    """The picture at twice its width and height.
+    """Double the picture's width and height.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        network: of scale 2 or more; None for the classical way.
+        network: a network of scale 2 or more; None for resampling and sharpening.
+
+    Returns:
+        RGB, uint8, (2 * H, 2 * W, 3).
     """
     return _enlarged(image) if network is None else _by_network(image, network)
 
@@ -43,7 +47,7 @@ def _enlarged(image: Image) -> Image:
 
 
 def _sharpened(strip: Image) -> Image:
-    """An unsharp mask that stays within the 3 x 3 surroundings of each pixel: no halos."""
+    """Apply an unsharp mask, limited to the range of each pixel's 3 x 3 surroundings, so that there are no halos."""
     blurred = cv2.GaussianBlur(strip, (0, 0), SIGMA)
     sharp = cv2.addWeighted(strip, 1 + AMOUNT, blurred, -AMOUNT, 0)
     around = np.ones((3, 3), np.uint8)
