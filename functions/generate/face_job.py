@@ -217,15 +217,17 @@ def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | Non
     Raises:
         UnknownUser: the person's embedding has another length than those of the engine in use.
     """
-    return _distance(job.template, _outlined(job.template_landmarks), job.person, models.cached_engine)
+    return _measure_distance(job.template, _face_of(job.template_landmarks), job.person, models.cached_engine)
 
 
 def measure_distance_after(job: FaceJob, models: GenerateModels) -> float | None:
     """Return the distance between the person and the portrait's face; see `measure_distance_before`."""
-    return _distance(job.image, _seen(job.image, job.landmarks, models.engine), job.person, models.engine)
+    return _measure_distance(
+        job.image, _detect_again(job.image, job.landmarks, models.engine), job.person, models.engine
+    )
 
 
-def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
+def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
     try:
         vector = engine.embed(image, face)
     except FaceError:
@@ -235,12 +237,12 @@ def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> floa
     return engine.distance(vector, who.embedding)
 
 
-def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
+def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     """Detect the face at the landmarks anew; return a face made of the landmarks if none is detected there.
 
     Only the surroundings of the face are searched, so that the cost does not grow with the picture.
     """
-    known = _outlined(landmarks)
+    known = _face_of(landmarks)
     view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
     expected = view.box_inwards(known.box)
     x, y = expected.center
@@ -255,5 +257,5 @@ def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score)
 
 
-def _outlined(landmarks: Points) -> Face:
+def _face_of(landmarks: Points) -> Face:
     return Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)

@@ -41,11 +41,11 @@ Work = Callable[[Sequence[FaceJob], GenerateModels, Advance], None]
 def for_each_face(work: Callable[[FaceJob], None]) -> Work:
     """Make a stage's work out of work on a single face that needs no model."""
 
-    def of_all(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
+    def work_on_all(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         for job in jobs:
             work(job)
 
-    return of_all
+    return work_on_all
 
 
 def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
@@ -78,18 +78,18 @@ def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None
             Stage("enhance", fix_photo),
         ),
     ]
-    return [replace(stage, work=keep_to_palette(stage.work)) for asked, stage in wanted if asked]
+    return [replace(stage, work=keep_to_palette(stage.work)) for enabled, stage in wanted if enabled]
 
 
 def keep_to_palette(work: Work) -> Work:
     """Return the same work, followed by limiting every face to its template's palette."""
 
-    def settled(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
+    def work_and_limit(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         work(jobs, models, advance)
         for job in jobs:
             job.image = job.original.palette.settled(job.image, job.template)
 
-    return settled
+    return work_and_limit
 
 
 def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
@@ -114,7 +114,7 @@ def fuse_second(job: FaceJob) -> None:
 
 def diffuse_first(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """Do the first diffusion: repaint the whole face."""
-    painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    painted = [_region_of(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
     _repaint(jobs, painted, first_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
@@ -122,7 +122,7 @@ def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Adv
     """Do the second diffusion: repaint the edges of the face, the eyes and the lips, or the whole face."""
     region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
     # not the first diffusion's seed: the same noise would lay its pattern over itself
-    painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
+    painted = [_region_of(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
     _repaint(jobs, painted, second_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
@@ -163,7 +163,7 @@ def _fuse(job: FaceJob, degree: float) -> None:
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 
-def _canvas(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
+def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
     return InpaintRegion(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
 
 
@@ -182,12 +182,12 @@ def _repaint(
             try:
                 painted = models.diffuser.repaint(canvases[start : start + most], denoising, done)
             except DiffusionFailed as error:
-                raise _blamed(error, group) from error
+                raise _picture_failed(error, group) from error
         for job, image in zip(group, painted, strict=True):
             job.image = job.original.palette.adapted(image, job.image)
 
 
-def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
+def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
     """Return the error that answers the request; it names the people whose faces failed."""
     whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
     return PictureFailed(f"the diffusion produced no picture of {whose}: {error}", FIELD)

@@ -56,17 +56,17 @@ def save_portrait(
     """
     data = encode_png(image, provenance, icc)
     key = workspace.save(NAME, data)
-    given, warnings = key, []
+    image_or_key, warnings = key, []
     if image_format == "base64":
         length = 4 * ((len(data) + 2) // 3)
         if length + ENVELOPE_BYTES <= limits.answer_bytes:
-            given = base64.b64encode(data).decode("ascii")
+            image_or_key = base64.b64encode(data).decode("ascii")
         else:
             warnings.append(
                 f"the picture has {length} bytes as base64, too many for an answer of at most "
                 f"{limits.answer_bytes} bytes: image is the picture's key instead"
             )
-    return {"image": given, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
+    return {"image": image_or_key, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
 
 
 def describe_face(user_id: str, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:

@@ -49,8 +49,8 @@ def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: 
         InternalError: a photo is in the bucket but could not be read.
     """
     model = user_model.load_user_model(user_id, workspace)
-    photos = list(_portrayals(model, workspace, limits))
-    mean = np.mean(_vectors(model, photos, engine), axis=0)
+    photos = list(_load_photos(model, workspace, limits))
+    mean = np.mean(_embeddings(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
         raise unusable_error(user_id, "has face vectors whose mean is zero or not finite")
     return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
@@ -80,7 +80,7 @@ def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]))
 
 
-def _vectors(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
+def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
     """Return each photo's embedding by the engine in use; recompute the stored ones if another engine made them."""
     if model.face_engine == engine.name:
         stored = [np.array(reference.embedding) for reference in model.references]
@@ -96,16 +96,16 @@ def _vectors(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEng
         raise unusable_error(model.user_id, f"has a photo whose face {engine.name} cannot embed: {error}") from error
 
 
-def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
+def _load_photos(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
         files = workspace.fetch([reference.key for reference in some])
         for reference, file in zip(some, files, strict=True):
-            yield _portrayal(model.user_id, reference, file, workspace, smaller)
+            yield _load_photo(model.user_id, reference, file, workspace, smaller)
 
 
-def _portrayal(
+def _load_photo(
     user_id: str, reference: ReferenceRecord, file: bytes | PhotoError, workspace: Workspace, limits: Limits
 ) -> ReferencePhoto:
     if isinstance(file, PhotoUnavailable):

@@ -58,7 +58,7 @@ def plan_picture_stages(
         (configure.background_restore, Stage("background", restore_background, painting)),
         (doubles(configure), Stage("super-resolution", enlarge)),
     ]
-    return [stage for asked, stage in wanted if asked]
+    return [stage for enabled, stage in wanted if enabled]
 
 
 def doubles(configure: GenerateConfigure) -> bool:

@@ -67,14 +67,14 @@ def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, 
         UnsuitableFace: it is not; the message says which face, by how much, and the limit.
     """
     for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
-        wrong = None if user_id == NOBODY else _unsuitable(face, settings)
+        wrong = None if user_id == NOBODY else _find_fault(face, settings)
         if wrong:
             which = "the face" if len(found) == 1 else f"face {number} from the left"
             advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
             raise UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
 
 
-def _unsuitable(face: Face, settings: GenerateSettings) -> str | None:
+def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"

@@ -66,9 +66,11 @@ def segment_people(image: Image, faces: Sequence[Face], network: PersonNetwork |
         Mask, (h, w), with the picture's aspect ratio and a longer side of at most REFINING_SIDE; exactly 1 well inside
         people. `crop_mask` enlarges it.
     """
-    small, factors = _reduced(image, SIDE)
-    cut = _grab(small, [face.landmarks * factors for face in faces]) if network is None else network(small)
-    larger, factors = _reduced(image, REFINING_SIDE)
+    small, factors = _reduce(image, SIDE)
+    cut = (
+        _segment_by_grabcut(small, [face.landmarks * factors for face in faces]) if network is None else network(small)
+    )
+    larger, factors = _reduce(image, REFINING_SIDE)
     rough: Mask = cv2.resize(cut, larger.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     guide = cv2.cvtColor(larger, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     fine = guided_filter(rough, guide, RADIUS * max(guide.shape), TOLERANCE)
@@ -104,7 +106,7 @@ def crop_mask(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) 
     return np.clip(part, 0, 1)
 
 
-def _grab(image: Image, landmarks: Sequence[Points]) -> Mask:
+def _segment_by_grabcut(image: Image, landmarks: Sequence[Points]) -> Mask:
     """Segment by GrabCut: return 1 on people and 0 elsewhere, at the size of `image`."""
     labels: Labels = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     for reach, label in ((POSSIBLE, cv2.GC_PR_BGD), (LIKELY, cv2.GC_PR_FGD), (SURE, cv2.GC_FGD)):
@@ -118,10 +120,10 @@ def _grab(image: Image, landmarks: Sequence[Points]) -> Mask:
     cv2.grabCut(bgr, labels, no_rectangle, background, own, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return _attached(found, landmarks)
+    return _keep_attached(found, landmarks)
 
 
-def _attached(found: Labels, landmarks: Sequence[Points]) -> Mask:
+def _keep_attached(found: Labels, landmarks: Sequence[Points]) -> Mask:
     """Remove the pieces that are not connected to a face, and fill the holes."""
     labels = np.zeros(found.shape, np.uint8)
     for points in landmarks:
@@ -151,7 +153,7 @@ def _fill(labels: Labels, points: Points, reach: Reach, label: int) -> None:
     cv2.fillConvexPoly(labels, np.round(corners).astype(np.int32), label)
 
 
-def _reduced(image: Image, side: int) -> tuple[Image, NDArray[np.float64]]:
+def _reduce(image: Image, side: int) -> tuple[Image, NDArray[np.float64]]:
     """Reduce the picture to a longer side of at most `side`; return it with the scale factors of x and y."""
     factor = min(1.0, side / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))

@@ -21,20 +21,20 @@ def cache_cross_attention(unet: UNet2DConditionModel) -> Iterator[None]:
     layers = [layer for crossing in crossings for layer in (crossing.to_k, crossing.to_v)]
     try:
         for layer in layers:
-            vars(layer)["forward"] = _remembering(layer.forward)
+            vars(layer)["forward"] = _cache_by_identity(layer.forward)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
 
 
-def _remembering(forward: Layer) -> Layer:
+def _cache_by_identity(forward: Layer) -> Layer:
     # the states are kept beside the result, so that no other tensor can get their id
     made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def once(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+    def cached(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
         if id(states) not in made:
             made[id(states)] = states, forward(states, *others, **named)
         return made[id(states)][1]
 
-    return once
+    return cached

@@ -149,12 +149,12 @@ class Diffuser:
             return [canvas.image.copy() for canvas in canvases]
         model = self._model
         with torch.inference_mode(), deterministic(model.device), cache_cross_attention(model.unet):
-            sample = self._sample(canvases, denoising)
-            difference = self._difference(self._denoise(sample, denoising, step_done), sample.latents)
-        _check(difference)
+            sample = self._prepare(canvases, denoising)
+            difference = self._decode_difference(self._denoise(sample, denoising, step_done), sample.latents)
+        _require_finite(difference)
         return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
-    def _sample(self, canvases: Sequence[InpaintRegion], denoising: Denoising) -> Sample:
+    def _prepare(self, canvases: Sequence[InpaintRegion], denoising: Denoising) -> Sample:
         size = self._model.working.size
         patches = [canvas.patch(size) for canvas in canvases]
         latents = self._encode(np.stack(patches))
@@ -167,7 +167,7 @@ class Diffuser:
                     drawing.draw_control_image(control.kind, patch, canvas.patch_landmarks(size))
                     for canvas, patch in zip(canvases, patches, strict=True)
                 ]
-                hints.append((control, control.embed(self._pixels(np.stack(drawn)).to(self._model.dtype))))
+                hints.append((control, control.embed(self._to_tensor(np.stack(drawn)).to(self._model.dtype))))
         words, negative = (
             reduce(Conditioning.followed_by, wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
@@ -186,15 +186,15 @@ class Diffuser:
         # the schedule stays on the CPU: on the card, each decision that depends on a time would wait for it
         scheduler.set_timesteps(denoising.schedule, device="cpu")
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
-        told = sent(times, latents.device)
+        device_times = sent(times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
         noise = sent(torch.stack(drawn), latents.device)
         current = noised(scheduler, latents, noise, times[:1])
         for index, time in enumerate(times):
             seen = scheduler.scale_model_input(current, time).to(self._model.dtype)
-            residuals = self._controlled(sample, seen, told[index], denoising.diffusion, index, len(times))
-            guided = self._guided(time)
-            made = self._predicted(sample, seen, told[index], residuals, guided).float()
+            residuals = self._run_controls(sample, seen, device_times[index], denoising.diffusion, index, len(times))
+            guided = self._is_guided(time)
+            made = self._predict(sample, seen, device_times[index], residuals, guided).float()
             current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
             following = times[index + 1 : index + 2]
             unchanged = noised(scheduler, latents, noise, following) if len(following) else latents
@@ -202,14 +202,14 @@ class Diffuser:
             step_done()
         return current
 
-    def _controlled(
+    def _run_controls(
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, diffusion: str, step: int, steps: int
     ) -> Residuals | None:
         scaled = [(control, hint, control.scale(diffusion, step, steps)) for control, hint in sample.hints]
         made = [run_controlnet(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
         return reduce(Residuals.__add__, made) if made else None
 
-    def _predicted(
+    def _predict(
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None, guided: bool
     ) -> torch.Tensor:
         unet = self._model.unet
@@ -220,7 +220,7 @@ class Diffuser:
         without, with_words = both.chunk(2)
         return without + self._model.working.guidance * (with_words - without)
 
-    def _guided(self, time: torch.Tensor) -> bool:
+    def _is_guided(self, time: torch.Tensor) -> bool:
         """Return whether guidance matters at this time, which must be on the CPU."""
         working = self._model.working
         if working.guidance <= 1 or working.guided is None:
@@ -229,11 +229,11 @@ class Diffuser:
         lowest, highest = working.guided
         return lowest**2 * signal < 1 - signal <= highest**2 * signal
 
-    def _pixels(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+    def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""
         return sent(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
 
-    def _at_once(self, count: int) -> int:
+    def _batch_size(self, count: int) -> int:
         """Return how many of `count` pictures go through the autoencoder in one pass."""
         if self._model.device.type == "cpu":
             return count
@@ -243,18 +243,18 @@ class Diffuser:
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
         latents = []
-        for pixels in torch.split(self._pixels(patches), self._at_once(len(patches))):
+        for pixels in torch.split(self._to_tensor(patches), self._batch_size(len(patches))):
             encoded = vae.encode((pixels * 2 - 1).to(vae.dtype))
             mode = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
             latents.append((mode.float() - shift) * scale)
         return torch.cat(latents)
 
-    def _difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    def _decode_difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Return decoded `changed` minus decoded `latents`, both (B, C, h, w).
 
         The result is float32, (B, size, size, 3), on the CPU, in 8-bit levels.
         """
-        pairs = zip(*(torch.split(one, self._at_once(len(one))) for one in (changed, latents)), strict=True)
+        pairs = zip(*(torch.split(one, self._batch_size(len(one))) for one in (changed, latents)), strict=True)
         return torch.cat([self._decode(after) - self._decode(before) for after, before in pairs]).cpu()
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -272,7 +272,7 @@ class Diffuser:
         return limited.float().permute(0, 2, 3, 1) * 127.5
 
 
-def _check(difference: torch.Tensor) -> None:
+def _require_finite(difference: torch.Tensor) -> None:
     failed = [index for index, part in enumerate(difference) if not torch.isfinite(part).all()]
     if failed:
         raise DiffusionFailed(failed)

@@ -38,13 +38,13 @@ class InpaintRegion:
 
     def patch(self, size: int) -> Image:
         """Return the square at the model's size, RGB, uint8, (size, size, 3)."""
-        shown: Image = _cut(self.image, self.square, size)
-        return shown
+        patch_pixels: Image = _cut(self.image, self.square, size)
+        return patch_pixels
 
     def patch_mask(self, size: int) -> Mask:
         """Return the mask of the square at the model's size, (size, size)."""
-        shown: Mask = _cut(self.mask, self.square, size)
-        return shown
+        patch_pixels: Mask = _cut(self.mask, self.square, size)
+        return patch_pixels
 
     def patch_landmarks(self, size: int) -> Points:
         """Return the landmarks, (68, 2), in pixels of the patch of this size."""

@@ -49,7 +49,7 @@ def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
             raise LoraError(f"this LoRA does not fit the base model, which has no module {written[:100]!r}")
         if name in parts:
             raise LoraError(f"this LoRA file has two entries for the module {name}")
-        _check(name, part, weights[name])
+        _check_part(name, part, weights[name])
         parts[name] = part
     tensors = {f"{name}.lora_A.weight": part.down for name, part in parts.items()}
     tensors |= {f"{name}.lora_B.weight": part.up for name, part in parts.items()}
@@ -70,7 +70,7 @@ def _weights(unet: UNet2DConditionModel) -> Tensors:
     }
 
 
-def _check(name: str, part: LoraPart, weight: torch.Tensor) -> None:
+def _check_part(name: str, part: LoraPart, weight: torch.Tensor) -> None:
     """Raise LoraError unless the part can be added to a module with this weight, (out, in, ...)."""
     down, up = (part.rank, *weight.shape[1:]), (weight.shape[0], part.rank, *[1] * (weight.ndim - 2))
     if (part.down.shape, part.up.shape) != (down, up):

@@ -91,14 +91,14 @@ class LoraCache:
         known: Lora | None = None if before is None else self._users.get((key, before))
         if known is not None:
             return known
-        self._forget({key})
+        self._drop({key})
         lora = fit_lora(parse_lora(read()), self._unet)
         # adds the adapter now, so that a LoRA that does not fit is found before any work is done
         self._slot(lora, 0, 1)
         # if the object was replaced while it was read, the LoRA is used but not kept: its etag is not known
         if before is not None and etag() == before:
             self._users[key, before] = lora
-            self._make_room()
+            self._limit_memory()
         return lora
 
     def evict(self, exists: Callable[[str], bool]) -> None:
@@ -109,14 +109,14 @@ class LoraCache:
         """
         try:
             self._users.expire()
-            self._forget({key for key in {key for key, _ in self._users} if not exists(key)})
+            self._drop({key for key in {key for key, _ in self._users} if not exists(key)})
         finally:
             kept = list(self._users.values())
             idle = [name for name, resident in self._resident.items() if resident.wearer not in kept]
             for name in idle:
-                self._take_off(name)
+                self._delete_adapter(name)
             if idle:
-                self._survey()
+                self._find_layers()
 
     @contextmanager
     def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
@@ -126,12 +126,16 @@ class LoraCache:
             loras: one per picture; None uses the base model alone. In a batch that is a multiple as large, as with
                 guidance, the order repeats.
         """
-        names = self._put_on(loras)
+        names = self._copy_in(loras)
         if all(name == BARE for name in names):
             yield
             return
         mixed = len(set(names)) > 1
-        hooks = [layer.register_forward_pre_hook(_naming(names), with_kwargs=True) for layer in self._layers if mixed]
+        hooks = [
+            layer.register_forward_pre_hook(_adapter_names_hook(names), with_kwargs=True)
+            for layer in self._layers
+            if mixed
+        ]
         try:
             if not mixed:
                 self._activate(names[0])
@@ -142,7 +146,7 @@ class LoraCache:
             for hook in hooks:
                 hook.remove()
 
-    def _put_on(self, loras: Sequence[Lora | None]) -> list[str]:
+    def _copy_in(self, loras: Sequence[Lora | None]) -> list[str]:
         """Copy the LoRAs' tensors into resident adapters of their shapes, and return each picture's adapter name."""
         different = list(dict.fromkeys(lora for lora in loras if lora is not None))
         slots: dict[Lora | None, str] = {None: BARE}
@@ -172,15 +176,15 @@ class LoraCache:
         name = f"{lora.shape}-{number}"
         if name not in self._resident:
             while len(self._resident) >= max(self._most_resident, wanted):
-                self._take_off(next(iter(self._resident)))
+                self._delete_adapter(next(iter(self._resident)))
             try:
-                self._resident[name] = self._added(lora, name)
+                self._resident[name] = self._add_adapter(lora, name)
             finally:
-                self._survey()
+                self._find_layers()
         self._resident.move_to_end(name)
         return name
 
-    def _added(self, lora: Lora, name: str) -> ResidentLora:
+    def _add_adapter(self, lora: Lora, name: str) -> ResidentLora:
         """Add an adapter to the UNet; after any failure the UNet is left without it."""
         try:
             self._unet.add_adapter(lora.config, adapter_name=name)
@@ -195,15 +199,15 @@ class LoraCache:
         self._unet.requires_grad_(False).eval()
         return ResidentLora(list(tensors), list(tensors.values()))
 
-    def _take_off(self, name: str) -> None:
+    def _delete_adapter(self, name: str) -> None:
         del self._resident[name]
         self._unet.delete_adapters(name)
 
-    def _forget(self, keys: set[str]) -> None:
+    def _drop(self, keys: set[str]) -> None:
         for entry in [entry for entry in self._users if entry[0] in keys]:
             self._users.pop(entry, None)
 
-    def _make_room(self) -> None:
+    def _limit_memory(self) -> None:
         """Drop the least recently used LoRAs beyond KEPT_BYTES.
 
         A cache's `getsizeof` would not do: it refuses a file that alone is larger than the limit.
@@ -211,7 +215,7 @@ class LoraCache:
         while len(self._users) > 1 and sum(lora.size for lora in self._users.values()) > KEPT_BYTES:
             self._users.popitem()
 
-    def _survey(self) -> None:
+    def _find_layers(self) -> None:
         """Find all LoRA layers and disable them; needed after adding or deleting, which may leave an adapter active."""
         self._active = None
         self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
@@ -229,7 +233,7 @@ class LoraCache:
             layer._disable_adapters = not enabled
 
 
-def _naming(names: list[str]) -> Callable[..., Any]:
+def _adapter_names_hook(names: list[str]) -> Callable[..., Any]:
     """Return a forward hook that tells a layer the adapter of each picture of its batch."""
 
     def hook(layer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -112,10 +112,10 @@ def parse_lora(data: bytes) -> LoraFile:
         LoraError: the bytes are not a LoRA for a UNet. No bytes raise anything else.
     """
     described, metadata = read_header(data)
-    roles = {name: found for name in described if (found := _role(name)) is not None}
+    roles = {name: found for name in described if (found := _parse_name(name)) is not None}
     if not roles:
         raise LoraError("this LoRA file has no tensors for a UNet")
-    strength = _strength(metadata.get(LORA_ADAPTER_METADATA_KEY))
+    strength = _parse_metadata(metadata.get(LORA_ADAPTER_METADATA_KEY))
     try:
         with device_errors():
             stored = safetensors.torch.load(data)
@@ -124,9 +124,11 @@ def parse_lora(data: bytes) -> LoraFile:
     modules: dict[str, Tensors] = {}
     for name, (module, role) in roles.items():
         if role in modules.setdefault(module, {}):
-            raise LoraError(f"this LoRA file has two entries for the module {_shown(module)}")
+            raise LoraError(f"this LoRA file has two entries for the module {_quote(module)}")
         modules[module][role] = stored[name]
-    return LoraFile({module: _part(module, found, strength) for module, found in modules.items()}, strength.rooted)
+    return LoraFile(
+        {module: _build_part(module, found, strength) for module, found in modules.items()}, strength.rooted
+    )
 
 
 def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
@@ -146,7 +148,7 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     if length > MOST_HEADER:
         raise LoraError(f"the header of this LoRA file has {length} bytes, more than the limit of {MOST_HEADER}")
     try:
-        described = json.loads(data[LENGTH : LENGTH + length].decode(), object_pairs_hook=_once)
+        described = json.loads(data[LENGTH : LENGTH + length].decode(), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError) as error:
         raise LoraError(f"this is not a LoRA file: its header cannot be read: {error}") from error
     if not isinstance(described, dict):
@@ -157,33 +159,33 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     if len(described) > MOST_TENSORS:
         raise LoraError(f"this LoRA file has {len(described)} tensors, more than the limit of {MOST_TENSORS}")
     for name, tensor in described.items():
-        _check(name, tensor)
+        _check_tensor(name, tensor)
     return described, metadata
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")
     return found
 
 
-def _check(name: str, tensor: Any) -> None:
+def _check_tensor(name: str, tensor: Any) -> None:
     """Raise LoraError for a tensor description that no LoRA has; safetensors itself checks the offsets."""
     if len(name) > LONGEST_NAME:
         raise LoraError(
             f"a tensor of this LoRA file has a name of {len(name)} characters, more than the limit of {LONGEST_NAME}"
         )
     if not isinstance(tensor, dict) or not isinstance(tensor.get("shape"), list):
-        raise LoraError(f"{_shown(name)} in this LoRA file has no shape")
+        raise LoraError(f"{_quote(name)} in this LoRA file has no shape")
     if tensor.get("dtype") not in DTYPES:
-        given = _shown(str(tensor.get("dtype")))
-        raise LoraError(f"{_shown(name)} in this LoRA file has the type {given}, not one of {', '.join(DTYPES)}")
+        given = _quote(str(tensor.get("dtype")))
+        raise LoraError(f"{_quote(name)} in this LoRA file has the type {given}, not one of {', '.join(DTYPES)}")
     if not all(type(side) is int and 0 < side < 2**31 for side in tensor["shape"]) or len(tensor["shape"]) > 4:
-        raise LoraError(f"{_shown(name)} in this LoRA file has the invalid shape {_shown(str(tensor['shape']))}")
+        raise LoraError(f"{_quote(name)} in this LoRA file has the invalid shape {_quote(str(tensor['shape']))}")
 
 
-def _role(name: str) -> tuple[str, str] | None:
+def _parse_name(name: str) -> tuple[str, str] | None:
     """Return a tensor's module and its role there, or None for a text encoder's tensor.
 
     Raises:
@@ -199,40 +201,40 @@ def _role(name: str) -> tuple[str, str] | None:
     if old is not None and name.startswith(UNET):
         layer = "to_out.0" if old[2] == "to_out" else old[2]
         return f"{old[1]}.{layer}", old[3]
-    raise LoraError(f"{_shown(name)} in this file is not the name of a LoRA tensor that is supported")
+    raise LoraError(f"{_quote(name)} in this file is not the name of a LoRA tensor that is supported")
 
 
-def _part(module: str, found: Tensors, strength: LoraStrength) -> LoraPart:
+def _build_part(module: str, found: Tensors, strength: LoraStrength) -> LoraPart:
     """Return one module's matrices and alpha; raise LoraError if they do not belong together."""
     if DOWN not in found or UP not in found:
-        raise LoraError(f"this LoRA file does not have both matrices for {_shown(module)}")
+        raise LoraError(f"this LoRA file does not have both matrices for {_quote(module)}")
     down, up = found[DOWN], found[UP]
     if down.ndim != up.ndim or down.ndim not in (2, 4):
         raise LoraError(
-            f"this LoRA file has matrices of {down.ndim} and {up.ndim} dimensions for {_shown(module)}; "
+            f"this LoRA file has matrices of {down.ndim} and {up.ndim} dimensions for {_quote(module)}; "
             "both must have 2 or both 4"
         )
     rank = len(down)
     if rank > MOST_RANK:
-        raise LoraError(f"the rank for {_shown(module)} is {rank}, more than the limit of {MOST_RANK}")
-    if up.shape[1] != rank or _of(strength.ranks, module, strength.rank or rank) != rank:
-        raise LoraError(f"this LoRA file has contradictory ranks for {_shown(module)} in its matrices or metadata")
-    alpha = _of(strength.alphas, module, strength.alpha or float(rank))
+        raise LoraError(f"the rank for {_quote(module)} is {rank}, more than the limit of {MOST_RANK}")
+    if up.shape[1] != rank or _look_up(strength.ranks, module, strength.rank or rank) != rank:
+        raise LoraError(f"this LoRA file has contradictory ranks for {_quote(module)} in its matrices or metadata")
+    alpha = _look_up(strength.alphas, module, strength.alpha or float(rank))
     if ALPHA in found:
         if found[ALPHA].numel() != 1:
-            raise LoraError(f"this LoRA file has more than one alpha for {_shown(module)}")
+            raise LoraError(f"this LoRA file has more than one alpha for {_quote(module)}")
         alpha = float(found[ALPHA])
     if not 0 < alpha < float("inf"):
-        raise LoraError(f"alpha is {alpha} for {_shown(module)}, but must be finite and above 0")
+        raise LoraError(f"alpha is {alpha} for {_quote(module)}, but must be finite and above 0")
     return LoraPart(down, up, alpha)
 
 
-def _strength(text: str | None) -> LoraStrength:
+def _parse_metadata(text: str | None) -> LoraStrength:
     """Parse the metadata that diffusers writes; raise LoraError if it is invalid or not supported."""
     if not text:
         return LoraStrength(None, None, {}, {}, False)
     try:
-        metadata = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        metadata = json.loads(text, object_pairs_hook=_reject_duplicates, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise LoraError(f"the metadata of this LoRA file cannot be read: {error}") from error
     if not isinstance(metadata, dict):
@@ -242,9 +244,9 @@ def _strength(text: str | None) -> LoraStrength:
             raise LoraError(f"this LoRA file was made with {other}, which is not supported")
     rank, alpha = metadata.get(UNET + "r"), metadata.get(UNET + "lora_alpha")
     ranks, alphas = metadata.get(UNET + "rank_pattern") or {}, metadata.get(UNET + "alpha_pattern") or {}
-    if not (rank is None or _is_rank(rank)) or not _pattern(ranks, _is_rank):
+    if not (rank is None or _is_rank(rank)) or not _is_pattern(ranks, _is_rank):
         raise LoraError(f"the metadata of this LoRA file has a rank that is not between 1 and {MOST_RANK}")
-    if not (alpha is None or _is_alpha(alpha)) or not _pattern(alphas, _is_alpha):
+    if not (alpha is None or _is_alpha(alpha)) or not _is_pattern(alphas, _is_alpha):
         raise LoraError("the metadata of this LoRA file has an alpha that is not a number above 0")
     return LoraStrength(rank, alpha, ranks, alphas, metadata.get(UNET + "use_rslora") is True)
 
@@ -261,17 +263,17 @@ def _is_alpha(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < 1e9  # an integer may be too large for a float
 
 
-def _pattern(value: Any, admissible: Callable[[Any], bool]) -> bool:
+def _is_pattern(value: Any, admissible: Callable[[Any], bool]) -> bool:
     """Return whether the pattern maps names of modules to allowed values; real regular expressions are never run."""
     return isinstance(value, dict) and all(PLAIN.fullmatch(key) and admissible(one) for key, one in value.items())
 
 
-def _of(pattern: dict[str, Value], module: str, otherwise: Value) -> Value:
+def _look_up(pattern: dict[str, Value], module: str, otherwise: Value) -> Value:
     """Return a pattern's value for a module: that of its full name, else that of its longest end after a dot."""
     pieces = module.split(".")
     ends = ["^" + module, *(".".join(pieces[start:]) for start in range(len(pieces)))]
     return next((pattern[end] for end in ends if end in pattern), otherwise)
 
 
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text if len(text) <= 100 else text[:97] + "...")

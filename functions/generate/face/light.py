@@ -108,25 +108,25 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     factor = min(1.0, WORKING_WIDTH / width)
     size = (max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor)))
     sigma = REACH * width * factor
-    low_drawn = _low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _small(skin_drawn, size), sigma)
-    low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
+    low_drawn = _estimate_low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _reduce(skin_drawn, size), sigma)
+    low_base = _estimate_low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _reduce(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
     level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     lightness = level[..., 0]
     relative = drawn[..., 0] / np.maximum(lightness, 1)
-    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _to_lose(drawn, level, shift))[..., None]
+    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _share_of_shift(drawn, level, shift))[..., None]
     shift[..., 0] *= np.clip(relative, 0, 1)
     if tone.modeled < 1:
         wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         own = drawn[..., 0] - lightness
         shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
-    result: Lab = shift + _flattened(drawn, low_drawn, low_base)
+    result: Lab = shift + _reduce_color_contrast(drawn, low_drawn, low_base)
     return result
 
 
-def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
+def _share_of_shift(drawn: Lab, level: Lab, shift: Lab) -> Mask:
     """Return the share of a color shift that each pixel takes, 0 to 1, (H, W).
 
     Where the shift makes the skin paler, a pixel takes as large a share as it has of the skin's color; elsewhere 1.
@@ -142,7 +142,7 @@ def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
     return share
 
 
-def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
+def _reduce_color_contrast(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
     """Return the change, (H, W, 3), that reduces color contrasts where the light gets dimmer.
 
     In dim light every camera sees lips as less red: lightness and chroma shrink by the same factor, since all of LAB
@@ -198,7 +198,7 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
     return lightness
 
 
-def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
+def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     total = float(weight.sum())
     if total < 1e-3:
         return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
@@ -209,7 +209,7 @@ def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     return low
 
 
-def _small(mask: Mask, size: tuple[int, int]) -> Mask:
+def _reduce(mask: Mask, size: tuple[int, int]) -> Mask:
     small: Mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     return small
 

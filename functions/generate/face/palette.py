@@ -75,13 +75,13 @@ class Palette:
         inside = where > 0.5
         if inside.sum() < LEAST:
             return cls(np.zeros((LEVELS, 2), np.float32), USUAL_STRENGTH, FLESH, PLAIN, 2 * MODELED)
-        curve = _curve(lab[inside])
-        away = (lab[..., 1:] - _at(curve, lab[..., 0])) * inside[..., None]
+        curve = _measure_curve(lab[inside])
+        away = (lab[..., 1:] - _tint_at(curve, lab[..., 0])) * inside[..., None]
         sigma = max(SPECKLE * width * factor, FINEST)
         share = np.maximum(blur(inside.astype(np.float32), sigma), 0.05)
         smooth = (blur(away, sigma) / share[..., None])[inside]
         strength = float(np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=1).mean()))
-        lightness, tints = lab[inside][:, 0], np.linalg.norm(_at(curve, lab[inside][:, 0]), axis=-1)
+        lightness, tints = lab[inside][:, 0], np.linalg.norm(_tint_at(curve, lab[inside][:, 0]), axis=-1)
         low, middle, high = np.quantile(lightness, (0.05, 0.5, 0.95))
         if strength <= NOISY and np.sqrt(np.square(tints).mean()) <= NEUTRAL:
             curve, strength = np.zeros_like(curve), 0.0
@@ -102,14 +102,14 @@ class Palette:
         """How ordinary the colors are: 1 for an ordinary color picture, 0 for a gray, one-tint or faded one."""
         fewer = PLAIN / float(np.clip(self.lightness, DIMMEST, PLAIN))
         strength, chroma = self.strength * fewer, self.chroma * fewer
-        colored = _rising(strength, FAINT, COLORED) * _rising(chroma, PALE, FLESH)
-        return max(colored, _rising(strength, *VIVID))
+        colored = _smoothstep(strength, FAINT, COLORED) * _smoothstep(chroma, PALE, FLESH)
+        return max(colored, _smoothstep(strength, *VIVID))
 
     @property
     def modeled(self) -> float:
         """How ordinary the light is: 1 if it is, 0 for a face that is nearly black, nearly white, or flat as in fog."""
-        lit = _rising(self.lightness, BLACK, DIM) * (1 - _rising(self.lightness, BRIGHT, WHITE))
-        return lit * _rising(self.contrast, FLAT, MODELED)
+        lit = _smoothstep(self.lightness, BLACK, DIM) * (1 - _smoothstep(self.lightness, BRIGHT, WHITE))
+        return lit * _smoothstep(self.contrast, FLAT, MODELED)
 
     def tone(self, own: "Palette") -> light.Tone:
         """Return how the contrasts of a person with the palette `own` change in this picture's light."""
@@ -129,10 +129,10 @@ class Palette:
         natural = self.natural
         if natural >= 1:
             return balanced
-        tint = _at(self.curve, balanced[..., 0])
+        tint = _tint_at(self.curve, balanced[..., 0])
         if not self.one_tint:
             tint += min(1.0, self.strength / max(own.strength, ONE_TINT)) * (
-                drawn[..., 1:] - _at(own.curve, drawn[..., 0])
+                drawn[..., 1:] - _tint_at(own.curve, drawn[..., 0])
             )
         result = balanced.copy()
         result[..., 1:] = natural * balanced[..., 1:] + (1 - natural) * tint
@@ -155,11 +155,11 @@ class Palette:
 
         def scaled(new: light.Lab, old: light.Lab) -> Image:
             lightness = old[..., 0] + tone * (new[..., 0] - old[..., 0])
-            away_new, away_old = (lab[..., 1:] - _at(self.curve, lab[..., 0]) for lab in (new, old))
-            tint = _at(self.curve, lightness) + away_old + color * (away_new - away_old)
+            away_new, away_old = (lab[..., 1:] - _tint_at(self.curve, lab[..., 0]) for lab in (new, old))
+            tint = _tint_at(self.curve, lightness) + away_old + color * (away_new - away_old)
             return light.to_rgb(np.dstack([lightness, tint]))
 
-        return _changed(after, before, scaled)
+        return _change_pixels(after, before, scaled)
 
     def settled(self, image: Image, template: Image) -> Image:
         """Limit the pixels that differ from the template to the tint of a one-tint palette.
@@ -178,14 +178,14 @@ class Palette:
                 new[..., 1:] = 0
                 # one channel repeated: the conversion alone leaves the channels of gray one level apart
                 return np.repeat(light.to_rgb(new)[..., 1:2], 3, axis=-1)
-            tint = _at(self.curve, new[..., 0])
-            away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _at(self.curve, old[..., 0])
+            tint = _tint_at(self.curve, new[..., 0])
+            away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _tint_at(self.curve, old[..., 0])
             allowed = np.linalg.norm(away_old, axis=-1) + SPREAD * self.strength
             far = np.maximum(np.linalg.norm(away_new, axis=-1) / np.maximum(allowed, 1e-6), 1)
             new[..., 1:] = tint + away_new / far[..., None]
             return light.to_rgb(new)
 
-        return _changed(image, template, plain)
+        return _change_pixels(image, template, plain)
 
 
 def is_gray(image: Image) -> bool:
@@ -193,7 +193,7 @@ def is_gray(image: Image) -> bool:
     return bool(np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 1], image[..., 2]))
 
 
-def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:
+def _change_pixels(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:
     """Return `after` with `change` applied to the pixels that differ, given in LAB after and before, (1, N, 3) each."""
     result = after
     rows = max(1, STRIP_PIXELS // after.shape[1])
@@ -207,7 +207,7 @@ def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab
     return result
 
 
-def _curve(colors: NDArray[np.float32]) -> Curve:
+def _measure_curve(colors: NDArray[np.float32]) -> Curve:
     """Return the mean tint of LAB colors, (N, 3), at each lightness.
 
     Below the darkest color the curve falls to no tint at black. Above the lightest color it stays as it is there: the
@@ -226,7 +226,7 @@ def _curve(colors: NDArray[np.float32]) -> Curve:
     return np.stack([np.interp(levels, at, mean) for mean in means], axis=1).astype(np.float32)
 
 
-def _at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
+def _tint_at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
     """Return the curve's tint at each lightness, (..., 2)."""
     place = np.clip(lightness * ((LEVELS - 1) / 100), 0, LEVELS - 1)
     below = np.minimum(place.astype(np.intp), LEVELS - 2)
@@ -235,7 +235,7 @@ def _at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
     return tint
 
 
-def _rising(value: float, low: float, high: float) -> float:
+def _smoothstep(value: float, low: float, high: float) -> float:
     """Return 0 up to `low`, 1 from `high` on, and a smooth step in between."""
     share = float(np.clip((value - low) / (high - low), 0, 1))
     return share * share * (3 - 2 * share)

@@ -79,11 +79,13 @@ def match_sharpness(
     """
     target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
-    raised = _raised(lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target)
-    return _raised(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    raised = _raise_detail(
+        lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target
+    )
+    return _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
 
 
-def _raised(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
+def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
     """Add as much of `detail` as brings the variance of the Laplacian to the target, within MOST_RAISED.
 
     The Laplacian of a sum is the sum of the Laplacians, so the factor solves a quadratic equation.

@@ -96,10 +96,10 @@ def fuse(
     crop = FaceCrop.of(moved, target)
     if not crop.empty:
         original = original or FaceCrop.of(base, landmarks)
-        drawn = _drawn(person, person.image, crop.points, crop.size)
+        drawn = _draw_photo(person, person.image, crop.points, crop.size)
         own = np.zeros(crop.size, np.float32)
         if person.glasses:
-            own = np.clip(_drawn(person, person.frames, crop.points, crop.size), 0, 1)
+            own = np.clip(_draw_photo(person, person.frames, crop.points, crop.size), 0, 1)
         if frames.any():  # only one pair of glasses on the nose: keep the template's
             drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
@@ -185,7 +185,7 @@ def compose(
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 
-def _drawn(person: ReferencePhoto, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
+def _draw_photo(person: ReferencePhoto, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
     """Warp the person's photo, or a mask of it, so that the face's landmarks lie at `points`.
 
     A large photo is reduced first, so that its detail does not alias.

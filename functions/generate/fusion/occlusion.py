@@ -36,14 +36,14 @@ def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -
     """
     factor = WORKING_WIDTH / face_width(points)
     if factor >= 1:
-        return _covering(points, drawn, skin_drawn, skin_base)
+        return _compute_mask(points, drawn, skin_drawn, skin_base)
     size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
     small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
-    taken: Mask = cv2.resize(_covering(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
+    taken: Mask = cv2.resize(_compute_mask(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
     return taken
 
 
-def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
+def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     width = face_width(points)
     height, face = _height(points, skin_base.shape), masks.face(points, skin_base.shape[:2])
     hair = _hair(drawn, skin_drawn, height, face, DARKER)

@@ -60,7 +60,7 @@ class OnnxFuser:
             raise EngineUnavailable(
                 f"there is no file {path}: set PHOTOG_GENERATE__FUSER to an .onnx file, or leave it unset"
             )
-        self._emap = _checked(path)
+        self._emap = _load_emap(path)
         self._session = open_session(path, settings)
 
     def fuse(
@@ -85,7 +85,7 @@ class OnnxFuser:
             return FaceView(image, landmarks.copy(), frames)
         if person.identity is None:
             raise ValueError("the reference photo has no identity: a network needs the person's embedding")
-        drawn, taken = self._drawn(crop.image, crop.points, person.identity)
+        drawn, taken = self._swap(crop.image, crop.points, person.identity)
         taken = taken * (1 - crop.cut(frames))
         if free is not None:
             taken = taken * crop.cut(free)
@@ -95,10 +95,10 @@ class OnnxFuser:
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
         return FaceView(image, landmarks.copy(), frames)
 
-    def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
+    def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """Return the patch with the face changed by the network, and the mask of the area that the network covers."""
-        matrix = _alignment(points)
-        aligned = _aligned(patch, matrix)
+        matrix = _fit_alignment(points)
+        aligned = _align(patch, matrix)
         changed = self._run(aligned, identity)
         size = patch.shape[1::-1]
         back = cv2.warpAffine(
@@ -118,7 +118,7 @@ class OnnxFuser:
         return round_to_levels(output[0].transpose(1, 2, 0) * 255)
 
 
-def _alignment(points: Points) -> Matrix:
+def _fit_alignment(points: Points) -> Matrix:
     fit = SimilarityTransform.from_estimate(five_points(points), arcface_dst + np.array([ASIDE, 0.0]))
     if not fit:
         raise ValueError("all landmarks of this face are at the same place")
@@ -126,7 +126,7 @@ def _alignment(points: Points) -> Matrix:
     return matrix
 
 
-def _aligned(patch: Image, matrix: Matrix) -> Image:
+def _align(patch: Image, matrix: Matrix) -> Image:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     # the warp does not average: blur first, so that fine detail does not alias
     smooth = cv2.GaussianBlur(patch, (0, 0), 0.5 / scale) if scale < 0.8 else patch
@@ -135,7 +135,7 @@ def _aligned(patch: Image, matrix: Matrix) -> Image:
     return aligned
 
 
-def _checked(path: Path) -> Embedding:
+def _load_emap(path: Path) -> Embedding:
     """Check the model's signature and return its emap.
 
     Raises:

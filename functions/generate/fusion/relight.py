@@ -30,7 +30,7 @@ def relight(
     """
     size = drawn.shape[:2]
     own = np.maximum(masks.eyes(points, size), masks.mouth(points, size))[..., None]
-    shade = _shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
+    shade = _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
     damping = np.array([shade, COLOR_ON_FEATURES, COLOR_ON_FEATURES], np.float32)
     damping[0] = 1 - tone.modeled * (1 - damping[0])
     face: light.Lab = drawn + shift * (1 - own * (1 - damping))
@@ -38,7 +38,7 @@ def relight(
     return face
 
 
-def _shade(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
+def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
     """Return the share of the skin's lightness shift that brings the whites of the eyes to those of the base.
 
     That share is due to the light; the rest is due to another skin color. The skin's shift alone cannot tell dim light

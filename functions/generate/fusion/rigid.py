@@ -31,8 +31,8 @@ def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Mov
     small = cv2.resize(movement.of(stiff)[part], size, interpolation=cv2.INTER_AREA)
     if np.count_nonzero(small > 0.5) < LEAST:
         return movement
-    affine = _affine(small > 0.5, movement.shift)
-    near = cv2.resize(_around(small, width * factor), (across, height), interpolation=cv2.INTER_LINEAR) * free[part]
+    affine = _fit_affine(small > 0.5, movement.shift)
+    near = cv2.resize(_extend(small, width * factor), (across, height), interpolation=cv2.INTER_LINEAR) * free[part]
     x, y = np.arange(across, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     shift = movement.shift.copy()
     for axis in range(2):
@@ -41,7 +41,7 @@ def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Mov
     return Movement(shift, movement.corner)
 
 
-def _affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.float32]:
+def _fit_affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.float32]:
     """Fit the shift as an affine function of x and y under the mask `where`, which has a smaller size.
 
     Returns the coefficients of x, y and 1, (3, 2).
@@ -54,7 +54,7 @@ def _affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.float32
     return np.asarray(np.linalg.lstsq(known, there, rcond=None)[0], np.float32)
 
 
-def _around(stiff: Mask, width: float) -> Mask:
+def _extend(stiff: Mask, width: float) -> Mask:
     """Return the soft mask of the rigid objects and REACH around them."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(REACH * width) + 1,) * 2)
     around: Mask = cv2.GaussianBlur(np.clip(cv2.dilate(stiff, kernel), 0, 1), (0, 0), max(SOFTNESS * width, 0.3))

@@ -94,7 +94,7 @@ def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) 
     Returns:
         The canvas, of the photo's type.
     """
-    align = _affine(target, source)
+    align = _fit_affine(target, source)
     rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
     field = interpolate_displacement(target, source - rough, size, face_width(target))
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
@@ -142,7 +142,7 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
     return fetched
 
 
-def _affine(source: Points, target: Points) -> NDArray[np.float64]:
+def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
     """Return the least-squares affine map from `source` to `target`, (2, 3); the spline then only adds the residual.
 
     cv2.estimateAffine2D would drop points as outliers.

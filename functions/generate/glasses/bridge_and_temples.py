@@ -71,8 +71,8 @@ def find_bridge_root(face: AlignedFace, thickest: int = THICKEST) -> BridgeRoot:
     """
     p = face.points
     room = ROOM * (p[42, 0] - p[39, 0])
-    columns = _within(p[39, 0] + room, p[42, 0] - room)
-    rows = _within(p[27, 1] - HIGH * WIDTH, p[29, 1])
+    columns = _pixels_between(p[39, 0] + room, p[42, 0] - room)
+    rows = _pixels_between(p[27, 1] - HIGH * WIDTH, p[29, 1])
     if len(columns) < 3 or len(rows) < 3:
         return BridgeRoot(np.zeros(1), np.zeros((1, 3), np.float32))
     lines = face.lines(thickest, COLOR)[rows][:, columns].T
@@ -92,7 +92,7 @@ def trace_bridge(face: AlignedFace, rims: list[Points], found: Lightness, alike:
     p = face.points
     columns = np.arange(rims[0][:, 0].max(), rims[1][:, 0].min() + 1)
     rows = np.arange(p[27, 1] - HIGH * WIDTH - BROADEST / 2, p[29, 1], STEP)
-    points, steps = _bar(columns, rows, found, round(BROADEST / 2 / STEP))
+    points, steps = _trace_bar(columns, rows, found, round(BROADEST / 2 / STEP))
     return measure_stroke(points, 1 - sample(alike, points), steps, np.ones(len(points), bool), thickest=BROADEST)
 
 
@@ -112,13 +112,13 @@ def trace_temple(face: AlignedFace, rim: Points, side: int, found: Lightness) ->
         columns = np.arange(outer.max(), jaw.max() + BEYOND * WIDTH)
     top, bottom = rim[:, 1].min(), rim[:, 1].max()
     rows = np.arange(top - ABOVE * WIDTH, top + HINGE * (bottom - top), STEP)
-    points, steps = _bar(columns, rows, found)
+    points, steps = _trace_bar(columns, rows, found)
     clear = (sample(found, points)[np.arange(len(points)), steps] > CLEAR).astype(np.uint8)
     clear = cv2.morphologyEx(clear[None], cv2.MORPH_CLOSE, np.ones((1, GAP), np.uint8))[0]
     return measure_stroke(points, sample(face.lightness, points), steps, np.cumprod(clear) > 0)
 
 
-def _bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tuple[Points, min_cost_path.Steps]:
+def _trace_bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tuple[Points, min_cost_path.Steps]:
     """Trace a line through all columns.
 
     Args:
@@ -135,6 +135,6 @@ def _bar(columns: Along, rows: Along, found: Lightness, spared: int = 0) -> tupl
     return points, min_cost_path.trace_line(gains, np.broadcast_to(np.arange(len(rows)) >= spared, gains.shape), SLOPE)
 
 
-def _within(start: float, stop: float) -> NDArray[np.intp]:
+def _pixels_between(start: float, stop: float) -> NDArray[np.intp]:
     """Return the whole pixels from start to stop that lie in the upright square."""
     return np.arange(max(int(start), 0), min(int(stop) + 1, SIDE))

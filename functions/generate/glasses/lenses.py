@@ -63,7 +63,7 @@ def fit_lenses(face: AlignedFace, share: Lightness) -> list[Points]:
         face: the upright face.
         share: how much each pixel looks like part of a frame, 0 to 1, (SIDE, SIDE).
     """
-    share = _on_the_face(face, share)
+    share = _exclude_outside(face, share)
     search = Search(face, share, np.random.default_rng(SEED))
     spread = MOST - LEAST
     both = search.best((0, 1), (LEAST + MOST) / 2, spread, TRIALS, LEAST_OF_BOTH)
@@ -84,7 +84,7 @@ def lens_outlines(face: AlignedFace, side: int, shapes: Shapes, every: int = 1) 
     x = np.sign(cosine) * np.abs(cosine) ** (2 / squareness) * tapered + out
     y = np.sign(sine) * np.abs(sine) ** (2 / squareness) * np.where(sine < 0, above, below) + down - rise * x
     middles = [face.points[eye].mean(axis=0) for eye in EYES]
-    x = WIDTH * x * _nearer(face)[side] * (-1 if side == 0 else 1)
+    x = WIDTH * x * _half_widths(face)[side] * (-1 if side == 0 else 1)
     points = np.stack([middles[side][0] + x, middles[side][1] + WIDTH * y], axis=-1)
     # the mirrored outline starts at the left and runs counterclockwise: reverse it, and start at the right
     return np.roll(points[:, ::-1], 1 + len(angle) // 2, axis=1) if side == 0 else points
@@ -118,10 +118,12 @@ class Search:
         """
         best = around
         for count, kept, blur in trials:
-            smooth = self._smooth(blur)
+            smooth = self._blur_share(blur)
             tried = around + spread * (self.generator.random((count, len(LEAST))) - 0.5)
             tried = np.vstack([best, np.clip(tried, least, MOST)])
-            gains = np.sum([_gain(smooth, lens_outlines(self.face, side, tried, COARSE)) for side in sides], axis=0)
+            gains = np.sum(
+                [_measure_gain(smooth, lens_outlines(self.face, side, tried, COARSE)) for side in sides], axis=0
+            )
             order = np.argsort(-gains)
             best = tried[order[0]]
             elite = tried[order[:kept]]
@@ -133,18 +135,20 @@ class Search:
 
         It is how much of a frame lies under them, minus costs for being unlike and for lying too near to the nose.
         """
-        smooth = self._smooth(TRIALS[-1][2])
-        gains = [_gain(smooth, lens_outlines(self.face, side, shape[None]))[0] for side, shape in enumerate(pair)]
+        smooth = self._blur_share(TRIALS[-1][2])
+        gains = [
+            _measure_gain(smooth, lens_outlines(self.face, side, shape[None]))[0] for side, shape in enumerate(pair)
+        ]
         apart = (pair[0] - pair[1]) / (MOST - LEAST)
         nasal = max(0.0, LEAST_OF_BOTH[0] - (pair[0][0] + pair[1][0]) / 2)
         return float(sum(gains) - (UNLIKE * apart**2).sum() - NASAL * nasal)
 
-    def _smooth(self, blur: float) -> Lightness:
+    def _blur_share(self, blur: float) -> Lightness:
         smooth: Lightness = cv2.GaussianBlur(np.minimum(self.share, ENOUGH), (0, 0), blur)
         return smooth
 
 
-def _nearer(face: AlignedFace) -> NDArray[np.float64]:
+def _half_widths(face: AlignedFace) -> NDArray[np.float64]:
     """Return the relative widths of the left and the right half of the face, (2,); 1 each if it is not turned."""
     root = face.points[27:30, 0].mean()
     apart = np.array([root - face.points[EYES[0], 0].mean(), face.points[EYES[1], 0].mean() - root])
@@ -152,10 +156,10 @@ def _nearer(face: AlignedFace) -> NDArray[np.float64]:
     return nearer
 
 
-def _on_the_face(face: AlignedFace, share: Lightness) -> Lightness:
+def _exclude_outside(face: AlignedFace, share: Lightness) -> Lightness:
     """Exclude the pixels outside the jaw line, where no lens can be; on the far side of a turned face it can be."""
     share = share.copy()
-    jaw, nearer = face.points[JAW, 0], _nearer(face)
+    jaw, nearer = face.points[JAW, 0], _half_widths(face)
     if nearer[0] > TURNED:
         share[:, : max(int(jaw.min() + INSIDE * WIDTH), 0)] = NOTHING
     if nearer[1] > TURNED:
@@ -163,7 +167,7 @@ def _on_the_face(face: AlignedFace, share: Lightness) -> Lightness:
     return share
 
 
-def _gain(share: Lightness, tried: Points) -> NDArray[np.float64]:
+def _measure_gain(share: Lightness, tried: Points) -> NDArray[np.float64]:
     """Return how much more of a frame lies under each outline, (K, N, 2), than a little inside and outside it, (K,)."""
     middle = tried.mean(axis=1, keepdims=True)
     along = sample(share, tried)

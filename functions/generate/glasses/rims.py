@@ -98,7 +98,7 @@ def trace_rim(face: AlignedFace, outline: Points, found: Lightness) -> Stroke:
     steps = min_cost_path.trace_line((gains - LOSS * off**2).astype(np.float32), near, ASIDE, closed=True)
     # compared with its surroundings, because among wrinkles everything looks a little like a frame
     clear = gains[np.arange(len(outline)), steps] - np.quantile(gains, 0.25, axis=1) > CLEAR
-    return measure_stroke(points, sample(face.lightness, points), steps, _unbroken(clear), closed=True)
+    return measure_stroke(points, sample(face.lightness, points), steps, _close_gaps(clear), closed=True)
 
 
 def sample_points_across(outline: Points) -> Points:
@@ -110,7 +110,7 @@ def sample_points_across(outline: Points) -> Points:
     return points
 
 
-def _unbroken(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _close_gaps(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Close the gaps that highlights make, and remove specks."""
     three = np.tile(clear, 3).astype(np.uint8)[None]
     three = cv2.morphologyEx(three, cv2.MORPH_CLOSE, np.ones((1, GAP), np.uint8))

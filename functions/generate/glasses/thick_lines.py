@@ -80,7 +80,7 @@ def measure_stroke(
     reaches = min_cost_path.measure_edges(lightness, steps, round(thickest / spacing))
     sides = []
     for reach, sign in zip(reaches, (-1, 1), strict=True):
-        even = _evened(reach, present, closed) + MARGIN / spacing
+        even = _smooth_thickness(reach, present, closed) + MARGIN / spacing
         away = points[:, 1] - points[:, 0]
         sides.append(points[rows, steps] + sign * even[:, None] * away)
     return Stroke(sides[0], sides[1], present, closed)
@@ -106,7 +106,7 @@ def draw_strokes(strokes: list[Stroke], face: AlignedFace, size: tuple[int, int]
     return soft
 
 
-def _evened(reach: NDArray[np.float64], present: NDArray[np.bool_], closed: bool) -> NDArray[np.float64]:
+def _smooth_thickness(reach: NDArray[np.float64], present: NDArray[np.bool_], closed: bool) -> NDArray[np.float64]:
     """Smooth the thickness on one side by a running median and mean.
 
     Before that, missing values are replaced by the median, and values far above the median are reduced.

@@ -54,11 +54,11 @@ class ImageNetwork:
         """
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            made = self._made(pixels.to(self._device))[0]
+            made = self._run(pixels.to(self._device))[0]
         result: NDArray[np.float32] = np.clip(require_finite(made.float().permute(1, 2, 0).cpu().numpy()), 0, 1) * 255
         return result
 
-    def _made(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _run(self, pixels: torch.Tensor) -> torch.Tensor:
         if self._descriptor.architecture.id == GFPGAN:
             signed: torch.Tensor = self._descriptor.model(2 * pixels - 1, randomize_noise=False)[0]
             return (signed + 1) / 2

@@ -31,22 +31,22 @@ def upscale_2x(image: Image, network: ImageNetwork | None) -> Image:
     Returns:
         RGB, uint8, (2 * H, 2 * W, 3).
     """
-    return _enlarged(image) if network is None else _by_network(image, network)
+    return _resample(image) if network is None else _run_tiles(image, network)
 
 
-def _enlarged(image: Image) -> Image:
+def _resample(image: Image) -> Image:
     height, width = image.shape[:2]
     result = np.empty((TIMES * height, TIMES * width, 3), np.uint8)
     for top in range(0, height, STRIP):
         bottom = min(top + STRIP, height)
         first, last = max(top - BORDER, 0), min(bottom + BORDER, height)
         size = (TIMES * width, TIMES * (last - first))
-        strip = _sharpened(cv2.resize(image[first:last], size, interpolation=cv2.INTER_LANCZOS4))
+        strip = _sharpen(cv2.resize(image[first:last], size, interpolation=cv2.INTER_LANCZOS4))
         result[TIMES * top : TIMES * bottom] = strip[TIMES * (top - first) : TIMES * (bottom - first)]
     return result
 
 
-def _sharpened(strip: Image) -> Image:
+def _sharpen(strip: Image) -> Image:
     """Apply an unsharp mask, limited to the range of each pixel's 3 x 3 surroundings, so that there are no halos."""
     blurred = cv2.GaussianBlur(strip, (0, 0), SIGMA)
     sharp = cv2.addWeighted(strip, 1 + AMOUNT, blurred, -AMOUNT, 0)
@@ -55,7 +55,7 @@ def _sharpened(strip: Image) -> Image:
     return limited
 
 
-def _by_network(image: Image, network: ImageNetwork) -> Image:
+def _run_tiles(image: Image, network: ImageNetwork) -> Image:
     height, width = image.shape[:2]
     result = np.empty((TIMES * height, TIMES * width, 3), np.uint8)
     for top in range(0, height, TILE):

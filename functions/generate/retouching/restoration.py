@@ -40,24 +40,24 @@ def restore_face(
     onto = fit_similarity(points, FFHQ)
     f, s = onto.factor, onto.shift
     matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
-    aligned = _aligned(image, matrix, onto.scale)
+    aligned = _align(image, matrix, onto.scale)
     difference = network(aligned) - aligned
     back: NDArray[np.float32] = cv2.warpAffine(
         difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     soft = (masks.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
     restored = round_to_levels(image + soft * back)
-    return restored if _same_person(image, restored, landmarks, engine) else image.copy()
+    return restored if _is_same_person(image, restored, landmarks, engine) else image.copy()
 
 
-def _aligned(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
+def _align(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
     """Align the face at SIDE pixels; a large one is blurred first, since the warp does not average."""
     source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
     aligned: Image = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return aligned
 
 
-def _same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:
+def _is_same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:
     face = Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)
     try:
         apart = engine.distance(engine.embed(before, face), engine.embed(after, face))

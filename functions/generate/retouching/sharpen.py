@@ -46,7 +46,9 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
     lightness = crop.lab[..., 0]
-    sharp = _limited(_raised(FaceDetail.of(crop), clear, _wanted(template)), lightness, NEIGHBORHOOD * crop.width)
+    sharp = _limit(
+        _raise_detail(FaceDetail.of(crop), clear, _measure_template(template)), lightness, NEIGHBORHOOD * crop.width
+    )
     soft = crop.face * clear
     lab = crop.lab.copy()
     lab[..., 0] += soft * (sharp - lightness)
@@ -72,7 +74,9 @@ class FaceDetail:
     def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Split a face's lightness into bands."""
         lightness = crop.lab[..., 0]
-        return cls(lightness, _bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size))
+        return cls(
+            lightness, _split_into_bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size)
+        )
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:
         """Return the strength of each band on the skin and on the features, (bands, 2); 0 if too little is visible.
@@ -81,15 +85,15 @@ class FaceDetail:
             clear: mask, (H, W), of the pixels to measure.
         """
         places = [self.skin * clear > 0.5, self.features * clear > 0.5]
-        return np.array([[_strength(band[place]) for place in places] for band in self.bands])
+        return np.array([[_measure_strength(band[place]) for place in places] for band in self.bands])
 
 
-def _wanted(template: FaceView) -> NDArray[np.float64]:
+def _measure_template(template: FaceView) -> NDArray[np.float64]:
     crop = FaceCrop.of(template.image, template.landmarks, AROUND)
     return FaceDetail.of(crop).strengths(1 - crop.cut(template.frames))
 
 
-def _raised(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+def _raise_detail(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
     own = detail.strengths(clear)
     gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
     gains[1:, 0] = 0  # only the finest band of the skin
@@ -100,7 +104,7 @@ def _raised(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> lig
     return raised
 
 
-def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
+def _limit(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
     """Limit the sharpened lightness to the range of each pixel's neighborhood, extended by OVERSHOOT."""
     side = 2 * max(1, round(radius)) + 1
     kernel = np.ones((side, side), np.uint8)
@@ -110,7 +114,7 @@ def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float)
     return limited
 
 
-def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
+def _split_into_bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
     """Return the differences between Gaussians of growing sigma, the finest first; 0 for a band finer than pixels."""
     bands, upper = [], lightness
     for share in BANDS:
@@ -120,5 +124,5 @@ def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
     return bands
 
 
-def _strength(values: NDArray[np.float32]) -> float:
+def _measure_strength(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) if len(values) >= SEEN else 0.0

@@ -93,23 +93,23 @@ def find_spots(lab: light.Lab, width: float) -> light.Lab:
     """
     found = np.zeros_like(lab)
     lab = lab - blur(lab, SPOT / 2 * width)  # removes gradients of light, on which a spot would not be a valley
-    lines = _lines(max(3, round(SPOT * width)))
-    found[..., 0] = -_filled(lab[..., 0], lines)
-    found[..., 1] = _filled(-lab[..., 1], lines)
+    lines = _line_kernels(max(3, round(SPOT * width)))
+    found[..., 0] = -_fill_valleys(lab[..., 0], lines)
+    found[..., 1] = _fill_valleys(-lab[..., 1], lines)
     reach = 2 * max(1, round(SPOT * width / 2)) + 1
     depth = cv2.dilate(-found[..., 0], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     found *= np.clip((MOLE - depth) / (MOLE - BLEMISHED), 0, 1)[..., None]
     return found
 
 
-def _filled(plane: light.Lightness, lines: list[NDArray[np.uint8]]) -> light.Lightness:
+def _fill_valleys(plane: light.Lightness, lines: list[NDArray[np.uint8]]) -> light.Lightness:
     """Return how much the closings fill the plane's short valleys, (H, W)."""
     closed = np.minimum.reduce([cv2.morphologyEx(plane, cv2.MORPH_CLOSE, line) for line in lines])
     filled: light.Lightness = closed - plane
     return filled
 
 
-def _lines(length: int) -> list[NDArray[np.uint8]]:
+def _line_kernels(length: int) -> list[NDArray[np.uint8]]:
     """Return kernels of a line through the middle of a square, one for each of DIRECTIONS."""
     side = length | 1
     middle, half = side // 2, length / 2
