@@ -173,7 +173,7 @@ def test_submit_takes_a_manifest_of_powershell_and_says_what_stands_twice(bucket
     file.write_bytes('{"request_id": 1, "images": ["a"], "images": ["b"]}'.encode("utf-16"))
     done = here("submit", "check", bucket.root, file)
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"request_id": "1"})
-    assert "images stands more than once" in done.stderr
+    assert "images appears more than once" in done.stderr
     file.write_bytes(b'{"request_id": "r2", "images": ["caf\xe9.jpg"]}')
     done = here("submit", "check", bucket.root, file)
     assert done.exit_code == 2

@@ -202,7 +202,7 @@ def test_a_claim_of_an_earlier_version_that_compared_more_strictly_is_no_conflic
 
 def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(bucket):
     text = b'{"request_id": "r0", "request_id": "r1", "configure": {"seed": 1, "seed": 7}}'
-    told = ["request_id stands more than once", "configure.seed stands more than once"]
+    told = ["request_id appears more than once", "configure.seed appears more than once"]
     assert invocation(bucket, Echo()).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
     assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
     bucket.delete("results/check/r1/result.json")

@@ -236,7 +236,7 @@ def test_a_large_whole_number_is_an_id_to_its_last_digit():
     ],
 )
 def test_a_member_that_stands_twice_is_told_at_any_depth_in_json_and_in_the_samples_text(text, paths):
-    told = [f"{path} stands more than once in the manifest; the last one was taken" for path in paths]
+    told = [f"{path} appears more than once in the manifest; the last value is used" for path in paths]
     for spelled in (text, text.replace('"', "'")):
         manifest = parse(spelled.encode())
         assert manifest.request_id == "b"
