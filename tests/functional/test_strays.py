@@ -28,7 +28,7 @@ STRAYS = {
     "requests/check/sub/note": "does not end with .json",
     "requests/check/.hidden.json": "begins with a dot",
     "requests/47.json": "no function's folder; put it into requests/check/",
-    "requests/Check/": "folder is requests/check/, in small letters",
+    "requests/Check/": "folder is requests/check/, in lower case",
     "requests/checks/": "no function of that name",
     "Requests/check/47.json": "put it under requests/check/47.json",
     "REQUESTS/Check/sub/48.json": "put it under requests/check/sub/48.json",
