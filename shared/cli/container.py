@@ -28,16 +28,16 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)
     context = Context(place, settings, shutdown, isolate_function)
-    desk = InvocationService(context, known(function), shutdown)
+    service = InvocationService(context, known(function), shutdown)
     try:
         require_conditions(place)
-        entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))
+        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
     entry.run()
     context.close()
-    if desk.broken is not None:
-        raise desk.broken
+    if service.broken is not None:
+        raise service.broken
 
 
 def health(function: FunctionArgument) -> None:

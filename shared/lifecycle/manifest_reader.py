@@ -29,7 +29,7 @@ def require_key(key: str) -> None:
     """Raise InvalidManifest if a manifest must not be read because of its key, however it was found."""
     if not is_usable_key(key):
         raise InvalidManifest(
-            "a key may not have / at an end or twice in a row, so the manifest was not read; put it under "
+            "it cannot be a key, because it has / at an end or twice in a row; the manifest was not read, put it under "
             f"{keys.without_empty_names(key)}"
         )
 

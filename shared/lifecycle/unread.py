@@ -120,7 +120,7 @@ class Strays:
         self, bucket: Bucket, function: str, settle_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._bucket, self._function, self._settle_seconds, self._clock = bucket, function, settle_seconds, clock
-        self._telling = StrayLog()
+        self._stray_log = StrayLog()
         self._since: dict[str, float] = {}
         self._unlisted: list[Stray] = []
         self._every = LOCAL_SECONDS if isinstance(bucket, FolderBucket) else LOOK_SECONDS
@@ -139,7 +139,7 @@ class Strays:
         self._since = {one.key: self._since.get(one.key, now) for one in found}
         for one in found:
             if now - self._since[one.key] >= self._settle_seconds:
-                self._telling.tell(one)
+                self._stray_log.tell(one)
 
     def _look_further(self) -> None:
         begun = time.monotonic()

@@ -427,7 +427,7 @@ def test_a_bucket_that_was_removed_is_not_made_again_by_a_write(tmp_path, write)
     write(bucket, "a/b.txt", b"x")
     shutil.rmtree(bucket.root)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="is not there: make it, or mount the volume"):
+        with pytest.raises(StoreUnavailable, match="does not exist: make it, or mount its volume"):
             write(bucket, "a/b.txt", b"x")
     assert not bucket.root.exists()
     bucket.root.mkdir()
@@ -441,6 +441,6 @@ def test_a_bucket_that_is_removed_in_the_middle_of_a_write_is_not_made_again(tmp
     monkeypatch.setattr(
         FolderBucket, "_make_folders", lambda self, folder: shutil.rmtree(self.root) or make(self, folder)
     )
-    with pytest.raises(StoreUnavailable, match="is not there"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         bucket.put("a/b.txt", b"x")
     assert not bucket.root.exists()

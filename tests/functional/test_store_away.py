@@ -107,7 +107,7 @@ def test_what_is_no_address_is_wrong_usage():
     for address in ("ftp://x", "s3://", "s3://b?x=1"):
         done = photog("status", address)
         assert done.exit_code == 2
-        assert "is no bucket" in done.stderr
+        assert "is not a bucket" in done.stderr
 
 
 UNREADABLE = "/proc/self/mem"  # a file by its looks, whose first byte nobody can read
