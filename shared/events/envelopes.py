@@ -1,4 +1,4 @@
-"""What notifications travel in: SQS messages, SNS notifications, MNS messages, batches; nested as they come."""
+"""Envelopes of notifications: SQS messages, SNS notifications, MNS messages, batches, in any nesting."""
 
 import base64
 import json
@@ -9,40 +9,40 @@ from shared.contract.manifests import Json
 from shared.events import senders
 from shared.events.created import ObjectCreated, UnknownEvent
 
-DEEPEST = 5  # envelopes in envelopes; SNS in SQS in a Lambda event are three
+DEEPEST = 5  # nested envelopes; SNS in SQS in a Lambda event are three
 
 
 def parse(event: object) -> list[ObjectCreated]:
-    """The objects that an event speaks of; none for test events, removals, folder markers and empty objects.
+    """Return the objects that an event names; none for test events, removals, folder markers and empty objects.
 
     Args:
-        event: one decoded event in any form of `senders.py`, in any envelope.
+        event: a decoded event in any form of `senders.py`, in any envelope.
 
     Raises:
-        UnknownEvent: it is no storage event, or lacks what its form must have.
+        UnknownEvent: if it is not a storage event, or lacks a part of its form.
     """
     try:
         return [one for one in _opened(event, 0) if one.holds_something]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UnknownEvent(f"a storage event that is not whole: {type(error).__name__} {error}") from error
+        raise UnknownEvent(f"an incomplete storage event: {type(error).__name__} {error}") from error
 
 
 def parse_text(text: str) -> list[ObjectCreated]:
-    """The same for an event as it stands in a message: JSON, or JSON as base64. UnknownEvent."""
+    """Return the objects that the event in a message names: JSON, or JSON as base64; raises UnknownEvent."""
     return parse(_decoded(text))
 
 
 def _opened(event: object, depth: int) -> list[ObjectCreated]:
-    """Whatever it is, and what is in it."""
+    """Return the objects in an event or envelope of any kind."""
     if depth > DEEPEST:
-        raise UnknownEvent(f"more than {DEEPEST} envelopes in one another")
+        raise UnknownEvent(f"more than {DEEPEST} nested envelopes")
     if isinstance(event, str):
         return _opened(_decoded(event), depth + 1)
     if isinstance(event, list):  # a batch of CloudEvents
         return _each(event, lambda one: _opened(one, depth + 1))
     if isinstance(event, dict):
         return _object(event, depth)
-    raise UnknownEvent(f"no storage event: a {type(event).__name__}")
+    raise UnknownEvent(f"not a storage event: a {type(event).__name__}")
 
 
 def _object(event: Json, depth: int) -> list[ObjectCreated]:
@@ -60,7 +60,7 @@ def _object(event: Json, depth: int) -> list[ObjectCreated]:
 
 
 def _record(record: Json, depth: int) -> list[ObjectCreated]:
-    """One of `Records`: a store's, or a message that Lambda was given in one."""
+    """Return the objects of one of `Records`: a store's, or a message that Lambda was given in one."""
     if "Sns" in record:
         return _opened(record["Sns"]["Message"], depth)
     if "body" in record:
@@ -69,21 +69,21 @@ def _record(record: Json, depth: int) -> list[ObjectCreated]:
 
 
 def _content(event: Json) -> object:
-    """What an envelope holds: SQS's `Body`, SNS's and MNS's `Message`, MNS's `MessageBody`."""
+    """Return the content of an envelope: SQS's `Body`, SNS's and MNS's `Message`, MNS's `MessageBody`."""
     for name in ("Body", "Message", "MessageBody"):
         if isinstance(event.get(name), str):
             return event[name]
-    raise UnknownEvent(f"no storage event: it has the keys {', '.join(sorted(map(str, event))) or 'of nothing'}")
+    raise UnknownEvent(f"not a storage event: its keys are {', '.join(sorted(map(str, event))) or '(none)'}")
 
 
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as not_json:  # also of numbers with thousands of digits
+    except (ValueError, RecursionError) as not_json:  # ValueError also for numbers with thousands of digits
         try:
             return json.loads(base64.b64decode(text, validate=True))
         except (ValueError, RecursionError):
-            raise UnknownEvent(f"no JSON: {not_json}") from not_json
+            raise UnknownEvent(f"not JSON: {not_json}") from not_json
 
 
 def _each(entries: list[Any], read: Callable[[Any], list[ObjectCreated]]) -> list[ObjectCreated]:

@@ -1,4 +1,4 @@
-"""Dead letters back into the queue that they came from; SQS's own move task cannot tell functions apart."""
+"""Dead letters back into their queue; SQS's own move task cannot tell functions apart."""
 
 from shared.contract import keys
 from shared.events import UnknownEvent, parse_text
@@ -6,9 +6,9 @@ from shared.triggers.sqs_queue import Message, SqsQueue
 
 
 def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> int:
-    """Send every message that speaks of a request of `function` to the target, then delete it; how many went.
+    """Send every message that names a request of `function` to the target, then delete it; returns their number.
 
-    A crash in between leaves a message in both, which the claims make harmless. Other messages stay where they are.
+    A crash in between leaves a message in both queues, which is harmless because of the claims. Other messages stay.
     """
     moved, others = 0, []
     while moved < limit:
