@@ -1,4 +1,4 @@
-"""The contact sheet: photos with their verdicts, the template, each stage, the portrait, on one picture."""
+"""The contact sheet: photos with their verdicts, the template, each stage and the portrait in one picture."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # of files that a sheet can be
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
@@ -20,7 +20,7 @@ BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture with a line below it."""
+    """One picture with a caption below it."""
 
     picture: Pictures.Image
     caption: str
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures of one height under a heading."""
+    """Pictures of equal height under a heading."""
 
     heading: str
     cells: Sequence[Cell]
@@ -38,7 +38,7 @@ class Row:
 def contact_sheet(
     client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path, threshold: str
 ) -> None:
-    """Draw the whole way of one portrait and write it to `out`, whose name ends with one of `SUFFIXES`."""
+    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`."""
     photos = [
         Cell(_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
         for one in checked["data"]["check_results"]
@@ -65,7 +65,7 @@ def contact_sheet(
 
 
 def draw(rows: Sequence[Row]) -> Pictures.Image:
-    """The rows below each other; a row that is too wide is made lower until it fits."""
+    """Draw the rows below each other; a row that is too wide is made lower until it fits."""
     laid = [(row, _fitted(row)) for row in rows]
     height = MARGIN + sum(2 * CAPTION + cells[0].height + MARGIN for _, cells in laid)
     sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
@@ -83,7 +83,7 @@ def draw(rows: Sequence[Row]) -> Pictures.Image:
 
 
 def _likeness(similarity: Json, threshold: str) -> str:
-    """The last row's heading; a face that is not found on the portrait has no figure."""
+    """Return the last row's heading; a face that was not found in the portrait has no figure."""
     before, after = ("unknown" if similarity[one] is None else f"{similarity[one]:.2f}" for one in ("before", "after"))
     return f"Similarity to the person {before} before, {after} after: {threshold}"
 
@@ -109,7 +109,7 @@ def _fitted(row: Row) -> list[Pictures.Image]:
 
 
 def _picture(client: Client, key: str) -> Pictures.Image:
-    """An object as a picture; a gray square where it is none, as a photo that was refused may be."""
+    """Return an object as a picture, or a gray square if it is not one, as a refused photo may be."""
     try:
         return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
     except (OSError, SyntaxError):

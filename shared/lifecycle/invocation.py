@@ -219,7 +219,7 @@ class Invocation:
                 PublishProgress(self._bucket),
             ]
         )
-        log.info("attempt begins")
+        log.info("begins")
         try:
             hooks.before(attempt)
             with Pulse(f"heartbeat {attempt.request_id}", hooks):
@@ -250,7 +250,7 @@ class Invocation:
             self._release(attempt.request_id, heartbeat.record)
             raise
         error_type = envelope["data"].get("error", {}).get("type")
-        log.info("attempt ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
+        log.info("ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
         hooks.after(attempt, envelope)
         return Outcome.ANSWERED
 

@@ -1,8 +1,8 @@
 """Logs for operators: one line per event on stderr, as text or JSON, with the request that it is about.
 
-    2026-01-31T12:00:00.123Z INFO shared.lifecycle.invocation [generate r1 attempt 2 3.2 s] attempt ends: success
-    {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation", "message":
-     "attempt ends: success", "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2} (one line)
+    2026-01-31T12:00:00.123Z INFO shared.lifecycle.invocation [generate r1 attempt 2 3.2 s] ends: success
+    {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation",
+     "message": "ends: success", "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2} (one line)
 
 A request's ids come from `request_context`, so that code that logs need not name them. `seconds` is the time since the
 request began. An event logged with an exception has the fields `error`, its class, and `traceback`. No message can

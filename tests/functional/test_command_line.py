@@ -164,7 +164,7 @@ def test_an_id_that_nobody_can_have_is_refused_before_anything_is_sent(bucket, t
     ):
         done = here(*arguments)
         assert done.exit_code == 2
-        assert f"{user!r} is no user id; it must be 1 to 64 of A-Z a-z 0-9" in done.stderr
+        assert f"{user!r} is not a user id; it must be 1 to 64 of A-Z a-z 0-9" in done.stderr
     assert list(bucket.list("")) == []
 
 
