@@ -153,7 +153,7 @@ def check_key(key: str) -> str:
     """
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise InvalidKey(f"{key!r} cannot be a key: segments between / must be names")
-    return _spelled(key)
+    return _check_characters(key)
 
 
 def check_prefix(prefix: str) -> str:
@@ -161,7 +161,7 @@ def check_prefix(prefix: str) -> str:
     folder = prefix.rpartition("/")[0]
     if folder or prefix.startswith("/"):
         check_key(folder)
-    return _spelled(prefix)
+    return _check_characters(prefix)
 
 
 def check_folder(prefix: str) -> str:
@@ -180,7 +180,7 @@ def is_usable_key(key: str) -> bool:
     return True
 
 
-def _spelled(key: str) -> str:
+def _check_characters(key: str) -> str:
     # most names are printable, which is checked fast
     if "\\" in key or not (key.isprintable() or all(unicodedata.category(one) != "Cc" for one in key)):
         raise InvalidKey(f"{key!r} cannot be a key: it has a backslash or control characters")

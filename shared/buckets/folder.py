@@ -78,28 +78,28 @@ class FolderBucket(Bucket):
     def path(self, key: str) -> Path:
         """Return the object's path; raises InvalidKey, also if a link leads out of the root."""
         folder, _, name = check_key(key).rpartition("/")
-        path = os.path.join(self._resolved(key, folder), name)
+        path = os.path.join(self._resolve(key, folder), name)
         if os.path.islink(path):
-            self._resolved(key, key)
+            self._resolve(key, key)
         elif path == self._staged:
             raise self._outside(key)
         return Path(path)
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._reading(key) as file:
+        with self._open_object(key) as file:
             return read_bounded(key, file.read() if largest is None else file.read(largest + 1), largest)
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with self._reading(key) as file:
+        with self._open_object(key) as file:
             while piece := file.read(PIECE):
                 yield piece
 
     def put(self, key: str, data: bytes) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             self._write(key, data, os.replace)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        with self._explained(key):
+        with self._translate_errors(key):
             try:
                 self._write(key, data, os.link)
             except FileExistsError:
@@ -117,12 +117,12 @@ class FolderBucket(Bucket):
         folder = "".join(check_prefix(prefix).rpartition("/")[:2])
         self._staging.look()  # a process that only reads must remove a dead writer's leftovers too
         walk = Walk(self._staged, self._told)
-        yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
+        yield from walk.objects(self._resolve(prefix, folder), folder, prefix, after)
         self._require_whole(walk)
 
     def folders(self, prefix: str) -> Iterator[str]:
         walk = Walk(self._staged, self._told)
-        yield from walk.folders(self._resolved(prefix, check_folder(prefix)), prefix)
+        yield from walk.folders(self._resolve(prefix, check_folder(prefix)), prefix)
         self._require_whole(walk)
 
     def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ class FolderBucket(Bucket):
         yield from (key for key in below if is_misspelled(key, root))
 
     def delete(self, key: str) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             path = self.path(key)
             try:
                 path.unlink()
@@ -149,15 +149,15 @@ class FolderBucket(Bucket):
                 folder.rmdir()
 
     def head(self, key: str) -> ObjectInfo | None:
-        with self._explained(key):
-            status = self._status(self._resolved(key, check_key(key)))
+        with self._translate_errors(key):
+            status = self._status(self._resolve(key, check_key(key)))
             return info(key, status) if status else None
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
-        with self._explained(STAGING):
+        with self._translate_errors(STAGING):
             return [f"{STAGING}/{name}" for name in self._staging.collect()]
 
-    def _resolved(self, key: str, below: str) -> str:
+    def _resolve(self, key: str, below: str) -> str:
         """Return the real path of `below`; raises InvalidKey if links lead out of the root or into staging."""
         path = os.path.realpath(f"{self.address}/{below}")
         within = f"{path}/"
@@ -169,7 +169,7 @@ class FolderBucket(Bucket):
         return InvalidKey(f"{key} is outside the bucket {self.address}")
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -186,10 +186,10 @@ class FolderBucket(Bucket):
         return status if is_object(status) else None
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[BinaryIO]:
+    def _open_object(self, key: str) -> Iterator[BinaryIO]:
         """Open the object's file for the duration of the context."""
-        with self._explained(key):
-            path = self._resolved(key, check_key(key))
+        with self._translate_errors(key):
+            path = self._resolve(key, check_key(key))
             if self._status(path) is None:
                 raise self._missing(key)
             try:
@@ -227,14 +227,14 @@ class FolderBucket(Bucket):
             self._require_root()
             try:
                 with self._staging.holding(data) as staged:
-                    if self._placed(key, staged, move):
+                    if self._place(key, staged, move):
                         return
             except FileNotFoundError:  # the bucket may have been removed meanwhile
                 self._require_root()
                 raise
         raise BucketError(f"the folder of {key} in {self.address} is removed again whenever it is made")
 
-    def _placed(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
+    def _place(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
         """Move the staged file into place; False if it is gone, perhaps because it was taken for an orphan."""
         path = self.path(key)
         for _ in range(PLACING_TRIES):
@@ -246,7 +246,7 @@ class FolderBucket(Bucket):
             except (FileExistsError, NotADirectoryError):
                 # mkdir raises this too if a folder vanishes while mkdir examines it;
                 # it must never be mistaken for the object itself existing
-                self._nothing_above(key, path)
+                self._require_no_object_above(key, path)
                 continue
             try:
                 move(staged, path)
@@ -278,7 +278,7 @@ class FolderBucket(Bucket):
         if not self.root.is_dir():
             raise StoreUnavailable(f"{self.address} does not exist: make it, or mount its volume")
 
-    def _nothing_above(self, key: str, path: Path) -> None:
+    def _require_no_object_above(self, key: str, path: Path) -> None:
         """Raise InvalidKey if an object is in the place of a folder of the key."""
         for folder in path.relative_to(self.root).parents:
             above = self.root / folder

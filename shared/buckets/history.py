@@ -61,22 +61,22 @@ class History(S3Bucket):
         for key, versions in groupby(self._versions(check_prefix(prefix)), key=lambda one: one.key):
             if key <= after:
                 continue
-            info = _told(key, list(versions))
+            info = _describe(key, list(versions))
             if self._misnamed.is_listed(key, info.size):  # an object that cannot be named cannot be requested either
                 yield info
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return the description of the object, or of its newest kept version."""
-        versions = self._of(key)
-        return _told(key, versions) if versions else None
+        versions = self._versions_of(key)
+        return _describe(key, versions) if versions else None
 
     def delete(self, key: str) -> None:
         """Remove the object with every version and marker; BucketError says how many remain."""
-        versions, left, why = self._of(key), list[_Version](), ""
+        versions, left, why = self._versions_of(key), list[_Version](), ""
         for one in sorted(versions, key=lambda one: one.latest):  # the object last: a marker may take its place
             try:
-                with self._explained(key):
-                    self._client.delete_object(Bucket=self.name, Key=self._existing(key), VersionId=one.identity)
+                with self._translate_errors(key):
+                    self._client.delete_object(Bucket=self.name, Key=self._existing_key(key), VersionId=one.identity)
             except StoreUnavailable:
                 raise
             except BucketError as error:
@@ -91,7 +91,7 @@ class History(S3Bucket):
     def keeps_versions(self) -> bool:
         """Return whether the bucket keeps or kept versions; if it may not be asked, a written probe tells."""
         try:
-            with self._explained("the versioning"):
+            with self._translate_errors("the versioning"):
                 return bool(self._client.get_bucket_versioning(Bucket=self.name).get("Status"))
         except StoreUnavailable:
             raise
@@ -108,26 +108,26 @@ class History(S3Bucket):
             raise BucketError(f"{self.address} keeps old versions that this role may not list; {RIGHTS}") from error
 
     def _keeps_probes(self) -> bool:
-        target = {"Bucket": self.name, "Key": self._full(f"{keys.PROBES}{secrets.token_hex(8)}")}
-        with self._explained(target["Key"]):
+        target = {"Bucket": self.name, "Key": self._full_key(f"{keys.PROBES}{secrets.token_hex(8)}")}
+        with self._translate_errors(target["Key"]):
             version = self._client.put_object(**target, Body=b"1").get("VersionId")
             self._client.delete_object(**target)
         return version is not None
 
     def _newest(self, key: str) -> Iterator[bytes]:
-        for one in self._of(key):
+        for one in self._versions_of(key):
             if one.info is not None:
-                with self._explained(key):
-                    target = {"Bucket": self.name, "Key": self._existing(key), "VersionId": one.identity}
+                with self._translate_errors(key):
+                    target = {"Bucket": self.name, "Key": self._existing_key(key), "VersionId": one.identity}
                     body = self._client.get_object(**target)["Body"]
                     with body:
                         yield from body.iter_chunks(PIECE)
                 return
         raise MissingObject(f"no object {key} in {self.address}")
 
-    def _of(self, key: str) -> Sequence[_Version]:
+    def _versions_of(self, key: str) -> Sequence[_Version]:
         """Return what is kept of one key, the newest first."""
-        self._existing(key)  # InvalidKey
+        self._existing_key(key)  # InvalidKey
         found = list[_Version]()
         for one in self._versions(key):
             if one.key != key:
@@ -138,7 +138,7 @@ class History(S3Bucket):
     def _versions(self, prefix: str) -> Iterator[_Version]:
         """Yield versions and markers sorted by key, the newest first."""
         place = {"Bucket": self.name, "Prefix": self.prefix + prefix}
-        with self._explained(prefix):
+        with self._translate_errors(prefix):
             for page in self._client.get_paginator("list_object_versions").paginate(**place):
                 found = [self._version(entry, marker=False) for entry in page.get("Versions", [])]
                 found += [self._version(entry, marker=True) for entry in page.get("DeleteMarkers", [])]
@@ -151,6 +151,6 @@ class History(S3Bucket):
         return _Version(key, identity, entry["IsLatest"], info)
 
 
-def _told(key: str, versions: Sequence[_Version]) -> ObjectInfo:
+def _describe(key: str, versions: Sequence[_Version]) -> ObjectInfo:
     """Return the newest version with content, or an empty stand-in if there is none."""
     return next((one.info for one in versions if one.info is not None), ObjectInfo(key, 0, "deleted", 0.0))

@@ -105,7 +105,7 @@ class S3Bucket(Bucket):
         for number in range(READS):
             if cut is not None:
                 time.sleep(random.uniform(0, 0.1 * 2**number))
-            with self._explained(key):
+            with self._translate_errors(key):
                 body = self._open(key)
             try:
                 with body:
@@ -116,13 +116,13 @@ class S3Bucket(Bucket):
         raise StoreUnavailable(f"{key} in {self.address} broke off {READS} times: {cut}") from cut
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with self._explained(key):
+        with self._translate_errors(key):
             body = self._open(key)
             with body:
                 yield from body.iter_chunks(PIECE)
 
     def put(self, key: str, data: bytes) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             self._upload(self._client, key, data, secrets.token_hex(12), {})
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -146,7 +146,7 @@ class S3Bucket(Bucket):
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         begin = {"StartAfter": self.prefix + after} if after else {}
         for page in self._pages(check_prefix(prefix), begin):
-            with self._explained(prefix):
+            with self._translate_errors(prefix):
                 named = [(entry["Key"].removeprefix(self.prefix), entry) for entry in page.get("Contents", [])]
                 infos = [
                     _info(key, entry, entry["Size"])
@@ -168,7 +168,7 @@ class S3Bucket(Bucket):
         for key in sorted(self._misnamed.kept):
             below = key.removeprefix(check_folder(folder))
             if below != key and (deep or "/" not in below):
-                if self._is_there(key):
+                if self._exists(key):
                     yield key, NO_KEY
                 else:
                     self._misnamed.kept.discard(key)
@@ -177,19 +177,19 @@ class S3Bucket(Bucket):
         yield from self._misspelled(root, "", DEEPEST)
 
     def delete(self, key: str) -> None:
-        with self._explained(key):
-            self._client.delete_object(Bucket=self.name, Key=self._existing(key))
+        with self._translate_errors(key):
+            self._client.delete_object(Bucket=self.name, Key=self._existing_key(key))
 
     def head(self, key: str) -> ObjectInfo | None:
         found = self._head(key)
         if found is None:
             return None
-        with self._explained(key):
+        with self._translate_errors(key):
             return _info(key, found, found["ContentLength"])
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
         removed = []
-        with self._explained("the list of unfinished uploads"):
+        with self._translate_errors("the list of unfinished uploads"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=self.prefix)
             for upload in (one for page in pages for one in page.get("Uploads", [])):
                 key = upload["Key"].removeprefix(self.prefix)
@@ -216,7 +216,7 @@ class S3Bucket(Bucket):
         for page in self._pages(prefix, {}):
             yield from (one["Key"].removeprefix(self.prefix) for one in page.get("Contents", []) if one["Size"])
 
-    def _is_there(self, key: str) -> bool:
+    def _exists(self, key: str) -> bool:
         """Return whether an object exists under an unusable key, which not every client can request by name."""
         return key in itertools.islice(self._raw(key), 1)
 
@@ -234,18 +234,18 @@ class S3Bucket(Bucket):
             response_checksum_validation=crc,
         )
 
-    def _full(self, key: str) -> str:
+    def _full_key(self, key: str) -> str:
         return check_key(self.prefix + check_key(key))
 
-    def _existing(self, key: str) -> str:
+    def _existing_key(self, key: str) -> str:
         """Return the full key of an object that is only read or removed; see `misnamed.py`."""
-        return self.prefix + key if is_misnamed_manifest(key) else self._full(key)
+        return self.prefix + key if is_misnamed_manifest(key) else self._full_key(key)
 
     def _open(self, key: str) -> Any:
-        return self._client.get_object(Bucket=self.name, Key=self._existing(key))["Body"]
+        return self._client.get_object(Bucket=self.name, Key=self._existing_key(key))["Body"]
 
     def _pages(self, prefix: str, more: dict[str, str]) -> Iterator[Any]:
-        with self._explained(prefix):
+        with self._translate_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self.name, Prefix=self.prefix + prefix, **more)
 
@@ -258,15 +258,15 @@ class S3Bucket(Bucket):
         return None if found is None else found["Metadata"].get(NONCE)
 
     def _head(self, key: str) -> Any:
-        full = self._existing(key)
+        full = self._existing_key(key)
         try:
-            with self._explained(key):
+            with self._translate_errors(key):
                 return self._client.head_object(Bucket=self.name, Key=full)
         except MissingObject:
             return None
 
     def _upload(self, by: Any, key: str, data: bytes, nonce: str, condition: dict[str, str]) -> None:
-        target = {"Bucket": self.name, "Key": self._full(key)}
+        target = {"Bucket": self.name, "Key": self._full_key(key)}
         if len(data) <= self.settings.part_bytes:
             by.put_object(**target, Body=data, Metadata={NONCE: nonce}, **self._sum(data), **condition)
             return
@@ -302,7 +302,7 @@ class S3Bucket(Bucket):
         return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except FAILURES as error:

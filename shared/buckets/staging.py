@@ -104,7 +104,7 @@ class Staging:
     def _create(self) -> tuple[str, int]:
         """Create a file and lock it; retried if another process removed it before it was locked."""
         for _ in range(TRIES):
-            self._make()
+            self._make_folder()
             path = str(self.path / f"{_kernel()}-{uuid.uuid4().hex}")
             try:
                 descriptor = os.open(path, NEW, 0o666)
@@ -121,7 +121,7 @@ class Staging:
             os.close(descriptor)
         raise BucketError(f"{self.path} is removed again whenever it is made")
 
-    def _make(self) -> None:
+    def _make_folder(self) -> None:
         try:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
@@ -154,7 +154,7 @@ def _remove_orphan(folder: int, name: str, patience: float) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not _orphaned(descriptor, name, patience):
+        if not _is_orphan(descriptor, name, patience):
             return False
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def _remove_orphan(folder: int, name: str, patience: float) -> bool:
     return True
 
 
-def _orphaned(descriptor: int, name: str, patience: float) -> bool:
+def _is_orphan(descriptor: int, name: str, patience: float) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -28,8 +28,8 @@ def require_valid(function: str, body: Json) -> None:
     try:
         validate(model, {"request_id": function} | body)
     except InvalidField as error:
-        fail(_by_option(error.message))
-    known = _knobs(model)
+        fail(_name_option(error.message))
+    known = _list_knobs(model)
     for name in body.get("configure", {}):
         if name not in known:
             fail(f"{function} has no knob {name}{did_you_mean(name, known)}")
@@ -70,7 +70,7 @@ def missing_packages() -> str | None:
     return f"train and generate need {', '.join(missing)}: {how_to_install('diffusion')}" if missing else None
 
 
-def _knobs(model: type[Body]) -> set[str]:
+def _list_knobs(model: type[Body]) -> set[str]:
     """Return the names that `configure` may contain."""
     configure = model.model_fields["configure"].annotation
     if not (isinstance(configure, type) and issubclass(configure, BaseModel)):
@@ -79,7 +79,7 @@ def _knobs(model: type[Body]) -> set[str]:
     return set(configure.model_fields) | {str(name) for choices in aliases for name in choices}
 
 
-def _by_option(message: str) -> str:
+def _name_option(message: str) -> str:
     field, colon, rest = message.partition(": ")
     name = field.removeprefix("configure.")
     return f"{OPTIONS.get(name, name)}{colon}{rest}"

@@ -40,7 +40,7 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
     Args:
         wait: wait for a folder that does not exist because its volume is not mounted yet; the user is told once.
     """
-    told, made = False, _is_folder(address) and not _there(address)
+    told, made = False, _is_folder(address) and not _exists(address)
     while True:
         try:
             bucket = open_bucket(address, Settings().s3)
@@ -66,8 +66,8 @@ def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
     Args:
         make_folder: for verbs that put something into it; verbs that look or remove never make a bucket.
     """
-    if _is_folder(address) and not make_folder and not _there(address):
-        fail(f"there is no bucket {address}{did_you_mean(address, _beside(address))}")
+    if _is_folder(address) and not make_folder and not _exists(address):
+        fail(f"there is no bucket {address}{did_you_mean(address, _list_beside(address))}")
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
@@ -81,7 +81,7 @@ def _is_folder(address: str) -> bool:
     return "://" not in address
 
 
-def _there(address: str) -> bool:
+def _exists(address: str) -> bool:
     try:
         Path(address).expanduser().stat()
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def _there(address: str) -> bool:
     return True
 
 
-def _beside(address: str) -> list[str]:
+def _list_beside(address: str) -> list[str]:
     """Return the folders beside the address, one of which may be meant."""
     path = Path(address).expanduser()
     try:

@@ -25,11 +25,11 @@ def unknown_variables(environment: Mapping[str, str], commands: str) -> list[str
         commands: entry point group of the commands of other packages, which have settings of their own.
     """
     ours = [name for name in sorted(environment) if name.upper().startswith(PREFIX)]
-    known = set(_names(Settings))
+    known = set(_list_variables(Settings))
     if all(_is_known(name, known) for name in ours):
         return []
-    for settings in _of_extensions(commands):
-        known |= set(_names(settings))
+    for settings in _list_extension_settings(commands):
+        known |= set(_list_variables(settings))
     return [
         f"{name} is not a setting, so it has no effect{did_you_mean(name, (one.removesuffix(NESTED) for one in known))}"
         for name in ours
@@ -43,7 +43,7 @@ def _is_known(name: str, known: set[str]) -> bool:
     return written in known or any(one.endswith(NESTED) and written.startswith(one) for one in known)
 
 
-def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _list_variables(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield the variables of the settings; names of those that accept any entry end with two underscores."""
     prefix = prefix or str(model.model_config.get("env_prefix", ""))
     for name, field in model.model_fields.items():
@@ -54,12 +54,12 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield full
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel) and get_origin(field.annotation) is not list:
-                yield from _names(kind, f"{full}{NESTED}")
+                yield from _list_variables(kind, f"{full}{NESTED}")
             elif get_origin(kind) is dict:
                 yield f"{full}{NESTED}"
 
 
-def _of_extensions(commands: str) -> Iterator[type[BaseSettings]]:
+def _list_extension_settings(commands: str) -> Iterator[type[BaseSettings]]:
     """Yield the settings in `settings.py` beside each command."""
     for entry in entry_points(group=commands):
         try:

@@ -32,7 +32,7 @@ class Extensible(TyperGroup):
         if own is not None:
             return own  # type: ignore[return-value]
         for entry in entry_points(group=GROUP, name=cmd_name):
-            return _loaded(entry)
+            return _load(entry)
         return None
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
@@ -44,19 +44,19 @@ class Extensible(TyperGroup):
             return super().invoke(ctx)
 
 
-def _loaded(entry: EntryPoint) -> TyperCommand:
+def _load(entry: EntryPoint) -> TyperCommand:
     """Return an extension's function as a command; if its packages are missing, the command says which."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     try:
         app.command(entry.name)(entry.load())
     except ModuleNotFoundError as error:
         say = app.command(entry.name, help=f"Not installed: {how_to_install(entry.name)}.", context_settings=ANYTHING)
-        say(_missing(entry, error))
+        say(_make_refusal(entry, error))
     command: TyperCommand = get_command(app)  # type: ignore[assignment]
     return command
 
 
-def _missing(entry: EntryPoint, error: ModuleNotFoundError) -> Callable[[], NoReturn]:
+def _make_refusal(entry: EntryPoint, error: ModuleNotFoundError) -> Callable[[], NoReturn]:
     reason = f"{entry.name} needs {error.name}: {how_to_install(entry.name)}"
 
     def refuse() -> NoReturn:

@@ -39,15 +39,15 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, InvalidKey) as error:  # first, as some of these are errors of the following kinds too
-        fail(_joined(str(error)))
+        fail(_join_lines(str(error)))
     except SettingsError as error:
-        fail(_joined(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
+        fail(_join_lines(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
     except ValidationError as error:
         if error.title not in SETTINGS:
             raise
         fail(wrong_settings(error))
     except (BucketError, QueueError) as error:
-        exit_unavailable(_joined(str(error)))
+        exit_unavailable(_join_lines(str(error)))
     except WorkerGivenUp as error:
         _end(str(error), error.status)
     except FunctionUnavailable as error:
@@ -72,9 +72,9 @@ def _end_at_file(error: OSError) -> NoReturn:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    typer.echo(f"photog: {visible(_joined(message))}", err=True)
+    typer.echo(f"photog: {visible(_join_lines(message))}", err=True)
     raise typer.Exit(status)
 
 
-def _joined(message: str) -> str:
+def _join_lines(message: str) -> str:
     return " ".join(message.split())

@@ -23,7 +23,7 @@ def files_of(given: Iterable[str]) -> list[str]:
     for one in given:
         path = Path(one).expanduser() if _may_be_file(one) else None
         if path is not None and path.is_dir():
-            found += _in_folder(path)
+            found += _list_folder(path)
         elif path is not None and not path.exists() and glob.has_magic(one):
             found += sorted(glob.glob(str(path), recursive=True)) or [one]
         else:
@@ -37,7 +37,7 @@ def require_file(given: str | Path) -> Path:
     if path.is_dir():
         fail(f"{given} is a folder; name a picture")
     if not path.is_file():
-        fail(f"there is no file {given}{did_you_mean(str(path), _beside(path))}")
+        fail(f"there is no file {given}{did_you_mean(str(path), _list_beside(path))}")
     return path
 
 
@@ -76,11 +76,11 @@ class Pictures:
                 return
         except InvalidKey:
             pass  # so it can only be meant as a file
-        near = did_you_mean(given, _beside(Path(given)))
+        near = did_you_mean(given, _list_beside(Path(given)))
         fail(f"{given} is neither a file nor an object in {self._client.bucket.address}{near}")
 
 
-def _beside(path: Path) -> list[str]:
+def _list_beside(path: Path) -> list[str]:
     """Return the files in the folder in which a file was looked for."""
     return [str(path.parent / one.name) for one in path.parent.iterdir()] if path.parent.is_dir() else []
 
@@ -90,7 +90,7 @@ def _may_be_file(given: str) -> bool:
     return "://" not in given and not given.startswith("data:") and len(given.encode()) <= LONGEST_KEY
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _list_folder(folder: Path) -> list[str]:
     found = [
         str(path)
         for path in sorted(folder.iterdir())

@@ -64,7 +64,7 @@ def portrait(
     files = [str(require_file(photo)) for photo in files_of(photos)]
     picture, configure = str(require_file(template)), SEED | knobs_of(knobs)
     require_valid("generate", generate_body(picture, [user or "somebody"], configure))
-    require_valid("train", train_body(files, user or "somebody", steps, _every(steps)))
+    require_valid("train", train_body(files, user or "somebody", steps, _checkpoint_interval(steps)))
     if not FEWEST <= len(files) <= MOST:
         fail(f"{len(files)} photos; give {FEWEST} to {MOST} of one person")
     require_room(out)
@@ -72,19 +72,19 @@ def portrait(
         require_room(sheet, SUFFIXES)
     require_installed(settings)
     client = Client(bucket_at(str(bucket or settings.home / "bucket")))
-    _tell_unfinished(client.bucket, settings)
+    _report_unfinished(client.bucket, settings)
     pictures = Pictures(client)
     left = f"stopped; finished work stays in {client.bucket.address}, and the same command continues from there"
-    with _telling_what_stays(client.bucket.address) as people, _workers(client, settings, left) as company:
+    with _report_what_stays(client.bucket.address) as people, _run_workers(client, settings, left) as company:
         references = [pictures.reference(photo) for photo in files]
         checked = submit_request(client, "check", check_body(references, True), company)
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked, files, pictures), pictures.named)
             tell_unreadable(checked, files)
         usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
-        identity = user or _identity(usable)
+        identity = user or _derive_user(usable)
         people.append(identity)
-        body = train_body(usable, identity, steps, _every(steps))
+        body = train_body(usable, identity, steps, _checkpoint_interval(steps))
         training = submit_request(client, "train", body, company)
         if training["code"] != "OK" or not as_json:
             finish(training, as_json, trained(training, pictures), pictures.named)
@@ -102,7 +102,7 @@ def portrait(
 
 
 @contextlib.contextmanager
-def _telling_what_stays(address: str) -> Iterator[list[str]]:
+def _report_what_stays(address: str) -> Iterator[list[str]]:
     """Print, however the block ends, what is kept of the people in the list, and how to remove it."""
     people: list[str] = []
     try:
@@ -114,7 +114,7 @@ def _telling_what_stays(address: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def _workers(client: Client, settings: Settings, left: str) -> Iterator[Company]:
+def _run_workers(client: Client, settings: Settings, left: str) -> Iterator[Company]:
     """Run the three workers for the duration of the block, with a check that restarts those that die.
 
     They end with this process: on Ctrl-C, on SIGTERM, and on SIGHUP when a terminal is closed.
@@ -131,7 +131,7 @@ def _workers(client: Client, settings: Settings, left: str) -> Iterator[Company]
             supervisor.hand_back()
 
 
-def _tell_unfinished(bucket: Bucket, settings: Settings) -> None:
+def _report_unfinished(bucket: Bucket, settings: Settings) -> None:
     """Say that an interrupted earlier command has left requests that come first."""
     states = overview(bucket, settings.limits)
     left = [one for function in NAMES for state in ("running", "waiting") for one in states[function][state]]
@@ -143,12 +143,12 @@ def _tell_unfinished(bucket: Bucket, settings: Settings) -> None:
         )
 
 
-def _every(steps: int) -> int:
+def _checkpoint_interval(steps: int) -> int:
     """Return the steps between two checkpoints of a training."""
     return max(1, steps // 8)
 
 
-def _identity(references: list[str]) -> str:
+def _derive_user(references: list[str]) -> str:
     return "person-" + hashlib.sha256("\n".join(references).encode()).hexdigest()[:12]
 
 

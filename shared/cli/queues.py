@@ -83,8 +83,8 @@ def dead_letters(
     """
     log_to_stderr()
     settings, place = Settings(), existing_bucket(bucket)
-    with _usable():
-        letters = _queue(queue, settings)
+    with _exit_if_unusable():
+        letters = _open_queue(queue, settings)
         Worker(known(function), place, settings, DeadLetterFunction, until_empty=once, dead_letters=letters).run()
 
 
@@ -96,8 +96,8 @@ def redrive(
 ) -> None:
     """Put a function's dead letters back into its queue, once the cause of their failure is fixed."""
     settings = Settings()
-    with _usable():
-        moved = move(known(function), _queue(source, settings), _queue(target, settings), limit)
+    with _exit_if_unusable():
+        moved = move(known(function), _open_queue(source, settings), _open_queue(target, settings), limit)
     show({"moved": moved})
 
 
@@ -117,12 +117,12 @@ def sweep(
     functions = [known(one) for one in function] if function else list(NAMES)
     if queue and len(queue) != len(functions):
         fail(f"{len(queue)} queues for {len(functions)} functions; give --queue once for each --function, in order")
-    with _usable():
+    with _exit_if_unusable():
         lost = Sweep(place, settings.limits, settings.lease).find(functions, older)
         queues = dict(zip(functions, queue or [], strict=False))
         for one in lost:
             if one.function in queues:
-                _queue(queues[one.function], settings).send(json.dumps(_event(place, one)))
+                _open_queue(queues[one.function], settings).send(json.dumps(_make_event(place, one)))
         undelivered = _deliver(place, settings)
     rows = [
         {"function": one.function, "request_id": one.request_id, "key": one.info.key, "state": one.state}
@@ -138,7 +138,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _event(place: Bucket, one: StalledRequest) -> dict[str, object]:
+def _make_event(place: Bucket, one: StalledRequest) -> dict[str, object]:
     name = s3_name(place)
     if name is None:
         fail("a folder has no events to send again; its workers scan it")
@@ -156,7 +156,7 @@ def _deliver(place: Bucket, settings: Settings) -> int:
     return len(outbox.entries())
 
 
-def _queue(url: str | None, settings: Settings) -> SqsQueue:
+def _open_queue(url: str | None, settings: Settings) -> SqsQueue:
     named = url or settings.sqs.queue
     if named is None:
         fail("no queue is given; use --queue or PHOTOG_SQS__QUEUE")
@@ -164,7 +164,7 @@ def _queue(url: str | None, settings: Settings) -> SqsQueue:
 
 
 @contextmanager
-def _usable() -> Iterator[None]:
+def _exit_if_unusable() -> Iterator[None]:
     """Exit with the reason, without a traceback, if a store or queue cannot be used."""
     try:
         yield

@@ -47,7 +47,7 @@ def check(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = check_body([pictures.reference(photo) for photo in given], same_person)
-    envelope = submit_request(client, "check", _named(body, identity))
+    envelope = submit_request(client, "check", _with_id(body, identity))
     finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.named)
     if not as_json:
         tell_unreadable(envelope, given)
@@ -69,7 +69,7 @@ def train(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
-    envelope = submit_request(client, "train", _named(body, identity))
+    envelope = submit_request(client, "train", _with_id(body, identity))
     finish(envelope, as_json, trained(envelope, pictures), pictures.named)
 
 
@@ -91,7 +91,7 @@ def generate(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     envelope = submit_request(
-        client, "generate", _named(generate_body(pictures.reference(template), user, configure), identity)
+        client, "generate", _with_id(generate_body(pictures.reference(template), user, configure), identity)
     )
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
@@ -238,5 +238,5 @@ def likenesses(made: Json) -> list[str]:
     ]
 
 
-def _named(body: Json, identity: str | None) -> Json:
+def _with_id(body: Json, identity: str | None) -> Json:
     return body if identity is None else {"request_id": identity} | body

@@ -99,7 +99,7 @@ def invoke(
 ) -> None:
     """Serve one event, then exit; prints what became of each object."""
     log_to_stderr()
-    function, parsed = known(function), _parsed(event)
+    function, parsed = known(function), _parse(event)
     place = existing_bucket(bucket)
     context = Context(place, Settings(), load=isolate_function)
     try:
@@ -113,10 +113,10 @@ def invoke(
         typer.echo(f"photog: {event}: it names no object created in {place.address}", err=True)
     for key, outcome in handled["outcomes"].items():
         if outcome == Outcome.IGNORED.value and why_unread(key) is None:  # the log has the reason for the others
-            typer.echo(f"photog: {key} is ignored: {_why_ignored(place, function, key)}", err=True)
+            typer.echo(f"photog: {key} is ignored: {_explain_ignored(place, function, key)}", err=True)
 
 
-def _parsed(event: Path) -> Json:
+def _parse(event: Path) -> Json:
     """Parse the JSON of a file, in any Unicode encoding, or of standard input."""
     try:
         text = typer.get_binary_stream("stdin").read() if str(event) == "-" else event.read_bytes()
@@ -128,7 +128,7 @@ def _parsed(event: Path) -> Json:
     return parsed
 
 
-def _why_ignored(place: Bucket, function: str, key: str) -> str:
+def _explain_ignored(place: Bucket, function: str, key: str) -> str:
     if not keys.is_request(key, function):
         others = [name for name in NAMES if keys.is_request(key, name)]
         return f"it is a manifest of {others[0]}" if others else f"no manifest of {function} has such a key"

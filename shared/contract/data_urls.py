@@ -57,36 +57,36 @@ def decode_content(reference: str, most: int) -> bytes:
         PhotoTooLarge: if it has more than `most` bytes.
     """
     if _is_bare(reference):
-        return _decoded(reference.encode(), most)
+        return _decode_base64(reference.encode(), most)
     heading, comma, text = reference.partition(",")
     if not comma:
         raise PhotoUnavailable(
             "the data URL has no comma before its data; write data:image/jpeg;base64, followed by the picture in base64"
         )
     parameters = [one.strip().lower() for one in heading.rpartition(":")[2].split(";")]
-    return _decoded(text.encode(), most) if "base64" in parameters else _unquoted(text.encode())
+    return _decode_base64(text.encode(), most) if "base64" in parameters else _undo_percent(text.encode())
 
 
 def _is_bare(reference: str) -> bool:
     if BARE.fullmatch(reference) is None:
         return False
-    return len(reference) > LONGEST_KEY or _begins_as_a_picture(reference)
+    return len(reference) > LONGEST_KEY or _begins_like_picture(reference)
 
 
-def _begins_as_a_picture(text: str) -> bool:
-    beginning = _unquoted(text[: 6 * BEGINNING].encode(), MOST_ENCODINGS).strip()
-    return any(map(_is_a_picture, (beginning.translate(None, WHITE_SPACE), beginning.replace(b" ", b"+"))))
+def _begins_like_picture(text: str) -> bool:
+    beginning = _undo_percent(text[: 6 * BEGINNING].encode(), MOST_ENCODINGS).strip()
+    return any(map(_is_picture, (beginning.translate(None, WHITE_SPACE), beginning.replace(b" ", b"+"))))
 
 
-def _is_a_picture(text: bytes) -> bool:
+def _is_picture(text: bytes) -> bool:
     beginning = text[:BEGINNING].translate(STANDARD)
     if len(beginning) < BEGINNING or STRANGE.search(beginning):
         return False
     return PICTURE.match(b64decode(beginning)) is not None
 
 
-def _decoded(text: bytes, most: int) -> bytes:
-    packed = _joined(_unquoted(text, MOST_ENCODINGS)).translate(STANDARD)
+def _decode_base64(text: bytes, most: int) -> bytes:
+    packed = _join_lines(_undo_percent(text, MOST_ENCODINGS)).translate(STANDARD)
     if len(packed) * 3 // 4 > most:
         raise PhotoTooLarge(f"the data URL holds more than the limit of {most} bytes")
     if strange := STRANGE.search(packed):
@@ -99,13 +99,13 @@ def _decoded(text: bytes, most: int) -> bytes:
     return a2b_base64(packed + b"=" * (-len(packed) % 4))
 
 
-def _joined(text: bytes) -> bytes:
+def _join_lines(text: bytes) -> bytes:
     """Return the base64 without white space and padding; see the table above."""
     core = text.strip(WHITE_SPACE).rstrip(WHITE_SPACE + b"=")
     spaces = core.count(b" ")
     if not spaces or spaces > MOST_SPACES or _are_lines(core.split()):
         return core.translate(None, WHITE_SPACE)
-    return _without_indentation(core).translate(None, WHITE_SPACE.replace(b" ", b"")).replace(b" ", b"+")
+    return _strip_indentation(core).translate(None, WHITE_SPACE.replace(b" ", b"")).replace(b" ", b"+")
 
 
 def _are_lines(pieces: list[bytes]) -> bool:
@@ -119,7 +119,7 @@ def _are_lines(pieces: list[bytes]) -> bool:
     return begins and last <= width and not width % 4 and all(one == width for one in middle)
 
 
-def _without_indentation(text: bytes) -> bytes:
+def _strip_indentation(text: bytes) -> bytes:
     """Return the text without the spaces that all lines have at their beginning or at their end."""
     lines = [line for line in text.splitlines() if line.strip()]
     before = min((len(line) - len(line.lstrip(b" ")) for line in lines[1:]), default=0)
@@ -128,7 +128,7 @@ def _without_indentation(text: bytes) -> bytes:
     return b"".join([*(line[: len(line) - behind] for line in bare[:-1]), bare[-1]])
 
 
-def _unquoted(data: bytes, times: int = 1) -> bytes:
+def _undo_percent(data: bytes, times: int = 1) -> bytes:
     """Undo percent-escapes.
 
     Done as quoted-printable with % for =, because urllib's way takes 90 times the text's memory.

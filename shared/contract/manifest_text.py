@@ -76,15 +76,15 @@ class _Members:
 
 def read_manifest_text(data: bytes) -> ManifestText:
     """Return the object in the bytes; raises InvalidManifest with the reason if there is none."""
-    text, undecoded = _decoded(data)
+    text, undecoded = _decode_text(data)
     text = text.rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
     try:
-        body, twice = _object(text)
+        body, twice = _parse_object(text)
     except InvalidManifest as error:
         if undecoded:
             raise InvalidManifest(undecoded) from error
         raise
-    return ManifestText(body, _told_twice(body, twice), undecoded)
+    return ManifestText(body, _warn_of_repeats(body, twice), undecoded)
 
 
 def name_kind(value: object) -> str:
@@ -92,7 +92,7 @@ def name_kind(value: object) -> str:
     return "null" if value is None else KINDS.get(type(value), "a number")
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
+def _decode_text(data: bytes) -> tuple[str, str]:
     """Return the text without what cannot be decoded, and what is wrong with it (empty if nothing is)."""
     encoding = json.detect_encoding(data)
     unit = UNITS.get(encoding[:6], 1)
@@ -108,20 +108,20 @@ def _decoded(data: bytes) -> tuple[str, str]:
         return whole.decode(encoding, "replace"), wrong
 
 
-def _object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
+def _parse_object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
     """Return the object, and the objects in it with repeated members, each with the names of those members."""
     if sum(map(text.count, ",[{")) > MOST_VALUES:
         raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
     members, escaped = _Members(), SURROGATE.search(text) is not None
     try:
         value = json.loads(
-            text, object_pairs_hook=members.object, parse_constant=_refuse_constant, parse_int=_whole_number
+            text, object_pairs_hook=members.object, parse_constant=_refuse_constant, parse_int=_parse_whole_number
         )
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as not_json:
         members = _Members()
-        value, escaped = _literal(text, not_json, members), True
+        value, escaped = _parse_literal(text, not_json, members), True
     if not isinstance(value, dict):
         raise InvalidManifest(f"the manifest must be an object, not {name_kind(value)}")
     _check(value, escaped)
@@ -132,7 +132,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _whole_number(digits: str) -> int:
+def _parse_whole_number(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise InvalidManifest(f"the manifest has a number of {len(digits)} digits, {MOST_DIGITS} are allowed")
     return int(digits)
@@ -142,7 +142,7 @@ def _too_deep() -> InvalidManifest:
     return InvalidManifest(f"the manifest is nested deeper than {DEEPEST} brackets")
 
 
-def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str]]]) -> list[str]:
+def _warn_of_repeats(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str]]]) -> list[str]:
     """Return a warning for each repeated member, except in values that were themselves overwritten."""
     names = {id(one): repeated for one, repeated in twice}
     level: list[tuple[str, Any]] = [("", body)] if twice else []
@@ -150,12 +150,14 @@ def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str
     while level:
         found = [f"{path}{show_name(name)}" for path, one in level for name in names.get(id(one), ())]
         told += [f"{path} appears more than once in the manifest; the last value is used" for path in found]
-        level = [(f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _within(one)]
+        level = [
+            (f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _list_containers(one)
+        ]
     more = len(told) - MOST_TOLD
     return [*told[:MOST_TOLD], f"and {more} more of the kind"] if more > 0 else told
 
 
-def _within(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+def _list_containers(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
     """Return the objects and lists in an object or a list, each with its name or index."""
     if isinstance(value, dict):
         return [(show_name(name), one) for name, one in value.items() if isinstance(one, dict | list)]
@@ -197,7 +199,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _literal(text: str, not_json: Exception, members: _Members) -> object:
+def _parse_literal(text: str, not_json: Exception, members: _Members) -> object:
     """Return the value of a Python literal; only what JSON can express is accepted, so that the answer can echo it."""
     reason = f"the manifest is not JSON: {not_json}"
     source = text.strip()
@@ -209,14 +211,14 @@ def _literal(text: str, not_json: Exception, members: _Members) -> object:
             tree = ast.parse(source, mode="eval")
             value = ast.literal_eval(tree)
         if isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value:
-            _compare(tree.body, value, members)
+            _find_repeats(tree.body, value, members)
             return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise InvalidManifest(reason) from error
     raise InvalidManifest(reason)
 
 
-def _compare(tree: ast.expr, value: Any, members: _Members) -> None:
+def _find_repeats(tree: ast.expr, value: Any, members: _Members) -> None:
     """Record the members that appear twice in the source of a literal."""
     todo: list[tuple[ast.expr, Any]] = [(tree, value)]
     while todo:

@@ -49,10 +49,10 @@ def meant(body: dict[str, Any], request_id: str) -> dict[str, Any]:
     configure = plain.get("configure")
     if not isinstance(configure, dict):
         return plain
-    knobs = {name: _number(name, value) for name, value in configure.items()}
+    knobs = {name: _as_float(name, value) for name, value in configure.items()}
     knobs = {name: value for name, value in knobs.items() if not _is_default(name, value)}
     if "template_image" in plain:
-        knobs = _one_person(knobs)
+        knobs = _unify_people(knobs)
     return {name: value for name, value in plain.items() if name != "configure"} | (
         {"configure": knobs} if knobs else {}
     )
@@ -73,7 +73,7 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
-def _number(name: str, value: Any) -> Any:
+def _as_float(name: str, value: Any) -> Any:
     is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
     is_fraction = isinstance(value, float)
     return value + 0.0 if isinstance(DEFAULTS.get(name), float) and (is_whole or is_fraction) else value
@@ -84,7 +84,7 @@ def _is_default(name: str, value: Any) -> bool:
     return name in DEFAULTS and type(value) is type(DEFAULTS[name]) and value == DEFAULTS[name]
 
 
-def _one_person(knobs: dict[str, Any]) -> dict[str, Any]:
+def _unify_people(knobs: dict[str, Any]) -> dict[str, Any]:
     """Rename `model_id` to `user_id`, and turn a list of one id into a string."""
     if "user_id" not in knobs and "model_id" in knobs:
         knobs = {"user_id" if name == "model_id" else name: value for name, value in knobs.items()}

@@ -34,7 +34,7 @@ _DATA = re.compile(r"""\bdata:(?:[\w.+-]{1,100}/[\w.+-]{1,100})?(?:;[^,\s"']{0,2
 _HEADER = re.compile(
     r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s{0,3}[:=,]\s{0,3}(?:b?["'])?)[^\r\n"']+""", re.IGNORECASE
 )
-_TELLING = (  # words that begin a remark about a secret or follow its kind; none of them is a secret
+_REMARK_WORDS = (  # words that begin a remark about a secret or follow its kind; none of them is a secret
     r"(?:an?|and|any|are|as|at|authentication|authorization|been|but|by|can|cannot|could|denied|did|does|error|expired|"
     r"failed|for|forbidden|format|from|given|has|have|header|if|in|inactive|incorrect|invalid|is|it|its|malformed|"
     r"mismatch|missing|must|no|none|not|null|of|on|or|outdated|please|provided|rejected|required|revoked|scheme|sent|"
@@ -42,7 +42,7 @@ _TELLING = (  # words that begin a remark about a secret or follow its kind; non
     r"which|with|wrong|you|your)"
 )
 _SCHEME = re.compile(
-    rf"\b(?:(bearer)\s+(?!{_TELLING}[.,:;!?]?(?:[\s\"')]|\Z))[^\s,\"']+|(basic|digest|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{{6,}})",
+    rf"\b(?:(bearer)\s+(?!{_REMARK_WORDS}[.,:;!?]?(?:[\s\"')]|\Z))[^\s,\"']+|(basic|digest|AWS4-HMAC-SHA256)\s+(?=[^\s,]*[0-9A-Z=])[^\s,\"']{{6,}})",
     re.IGNORECASE,
 )
 _WITHIN_NAME = (  # anywhere in a name
@@ -65,11 +65,11 @@ _ERROR_NAME = re.compile(  # a code such as ExpiredToken, followed by a sentence
     r"[A-Za-z_-]*(?:token|signature|credentials?|hmac|key(?:[_-]?id)?|sig|digest|jwt|md5|mac|session)\Z",
     re.IGNORECASE,
 )
-_CHOSEN = re.compile(r"pass|pwd?\b|pin\b|secret|login", re.IGNORECASE)
+_CHOSEN_NAME = re.compile(r"pass|pwd?\b|pin\b|secret|login", re.IGNORECASE)
 _FIRST = re.compile(r"""(\\?["'])?(([A-Za-z]+)[.,;:!?]?)(?=([\s"'\\)}\]]|\Z))""")
-_SAID = re.compile(_TELLING, re.IGNORECASE)
+_REMARK = re.compile(_REMARK_WORDS, re.IGNORECASE)
 _SENTENCE = re.compile(r"[A-Z]?[a-z]{1,14}")
-_GOES_ON = re.compile(r"\s+[a-z]+\b(?![=:])")
+_CONTINUES = re.compile(r"\s+[a-z]+\b(?![=:])")
 _SECRET_NAME = re.compile(rf"(?:{_WITHIN_NAME}|{_WHOLE_NAME}|authorization|cookie)\Z", re.IGNORECASE)
 _USER_IN_PATH = re.compile(r"[^/]@")  # the path begins inside a password; /@ann/ is a folder
 _QUERY = re.compile(r"""(?<=\w)\?(?=[\w%:])[^\s"'<>]+""")
@@ -88,13 +88,13 @@ def redact(text: str) -> str:
     text = _DATA.sub(f"data:{REDACTED}", text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     text = _SCHEME.sub(lambda found: f"{found[1] or found[2]} {REDACTED}", text)
-    text = _URL.sub(_without_secrets, text)
+    text = _URL.sub(_redact_url, text)
     text = _QUERY.sub(f"?{REDACTED}", text)
-    text = _TOKEN.sub(_without_user, text)
+    text = _TOKEN.sub(_redact_user, text)
     text = _KNOWN.sub(REDACTED, text)
-    text = _NAMED.sub(_without_value, text)
-    text = _BASE64.sub(_named_base64, text)
-    return _VECTOR.sub(_counted, text)
+    text = _NAMED.sub(_redact_value, text)
+    text = _BASE64.sub(_summarize_base64, text)
+    return _VECTOR.sub(_summarize_vector, text)
 
 
 def is_secret_name(name: str) -> bool:
@@ -102,31 +102,31 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def _without_value(found: re.Match[str]) -> str:
+def _redact_value(found: re.Match[str]) -> str:
     """Redact the value after a secret's name, unless it is a word that says what is wrong with the secret."""
     text, begin = found.string, found.end(1)
     word = _FIRST.match(text, begin)
     if word is None or found[1].rstrip()[-1] != ":" or word.end(2) > found.end():
         return found[1] + REDACTED
     name = re.split(r"[^\w-]", text[max(0, found.start() - LONGEST_NAME) : begin].rstrip(": \t\"'\\"))[-1]
-    spoken = _SENTENCE.fullmatch(word[3]) is not None and _GOES_ON.match(text, word.end()) is not None
-    said = _SAID.fullmatch(word[3]) is not None and (word[1] is None or not _CHOSEN.search(name))
+    spoken = _SENTENCE.fullmatch(word[3]) is not None and _CONTINUES.match(text, word.end()) is not None
+    said = _REMARK.fullmatch(word[3]) is not None and (word[1] is None or not _CHOSEN_NAME.search(name))
     if not (said or (spoken and _ERROR_NAME.search(name))):
         return found[1] + REDACTED
-    return text[found.start() : word.end(2)] + _NAMED.sub(_without_value, text[word.end(2) : found.end()])
+    return text[found.start() : word.end(2)] + _NAMED.sub(_redact_value, text[word.end(2) : found.end()])
 
 
-def _without_secrets(url: re.Match[str]) -> str:
+def _redact_url(url: re.Match[str]) -> str:
     """Return a URL from its colon on without user, password, query and fragment, also of URLs within its path."""
     place, query = url.group(), ""
     for mark in "?#":
         place, found, rest = place.partition(mark)
         query = query or (f"?{REDACTED}" if found and rest else found)
     pieces = _SLASHES.split(place)
-    return "".join(piece if _SLASHES.fullmatch(piece) else _host_and_path(piece) for piece in pieces) + query
+    return "".join(piece if _SLASHES.fullmatch(piece) else _redact_host(piece) for piece in pieces) + query
 
 
-def _host_and_path(piece: str) -> str:
+def _redact_host(piece: str) -> str:
     authority, slash, path = piece.partition("/")
     odd = "@" in path and (":" in authority or _USER_IN_PATH.search(path) is not None)
     if _PLAIN_AUTHORITY.fullmatch(authority) and not odd:
@@ -136,7 +136,7 @@ def _host_and_path(piece: str) -> str:
     return f"{REDACTED}@{path.rpartition('@')[2]}" if "@" in path else REDACTED  # a password may contain a slash
 
 
-def _without_user(found: re.Match[str]) -> str:
+def _redact_user(found: re.Match[str]) -> str:
     """Return a word without the user and password before its last @, however unusually they are written."""
     word = found.group()
     before, *after = _AT.split(word)
@@ -144,7 +144,7 @@ def _without_user(found: re.Match[str]) -> str:
     return f"{REDACTED}@{word[begin:]}" if begin > len(before) and _USER.search(word, 0, begin - 1) else word
 
 
-def _named_base64(run: re.Match[str]) -> str:
+def _summarize_base64(run: re.Match[str]) -> str:
     """Return the length of the run in place of it, unless it looks like a key, path or hash of ours."""
     text = run.group()
     for word in _WORD.findall(text):
@@ -153,5 +153,5 @@ def _named_base64(run: re.Match[str]) -> str:
     return text
 
 
-def _counted(vector: re.Match[str]) -> str:
+def _summarize_vector(vector: re.Match[str]) -> str:
     return f"[{len(re.findall(_NUMBER, vector.group()))} numbers]"

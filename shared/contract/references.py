@@ -60,22 +60,22 @@ def show_reference(reference: str) -> str:
     """
     scheme, colon, rest = reference.partition(":")
     if is_embedded(reference) and not colon:
-        return _line(f"{reference[:MEDIA_TYPE]}{CUT}")
+        return _to_line(f"{reference[:MEDIA_TYPE]}{CUT}")
     if colon and scheme.lower().strip() == "data":
-        return _line("data:" + rest.partition(",")[0][:MEDIA_TYPE] + "," + CUT)
+        return _to_line("data:" + rest.partition(",")[0][:MEDIA_TYPE] + "," + CUT)
     if len(reference) > LONGEST:
-        return _line(f"{scheme[:MEDIA_TYPE]}:{CUT}" if SCHEME.fullmatch(scheme[:MEDIA_TYPE]) else CUT)
-    place, path, query = _parts(reference)
+        return _to_line(f"{scheme[:MEDIA_TYPE]}:{CUT}" if SCHEME.fullmatch(scheme[:MEDIA_TYPE]) else CUT)
+    place, path, query = _split_reference(reference)
     if place:
         path = "/".join(CUT if NAMELESS_SECRET.fullmatch(part) else part for part in path.split("/"))
-    return _line(place + path + (f"?{CUT}" if query else ""))
+    return _to_line(place + path + (f"?{CUT}" if query else ""))
 
 
 def show_host(host: str, url: str) -> str:
     """Return the host of a URL for a message, or `...` if it may contain part of a password."""
-    if _parts(url)[0].endswith(f"//{CUT}"):
+    if _split_reference(url)[0].endswith(f"//{CUT}"):
         return CUT
-    return _line(host) if HOST.fullmatch(f"[{host}]" if ":" in host else host) else CUT
+    return _to_line(host) if HOST.fullmatch(f"[{host}]" if ":" in host else host) else CUT
 
 
 def strip_secrets(reference: str) -> str:
@@ -90,10 +90,10 @@ def strip_secrets(reference: str) -> str:
         return reference
     if len(reference) > LONGEST:
         return show_reference(reference)
-    place, path, query = _parts(reference)
+    place, path, query = _split_reference(reference)
     if place:
-        return place + path + PARAMETER.sub(_parameter, query)
-    return path + PARAMETER.sub(_part_of_a_key, query)
+        return place + path + PARAMETER.sub(_strip_parameter, query)
+    return path + PARAMETER.sub(_strip_key_part, query)
 
 
 def shorten_reference(reference: str) -> str:
@@ -113,13 +113,13 @@ def shorten_reference(reference: str) -> str:
     return told[: longest - len(end)].removesuffix(CUT) + end
 
 
-def _parts(reference: str) -> tuple[str, str, str]:
+def _split_reference(reference: str) -> tuple[str, str, str]:
     """Split into scheme and host, path, and raw query.
 
     The first is empty for a key; the others are empty if everything is hidden.
     """
     if "://" not in reference and not DISGUISED.match(reference):
-        return "", *_parts_of_key(reference)
+        return "", *_split_key(reference)
     scheme, slashes, rest = reference.partition("//")
     if not slashes or not scheme.endswith(":") or not SCHEME.fullmatch(scheme[:-1]):
         found = SCHEME.match(reference.strip()) if "@" not in reference.partition(":")[0] else None
@@ -132,18 +132,18 @@ def _parts(reference: str) -> tuple[str, str, str]:
     path, query = _split_query(path)
     if AT.search(path.replace("@", "")):  # an encoded URL within this one
         path = f"/{CUT}"
-    return f"{scheme}//{host}", "/".join(map(_part_of_a_path, path.split("/"))), query
+    return f"{scheme}//{host}", "/".join(map(_strip_segment, path.split("/"))), query
 
 
-def _parts_of_key(key: str) -> tuple[str, str]:
+def _split_key(key: str) -> tuple[str, str]:
     path, query = _split_query(key)
     colon = COLON.search(key) or re.search(r"//|\\", key)
     if colon and AT.search(key, colon.end()):
         return CUT, ""
-    return "/".join(map(_part_of_a_path, path.split("/"))), query
+    return "/".join(map(_strip_segment, path.split("/"))), query
 
 
-def _part_of_a_path(part: str) -> str:
+def _strip_segment(part: str) -> str:
     if PATH_TOKEN.fullmatch(part):
         return CUT
     name, equals, value = _split(part, EQUALS)
@@ -173,7 +173,7 @@ def _hides_a_password(host: str, rest: str) -> bool:
     return re.search(r"[^/]@|//@", rest.partition("=")[0]) is not None or re.match(r"/@[^/]*@", rest) is not None
 
 
-def _parameter(found: re.Match[str]) -> str:
+def _strip_parameter(found: re.Match[str]) -> str:
     before, parameter = found.groups()
     name, equals, value = _split(parameter, EQUALS)
     if not parameter or HARMLESS.fullmatch(parameter):
@@ -183,13 +183,13 @@ def _parameter(found: re.Match[str]) -> str:
     return before + name + equals + (CUT if value else "")
 
 
-def _part_of_a_key(found: re.Match[str]) -> str:
-    """Like `_parameter`, but for keys, because file names may contain `&`, `;` and `#`."""
+def _strip_key_part(found: re.Match[str]) -> str:
+    """Like `_strip_parameter`, but for keys, because file names may contain `&`, `;` and `#`."""
     before, parameter = found.groups()
-    return before + parameter if before in "&;#" and FILE.fullmatch(parameter) else _parameter(found)
+    return before + parameter if before in "&;#" and FILE.fullmatch(parameter) else _strip_parameter(found)
 
 
-def _line(text: str) -> str:
+def _to_line(text: str) -> str:
     """Return the text as one line of at most `SHOWN` characters, as it goes into logs and terminals."""
     told = visible(text[: SHOWN + 1])
     return told if len(told) <= SHOWN else told[: SHOWN - len(CUT)] + CUT

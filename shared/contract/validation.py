@@ -54,9 +54,9 @@ def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(show_name(str(part)) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
+        given = "" if first["type"] == "missing" else f"; given was {_show_value(first['input'])}"
         raise InvalidField(f"{field}: {describe_errors(first)}{given}", field) from error
-    return request, bound_text([f"unknown key {name} was ignored" for name in _unknown(request)])
+    return request, bound_text([f"unknown key {name} was ignored" for name in _list_unknown(request)])
 
 
 def describe_errors(error: ErrorDetails) -> str:
@@ -66,7 +66,7 @@ def describe_errors(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _given(value: Any) -> str:
+def _show_value(value: Any) -> str:
     """Return a value as an error may show it: numbers and plain words as they are, all else by kind and size."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -128,10 +128,10 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
+def _list_unknown(model: BaseModel, prefix: str = "") -> list[str]:
     names = [prefix + show_name(name) for name in model.model_extra or {}]
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            names += _unknown(value, f"{prefix}{name}.")
+            names += _list_unknown(value, f"{prefix}{name}.")
     return names

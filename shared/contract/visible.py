@@ -15,7 +15,7 @@ def visible(text: str) -> str:
     """Return the text on one line, with every character spelled out that a reader would not see."""
     if text.isprintable() and (text.isascii() or not BLANK.search(text)):
         return text
-    return "".join(map(_shown, text))
+    return "".join(map(_show_character, text))
 
 
 def without_blanks(text: str) -> str:
@@ -23,7 +23,7 @@ def without_blanks(text: str) -> str:
     return "".join(one for one in text if (one.isprintable() or one.isspace()) and not BLANK.match(one))
 
 
-def _shown(character: str) -> str:
+def _show_character(character: str) -> str:
     if character.isprintable() and not BLANK.match(character):
         return character
     code = ord(character)

@@ -25,12 +25,12 @@ S3_CLOUD_EVENT = "com.amazonaws.s3."
 
 def from_s3_record(record: Json) -> list[ObjectCreated]:
     """Read an entry of `Records`."""
-    if not _created(record.get("eventName", "")):
+    if not _is_creation(record.get("eventName", "")):
         return []
     stored = record["s3"]["object"]
     # a sender that does not name itself copies S3's form, and so quotes like S3
     key = unquote_plus(stored["key"]) if record.get("eventSource", "aws:s3") in QUOTING else stored["key"]
-    return [_object(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+    return [_make_object(key, record["s3"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
 def from_eventbridge(event: Json) -> list[ObjectCreated]:
@@ -40,15 +40,15 @@ def from_eventbridge(event: Json) -> list[ObjectCreated]:
     detail = event["detail"]
     stored = detail["object"]
     etag = stored.get("etag", stored.get("eTag"))
-    return [_object(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
+    return [_make_object(stored["key"], detail["bucket"]["name"], stored.get("size"), etag)]
 
 
 def from_oss(entry: Json) -> list[ObjectCreated]:
     """Read an entry of `events`, or the data of OSS's CloudEvent."""
-    if not _created(entry.get("eventName", "")):
+    if not _is_creation(entry.get("eventName", "")):
         return []
     stored = entry["oss"]["object"]
-    return [_object(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
+    return [_make_object(stored["key"], entry["oss"]["bucket"]["name"], stored.get("size"), stored.get("eTag"))]
 
 
 def from_cloud_event(event: Json) -> list[ObjectCreated]:
@@ -60,14 +60,14 @@ def from_cloud_event(event: Json) -> list[ObjectCreated]:
         return from_oss(data | {"eventName": kind.removeprefix("oss:")})
     if kind == GCS_FINALIZED:
         size = int(data["size"]) if "size" in data else None  # a string, as JSON's numbers lose digits of 64 bits
-        return [_object(data["name"], data["bucket"], size, data.get("etag"))]
+        return [_make_object(data["name"], data["bucket"], size, data.get("etag"))]
     if kind.startswith(S3_CLOUD_EVENT):
         record = data if "s3" in data else {"s3": data}
         return from_s3_record(record | {"eventName": kind.removeprefix(S3_CLOUD_EVENT)})
     raise UnknownEvent(f"no store sends CloudEvents of type {kind}")
 
 
-def _object(key: object, bucket: object, size: object, etag: object) -> ObjectCreated:
+def _make_object(key: object, bucket: object, size: object, etag: object) -> ObjectCreated:
     """Return the object that an event describes; a malformed size or etag becomes None.
 
     Raises TypeError or ValueError for a malformed key or bucket.
@@ -79,6 +79,6 @@ def _object(key: object, bucket: object, size: object, etag: object) -> ObjectCr
     return ObjectCreated(key, bucket, known, etag if isinstance(etag, str) else None)
 
 
-def _created(name: str) -> bool:
+def _is_creation(name: str) -> bool:
     family, _, kind = name.removeprefix("s3:").partition(":")
     return family == "ObjectCreated" and kind in CREATIONS

@@ -41,7 +41,7 @@ class PhotoSource:
             raise
         except BucketError as error:
             raise PermissionError("the bucket does not let this service read it") from error
-        if found is None and (other := self._resembling(key)) is not None:
+        if found is None and (other := self._find_similar(key)) is not None:
             raise PhotoUnavailable(_hint(key, other))
         return found
 
@@ -58,7 +58,7 @@ class PhotoSource:
             return None
         return info.size if info else None
 
-    def _resembling(self, key: str) -> str | None:
+    def _find_similar(self, key: str) -> str | None:
         """Return an existing key that differs only in how its characters are written.
 
         None if there is no such key, or if the bucket cannot be searched.

@@ -130,7 +130,7 @@ class Claims:
     ) -> None:
         self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
         self._observations = observations or Observations(lambda: self._clock())
-        self._owed: dict[str, ClaimRecord] = {}
+        self._unclosed: dict[str, ClaimRecord] = {}
 
     def first(self, request_id: str) -> ClaimRecord | None:
         """Return the claim that accepted the request; its hash tells which body is answered. None if there is none."""
@@ -153,17 +153,17 @@ class Claims:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""
         self.close_owed()
         records = self.all(request_id)
-        if records and not self._free(request_id, records[-1]):
+        if records and not self._is_free(request_id, records[-1]):
             return ClaimBusy()
         record = ClaimRecord(
             owner=self._owner,
-            attempt=_next(records),
+            attempt=_next_number(records),
             nonce=secrets.token_hex(8),
             payload_sha256=payload_sha256,
             manifest=manifest,
             started=time.time(),
         )
-        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
+        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _encode(record)):
             return ClaimBusy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
@@ -193,14 +193,14 @@ class Claims:
 
         Otherwise a worker that lived would count as one that fell silent.
         """
-        for key, record in list(self._owed.items()):
+        for key, record in list(self._unclosed.items()):
             try:
                 if self._bucket.head(key) is not None:  # if erasure deleted it, it stays deleted
-                    self._bucket.put(key, _bytes(record))
+                    self._bucket.put(key, _encode(record))
             except (BucketError, OSError) as error:
                 log.warning("claim %s could not be closed yet: %s", key, error)
                 return
-            del self._owed[key]
+            del self._unclosed[key]
 
     def remove(self, request_id: str) -> None:
         """Delete all claims below a name that needs no answer of its own."""
@@ -211,24 +211,24 @@ class Claims:
         """Take an answered request from the worker that still works on it; that worker notices at its next beat."""
         records = self.all(request_id)
         if records and not records[-1].released:
-            key, number = self._key(request_id, _next(records)), _next(records)
+            key, number = self._key(request_id, _next_number(records)), _next_number(records)
             taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
-            self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
+            self._bucket.put_if_absent(key, _encode(records[-1].model_copy(update=taken)))
 
     def _close(self, request_id: str, record: ClaimRecord) -> None:
-        self._owed[self._key(request_id, record.attempt)] = record
+        self._unclosed[self._key(request_id, record.attempt)] = record
         self._rewrite(request_id, record)
-        del self._owed[self._key(request_id, record.attempt)]
+        del self._unclosed[self._key(request_id, record.attempt)]
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
-        self._bucket.put(self._key(request_id, record.attempt), _bytes(record))
+        self._bucket.put(self._key(request_id, record.attempt), _encode(record))
         return record
 
-    def _free(self, request_id: str, record: ClaimRecord) -> bool:
-        return record.released or bool(record.ended) or self._stale(request_id, record)
+    def _is_free(self, request_id: str, record: ClaimRecord) -> bool:
+        return record.released or bool(record.ended) or self._is_stale(request_id, record)
 
-    def _stale(self, request_id: str, record: ClaimRecord) -> bool:
-        unchanged = self._observations.unchanged(self._prefix(request_id), _bytes(record))
+    def _is_stale(self, request_id: str, record: ClaimRecord) -> bool:
+        unchanged = self._observations.unchanged(self._prefix(request_id), _encode(record))
         return unchanged >= STALE_LEASES * self._lease.seconds
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:
@@ -250,7 +250,7 @@ class Claims:
         return f"{self._prefix(request_id)}{attempt:06d}.json"
 
 
-def _next(records: Sequence[ClaimRecord]) -> int:
+def _next_number(records: Sequence[ClaimRecord]) -> int:
     return records[-1].attempt + 1 if records else 1
 
 
@@ -260,5 +260,5 @@ def _unreadable(text: bytes, number: int) -> ClaimRecord:
     return ClaimRecord(owner="unknown", attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
 
 
-def _bytes(record: ClaimRecord) -> bytes:
+def _encode(record: ClaimRecord) -> bytes:
     return record.model_dump_json().encode()

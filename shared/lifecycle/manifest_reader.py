@@ -60,7 +60,7 @@ class ManifestReader:
         if size > self._largest:
             raise ManifestTooLarge(f"{key} has {size} bytes, {self._largest} are allowed")
         text = self._bucket.get(key)
-        return parse(text) if len(text) < COUNTED_BYTES else self._counted(key, text)
+        return parse(text) if len(text) < COUNTED_BYTES else self._read_counted(key, text)
 
     def digest(self, key: str) -> str:
         """Return the SHA-256 of the bytes at a key, without holding them all; raises MissingObject."""
@@ -69,7 +69,7 @@ class ManifestReader:
             digest.update(piece)
         return digest.hexdigest()
 
-    def _counted(self, key: str, text: bytes) -> Manifest:
+    def _read_counted(self, key: str, text: bytes) -> Manifest:
         digest = hashlib.sha256(text).hexdigest()
         name = f".reading-{digest[:12]}"  # no request_id begins with a dot
         claim = self._claims.acquire(name, key, digest)

@@ -50,7 +50,7 @@ class Publisher:
         """Return whether the answer exists; if its worker may have died early, complete what follows from it."""
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
-        if self._announced(request_id):
+        if self._is_announced(request_id):
             text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
                 self._clear_left(request_id, text)
@@ -90,15 +90,15 @@ class Publisher:
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             self._bucket.put(key, encode(running(request_id, data)))
 
     def publish(self, envelope: Json, attempt: int) -> None:
         """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
-        request_id, pointers = envelope["request_id"], self._pointed(envelope)
+        request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
         if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
-            envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._store_time(request_id))
-        elif not self._announced(request_id):
+            envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
+        elif not self._is_announced(request_id):
             self.announce(request_id)  # a full disk refused it; without it, nobody would complete this after a crash
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
@@ -139,9 +139,9 @@ class Publisher:
         """Return the key of the answer."""
         return self.folder(request_id) + "result.json"
 
-    def _announced(self, request_id: str) -> bool:
+    def _is_announced(self, request_id: str) -> bool:
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             return self._bucket.head(key) is not None
         return False
 
@@ -174,25 +174,25 @@ class Publisher:
         """
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
-        pointers = self._pointed(envelope) if pointers is None else pointers
+        pointers = self._get_pointers(envelope) if pointers is None else pointers
         if pointers and (committed := self._committed(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
         self._hooks.committed(self._function.name, event)
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             self._bucket.delete(key)
 
-    def _pointed(self, envelope: Json) -> Mapping[str, Json]:
+    def _get_pointers(self, envelope: Json) -> Mapping[str, Json]:
         """Return the pointers to an answer once it is committed."""
         return self._function.pointers(envelope["data"]) if envelope["code"] == "OK" else {}
 
-    def _store_time(self, request_id: str) -> float:
+    def _get_store_time(self, request_id: str) -> float:
         """Return the store's time, read from an object that is written anyway; our own time if that fails."""
         self.announce(request_id)
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             info = self._bucket.head(key)
             if info is not None:
                 return info.modified
@@ -214,7 +214,7 @@ class Publisher:
 
 
 @contextmanager
-def _tolerated(key: str) -> Iterator[None]:
+def _tolerate_errors(key: str) -> Iterator[None]:
     """Go on if one key cannot be used, as nothing depends on it; an unavailable store is raised."""
     try:
         yield

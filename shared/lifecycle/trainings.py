@@ -75,12 +75,12 @@ class Trainings:
         self._known = {name: self._known[name] for name in found if name in self._known}
         new = [name for name in found if name not in self._known]
         with ThreadPoolExecutor(READERS) as pool:
-            for name, training in zip(new, pool.map(self._training, new), strict=True):
+            for name, training in zip(new, pool.map(self._read_training, new), strict=True):
                 if training is not None:  # else it may be answered later
                     self._known[name] = training
 
-    def _training(self, request_id: str) -> _Training | None:
-        data = self._answered(request_id)
+    def _read_training(self, request_id: str) -> _Training | None:
+        data = self._read_answer(request_id)
         try:
             return (
                 None
@@ -92,7 +92,7 @@ class Trainings:
         except KeyError:
             return None
 
-    def _answered(self, request_id: str) -> Json | None:
+    def _read_answer(self, request_id: str) -> Json | None:
         """Return the data of an answer with code OK; None if there is none."""
         key = keys.result("train", request_id)
         try:
@@ -109,7 +109,7 @@ class Trainings:
 
     def _point_to(self, pointer: str, one: _Training) -> bool:
         answer = keys.result("train", one.request_id)
-        data = self._answered(one.request_id)
+        data = self._read_answer(one.request_id)
         if data is None or self._bucket.head(one.lora) is None:
             return False
         try:

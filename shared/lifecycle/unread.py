@@ -49,22 +49,22 @@ class Stray:
 def why_unread(key: str) -> str | None:
     """Return why no worker reads the object; None if one does, or if nobody would expect it."""
     if is_misspelled(key, keys.REQUESTS):
-        return None if _is_nobodys(names(key)[-1]) else _misspelled(key)
-    if not key.startswith(keys.REQUESTS) or _is_nobodys(key.rpartition("/")[2]):
+        return None if _is_ignored(names(key)[-1]) else _explain_misspelled(key)
+    if not key.startswith(keys.REQUESTS) or _is_ignored(key.rpartition("/")[2]):
         return None
-    return None if any(keys.is_request(key, function) for function in NAMES) else _unread(key)
+    return None if any(keys.is_request(key, function) for function in NAMES) else _explain_unread(key)
 
 
-def _unread(key: str) -> str:
+def _explain_unread(key: str) -> str:
     """Return why no worker reads a key below `requests/` that is not a function's manifest."""
     folder, slash, _ = key.removeprefix(keys.REQUESTS).partition("/")
     name = key.rpartition("/")[2]
     if not is_usable_key(key):
-        return f"{NO_KEY}; put it under {_plain(key)}"
+        return f"{NO_KEY}; put it under {_suggest_key(key)}"
     if not slash:
-        return f"it is in no function's folder; put it into {_folders()}"
+        return f"it is in no function's folder; put it into {_name_folders()}"
     if folder not in NAMES:
-        return _no_function(folder)
+        return _explain_folder(folder)
     if name.startswith("."):
         return "its name begins with a dot, like those of hidden and half-written files; rename it"
     plain = name[: name.lower().find(SUFFIX) + len(SUFFIX)] if SUFFIX in name.lower() else f"{name}{SUFFIX}"
@@ -83,8 +83,8 @@ def find_unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
 
     Of those outside all functions' folders only the first are given; finding them takes one store call per folder.
     """
-    yield from (one for one in _elsewhere(bucket) if _may_be_of(one.key, function))
-    yield from _passed_over(bucket, keys.requests(function), deep=True)
+    yield from (one for one in _find_elsewhere(bucket) if _may_be_of(one.key, function))
+    yield from _find_passed_over(bucket, keys.requests(function), deep=True)
 
 
 class StrayLog:
@@ -150,11 +150,11 @@ class Strays:
         self._due = self._clock() + max(self._every, (time.monotonic() - begun) / LOOK_SHARE)
 
 
-def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
+def _find_elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """Yield the first objects below `requests/` that are in no function's folder."""
     with suppress(UnreadableFolder):  # reported by the listings of the functions' folders
-        yield from islice(_listed_elsewhere(bucket), MOST_ELSEWHERE)
-    yield from islice(_passed_over_elsewhere(bucket), MOST_ELSEWHERE)
+        yield from islice(_list_elsewhere(bucket), MOST_ELSEWHERE)
+    yield from islice(_find_passed_over_elsewhere(bucket), MOST_ELSEWHERE)
     with suppress(UnreadableFolder):
         misspelled = (
             Stray(key, why) for key in bucket.misspelled(keys.REQUESTS) if (why := why_unread(key)) is not None
@@ -162,40 +162,40 @@ def _elsewhere(bucket: Bucket) -> Iterator[Stray]:
         yield from islice(misspelled, MOST_ELSEWHERE)
 
 
-def _listed_elsewhere(bucket: Bucket) -> Iterator[Stray]:
+def _list_elsewhere(bucket: Bucket) -> Iterator[Stray]:
     after: str | None = keys.REQUESTS
     while after is not None:
         begin, after = after, None
         for info in bucket.list(keys.REQUESTS, begin):
             folder, slash, _ = info.key.removeprefix(keys.REQUESTS).partition("/")
             if slash and not folder:
-                if why := _misspelled(info.key):
+                if why := _explain_misspelled(info.key):
                     yield Stray(info.key, why)
             elif slash:
                 after = f"{keys.REQUESTS}{folder}0"  # sorts after everything in that folder
                 if folder not in NAMES:
-                    yield Stray(f"{keys.REQUESTS}{folder}/", _no_function(folder))
+                    yield Stray(f"{keys.REQUESTS}{folder}/", _explain_folder(folder))
                 break
             else:
                 yield from find_strays([info])
 
 
-def _passed_over_elsewhere(bucket: Bucket) -> Iterator[Stray]:
+def _find_passed_over_elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """Yield links directly in `requests/`, and keys that are in no function's folder because no file can have them."""
     deep = not isinstance(bucket, FolderBucket)
     functions = tuple(map(keys.requests, NAMES))
-    yield from (one for one in _passed_over(bucket, keys.REQUESTS, deep) if not one.key.startswith(functions))
+    yield from (one for one in _find_passed_over(bucket, keys.REQUESTS, deep) if not one.key.startswith(functions))
 
 
-def _passed_over(bucket: Bucket, folder: str, deep: bool) -> Iterator[Stray]:
+def _find_passed_over(bucket: Bucket, folder: str, deep: bool) -> Iterator[Stray]:
     for key, why in bucket.passed_over(folder, deep):
         # a link to a folder of the bucket is followed there
         own = key.removesuffix("/").removeprefix(keys.REQUESTS) in NAMES
         if not own and not key.rpartition("/")[2].startswith("."):
-            yield Stray(key, f"{why}; put it under {_plain(key)}" if why == NO_KEY else why)
+            yield Stray(key, f"{why}; put it under {_suggest_key(key)}" if why == NO_KEY else why)
 
 
-def _is_nobodys(name: str) -> bool:
+def _is_ignored(name: str) -> bool:
     hidden = name.startswith(".") and (name.startswith("._") or not name.lower().endswith(SUFFIX))
     return not name or hidden or name.lower() in DESKTOP
 
@@ -206,23 +206,23 @@ def _may_be_of(key: str, function: str) -> bool:
     return meant == function or meant not in NAMES
 
 
-def _misspelled(key: str) -> str:
-    return f"it does not begin with exactly {keys.REQUESTS} and a function's name; put it under {_plain(key)}"
+def _explain_misspelled(key: str) -> str:
+    return f"it does not begin with exactly {keys.REQUESTS} and a function's name; put it under {_suggest_key(key)}"
 
 
-def _plain(key: str) -> str:
+def _suggest_key(key: str) -> str:
     """Return the key to use instead."""
     _, *below = names(key) or [""]
     function = [name.lower() if name.lower() in NAMES else name for name in below[:1]]
     return keys.REQUESTS + "/".join([*function, *below[1:]])
 
 
-def _no_function(folder: str) -> str:
+def _explain_folder(folder: str) -> str:
     if folder.lower() in NAMES:
         return f"the function's folder is {keys.REQUESTS}{folder.lower()}/, in lower case"
-    return f"there is no function with that name; put requests into {_folders()}"
+    return f"there is no function with that name; put requests into {_name_folders()}"
 
 
-def _folders() -> str:
+def _name_folders() -> str:
     *others, last = (f"{keys.REQUESTS}{function}/" for function in NAMES)
     return f"{', '.join(others)} or {last}"

@@ -103,7 +103,7 @@ class Outbox:
     def _settle(self, key: str, entry: "Entry", event: Json) -> bool:
         failed = dict(entry.failures)
         self._weights[key] = sum(failed.values())
-        sent = {name for name in self._awake(entry.pending) if self._sent(name, event, failed)}
+        sent = {name for name in self._list_awake(entry.pending) if self._send(name, event, failed)}
         left = [name for name in entry.pending if name not in sent]
         if not left:
             self._bucket.delete(key)
@@ -128,11 +128,11 @@ class Outbox:
         waits = [until - self._clock() for until in self._resting.values()]
         return max(0.0, min(waits, default=0.0))
 
-    def _awake(self, pending: list[str]) -> list[str]:
+    def _list_awake(self, pending: list[str]) -> list[str]:
         now = self._clock()
         return [name for name in pending if name in self._destinations and self._resting.get(name, now) <= now]
 
-    def _sent(self, name: str, event: Json, failed: dict[str, int]) -> bool:
+    def _send(self, name: str, event: Json, failed: dict[str, int]) -> bool:
         try:
             self._destinations[name].send(event)
         except DeliveryFailed as error:

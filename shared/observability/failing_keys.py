@@ -67,7 +67,7 @@ class Failures:
             return
         try:
             for info in self._bucket.list(keys.failing(self._function)):
-                self._shown |= self._told(info.key)
+                self._shown |= self._read_key(info.key)
         except (BucketError, OSError) as error:
             log.warning("the records of failing keys cannot be read yet: %s", error)
         else:
@@ -107,7 +107,7 @@ class Failures:
         for key in (self._keys.keys() | self._shown) - present:
             self.remove(key)
 
-    def _told(self, place: str) -> set[str]:
+    def _read_key(self, place: str) -> set[str]:
         """Return the key in such a record; empty if the record is gone or not photog's."""
         try:
             key = str(decode(self._bucket.get(place, LARGEST))["key"])

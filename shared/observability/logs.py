@@ -110,13 +110,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
         line: dict[str, Any] = {
-            "time": _time(record),
+            "time": _format_time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": _without_surrogates(_message(record)),
-            **_fields(record),
+            "message": _without_surrogates(_format_message(record)),
+            **_collect_fields(record),
         }
-        traceback = _traceback(self, record)
+        traceback = _format_traceback(self, record)
         if traceback:
             line["traceback"] = _without_surrogates(traceback)
         return json.dumps(line)
@@ -135,11 +135,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line."""
-        fields, about = _fields(record), ""
+        fields, about = _collect_fields(record), ""
         if "request_id" in fields:
             about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s] ".format(**fields)
-        line = f"{_time(record)} {record.levelname} {record.name} {about}{visible(_message(record))}"
-        traceback = _traceback(self, record)
+        line = f"{_format_time(record)} {record.levelname} {record.name} {about}{visible(_format_message(record))}"
+        traceback = _format_traceback(self, record)
         if not traceback:
             return line
         if self._folded:
@@ -175,7 +175,7 @@ def _add_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def _collect_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the record's fields besides its message, under the names of the JSON form."""
     fields: dict[str, Any] = {}
     request = getattr(record, "request", None)
@@ -194,7 +194,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _message(record: logging.LogRecord) -> str:
+def _format_message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
     except Exception as error:  # noqa: BLE001 - a wrong call or an unprintable argument must not lose the event
@@ -203,7 +203,7 @@ def _message(record: logging.LogRecord) -> str:
     return clean if len(clean) <= LONGEST_MESSAGE else clean[:LONGEST_MESSAGE] + " [cut]"
 
 
-def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+def _format_traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info and record.exc_info[0] is not None:
         parts.append(formatter.formatException(record.exc_info))
@@ -216,7 +216,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     return clean if len(clean) <= LONGEST_TRACEBACK else "[cut] " + clean[-LONGEST_TRACEBACK:]
 
 
-def _time(record: logging.LogRecord) -> str:
+def _format_time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

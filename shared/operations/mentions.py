@@ -123,14 +123,14 @@ class Reader:
         todo = iter(infos)
         chunks = iter(lambda: list(itertools.islice(todo, CHUNK)), [])
         with ThreadPoolExecutor(READERS) as pool:
-            for found in pool.map(lambda chunk: [self._understood(info, understand) for info in chunk], chunks):
+            for found in pool.map(lambda chunk: [self._understand(info, understand) for info in chunk], chunks):
                 yield from (one for one in found if one is not None)
 
     def quotes(self, name: str) -> list[str]:
         """Return the keys of objects read since `begin` that were not understood and contain the name in quotes."""
-        return sorted(key for key in self._garbage if self._has(key, name))
+        return sorted(key for key in self._garbage if self._contains(key, name))
 
-    def _understood(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
+    def _understand(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
         etag, known = self._remembered.get(info.key, (None, None))
         if etag == info.etag:
             return known  # type: ignore[return-value]  # made by the same function from the same object
@@ -152,7 +152,7 @@ class Reader:
         self._remembered[info.key] = info.etag, found
         return found
 
-    def _has(self, key: str, name: str) -> bool:
+    def _contains(self, key: str, name: str) -> bool:
         tail, kept = b"", LONGEST_ESCAPE * (len(name) + 2)
         try:
             for piece in self._bucket.stream(key):
@@ -178,7 +178,7 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     except RequestError as error:
         if len(text) > LOOSE:
             raise ValueError("not a manifest") from error
-        body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
+        body, sha256 = _parse_object(text), hashlib.sha256(text).hexdigest()
         request_id, spellings = invalid_id(sha256), (sha256,)
     people = _people(body.get("configure")) or _people(body)
     return Mention(
@@ -200,7 +200,7 @@ def put(places: Places, key: str, text: bytes) -> Mention:
 
 def answer(key: str, text: bytes) -> Naming:
     """Return the people of an answer."""
-    data = _object(text).get("data")
+    data = _parse_object(text).get("data")
     people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
@@ -214,7 +214,7 @@ def unclear(key: str, text: bytes) -> Naming:
 
 def model(key: str, text: bytes) -> Naming:
     """Return everything that a user's model names: its LoRA and its reference photos."""
-    return Naming(key, frozenset(strings(_object(text))))
+    return Naming(key, frozenset(strings(_parse_object(text))))
 
 
 def trainings(one: Naming) -> set[str]:
@@ -224,12 +224,12 @@ def trainings(one: Naming) -> set[str]:
 
 def event(key: str, text: bytes) -> Naming:
     """Return the request that a completion event is about."""
-    return Naming(key, frozenset(_strings(_object(text).get("subject"))))
+    return Naming(key, frozenset(_strings(_parse_object(text).get("subject"))))
 
 
 def failing(key: str, text: bytes) -> Naming:
     """Return the failing key."""
-    return Naming(key, frozenset(_strings(_object(text).get("key"))))
+    return Naming(key, frozenset(_strings(_parse_object(text).get("key"))))
 
 
 def _people(configure: object) -> frozenset[str]:
@@ -247,7 +247,7 @@ def _pictures(places: Places, value: object) -> frozenset[str]:
     return frozenset(key for key in keys if key and not key.startswith(OURS))
 
 
-def _object(text: bytes) -> Json:
+def _parse_object(text: bytes) -> Json:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("not an object")

@@ -37,12 +37,12 @@ class Places:
         Args:
             named: addresses of the buckets that references may name.
         """
-        self._home = _place(bucket.address)
+        self._home = _parse_address(bucket.address)
         own, endpoint = s3_name(bucket), endpoint_of(bucket)
-        host = _host(urlsplit(endpoint)) if endpoint else ""
+        host = _parse_host(urlsplit(endpoint)) if endpoint else ""
         self._own, self._endpoint = own, None if not host or AWS.fullmatch(host) else host
         self._named = {own: (self._home[0], "")} if own is not None else {}
-        self._named |= {name: _place(address) for name, address in named.items()}
+        self._named |= {name: _parse_address(address) for name, address in named.items()}
 
     def key(self, reference: str) -> str | None:
         """Return the key that a reference means in this bucket; None if it means something else."""
@@ -50,36 +50,36 @@ class Places:
         if not slashes:
             return None if is_embedded(reference) else reference
         if scheme.lower() in DEFAULT_PORTS:
-            whole = self._by_host(reference)
-            return None if whole is None else self._below(self._home[0], whole)
+            whole = self._key_by_host(reference)
+            return None if whole is None else self._key_below(self._home[0], whole)
         name, _, key = rest.partition("/")
         if scheme.lower() not in ("s3", "oss") or name not in self._named or not key:
             return None
         store, base = self._named[name]
-        return self._below(store, base + key)
+        return self._key_below(store, base + key)
 
-    def _below(self, store: str, whole: str) -> str | None:
+    def _key_below(self, store: str, whole: str) -> str | None:
         """Return the key in this bucket of the object that `store` calls `whole`; None if it is outside."""
         home, below = self._home
         return whole.removeprefix(below) or None if store == home and whole.startswith(below) else None
 
-    def _by_host(self, url: str) -> str | None:
+    def _key_by_host(self, url: str) -> str | None:
         """Return the key in this bucket's store of the object at an http(s) URL; None if it is elsewhere."""
         try:
             parts = urlsplit(url.strip())
-            host, path = _host(parts), unquote(parts.path).removeprefix("/")
+            host, path = _parse_host(parts), unquote(parts.path).removeprefix("/")
         except ValueError:
             return None
         if self._own is None:
             return None
-        name = self._bucket_in(host)
+        name = self._bucket_of_host(host)
         if name is None:
             return None
         if not name:
             name, _, path = path.partition("/")
         return path if name == self._own else None
 
-    def _bucket_in(self, host: str) -> str | None:
+    def _bucket_of_host(self, host: str) -> str | None:
         """Return the bucket that a host names; empty if the path names it, None if it is not a host of the store."""
         if self._endpoint is None:
             found = AWS.fullmatch(host)
@@ -90,7 +90,7 @@ class Places:
         return None if name == host else name
 
 
-def _place(address: str) -> tuple[str, str]:
+def _parse_address(address: str) -> tuple[str, str]:
     """Return the store at an address, and the prefix of the keys there: empty, or ending with /."""
     if "://" not in address:
         return "folder", os.path.realpath(address).rstrip("/") + "/"
@@ -100,7 +100,7 @@ def _place(address: str) -> tuple[str, str]:
     return f"{scheme}://{parts.netloc}", f"{path}/" if path else ""
 
 
-def _host(parts: SplitResult) -> str:
+def _parse_host(parts: SplitResult) -> str:
     """Return the host and port of a URL in one canonical spelling; raises ValueError."""
     host = (parts.hostname or "").rstrip(".")
     host = ALIYUN.sub(r"\1.aliyuncs.com", host)

@@ -39,12 +39,12 @@ def ids(value: object) -> frozenset[str]:
 def quotes(text: bytes, name: str) -> bool:
     """Return whether bytes of any kind contain the name in quotes, even with escapes or in UTF-16."""
     plain = text.replace(b"\0", b"") if b"\0" in text else text
-    unescaped = ESCAPE.sub(_character, plain) if b"\\" in plain else plain
+    unescaped = ESCAPE.sub(_unescape, plain) if b"\\" in plain else plain
     wanted = f'"{name}"'.encode(), f"'{name}'".encode()
     return any(one in unescaped for one in wanted)
 
 
-def _character(match: re.Match[bytes]) -> bytes:
+def _unescape(match: re.Match[bytes]) -> bytes:
     short, long, hexadecimal, octal, quote = match.groups()
     if quote:
         return quote

@@ -15,7 +15,7 @@ def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> in
         message = source.receive(wait_seconds=1)
         if message is None:
             break
-        if _speaks_of(function, message):
+        if _names_request_of(function, message):
             target.send(message.body)
             source.delete(message)
             moved += 1
@@ -26,7 +26,7 @@ def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> in
     return moved
 
 
-def _speaks_of(function: str, message: Message) -> bool:
+def _names_request_of(function: str, message: Message) -> bool:
     try:
         return any(
             keys.is_request(keys.REQUESTS + one.key.partition(keys.REQUESTS)[2], function)

@@ -39,16 +39,16 @@ class UnknownFunction(ConfigurationError):
 def load_function(name: str, settings: Settings) -> Function:
     """Load a function and its models; it is found by its entry point, so that this module imports none."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return _loader(entry)(settings)
-    raise _unknown(name)
+        return _get_loader(entry)(settings)
+    raise _unknown_function(name)
 
 
-def _unknown(name: str) -> UnknownFunction:
+def _unknown_function(name: str) -> UnknownFunction:
     known = ", ".join(sorted(installed_functions()))
     return UnknownFunction(f"no function {name} is installed; the installed ones are {known}")
 
 
-def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
+def _get_loader(entry: EntryPoint) -> Callable[[Settings], Function]:
     """Return the loader of a function; raises ConfigurationError if a package that it imports is not installed."""
     try:
         loader: Callable[[Settings], Function] = entry.load()
@@ -73,7 +73,7 @@ def planned_peaks(settings: Settings) -> Json:
 def isolate_function(name: str, settings: Settings) -> Function:
     """Return the function in a child process of its own; see `isolation.py`."""
     if name not in installed_functions():
-        raise _unknown(name)
+        raise _unknown_function(name)
     return IsolatedFunction(name, settings, load_function)
 
 

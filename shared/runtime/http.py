@@ -83,29 +83,29 @@ class InvocationService:
 
     def initialize(self) -> Json:
         """Load the function and its models."""
-        with self._working, self._available():
+        with self._working, self._stop_if_unavailable():
             self._load()
         return {"state": "ready"}
 
     def invoke(self, event: Json) -> Json:
         """Serve an event to its end; raises HttpError if it must be sent again or can never be served."""
         if self._shutdown.requested.is_set():
-            raise _later("Stopping", "this instance is shutting down")
+            raise _retry_later("Stopping", "this instance is shutting down")
         if not self._working.acquire(blocking=False):
-            raise _later("Busy", "this instance is serving another request")
+            raise _retry_later("Busy", "this instance is serving another request")
         try:
-            with self._available():
+            with self._stop_if_unavailable():
                 self._load()
                 answer = self._context.handle(self._function, event)
         except (UnknownEvent, InvalidKey) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, type(error).__name__, str(error)) from error
         except (BucketError, OSError) as error:
-            raise _later(type(error).__name__, str(error)) from error
+            raise _retry_later(type(error).__name__, str(error)) from error
         finally:
             self._working.release()
         waiting = [key for key, outcome in answer["outcomes"].items() if outcome in UNSETTLED]
         if waiting:
-            raise _later("Unsettled", f"not answered yet: {', '.join(waiting)}")
+            raise _retry_later("Unsettled", f"not answered yet: {', '.join(waiting)}")
         return answer
 
     def drained(self, seconds: float) -> bool:
@@ -121,14 +121,14 @@ class InvocationService:
         self._loaded = True
 
     @contextmanager
-    def _available(self) -> Iterator[None]:
+    def _stop_if_unavailable(self) -> Iterator[None]:
         """End this instance too if the function cannot be loaded: the platform starts another."""
         try:
             yield
         except (FunctionUnavailable, ConfigurationError) as error:
             self.broken = error
             self._shutdown.request()
-            raise _later(type(error).__name__, str(error)) from error
+            raise _retry_later(type(error).__name__, str(error)) from error
 
 
 class HttpEntry:
@@ -310,5 +310,5 @@ def _path(request: Request) -> str:
     return bytes(request.scope["raw_path"]).decode("ascii", "replace")
 
 
-def _later(kind: str, message: str) -> HttpError:
+def _retry_later(kind: str, message: str) -> HttpError:
     return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, kind, message, retryable=True)

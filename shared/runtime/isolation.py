@@ -124,7 +124,7 @@ class IsolatedFunction:
                     continue
                 kind, *content = child.connection.recv()
                 if kind != "call":
-                    return _outcome(kind, content)
+                    return _read_outcome(kind, content)
                 child.connection.send(conversation.call(*content))
         except (EOFError, ConnectionError) as error:
             cause = child.cause()
@@ -250,16 +250,16 @@ class _BetweenRequests:
             raise ChildSilent("the function's process does not answer any more")
 
 
-def _outcome(kind: str, content: list[Any]) -> Any:
+def _read_outcome(kind: str, content: list[Any]) -> Any:
     """Return the value in a child's final message, or raise the error in it."""
     if kind == "done":
         return content[0]
     if kind == "refused":
-        raise _request_error(*content)
+        raise _rebuild_error(*content)
     raise content[0]
 
 
-def _request_error(name: str, message: str, field: str | None, retryable: bool) -> RequestError:
+def _rebuild_error(name: str, message: str, field: str | None, retryable: bool) -> RequestError:
     """Return the child's RequestError.
 
     A class defined in the function's own modules is imitated, because importing it would load the models' packages

@@ -110,7 +110,7 @@ def serve(descriptor: int) -> None:
         sys.path += [place for place in connection.recv() if place not in sys.path]
         name, settings, load, parent = connection.recv()
         configure(settings.log)
-        _end_with(parent)
+        _end_with_parent(parent)
         function = _load(name, settings, load, connection)
         while function is not None:
             connection.send(_reply(function, connection.recv(), connection))
@@ -136,10 +136,10 @@ def _reply(function: Function, question: tuple[Any, ...], connection: Connection
     """Return the answer to one question; errors of classes that the parent may not know are converted."""
     kind, *content = question
     if kind != "answer":
-        return _outcome(function, lambda: _between_requests(function, kind, content, connection))
+        return _guard(function, lambda: _between_requests(function, kind, content, connection))
     body, request_id, attempt = content
     with request_context(function.name, request_id, attempt):
-        return _outcome(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
+        return _guard(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
 
 
 def _between_requests(function: Function, kind: str, content: list[Any], connection: Connection) -> object:
@@ -149,7 +149,7 @@ def _between_requests(function: Function, kind: str, content: list[Any], connect
     return None
 
 
-def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
+def _guard(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
         with device_errors():
             return "done", work()
@@ -162,14 +162,14 @@ def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ..
         return "raised", FunctionFailed(f"{type(error).__name__}: {error}")
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """Let the kernel end this process with its parent, whatever native code does; a thread checks for it too."""
     with suppress(AttributeError, OSError):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(parent,), name="parent", daemon=True).start()
 
 
-def _follow(parent: int) -> None:
+def _watch_parent(parent: int) -> None:
     """Exit when the parent is gone, whatever is in progress: nobody would receive the answer."""
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)

@@ -58,7 +58,7 @@ class FolderTrigger(ScanTrigger):
         named, self._named = self._named, set()
         for path in sorted(named):
             self._visit(path)
-        if self._clock() >= self._listed_at or self._unexplained():
+        if self._clock() >= self._listed_at or self._has_unreported_change():
             self._list()
             self._times, self._doubts = self._folder_times(), {}
 
@@ -94,10 +94,10 @@ class FolderTrigger(ScanTrigger):
             "/."
         )
 
-    def _unexplained(self) -> bool:
+    def _has_unreported_change(self) -> bool:
         """Return whether a folder changed a while ago without a report by the watcher."""
         now = self._clock()
-        changed = {path: seen for path, before in self._times.items() if (seen := _time(path)) != before}
+        changed = {path: seen for path, before in self._times.items() if (seen := _mtime(path)) != before}
         known = {path: self._doubts.get(path, (0, now)) for path in changed}
         self._doubts = {path: known[path] if known[path][0] == seen else (seen, now) for path, seen in changed.items()}
         return any(now - since >= PATIENCE_SECONDS for _, since in self._doubts.values())
@@ -107,7 +107,7 @@ class FolderTrigger(ScanTrigger):
         top = os.path.join(self._root, self._prefix.rstrip("/"))
         times: dict[str, int] = {}
         for folder, _, _ in os.walk(top):
-            times[folder] = _time(folder)
+            times[folder] = _mtime(folder)
             if len(times) > MOST_FOLDERS:
                 return {}
         return times
@@ -119,7 +119,7 @@ class FolderTrigger(ScanTrigger):
         while not stop.is_set():
             self._hooks.polled()
             try:
-                if self._stands(folder, rest, stop):
+                if self._ensure_folder(folder, rest, stop):
                     yield from self._watch(folder, stop)
                 else:
                     yield
@@ -131,7 +131,7 @@ class FolderTrigger(ScanTrigger):
                 yield
                 stop.wait(self._scan.seconds)
 
-    def _stands(self, folder: Path, rest: float, stop: Event) -> bool:
+    def _ensure_folder(self, folder: Path, rest: float, stop: Event) -> bool:
         """Wait for the folder, then make it if its bucket exists; returns whether there is a folder to watch."""
         until = time.monotonic() + rest
         while not folder.is_dir() and time.monotonic() < until and not stop.wait(ABSENCE_SECONDS):
@@ -145,7 +145,7 @@ class FolderTrigger(ScanTrigger):
 
     def _watch(self, folder: Path, stop: Event) -> Iterator[None]:
         """Yield like `_changes` while this very folder exists: its watcher would not report changes of another one."""
-        watched = _identity(folder)
+        watched = _identify(folder)
         due = 0.0  # look at once for what came before the watcher started
         self._listed_at = float("-inf")
         for changes in watch(
@@ -158,7 +158,7 @@ class FolderTrigger(ScanTrigger):
             raise_interrupt=False,
         ):
             self._hooks.polled()
-            if (Change.deleted, str(folder)) in changes or _identity(folder) != watched:
+            if (Change.deleted, str(folder)) in changes or _identify(folder) != watched:
                 return
             self._named |= {path for _, path in changes}
             if changes or time.monotonic() >= due:
@@ -166,7 +166,7 @@ class FolderTrigger(ScanTrigger):
                 due = time.monotonic() + self._failures.pause(self._scan.seconds)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identify(folder: Path) -> tuple[int, int] | None:
     """Return what tells a folder from another of the same name; None if there is none."""
     try:
         status = os.stat(folder)
@@ -175,7 +175,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _time(folder: str) -> int:
+def _mtime(folder: str) -> int:
     try:
         return os.stat(folder).st_mtime_ns
     except FileNotFoundError:

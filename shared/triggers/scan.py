@@ -138,7 +138,7 @@ class ScanTrigger:
 
     def _offer(self, info: ObjectInfo, receive: Receive) -> None:
         """Offer one manifest; whatever comes of it, the others get their turn."""
-        written = self._rested(info)
+        written = self._is_complete(info)
         if written is None:
             return
         try:
@@ -160,7 +160,7 @@ class ScanTrigger:
         self._sights.pop(info.key, None)
         self._settled.save(SAVED_AFTER)
 
-    def _rested(self, info: ObjectInfo) -> bool | None:
+    def _is_complete(self, info: ObjectInfo) -> bool | None:
         """Return whether the manifest is surely complete; None if reading it again unchanged would be useless."""
         sight = self._sights.get(info.key)
         if sight is None or sight.etag != info.etag:

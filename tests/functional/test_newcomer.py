@@ -119,7 +119,7 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
         (["me", "--template", "poster.jpg", "--steps", "0"], "--steps: Input should be greater than or equal to 1"),
         (["me/a.jpg", "--template", "poster.jpg"], "1 photos; give 5 to 20 of one person"),
         (["me", "--template", "poster.jpg", "--out", "me"], "me is a folder; name a file"),
-        (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is no folder"),
+        (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is not a folder"),
         (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz has no suffix of a picture; use .png"),
     ],
 )  # fmt: skip

@@ -88,7 +88,7 @@ def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(ve
     done = photog(*verb, "/proc/volume/bucket")
     assert isinstance(done.exception, Waited)
     [line] = done.stderr.strip().splitlines()
-    assert "/proc/volume/bucket cannot be a bucket: it is not there" in line
+    assert "/proc/volume/bucket cannot be a bucket: it does not exist" in line
     assert "mount" in line
 
 
