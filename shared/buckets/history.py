@@ -127,7 +127,7 @@ class History(S3Bucket):
 
     def _versions_of(self, key: str) -> Sequence[_Version]:
         """Return what is kept of one key, the newest first."""
-        self._existing_key(key)  # InvalidKey
+        self._existing_key(key)  # raises InvalidKey
         found = list[_Version]()
         for one in self._versions(key):
             if one.key != key:

@@ -72,7 +72,7 @@ NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 DEEPEST = 8  # levels of nested folders without a real name
 MOST_PAGES = 20  # of a folder's names that are searched for misspelled ones
 READS = 3  # of an object whose body breaks off; botocore itself retries only until the headers have arrived
-UPLOAD_SECONDS = 3600.0  # no upload takes so long; an older one was left by a dead writer
+UPLOAD_SECONDS = 3600.0  # no upload takes this long; an older one was left by a dead writer
 FAILURES = (
     ClientError,
     BotoCoreError,

@@ -32,7 +32,7 @@ from shared.buckets.base import BucketError
 
 STAGING = ".photog"
 COLLECT_SECONDS = 10.0  # between two searches of one process for orphans; searching an empty folder takes 20 us
-ORPHAN_SECONDS = 900.0  # no write of one object takes so long
+ORPHAN_SECONDS = 900.0  # no write of one object takes this long
 OURS = re.compile(r"(?:[0-9a-f]{8}-)?[0-9a-f]{32}")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

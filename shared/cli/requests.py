@@ -131,7 +131,7 @@ def status(
     if request_id is not None:
         found = history(place, request_id)
         if not found:
-            fail(f"nothing is known of {request_id} in {place.address}")
+            fail(f"there is no request {request_id} in {place.address}")
         show(found)
         return
     counts = overview(place, Settings().limits)
@@ -150,7 +150,7 @@ def status(
     for key, why in list(unread.items())[:MOST_UNREAD]:
         typer.echo(f"  {visible(key)}: {visible(why)}")
     if len(unread) > MOST_UNREAD:
-        typer.echo(f"  and {len(unread) - MOST_UNREAD} more, which --json lists")
+        typer.echo(f"  and {len(unread) - MOST_UNREAD} more; --json lists them all")
 
 
 def check_body(photos: list[str], same_person: bool) -> Json:

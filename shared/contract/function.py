@@ -24,7 +24,7 @@ class FunctionUnavailable(PhotogError):
 
 
 class FunctionMisconfigured(FunctionUnavailable, ConfigurationError):
-    """The function cannot be loaded, nor after a restart, until somebody installs or sets what the message says."""
+    """The function cannot be loaded, even after a restart, until somebody installs or sets what the message says."""
 
 
 class DeviceBroken(FunctionUnavailable):

@@ -118,7 +118,7 @@ class AttemptHook:
         """Called when an answer is about to be committed: record now what must not be lost."""
 
     def committed(self, function: str, event: Json) -> None:
-        """Called when an answer is committed; must not wait for anybody, and must be safe to repeat.
+        """Called when an answer is committed; must not block, and must be safe to repeat.
 
         Args:
             event: the answer's CloudEvent.

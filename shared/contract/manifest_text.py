@@ -154,7 +154,7 @@ def _warn_of_repeats(body: dict[str, Any], twice: list[tuple[dict[str, Any], lis
             (f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _list_containers(one)
         ]
     more = len(told) - MOST_TOLD
-    return [*told[:MOST_TOLD], f"and {more} more of the kind"] if more > 0 else told
+    return [*told[:MOST_TOLD], f"and {more} more like these"] if more > 0 else told
 
 
 def _list_containers(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:

@@ -83,7 +83,7 @@ def bound_text(warnings: list[str]) -> list[str]:
     """Return the first warnings, each cut to a line, and how many more there were."""
     kept = [shorten(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
     more = len(warnings) - len(kept)
-    return [*kept, f"and {more} more of the kind"] if more else kept
+    return [*kept, f"and {more} more like these"] if more else kept
 
 
 def echo(value: Json) -> tuple[Json, list[str]]:

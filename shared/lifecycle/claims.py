@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
 FILE = re.compile(r"(\d{6})\.json")
 LARGEST = 64 * 1024  # bytes of a claim; real ones have a few hundred
-SILENT = "a worker was not heard of any more"
+SILENT = "a worker stopped responding"
 
 
 class ClaimRecord(BaseModel):
@@ -116,7 +116,7 @@ class Claims:
     Args:
         owner: this worker's name in its claims.
         clock: monotonic, in seconds.
-        observations: of others' claims, if somebody passes them on.
+        observations: of others' claims; None starts without any.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Invocation:
 
     Args:
         hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
-        observations: of others' claims, if somebody passes them on.
+        observations: of others' claims; None starts without any.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Invocation:
                 break
             if isinstance(claim, AttemptsUsedUp):
                 kind = DeviceError if claim.by_devices else AttemptsExhausted
-                error = kind(f"{claim}; look at the workers' logs and memory")
+                error = kind(f"{claim}; check the workers' logs and memory")
                 self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
                 return Outcome.ANSWERED
             with request_context(self._function.name, manifest.request_id, claim.record.attempt):

@@ -10,7 +10,7 @@
 | the newest swap is read again, and the pointer written until it has that content | anybody | as above |
 | older swaps are removed | anybody | they are older, so they mean nothing |
 
-The newest is decided by the contents, never by the time of an object, which a copy or a restored backup sets anew. An
+The newest is decided by the contents, never by the time of an object, which a copy or a restored backup changes. An
 answer gets its moment before it is committed (`moment`): the store's time, but later than whatever its pointers show.
 So a worker that could see another's swap comes after it, even if a clock was set back. Of two that could not see each
 other, the later moment wins; of two with the same moment, the larger hash, for every observer alike.

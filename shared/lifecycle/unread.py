@@ -6,7 +6,7 @@
 | `requests/check/.a.json` | hidden, like files that programs write before they rename them |
 | `requests/Check/a.json`, `requests/a.json` | not in a function's folder |
 | `/requests/check/a.json`, `requests//check/a.json`, `REQUESTS\\check\\a.json` | another spelling of the folder |
-| `requests/check/./a.json`, with a backslash or control characters | no object of ours can have such a key |
+| `requests/check/./a.json`, with a backslash or control characters | no object of photog's can have such a key |
 | a link, a file in a linked folder, a FIFO | on a disk, only regular files are objects |
 
 Files that desktops leave everywhere, hidden files that are not `.json` and empty objects are not requests, and are not

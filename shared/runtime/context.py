@@ -88,7 +88,7 @@ class Context:
     Args:
         shutdown: the process's shutdown flag; None makes a new one.
         load: loads a function by its name.
-        observations: of others' claims, if somebody passes them on.
+        observations: of others' claims; None starts without any.
         hooks: called around every request, beside the hooks that send completion events.
     """
 

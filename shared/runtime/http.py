@@ -109,7 +109,7 @@ class InvocationService:
         return answer
 
     def drained(self, seconds: float) -> bool:
-        """Wait for the running call; whether it has ended. None begins after the wish to stop."""
+        """Wait for the running call, and return whether it has ended; after a shutdown request no call begins."""
         ended = self._working.acquire(timeout=seconds)
         if ended:
             self._working.release()

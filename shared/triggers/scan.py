@@ -40,7 +40,7 @@ STOP_POLL = 0.1  # seconds between two checks whether to stop
 PAGE = 1000  # keys that a store lists in one call; a folder takes 7 ms of CPU time for as many
 CHECKING_SHARE = 0.05  # of the time is spent on manifests that are most likely answered
 CHECKED_AT_ONCE = 50
-FEW = 20  # up to so many manifests, looking at each is faster than listing all answers
+FEW = 20  # up to this many manifests, examining each is faster than listing all answers
 SAVED_AFTER = 1000  # newly settled manifests; also saved at the end
 
 

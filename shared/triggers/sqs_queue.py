@@ -99,7 +99,7 @@ class SqsQueue:
         self._call(self._quick.send_message, MessageBody=body, **more)
 
     def postpone(self, message: Message, seconds: float, seen: Sequence[str] = ()) -> None:
-        """Send the message again with a delay and receives counted from 0, for a wait that is nobody's failure."""
+        """Send the message again with a delay and receives counted from 0, for a wait that is not a failure."""
         self.send(message.body, seconds, seen)
         self.delete(message)
 

@@ -280,7 +280,7 @@ def test_a_request_that_kills_every_worker_is_answered_with_an_error_after_three
     assert function.runs == []
     assert answer(bucket)["data"]["error"]["type"] == "AttemptsExhausted"
     assert "3 attempts ended" in answer(bucket)["message"]
-    assert "not heard of any more (3 times)" in answer(bucket)["message"]
+    assert "a worker stopped responding (3 times)" in answer(bucket)["message"]
 
 
 def test_an_owner_that_beats_keeps_its_request_however_long_it_takes(bucket):

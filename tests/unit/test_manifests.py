@@ -248,7 +248,7 @@ def test_members_that_stand_twice_are_told_within_bounds():
     text = json.dumps({"request_id": "a"})[:-1] + "".join(f', "k{n}": 1, "k{n}": 2' for n in range(500)) + "}"
     warnings = parse(text.encode()).warnings
     assert len(warnings) == 21
-    assert warnings[-1] == "and 480 more of the kind"
+    assert warnings[-1] == "and 480 more like these"
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.booleans() | st.none(), st.lists)))
@@ -344,7 +344,7 @@ def test_warnings_are_counted_and_cut():
     body = {"user_id": "u"} | {f"key{number}" + "x" * 1000: 1 for number in range(5000)}
     _, warnings = validate(_Named, body)
     assert len(warnings) == 21
-    assert warnings[-1] == "and 4980 more of the kind"
+    assert warnings[-1] == "and 4980 more like these"
     assert max(map(len, warnings)) <= 200
 
 
