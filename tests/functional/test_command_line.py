@@ -1,4 +1,4 @@
-"""The command line as a program meets it: stdout, stderr, exit status."""
+"""The command line as other programs use it: stdout, stderr, exit status."""
 
 import json
 import subprocess
@@ -17,18 +17,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def photog(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """The program itself, as a process."""
+    """Run the program as a process."""
     command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
 
 
 def here(*arguments: object) -> Result:
-    """The same in this process, which has loaded already what the program takes seconds to load."""
+    """Run the program in this process, which has already loaded what takes it seconds to load."""
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def put_event(folder: Path, key: str) -> Path:
-    """A file with the event of an object that has been put."""
+    """Write a file with the event of a put object."""
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 60}}}
     path = folder / "event.json"
     path.write_text(json.dumps({"Records": [record]}))

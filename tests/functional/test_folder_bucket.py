@@ -1,4 +1,4 @@
-"""What only a folder has: special files, links, permissions, disks that fill up, and what dead writers leave."""
+"""Behavior that only a folder bucket has: special files, links, permissions, full disks, leftovers of dead writers."""
 
 import errno
 import os
@@ -24,14 +24,14 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 @pytest.fixture
 def theirs():
-    """A bucket of a user who is not root."""
+    """A bucket used by a user who is not root."""
     with place() as folder, unprivileged():
         yield FolderBucket(folder / "bucket")
 
 
 @pytest.fixture
 def disk(tmp_path: Path):
-    """A filesystem of 1 MiB, and a way to mount it anew."""
+    """A filesystem of 1 MiB, and a function that remounts it."""
     folder = tmp_path / "disk"
     folder.mkdir()
 

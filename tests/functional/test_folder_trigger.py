@@ -1,4 +1,4 @@
-"""Requests out of a watched folder: each is offered exactly once, however it came to lie there."""
+"""Requests from a watched folder: each is offered exactly once, however it got there."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SCAN = Scan(seconds=0.3, settle_seconds=1.0)
 
 
 class Running:
-    """A trigger in a thread with an echo behind it."""
+    """A trigger in a thread, serving an echo function."""
 
     def __init__(self, bucket: FolderBucket, scan: Scan = SCAN, function: Echo | None = None) -> None:
         self.function, self.bucket, self.stop = function or Echo(), bucket, threading.Event()
@@ -48,7 +48,7 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 
 def removed(path: Path) -> bool:
-    """Remove a folder into which a worker may write at that moment, as whoever meets "not empty" tries again."""
+    """Remove a folder into which a worker may be writing, retrying on "not empty"."""
     shutil.rmtree(path, ignore_errors=True)
     return not path.exists()
 

@@ -1,4 +1,4 @@
-"""The life of a request: one answer each, whatever is delivered how often and whoever dies."""
+"""The life of a request: one answer each, however often it is delivered and whoever dies."""
 
 import json
 import threading
@@ -354,7 +354,7 @@ def test_a_shutdown_hands_the_request_back_without_counting_an_attempt(bucket):
 
 
 def test_the_next_attempt_goes_on_from_what_the_last_one_saved(bucket):
-    """After a hand-over and after a death alike; the answer clears it."""
+    """After a hand-over and after a death alike; the answer clears the saved data."""
     created, read = drop(bucket), []
 
     def saving(body, workspace):

@@ -1,4 +1,4 @@
-"""A function in a process of its own: whatever happens there, the worker goes on and the request is answered."""
+"""A function in a child process: whatever happens there, the worker goes on and the request is answered."""
 
 import json
 import os

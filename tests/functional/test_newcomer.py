@@ -1,4 +1,4 @@
-"""What somebody meets who has read the README alone: mistakes are said at once, and answers say what they mean."""
+"""The experience of a user who has read only the README: mistakes are reported at once, and answers are explained."""
 
 import json
 import socket
@@ -38,14 +38,14 @@ def photog(*arguments: object, **environment: str) -> Result:
 
 
 def in_order(verb: tuple[str, ...], bucket: object) -> list[object]:
-    """The arguments of a verb with the bucket where it belongs."""
+    """Return the arguments of a verb with the bucket in its place."""
     function = verb[1:2] if verb[0] in ("dead-letters", "invoke") else ()
     return [verb[0], *function, bucket, *verb[1 + len(function) :]]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch) -> Path:
-    """A current directory with six photos and a template, which nobody looks into."""
+    """A current directory with six photos and a template, which nothing reads."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me").mkdir()
     for name in ("b.jpg", "a.jpg", "C.JPG", "d.png", "e.jpeg", "f.webp"):
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def answered(monkeypatch):
-    """Workers that answer at once with this data; what they were asked is in the list."""
+    """Workers that answer at once with this data; their requests are appended to the list."""
 
     def make(data: Json, code: str = "OK", message: str = "success") -> list[Json]:
         asked: list[Json] = []
@@ -76,7 +76,7 @@ def answered(monkeypatch):
 
 @pytest.fixture
 def no_workers(monkeypatch):
-    """Nothing may start."""
+    """Fail if anything starts."""
 
     def start(*arguments: object) -> None:
         raise AssertionError("workers were started")
@@ -352,7 +352,7 @@ def test_threads_sleep_while_they_wait_and_a_users_number_of_them_stays(environm
 
 
 def test_workers_that_shall_hand_back_hear_it_however_close_the_signals_come(monkeypatch):
-    """A signal that comes while the same one is pending is none: two at once are one."""
+    """A signal sent while the same one is pending is lost: two at once are one."""
     code = (
         "import signal, sys, time\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"

@@ -1,4 +1,4 @@
-"""The command line over a store that does not serve: one line, no trace, and the status that supervisors restart on."""
+"""The command line on an unavailable store: one line, no traceback, and the status on which supervisors restart."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ def test_a_bucket_that_may_not_be_written_is_read_and_starts_no_worker():
 
 @pytest.mark.parametrize("verb", [("worker", "check"), ("up",)])
 def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(verb, monkeypatch):
-    """/proc holds no folder of ours, as a place of mounts holds none of a user's."""
+    """A folder cannot be made in /proc, just as a user cannot make one where volumes are mounted."""
 
     class Waited(Exception):
         pass

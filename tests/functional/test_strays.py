@@ -1,4 +1,4 @@
-"""What lies where requests do and is none: said once in the log, and by the status, with the reason."""
+"""Strays among the requests: each is logged once, and shown by `photog status` with the reason."""
 
 import json
 import logging
@@ -65,7 +65,7 @@ def fill(bucket) -> None:
 
 
 def look(bucket, function="check", kind=ScanTrigger, seconds=(0, 6, 6)) -> None:
-    """A worker that looks a few times, so many seconds after each other."""
+    """A worker that looks a few times, with this many seconds in between."""
     clock = Clock()
     trigger, receive = kind(bucket, function, SCAN, clock), invocation(bucket, Echo()).receive
     for step in seconds:

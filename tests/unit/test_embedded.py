@@ -1,4 +1,4 @@
-"""Pictures within requests, in every way that programs write base64; and what answers call them."""
+"""Pictures embedded in requests, in every form of base64 that programs write; and their names in answers."""
 
 import random
 from base64 import b64encode, encodebytes, urlsafe_b64encode

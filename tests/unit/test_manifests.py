@@ -1,4 +1,4 @@
-"""Manifests: what is accepted, what is refused and how it is named."""
+"""Manifests: what is accepted, what is refused, and with which error."""
 
 import json
 import re
