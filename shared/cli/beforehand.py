@@ -35,7 +35,7 @@ def require_valid(function: str, body: Json) -> None:
             fail(f"{function} has no knob {name}{did_you_mean(name, known)}")
 
 
-def require_room(out: Path, suffixes: tuple[str, ...] = ()) -> None:
+def require_writable(out: Path, suffixes: tuple[str, ...] = ()) -> None:
     """Exit if a file cannot be written, or needs another suffix."""
     if suffixes and out.suffix.lower() not in suffixes:
         fail(f"{out} has no suffix of a picture; use {' or '.join(suffixes)}")

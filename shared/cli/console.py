@@ -24,7 +24,7 @@ from shared.settings import Settings
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
 ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
 INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
-LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
+HINT_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 
@@ -118,12 +118,12 @@ def show(value: Json) -> None:
 
 
 @dataclass(frozen=True)
-class Company:
+class WaitOptions:
     """What happens while the user waits for an answer.
 
     Attributes:
         look: called while waiting, a few times a second; an exception in it ends the wait.
-        hint: printed if no worker has begun after `LONELY_SECONDS`.
+        hint: printed if no worker has begun after `HINT_SECONDS`.
         left: printed if the user ends the wait; None prints what becomes of the request.
     """
 
@@ -132,7 +132,7 @@ class Company:
     left: str | None = None
 
 
-ALONE = Company()
+DEFAULT_WAIT = WaitOptions()
 
 
 def finish(envelope: Json, as_json: bool, summary: str, named: Callable[[str], str] = str) -> None:
@@ -153,27 +153,27 @@ def finish(envelope: Json, as_json: bool, summary: str, named: Callable[[str], s
         raise typer.Exit(1)
 
 
-def submit_request(client: Client, function: str, body: Json, company: Company = ALONE) -> Json:
+def submit_request(client: Client, function: str, body: Json, options: WaitOptions = DEFAULT_WAIT) -> Json:
     """Submit a body, under its own request_id or a derived one, and wait for the answer with a progress bar."""
     try:
         identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
     except RequestError as error:
         fail(error.message)
-    return wait_for_answer(client, function, identity, company)
+    return wait_for_answer(client, function, identity, options)
 
 
-def wait_for_answer(client: Client, function: str, request_id: str, company: Company = ALONE) -> Json:
+def wait_for_answer(client: Client, function: str, request_id: str, options: WaitOptions = DEFAULT_WAIT) -> Json:
     """Wait for a submitted request's answer, with a bar on a terminal or a line per stage. Ctrl-C ends the wait."""
-    with Waiting(function, company.hint) as waiting:
+    with Waiting(function, options.hint) as waiting:
 
         def update(data: Json | None) -> None:
             waiting.update(data)
-            company.look()
+            options.look()
 
         try:
             return client.wait(function, request_id, update)
         except KeyboardInterrupt:
-            left = company.left or (
+            left = options.left or (
                 f"no longer waiting for {function} {request_id}, which stays in {client.bucket.address} and is "
                 f"answered there; see `photog status {client.bucket.address} {request_id}`, or repeat the command"
             )
@@ -184,7 +184,7 @@ def wait_for_answer(client: Client, function: str, request_id: str, company: Com
 class Waiting:
     """A progress bar on stderr that follows a request's progress objects."""
 
-    def __init__(self, function: str, hint: str = Company.hint) -> None:
+    def __init__(self, function: str, hint: str = WaitOptions.hint) -> None:
         self._console, self._text = Console(stderr=True), hint
         self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
         columns = (
@@ -228,6 +228,6 @@ class Waiting:
         self._stage = stage
 
     def _hint(self) -> None:
-        if not self._hinted and time.monotonic() - self._started > LONELY_SECONDS:
+        if not self._hinted and time.monotonic() - self._started > HINT_SECONDS:
             self._hinted = True
             typer.echo(f"{self._function}: {self._text}", err=True)

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from shared.buckets import Bucket
-from shared.cli.beforehand import require_installed, require_room, require_valid
-from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submit_request
+from shared.cli.beforehand import require_installed, require_valid, require_writable
+from shared.cli.console import AsJson, WaitOptions, bucket_at, fail, finish, log_to_stderr, show, submit_request
 from shared.cli.identity import require_user
 from shared.cli.likeness import THRESHOLDS, meaning
 from shared.cli.pictures import Pictures, files_of, require_file
@@ -67,17 +67,17 @@ def portrait(
     require_valid("train", train_body(files, user or "somebody", steps, _checkpoint_interval(steps)))
     if not FEWEST <= len(files) <= MOST:
         fail(f"{len(files)} photos; give {FEWEST} to {MOST} of one person")
-    require_room(out)
+    require_writable(out)
     if sheet is not None:
-        require_room(sheet, SUFFIXES)
+        require_writable(sheet, SUFFIXES)
     require_installed(settings)
     client = Client(bucket_at(str(bucket or settings.home / "bucket")))
     _report_unfinished(client.bucket, settings)
     pictures = Pictures(client)
     left = f"stopped; finished work stays in {client.bucket.address}, and the same command continues from there"
-    with _report_what_stays(client.bucket.address) as people, _run_workers(client, settings, left) as company:
+    with _report_what_stays(client.bucket.address) as people, _run_workers(client, settings, left) as options:
         references = [pictures.reference(photo) for photo in files]
-        checked = submit_request(client, "check", check_body(references, True), company)
+        checked = submit_request(client, "check", check_body(references, True), options)
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked, files, pictures), pictures.named)
             tell_unreadable(checked, files)
@@ -85,11 +85,11 @@ def portrait(
         identity = user or _derive_user(usable)
         people.append(identity)
         body = train_body(usable, identity, steps, _checkpoint_interval(steps))
-        training = submit_request(client, "train", body, company)
+        training = submit_request(client, "train", body, options)
         if training["code"] != "OK" or not as_json:
             finish(training, as_json, trained(training, pictures), pictures.named)
         body = generate_body(pictures.reference(picture), [identity], configure)
-        made = submit_request(client, "generate", body, company)
+        made = submit_request(client, "generate", body, options)
         if made["code"] == "OK":
             save_portrait(client, made, out)
             if sheet is not None:
@@ -114,7 +114,7 @@ def _report_what_stays(address: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def _run_workers(client: Client, settings: Settings, left: str) -> Iterator[Company]:
+def _run_workers(client: Client, settings: Settings, left: str) -> Iterator[WaitOptions]:
     """Run the three workers for the duration of the block, with a check that restarts those that die.
 
     They end with this process: on Ctrl-C, on SIGTERM, and on SIGHUP when a terminal is closed.
@@ -124,7 +124,7 @@ def _run_workers(client: Client, settings: Settings, left: str) -> Iterator[Comp
         signal.signal(number, signal.default_int_handler)
     with Supervisor(client.bucket.address, NAMES, settings.lease.drain_seconds, environment) as supervisor:
         try:
-            yield Company(supervisor.check, "its worker is loading or busy with another request", left)
+            yield WaitOptions(supervisor.check, "its worker is loading or busy with another request", left)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # the workers are stopping, and must not be left behind

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.cli.beforehand import require_room, require_valid
+from shared.cli.beforehand import require_valid, require_writable
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
@@ -87,7 +87,7 @@ def generate(
         require_user(one)
     configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
     require_valid("generate", generate_body(template, user, configure))
-    require_room(out)
+    require_writable(out)
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     envelope = submit_request(

@@ -169,7 +169,7 @@ class Reader:
         return False
 
 
-def manifest(places: Places, key: str, text: bytes) -> Mention:
+def read_manifest(places: Places, key: str, text: bytes) -> Mention:
     """Return what a manifest names, even if it cannot be served; raises ValueError if it is not a manifest."""
     try:
         require_key(key)
@@ -193,41 +193,41 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     )
 
 
-def put(places: Places, key: str, text: bytes) -> Mention:
+def read_put(places: Places, key: str, text: bytes) -> Mention:
     """Return what a request in a queue of `photog serve` names: the server's own line, then the request as it came."""
-    return manifest(places, key, text.partition(b"\n")[2])
+    return read_manifest(places, key, text.partition(b"\n")[2])
 
 
-def answer(key: str, text: bytes) -> Naming:
+def read_answer(key: str, text: bytes) -> Naming:
     """Return the people of an answer."""
     data = _parse_object(text).get("data")
     people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
 
-def unclear(key: str, text: bytes) -> Naming:
+def read_unclear(key: str, text: bytes) -> Naming:
     """Return the strings that may be a user id in an object that names no person in the right place."""
     if len(text) > LOOSE:
         raise ValueError("too large to be searched as JSON")
     return Naming(key, frozenset(), ids(json.loads(text)))
 
 
-def model(key: str, text: bytes) -> Naming:
+def read_model(key: str, text: bytes) -> Naming:
     """Return everything that a user's model names: its LoRA and its reference photos."""
     return Naming(key, frozenset(strings(_parse_object(text))))
 
 
-def trainings(one: Naming) -> set[str]:
+def list_trainings(one: Naming) -> set[str]:
     """Return the request_ids of the trainings whose artifacts a user's model names."""
     return {match[1] for name in one.names if (match := TRAINED.match(name)) and REQUEST_ID.fullmatch(match[1])}
 
 
-def event(key: str, text: bytes) -> Naming:
+def read_event(key: str, text: bytes) -> Naming:
     """Return the request that a completion event is about."""
     return Naming(key, frozenset(_strings(_parse_object(text).get("subject"))))
 
 
-def failing(key: str, text: bytes) -> Naming:
+def read_failing(key: str, text: bytes) -> Naming:
     """Return the failing key."""
     return Naming(key, frozenset(_strings(_parse_object(text).get("key"))))
 

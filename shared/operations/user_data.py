@@ -103,9 +103,9 @@ class UserDataSearch:
 
     def _requests(self) -> list[Mention]:
         ours = (info for info in self._reader.listed(keys.REQUESTS) if _is_manifest(info.key))
-        requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
+        requests = list(self._reader.read(ours, partial(mentions.read_manifest, self._places)))
         others = (info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key))
-        self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]
+        self._unclear += [*requests, *self._reader.read(others, mentions.read_unclear)]
         return requests
 
     def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
@@ -168,7 +168,7 @@ class UserDataSearch:
         """Return the people of every answer, even if its manifest has been removed."""
         infos = (info for function in ("train", "generate") for info in self._reader.listed(keys.results(function)))
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
-        found = list(self._reader.read(answers, mentions.answer))
+        found = list(self._reader.read(answers, mentions.read_answer))
         self._unclear += found
         return {(one.key.split("/")[1], one.key.split("/")[2]): one.names for one in found}
 
@@ -185,7 +185,9 @@ class UserDataSearch:
         pointing = set(self._models(user_id))
         infos = (info for info in self._reader.listed(keys.user(user_id)) if info.key in pointing)
         named = {
-            ("train", name) for one in self._reader.read(infos, mentions.model) for name in mentions.trainings(one)
+            ("train", name)
+            for one in self._reader.read(infos, mentions.read_model)
+            for name in mentions.list_trainings(one)
         }
         named -= {identity for identity in named if answers.get(identity, frozenset()) - {user_id}}
         for one in requests:
@@ -198,18 +200,18 @@ class UserDataSearch:
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
         """Return what was put into a queue for the user, answered or not, and checks of the photos that are removed."""
-        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.put, self._places))
+        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.read_put, self._places))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
-        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.event)
+        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.read_event)
         return [one.key for one in events if any((one.key.split("/")[1], name) in known for name in one.names)]
 
     def _failing(self, user_id: str, own: Iterable[str]) -> list[str]:
         """Return the records of the user's failing manifests, including those found in earlier passes."""
         manifests = self._manifests.setdefault(user_id, set())
         manifests |= set(own)
-        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.failing)
+        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.read_failing)
         return [one.key for one in failures if not one.names.isdisjoint(manifests)]
 
     def known(self, user_id: str) -> list[Identity]:

@@ -46,7 +46,7 @@ def aged(bucket: FolderBucket, **seconds: float) -> None:
 
 
 def written_by_an_earlier_version(bucket: FolderBucket, *names: str) -> None:
-    """Rewrite the bucket as an earlier version did: no moment in answers, and in the pointer that of the answer's file."""
+    """Rewrite the bucket like an earlier version: no moment in answers, the answer file's time in the pointer."""
     for name in names:
         path = bucket.root / f"results/check/{name}/result.json"
         status, answer = path.stat(), json.loads(path.read_bytes())

@@ -236,8 +236,8 @@ def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch)
 
 
 def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch):
-    monkeypatch.setattr(console, "LONELY_SECONDS", -1.0)
-    for hint, told in ((console.ALONE.hint, True), ("its worker is loading", False)):
+    monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+    for hint, told in ((console.DEFAULT_WAIT.hint, True), ("its worker is loading", False)):
         with console.Waiting("check", hint) as waiting:
             waiting.update(None)
         assert ("photog up" in capsys.readouterr().err) is told
