@@ -1,7 +1,7 @@
 """Explanation of a portrait's similarity for people who see the figure for the first time."""
 
 THRESHOLDS = {
-    "dlib": "0.5 is photog's threshold for the same person with dlib (distance 0.49, which separates relatives), 0.39 "
+    "dlib": "0.5 is photog's threshold for the same person with dlib (distance 0.49, telling relatives apart), 0.39 "
     "is that of dlib's author (distance 0.6)",
     "insightface": "0.5 is the threshold for the same person with insightface (a cosine of 0.45)",
 }

@@ -16,7 +16,7 @@
 | unreadable | any observer, as if held by an owner that never beats | create the next | held, next attempt |
 
 A broken device is not the request's fault, so such a claim does not count as an attempt. But one request may break one
-device after another, so as many broken devices as there may be attempts end it too.
+device after another, so it also ends after as many broken devices as there may be attempts.
 
 The observer's clock is monotonic and its own: no two wall clocks are ever compared. What another observer saw before
 counts if it is passed on together with its age (`observations.py`). A lease is not mutual exclusion: a paused owner may

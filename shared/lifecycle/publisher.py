@@ -1,4 +1,4 @@
-"""Publication of answers: each is committed once, and everything that follows from it is made sure of.
+"""Publication of answers: each is committed once, and everything that must follow is completed.
 
 | what exists | what it means |
 |---|---|
