@@ -129,7 +129,7 @@ def status(
     """Show what waits, runs and is done, or everything known about one request."""
     place = existing_bucket(bucket)
     if request_id is not None:
-        found = history(place, request_id)
+        found = history(place, request_id, Settings().limits)
         if not found:
             fail(f"there is no request {request_id} in {place.address}")
         show(found)

@@ -1,6 +1,7 @@
 """Status of the requests in a bucket: waiting, running, failing, answered."""
 
 import hashlib
+from itertools import chain
 
 from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
@@ -23,8 +24,11 @@ def overview(bucket: Bucket, limits: Limits) -> Json:
     return {function: _function(bucket, function, limits) for function in NAMES}
 
 
-def history(bucket: Bucket, request_id: str) -> Json:
-    """Return everything that the bucket has about one request: claims, progress, answer and conflicts, per function."""
+def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
+    """Return everything that the bucket has about one request: claims, progress, answer and conflicts, per function.
+
+    A request that still waits has none of these; it is found by its manifest. Empty if there is no such request.
+    """
     found: Json = {}
     for function in NAMES:
         claims = [one.model_dump() for one in Claims(bucket, function, Lease(), "status").all(request_id)]
@@ -33,7 +37,24 @@ def history(bucket: Bucket, request_id: str) -> Json:
         progress, answer = _read(bucket, keys.progress(function, request_id)), _read(bucket, folder + "result.json")
         if claims or answer or conflicts:
             found[function] = {"claims": claims, "progress": progress, "answer": answer, "conflicts": conflicts}
-    return found
+    if found:
+        return found
+    nothing_yet: Json = {"claims": [], "progress": None, "answer": None, "conflicts": []}
+    return {function: nothing_yet for function in NAMES if _waits(bucket, function, request_id, limits)}
+
+
+def _waits(bucket: Bucket, function: str, request_id: str, limits: Limits) -> bool:
+    """Return whether a manifest has this id; most senders name it like the request, so that one is looked at first."""
+    usual = bucket.head(keys.request(function, request_id))
+    listed = [] if usual is None else [usual]
+    manifests = (one for one in chain(listed, _listed(bucket, function, [])) if keys.is_request(one.key, function))
+    for info in manifests:
+        try:
+            if _request_id(bucket, info, limits) == request_id:
+                return True
+        except (BucketError, OSError):
+            continue  # the overview lists it among the failing keys
+    return False
 
 
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
