@@ -8,7 +8,7 @@ from shared.cli import app
 from shared.operations.status import history
 from shared.settings import Limits
 
-NOTHING_YET = {"claims": [], "progress": None, "answer": None, "conflicts": []}
+NOTHING_YET: dict[str, object] = {"claims": [], "progress": None, "answer": None, "conflicts": []}
 
 
 @pytest.mark.parametrize("key", ["requests/train/r1.json", "requests/train/monday/photos of ann.json"])
