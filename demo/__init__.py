@@ -1,1 +1,1 @@
-"""The demo: pictures out of installed packages, through a watched folder, to a contact sheet."""
+"""The demo: a portrait from pictures of installed packages, made through a watched folder, with a contact sheet."""

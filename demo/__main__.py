@@ -1,6 +1,7 @@
-"""`make demo`: make photos of one person from one public-domain picture, then do what a user would do.
+"""`make demo`: make photos of one person from one public-domain picture, then run the command that a user would run.
 
-Real photos of one person do not come with any package; crops, tilts, light and mirroring of one picture stand in.
+No package has several real photos of one person, so they are made from one picture by cropping, tilting, relighting and
+mirroring it.
 """
 
 import subprocess
@@ -14,11 +15,11 @@ from matplotlib.cbook import get_sample_data
 
 OUT = Path("out/demo")
 PHOTOS = 6
-SIDE = 640  # pixels of a photo
+SIDE = 640  # width and height of a photo in pixels
 
 
 def main() -> int:
-    """Prepare the pictures, run the command that a user would type, say where the contact sheet is."""
+    """Prepare the pictures, run the command that a user would type, and print the path of the contact sheet."""
     photos = make_photos(cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR), OUT / "photos")
     template = OUT / "template.png"
     picture = Path(get_sample_data("grace_hopper.jpg", asfileobj=False)).read_bytes()
@@ -27,7 +28,7 @@ def main() -> int:
     arguments = ["--template", template, "--user", "eileen", "--bucket", OUT / "bucket"]
     arguments += ["--out", OUT / "portrait.png", "--sheet", sheet]
     command = ["photog", "portrait", *photos, *arguments]
-    say(f"{len(photos)} photos made from one picture of Eileen Collins (NASA); template: Grace Hopper (US Navy)")
+    say(f"made {len(photos)} photos from one picture of Eileen Collins (NASA); template: Grace Hopper (US Navy)")
     say("$ " + " ".join(map(str, command)))
     code = subprocess.run([sys.executable, "-P", "-m", "shared.cli", *map(str, command[1:])], check=False).returncode
     if code == 0:
@@ -36,7 +37,15 @@ def main() -> int:
 
 
 def make_photos(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", folder: Path) -> list[Path]:
-    """Write several photos of the person of `picture` (BGR), each with its own crop, tilt, light and side."""
+    """Write several photos of the person in `picture`, which differ in crop, tilt, light and mirroring.
+
+    Args:
+        picture: BGR, uint8, (H, W, 3).
+        folder: where to write them; it is created if it is missing.
+
+    Returns:
+        The paths of the photos.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(3)
     face, paths = (222, 125), []
@@ -54,7 +63,7 @@ def make_photos(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", fold
 
 
 def say(line: str) -> None:
-    """To the person at the terminal."""
+    """Print a line to the terminal at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

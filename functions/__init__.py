@@ -1,1 +1,1 @@
-"""The three functions; each imports `shared` only, never another one."""
+"""The three functions: check, train and generate. Each imports `shared` only, never another function."""

@@ -1,4 +1,4 @@
-"""The bytes of an entry: what was put, or what the sink has to say."""
+"""The bytes of an entry: the body of a put in the input queue, its answer in the sink."""
 
 import base64
 import json
@@ -20,27 +20,27 @@ ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
 
 
 class Answers:
-    """Reads entries out of the bucket at the moment they are handed out, so that nothing of them is kept in memory."""
+    """Reads entries from the bucket when they are handed out, so that none of them is kept in memory."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self._store, self._bucket, self._limits = store, store.bucket, limits
         self._client = Client(store.bucket)
 
     def frame(self, queue: ServiceQueue, one: Entry) -> Frame | None:
-        """The entry with its bytes; None where the bucket has them no longer, since somebody removed them there."""
+        """Return the entry with its bytes; None where they were deleted from the bucket."""
         try:
             data = self._put(one) if queue.side == "source" else self._answer(one)
         except MissingObject:
             return None
         except (NotAMessage, ValueError) as error:
-            # somebody has overwritten it; whoever waits for this entry is told, and may delete it
+            # the object was overwritten; the consumer that waits for this entry is told so and may delete it
             log.error("%s of %s cannot be read: %s", queue, one.uuid, error)
-            unreadable = InternalError("what the bucket has of this entry cannot be read; delete the entry")
+            unreadable = InternalError("the bucket's object for this entry cannot be read; delete the entry")
             data = _written(failure(one.request_id or "", unreadable, {}))
         return None if data is None else Frame(one.index, one.tags, data)
 
     def pending(self, service: str, tag: str) -> Frame | None:
-        """How far an unanswered put is: the page's code 502, in a frame without an index; None for an unknown one."""
+        """Return the progress of an unanswered put (code 502) in a frame without an index; None for an unknown put."""
         one = self._store.ledger.of_tag(service, tag)
         if one is None or one.state == "answered" or one.request_id is None:
             return None
@@ -53,10 +53,10 @@ class Answers:
 
     def _progress(self, service: str, request_id: str) -> Json | None:
         try:
-            said = self._client.progress(self._store.services[service], request_id)
-        except (ValueError, KeyError, TypeError):  # no progress that a worker wrote
+            progress = self._client.progress(self._store.services[service], request_id)
+        except (ValueError, KeyError, TypeError):  # not written by a worker
             return None
-        return said if isinstance(said, dict) else None
+        return progress if isinstance(progress, dict) else None
 
     def _put(self, one: Entry) -> bytes:
         return decode_message(self._bucket.get(message_key(one.service, one.uuid)))[1]
@@ -72,12 +72,12 @@ class Answers:
         if envelope is None:
             return None
         if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
-            raise ValueError("the answer is no envelope")
+            raise ValueError("the answer is not an object with data")
         return _written(embed_picture(envelope, record, self._bucket, self._limits))
 
 
 def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limits) -> Json:
-    """The answer with its picture as base64, where the request wants that, it has only a key, and it fits."""
+    """Return the answer with its picture as base64 if the request wants that, only its key is there, and it fits."""
     data = envelope["data"]
     key = data.get("image_key")
     if not isinstance(key, str) or record.picture != "base64" or data.get("image") not in (None, key):
@@ -89,5 +89,5 @@ def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limit
 
 
 def _written(envelope: Json) -> bytes:
-    """On one line, as the page shows answers."""
+    """Return the answer on one line, as the hosted product sends it."""
     return json.dumps(envelope, ensure_ascii=False).encode()

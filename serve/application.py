@@ -33,9 +33,9 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NOTHING_FOREIGN = "default-src 'none'; style-src 'unsafe-inline'"  # of the page, whatever it says
+NOTHING_FOREIGN = "default-src 'none'; style-src 'unsafe-inline'"  # for /docs, which loads nothing else
 
-# with what is refused for now goes when to try again
+# HTTP status and headers by error; a temporary refusal says when to try again
 STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     BadParameter: (400, {}),
     QueueFull: (429, {"Retry-After": "10"}),
@@ -43,22 +43,22 @@ STATUS: dict[type[Exception], tuple[int, dict[str, str]]] = {
     StateUnavailable: (503, {"Retry-After": "1"}),
     sqlite3.Error: (503, {"Retry-After": "5"}),
     OSError: (503, {"Retry-After": "5"}),
-    ClientDisconnect: (499, {}),  # nobody reads it
+    ClientDisconnect: (499, {}),  # the client is gone and reads no answer
 }
 
 
 def build_application(bucket: Bucket, database: Database, settings: Settings, serve: ServeSettings) -> FastAPI:
-    """The server of one bucket; its followers run while the application does."""
+    """Build the server of one bucket; its dispatchers run as long as the application does."""
     store = Store(bucket, database, serve.services, serve.longest_queue)
     database.fill_with(Recovery(store).run)
     metrics, answers = Metrics(store), Answers(store, settings.limits)
-    # two, so that clients who read slowly hold up no puts
+    # two budgets, so that clients that read slowly do not delay puts
     coming, going = (Budget(serve.bytes_at_once, serve.turn_seconds) for _ in range(2))
     longest = settings.limits.answer_bytes
     polling = Getter(store, answers, going, serve.reply_bytes, longest)
     watching = Watcher(store, answers, going, longest, serve.watchers)
     calls = Operations(store, polling, watching, metrics, serve, settings.limits.manifest_bytes, coming)
-    followers = [
+    dispatchers = [
         Dispatcher(store, service, metrics, settings.lease, serve.longest_lead, serve.poll_seconds)
         for service in serve.services
     ]
@@ -67,14 +67,14 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(database.ensure)
         store.deliveries.begin()
-        for follower in followers:
-            follower.start()
+        for dispatcher in dispatchers:
+            dispatcher.start()
         waiting = asyncio.create_task(_give_up(store, serve.reconnect_seconds))
         log.info("serving %s: %s", bucket.address, ", ".join(serve.services))
         yield
         waiting.cancel()
-        for follower in followers:
-            await run_in_threadpool(follower.stop)
+        for dispatcher in dispatchers:
+            await run_in_threadpool(dispatcher.stop)
         database.close()
 
     app = FastAPI(
@@ -114,11 +114,11 @@ def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings)
 
 
 async def _give_up(store: Store, seconds: float) -> None:
-    """Consumers that have not come back since the start lose what they held."""
+    """Release what consumers held before the start, if they have not come back after `seconds`."""
     await asyncio.sleep(seconds)
     await run_in_threadpool(store.deliveries.give_up)
-    for bell in store.bells.values():
-        bell.ring()
+    for signal in store.bells.values():
+        signal.ring()
 
 
 def _answering(status: int, headers: dict[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:

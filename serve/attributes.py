@@ -1,4 +1,4 @@
-"""`entry_attributes()` and `search()`: what a queue says of itself, with the keys of the page's samples."""
+"""The answers of `attributes()` and `search()`, with the keys of the hosted product's samples."""
 
 import hashlib
 import time
@@ -13,10 +13,10 @@ PRIORITY_HEADER = "X-EAS-QueueService-Priority"
 
 
 def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> dict[str, str]:
-    """All of it, every value a string."""
+    """Return the attributes of a queue; every value is a string."""
     length, first, last = store.ledger.bounds(queue)
     consumers, now = store.deliveries.consumers(queue), time.time()
-    said = {
+    attributes = {
         "meta.header.group": GROUP_HEADER,
         "meta.header.priority": PRIORITY_HEADER,
         "meta.header.user": USER_HEADER,
@@ -31,21 +31,21 @@ def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> d
         "consumers.status.total": str(len(consumers)),
     }
     for number, one in enumerate(consumers):
-        said[f"consumers.list.[{number}]"] = (
+        attributes[f"consumers.list.[{number}]"] = (
             f"Id: {one.gid}.{one.uid}, Index: {one.position}, Pending: {one.pending}, Status: Running, "
             f"Idle: {format_duration(now - one.seen)}, Window: {one.size}, Slots: {max(0, one.size - one.pending)}, "
             f"AutoCommit: {str(bool(one.auto_commit)).lower()}"
         )
     for number, group in enumerate(store.deliveries.groups(queue)):
-        said[f"groups.list.[{number}]"] = (
+        attributes[f"groups.list.[{number}]"] = (
             f"Id: {group.gid}, Index: {group.position}, Pending: {group.pending}, Delivered: {group.delivered}, "
             f"Consumers: {group.consumers}"
         )
-    return dict(sorted(said.items()))
+    return dict(sorted(attributes.items()))
 
 
 def describe_position(store: Store, queue: ServiceQueue, one: Entry) -> Json:
-    """Where an entry stands: who works on it or holds it, or how many come before it."""
+    """Return where an entry stands: who works on it or holds it, or how many come before it."""
     holder = store.deliveries.holder(queue, one.uuid)
     if queue.side == "source" and one.state == RUNNING:
         holder = f"{one.service}.{one.owner}"
@@ -56,7 +56,7 @@ def describe_position(store: Store, queue: ServiceQueue, one: Entry) -> Json:
 
 
 def _name(store: Store, queue: ServiceQueue) -> str:
-    """Like the hosted `photog-check-queue-95e006df`; the last part is the bucket's."""
+    """Return a name like the hosted `photog-check-queue-95e006df`; the last part identifies the bucket."""
     digest = hashlib.sha256(store.bucket.address.encode()).hexdigest()[:8]
     kind = "queue" if queue.side == "source" else "sink"
     return f"{queue.service.replace('_', '-')}-{kind}-{digest}"

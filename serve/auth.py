@@ -8,18 +8,18 @@ BEARER = "Bearer "
 
 
 def is_token_of(settings: ServeSettings, service: str, authorization: str | None) -> bool:
-    """Whether a header opens a service. Takes as long for a wrong token as for the right one."""
+    """Return whether a header opens a service. A wrong token takes as long as the right one."""
     return _same(settings.token_of(service), authorization)
 
 
 def is_any_token(settings: ServeSettings, authorization: str | None) -> bool:
-    """Whether a header opens one of the services."""
+    """Return whether a header opens at least one service."""
     return any(is_token_of(settings, service, authorization) for service in settings.services)
 
 
 def _same(token: str | None, authorization: str | None) -> bool:
-    """Compared also where there is no token, so that nothing can be learned from the time."""
-    # a header is read as Latin-1 whatever its sender meant; a token beyond ASCII is sent by some as UTF-8
+    """Compare also where there is no token, so that the time reveals nothing."""
+    # headers are read as Latin-1 whatever the sender meant; some clients send a non-ASCII token as UTF-8
     given = (authorization or "").removeprefix(BEARER).encode("latin-1", "replace")
     kept = token or ""
     same = [

@@ -1,4 +1,4 @@
-"""How many bytes of bodies and answers may be in memory at once; whoever asks for more waits for its turn."""
+"""A limit on the bytes of bodies and answers in memory at once; calls that need more wait for their turn."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ RETRY_SECONDS = 5
 
 
 class BudgetHold:
-    """Bytes that are taken; less of them are wanted once it is known how many it are."""
+    """Bytes taken from a budget; the hold shrinks once the real size is known."""
 
     def __init__(self, budget: "Budget", size: int) -> None:
         self._budget, self.size = budget, size
@@ -23,12 +23,12 @@ class BudgetHold:
         self.size = left
 
     def release(self) -> None:
-        """Give back all of it; nothing the second time."""
+        """Give back all bytes; a second call does nothing."""
         self.shrink(0)
 
 
 class Budget:
-    """Bytes for all calls together, in order of asking; belongs to the event loop's thread."""
+    """The bytes that all calls share, granted in the order of the calls. Use it on the event loop's thread only."""
 
     def __init__(self, total: int, wait_seconds: float) -> None:
         self._total, self._wait = total, wait_seconds
@@ -36,7 +36,10 @@ class Budget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> BudgetHold:
-        """Wait for so many bytes, all of them at most; Refused with 503 after the waiting time. None at once for 0."""
+        """Wait for `size` bytes, at most the whole budget; 0 bytes are granted at once.
+
+        Raises RequestRefused with 503 after the waiting time.
+        """
         size = min(size, self._total)
         if size == 0 or (not self._waiting and self._used + size <= self._total):
             self._used += size
@@ -45,20 +48,20 @@ class Budget:
         self._waiting.append((size, turn))
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._wait)
-        except BaseException as error:  # the caller may be canceled as well
+        except BaseException as error:  # also where the caller is canceled
             if turn.done():
                 self._give_back(size)
             else:
                 turn.cancel()
                 self._grant()
             if isinstance(error, TimeoutError):
-                raise RequestRefused(503, "too much is being sent at once; try again", RETRY_SECONDS) from error
+                raise RequestRefused(503, "too many bytes are in transit at once; try again", RETRY_SECONDS) from error
             raise
         return BudgetHold(self, size)
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[BudgetHold]:
-        """The same until the end of the block."""
+        """Take `size` bytes until the end of the block."""
         held = await self.take(size)
         try:
             yield held
@@ -72,7 +75,7 @@ class Budget:
     def _grant(self) -> None:
         while self._waiting:
             size, turn = self._waiting[0]
-            if turn.done():  # it waits no longer
+            if turn.done():  # its caller has given up
                 self._waiting.popleft()
                 continue
             if self._used + size > self._total:

@@ -1,4 +1,4 @@
-"""Tells coroutines that a queue has changed, from whichever thread changed it."""
+"""A signal to coroutines that a queue has changed, which any thread may give."""
 
 import asyncio
 import threading
@@ -7,21 +7,21 @@ from contextlib import contextmanager
 
 
 class ChangeSignal:
-    """Whoever listens has its event set at every ring."""
+    """Sets the event of every listener when it is rung."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def ring(self) -> None:
-        """Wake all listeners; from any thread."""
+        """Wake all listeners. May be called from any thread."""
         with self._lock:
             for loop, event in self._listeners:
                 loop.call_soon_threadsafe(event.set)
 
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
-        """An event that is set at every ring; clear it before looking, wait for it after."""
+        """Yield an event that every ring sets; clear it before looking at the queue, wait for it afterwards."""
         listener = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._listeners.add(listener)

@@ -1,4 +1,4 @@
-"""`photog serve`."""
+"""The command `photog serve`."""
 
 import hashlib
 import logging
@@ -25,21 +25,23 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer, a supervisor starts us again
+UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer; a supervisor restarts the server
 
 
 def serve(
     bucket: Annotated[str, typer.Argument(metavar="BUCKET", help="A folder, or another bucket's address.")],
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one and says which.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one and logs it.")
     ] = 8080,
-    host: Annotated[str, typer.Option(help="0.0.0.0 listens on all addresses.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all addresses.")] = "127.0.0.1",
     token: Annotated[
         list[str] | None, typer.Option(metavar="SERVICE=TOKEN", help="A service's own token; may be repeated.")
     ] = None,
-    state: Annotated[Path | None, typer.Option(help="Folder of the SQLite file; it may be lost.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder of the SQLite file, which may be deleted.")] = None,
 ) -> None:
-    """The queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens the services without --token."""
+    """Serve the queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens all services that have no
+    --token of their own.
+    """
     log_to_stderr()
     settings, configured = Settings(), _configured(token or [], state)
     _require_free(host, port)
@@ -53,19 +55,19 @@ def serve(
     try:
         database.ensure()
     except ConfigurationError:
-        raise  # no restart helps
+        raise  # a restart does not help
     except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot begin: %s", error)
         raise typer.Exit(UNAVAILABLE) from error
     server = Server(app, host, port, configured, connection_bounds(configured))
-    # uvicorn drains and then raises the signal again, for which the default would be an exit status that says killed
+    # uvicorn drains and then raises the signal again, whose default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stopped)
     server.run()
 
 
 def _require_free(host: str, port: int) -> None:
-    """The end of the program where nobody can listen there: uvicorn would say so after all else has started."""
+    """End the program if the port cannot be listened on; uvicorn would find out only after everything has started."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -77,29 +79,29 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:
-    """The server has stopped for this signal already."""
+    """Do nothing: the server has already stopped for this signal."""
 
 
 def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
-    """The environment's settings with the options on top; the end of the program where they cannot work."""
+    """Return the environment's settings with the options on top; end the program where they cannot work."""
     try:
         settings = ServeSettings()
         settings = settings.model_copy(
             update={"tokens": settings.tokens | parse_pairs(tokens), "state": state or settings.state}
         )
     except ValidationError as error:
-        fail("; ".join(_said(one) for one in error.errors(include_url=False)))
+        fail("; ".join(_describe(one) for one in error.errors(include_url=False)))
     except ValueError as error:
         fail(str(error))
     if locked := settings.without_token():
-        fail(f"nobody could call {', '.join(locked)}; set PHOTOG_TOKEN, or give --token SERVICE=TOKEN for each")
+        fail(f"no token opens {', '.join(locked)}; set PHOTOG_TOKEN, or give --token SERVICE=TOKEN for each")
     if unknown := set(settings.tokens) - set(settings.services):
-        fail(f"tokens for services that are not served: {', '.join(sorted(unknown))}")
+        fail(f"there are tokens for services that are not served: {', '.join(sorted(unknown))}")
     return settings
 
 
-def _said(error: ErrorDetails) -> str:
-    """What is wrong with a setting; never what a token's setting holds."""
+def _describe(error: ErrorDetails) -> str:
+    """Return what is wrong with a setting; the value of a token is never shown."""
     name = ".".join(map(str, error["loc"]))
     secret = str(error["loc"][0]) in (*SECRET, "PHOTOG_TOKEN")
     return (
@@ -110,5 +112,5 @@ def _said(error: ErrorDetails) -> str:
 
 
 def _folder(home: Path, address: str) -> Path:
-    """A bucket's own folder of state."""
+    """Return the folder of state of one bucket."""
     return home.expanduser() / "serve" / hashlib.sha256(address.encode()).hexdigest()[:16]

@@ -1,12 +1,12 @@
-"""Connections that cost no more than they may: how many, how slow, how large a head. uvicorn itself bounds none of it.
+"""Limits on connections: how many, how slow, how large a head. uvicorn itself has none of these limits.
 
-| a connection | for how long | then |
+| a connection | allowed | otherwise |
 |---|---|---|
-| is open and has sent no whole head | `head_seconds` | closed |
-| has sent more than HEAD_BYTES and no whole head | | 431, closed |
-| sends a body, and we are reading | `body_seconds` in all, `SLOWEST` on average over each PERIOD | closed |
-| does not read what we send | `body_seconds` in all for one answer or frame, `SLOWEST` as above | closed |
-| is one more than `connections` | | the one that has waited longest for its head is closed; 503 where none does |
+| is open and has not sent a whole head | `head_seconds` | closed |
+| has sent more than HEAD_BYTES but no whole head | | 431, closed |
+| sends a body that the server is reading | `body_seconds` in all, `SLOWEST` on average over each PERIOD | closed |
+| does not read what the server sends | `body_seconds` in all for one answer or frame, `SLOWEST` as above | closed |
+| is one more than `connections` | | the one whose head has been awaited longest is closed; 503 if none is awaited |
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 log = logging.getLogger(__name__)
 
-HEAD_BYTES = 256 * 1024  # of a head that is not whole; the tags of a put in a URL have 32 KiB
+HEAD_BYTES = 256 * 1024  # of an incomplete head; the tags of a put, in its URL, have at most 32 KiB
 PERIOD = 10.0  # seconds over which the speed is measured
-SLOWEST = 1024  # bytes a second; a line of the slowest kind has some thousands
-LINGER_SECONDS = 10.0  # for the rest of an answer after the end of a connection
-QUIET_SECONDS = 10.0  # between two lines that say that there are too many
+SLOWEST = 1024  # bytes per second; the slowest network lines carry some thousands
+LINGER_SECONDS = 10.0  # for sending the rest of an answer after a connection has ended
+QUIET_SECONDS = 10.0  # between two log lines about too many connections
 
 TOO_LARGE = "431 Request Header Fields Too Large", "the head of the request is too large"
 TOO_MANY = "503 Service Unavailable", "too many connections; try again"
@@ -31,7 +31,7 @@ TOO_MANY = "503 Service Unavailable", "too many connections; try again"
 
 @dataclass
 class Bounds:
-    """What holds for all connections of one server, and which of them have sent no whole head."""
+    """The limits for all connections of one server, and the connections that have not sent a whole head."""
 
     connections: int
     head_seconds: float
@@ -42,7 +42,7 @@ class Bounds:
 
 
 class _Writing:
-    """Watches over one transport's unsent bytes; ends it when they do not become fewer."""
+    """Watches one transport's unsent bytes and aborts the transport when they do not decrease fast enough."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
         self._loop, self._period, self._longest = loop, bounds.period, bounds.body_seconds
@@ -50,11 +50,11 @@ class _Writing:
         self._since: float | None = None
 
     def begin(self) -> None:
-        """Another answer or frame; its time begins when its client is first too slow for it."""
+        """Start another answer or frame; its time begins when the client is first too slow for it."""
         self._since = None
 
     def paused(self, transport: asyncio.Transport) -> None:
-        """More is unsent than should be."""
+        """Begin to watch: too many bytes are unsent."""
         self.resumed()
         now = self._loop.time()
         self._since = self._since or now
@@ -65,7 +65,7 @@ class _Writing:
         self._timer = self._loop.call_later(self._period, self._check, transport, left)
 
     def resumed(self) -> None:
-        """It was sent, or the connection is gone."""
+        """Stop watching: the bytes were sent, or the connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -78,7 +78,7 @@ class _Writing:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """uvicorn's connection with our bounds."""
+    """uvicorn's HTTP connection with these limits."""
 
     def __init__(self, *arguments: Any, bounds: Bounds, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -149,7 +149,7 @@ class HttpConnection(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._bounds.period, self._check_body)
 
     def _check_body(self) -> None:
-        """Too slow, or too long at it; the time in which we do not read does not count."""
+        """Abort a body that is too slow or takes too long; time in which the server does not read is not counted."""
         if not self.flow.read_paused:
             self._body_seconds += self._bounds.period
             slow = self._received < SLOWEST * self._bounds.period
@@ -166,10 +166,10 @@ class HttpConnection(HttpToolsProtocol):
         self._timer = None
 
     def _make_room(self) -> bool:
-        """End the connection that has waited longest without saying what it wants; whether there was one."""
+        """Abort the connection whose head has been awaited longest; return whether there was one."""
         bounds, now = self._bounds, self.loop.time()
         if now - bounds.told > QUIET_SECONDS:
-            log.warning("more than %d connections, those that say nothing are closed", bounds.connections)
+            log.warning("more than %d connections; those that have sent no request are closed", bounds.connections)
             bounds.told = now
         for oldest in bounds.waiting:
             oldest._stop_waiting()
@@ -188,12 +188,12 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class WatchConnection(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket with our bounds; a frame counts as sent when its client has read almost all of it."""
+    """uvicorn's WebSocket with these limits; a frame counts as sent when its client has read almost all of it."""
 
     def __init__(self, *arguments: Any, bounds: Bounds, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._writing = _Writing(self.loop, bounds)
-        # its lines would hold the query, with the tags of whoever watches
+        # its lines would contain the query, with the watcher's tags
         self.logger = logging.getLogger(f"{__name__}.watch")
         self.logger.setLevel(logging.WARNING)
 
@@ -213,5 +213,5 @@ class WatchConnection(WebSocketsSansIOProtocol):
         self._writing.begin()
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
-            self.handshake_complete = True  # it was refused; uvicorn would log that the handshake was forgotten
+            self.handshake_complete = True  # it was refused; otherwise uvicorn would log a missing handshake
         await self.writable.wait()

@@ -2,13 +2,13 @@
 
 | the file | how | to |
 |---|---|---|
-| not there, empty | opened | new |
-| of this version and bucket, and whole | opened | in use, behind the records perhaps |
-| of another version or bucket, cut off, damaged | opened | set aside as `state.sqlite.bad-<time>`, a new one is made |
-| in use | a query finds it damaged | the same; whoever asked is told to ask again |
-| new, or just opened | before the first query | `fill` brings it to what the bucket's records say |
+| absent, empty | opened | new |
+| of this version and bucket, and whole | opened | in use, perhaps behind the records |
+| of another version or bucket, truncated, damaged | opened | set aside as `state.sqlite.bad-<time>`, a new one made |
+| in use | a query finds it damaged | the same; the caller is told to ask again |
+| new, or just opened | before the first query | `fill` updates it from the bucket's records |
 
-So nothing is believed of a file but what the records confirm, and no damage to it needs more than time.
+So the server relies only on rows that the records confirm, and damage to the file costs nothing but time.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from shared.errors import PhotogError
 
 log = logging.getLogger(__name__)
 
-APPLICATION = 0x70687467  # SQLite's application_id, so that a file of another program is told apart
-VERSION = 2  # of the tables below; a file with other tables is made anew from the bucket
+APPLICATION = 0x70687467  # SQLite's application_id, which tells the file from those of other programs
+VERSION = 2  # of the tables below; a file of another version is made anew from the bucket
 SCHEMA = """
 CREATE TABLE bucket (address TEXT NOT NULL) STRICT;
 CREATE TABLE puts (
@@ -58,8 +58,9 @@ CREATE TABLE consumers (
 """
 
 
-# What SQLite says of a file that is no longer what it wrote. A full disk, another process's lock or too little memory
-# are not among them: a new file would fare no better. "Error" is: our statements do not change, so the tables did.
+# SQLite's codes for a file that is no longer what it wrote. A full disk, another process's lock and too little memory
+# are not among them, because a new file would not help. SQLITE_ERROR is: the statements here are fixed, so the tables
+# must have changed.
 DAMAGED = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_IOERR,
@@ -69,13 +70,13 @@ DAMAGED = {
     sqlite3.SQLITE_FORMAT,
     sqlite3.SQLITE_NOTADB,
 }
-MENDING_SECONDS = 10.0  # between two files set aside, so that a dying disk is not filled with them
-FILLING_SECONDS = 1.0  # between two tries to read the records again
-KEPT = 3  # files set aside that are kept
+MENDING_SECONDS = 10.0  # between two files that are set aside, so that they do not fill a failing disk
+FILLING_SECONDS = 1.0  # between two tries to read the records
+KEPT = 3  # files that were set aside and are kept
 
 
 class StateInUse(PhotogError):
-    """Another server works on this state; stop it, or give this one a state of its own."""
+    """Another server uses this state; stop it, or give this one a state of its own."""
 
 
 class StateUnavailable(PhotogError):
@@ -83,17 +84,17 @@ class StateUnavailable(PhotogError):
 
 
 class _Unfit(PhotogError):
-    """A file that is whole and not ours."""
+    """The file is whole but not of this version, program or bucket."""
 
 
 class Database:
-    """The open file. Safe between threads; `transaction` holds a lock from beginning to commit.
+    """The open file. Threads may share it; `transaction` holds a lock from its beginning to the commit.
 
-    A commit is not synced to the disk each time: after a loss of power rows may lag behind the bucket's records, as
-    they may after a crash, and the start reads these again.
+    A commit is not always synced to the disk: after a loss of power, as after a crash, rows may lag behind the bucket's
+    records, which are read again at the start.
 
     Args:
-        address: of the bucket; a state of another one is not used. None takes any.
+        address: of the bucket; the state of another bucket is not used. None takes any.
     """
 
     def __init__(self, folder: Path, address: str | None = None) -> None:
@@ -113,23 +114,29 @@ class Database:
         self._connection = self._opened()
 
     def fill_with(self, fill: Callable[[], None]) -> None:
-        """What brings rows to the bucket's records; it is called before the next query, and after a file was lost."""
+        """Set the function that updates the rows from the bucket's records.
+
+        It is called before the next query, and again after a file was lost.
+        """
         self._fill, self._filled = fill, False
 
     def ensure(self) -> None:
-        """Rows say what the records say; BucketError where these cannot be read, StateUnavailable."""
+        """Make the rows match the records. Raises BucketError where these cannot be read, and StateUnavailable."""
         with self._lock:
             self._ready()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While no other thread reads or writes."""
+        """Keep all other threads from reading and writing for the length of the block."""
         with self._lock:
             yield
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, one at a time; StateUnavailable where the file turned out to be damaged."""
+        """Yield a connection in a transaction; one transaction runs at a time.
+
+        Raises StateUnavailable if the file turns out to be damaged.
+        """
         with self._lock:
             self._ready()
             try:
@@ -147,7 +154,7 @@ class Database:
                 raise
 
     def rows(self, query: str, values: Mapping[str, object]) -> list[sqlite3.Row]:
-        """What a SELECT finds; a damaged file is made anew and asked again."""
+        """Return the rows of a SELECT; a damaged file is made anew and asked again."""
         with self._lock:
             for last in (False, True):
                 try:
@@ -162,12 +169,12 @@ class Database:
         raise AssertionError("both tries returned or raised")
 
     def spoil(self, reason: str) -> None:
-        """Rows were found to be nonsense: the file is set aside before the next query."""
+        """Mark the file as damaged: it is set aside before the next query."""
         with self._lock:
             self._damage = reason
 
     def close(self) -> None:
-        """Close the file and let another server have it."""
+        """Close the file and release the lock."""
         with self._lock:
             self._connection.close()
         self._held.close()
@@ -183,7 +190,7 @@ class Database:
         now = time.monotonic()
         if self._damage is not None:
             if now < self._mend_after:
-                raise StateUnavailable(f"the state is damaged again ({self._damage}); is its disk all right?")
+                raise StateUnavailable(f"the state is damaged again ({self._damage}); check its disk")
             self._mend_after = now + MENDING_SECONDS
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -212,7 +219,7 @@ class Database:
 
 
 def _open(path: Path, address: str | None) -> sqlite3.Connection:
-    """A connection to a file that is ours and whole, made where there is none; DatabaseError or _Unfit."""
+    """Open a file that is whole and of this bucket, or make one. Raises DatabaseError or _Unfit."""
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
@@ -228,7 +235,7 @@ def _open(path: Path, address: str | None) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection, address: str | None) -> None:
-    """The tables, all or none: a process that dies in between leaves an empty file."""
+    """Create the tables, all or none: a process that dies in between leaves an empty file."""
     connection.execute("BEGIN IMMEDIATE")
     for statement in SCHEMA.split(";"):
         connection.execute(statement)
@@ -248,25 +255,26 @@ def _check(connection: sqlite3.Connection, address: str | None) -> None:
         raise _Unfit(f"it is damaged: {found}")
     of = connection.execute("SELECT address FROM bucket").fetchone()
     if of is None or (address is not None and of[0] not in ("", address)):
-        raise _Unfit("it is another bucket's")
+        raise _Unfit("it belongs to another bucket")
 
 
 def _damages(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error says that the file is no longer what was written."""
-    code = getattr(error, "sqlite_errorcode", None)  # the module's own errors have none: of text that is no UTF-8
+    """Return whether an error means that the file is no longer what was written."""
+    # the module's own errors have no code, such as those about text that is not UTF-8
+    code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return isinstance(error, sqlite3.OperationalError)
     return code & 0xFF in DAMAGED or code == sqlite3.SQLITE_READONLY_DBMOVED
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    """Keep a file that cannot be used for whoever wants to know why; OSError where it cannot be moved."""
+    """Rename a file that cannot be used, so that its fault can be examined. Raises OSError where it cannot be moved."""
     name = f"{path.name}.bad-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}"
     for suffix in ("-wal", "-shm", ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
-    said = " ".join(reason.split())
-    log.error("the state %s is made anew from the bucket, it is kept as %s: %s", path, name, said)
+    shown = " ".join(reason.split())
+    log.error("the state %s is made anew from the bucket; the old file is kept as %s: %s", path, name, shown)
     aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(("-wal", "-shm")))
     for old in sorted(aside)[:-KEPT]:
         for suffix in ("-wal", "-shm", ""):
@@ -274,6 +282,6 @@ def _set_aside(path: Path, reason: str) -> None:
 
 
 def _discard(path: Path) -> None:
-    """Remove a file of those set aside; a folder that stood in its place is left."""
+    """Remove a file that was set aside; a folder in its place is left alone."""
     with contextlib.suppress(OSError):
         path.unlink()

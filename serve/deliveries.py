@@ -1,14 +1,14 @@
-"""Who watches, and what was handed to whom and is not committed yet.
+"""The watchers, and the entries that each of them holds uncommitted.
 
 | state of an entry, for one group | how | to |
 |---|---|---|
 | - | handed to a consumer whose window has room | pending |
-| pending | its consumer's connection ends, or the same consumer watches anew | - |
-| pending, server started since | its consumer comes back | - |
-| pending, server started since | `reconnect_seconds` pass | - |
+| pending | its consumer's connection ends, or the same consumer connects again | - |
+| pending, from before the server's start | its consumer comes back | - |
+| pending, from before the server's start | `reconnect_seconds` pass | - |
 | pending | commit | the entry leaves the queue, for all groups |
 
-Consumers of one group share a queue's entries, every group gets all of them until one commits.
+Consumers of one group share a queue's entries; every group gets all of them until one commits.
 """
 
 import json
@@ -21,7 +21,7 @@ from serve.database import Database
 from serve.queue_index import IN_QUEUE, Entry, ServiceQueue, read_entry, tag_condition
 from shared.errors import PhotogError
 
-WORKER_SECONDS = 3600.0  # a worker is counted as a consumer so long after its last claim; the page's keepalive
+WORKER_SECONDS = 3600.0  # a worker counts as a consumer for this long after its last claim; the product's keepalive
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Consumer:
     """A watcher, or a worker that has claimed a request.
 
     Attributes:
-        session: of its connection; None for a worker.
-        pending: entries that it holds.
+        session: id of its connection; None for a worker.
+        pending: number of entries that it holds.
     """
 
     gid: str
@@ -45,7 +45,14 @@ class Consumer:
 
 @dataclass(frozen=True)
 class Group:
-    """What consumers share: the last index handed out, how many are pending, how many were handed out ever."""
+    """A group of consumers.
+
+    Attributes:
+        position: the last index that was handed out.
+        delivered: number of entries that were ever handed out.
+        pending: number of entries that are handed out and not committed.
+        consumers: number of consumers at present.
+    """
 
     gid: str
     position: int
@@ -55,28 +62,31 @@ class Group:
 
 
 class UnknownSession(PhotogError):
-    """A connection that the state knows nothing of; the consumer has to watch anew."""
+    """Raised for a connection that the state does not know; the consumer must watch again."""
 
 
 class Deliveries:
-    """Consumers, groups and windows; nothing but connections themselves lives outside of the file."""
+    """Consumers, groups and windows. Only the connections themselves live outside the file."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def begin(self) -> None:
-        """At the start no connection lives; what was pending waits for its consumer."""
+        """Forget all connections at the start; entries that were pending wait for their consumers."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM consumers WHERE session IS NOT NULL")
             connection.execute("UPDATE deliveries SET session=NULL")
 
     def give_up(self) -> None:
-        """Whoever has not come back since the start is not waited for any longer."""
+        """Stop waiting for consumers that have not come back since the start."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deliveries WHERE session IS NULL")
 
     def connect(self, queue: ServiceQueue, gid: str, uid: str, session: str, window: int, auto_commit: bool) -> None:
-        """A consumer watches; an earlier connection of the same one is superseded, its entries are handed out anew."""
+        """Register a consumer that watches.
+
+        It supersedes an earlier connection of the same consumer, whose entries are handed out anew.
+        """
         values = _values(queue, gid, uid) | {"session": session, "size": window, "auto_commit": int(auto_commit)}
         with self._database.transaction() as connection:
             connection.execute(
@@ -90,7 +100,7 @@ class Deliveries:
             connection.execute("INSERT OR IGNORE INTO groups VALUES (:service, :side, :gid, 0, 0)", values)
 
     def disconnect(self, session: str) -> None:
-        """A connection has ended; what its consumer did not commit is for others."""
+        """Forget a connection that has ended; what its consumer did not commit goes to others."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM deliveries WHERE session=?", (session,))
             connection.execute("DELETE FROM consumers WHERE session=?", (session,))
@@ -105,9 +115,9 @@ class Deliveries:
         tags: Mapping[str, str],
         hidden: Iterable[str],
     ) -> Entry | None:
-        """The next entry for a consumer, pending from now on; None where there is none, or its window is full.
+        """Return the next entry for a consumer, pending from now on; None if there is none or the window is full.
 
-        UnknownSession where the consumer's connection is in no row.
+        Raises UnknownSession where the state has no row of the consumer's connection.
         """
         condition, values = tag_condition(tags)
         values |= _values(queue, gid, uid) | {"session": session, "first": first, "hidden": json.dumps(list(hidden))}
@@ -136,7 +146,7 @@ class Deliveries:
         return found
 
     def claimed(self, queue: ServiceQueue, owner: str, index: int) -> None:
-        """A worker has claimed an entry of an input queue; workers are the group named like the service."""
+        """Note that a worker has claimed an entry of an input queue; workers form a group named like the service."""
         values = _values(queue, queue.service, owner) | {"position": index}
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO groups VALUES (:service, :side, :gid, 0, 0)", values)
@@ -146,7 +156,7 @@ class Deliveries:
             _advance(connection, values)
 
     def holder(self, queue: ServiceQueue, uuid: str) -> str | None:
-        """Which watcher has an entry pending."""
+        """Return the watcher that holds an entry; None if nobody does."""
         rows = self._database.rows(
             "SELECT gid, uid FROM deliveries WHERE uuid=:uuid AND side=:side LIMIT 1",
             {"uuid": uuid, "side": queue.side},
@@ -154,7 +164,7 @@ class Deliveries:
         return f"{rows[0][0]}.{rows[0][1]}" if rows else None
 
     def consumers(self, queue: ServiceQueue) -> list[Consumer]:
-        """Who watches now, and the workers that have claimed something lately."""
+        """Return the present watchers, and the workers that have claimed something lately."""
         rows = self._database.rows(
             "SELECT c.*, (SELECT count(*) FROM deliveries AS d WHERE d.session=c.session) + (SELECT count(*) FROM puts "
             "AS p WHERE c.session IS NULL AND p.service=c.service AND p.state='running' AND p.owner=c.uid) AS pending "
@@ -166,7 +176,7 @@ class Deliveries:
         return [Consumer(**{name: row[name] for name in names}) for row in rows]
 
     def groups(self, queue: ServiceQueue) -> list[Group]:
-        """All groups that have had entries of this queue."""
+        """Return all groups that have had entries of this queue."""
         present = self.consumers(queue)
         rows = self._database.rows(
             "SELECT g.*, (SELECT count(*) FROM deliveries AS d WHERE d.service=g.service AND d.side=g.side "

@@ -1,8 +1,8 @@
-"""Moves the puts of one service on: releases manifests by priority, sees claims and answers.
+"""Moves the puts of one service on: releases manifests by priority, notices claims and answers.
 
-The cost of a look depends on what is under way, never on how much waits or was answered: one read of a claim for each
-request that is released and unclaimed, one head of `result.json` for each that runs. Looks come at once after a put
-and every 20 ms while things move, then at growing pauses up to `poll_seconds`.
+The cost of a look depends on what is under way, never on how much waits or has been answered: it reads one claim for
+each request that is released and unclaimed, and the head of one `result.json` for each that runs. A look follows each
+put at once; looks come every 20 ms while puts move, then at growing pauses up to `poll_seconds`.
 """
 
 import logging
@@ -31,12 +31,12 @@ from shared.settings import Lease
 log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE = 0.02
-TURNS = 100  # puts looked at for their turn in one look
-STORE_BROKEN = 5  # puts in a row that the store fails
+TURNS = 100  # queued puts that one look considers
+STORE_BROKEN = 5  # failures of the store in a row after which the look ends
 
 
 class Dispatcher:
-    """One thread per service."""
+    """The dispatcher of one service, in a thread of its own."""
 
     def __init__(
         self, store: Store, service: str, metrics: Metrics, lease: Lease, longest_lead: int, poll_seconds: float
@@ -49,23 +49,23 @@ class Dispatcher:
         self._holds = BackoffHolds()
         self._failed_in_a_row = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follower {service}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"dispatcher {service}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the look and end."""
+        """Finish the current look and end the thread."""
         self._stop.set()
         self._store.wake[self._service].set()
         self._thread.join()
 
     def look(self, quiet: bool = False) -> bool:
-        """Once: see what became of what is under way, then release; whether anything moved.
+        """Follow what is under way, then release manifests; return whether anything moved.
 
         Args:
-            quiet: nothing has moved for a while; also make sure that released manifests are still there.
+            quiet: nothing has moved for a while; also make sure that released manifests still exist.
         """
         unclaimed, moved, self._failed_in_a_row = set[str](), False, 0
         held = self._holds.now()
@@ -82,9 +82,9 @@ class Dispatcher:
         while not self._stop.is_set():
             try:
                 moved, well = self.look(quiet=pause >= self._poll), True
-            except Exception:  # the boundary of the thread: nothing that a look meets may end the service
+            except Exception:  # the boundary of the thread: no error of a look may end the service
                 if well:
-                    log.exception("looking after %s failed, the next looks go on", self._service)
+                    log.exception("a look at %s failed; it is tried again", self._service)
                 moved = well = False
             pause = SHORTEST_PAUSE if moved else min(2 * pause, self._poll)
             self._stop.wait(SHORTEST_PAUSE)
@@ -92,9 +92,9 @@ class Dispatcher:
             wake.clear()
 
     def _safely(self, one: Entry, step: Callable[[], bool]) -> bool:
-        """One step of one put; whether it moved. What the bucket says of it may be broken and holds up no other.
+        """Take one step of one put; return whether it moved. A put with broken objects holds up no other.
 
-        Where several in a row fail because of the store it is the store that is broken, which is for the caller.
+        Raises the error after several failures of the store in a row: then the store is broken, not the put.
         """
         try:
             moved = step()
@@ -103,11 +103,9 @@ class Dispatcher:
         except NotAMessage:
             self._store.disown(ServiceQueue(self._service, "source"), one.uuid)
             return True
-        except (
-            Exception
-        ) as error:  # the boundary between requests: claims and answers are read that others have written
+        except Exception as error:  # the boundary between requests: others wrote the claims and answers that are read
             if self._holds.failed(one.uuid):
-                log.exception("%s %s cannot be followed, it is looked at again", self._service, one.request_id)
+                log.exception("%s %s cannot be followed; it is tried again", self._service, one.request_id)
             self._failed_in_a_row += isinstance(error, BucketError | OSError)
             if self._failed_in_a_row >= STORE_BROKEN:
                 raise
@@ -117,7 +115,7 @@ class Dispatcher:
         return moved
 
     def _follow(self, entries: list[Entry], quiet: bool) -> bool:
-        """See what became of one request, which several puts may share; whether anything has."""
+        """Follow one request, which several puts may share; return whether anything moved."""
         request_id = entries[0].request_id or ""
         waiting = [one for one in entries if one.state == RELEASED]
         if waiting:
@@ -134,7 +132,7 @@ class Dispatcher:
         self._stages.end(request_id)
         envelope = self._client.answer(self._function, request_id)
         if envelope is None:
-            return bool(waiting)  # removed in this moment; the next look sees the same
+            return bool(waiting)  # removed at this moment; the next look finds the same
         self._metrics.stage(self._service, "running", envelope["data"].get("cost_time", 0.0))
         for one in entries:
             self._answer(one, None, envelope["code"])
@@ -147,7 +145,7 @@ class Dispatcher:
         self._metrics.stage(self._service, "waiting", now - one.accepted)
 
     def _release(self, room: int, held: Set[str]) -> bool:
-        """Answer what needs no worker, and release the next ones while there is room."""
+        """Answer puts that need no worker, and release the next ones while there is room."""
         moved = False
         for one in self._ledger.turn(self._service, TURNS, held):
             needs_worker = one.request_id is not None and not self._ledger.rival(one)
@@ -159,17 +157,17 @@ class Dispatcher:
 
     def _start(self, one: Entry) -> bool:
         if one.request_id is None:
-            return self._refuse([one], InvalidManifest("the data is no request"))
+            return self._refuse([one], InvalidManifest("the data is not a request"))
         if self._ledger.rival(one):
             return self._refuse([one], self._taken(one.request_id, "an earlier put"))
         return self._manifest(one)
 
     def _manifest(self, one: Entry) -> bool:
-        """Lay the manifest into the bucket; the same request twice is one, another body is refused."""
+        """Write the manifest; the same request put twice is one, another body under its id is refused."""
         key = self._manifest_key(one)
         record = self._bucket.find(message_key(self._service, one.uuid))
         if record is None:
-            self._ledger.remove([one.uuid])  # taken back in this moment, or by somebody who deleted the record
+            self._ledger.remove([one.uuid])  # taken back at this moment, or the record was deleted
             return False
         body = decode_message(record)[1]
         first = self._claims.first(one.request_id or "")
@@ -184,7 +182,7 @@ class Dispatcher:
         return True
 
     def _is_of(self, claim: ClaimRecord, one: Entry) -> bool:
-        """Whether a claim was made for what was put; either may be of an earlier version."""
+        """Return whether a claim was made for what was put; either may have been written by an earlier version."""
         if claim.payload_sha256 == one.sha256:
             return True
         try:
@@ -195,14 +193,14 @@ class Dispatcher:
         return manifest is not None and claim.payload_sha256 in manifest.spellings
 
     def _vanished(self, entries: list[Entry]) -> bool:
-        """Whether somebody took the manifest out of the bucket before any worker claimed it; then it never runs."""
+        """Refuse a request whose manifest was deleted before any worker claimed it; return whether that is so."""
         key = self._manifest_key(entries[0])
         if self._bucket.head(key) is not None or self._claims.first(entries[0].request_id or "") is not None:
             return False
         return self._refuse(entries, InvalidManifest(f"{key} was removed from the bucket before any worker began it"))
 
     def _refuse(self, entries: Iterable[Entry], error: RequestError) -> bool:
-        """Answer puts with an error of ours."""
+        """Answer puts with an error of the server."""
         for one in entries:
             self._answer(one, failure(one.request_id or "", error, {"cost_time": 0.0}), "error")
         return True
@@ -214,7 +212,7 @@ class Dispatcher:
 
     def _taken(self, request_id: str | None, by: str) -> ConflictingRequest:
         return ConflictingRequest(
-            f"request_id {request_id} was used by {by} with another body; put this one under a new id", "request_id"
+            f"request_id {request_id} was used by {by} with another body; put this body under a new id", "request_id"
         )
 
     def _manifest_key(self, one: Entry) -> str:
@@ -222,7 +220,7 @@ class Dispatcher:
 
 
 def _by_request(entries: list[Entry]) -> list[list[Entry]]:
-    """Puts of the same request together: they share its claim and its answer."""
+    """Group puts of the same request: they share its claim and its answer."""
     groups: dict[tuple[str | None, str | None], list[Entry]] = {}
     for one in entries:
         groups.setdefault((one.request_id, one.sha256), []).append(one)

@@ -1,6 +1,6 @@
 """Durations as the protocol writes them, Go's form: `5s`, `1m30s`, `250ms`, `1h10m4.997s`.
 
-Not by durationpy: it takes `1s junk 2s` for 3 seconds, `-5s` and `1mm`, a month, for durations, refuses the bare
+durationpy is not used: it reads `1s junk 2s` as 3 seconds, accepts `-5s` and `1mm` (a month), refuses the bare
 numbers that clients send, and writes `4ms` where the protocol has `0.004s`.
 """
 
@@ -13,7 +13,7 @@ NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_duration(text: str) -> float:
-    """How long; a bare number is seconds. ValueError for anything else."""
+    """Return a duration in seconds; a bare number is seconds. Raises ValueError for anything else."""
     if NUMBER.fullmatch(text):
         return float(text)
     if not WHOLE.fullmatch(text):
@@ -22,7 +22,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(duration: float) -> str:
-    """Seconds in that form, to the millisecond."""
+    """Return seconds in that form, to the millisecond."""
     whole, rest = divmod(round(max(0.0, duration) * 1000), 60_000)
     hours, minutes = divmod(whole, 60)
     text = f"{rest / 1000:g}s"

@@ -1,13 +1,13 @@
-"""A call that is refused."""
+"""The error for a call that is refused."""
 
 from shared.errors import PhotogError
 
 
 class RequestRefused(PhotogError):
-    """Answered with an HTTP status and a sentence.
+    """Raised to answer a call with an HTTP status and a sentence.
 
     Args:
-        retry_seconds: when the same call may be tried again; None where trying again does not help.
+        retry_seconds: when the same call may be tried again; None if trying again does not help.
     """
 
     def __init__(self, status: int, message: str, retry_seconds: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Puts whose turn failed wait before they are looked at again, ever longer, and hold up no other."""
+"""Back-off for puts that failed: each waits longer and longer before it is tried again, and holds up no other."""
 
 import time
 from collections.abc import Callable
@@ -7,14 +7,14 @@ FIRST_SECONDS, LONGEST_SECONDS = 0.5, 60.0
 
 
 class BackoffHolds:
-    """Of one service; by the uuid of a put."""
+    """The waiting puts of one service, by uuid."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._held: dict[str, tuple[float, float]] = {}
 
     def failed(self, uuid: str) -> bool:
-        """Hold it for twice as long as the last time; whether it is the first time."""
+        """Hold a put for twice as long as the last time; return whether this is its first failure."""
         now = self._clock()
         self._held = {one: held for one, held in self._held.items() if held[0] + LONGEST_SECONDS > now}
         first = uuid not in self._held
@@ -23,10 +23,10 @@ class BackoffHolds:
         return first
 
     def passed(self, uuid: str) -> None:
-        """It went well; the next failure is the first again."""
+        """Forget the failures of a put."""
         self._held.pop(uuid, None)
 
     def now(self) -> set[str]:
-        """Those that have to wait."""
+        """Return the puts that must wait at present."""
         now = self._clock()
         return {uuid for uuid, (until, _) in self._held.items() if until > now}

@@ -1,4 +1,4 @@
-"""uvicorn with our connections: what it is told, how it stops, and how many files it may open."""
+"""uvicorn with this server's connections: its configuration, how it stops, how many files it may open."""
 
 import asyncio
 import resource
@@ -13,8 +13,8 @@ from serve.connections import Bounds, HttpConnection, WatchConnection
 from serve.settings import ServeSettings
 
 PING_SECONDS = 20.0
-DRAIN_SECONDS = 10  # for calls under way at SIGTERM; watchers come back by themselves
-SAID_BYTES = 4096  # of what a watcher may send in one frame; nothing of it means anything
+DRAIN_SECONDS = 10  # for calls under way at SIGTERM; watchers reconnect by themselves
+SAID_BYTES = 4096  # of a frame from a watcher, whose content is ignored
 SPARE_FILES = 200  # for the bucket, the state and the logs
 
 
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
             http=cast("type[asyncio.Protocol]", partial(HttpConnection, bounds=bounds)),
             ws=cast("type[asyncio.Protocol]", partial(WatchConnection, bounds=bounds)),
             ws_max_size=SAID_BYTES,
-            ws_per_message_deflate=False,  # what we send is base64 of pictures
+            ws_per_message_deflate=False,  # base64 of pictures hardly compresses
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=settings.silent_seconds,
             timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -40,13 +40,13 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does, which waits for calls under way; those that only wait are answered first."""
+        """Answer the calls that only wait, then shut down as uvicorn does, which waits for calls under way."""
         self._app.state.stopping()
         await super().shutdown(sockets)
 
 
 def connection_bounds(settings: ServeSettings) -> Bounds:
-    """The bounds of the settings, with no more connections than the system has files for."""
+    """Return the settings' limits, with no more connections than the process may open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.connections + SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""One put as the bucket holds it: `queue/<service>/<uuid>`, a line of JSON and then the bytes that were put.
+"""The record of a put in the bucket: `queue/<service>/<uuid>`, a line of JSON and then the bytes that were put.
 
 The record is written before the put is accepted and deleted when its entry is consumed; `sink` marks it as answered.
 """
@@ -13,9 +13,9 @@ from shared.contract.manifests import REQUEST_ID, Json
 from shared.contract.validation import describe_errors
 from shared.errors import PhotogError
 
-LARGEST_INDEX = 2**62  # far from where SQLite's integers end
+LARGEST_INDEX = 2**62  # well below SQLite's largest integer
 LARGEST_PRIORITY = 2**63 - 1
-LONGEST_HEADER = 1024 * 1024  # bytes; tags come in a URL, which the server bounds far below
+LONGEST_HEADER = 1024 * 1024  # bytes; the tags come in a URL, which the server limits to far less
 
 
 Index = Annotated[int, Field(ge=1, le=LARGEST_INDEX)]
@@ -23,21 +23,21 @@ Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class NotAMessage(PhotogError):
-    """An object below `queue/<service>/` that is no record of a put, or not the one that its key names."""
+    """Raised for an object below `queue/<service>/` that is not a record, or not the record that its key names."""
 
 
 class Message(BaseModel):
-    """Everything of a put but its bytes.
+    """The record of a put, without the bytes that were put.
 
     Attributes:
-        source: its index in the input queue; None for what was put into the sink.
-        sink: its index in the sink; None while it is not answered.
+        source: its index in the input queue; None if it was put into the sink.
+        sink: its index in the sink; None until it is answered.
         tags: as the sender gave them, with `requestId` and the time.
-        request_id, sha256: of the request in its body; None where the body is no request.
-        picture: how the request wants its portrait.
-        accepted: seconds since 1970 on the server's clock; for people, metrics and the age of a backlog.
-        error: the answer, where no worker has to say anything; known before it is given where the body is no request.
-        inline: whether the bytes of the record are the sink's entry themselves.
+        request_id, sha256: of the request in its body; None if the body is not a request.
+        picture: the form in which the request wants its portrait.
+        accepted: seconds since 1970 on the server's clock, for people, metrics and the age of the backlog.
+        error: the answer, if no worker is needed; if the body is not a request it is known before it is given.
+        inline: whether the record's bytes are themselves the entry of the sink.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,33 +66,33 @@ class Message(BaseModel):
 
     @property
     def key(self) -> str:
-        """Where the record lies."""
+        """The key of the record."""
         return message_key(self.service, self.uuid)
 
 
 def message_key(service: str, uuid: str) -> str:
-    """Where the record of a put lies."""
+    """Return the key of a put's record."""
     return f"{prefix(service)}{uuid}"
 
 
 def prefix(service: str) -> str:
-    """What the keys of all records of a service begin with."""
+    """Return the prefix of all records of a service."""
     return keys.messages(service)
 
 
 def encode_message(record: Message, body: bytes) -> bytes:
-    """The object."""
+    """Return the object that holds a record and its bytes."""
     return record.model_dump_json(exclude_none=True).encode() + b"\n" + body
 
 
 def decode_message(data: bytes) -> tuple[Message, bytes]:
-    """A record and its bytes; NoRecord."""
+    """Return the record in an object, and its bytes. Raises NotAMessage."""
     header, _, body = data.partition(b"\n")
     return _read(header), body
 
 
 def read_header(bucket: Bucket, key: str) -> Message:
-    """The record at a key without reading all of its bytes; MissingObject, NoRecord."""
+    """Read the record at a key, but not the bytes behind it. Raises MissingObject and NotAMessage."""
     read = b""
     for piece in bucket.stream(key):
         read += piece

@@ -1,4 +1,4 @@
-"""What Prometheus is told: backlogs read from the ledger at each scrape, the rest counted as it happens."""
+"""Metrics for Prometheus: backlogs are read from the index at each scrape, the rest is counted as it happens."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from serve.store import Store
 
 
 class Metrics:
-    """The metrics of one server; counters begin at zero with the process, as Prometheus expects."""
+    """The metrics of one server. Counters start at zero with the process, as Prometheus expects."""
 
     def __init__(self, store: Store) -> None:
         self._registry = CollectorRegistry()
@@ -27,23 +27,23 @@ class Metrics:
         )
 
     def put(self, queue: str) -> None:
-        """A put was accepted."""
+        """Count a put that was accepted."""
         self._puts.labels(queue).inc()
 
     def answered(self, service: str, code: str) -> None:
-        """A put has its answer: OK or error."""
+        """Count a put that was answered, with OK or error."""
         self._answers.labels(service, code).inc()
 
     def consumed(self, queue: str, entries: int) -> None:
-        """Entries were committed or deleted."""
+        """Count entries that were committed or deleted."""
         self._consumed.labels(queue).inc(entries)
 
     def stage(self, service: str, stage: str, seconds: float) -> None:
-        """A request has left a stage: `waiting` for a worker, `running` in all, or one that its function reports."""
+        """Add the time of a stage: `waiting` for a worker, `running` in all, or a stage that the function reports."""
         self._stages.labels(service, stage).observe(max(0.0, seconds))
 
     def exposition(self) -> bytes:
-        """All of it, in Prometheus' text form."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -55,7 +55,7 @@ class _Backlog(Collector):
         backlog = GaugeMetricFamily("photog_backlog", "Puts that no worker has claimed yet", labels=["service"])
         oldest = GaugeMetricFamily("photog_oldest_seconds", "Age of the oldest unanswered put", labels=["service"])
         running = GaugeMetricFamily("photog_running", "Puts that a worker works on", labels=["service"])
-        ready = GaugeMetricFamily("photog_ready", "Answers that nobody has consumed yet", labels=["service"])
+        ready = GaugeMetricFamily("photog_ready", "Answers that have not been consumed yet", labels=["service"])
         now = time.time()
         for service in self._store.services:
             states = self._store.ledger.states(service)

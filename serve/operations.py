@@ -1,4 +1,4 @@
-"""The SDK's calls as methods, free of routes: checked, counted, answered."""
+"""The SDK's calls as methods, apart from routes: each is checked, counted and answered."""
 
 import contextlib
 from urllib.parse import quote
@@ -24,14 +24,14 @@ from serve.watching import Subscription, Watcher
 from serve.wire import PROTOBUF, several
 
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
-INDEX_HEADER = "X-Eas-Queueservice-Index"  # ours, on raw answers
-DRAINED = 4  # times the limit that is read of a body that is too large, so that its sender gets to read the answer
-SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such a body never waits for its turn
+INDEX_HEADER = "X-Eas-Queueservice-Index"  # of this server only, on raw answers
+DRAINED = 4  # a body that is too large is read up to this many times the limit, so that its sender reads the answer
+SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such a body does not wait for the budget
 SDK_WAIT_SECONDS = 5.0  # the SDK's default
 
 
 class Operations:
-    """Everything that a queue can be asked."""
+    """All calls on a queue."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Operations:
         self._budget = budget
 
     def queue(self, request: HTTPConnection, service: str, side: Side) -> ServiceQueue:
-        """The queue that a request may work on; Refused with 401 or 404."""
+        """Return the queue that a call is for. Raises RequestRefused with 401 or 404."""
         if not is_token_of(self._settings, service, request.headers.get("Authorization")):
             raise RequestRefused(401, f"no or wrong token for {service}; send it as the Authorization header")
         if service not in self._store.services:
@@ -56,11 +56,11 @@ class Operations:
         return ServiceQueue(service, side)
 
     async def put(self, request: Request, queue: ServiceQueue) -> Response:
-        """Accept the body; its index as text, its request id as a header."""
+        """Accept the body; answer with its index as text and its request id as a header."""
         asked = Parameters(request.query_params, request.headers)
         tags, priority = asked.labels(), asked.priority()
         if queue.side == "source" and "requestId" in tags:
-            raise BadParameter("the tag requestId is given by the input queue; use another name")
+            raise BadParameter("the input queue sets the tag requestId itself; use another name")
         async with self._budget.hold(self._expected(request)):
             body = await self._body(request)
             index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
@@ -68,7 +68,7 @@ class Operations:
         return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
 
     async def read(self, request: Request, queue: ServiceQueue) -> Response:
-        """attributes, search or get, by the parameters."""
+        """Answer attributes, search or get, depending on the parameters."""
         asked = Parameters(request.query_params, request.headers)
         if asked.flag("_attrs_"):
             return JSONResponse(await run_in_threadpool(entry_attributes, self._store, queue, self._payload_bytes))
@@ -88,7 +88,7 @@ class Operations:
         return _raw(found, sent) if raw else _framed(found, sent)
 
     async def remove(self, request: Request, queue: ServiceQueue) -> Response:
-        """delete or truncate; how many entries were there."""
+        """Delete or truncate; answer with the number of entries removed."""
         asked = Parameters(request.query_params, request.headers)
         if asked.flag("_trunc_"):
             index = asked.number("_index_", 0)
@@ -96,7 +96,7 @@ class Operations:
         return await self._remove_at(queue, asked)
 
     async def commit(self, request: Request, queue: ServiceQueue) -> Response:
-        """The consumer is done with these entries; they leave the queue."""
+        """Remove entries that their consumer is done with."""
         return await self._remove_at(queue, Parameters(request.query_params, request.headers))
 
     async def watch(self, socket: WebSocket, service: str, side: Side) -> None:
@@ -106,7 +106,7 @@ class Operations:
             self._watching.admit(subscription)
         except (RequestRefused, BadParameter) as error:
             status, headers = (error.status, error.headers) if isinstance(error, RequestRefused) else (400, {})
-            with contextlib.suppress(OSError):  # it has gone already
+            with contextlib.suppress(OSError):  # the client is gone
                 await socket.send_denial_response(PlainTextResponse(str(error), status, headers))
             return
         await self._watching.serve(socket, subscription)
@@ -146,18 +146,21 @@ class Operations:
         self._metrics.consumed(str(queue), self._polling.sent(queue, found))
 
     def _expected(self, request: Request) -> int:
-        """How many bytes of memory a body will need: what it says, the limit where it does not say."""
-        said = request.headers.get("Content-Length", "")
-        size = min(int(said), self._payload_bytes) if said.isdecimal() and len(said) < 20 else self._payload_bytes
+        """Return how many bytes of memory a body needs: its Content-Length, or the limit if it has none."""
+        length = request.headers.get("Content-Length", "")
+        size = min(int(length), self._payload_bytes) if length.isdecimal() and len(length) < 20 else self._payload_bytes
         return size if size > SMALL_BODY else 0
 
     async def _body(self, request: Request) -> bytes:
-        """The body; Refused with 413 when it is too large, after reading it so far that the sender reads on."""
+        """Read the body.
+
+        Raises RequestRefused with 413 if it is too large, after reading so much that its sender reads the answer.
+        """
         limit, pieces, size = (
             self._payload_bytes,
             list[bytes](),
             0,
-        )  # joined once, so that it is there twice but shortly
+        )  # joined once, so that it is in memory twice only briefly
         async for piece in request.stream():
             size += len(piece)
             if size <= limit:
@@ -172,7 +175,7 @@ class Operations:
 
 
 def header_value(text: str) -> str:
-    """As a header can say it; tags that were stored before they were looked at are escaped as in a URL."""
+    """Return text as a header's value; stored tags that do not fit into a header are escaped as in a URL."""
     return text if fits_header(text) else quote(text)
 
 
@@ -183,7 +186,7 @@ def _framed(found: FoundEntries, sent: BackgroundTask | None) -> Response:
 
 
 def _raw(found: FoundEntries, sent: BackgroundTask | None) -> Response:
-    """The bytes of the first entry; 204 where there is none."""
+    """Answer with the bytes of the first entry, or with 204 if there is none."""
     if not found.frames:
         return Response(status_code=204)
     first = found.frames[0]

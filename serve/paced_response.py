@@ -1,4 +1,4 @@
-"""A response whose bytes go out as fast as its client reads them, so that only a little of it is copied at a time."""
+"""A response that is sent as fast as its client reads, so that only a small part is copied at a time."""
 
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -6,11 +6,11 @@ from starlette.types import Receive, Scope, Send
 
 from serve.budget import BudgetHold
 
-PIECE = 256 * 1024  # bytes handed to the connection at a time; it holds back while more than 64 KiB are unsent
+PIECE = 256 * 1024  # bytes handed to the connection at a time, which waits while more than 64 KiB are unsent
 
 
 class PacedResponse(Response):
-    """Holds its share of the budget until the last piece has been handed over."""
+    """A response that holds its share of the budget until the last piece has been handed to the connection."""
 
     def __init__(
         self, content: bytes, media_type: str, hold: BudgetHold | None, background: BackgroundTask | None = None

@@ -1,4 +1,4 @@
-"""The page at /docs: every call of the server out of its OpenAPI document, as plain HTML that fetches nothing."""
+"""The page at /docs: every call of the server's OpenAPI document, as plain HTML that fetches nothing."""
 
 from html import escape
 from typing import Any
@@ -12,7 +12,7 @@ table { border-collapse: collapse } td { padding: .15rem 1.5rem .15rem 0; vertic
 
 
 def documentation(openapi: dict[str, Any]) -> str:
-    """The calls by their tags, each with its parameters and answers.
+    """Return the page: the calls by tag, each with its parameters and answers.
 
     Args:
         openapi: the document that FastAPI serves at /openapi.json.

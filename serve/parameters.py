@@ -14,55 +14,55 @@ OURS = frozenset(
         *("_trunc_", "_watch_", "_window_", "_index_only_", "_auto_commit_", "_priority_"),
     )
 )
-MOST_TAGS = 100  # of a put or a filter; each is a condition of a query
-LONGEST_TAGS = 32 * 1024  # bytes of all tags of a put; URLs are bounded near that anyway
-LARGEST = 2**63 - 1  # SQLite's integers
+MOST_TAGS = 100  # of a put or a filter; each becomes a condition of a query
+LONGEST_TAGS = 32 * 1024  # characters of all tags of a put together; URLs are limited to about that anyway
+LARGEST = 2**63 - 1  # SQLite's largest integer
 
 
 class BadParameter(PhotogError):
-    """A parameter or header that cannot be read; the message names it."""
+    """Raised for a parameter or header that cannot be read; the message names it."""
 
 
 class Parameters:
-    """The query and headers of one call; BadParameter from every reader."""
+    """The query and headers of one call. Every method that reads them may raise BadParameter."""
 
     def __init__(self, query: Mapping[str, str], headers: Headers) -> None:
         self._query, self._headers = query, headers
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """`true` or `false`."""
+        """Return a parameter that is `true` or `false`."""
         text = self._query.get(name, str(default)).lower()
         if text not in ("true", "false"):
             raise BadParameter(f"{name} must be true or false, not {text[:40]!a}")
         return text == "true"
 
     def number(self, name: str, default: int, least: int = 0) -> int:
-        """A whole number."""
+        """Return a whole number."""
         return _whole(name, self._query.get(name, str(default)), least)
 
     def numbers(self, name: str) -> list[int]:
-        """Whole numbers, separated by commas; one call of the SDK may send a list with a list in it."""
+        """Return whole numbers, separated by commas; one call of the SDK may send a list within a list."""
         text = self._query.get(name, "").replace("[", "").replace("]", "")
         return [_whole(name, part.strip(), 0) for part in text.split(",") if part.strip()]
 
     def seconds(self, name: str, default: float) -> float:
-        """A duration."""
+        """Return a duration in seconds."""
         try:
             return durations.parse_duration(self._query[name]) if name in self._query else default
         except ValueError as error:
             raise BadParameter(f"{name}: {str(error)[:200]}") from error
 
     def has(self, name: str) -> bool:
-        """Whether the parameter is there at all."""
+        """Return whether the parameter is present."""
         return name in self._query
 
     def priority(self) -> int:
-        """Of a put, from its header or its parameter; 0 without."""
+        """Return the priority of a put, from its header or its parameter; 0 without either."""
         text = self._headers.get(PRIORITY_HEADER) or self._query.get("_priority_") or "0"
         return _whole(PRIORITY_HEADER, text, -LARGEST)
 
     def tags(self) -> dict[str, str]:
-        """Everything that is not the protocol's; as a filter, or of a put where `labels` has looked at it."""
+        """Return all parameters that are not the protocol's: the tags of a filter, or of a put (see `labels`)."""
         found = {name: value for name, value in self._query.items() if name not in OURS}
         if sum(len(name) + len(value) for name, value in found.items()) > LONGEST_TAGS:
             raise BadParameter(f"the tags are longer than {LONGEST_TAGS} characters together")
@@ -71,7 +71,7 @@ class Parameters:
         return found
 
     def labels(self) -> dict[str, str]:
-        """The tags of a put: printable and of Latin-1, since they may become headers of answers."""
+        """Return the tags of a put, which must be printable Latin-1 because they may become headers of answers."""
         found = self.tags()
         for name, value in found.items():
             if not (fits_header(name) and fits_header(value)):
@@ -81,14 +81,14 @@ class Parameters:
         return found
 
     def consumer(self) -> tuple[str, str]:
-        """Group and user, under the names that attributes tell or those that the Python SDK sends."""
+        """Return group and user, from the headers that `attributes()` names or from those that the Python SDK sends."""
         group = self._headers.get(GROUP_HEADER) or self._headers.get("X-EAS-QueueService-Redis-Gid") or "eas"
         user = self._headers.get(USER_HEADER) or self._headers.get("X-EAS-QueueService-Redis-Uid") or "anonymous"
         return group, user
 
 
 def fits_header(text: str) -> bool:
-    """Whether it can be a header's value as it is: Latin-1 without control characters."""
+    """Return whether text can be a header's value as it is: Latin-1 without control characters."""
     return all(" " <= letter <= "~" or "\xa0" <= letter <= "\xff" for letter in text)
 
 

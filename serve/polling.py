@@ -1,4 +1,4 @@
-"""`get`: entries now, or as soon as there are any."""
+"""The call `get`: entries at once, or as soon as there are any."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from serve.queue_index import Entry, ServiceQueue
 from serve.store import Store
 from serve.wire import Frame
 
-EARLY = 0.1  # share of the time-out that a poll ends early: the SDK's own socket gives up after the same 5 s
-FEW = 100  # entries read from the ledger at once
-LOOK_SECONDS = 1.0  # a waiting get makes sure this often that its client is there
+EARLY = 0.1  # share of the timeout by which a poll ends early, because the SDK's socket gives up after the same 5 s
+FEW = 100  # entries read from the index at once
+LOOK_SECONDS = 1.0  # how often a waiting get checks that its client is still connected
 
 
 @dataclass(frozen=True)
 class GetRequest:
-    """What a get asks for."""
+    """The parameters of a get."""
 
     first: int
     length: int
@@ -31,20 +31,20 @@ class GetRequest:
 
 @dataclass
 class FoundEntries:
-    """Frames to send, and the entries behind them that leave the queue once they are sent."""
+    """Frames to send, and the uuids of entries that leave the queue once they are sent."""
 
     frames: list[Frame] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     hold: BudgetHold | None = None  # the memory that they take, until they are sent
 
     def free(self) -> None:
-        """Nobody gets the frames."""
+        """Give the memory back without sending the frames."""
         if self.hold is not None:
             self.hold.release()
 
 
 class Getter:
-    """Serves gets of all queues."""
+    """Serves the gets of all queues."""
 
     def __init__(self, store: Store, answers: Answers, budget: Budget, reply_bytes: int, answer_bytes: int) -> None:
         self._store, self._answers, self._budget = store, answers, budget
@@ -52,7 +52,7 @@ class Getter:
         self._ending = False
 
     async def get(self, queue: ServiceQueue, wanted: GetRequest, request: Request) -> FoundEntries:
-        """Wait for entries; nothing is taken for a client that has gone."""
+        """Wait for entries and return them; nothing is taken for a client that has gone."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wanted.wait_seconds * (1 - EARLY)
         with self._store.bells[queue].listening() as changed:
@@ -76,13 +76,13 @@ class Getter:
         return found
 
     def end(self) -> None:
-        """The server is stopping: whoever waits is answered with what there is."""
+        """Answer all waiting gets with what there is, because the server is stopping."""
         self._ending = True
         for bell in self._store.bells.values():
             bell.ring()
 
     def sent(self, queue: ServiceQueue, found: FoundEntries) -> int:
-        """The client has been given what it took: that leaves the queue; how many entries."""
+        """Remove the entries that a client has taken and received; return how many there were."""
         removed = self._store.remove(queue, found.taken)
         self._store.put_back(queue, found.taken)
         return removed
@@ -98,7 +98,7 @@ class Getter:
         return gone
 
     async def _found(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
-        """What there is, with the memory that it takes; nothing is read where nothing is."""
+        """Return the entries at present, with the memory that they take; if there are none, nothing is read."""
         if not await run_in_threadpool(self._store.find, queue, wanted.first, 1, wanted.tags, False):
             return FoundEntries()
         hold = await self._budget.take(min(wanted.length * self._answer_bytes, self._reply_bytes + self._answer_bytes))
@@ -112,7 +112,7 @@ class Getter:
         return found
 
     def _look(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
-        """As many of the entries as fit into a reply, at least one."""
+        """Return as many of the entries as fit into a reply, at least one."""
         found, some, first = FoundEntries(), list[Entry](), wanted.first
         try:
             while len(found.frames) < wanted.length:
@@ -121,14 +121,14 @@ class Getter:
                 if not some or not self._add(queue, wanted, found, some):
                     break
                 first = some[-1].index + 1
-        except BaseException:  # they are there for the next call
+        except BaseException:  # the entries stay for the next call
             if wanted.take:
                 self._store.put_back(queue, [*found.taken, *(one.uuid for one in some)])
             raise
         return found
 
     def _add(self, queue: ServiceQueue, wanted: GetRequest, found: FoundEntries, some: list[Entry]) -> bool:
-        """Entries with their bytes; whether there is room for more."""
+        """Add entries with their bytes; return whether there is room for more."""
         size = sum(len(frame.data) for frame in found.frames)
         for number, one in enumerate(some):
             frame = self._frame(queue, one, wanted.take)
@@ -144,7 +144,7 @@ class Getter:
         return True
 
     def _frame(self, queue: ServiceQueue, one: Entry, taken: bool) -> Frame | None:
-        """The entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""
+        """Return the entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""
         frame = self._answers.frame(queue, one)
         if frame is None:
             self._store.remove(queue, [one.uuid])

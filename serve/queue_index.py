@@ -1,4 +1,4 @@
-"""The puts as SQLite rows: which there are, where each stands, whose turn is next. States as in `serve/__init__.py`."""
+"""The index of puts in SQLite: which exist, where each stands, which is next. States as in `serve/__init__.py`."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ class ServiceQueue:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the ledger; `index` is the one in the queue that was asked, `size` the bytes of the record's object."""
+    """A row of the index; `index` is its index in the queue that was read, `size` the bytes of the record's object."""
 
     uuid: str
     service: str
@@ -48,31 +48,34 @@ class Entry:
 
 
 class IndexTaken(PhotogError):
-    """Another record has an index of this one, which needs a new one; `sides` says on which sides."""
+    """Raised when another record has an index of this one, which needs a new one on these `sides`."""
 
     def __init__(self, record: Message, sides: list[Side]) -> None:
-        super().__init__(f"record {record.key} has an index that another one has, as {' and '.join(sides)}")
+        super().__init__(f"record {record.key} has an index that another record has, as {' and '.join(sides)}")
         self.record, self.sides = record, sides
 
 
 class QueueIndex:
-    """What a queue server knows of its puts; only `recovery` and the owners of a transition write here.
+    """The puts that a queue server knows; only `recovery` and the owners of a transition write here.
 
-    A row follows its record: it is written after it, and what it says of it changes only when the record's size does,
-    since answering adds to a record. So where both sizes agree nothing has to be read to know that a row is right.
+    A row follows its record: it is written after it, and it needs an update only when the record's size changes,
+    because answering adds to a record. So where both sizes agree the row is right, and no record has to be read.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def add(self, record: Message, size: int) -> None:
-        """The row of a record whose object has `size` bytes; IndexTaken where another record has one of its indexes."""
+        """Write the row of a record whose object has `size` bytes.
+
+        Raises IndexTaken if another record has one of its indexes.
+        """
         with self.database.transaction() as connection:
             if not _written(connection, record, size):
                 raise IndexTaken(record, _sides_taken(connection, record))
 
     def add_all(self, records: Iterable[tuple[Message, int]]) -> list[IndexTaken]:
-        """The same for many at once; those whose indexes are taken."""
+        """Write many rows at once; return the records whose indexes are taken."""
         taken = list[IndexTaken]()
         with self.database.transaction() as connection:
             for record, size in records:
@@ -81,18 +84,18 @@ class QueueIndex:
         return taken
 
     def answer(self, record: Message, size: int) -> None:
-        """The put has its place in the sink; watchers of the input queue lose it. IndexTaken."""
+        """Move a put to the sink; watchers of the input queue lose it. Raises IndexTaken."""
         with self.database.transaction() as connection:
             if not _written(connection, record, size):
                 raise IndexTaken(record, _sides_taken(connection, record))
             connection.execute("DELETE FROM deliveries WHERE uuid=? AND side='source'", (record.uuid,))
 
     def release(self, uuid: str) -> None:
-        """Its manifest lies in the bucket."""
+        """Note that a put's manifest is in the bucket."""
         self._move(uuid, QUEUED, RELEASED)
 
     def claim(self, uuid: str, owner: str, now: float) -> None:
-        """A worker has it."""
+        """Note that a worker has claimed a put."""
         values = {"uuid": uuid, "owner": owner, "now": now, "running": RUNNING, "released": RELEASED}
         with self.database.transaction() as connection:
             connection.execute(
@@ -101,21 +104,21 @@ class QueueIndex:
             )
 
     def remove(self, uuids: Iterable[str]) -> None:
-        """The puts are consumed or taken back, their records gone."""
+        """Delete the rows of puts that were consumed or taken back and whose records are gone."""
         rows = [(uuid,) for uuid in uuids]
         with self.database.transaction() as connection:
             connection.executemany("DELETE FROM puts WHERE uuid=?", rows)
             connection.executemany("DELETE FROM deliveries WHERE uuid=?", rows)
 
     def forget(self, uuids: Iterable[str]) -> None:
-        """Rows that are to be read from their records again; who holds an entry stays known."""
+        """Delete rows that are read from their records again; which watcher holds an entry is kept."""
         with self.database.transaction() as connection:
             connection.executemany("DELETE FROM puts WHERE uuid=?", [(uuid,) for uuid in uuids])
 
     def find(
         self, queue: ServiceQueue, first: int, length: int, tags: Mapping[str, str], hidden: Iterable[str] = ()
     ) -> list[Entry]:
-        """Entries of a queue from an index on, in order, that have all these tags; `hidden` ones are left out."""
+        """Return entries of a queue from an index on, in order, that have all these tags, except the `hidden` ones."""
         condition, values = tag_condition(tags)
         values |= {"service": queue.service, "first": first, "length": length, "hidden": json.dumps(list(hidden))}
         rows = self.database.rows(
@@ -126,7 +129,7 @@ class QueueIndex:
         return self._entries(rows, queue.side)
 
     def of_tag(self, service: str, tag: str) -> Entry | None:
-        """The put behind a `requestId`, wherever it stands, seen from the input queue."""
+        """Return the put with a `requestId`, in any state, seen from the input queue."""
         rows = self.database.rows(
             "SELECT * FROM puts WHERE service=:service AND tag=:tag AND source IS NOT NULL LIMIT 1",
             {"service": service, "tag": tag},
@@ -134,16 +137,16 @@ class QueueIndex:
         return self._entries(rows, "source")[0] if rows else None
 
     def below(self, queue: ServiceQueue, index: int) -> list[str]:
-        """The entries of a queue with smaller indexes."""
+        """Return the uuids of entries with smaller indexes."""
         return self._uuids(queue, f"{queue.side}<:index", {"index": index})
 
     def at(self, queue: ServiceQueue, indexes: Iterable[int]) -> list[str]:
-        """The entries of a queue with these indexes, as far as there are any."""
+        """Return the uuids of entries with these indexes, as far as they exist."""
         wanted = {"indexes": json.dumps(list(indexes))}
         return self._uuids(queue, f"{queue.side} IN (SELECT value FROM json_each(:indexes))", wanted)
 
     def turn(self, service: str, length: int, hidden: Iterable[str] = ()) -> list[Entry]:
-        """Whose turn is next: what is no request first, since it needs no worker; then by priority, then by index."""
+        """Return the next puts: first what is no request and needs no worker, then by priority, then by index."""
         rows = self.database.rows(
             "SELECT * FROM puts WHERE service=:service AND state=:state "
             "AND uuid NOT IN (SELECT value FROM json_each(:hidden)) "
@@ -153,7 +156,7 @@ class QueueIndex:
         return self._entries(rows, "source")
 
     def under_way(self, service: str) -> list[Entry]:
-        """What is released or running."""
+        """Return the puts that are released or running."""
         rows = self.database.rows(
             "SELECT * FROM puts WHERE service=:service AND state IN (:released, :running) ORDER BY source",
             {"service": service, "released": RELEASED, "running": RUNNING},
@@ -161,7 +164,7 @@ class QueueIndex:
         return self._entries(rows, "source")
 
     def rival(self, one: Entry) -> bool:
-        """Whether an earlier put has taken the same request_id for another body."""
+        """Return whether an earlier put has the same request_id with another body."""
         rows = self.database.rows(
             "SELECT 1 FROM puts WHERE service=:service AND request_id=:request_id AND sha256<>:sha256 "
             "AND source<:source LIMIT 1",
@@ -170,7 +173,7 @@ class QueueIndex:
         return bool(rows)
 
     def ahead(self, one: Entry) -> int:
-        """How many puts a worker starts before this one, as things stand."""
+        """Return how many puts a worker starts before this one, as things stand."""
         before = "state=:released AND source<:source"
         if one.state == QUEUED:
             before = (
@@ -184,7 +187,7 @@ class QueueIndex:
         return int(rows[0][0])
 
     def states(self, service: str) -> dict[str, tuple[int, float | None]]:
-        """Per state how many puts there are and when the oldest was accepted."""
+        """Return for each state the number of puts and when the oldest was accepted."""
         rows = self.database.rows(
             "SELECT state, count(*), min(accepted) FROM puts WHERE service=:service AND source IS NOT NULL "
             "GROUP BY state",
@@ -193,7 +196,7 @@ class QueueIndex:
         return {row[0]: (row[1], row[2]) for row in rows}
 
     def bounds(self, queue: ServiceQueue) -> tuple[int, int, int]:
-        """How many entries a queue has, its first and its last index; 0 for both where it is empty."""
+        """Return the number of entries of a queue and its first and last index; both are 0 if it is empty."""
         rows = self.database.rows(
             f"SELECT count(*), min({queue.side}), max({queue.side}) FROM puts "
             f"WHERE service=:service AND {IN_QUEUE[queue.side]}",
@@ -202,15 +205,15 @@ class QueueIndex:
         return rows[0][0], rows[0][1] or 0, rows[0][2] or 0
 
     def known(self, service: str) -> dict[str, int]:
-        """By uuid of all rows, how many bytes the record has that they were made from."""
+        """Return for each row, by uuid, the size in bytes of the record that it was made from."""
         rows = self.database.rows("SELECT uuid, size FROM puts WHERE service=:service", {"service": service})
         return {row[0]: row[1] for row in rows}
 
     def _entries(self, rows: Iterable[sqlite3.Row], side: Side) -> list[Entry]:
         try:
             return [read_entry(row, side) for row in rows]
-        except ValueError as error:  # a page of the file was overwritten with what still looks like a row
-            self.database.spoil(f"a row is nonsense: {error}")
+        except ValueError as error:  # a page of the file was overwritten with something that still looks like a row
+            self.database.spoil(f"a row cannot be read: {error}")
             raise StateUnavailable("the state is damaged and is made anew; ask again") from error
 
     def _move(self, uuid: str, before: str, after: str) -> None:
@@ -227,12 +230,12 @@ class QueueIndex:
 
 
 def _written(connection: sqlite3.Connection, record: Message, size: int) -> bool:
-    """Make the row say what the record says; False where another row has its index. How far a worker is stays known."""
+    """Update the row from the record, but not how far a worker is; False if another row has one of its indexes."""
     values = record.model_dump(include={"uuid", "service", "source", "sink", "priority", "request_id", "sha256"})
     values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
     values |= {"accepted": record.accepted, "answered": record.answered}
     values["state"] = QUEUED if record.sink is None else ANSWERED
-    values["sha256"] = None if record.error is not None else record.sha256  # a refused body has taken no id
+    values["sha256"] = None if record.error is not None else record.sha256  # a refused body takes no id
     names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
     try:
         connection.execute(
@@ -254,7 +257,7 @@ def _sides_taken(connection: sqlite3.Connection, record: Message) -> list[Side]:
 
 
 def tag_condition(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
-    """The condition that a put has all these tags, and its values."""
+    """Return the SQL condition that a put has all these tags, and its values."""
     condition, values = "", dict[str, object]()
     for number, (name, value) in enumerate(tags.items()):
         values[f"value{number}"] = value
@@ -268,6 +271,6 @@ def tag_condition(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
 
 
 def read_entry(row: sqlite3.Row, side: Side) -> Entry:
-    """A row, seen from one side."""
+    """Return a row as an entry of the queue on one side."""
     values = {name: row[name] for name in Entry.__dataclass_fields__ if name not in ("index", "tags")}
     return Entry(index=row[side], tags=json.loads(row["tags"]), **values)

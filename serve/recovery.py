@@ -1,11 +1,11 @@
-"""Brings the ledger to what the bucket's records say: after any start, a crash, a loss of power, without any state.
+"""Updates the index from the bucket's records: after any start, a crash, a loss of power, a lost state.
 
 | what is found | what is done |
 |---|---|
-| a row without a record | the row goes |
-| a record without a row, or of another size than the row knows | read; the row says what it says |
-| a record whose index another one has | it gets a new one, in order of acceptance |
-| an object that is no record of the key it lies under | left where it is, told once |
+| a row without a record | the row is deleted |
+| a record without a row, or of another size than its row says | it is read, and the row is written from it |
+| a record with the index of another one | it gets a new index, in the order of acceptance |
+| an object that is not the record of its key | it is left alone and logged once |
 """
 
 import itertools
@@ -22,20 +22,20 @@ from shared.buckets.base import MissingObject
 log = logging.getLogger(__name__)
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-READERS = 8  # headers read at once: of a store far away each takes tens of milliseconds
-AT_ONCE = 1000  # records a transaction
+READERS = 8  # headers read at once; each takes tens of milliseconds from a distant store
+AT_ONCE = 1000  # records per transaction
 SHOWN = 5  # foreign objects named in the log
 
 
 class Recovery:
-    """Reads the records of all services; it may run again whenever the ledger was lost."""
+    """Reads the records of all services; it may run again whenever the index was lost."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._told: set[str] = set()
 
     def run(self) -> None:
-        """Once; BucketError where the bucket cannot be listed or read."""
+        """Update the index once. Raises BucketError where the bucket cannot be listed or read."""
         for service in self._store.services:
             self._service(service)
 
@@ -61,7 +61,9 @@ class Recovery:
         self._tell(service, foreign)
 
     def _read(self, keys: list[str], sizes: dict[str, int], foreign: dict[str, str]) -> list[IndexTaken]:
-        """Rows for the records under these keys; what is none goes to `foreign`, what needs an index is returned."""
+        """Write the rows of the records at these keys; return those that need a new index, put what is no record into
+        `foreign`.
+        """
         taken = list[IndexTaken]()
         with ThreadPoolExecutor(READERS, "recovery") as pool:
             for some in _batches(keys):
@@ -75,7 +77,7 @@ class Recovery:
         return taken
 
     def _record(self, key: str) -> Message | str | None:
-        """The record; what is wrong with it; None where it is gone by now."""
+        """Return the record, or a text that says what is wrong with it, or None if it is gone by now."""
         try:
             return read_header(self._store.bucket, key)
         except MissingObject:
@@ -89,7 +91,7 @@ class Recovery:
         if new:
             some = [f"{key!a} ({reason})" for key, reason in itertools.islice(new.items(), SHOWN)]
             more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
-            log.warning("%s: left alone, since they are no records: %s%s", prefix(service), ", ".join(some), more)
+            log.warning("%s: left alone, because they are no records: %s%s", prefix(service), ", ".join(some), more)
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -1,22 +1,22 @@
-"""How many manifests may lie ahead of the workers: one for slow requests, more while workers outrun the looks.
+"""How many unclaimed manifests may lie in the bucket: one for slow requests, more while workers are fast.
 
-| at a look | lead |
+| at a look | window |
 |---|---|
 | all that was released has been claimed, the last of it within a second | doubled, up to the longest |
 | something released is unclaimed for more than a second | halved, down to one, once a second |
 
-So a request of higher priority waits behind one released manifest where requests take seconds or minutes, and a
-function that answers in milliseconds is not slowed down by being fed one by one.
+So where requests take seconds or minutes, a request of higher priority waits behind one released manifest, and a
+function that answers in milliseconds is not slowed down by getting requests one by one.
 """
 
 import time
 from collections.abc import Callable, Set
 
-PATIENCE_SECONDS = 1.0  # unclaimed for so long, the workers are busy
+PATIENCE_SECONDS = 1.0  # a manifest that is unclaimed for longer means that the workers are busy
 
 
 class ReleaseWindow:
-    """The lead of one service; remembers when it let each request go."""
+    """The window of one service; it remembers when each manifest was released."""
 
     def __init__(self, longest: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._longest, self._clock = longest, clock
@@ -25,11 +25,11 @@ class ReleaseWindow:
         self._released: dict[str, float] = {}
 
     def released(self, uuid: str) -> None:
-        """A manifest lies in the bucket since now."""
+        """Note that a manifest has just been released."""
         self._last = self._released[uuid] = self._clock()
 
     def room(self, unclaimed: Set[str]) -> int:
-        """How many more may be released while these are unclaimed; call it at every look."""
+        """Return how many more may be released while these are unclaimed; call it at every look."""
         now = self._clock()
         self._released = {uuid: self._released.get(uuid, now) for uuid in unclaimed}
         if not unclaimed and now - self._last < PATIENCE_SECONDS:

@@ -1,4 +1,4 @@
-"""Where the calls are found: `/api/predict/<service>` and `/api/predict/<service>/sink`, documented for OpenAPI."""
+"""The routes of the calls, `/api/predict/<service>` and `/api/predict/<service>/sink`, documented for OpenAPI."""
 
 from fastapi import FastAPI, Request, Response, WebSocket
 
@@ -9,15 +9,15 @@ PATHS: dict[Side, str] = {"source": "/api/predict/{service}", "sink": "/api/pred
 NAMES: dict[Side, str] = {"source": "input queue", "sink": "sink"}
 READ = {
     "_index_": "get: the first index; search: the index",
-    "_length_": "get: entries at most, 1 by default",
-    "_timeout_": "get: how long to wait for one, as 5s or 1m; 0 does not wait",
+    "_length_": "get: how many entries at most, 1 by default",
+    "_timeout_": "get: how long to wait for one, such as 5s or 1m; 0 does not wait",
     "_auto_delete_": "get: true takes the entries out of the queue",
     "_raw_": "get: true answers with the bytes of one entry instead of a DataFrameListProto",
-    "requestId": "get: the request id of a put; like every other parameter a tag that the entries must have",
-    "_attrs_": "true: attributes instead",
-    "_search_": "true: where the entry of an index stands instead",
+    "requestId": "get: the request id of a put; like every other parameter, a tag that the entries must have",
+    "_attrs_": "true: the queue's attributes instead",
+    "_search_": "true: instead, where the entry with this index stands",
 }
-PUT = {"_priority_": "0 by default, a higher one is started first; or the header X-EAS-QueueService-Priority"}
+PUT = {"_priority_": "0 by default, higher ones are started first; or the header X-EAS-QueueService-Priority"}
 REMOVE = {"_indexes_": "delete: indexes, separated by commas", "_trunc_": "true: all below _index_", "_index_": ""}
 COMMIT = {"_indexes_": "indexes, separated by commas"}
 RESPONSES: dict[int | str, dict[str, object]] = {
@@ -27,7 +27,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
 
 
 def add_routes(app: FastAPI, calls: Operations) -> None:
-    """Both queues of every service."""
+    """Add the routes of both queues of every service."""
     for side in PATHS:
         _add(app, calls, side)
 
@@ -71,7 +71,7 @@ def _add(app: FastAPI, calls: Operations, side: Side) -> None:
 
 
 def _documented(parameters: dict[str, str], body: bool) -> dict[str, object]:
-    """Parameters for OpenAPI; they are read by hand, since every unknown one is a tag."""
+    """Return the parameters for OpenAPI; FastAPI does not read them, because every unknown parameter is a tag."""
     listed: list[dict[str, object]] = [
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
         for name, text in parameters.items()

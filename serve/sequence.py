@@ -1,9 +1,9 @@
-"""Who gives entries their indexes: ever higher ones, whatever was lost.
+"""The source of indexes for entries: they always increase, whatever was lost.
 
-Indexes are taken in blocks. The end of a block stands in the bucket, at `queue/<service>.indexes.json`, before any of
-it is given out, and a server begins after whatever is highest: that end, the end that the SQLite file knows, the
-indexes of the records. None of these is ever below an index that was given out, unless it was lost; so a start costs a
-gap, and an index is given twice only where all three are lost.
+Indexes are taken in blocks. The end of a block is written to the bucket, at `queue/<service>.indexes.json`, before any
+index of it is given out, and a server begins after the highest of three: that end, the end in the SQLite file, and the
+indexes of the records. Unless it is lost, none of the three is ever below an index that was given out; so a start costs
+a gap, and an index is given twice only if all three are lost.
 """
 
 import logging
@@ -29,8 +29,8 @@ class IndexSequence:
         self._end: dict[ServiceQueue, int] = {}
 
     def next(self, queue: ServiceQueue) -> int:
-        """The next index of a queue."""
-        # the database's own lock: a query may find it damaged, and making it anew may need indexes
+        """Return the next index of a queue."""
+        # under the database's own lock: a query may find the file damaged, and making it anew may need indexes
         with self._database.alone():
             if queue not in self._last:
                 begin = self._highest(queue)
@@ -58,17 +58,17 @@ class IndexSequence:
                     "INSERT OR REPLACE INTO indexes VALUES (:service, :side, :end)",
                     {"service": queue.service, "side": queue.side, "end": end},
                 )
-        except StateUnavailable as error:  # the bucket knows it
+        except StateUnavailable as error:  # the bucket has it
             log.warning("the end of a block of indexes is in the bucket only: %s", error)
         self._end[queue] = max(self._end[queue], end)
 
     def _ends(self, service: str) -> dict[str, int]:
-        """By side; what is no number counts as lost."""
+        """Return the ends of blocks by side; anything that is not a number counts as lost."""
         try:
             text = self._bucket.find(_key(service))
             ends = {} if text is None else decode(text)
         except ValueError as error:
-            log.error("%s cannot be read, indexes go on after those of the records: %s", _key(service), error)
+            log.error("%s cannot be read; indexes continue after those of the records: %s", _key(service), error)
             return {}
         if not isinstance(ends, dict):
             return {}

@@ -1,4 +1,4 @@
-"""How long running requests stay in each stage that their function reports, sampled from `progress/`."""
+"""The time that running requests spend in each stage that their function reports, sampled from `progress/`."""
 
 import time
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class StageTimings:
             seen.stage, seen.since = progress["stage"], now
 
     def end(self, request_id: str) -> None:
-        """The request is answered."""
+        """Add the time of the last stage of a request that is answered."""
         seen = self._sights.pop(request_id, None)
         if seen is not None:
             self._metrics.stage(self._service, seen.stage, time.monotonic() - seen.since)

@@ -1,4 +1,4 @@
-"""The queues of one bucket: puts come in here, entries go out here, and both bells ring here."""
+"""The queues of one bucket: puts are accepted and entries removed here, and waiting calls are woken here."""
 
 import contextlib
 import hashlib
@@ -22,17 +22,17 @@ from shared.errors import PhotogError, RequestError
 
 log = logging.getLogger(__name__)
 
-LARGE_BODY = 256 * 1024  # bytes; such bodies are parsed one at a time, a parsed one takes many times its size
+LARGE_BODY = 256 * 1024  # bytes; larger bodies are parsed one at a time, because a parsed one takes many times its size
 ENTERED = 3  # tries to find an index that no other record has
-REMOVED_AT_ONCE = 100  # entries; answers need the same lock and shall not wait for a truncation of thousands
+REMOVED_AT_ONCE = 100  # entries; answers need the same lock and must not wait for a truncation of thousands
 
 
 class QueueFull(PhotogError):
-    """The service has as many unanswered puts as it may have; try again later."""
+    """Raised when the service has as many unanswered puts as are allowed; try again later."""
 
 
 class Store:
-    """Records in the bucket, rows in the ledger, and who waits for either.
+    """The records in the bucket, their rows in the index, and the signals to whatever waits for either.
 
     Args:
         services: function by service name.
@@ -49,18 +49,18 @@ class Store:
         self._taken: dict[str, set[str]] = {service: set() for service in services}
 
     def queues(self) -> list[ServiceQueue]:
-        """Input queue and sink of every service."""
+        """Return the input queue and the sink of every service."""
         return [ServiceQueue(service, side) for service in self.services for side in ("source", "sink")]
 
     def put(self, queue: ServiceQueue, body: bytes, tags: Mapping[str, str], priority: int) -> tuple[int, str]:
-        """Accept bytes into a queue; their index and the request id. QueueFull.
+        """Accept bytes into a queue; return their index and request id. Raises QueueFull.
 
-        Durable once it returns: the record is in the bucket, whatever becomes of this process.
+        The put is durable once this returns: the record is in the bucket, whatever happens to this process.
         """
         length, _, _ = self.ledger.bounds(queue)
         if length >= self.longest_queue:
             raise QueueFull(f"{queue} holds {length} entries, {self.longest_queue} are allowed; put again later")
-        said = self._request(body) if queue.side == "source" else {"inline": True}
+        fields = self._request(body) if queue.side == "source" else {"inline": True}
         index, now = self._indexes.next(queue), time.time()
         identity = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
         named = {"requestId": identity, "ts@source": str(int(now * 1000))}
@@ -72,21 +72,21 @@ class Store:
             priority=priority,
             accepted=now,
             **place,
-            **said,
+            **fields,
         )
         try:
             record = self._write(record, body, self.ledger.add)
-        except sqlite3.Error:  # a full disk, say; what its sender is told was not accepted must not run
+        except sqlite3.Error:  # such as a full disk: a put that was reported as not accepted must not run
             self.bucket.delete(record.key)
             raise
         self._changed(queue)
         return record.source or record.sink or index, record.tags["requestId"]
 
     def answer(self, one: Entry, error: Json | None = None) -> Message | None:
-        """Give a put its place in the sink, once; None where it was taken back. NoRecord.
+        """Give a put its place in the sink, once; return its record, or None if it was taken back. Raises NotAMessage.
 
         Args:
-            error: the answer, where no worker has to say anything and the record does not know it already.
+            error: the answer, if no worker is needed and the record does not have it already.
         """
         queue = ServiceQueue(one.service, "sink")
         with self._moving[one.service]:
@@ -96,8 +96,8 @@ class Store:
                 return None
             record, body = decode_message(data)
             if record.sink is None:
-                said = {"answered": time.time(), "error": record.error or error}
-                record = record.model_copy(update={"sink": self._indexes.next(queue), **said})
+                answer = {"answered": time.time(), "error": record.error or error}
+                record = record.model_copy(update={"sink": self._indexes.next(queue), **answer})
                 record = self._write(record, body, self.ledger.answer)
             else:
                 self._enter(record, body, len(data), self.ledger.answer)
@@ -106,7 +106,7 @@ class Store:
         return record
 
     def reindex(self, taken: IndexTaken) -> None:
-        """Another record has an index of this one, which gets the next; the ledger has no row of it yet."""
+        """Give a record that has no row yet a new index, because another record has its index."""
         key = taken.record.key
         data = self.bucket.find(key)
         if data is None:
@@ -116,26 +116,26 @@ class Store:
         self._write(self._moved(record, taken.sides), body, self.ledger.add)
 
     def disown(self, queue: ServiceQueue, one: str) -> None:
-        """An object is no record any more: it leaves the queue, and is left in the bucket."""
+        """Remove an entry whose object is no longer a record; the object is left in the bucket."""
         log.error(
-            "%s is no record any more; it is left where it is, and is in no queue", message_key(queue.service, one)
+            "%s is no longer a record; it is left where it is, and is in no queue", message_key(queue.service, one)
         )
         self.ledger.remove([one])
         self._changed(queue)
 
     def _write(self, record: Message, body: bytes, enter: Callable[[Message, int], None]) -> Message:
-        """The record, then its row; as it was written, maybe with other indexes."""
+        """Write the record, then its row; return it as it was written, perhaps with other indexes."""
         data = encode_message(record, body)
         self.bucket.put(record.key, data)
         return self._enter(record, body, len(data), enter)
 
     def _enter(self, record: Message, body: bytes, size: int, enter: Callable[[Message, int], None]) -> Message:
-        """The row of a record that is in the bucket; another index where its own is taken."""
+        """Write the row of a record that is in the bucket, with another index if its own is taken."""
         for _ in range(ENTERED):
             try:
                 enter(record, size)
             except StateUnavailable:
-                self.ledger.database.ensure()  # made anew, maybe with this record, maybe without
+                self.ledger.database.ensure()  # made anew, perhaps with this record and perhaps without
             except IndexTaken as taken:
                 log.error("%s; it gets a new one", taken)
                 record = self._moved(record, taken.sides)
@@ -152,7 +152,7 @@ class Store:
         )
 
     def remove(self, queue: ServiceQueue, uuids: list[str]) -> int:
-        """Take entries out of their queue for good, records first; how many there were."""
+        """Remove entries from their queue for good, records first; return how many there were."""
         for start in range(0, len(uuids), REMOVED_AT_ONCE):
             some = uuids[start : start + REMOVED_AT_ONCE]
             with self._moving[queue.service]:
@@ -164,7 +164,7 @@ class Store:
         return len(uuids)
 
     def find(self, queue: ServiceQueue, first: int, length: int, tags: Mapping[str, str], take: bool) -> list[Entry]:
-        """Entries that nobody has taken; with `take` nobody else gets them until `put_back` or `remove`."""
+        """Return entries that are not taken; with `take` no other call gets them until `put_back` or `remove`."""
         with self._moving[queue.service]:
             found = self.ledger.find(queue, first, length, tags, self.taken(queue.service))
             if take:
@@ -172,13 +172,13 @@ class Store:
         return found
 
     def put_back(self, queue: ServiceQueue, uuids: Iterable[str]) -> None:
-        """What was taken is there for others again, unless it was removed."""
+        """Make entries that were taken available to others again, unless they were removed."""
         with self._moving[queue.service]:
             self._taken[queue.service].difference_update(uuids)
         self.bells[queue].ring()
 
     def taken(self, service: str) -> frozenset[str]:
-        """What a get with auto_delete is handing out right now."""
+        """Return the entries that gets with auto_delete are handing out at present."""
         with self._moving[service]:
             return frozenset(self._taken[service])
 
@@ -187,7 +187,7 @@ class Store:
         self.wake[queue.service].set()
 
     def _request(self, body: bytes) -> Json:
-        """What a record says of the request in a body: its names, or the error that answers it where it is none."""
+        """Return what a record says of the request in a body, or the error that answers a body without one."""
         with self._parsing if len(body) > LARGE_BODY else contextlib.nullcontext():
             try:
                 manifest = parse(body)
@@ -201,7 +201,7 @@ class Store:
 
 
 def read_request(body: bytes) -> Manifest | None:
-    """The request in a body; None where there is none."""
+    """Return the request in a body; None if the body is no request."""
     try:
         return parse(body)
     except RequestError:

@@ -1,4 +1,4 @@
-"""`watch`: entries over a WebSocket as they come, at most a window of them uncommitted."""
+"""The call `watch`: entries over a WebSocket as they come, with at most a window of them uncommitted."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,17 @@ from shared.buckets.base import BucketError
 
 log = logging.getLogger(__name__)
 
-TRY_AGAIN = 1012  # close code of a service that restarts; clients connect again
-SUPERSEDED = 4001  # close code of our own
+TRY_AGAIN = 1012  # the close code of a service that restarts; clients reconnect
+SUPERSEDED = 4001  # a close code of this server
 REASONS = {
-    TRY_AGAIN: "the server cannot go on with this connection; watch again",
+    TRY_AGAIN: "the server cannot continue this connection; watch again",
     SUPERSEDED: "the same consumer watches on another connection",
 }
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a watcher asks for, and who it is."""
+    """Who a watcher is and what it asks for."""
 
     queue: ServiceQueue
     gid: str
@@ -47,7 +47,7 @@ class Subscription:
 
 
 class Watcher:
-    """Serves the watchers of all queues; one connection per consumer, a newer one takes over."""
+    """Serves the watchers of all queues; each consumer has one connection, and a newer one takes over."""
 
     def __init__(self, store: Store, answers: Answers, budget: Budget, answer_bytes: int, watchers: int) -> None:
         self._store, self._answers, self._budget = store, answers, budget
@@ -56,19 +56,19 @@ class Watcher:
         self._open: dict[tuple[ServiceQueue, str, str], asyncio.Task[None]] = {}
 
     def admit(self, asked: Subscription) -> None:
-        """Refused with 503 where as many watch as may, and this consumer takes over from none of them."""
+        """Raise RequestRefused with 503 if there are too many watchers and this one takes over from none of them."""
         if self._connections >= self._watchers and (asked.queue, asked.gid, asked.uid) not in self._open:
             raise RequestRefused(
-                503, f"{self._watchers} watchers are connected, which is all that may be", RETRY_SECONDS
+                503, f"{self._watchers} watchers are connected, and no more are allowed", RETRY_SECONDS
             )
 
     async def serve(self, socket: WebSocket, asked: Subscription) -> None:
-        """Until the connection ends; what was not committed then is for others."""
+        """Serve a watcher until its connection ends; what it has not committed then goes to others."""
         self._connections += 1
         try:
             await self._serve(socket, asked)
-        except (WebSocketDisconnect, OSError):  # it went before it was accepted
-            log.debug("a watcher of %s has gone", asked.queue)
+        except (WebSocketDisconnect, OSError):  # it disconnected before it was accepted
+            log.debug("a watcher of %s disconnected", asked.queue)
         except (BucketError, StateUnavailable, sqlite3.Error) as error:
             log.error("watching %s ended: %s", asked.queue, error)
             await _close(socket, TRY_AGAIN)
@@ -90,7 +90,7 @@ class Watcher:
         listening = asyncio.create_task(_until_closed(socket))
         try:
             await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
-        finally:  # whole, also when the server is stopping or the client's going cancels this very task
+        finally:  # in full, also when the server's stop or the client's disconnecting cancels this task
             await asyncio.shield(self._end(asked, session, sending, listening))
         if sending.cancelled() and listening.cancelled():
             await _close(socket, SUPERSEDED)
@@ -100,7 +100,7 @@ class Watcher:
     async def _end(
         self, asked: Subscription, session: str, sending: asyncio.Task[None], listening: asyncio.Task[None]
     ) -> None:
-        """Give back what was not committed, and wake those who may have it now."""
+        """Give back what was not committed, and wake the watchers that may get it now."""
         for task in (sending, listening):
             task.cancel()
         failed = await asyncio.gather(sending, listening, return_exceptions=True)
@@ -125,17 +125,17 @@ class Watcher:
                         continue
                     hold.shrink(len(frame.data))
                     await socket.send_bytes(one(frame))
-                if asked.auto_commit:  # sent is committed, also when the client goes in this moment
+                if asked.auto_commit:  # what was sent is committed, even if the client disconnects now
                     await asyncio.shield(run_in_threadpool(self._store.remove, asked.queue, [entry.uuid]))
 
     def _next(self, asked: Subscription, session: str) -> Entry | None:
-        """The next entry, pending from now on."""
+        """Return the next entry, pending from now on."""
         return self._store.deliveries.hand_out(
             asked.queue, asked.gid, asked.uid, session, asked.first, asked.tags, self._store.taken(asked.queue.service)
         )
 
     def _frame(self, asked: Subscription, entry: Entry) -> Frame | None:
-        """The entry with its bytes; one whose bytes are gone from the bucket leaves the queue."""
+        """Return the entry with its bytes; an entry whose bytes are gone from the bucket leaves the queue."""
         if asked.index_only:
             return Frame(entry.index, entry.tags)
         frame = self._answers.frame(asked.queue, entry)
@@ -145,7 +145,7 @@ class Watcher:
 
     @asynccontextmanager
     async def _memory(self, asked: Subscription) -> AsyncIterator[BudgetHold]:
-        """Room for an answer until it is sent; a watcher waits for it as long as it takes."""
+        """Hold memory for an answer until it is sent; a watcher waits for it as long as necessary."""
         while True:
             try:
                 hold = await self._budget.take(0 if asked.index_only else self._answer_bytes)
@@ -159,12 +159,12 @@ class Watcher:
 
 
 async def _close(socket: WebSocket, code: int) -> None:
-    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):  # it has gone already
+    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):  # the client is gone
         await socket.close(code, REASONS[code])
 
 
 async def _until_closed(socket: WebSocket) -> None:
-    """Read what the client may say, which means nothing here, until it goes."""
+    """Read and ignore what the client sends, until it disconnects."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         continue
 
@@ -172,6 +172,6 @@ async def _until_closed(socket: WebSocket) -> None:
 def _report(asked: Subscription, failed: Iterable[BaseException | None]) -> None:
     for error in failed:
         if isinstance(error, UnknownSession):
-            log.info("%s is watched anew: %s", asked.queue, error)
+            log.info("a watcher of %s must connect again: %s", asked.queue, error)
         elif isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
             log.warning("watching %s by %r.%r ended: %s", asked.queue, asked.gid, asked.uid, error)

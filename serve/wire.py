@@ -1,4 +1,4 @@
-"""The SDK's protobuf messages, as `queue.proto` declares them, from frames and back."""
+"""Frames to and from the SDK's protobuf messages, which `queue.proto` declares."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ PROTOBUF = "application/vnd.google.protobuf"
 
 @dataclass(frozen=True)
 class Frame:
-    """One entry as a consumer gets it. Index 0 is no entry: such a frame only says how far a request is."""
+    """One entry as a consumer gets it. A frame with index 0 is no entry; it only reports the progress of a request."""
 
     index: int
     tags: dict[str, str] = field(default_factory=dict)
@@ -19,24 +19,24 @@ class Frame:
 
 
 def one(frame: Frame) -> bytes:
-    """A DataFrameProto, as a watcher gets it."""
+    """Return a frame as a DataFrameProto, for a watcher."""
     encoded: bytes = _message(frame).SerializeToString()
     return encoded
 
 
 def several(frames: Iterable[Frame]) -> bytes:
-    """A DataFrameListProto, as a get answers it."""
+    """Return frames as a DataFrameListProto, the answer of a get."""
     encoded: bytes = DataFrameListProto(index=map(_message, frames)).SerializeToString()
     return encoded
 
 
 def read_one(data: bytes) -> Frame:
-    """The frame in a DataFrameProto."""
+    """Return the frame in a DataFrameProto."""
     return _frame(DataFrameProto.FromString(data))
 
 
 def read_several(data: bytes) -> list[Frame]:
-    """The frames in a DataFrameListProto."""
+    """Return the frames in a DataFrameListProto."""
     return [_frame(message) for message in DataFrameListProto.FromString(data).index]
 
 

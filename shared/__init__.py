@@ -1,1 +1,1 @@
-"""What all of photog's functions stand on: manifests, buckets, claims, pictures, faces, base models."""
+"""Code that the three functions share: manifests, buckets, claims, pictures, faces, base models."""

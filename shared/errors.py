@@ -1,26 +1,29 @@
-"""The root of all our errors, and below it those that answer a request and those of an installation.
+"""The base class of photog's errors, the errors that answer a request, and the errors of an installation.
 
-A `RequestError` answers a request: `type` in the answer is the class name, `field` names the input, `retryable` says
-whether asking again may help; each leaf says what the sender can do. A `ConfigurationError` ends a program: it is the
-one kind that starting again does not mend.
+A `RequestError` becomes the answer to a request: `type` in the answer is the class name, `field` names the input, and
+`retryable` says whether sending the request again may help. The docstring of each class says what the sender can do.
+A `ConfigurationError` ends a program: it is the one kind of error that a restart does not cure.
 """
 
 
 class PhotogError(Exception):
-    """Anything that photog itself raises."""
+    """Base class of every error that photog raises."""
 
 
 class ConfigurationError(PhotogError):
-    """Something that is asked for cannot be had here; the message says what to install, to get or to set."""
+    """Raised when something that was configured is not available here; the message says what to install, get or set."""
 
 
 def how_to_install(extra: str) -> str:
-    """The command that brings an extra. There is another project called photog on PyPI, so it names this checkout."""
+    """Return the command that installs an extra.
+
+    It names this checkout, because another project on PyPI is called photog.
+    """
     return f"pip install '.[{extra}]' in photog's checkout"
 
 
 class RequestError(PhotogError):
-    """A request cannot be answered with OK; the message is for its sender."""
+    """Base class of the errors that answer a request; the message is for the sender."""
 
     retryable = False
 
@@ -30,7 +33,7 @@ class RequestError(PhotogError):
         self.field = field
 
     def as_dict(self) -> dict[str, object]:
-        """`{"type", "field"?, "retryable"}`, as `data.error` carries it."""
+        """Return `{"type", "field"?, "retryable"}`, the value of `data.error` in an answer."""
         answer: dict[str, object] = {"type": type(self).__name__, "retryable": self.retryable}
         if self.field is not None:
             answer["field"] = self.field
@@ -38,59 +41,59 @@ class RequestError(PhotogError):
 
 
 class InvalidManifest(RequestError):
-    """The manifest is no JSON object, or has no usable request_id; send it again, corrected."""
+    """The manifest is not a JSON object, or has no usable request_id; correct it and send it again."""
 
 
 class ManifestTooLarge(RequestError):
-    """The manifest is over the size limit; put pictures into the bucket and name their keys."""
+    """The manifest is larger than the limit; put the pictures into the bucket and send their keys."""
 
 
 class InvalidField(RequestError):
-    """A field is missing, of the wrong type or out of its range; the message names both."""
+    """A field is missing, has the wrong type or is out of range; the message names the field and what is allowed."""
 
 
 class ConflictingRequest(RequestError):
-    """This request_id has been used with another body; send the new body under a new id."""
+    """This request_id was already used with another body; send the new body under a new id."""
 
 
 class PhotoError(RequestError):
-    """A picture cannot be used."""
+    """Base class of the errors about one picture, which cannot be used."""
 
 
 class PhotoUnavailable(PhotoError):
-    """A picture cannot be fetched: wrong reference, not there, refused or too slow."""
+    """A picture cannot be fetched: wrong reference, nothing there, access refused or server too slow."""
 
 
 class PhotoTooLarge(PhotoError):
-    """A picture is over the limit of bytes or pixels; send it smaller."""
+    """A picture has more bytes or pixels than the limit; send a smaller one."""
 
 
 class PhotoUndecodable(PhotoError):
-    """The bytes are no picture that we read; send a jpg or png."""
+    """The bytes are not a picture in a format that photog reads; send a JPEG or PNG."""
 
 
 class TooFewPhotos(RequestError):
-    """Fewer usable photos than a training needs; the message says what was wrong with the others."""
+    """There are fewer usable photos than a training needs; the message says what was wrong with the others."""
 
 
 class UnknownUser(RequestError):
-    """Nobody was trained under this user_id; train first."""
+    """No training exists for this user_id; train it first."""
 
 
 class NoFaceInTemplate(RequestError):
-    """The template shows no face that could be replaced; choose another picture."""
+    """The template shows no face that can be replaced; choose another picture."""
 
 
 class UnsuitableFace(RequestError):
-    """A face of the template is too small or turned too far away; choose another picture, or "none" for that face."""
+    """A face in the template is too small or turned too far away; choose another picture, or "none" for that face."""
 
 
 class FaceCountMismatch(RequestError):
-    """The template shows another number of faces than user ids were given."""
+    """The number of faces in the template differs from the number of user ids in the request."""
 
 
 class PictureFailed(RequestError):
-    """Values came out that are no numbers, and so no colors: train again, or look at the worker's models."""
+    """A computation produced NaN or infinite values instead of colors; train again, or check the worker's models."""
 
 
 class DeadlineExceeded(RequestError):
@@ -98,24 +101,24 @@ class DeadlineExceeded(RequestError):
 
 
 class AttemptsExhausted(RequestError):
-    """Every attempt at this request ended without an answer; the message says how, the workers' logs why."""
+    """Every attempt at this request ended without an answer; the message says how, the workers' logs say why."""
 
 
 class AnswerTooLarge(RequestError):
-    """The answer would be over the size limit; ask for fewer things at once."""
+    """The answer would be larger than the limit; ask for less in one request."""
 
 
 class DeviceError(RequestError):
-    """The worker's card, or what runs networks on it, failed; nothing is wrong with the request, send it again."""
+    """The worker's GPU or the library that runs networks on it failed; the request is fine, send it again."""
 
     retryable = True
 
 
 class OutOfMemory(DeviceError):
-    """A worker's memory was too small, with one thing at a time too; send it again, or give the worker more."""
+    """The worker ran out of memory even with one item at a time; send it again, or give the worker more memory."""
 
 
 class InternalError(RequestError):
-    """Something failed that should not; the log of the worker has the trace."""
+    """Something failed unexpectedly; the worker's log has the traceback."""
 
     retryable = True

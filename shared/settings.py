@@ -1,4 +1,4 @@
-"""What can be configured, with defaults and the reason of each; read from PHOTOG_* environment variables.
+"""All settings with their defaults and the reason for each, read from PHOTOG_* environment variables.
 
 Groups nest with two underscores: PHOTOG_LEASE__SECONDS=5, PHOTOG_MODEL__PATH=/models/sd15.
 """
@@ -17,212 +17,210 @@ MEBIBYTE = 1024 * 1024
 
 
 class Limits(BaseModel):
-    """How large things may be; the defaults are the contract's."""
+    """Size and time limits; the defaults are those of the hosted product."""
 
-    manifest_bytes: int = Field(20480 * 1024, description="a request manifest; the page's max_payload_size_kb")
-    answer_bytes: int = Field(20480 * 1024, description="an answer; a picture that would not fit is given as a key")
-    photo_bytes: int = Field(50 * MEBIBYTE, description="one picture file; a phone's raw-sized jpg has 20 MB")
-    photo_pixels: int = Field(100_000_000, description="one picture decoded; 300 MB of RGB")
-    fetch_seconds: float = Field(30.0, description="one picture over the network, connection and body")
-    request_seconds: float = Field(3600.0, description="one request; the page's keepalive")
+    manifest_bytes: int = Field(20480 * 1024, description="of a manifest; the hosted product's max_payload_size_kb")
+    answer_bytes: int = Field(20480 * 1024, description="of an answer; a picture that does not fit becomes a key")
+    photo_bytes: int = Field(50 * MEBIBYTE, description="of one picture file; a large JPEG from a phone has 20 MB")
+    photo_pixels: int = Field(100_000_000, description="of one decoded picture; 300 MB of RGB")
+    fetch_seconds: float = Field(30.0, description="to fetch one picture over the network, connection and body")
+    request_seconds: float = Field(3600.0, description="for one request; the hosted product's keepalive")
 
 
 class Lease(BaseModel):
-    """How a claim lives; see `claims.py`."""
+    """Timing of claims; see `claims.py`."""
 
-    seconds: float = Field(15.0, gt=0, description="heartbeats come every third of it; takeover after twice of it")
-    attempts: int = Field(3, ge=1, description="processes that may die on one request before it is answered with error")
+    seconds: float = Field(15.0, gt=0, description="a worker beats every third of it; another takes over after two")
+    attempts: int = Field(3, ge=1, description="processes that may die on a request before it gets an error answer")
     drain_seconds: float = Field(110.0, description="time to finish a request after SIGTERM; ECS kills after 120")
 
 
 class Scan(BaseModel):
-    """How a watched folder is looked through."""
+    """How a watched folder is scanned."""
 
-    seconds: float = Field(2.0, gt=0, description="a scan at least this often, whatever the watcher saw")
-    settle_seconds: float = Field(5.0, description="an unreadable manifest counts as half-written for so long")
+    seconds: float = Field(2.0, gt=0, description="longest time between two scans, whatever the watcher reports")
+    settle_seconds: float = Field(5.0, description="how long an unreadable manifest counts as half-written")
 
 
 class FaceSettings(BaseModel):
-    """Which face engine, and what counts as the one face of a photo."""
+    """The face engine, and which faces of a photo count."""
 
     engine: Literal["dlib", "insightface"] = Field(
-        "dlib", description="dlib is embedded and runs anywhere; insightface is the gpu profile's and brings no weights"
+        "dlib", description="dlib is embedded and runs anywhere; insightface is the gpu profile's and ships no weights"
     )
     model: str = Field(
-        "buffalo_l", description="insightface: a folder of .onnx files, or the name of one in ~/.insightface/models"
+        "buffalo_l", description="for insightface: a folder of .onnx files, or the name of one in ~/.insightface/models"
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="of onnxruntime, for insightface, the fuser and the people network: auto takes cuda where it has "
-        "it, cuda is an error where it has not",
+        description="onnxruntime's provider for insightface, the fuser and the people network: auto uses CUDA if it "
+        "is available, cuda fails if it is not",
     )
     intra_threads: int = Field(
-        0, ge=0, description="onnxruntime: CPU threads within one operation; 0 is one a core, too many beside torch's"
+        0, ge=0, description="onnxruntime's CPU threads within one operation; 0 is one per core, too many beside torch"
     )
     inter_threads: int = Field(
-        1, ge=0, description="onnxruntime: operations at once; these networks are chains, more only costs memory"
+        1, ge=0, description="onnxruntime's parallel operations; these networks are chains, so more only costs memory"
     )
     device_id: int | None = Field(
-        None, ge=0, description="onnxruntime's card; None is that of PHOTOG_MODEL__DEVICE, 1 for cuda:1, else 0"
+        None, ge=0, description="onnxruntime's GPU; None takes it from PHOTOG_MODEL__DEVICE (1 for cuda:1), else 0"
     )
     arena_mebibytes: int = Field(
         2048,
         gt=0,
-        description="of the card's memory that each network on onnxruntime may hold, since torch wants the rest; the "
-        "largest file of buffalo_l has 174 MB",
+        description="GPU memory that each onnxruntime network may hold, since torch needs the rest; the largest file "
+        "of buffalo_l has 174 MB",
     )
     arena_extend_strategy: Literal["kSameAsRequested", "kNextPowerOfTwo"] = Field(
-        "kSameAsRequested", description="how that grows: by what is needed, or by ever larger steps, onnxruntime's own"
+        "kSameAsRequested", description="how that memory grows: as needed, or by powers of two (onnxruntime's default)"
     )
     ignored_face: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="a further face whose side is at most this share of the largest one's, and that lies further from "
-        "it than the largest one is wide, is no reason for code 3; 0 is the page's rule: exactly one face",
+        description="another face does not cause code 3 if its side is at most this share of the largest face's and it "
+        "is further away from it than the largest face is wide; 0 is the hosted product's rule: exactly one face",
     )
 
 
 class ControlSettings(BaseModel):
-    """One ControlNet beside the base model, and how much it says in which diffusion."""
+    """One ControlNet beside the base model, and its weight in each diffusion."""
 
-    kind: Literal["canny", "pose", "tile"] = Field(description="it is shown edges, the face's points, the picture")
-    path: str = Field(description="diffusers folder, .safetensors file or hub id of a ControlNet of the base's kind")
-    first: float | None = Field(None, ge=0, le=2, description="scale in the first diffusion; None is the kind's own")
-    second: float | None = Field(None, ge=0, le=2, description="scale in the second; 0 in both: it is not even loaded")
-    start: float = Field(0.0, ge=0, le=1, description="share of the diffusion's steps after which it begins to count")
+    kind: Literal["canny", "pose", "tile"] = Field(description="conditioned on edges, landmarks or the picture")
+    path: str = Field(description="diffusers folder, .safetensors file or hub id of a ControlNet for this base model")
+    first: float | None = Field(None, ge=0, le=2, description="scale in the first diffusion; None: the kind's default")
+    second: float | None = Field(None, ge=0, le=2, description="scale in the second; if both are 0, it is not loaded")
+    start: float = Field(0.0, ge=0, le=1, description="share of the diffusion steps after which it takes effect")
     end: float = Field(
-        0.6, ge=0, le=1, description="and after which it no longer does: where things lie is settled early, detail late"
+        0.6, ge=0, le=1, description="share after which it stops: early steps settle the layout, late ones the detail"
     )
 
 
 class FewStepSettings(BaseModel):
-    """A LoRA that makes the base model one of few steps: LCM, Hyper-SD, TCD, Lightning."""
+    """A LoRA that lets the base model work in few steps: LCM, Hyper-SD, TCD, Lightning."""
 
     path: str = Field(description="the .safetensors file")
-    steps: int = Field(8, ge=1, le=50, description="of the whole schedule; a strength of 0.5 runs half of them")
+    steps: int = Field(8, ge=1, le=50, description="of the whole schedule; denoising strength 0.5 runs half of them")
     scheduler: Literal["lcm", "tcd", "ddim", "euler"] = Field(
         "lcm",
-        description="lcm for LCM-LoRA, tcd for TCD and Hyper-SD's one file for all, ddim for Hyper-SD's others, "
-        "euler for SDXL-Lightning",
+        description="lcm for LCM-LoRA, tcd for TCD and for Hyper-SD's one file for any number of steps, ddim for "
+        "Hyper-SD's others, euler for SDXL-Lightning",
     )
-    scale: float = Field(1.0, gt=0, le=2, description="strength of the LoRA; its makers' figure, most often 1")
+    scale: float = Field(1.0, gt=0, le=2, description="strength of the LoRA; use what its authors recommend, usually 1")
 
 
 class ModelSettings(BaseModel):
-    """Which diffusion model."""
+    """The diffusion model and its device."""
 
     path: str = Field(
         "portrait-tiny",
         description="portrait-tiny (embedded), or SD 1.5 or SDXL as a diffusers folder, .safetensors file or hub id",
     )
     config: Path | None = Field(
-        None, description="diffusers folder whose configurations a .safetensors file is read with; None asks the hub"
+        None, description="diffusers folder with the configuration for a .safetensors file; None asks the hub"
     )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto takes cuda where there is one; or cpu, cuda, cuda:1: a card that is not there is an error",
+        description="auto uses a GPU if there is one; cpu, cuda or cuda:1 ask for one, and a missing GPU is an error",
     )
     threads: int | None = Field(
         None,
         ge=1,
-        description="CPU threads of a function; None leaves OMP_NUM_THREADS, or one a core",
+        description="CPU threads of a function; None means OMP_NUM_THREADS, or one per core",
     )
-    controls: list[ControlSettings] = Field([], description="ControlNets that generate works with; train needs none")
+    controls: list[ControlSettings] = Field([], description="ControlNets that generate uses; train uses none")
     few_step: FewStepSettings | None = Field(
-        None, description="LoRA of few steps; generate fuses it in, train does not"
+        None, description="distillation LoRA for few steps; generate fuses it into the base model, train does not"
     )
 
 
 class TrainSettings(BaseModel):
-    """What trainings do otherwise than the plan that suits the base model; None leaves the plan's own."""
+    """Overrides of the training plan that suits the base model; None keeps the plan's value."""
 
-    rank: int | None = Field(None, ge=1, le=256, description="more holds more detail of a face in a larger file")
-    alpha: float | None = Field(None, gt=0, description="strength of the adapter over its rank; equal to it means 1")
-    targets: tuple[str, ...] | None = Field(None, description="modules of the UNet that learn; same for all its users")
-    learning_rate: float | None = Field(None, gt=0, description="higher learns in fewer steps and forgets more")
-    batch: int | None = Field(None, ge=1, description="pictures of one pass; fewer where the memory is small")
-    accumulation: int | None = Field(
-        None, ge=1, description="passes of one update, as if their pictures were one batch"
-    )
-    crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each also mirrored")
-    outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of what is not the head")
-    seed: int | None = Field(None, description="another one trains another adapter of the same photos")
+    rank: int | None = Field(None, ge=1, le=256, description="a higher rank holds more detail, in a larger file")
+    alpha: float | None = Field(None, gt=0, description="the adapter's strength is alpha divided by rank")
+    targets: tuple[str, ...] | None = Field(None, description="modules of the UNet to train; the same for all users")
+    learning_rate: float | None = Field(None, gt=0, description="a higher rate learns in fewer steps and forgets more")
+    batch: int | None = Field(None, ge=1, description="pictures in one pass; lower it if memory is short")
+    accumulation: int | None = Field(None, ge=1, description="passes per update, as if their pictures were one batch")
+    crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each of them also mirrored")
+    outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of the pixels outside the head")
+    seed: int | None = Field(None, description="another seed trains another adapter from the same photos")
 
 
 class HealthSettings(BaseModel):
     """How a worker without a port shows that it is alive; see `liveness.py`."""
 
     file: Path | None = Field(
-        None, description="kept fresh by the working loop; the images set it, a laptop needs none"
+        None, description="touched by the worker's loop; container images set it, a laptop needs none"
     )
-    loading_seconds: float = Field(900.0, gt=0, description="loading the models, off a network drive at worst")
-    idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; a long poll takes 20")
+    loading_seconds: float = Field(900.0, gt=0, description="time to load the models, from a network drive at worst")
+    idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; one long poll takes 20")
 
 
 class EnhanceSettings(BaseModel):
-    """Networks that generate enhances with, each a file that somebody trusts; without one the way is classical."""
+    """Networks that enhance portraits, each a file that you trust; without one, generate uses a classical filter."""
 
     face_network: Path | None = Field(
-        None, description="for photo_fix: .pth or .safetensors of GFPGAN, RestoreFormer or another that spandrel knows"
+        None, description="for photo_fix: .pth or .safetensors of GFPGAN, RestoreFormer or another model spandrel reads"
     )
     upscale_network: Path | None = Field(
-        None, description="for super_resolution: .pth or .safetensors of Real-ESRGAN x2 or x4, or another of spandrel's"
+        None, description="for super_resolution: .pth or .safetensors of Real-ESRGAN x2 or x4, or what spandrel reads"
     )
     people_network: Path | None = Field(
-        None, description="for background_restore: .onnx with u2net_human_seg's signature; needs onnxruntime"
+        None, description="for background_restore: .onnx with the signature of u2net_human_seg; needs onnxruntime"
     )
 
 
 class NotifySettings(BaseModel):
-    """Who is told of an answer."""
+    """Where completion events are sent."""
 
-    bucket: bool = Field(False, description="write each completion event to notifications/ of the bucket")
+    bucket: bool = Field(False, description="write each completion event below notifications/ in the bucket")
     sns_topic: str | None = Field(
-        None, pattern=r"^arn:[^:]+:sns:[^:]*:[^:]*:[^:]+$", description="ARN of an SNS topic; FIFO topics too"
+        None, pattern=r"^arn:[^:]+:sns:[^:]*:[^:]*:[^:]+$", description="ARN of an SNS topic, standard or FIFO"
     )
-    sns_endpoint: str | None = Field(None, description="None: the one of the topic's region")
+    sns_endpoint: str | None = Field(None, description="None uses the endpoint of the topic's region")
     webhooks: list[str] = Field([], description="URLs that get each completion event as a signed POST")
     webhook_secret: SecretStr | None = Field(
-        None, description="whsec_ and base64, or any text; Standard Webhooks. Webhooks are not sent unsigned"
+        None, description="key for Standard Webhooks, whsec_ and base64 or any text; webhooks are never sent unsigned"
     )
-    webhook_seconds: float = Field(10.0, gt=0, description="an endpoint's time to answer")
+    webhook_seconds: float = Field(10.0, gt=0, description="time for an endpoint to answer")
     redelivery_seconds: float = Field(
-        60.0, gt=0, description="between two looks for events that another worker left undelivered"
+        60.0, gt=0, description="between two searches for events that another worker left undelivered"
     )
 
     @model_validator(mode="after")
     def _signed(self) -> "NotifySettings":
         if self.webhooks and self.webhook_secret is None:
-            raise ValueError("webhooks are signed: set PHOTOG_NOTIFY__WEBHOOK_SECRET")
+            raise ValueError("webhooks are always signed: set PHOTOG_NOTIFY__WEBHOOK_SECRET")
         return self
 
 
 class GenerateSettings(BaseModel):
-    """How generate works, and what it leaves behind besides the portrait."""
+    """How generate works, and what it saves besides the portrait."""
 
-    faces_at_once: int = Field(4, ge=1, description="faces of one picture in a batch; fewer where the memory is small")
-    keep_stages: bool = Field(False, description="save the picture after each stage as an artifact, for looking at")
+    faces_at_once: int = Field(4, ge=1, description="faces of one picture per batch; lower it if memory is short")
+    keep_stages: bool = Field(False, description="save the picture after each stage as an artifact, for inspection")
     smallest_face: float = Field(
-        48.0, ge=0, description="pixels across a template's face, below which it is refused: eyes have 9 of them"
+        48.0, ge=0, description="least width in pixels of a face in a template; at 48 an eye is 9 pixels wide"
     )
     most_turned: float = Field(
         35.0,
         ge=0,
         le=90,
-        description="degrees that a template's face may look aside, up or down, as landmarks tell it; beyond, one half "
-        "is hidden, landmarks are guesses, and photos that look into the camera smear",
+        description="degrees that a template's face may be turned aside, up or down, measured by its landmarks; beyond "
+        "it half the face is hidden, landmarks are guesses, and frontal photos smear",
     )
     fuser: Path | None = Field(
         None,
-        description="an .onnx of inswapper_128's signature that fuses faces instead of the landmark warp; needs "
-        "PHOTOG_FACES__ENGINE=insightface",
+        description=".onnx file with the signature of inswapper_128, which fuses faces instead of the landmark warp; "
+        "needs PHOTOG_FACES__ENGINE=insightface",
     )
 
 
 class Settings(BaseSettings):
-    """All of it; `Settings()` reads the environment."""
+    """All settings; `Settings()` reads them from the environment."""
 
     model_config = SettingsConfigDict(env_prefix="PHOTOG_", env_nested_delimiter="__")
 
@@ -241,20 +239,20 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     buckets: dict[str, str] = Field(
-        {}, description="addresses of the buckets that s3://name/ and oss://name/ references may mean, by name"
+        {}, description="addresses of further buckets, by the name that s3://name/ and oss://name/ references use"
     )
-    private_addresses: bool = Field(False, description="allow http(s) pictures from private and loopback addresses")
+    private_addresses: bool = Field(False, description="fetch http(s) pictures from private and loopback addresses too")
     user_agent: str | None = Field(
         None,
         pattern=r"^[\x21-\x7e][\x20-\x7e]{0,499}$",
-        description="what servers of http(s) pictures are told who asks; None is photog and its release. Some want an "
-        "address there that they can write to",
+        description="User-Agent for http(s) pictures; None is photog and its release. Some servers want a contact "
+        "address in it",
     )
-    home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket when none is named")
+    home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
 
     @model_validator(mode="after")
     def _on_one_card(self) -> "Settings":
-        """onnxruntime on the card of torch, unless it is told another one."""
+        """Put onnxruntime on torch's GPU, unless another one is set."""
         _, _, card = self.model.device.partition(":")
         if card and self.faces.device_id is None:
             self.faces = self.faces.model_copy(update={"device_id": int(card)})

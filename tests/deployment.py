@@ -1,4 +1,4 @@
-"""What the files under which photog is deployed are held against: the real command line and the real settings."""
+"""Checks of deployment files against the real command line and the real settings."""
 
 import json
 import shlex
@@ -42,7 +42,7 @@ def is_setting(variable: str, value: str | None = None) -> None:
 
 
 class _Cloud(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags; `!Ref x` is {"Ref": "x"}, any other `!Name` {"Fn::Name": ...}."""
+    """A YAML loader for CloudFormation's short tags; `!Ref x` is {"Ref": "x"}, any other `!Name` {"Fn::Name": ...}."""
 
 
 def _tag(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, object]:
@@ -59,12 +59,12 @@ _Cloud.add_multi_constructor("!", _tag)
 
 
 def documents(path: Path) -> list[dict[str, object]]:
-    """The documents of any YAML file of the repository."""
+    """Return the documents of a YAML file of the repository."""
     return [one for one in yaml.load_all(path.read_text(), _Cloud) if one is not None]
 
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
-    """The instructions of a Dockerfile, comments left out and continued lines joined."""
+    """Return the instructions of a Dockerfile, without comments and with continued lines joined."""
     joined = dockerfile.read_text().replace("\\\n", " ")
     for line in joined.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -73,7 +73,7 @@ def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
 
 
 def last_stage(dockerfile: Path) -> dict[str, list[str]]:
-    """What the image itself is made with: the instructions after the last FROM, by name."""
+    """Return the instructions that make the image itself, after the last FROM, by name."""
     stage: dict[str, list[str]] = {}
     for name, rest in instructions(dockerfile):
         if name == "FROM":
@@ -83,7 +83,7 @@ def last_stage(dockerfile: Path) -> dict[str, list[str]]:
 
 
 def environment(dockerfile: Path) -> dict[str, str]:
-    """ENV of the image; `${NAME}` is replaced by the argument's default."""
+    """Return the image's ENV, with `${NAME}` replaced by the argument's default."""
     stage = last_stage(dockerfile)
     defaults = dict(one.split("=", 1) for one in stage.get("ARG", []))
     pairs = [word for line in stage["ENV"] for word in shlex.split(line)]
@@ -94,11 +94,11 @@ def environment(dockerfile: Path) -> dict[str, str]:
 
 
 def command(dockerfile: Path) -> list[str]:
-    """ENTRYPOINT and CMD, which must be in exec form: a shell between would swallow SIGTERM."""
+    """Return ENTRYPOINT and CMD, which must be in exec form: a shell in between would swallow SIGTERM."""
     stage = last_stage(dockerfile)
     return [*json.loads(stage["ENTRYPOINT"][-1]), *json.loads(stage["CMD"][-1])]
 
 
 def health_command(dockerfile: Path) -> list[str]:
-    """The command of HEALTHCHECK, in exec form."""
+    """Return the command of HEALTHCHECK, in exec form."""
     return json.loads(last_stage(dockerfile)["HEALTHCHECK"][-1].partition("CMD ")[2])

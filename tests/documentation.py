@@ -1,4 +1,4 @@
-"""What README.md and the other pages show: their console blocks command by command, and what they name in the text."""
+"""What README.md and the other pages show: the commands of their console blocks, and what they name in the text."""
 
 import re
 import shlex
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.deployment import FUNCTIONS, ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "events/README.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -39,7 +40,7 @@ class Command:
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Every command in the console blocks of a page, fenced as `sh` or indented by four."""
+    """Yield every command in the console blocks of a page, which are fenced as `sh` or indented by four."""
     text = page.read_text()
     console = [block for language, block in FENCE.findall(text) if language == CONSOLE]
     indented = [line[4:] for line in FENCE.sub("", text).splitlines() if re.match(r"    \S", line)]
@@ -48,28 +49,40 @@ def commands(page: Path) -> Iterator[Command]:
 
 
 def languages(page: Path) -> set[str]:
-    """What the fenced blocks of a page say they are."""
+    """Return the languages of a page's fenced blocks."""
     return {language for language, _ in FENCE.findall(page.read_text())}
 
 
 def python_blocks(page: Path) -> list[str]:
-    """The fenced blocks in Python."""
+    """Return the fenced blocks in Python."""
     return [block for language, block in FENCE.findall(page.read_text()) if language == "python"]
 
 
 def spans(page: Path) -> list[str]:
-    """What a page sets in code within its text."""
+    """Return what a page sets in code within its text."""
     return SPAN.findall(FENCE.sub("", page.read_text()))
 
 
 def links(page: Path) -> list[Path]:
-    """The files of the repository that a page links to."""
+    """Return the files of the repository that a page links to."""
     found = (one.partition("#")[0] for one in LINK.findall(page.read_text()))
     return [page.parent / one for one in found if one and "://" not in one]
 
 
+def anchors(page: Path) -> list[tuple[Path, str]]:
+    """Return the headings that a page links to, in itself or in another page."""
+    found = (one.partition("#") for one in LINK.findall(page.read_text()) if "#" in one and "://" not in one)
+    return [(page.parent / name if name else page, anchor) for name, _, anchor in found]
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes from a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def variants(words: tuple[str, ...]) -> list[list[str]]:
-    """A line with `[OPTION]...` in it, without what is optional and with it."""
+    """Return a line with `[OPTION]...` in it, once without what is optional and once with it."""
     line = shlex.join(words).replace("'", "")
     return [shlex.split(OPTIONAL.sub(what, line).replace("...", "")) for what in ("", r"\1")]
 
@@ -90,9 +103,14 @@ def _commands(page: str, text: str) -> Iterator[Command]:
 
 
 def filled(word: str, files: Path) -> str:
-    """A word of a documented command with what its placeholder stands for; `files` has a bucket and pictures."""
+    """Return a word of a documented command, or what it stands for if it is a placeholder.
+
+    Args:
+        files: a folder with a bucket and pictures.
+    """
     said = {
         "BUCKET": str(files / "bucket"),
+        "~/.photog/bucket": str(files / "bucket"),
         "FUNCTION": FUNCTIONS[0],
         "PHOTO": str(files / "photo.jpg"),
         "photo.jpg": str(files / "photo.jpg"),
@@ -104,6 +122,7 @@ def filled(word: str, files: Path) -> str:
         "EVENT": str(files / "event.json"),
         "REQUEST_ID": "r1",
         "USER": "ann",
+        "PERSON": "ann",
         "ID": "ann",
         "KNOB=VALUE": "more_like_me=1.0",
     }

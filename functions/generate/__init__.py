@@ -1,1 +1,1 @@
-"""Generate a portrait: the template with the person's face."""
+"""Generate a portrait: the template with the person's face in it."""

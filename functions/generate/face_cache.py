@@ -1,4 +1,4 @@
-"""Faces of pictures that were seen before: the same templates come again and again, with ever new people."""
+"""A cache of faces: the same templates are used again and again, with different people."""
 
 import hashlib
 import time
@@ -12,15 +12,21 @@ from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.expiring_cache import Clock, ExpiringCache
 
-PICTURES = 256  # remembered; of each a digest, its faces and their vectors, 3 kB a face
+PICTURES = 256  # in the cache; each takes a digest and, per face, 3 kB for the landmarks and the embedding
 
-Seen = TypeVar("Seen")
+Value = TypeVar("Value")
 
 
 class CachedFaceEngine:
-    """A face engine that knows again what it has looked at. It keeps no picture; what failed is tried again.
+    """A face engine that caches detected faces and embeddings. It keeps no pictures and no failures.
 
-    A template may show anybody, and a face's vector tells who it is: neither is kept longer than `ExpiringCache` keeps.
+    A template may show anybody, and an embedding identifies a person: nothing is kept longer than `ExpiringCache`
+    keeps its entries.
+
+    Args:
+        engine: the engine to ask for what is not in the cache.
+        most: number of pictures, and number of embeddings, to keep.
+        clock: replaced in tests.
     """
 
     def __init__(self, engine: FaceEngine, most: int = PICTURES, clock: Clock = time.monotonic) -> None:
@@ -30,31 +36,31 @@ class CachedFaceEngine:
         self._vectors: ExpiringCache[bytes, Embedding] = ExpiringCache(most, clock=clock)
 
     def detect(self, image: Image) -> list[Face]:
-        """As the engine."""
-        known = _known(self._faces, _digest(image), lambda: self._engine.detect(image))
-        return list(known)
+        """Return the engine's faces of the picture; a picture is recognized by its pixels."""
+        faces = _cached(self._faces, _digest(image), lambda: self._engine.detect(image))
+        return list(faces)
 
     def embed(self, image: Image, face: Face) -> Embedding:
-        """As the engine; a face is known again by its picture, box and landmarks."""
+        """Return the engine's embedding of a face; a face is recognized by its picture, box and landmarks."""
         box = np.array([face.box.left, face.box.top, face.box.right, face.box.bottom])
         key = _digest(image, box, face.landmarks)
-        return _known(self._vectors, key, lambda: self._engine.embed(image, face)).copy()
+        return _cached(self._vectors, key, lambda: self._engine.embed(image, face)).copy()
 
     def distance(self, a: Embedding, b: Embedding) -> float:
-        """As the engine."""
+        """Return the engine's distance between two embeddings."""
         return self._engine.distance(a, b)
 
     def expire(self) -> None:
-        """Forget the pictures that have not come for long."""
+        """Drop the entries that have not been used for a while."""
         self._faces.expire()
         self._vectors.expire()
 
 
-def _known(memory: ExpiringCache[bytes, Seen], key: bytes, look: Callable[[], Seen]) -> Seen:
-    seen: Seen | None = memory.get(key)
-    if seen is None:
-        seen = memory[key] = look()
-    return seen
+def _cached(cache: ExpiringCache[bytes, Value], key: bytes, compute: Callable[[], Value]) -> Value:
+    value: Value | None = cache.get(key)
+    if value is None:
+        value = cache[key] = compute()
+    return value
 
 
 def _digest(*arrays: NDArray[np.generic]) -> bytes:

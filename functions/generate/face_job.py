@@ -25,9 +25,10 @@ from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.faces.face_crop import crop_face
 from shared.imaging.array_types import Image, Mask, Points
 
-CROP = 3.0  # side of the portrait area over the face's box, as EasyPhoto crops
-LOOK_FACE, LOOK_SIDE = 100, 200  # pixels of the last look; a recognizer's own chips have a face of 100 to 112
-OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # in face widths, around faces that are not this job's
+CROP = 3.0  # side of the portrait area, in sides of the face's box, as in EasyPhoto
+# pixels: width of the face and side of the crop in which the finished face is detected; recognizers use 100 to 112
+LOOK_FACE, LOOK_SIDE = 100, 200
+OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # face widths, around the faces of other jobs
 
 Area = tuple[slice, slice]
 """Rows and columns of the picture."""
@@ -38,21 +39,21 @@ class FaceJob:
     """One person for one face of the template, on its way through the stages.
 
     Attributes:
-        person: who takes the face.
-        index: of the face among all of the template, from the left.
-        face: as it was found in the picture.
-        area: rows and columns of the picture that the crop is.
-        template, template_landmarks, template_frames: the crop as it was, RGB, its face, (68, 2), and a mask of the
-            frames of that face's glasses.
-        image, landmarks, frames: the same as it is now.
-        photo: of the person, the nearest in pose and expression.
-        fuser: puts the photo's looks onto the face.
-        original: the template's face, whose detail and colors the portrait's is to have.
-        editable: mask, 0 on the other faces of the picture; nothing may change there.
-        square: what the diffusion sees, in pixels of the crop.
-        words: for the diffusion.
-        lora: the person's, None where it belongs to another base model.
-        seed: of this face's noise.
+        person: the person who takes the face.
+        index: number of the face in the template, counted from the left, from 0.
+        face: the face as it was detected in the picture.
+        area: rows and columns of the picture that the crop covers.
+        template, template_landmarks, template_frames: the unchanged crop, RGB, uint8, (H, W, 3), the landmarks of its
+            face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
+        image, landmarks, frames: the same three as they are now.
+        photo: the person's reference photo that is nearest in pose and expression.
+        fuser: fuses the photo's face with the template's.
+        original: the template's face, whose sharpness and colors the result must have.
+        editable: mask, (H, W), 0 on the other faces of the picture, where nothing may change.
+        square: the square that the diffusion works on, in pixels of the crop.
+        words: the encoded prompt and negative prompt.
+        lora: the person's LoRA; None if it was trained for another base model.
+        seed: seed of this face's noise.
         configure: the knobs of the request.
     """
 
@@ -78,18 +79,19 @@ class FaceJob:
 
     @property
     def shown(self) -> FaceView:
-        """The template's own face."""
+        """The template's face, unchanged."""
         return FaceView(self.template, self.template_landmarks, self.template_frames)
 
     @property
     def user_id(self) -> str:
-        """Of the person."""
+        """The person's user_id."""
         return self.person.model.user_id
 
     def paste(self, picture: Image) -> None:
-        """Bring what changed of the crop into its area of the picture.
+        """Add the crop's changes to its area of the picture, in place.
 
-        Crops overlap: what a neighbor's job changed there before stays, and untouched pixels remain the picture's own.
+        Crops overlap: changes that a neighbor's job made before are kept, and pixels that this job did not change are
+        not written.
         """
         area = picture[self.area]
         red, green, blue = cv2.split((self.image != self.template).view(np.uint8))
@@ -108,7 +110,18 @@ def prepare_face_job(
     workspace: Workspace,
     models: GenerateModels,
 ) -> FaceJob:
-    """The job of a person who takes face `index` of the picture's: the portrait area, and all that its stages need."""
+    """Prepare the job of a person who takes one face: cut out the portrait area and gather what the stages need.
+
+    Args:
+        who: the person.
+        picture: the template, RGB, uint8, (H, W, 3).
+        faces: all faces of the template, from left to right.
+        index: the face that the person takes.
+        configure: the knobs of the request.
+        seed: seed of this face's noise.
+        workspace: where the person's LoRA is read from.
+        models: the resident models.
+    """
     face = faces[index]
     area = _portrait_area(face, picture.shape, configure)
     rows, columns = area
@@ -141,7 +154,7 @@ def prepare_face_job(
 
 
 def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfigure) -> Area:
-    """What a job cuts out of a picture, or the whole of it without `crop_face_preprocess`."""
+    """Return the area that a job works on; without `crop_face_preprocess` it is the whole picture."""
     if not configure.crop_face_preprocess:
         return slice(0, shape[0]), slice(0, shape[1])
     left, top, right, bottom = face.box.square(CROP).rounded()
@@ -151,7 +164,7 @@ def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfig
 def _diffusion_square(
     face: Face, shape: tuple[int, ...], corner: Points, configure: GenerateConfigure, framing: float
 ) -> Box:
-    """What the diffusion sees: the face as the base model likes it framed, or the whole picture."""
+    """Return the square that the diffusion works on: the face with the base model's framing, or the whole picture."""
     if not configure.crop_face_preprocess:
         return Box(0, 0, shape[1], shape[0]).square(1.0)
     square = face.box.square(framing)
@@ -160,10 +173,10 @@ def _diffusion_square(
 
 
 def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int, int]) -> Mask:
-    """1 where a job may change its crop, 0 on all other faces, whose landmarks are given.
+    """Return a mask, (H, W): 1 where a job may change its crop, 0 on all other faces, whose landmarks are given.
 
-    Where the surroundings of faces overlap each has its share, so that what their jobs change there adds up to no more
-    than one change.
+    Where the surroundings of faces overlap, the jobs share the pixels: their masks add up to at most 1, so that
+    together they make no more than one full change.
     """
     editable = np.ones(size, np.float32)
     for other in others:
@@ -174,7 +187,11 @@ def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int,
 
 
 def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora | None:
-    """The person's LoRA; None when it was trained for another base model."""
+    """Load the person's LoRA; return None if it was trained for another base model.
+
+    Raises:
+        UnknownUser: the LoRA is missing, too large, or does not fit the base model.
+    """
     user = who.model
     if user.base_model != models.base_model:
         return None
@@ -182,7 +199,7 @@ def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora
     def read() -> bytes:
         size = workspace.size(user.lora) or 0
         if size > MOST_BYTES:
-            raise LoraError(f"it has {size} bytes, more than the limit of {MOST_BYTES}")
+            raise LoraError(f"the file has {size} bytes, more than the limit of {MOST_BYTES}")
         data = workspace.read(user.lora)
         if data is None:
             raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", FIELD)
@@ -195,36 +212,37 @@ def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora
 
 
 def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | None:
-    """From the person to the template's face; None where no vector could be made.
+    """Return the distance between the person and the template's face; None if the face could not be embedded.
 
-    Raises UnknownUser where the person's vector is none of the engine in use.
+    Raises:
+        UnknownUser: the person's embedding has another length than those of the engine in use.
     """
-    return _distance(job.template, _outlined(job.template_landmarks), job.person, models.cached_engine)
+    return _measure_distance(job.template, _face_of(job.template_landmarks), job.person, models.cached_engine)
 
 
 def measure_distance_after(job: FaceJob, models: GenerateModels) -> float | None:
-    """From the person to the portrait's face, as `measure_distance_before`."""
-    return _distance(job.image, _seen(job.image, job.landmarks, models.engine), job.person, models.engine)
+    """Return the distance between the person and the portrait's face; see `measure_distance_before`."""
+    return _measure_distance(
+        job.image, _detect_again(job.image, job.landmarks, models.engine), job.person, models.engine
+    )
 
 
-def _distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
+def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
     try:
         vector = engine.embed(image, face)
     except FaceError:
         return None
     if vector.shape != who.embedding.shape:
-        raise unusable_error(
-            who.model.user_id, f"has face vectors of {who.embedding.size} numbers, not of {vector.size}"
-        )
+        raise unusable_error(who.model.user_id, f"has face vectors of length {who.embedding.size}, not {vector.size}")
     return engine.distance(vector, who.embedding)
 
 
-def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
-    """The face that a fresh look finds where the landmarks are; the landmarks themselves when it finds none there.
+def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
+    """Detect the face at the landmarks anew; return a face made of the landmarks if none is detected there.
 
-    It looks no further than a face's own surroundings: what that costs does not grow with the picture.
+    Only the surroundings of the face are searched, so that the cost does not grow with the picture.
     """
-    known = _outlined(landmarks)
+    known = _face_of(landmarks)
     view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
     expected = view.box_inwards(known.box)
     x, y = expected.center
@@ -239,5 +257,5 @@ def _seen(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score)
 
 
-def _outlined(landmarks: Points) -> Face:
+def _face_of(landmarks: Points) -> Face:
     return Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)

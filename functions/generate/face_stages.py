@@ -1,18 +1,18 @@
-"""The stages that the faces go through, in their order.
+"""The stages that the faces go through, in order.
 
-Most stages work on face after face; a diffusion takes up to `generate.faces_at_once` of them in one batch.
+Most stages work on one face after the other; a diffusion takes up to `generate.faces_at_once` faces in one batch.
 
-| stage | done when | by |
+| stage | runs if | what it does |
 |---|---|---|
-| fusion 1 | apply_face_fusion_before, more_like_me_before > 0 | the person's photo, bent and lit |
-| diffusion 1 | first_denoising_strength x first_diffusion_steps >= 1 | the LoRA, on the whole face |
-| color 1 | color_shift_middle | the template's skin |
-| fusion 2 | apply_face_fusion_after, more_like_me > 0 | the same photo again |
-| diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | the LoRA, on `mask_region` |
-| color 2 | color_shift_last | the template's skin, eyes and lips left out |
-| makeup | makeup_transfer, makeup_transfer_ratio > 0 | the template's lips, lids and cheeks |
-| retouch | skin_retouching_bool | smoothing of the skin that keeps pores and edges |
-| enhance | photo_enhancement_bool with photo_fix | a restoration network, or the template's sharpness |
+| fusion 1 | apply_face_fusion_before, more_like_me_before > 0 | blends in the person's photo, warped and relit |
+| diffusion 1 | first_denoising_strength x first_diffusion_steps >= 1 | repaints the whole face with the LoRA |
+| color 1 | color_shift_middle | balances the face's color against the template's skin |
+| fusion 2 | apply_face_fusion_after, more_like_me > 0 | blends in the same photo again |
+| diffusion 2 | second_denoising_strength x second_diffusion_steps >= 1 | repaints `mask_region` with the LoRA |
+| color 2 | color_shift_last | balances the color again, without eyes and lips |
+| makeup | makeup_transfer, makeup_transfer_ratio > 0 | carries over the make-up of lips, lids and cheeks |
+| retouch | skin_retouching_bool | smooths the skin, but keeps pores and edges |
+| enhance | photo_enhancement_bool with photo_fix | restores detail by a network, or up to the template's sharpness |
 """
 
 from collections.abc import Callable, Sequence
@@ -39,23 +39,23 @@ Work = Callable[[Sequence[FaceJob], GenerateModels, Advance], None]
 
 
 def for_each_face(work: Callable[[FaceJob], None]) -> Work:
-    """Work that takes one face after the other and needs no model."""
+    """Make a stage's work out of work on a single face that needs no model."""
 
-    def of_all(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
+    def work_on_all(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         for job in jobs:
             work(job)
 
-    return of_all
+    return work_on_all
 
 
 def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
-    """The stages that these knobs ask for, in order; those that would change nothing are left out.
+    """Return the stages that these knobs ask for, in order; stages that would change nothing are left out.
 
-    After each of them a face has no more color than the template's palette allows.
+    After each stage a face has no more color than the template's palette allows.
 
     Args:
         configure: the knobs.
-        most_steps: of the base model's schedule, if it is one of few steps.
+        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
     """
     first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
     wanted = [
@@ -78,66 +78,66 @@ def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None
             Stage("enhance", fix_photo),
         ),
     ]
-    return [replace(stage, work=keep_to_palette(stage.work)) for asked, stage in wanted if asked]
+    return [replace(stage, work=keep_to_palette(stage.work)) for enabled, stage in wanted if enabled]
 
 
 def keep_to_palette(work: Work) -> Work:
-    """The same work, after which every face keeps to its template's palette."""
+    """Return the same work, followed by limiting every face to its template's palette."""
 
-    def settled(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
+    def work_and_limit(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         work(jobs, models, advance)
         for job in jobs:
             job.image = job.original.palette.settled(job.image, job.template)
 
-    return settled
+    return work_and_limit
 
 
 def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
-    """What the knobs of the first diffusion mean."""
+    """Return the steps and strength of the first diffusion, from its knobs."""
     return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", most_steps)
 
 
 def second_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
-    """What the knobs of the second diffusion mean."""
+    """Return the steps and strength of the second diffusion, from its knobs."""
     return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", most_steps)
 
 
 def fuse_first(job: FaceJob) -> None:
-    """The first face fusion, by `more_like_me_before`."""
+    """Do the first face fusion, to the degree `more_like_me_before`."""
     _fuse(job, job.configure.more_like_me_before)
 
 
 def fuse_second(job: FaceJob) -> None:
-    """The second face fusion, by `more_like_me`."""
+    """Do the second face fusion, to the degree `more_like_me`."""
     _fuse(job, job.configure.more_like_me)
 
 
 def diffuse_first(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
-    """The first diffusion: the whole face."""
-    painted = [_canvas(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    """Do the first diffusion: repaint the whole face."""
+    painted = [_region_of(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
     _repaint(jobs, painted, first_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
 def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
-    """The second diffusion: the edges of the face with eyes and lips, or all of it."""
+    """Do the second diffusion: repaint the edges of the face, the eyes and the lips, or the whole face."""
     region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
-    # other noise than the first time, else its pattern would be laid over itself
-    painted = [_canvas(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
+    # not the first diffusion's seed: the same noise would lay its pattern over itself
+    painted = [_region_of(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
     _repaint(jobs, painted, second_denoising(jobs[0].configure, models.most_steps), models, advance)
 
 
 def balance_middle(job: FaceJob) -> None:
-    """The first color balance: the whole face."""
+    """Do the first color balance, on the whole face."""
     _balance(job, skin_only=False)
 
 
 def balance_last(job: FaceJob) -> None:
-    """The second color balance: the skin."""
+    """Do the second color balance, on the skin only."""
     _balance(job, skin_only=True)
 
 
 def make_up(job: FaceJob) -> None:
-    """Carry the template's make-up over, by `makeup_transfer_ratio`."""
+    """Carry the template's make-up over, to the degree `makeup_transfer_ratio`."""
     ratio = job.configure.makeup_transfer_ratio
     job.image = transfer_makeup(job.image, job.landmarks, job.shown, ratio, job.editable, job.frames)
 
@@ -148,7 +148,7 @@ def retouch(job: FaceJob) -> None:
 
 
 def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
-    """Restore the faces' detail, by the network that is configured or up to the template's sharpness."""
+    """Restore the faces' detail with the configured network, or without one up to the template's sharpness."""
     network = models.enhancers.face
     for job in jobs:
         if network is None:
@@ -163,7 +163,7 @@ def _fuse(job: FaceJob, degree: float) -> None:
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
 
 
-def _canvas(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
+def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
     return InpaintRegion(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
 
 
@@ -182,15 +182,15 @@ def _repaint(
             try:
                 painted = models.diffuser.repaint(canvases[start : start + most], denoising, done)
             except DiffusionFailed as error:
-                raise _blamed(error, group) from error
+                raise _picture_failed(error, group) from error
         for job, image in zip(group, painted, strict=True):
             job.image = job.original.palette.adapted(image, job.image)
 
 
-def _blamed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
-    """The error with the names of those whose faces failed."""
+def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
+    """Return the error that answers the request; it names the people whose faces failed."""
     whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
-    return PictureFailed(f"the diffusion made no picture of {whose}: {error}", FIELD)
+    return PictureFailed(f"the diffusion produced no picture of {whose}: {error}", FIELD)
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:

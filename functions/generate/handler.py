@@ -1,4 +1,4 @@
-"""generate as a function: models loaded once, requests answered."""
+"""The generate function: loads its models once, then answers requests."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,11 @@ from shared.models.planned_peak import portraits
 from shared.models.shapes import configured
 from shared.settings import Settings
 
-LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # of the users' LoRAs, as train makes them
+LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # rank and modules of the LoRAs that train makes
 
 
 class GenerateFunction:
-    """Implements `shared.contract.function.Function`."""
+    """The generate function; implements `shared.contract.function.Function`."""
 
     name = "generate"
 
@@ -26,25 +26,30 @@ class GenerateFunction:
         self._models = models
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Make one portrait."""
+        """Make one portrait; if memory runs out, try once more with one face per batch."""
         return once_more_with_less(
             lambda: make_portrait(body, workspace, self._models),
             lambda: make_portrait(body, workspace, self._models.sparing()),
         )
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
+        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+
+        Args:
+            exists: whether the bucket has an object with this key.
+        """
         self._models.evict(exists)
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """A portrait leaves nothing behind that later requests look up."""
+        """Return no objects: later requests look up nothing that a portrait leaves behind."""
         return {}
 
 
 def planned_peak(settings: Settings) -> Json:
-    """Bytes of memory that a portrait of as many faces as go at once takes at most; ControlNets are taken to be large.
+    """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate".
 
-    Each is counted as the way down of the base's UNet, which it is a copy of.
+    ControlNets are assumed to be large: each is counted as the down and middle blocks of the base model's UNet, of
+    which it is a copy.
     """
     _, working, shape = configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
@@ -54,7 +59,7 @@ def planned_peak(settings: Settings) -> Json:
 
 
 def load(settings: Settings) -> Function:
-    """The function with face engine and base model loaded."""
+    """Load the face engine and the base model, and return the function."""
     model = distillation_lora.fuse_distillation_lora(diffusion.load_model(settings.model), settings.model.few_step)
     return GenerateFunction(
         GenerateModels(

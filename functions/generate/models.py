@@ -1,4 +1,4 @@
-"""What a process needs to make portraits, loaded once: face engine, base model, its adapters and words."""
+"""The models that a process loads once to make portraits: the face engine, the base model, LoRAs and networks."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ class GenerateModels:
     """The resident models.
 
     Attributes:
-        settings: of the process.
-        engine: finds and compares faces.
-        cached_engine: the same for templates, which it knows again.
+        settings: the settings of the process.
+        engine: detects and compares faces.
+        cached_engine: the same engine with a cache, for templates, which are often used again.
         base_model: name of the base model.
-        framing: side of the square that it wants to see over the longer side of a face's box.
-        most_steps: of its schedule, if it is one of few steps.
-        lora_cache, prompt_cache, diffuser: around the one base model.
-        fuser: what fuses faces.
-        enhancers: networks of photo_fix, super_resolution and background_restore, where any are configured.
+        framing: side of the square that the base model works on, in longer sides of the face's box.
+        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
+        lora_cache, prompt_cache, diffuser: all three work on the one base model.
+        fuser: fuses faces.
+        enhancers: the networks of photo_fix, super_resolution and background_restore, as far as they are configured.
     """
 
     def __init__(
@@ -44,14 +44,18 @@ class GenerateModels:
         self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
 
     def sparing(self) -> "GenerateModels":
-        """The same models, with one face in a batch: for what ran out of memory with more."""
+        """Return the same models with one face per batch, for a request that ran out of memory with more."""
         alone = copy.copy(self)
         one = self.settings.generate.model_copy(update={"faces_at_once": 1})
         alone.settings = self.settings.model_copy(update={"generate": one})
         return alone
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop the LoRAs whose objects are gone, and all that was not used for a while: LoRAs, faces, words."""
+        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+
+        Args:
+            exists: whether the bucket has an object with this key.
+        """
         self.cached_engine.expire()
         self.prompt_cache.expire()
         self.lora_cache.evict(exists)

@@ -1,4 +1,4 @@
-"""The portrait on its way out: PNG, base64 or key, and what the answer says of each face."""
+"""The finished portrait: encode it as PNG, save it, and describe it and its faces for the answer."""
 
 import base64
 from io import BytesIO
@@ -14,17 +14,17 @@ from shared.imaging.array_types import Image
 from shared.settings import Limits
 
 NAME = "portrait.png"
-ENVELOPE_BYTES = 16 * 1024  # of an answer, for everything but the picture
-COMPRESSION = 2  # of zlib; of 24 noisy megapixels 4 saves 13 % and takes 9.6 s instead of 4.9
+ENVELOPE_BYTES = 16 * 1024  # bytes of an answer that are reserved for everything but the picture
+COMPRESSION = 2  # zlib level; on 24 noisy megapixels, level 4 saves 13 % but takes 9.6 s instead of 4.9
 
 
 def encode_png(image: Image, provenance: Provenance | None = None, icc: bytes | None = None) -> bytes:
-    """The picture as a PNG file, lossless.
+    """Encode the picture as a PNG file, which is lossless.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        provenance: written into the file.
-        icc: color profile that the picture's numbers are meant in; None writes none.
+        provenance: metadata to write into the file; None writes none.
+        icc: ICC profile of the color space that the pixels are in; None writes none.
     """
     file = BytesIO()
     chunks = None if provenance is None else provenance.chunks()
@@ -40,27 +40,44 @@ def save_portrait(
     provenance: Provenance | None = None,
     icc: bytes | None = None,
 ) -> tuple[Json, list[str]]:
-    """Save the portrait; `image`, `image_key`, `width`, `height` of the answer, and warnings.
+    """Save the portrait in the workspace.
 
-    A picture that does not fit into an answer as base64 is given as its key, and a warning says so.
+    A picture that does not fit into an answer as base64 is given as its key instead, with a warning.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        image_format: "base64" or "png"; the latter gives the picture's key.
+        workspace: where the picture is saved.
+        limits: the limit of an answer's size.
+        provenance, icc: see `encode_png`.
+
+    Returns:
+        The answer's `image`, `image_key`, `width` and `height`; and warnings.
     """
     data = encode_png(image, provenance, icc)
     key = workspace.save(NAME, data)
-    given, warnings = key, []
+    image_or_key, warnings = key, []
     if image_format == "base64":
         length = 4 * ((len(data) + 2) // 3)
         if length + ENVELOPE_BYTES <= limits.answer_bytes:
-            given = base64.b64encode(data).decode("ascii")
+            image_or_key = base64.b64encode(data).decode("ascii")
         else:
             warnings.append(
-                f"the picture has {length} bytes as base64 and an answer may have {limits.answer_bytes}: "
-                "image is its key instead"
+                f"the picture has {length} bytes as base64, too many for an answer of at most "
+                f"{limits.answer_bytes} bytes: image is the picture's key instead"
             )
-    return {"image": given, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
+    return {"image": image_or_key, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
 
 
 def describe_face(user_id: str, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:
-    """One face: whose, where in the template, and how near to the person before and after; None where unknown."""
+    """Describe one face for the answer.
+
+    Args:
+        user_id: the person who takes the face.
+        box: where the face is in the template.
+        before, after: distances from the person to the template's and to the portrait's face; None if unknown.
+        engine: the engine that measured the distances.
+    """
     distances = {"before": before, "after": after}
     return {
         "user_id": user_id,

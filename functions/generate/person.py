@@ -1,4 +1,4 @@
-"""A trained person, as a portrait needs them: photos with landmarks, the mean face vector, where the LoRA lies."""
+"""A trained person: reference photos with landmarks, the mean face vector, and the key of the LoRA."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,23 +17,23 @@ from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode_photo
 from shared.settings import Limits
 
-MIRROR_PENALTY = 1.3  # a mirrored face is not quite the person: parting, moles and smiles change sides
-GLASSES_PENALTY = 0.03  # misfit that photos without glasses may have more; a turn of 15 degrees makes about that
-ENLARGING_PENALTY = 0.01  # misfit that one doubling of a small photo is worth
-AT_ONCE = 5  # files held in memory
-REFERENCE_PIXELS = 2048 * 2048  # trainings leave 1024 x 1024 at most
-NARROWEST = 4.0  # pixels across a face; trainings take none below 18
-FLATTEST = 0.1  # of a face's spread across over that along; 0.9 of one that looks ahead, 0 of points in a row
+MIRROR_PENALTY = 1.3  # factor on the cost: a mirrored face is not quite the person; parting, moles, smile change sides
+GLASSES_PENALTY = 0.03  # misfit added for glasses; a turn of the head by 15 degrees makes about as much
+ENLARGING_PENALTY = 0.01  # misfit added each time that the photo has to be doubled in size
+AT_ONCE = 5  # photo files in memory at a time
+REFERENCE_PIXELS = 2048 * 2048  # limit of a reference photo; training saves at most 1024 x 1024
+NARROWEST = 4.0  # least width of a face in pixels; training accepts none below 18
+FLATTEST = 0.1  # least ratio of the landmarks' two spreads; 0.9 for a frontal face, 0 for points in a line
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Somebody who was trained.
+    """A person with a trained LoRA.
 
     Attributes:
-        model: which training serves them.
-        portrayals: their photos.
-        embedding: the mean of their photos' vectors, by the engine in use.
+        model: the training that serves this user.
+        portrayals: the reference photos.
+        embedding: the mean embedding of the photos, made by the engine in use.
     """
 
     model: UserModel
@@ -42,19 +42,25 @@ class Person:
 
 
 def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
-    """Read a trained person from the bucket; UnknownUser when there is none, or what is there cannot be used."""
+    """Read a trained person from the bucket.
+
+    Raises:
+        UnknownUser: nobody was trained under this user_id, or what the training left cannot be used.
+        InternalError: a photo is in the bucket but could not be read.
+    """
     model = user_model.load_user_model(user_id, workspace)
-    photos = list(_portrayals(model, workspace, limits))
-    mean = np.mean(_vectors(model, photos, engine), axis=0)
+    photos = list(_load_photos(model, workspace, limits))
+    mean = np.mean(_embeddings(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
-        raise unusable_error(user_id, "has face vectors that say nothing")
+        raise unusable_error(user_id, "has face vectors whose mean is zero or not finite")
     return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
 
 
 def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) -> ReferencePhoto:
-    """The photo, or mirror image of one, nearest in pose and expression to the face at `landmarks`.
+    """Return the photo, or its mirror image, that is nearest in pose and expression to the face at `landmarks`.
 
-    One with glasses is taken if all are, or if no other is near: who has photos without does not always wear them.
+    A photo with glasses is chosen only if all have glasses or if no other is near: a person who has photos without
+    glasses does not always wear them.
     """
     width = face_width(landmarks)
 
@@ -69,13 +75,13 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
 
 
 def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
-    """The photo seen in a mirror."""
+    """Return the photo mirrored left to right, with its landmarks."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
     return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]))
 
 
-def _vectors(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
-    """Each photo's face vector by the engine in use: the stored ones, or made anew where another engine made those."""
+def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
+    """Return each photo's embedding by the engine in use; recompute the stored ones if another engine made them."""
     if model.face_engine == engine.name:
         stored = [np.array(reference.embedding) for reference in model.references]
         if len({len(vector) for vector in stored}) > 1:
@@ -87,25 +93,25 @@ def _vectors(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEng
             for photo, reference in zip(photos, model.references, strict=True)
         ]
     except FaceError as error:
-        raise unusable_error(model.user_id, f"has a photo whose face {engine.name} does not see: {error}") from error
+        raise unusable_error(model.user_id, f"has a photo whose face {engine.name} cannot embed: {error}") from error
 
 
-def _portrayals(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
+def _load_photos(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
         files = workspace.fetch([reference.key for reference in some])
         for reference, file in zip(some, files, strict=True):
-            yield _portrayal(model.user_id, reference, file, workspace, smaller)
+            yield _load_photo(model.user_id, reference, file, workspace, smaller)
 
 
-def _portrayal(
+def _load_photo(
     user_id: str, reference: ReferenceRecord, file: bytes | PhotoError, workspace: Workspace, limits: Limits
 ) -> ReferencePhoto:
     if isinstance(file, PhotoUnavailable):
         if workspace.etag(reference.key) is None:
             raise UnknownUser(f"a photo of {user_id} is gone from the bucket ({reference.key}); train again", FIELD)
-        raise InternalError(f"a photo of {user_id} could not be read just now: {file.message}")
+        raise InternalError(f"a photo of {user_id} could not be read: {file.message}")
     try:
         if isinstance(file, PhotoError):
             raise file
@@ -114,12 +120,15 @@ def _portrayal(
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
     landmarks = np.array(reference.landmarks, float)
     if not _is_face(landmarks, Box(*reference.box), image):
-        raise unusable_error(user_id, f"has landmarks that are no face of the photo {reference.key}")
+        raise unusable_error(user_id, f"has landmarks that cannot be a face in the photo {reference.key}")
     return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks))
 
 
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:
-    """Whether they lie about the picture, have a width and are more than a line: else nothing can be bent by them."""
+    """Return whether the landmarks and the box can be a face of the picture.
+
+    They must lie near the picture, have a width, and not lie on one line: else the picture cannot be warped by them.
+    """
     size = np.array(image.shape[1::-1], float)
     center = landmarks.mean(axis=0)
     about = np.all((landmarks > -size) & (landmarks < 2 * size)) and np.all((center > 0) & (center < size))

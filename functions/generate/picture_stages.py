@@ -1,9 +1,9 @@
-"""The stages that the whole picture goes through once all faces are back in it.
+"""The stages that the whole picture goes through after all faces are pasted back.
 
-| stage | done when | by |
+| stage | runs if | what it does |
 |---|---|---|
-| background | background_restore | the bare base model, around all people, the ones left as they are too |
-| super-resolution | photo_enhancement_bool with super_resolution | a network, or enlarging and sharpening |
+| background | background_restore | repaints all but the people, also those left as they are, without a LoRA |
+| super-resolution | photo_enhancement_bool with super_resolution | doubles the size, by a network or by resampling |
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from shared.settings import Limits
 
 @dataclass(eq=False)
 class PictureJob:
-    """The whole picture on its way.
+    """The whole picture, on its way through the stages.
 
     Attributes:
-        image: RGB, as it is now.
-        faces: all of the template, from left to right.
+        image: the picture so far, RGB, uint8, (H, W, 3).
+        faces: all faces of the template, from left to right.
         configure: the knobs of the request.
-        seed: of the request.
+        seed: the seed of the request.
     """
 
     image: Image
@@ -46,43 +46,57 @@ class PictureJob:
 def plan_picture_stages(
     configure: GenerateConfigure, shape: tuple[int, ...], models: GenerateModels
 ) -> list[Stage[PictureJob]]:
-    """What these knobs ask for, in order, for a template of this shape."""
+    """Return the stages that these knobs ask for, in order.
+
+    Args:
+        configure: the knobs.
+        shape: the template's shape, (H, W, 3); the number of network evaluations depends on it.
+        models: the resident models.
+    """
     painting = repaint.count_evaluations(shape, models.most_steps)
     wanted = [
         (configure.background_restore, Stage("background", restore_background, painting)),
         (doubles(configure), Stage("super-resolution", enlarge)),
     ]
-    return [stage for asked, stage in wanted if asked]
+    return [stage for enabled, stage in wanted if enabled]
 
 
 def doubles(configure: GenerateConfigure) -> bool:
-    """Whether the portrait is to have twice the template's size."""
+    """Return whether the portrait gets twice the template's width and height."""
     return configure.photo_enhancement_bool and configure.photo_enhancement_method == "super_resolution"
 
 
 def check_size(configure: GenerateConfigure, shape: tuple[int, ...], limits: Limits) -> None:
-    """PhotoTooLarge before any work, where the doubled picture would be larger than pictures may be."""
+    """Check, before any work is done, that the doubled picture is not too large.
+
+    Raises:
+        PhotoTooLarge: it would have more pixels than the limit.
+    """
     height, width = TIMES * shape[0], TIMES * shape[1]
     if doubles(configure) and width * height > limits.photo_pixels:
         raise PhotoTooLarge(
-            f"super_resolution would make {width} x {height} pixels of the template, more than the limit of "
-            f"{limits.photo_pixels}: send a smaller one, or choose photo_fix",
+            f"super_resolution would enlarge the template to {width} x {height} pixels, more than the limit of "
+            f"{limits.photo_pixels}: send a smaller template, or choose photo_fix",
             FIELD,
         )
 
 
 def list_warnings(configure: GenerateConfigure, models: GenerateModels) -> list[str]:
-    """What the sender should know of how well it is done here."""
+    """Return warnings about stages that this base model cannot do well."""
     if not configure.background_restore or models.base_model != EMBEDDED:
         return []
     return [
-        f"background_restore: {EMBEDDED} knows faces alone and changes a background little; "
-        "a Stable Diffusion base model (PHOTOG_MODEL__PATH) repaints it"
+        f"background_restore: {EMBEDDED} knows only faces and hardly changes a background; "
+        "to repaint it, set PHOTOG_MODEL__PATH to a Stable Diffusion base model"
     ]
 
 
 def restore_background(jobs: Sequence[PictureJob], models: GenerateModels, advance: Advance) -> None:
-    """Repaint everything but the people; PictureFailed where the model made values that are no numbers."""
+    """Repaint everything but the people.
+
+    Raises:
+        PictureFailed: the model's output has values that are not finite.
+    """
     for job in jobs:
         try:
             repaint.repaint_background(
@@ -101,7 +115,7 @@ def restore_background(jobs: Sequence[PictureJob], models: GenerateModels, advan
 
 
 def enlarge(jobs: Sequence[PictureJob], models: GenerateModels, advance: Advance) -> None:
-    """Double the picture's size; a picture in gray stays one, whatever a network makes of it."""
+    """Double the picture's size; a gray picture stays gray, even if the network returns colors."""
     for job in jobs:
         gray = is_gray(job.image)
         job.image = upscale_2x(job.image, models.enhancers.upscale)

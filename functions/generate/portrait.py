@@ -1,4 +1,4 @@
-"""Portraits: a template and its people in, the template with their faces out."""
+"""Make portraits: take a template and people, and return the template with their faces in it."""
 
 import secrets
 import time
@@ -29,7 +29,8 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: each naming it.
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: the request cannot
+            be served; the error names the field that is wrong.
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
@@ -65,7 +66,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
 
 
 def load_people(knobs: GenerateConfigure, workspace: Workspace, models: GenerateModels) -> dict[str, Person]:
-    """Everybody who is to be portrayed, each read once."""
+    """Read each person of the request once; by user_id."""
     wanted = [user_id for user_id in dict.fromkeys(knobs.user_id) if user_id != NOBODY]
     return {
         user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits) for user_id in wanted
@@ -73,9 +74,10 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
 
 
 def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels) -> list[str]:
-    """A warning for everybody whose LoRA belongs to another base model and is left out."""
+    """Return a warning for each person whose LoRA is not used because it was trained for another base model."""
     return [
-        f"{user_id} was trained for {who.model.base_model}; {models.base_model} works without that LoRA: train again"
+        f"the LoRA of {user_id} is not used: it was trained for {who.model.base_model}, and the base model is "
+        f"{models.base_model}; train again"
         for user_id, who in people.items()
         if who.model.base_model != models.base_model
     ]
@@ -84,7 +86,7 @@ def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels)
 def prepare_jobs(
     picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, models: GenerateModels
 ) -> list[FaceJob]:
-    """A job for everybody who takes a face of the picture, each with noise of its own."""
+    """Prepare one job per face that a person takes; each job gets a different seed for its noise."""
     knobs = picture.configure
     return [
         prepare_face_job(
@@ -105,7 +107,11 @@ def prepare_jobs(
 def portray(
     jobs: Sequence[FaceJob], stages: Sequence[Stage[FaceJob]], picture: Image, context: RunContext
 ) -> dict[int, Json]:
-    """Take the faces through all stages side by side and put them back; what there is to say of each, by index."""
+    """Take all faces through the stages together and paste them into the picture.
+
+    Returns:
+        The answer's description of each face, by the face's index in the template.
+    """
     models = context.models
     before = [measure_distance_before(job, models) for job in jobs]
     context.take_through(stages, jobs)
@@ -118,7 +124,7 @@ def portray(
 
 
 def describe_faces(faces: Sequence[Face], described: Mapping[int, Json], models: GenerateModels) -> list[Json]:
-    """What there is to say of all faces of the template, those that stay as they are too."""
+    """Return the answer's descriptions of all faces of the template, including those that stay as they are."""
     return [
         described.get(index, output.describe_face(NOBODY, face.box, None, None, models.engine))
         for index, face in enumerate(faces)
@@ -126,13 +132,13 @@ def describe_faces(faces: Sequence[Face], described: Mapping[int, Json], models:
 
 
 def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModels) -> str:
-    """What `photo_enhancement_bool` was done with; empty where it did nothing."""
+    """Return the name of what did the photo enhancement; empty if nothing was enhanced."""
     if not knobs.photo_enhancement_bool or not (anybody or doubles(knobs)):
         return ""
     return models.enhancers.by(knobs.photo_enhancement_method)
 
 
 def user_id_as_asked(body: Json) -> object:
-    """The user_id as it came: one, or a list."""
+    """Return the user_id in the form that the request has it: one id or a list."""
     configure = body["configure"]
     return configure.get("model_id") if configure.get("user_id") is None else configure["user_id"]

@@ -1,4 +1,4 @@
-"""How far a portrait is, in stages and network evaluations."""
+"""The progress of a portrait, in stages and network evaluations."""
 
 import time
 
@@ -6,24 +6,24 @@ from shared.contract.workspace import Workspace
 
 
 class Progress:
-    """Counts what is done of one request and tells the workspace."""
+    """Counts the finished steps of one request and reports them to the workspace."""
 
     def __init__(self, workspace: Workspace, total: int) -> None:
-        """Of a request with so many steps: stages and network evaluations of all its jobs."""
+        """Start at 0 of `total` steps: the stages and network evaluations of all jobs."""
         self._workspace, self._total = workspace, max(1, total)
         self._done, self._stage, self._started = 0, "template", time.monotonic()
 
     def begin(self, stage: str) -> None:
-        """A stage starts."""
+        """Report that a stage starts."""
         self._stage = stage
-        self._say()
+        self._report()
 
     def advance(self, jobs: int) -> None:
-        """One network evaluation of so many jobs, or the stage itself, is done."""
+        """Report that one network evaluation, or the whole stage, is done for this many jobs."""
         self._done += jobs
-        self._say()
+        self._report()
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         eta = None
         if self._done:
             eta = round((time.monotonic() - self._started) / self._done * (self._total - self._done), 1)

@@ -1,12 +1,12 @@
-"""Provenance: what a portrait says of itself, inside of its file.
+"""Provenance: metadata in the portrait's file that says how it was made.
 
-| chunk of the PNG | what it holds | for |
+| chunk of the PNG | contents | purpose |
 |---|---|---|
-| iTXt `XML:com.adobe.xmp` | IPTC's digital source type: made by a trained model; which | readers that label AI |
-| iTXt `parameters` | JSON: version, models, knobs, seed | whoever wants to make the picture again |
+| iTXt `XML:com.adobe.xmp` | IPTC's source type "made by a trained model"; the model | labeling of AI pictures |
+| iTXt `parameters` | JSON: version, models, knobs, seed | making the picture again |
 
-No personal data: neither ids nor references nor free words are written. No times either: the same request gives the
-same bytes.
+It has no personal data: user ids, references and free text are not written. It has no times: the same request gives
+the same bytes.
 """
 
 import json
@@ -21,8 +21,8 @@ from shared.contract.manifests import Json
 
 SOFTWARE = "photog"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-PERSONAL = ("user_id", "sex", "additional_prompt")  # says, or may say, who is shown
-DELIVERY = ("image_format", "seed")  # the first changes no pixel; the seed that was used stands beside the knobs
+PERSONAL = ("user_id", "sex", "additional_prompt")  # knobs that say, or may say, who is in the picture
+DELIVERY = ("image_format", "seed")  # the first changes no pixel; the seed used is written beside the knobs
 XMP_CHUNK, PARAMETERS_CHUNK = "XML:com.adobe.xmp", "parameters"
 NAMESPACES = {
     "x": "adobe:ns:meta/",
@@ -37,14 +37,14 @@ PACKET = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a picture.
+    """How a picture was made.
 
     Attributes:
-        base_model: name of the diffusion model.
-        seed: that was used.
-        knobs: all that change pixels; see `of`.
-        generated: whether a face or the background was made here; a template that came back as it was is no AI picture.
-        enhanced_by: what `photo_enhancement_bool` was done with; empty for nothing.
+        base_model: name of the base model.
+        seed: the seed that was used.
+        knobs: all knobs that change pixels; see `of`.
+        generated: whether a face or the background was changed; an unchanged template is not an AI picture.
+        enhanced_by: what did the photo enhancement; empty if there was none.
     """
 
     base_model: str
@@ -57,28 +57,28 @@ class Provenance:
     def of(
         cls, knobs: GenerateConfigure, seed: int, base_model: str, generated: bool, enhanced_by: str = ""
     ) -> "Provenance":
-        """Of one request."""
-        # the model's own fields alone: keys that nobody knows may hold anything
+        """Return the provenance of one request; knobs that are personal or change no pixel are left out."""
+        # only the declared fields: unknown keys may hold anything
         kept = {name: getattr(knobs, name) for name in type(knobs).model_fields if name not in (*PERSONAL, *DELIVERY)}
         return cls(base_model, seed, generated, kept, enhanced_by)
 
     def chunks(self) -> PngInfo:
-        """The chunks, for Pillow's PNG writer."""
+        """Return the chunks, for Pillow's PNG writer."""
         info = PngInfo()
         info.add_itxt(XMP_CHUNK, self.xmp())
         info.add_itxt(PARAMETERS_CHUNK, json.dumps(self.parameters(), ensure_ascii=False, sort_keys=True))
         return info
 
     def parameters(self) -> Json:
-        """What would make the picture again from the same template and people."""
+        """Return what is needed to make the picture again from the same template and people."""
         made = {"software": SOFTWARE, "version": version(SOFTWARE), "base_model": self.base_model, "seed": self.seed}
         return made | {"ai_generated": self.generated, "enhanced_by": self.enhanced_by or None, "knobs": self.knobs}
 
     def xmp(self) -> str:
-        """The XMP packet.
+        """Return the XMP packet.
 
-        IPTC has a narrower term too, compositeWithTrainedAlgorithmicMedia, for a picture that a model edited in
-        places; the wider one is written because readers and labeling rules look for it.
+        IPTC also has a narrower term, compositeWithTrainedAlgorithmicMedia, for a picture that a model edited in
+        places. The wider term is written because readers and labeling rules look for it.
         """
         for prefix, address in NAMESPACES.items():
             ElementTree.register_namespace(prefix, address)
@@ -86,14 +86,14 @@ class Provenance:
         graph = ElementTree.SubElement(root, _name("rdf", "RDF"))
         about = ElementTree.SubElement(graph, _name("rdf", "Description"), {_name("rdf", "about"): ""})
         release = f"{SOFTWARE} {version(SOFTWARE)}"
-        said = {("xmp", "CreatorTool"): release}
+        properties = {("xmp", "CreatorTool"): release}
         if self.generated:
-            said |= {
+            properties |= {
                 ("Iptc4xmpExt", "DigitalSourceType"): MADE_BY_A_MODEL,
                 ("Iptc4xmpExt", "AISystemUsed"): SOFTWARE,
                 ("Iptc4xmpExt", "AISystemVersionUsed"): f"{version(SOFTWARE)}, base model {self.base_model}",
             }
-        for (prefix, name), text in said.items():
+        for (prefix, name), text in properties.items():
             ElementTree.SubElement(about, _name(prefix, name)).text = text
         return PACKET.format(ElementTree.tostring(root, encoding="unicode"))
 

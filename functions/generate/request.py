@@ -1,4 +1,4 @@
-"""The body of a generate request: a template, who goes into it, and the knobs."""
+"""The body of a generate request: the template, the people to put into it, and the knobs."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,9 +7,9 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from shared.contract.validation import Body, Reference, UserId
 
 NOBODY = "none"  # the user_id that leaves a face as it is
-MOST_FACES = 64  # of one picture; each is worked on for seconds, and more are no portrait
-LONGEST_PROMPT = 2000  # characters of additional_prompt; the encoders read about 77 words of it
-LONGEST_WORD = 64
+MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
+LONGEST_PROMPT = 2000  # characters of additional_prompt; the text encoders read about 77 words of it
+LONGEST_WORD = 64  # characters
 
 Steps = Annotated[int, Field(ge=1, le=200)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,10 +24,10 @@ UserIds = Annotated[list[UserId], BeforeValidator(_as_list), Field(min_length=1,
 
 
 class GenerateConfigure(Body):
-    """The knobs, as the contract names them."""
+    """The knobs of a portrait, under the names of the contract."""
 
     user_id: UserIds = Field(
-        validation_alias=AliasChoices("user_id", "model_id"), description="one id per face, left to right"
+        validation_alias=AliasChoices("user_id", "model_id"), description="one id per face, from left to right"
     )
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
     first_diffusion_steps: Steps = 50
@@ -54,7 +54,7 @@ class GenerateConfigure(Body):
 
 
 class GenerateRequest(Body):
-    """A template and the people to put into it."""
+    """A request for one portrait: a template and the people to put into it."""
 
     request_id: int | str
     template_image: Reference

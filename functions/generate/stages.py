@@ -1,7 +1,7 @@
-"""The stages of a portrait: what one is, those that a request asks for, and how jobs go through them.
+"""The stages of a portrait, and how jobs go through them.
 
-First the faces go through theirs, side by side (`face_stages`); then, once they are back in it, the whole picture goes
-through its own (`picture_stages`).
+First all faces go through the face stages together (`face_stages`). Once they are pasted back, the whole picture goes
+through the picture stages (`picture_stages`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from shared.contract.workspace import Workspace
 from shared.imaging.array_types import Image
 
 Advance = Callable[[int], None]
-"""Is told of how many jobs a network evaluation, or the stage itself, is done."""
+"""Called with the number of jobs for which one network evaluation, or the whole stage, is done."""
 
 
 class Job(Protocol):
-    """What stages work on: a picture, RGB uint8 (H, W, 3), that each of them leaves further on."""
+    """What stages work on: an image, RGB, uint8, (H, W, 3), which each stage replaces or changes."""
 
     image: Image
 
@@ -32,9 +32,9 @@ class Stage(Generic[JobType]):
     """One step on the way to a portrait.
 
     Attributes:
-        name: for progress and for the files of `keep_stages`.
-        work: does it for all jobs, and calls `Advance` after each network evaluation.
-        evaluations: of the network for one job, for progress.
+        name: shown in the progress and in the file names of `keep_stages`.
+        work: does the stage's work on all jobs, and calls `Advance` after each network evaluation.
+        evaluations: number of network evaluations per job, for the progress.
     """
 
     name: str
@@ -43,19 +43,20 @@ class Stage(Generic[JobType]):
 
 
 def count_steps(stages: Sequence[Stage[JobType]], jobs: int) -> int:
-    """What `Progress` counts of so many jobs that go through these stages."""
+    """Return the number of steps that `Progress` counts when this many jobs go through these stages."""
     return jobs * sum(1 + stage.evaluations for stage in stages)
 
 
 @dataclass(eq=False)
 class RunContext:
-    """What every stage of one request is run with.
+    """What all stages of one request run with.
 
     Attributes:
-        workspace: where things are kept.
+        workspace: saves the pictures of `keep_stages`.
         models: the resident models.
-        progress: is told how far it is.
-        kept: keys of the pictures after each stage, by its number and name; filled where the settings keep them.
+        progress: counts the finished steps.
+        kept: keys of the pictures after each stage, by the stage's number and name; empty unless the settings say
+            `keep_stages`.
     """
 
     workspace: Workspace
@@ -64,7 +65,13 @@ class RunContext:
     kept: dict[str, str]
 
     def take_through(self, stages: Sequence[Stage[JobType]], jobs: Sequence[JobType], first: int = 1) -> None:
-        """Do what the stages do to all jobs, in order; `first` is the number of the first of them in the request."""
+        """Run the stages on all jobs, in order.
+
+        Args:
+            stages: the stages to run.
+            jobs: what they work on.
+            first: number of the first of these stages, counted over the whole request.
+        """
         for number, stage in enumerate(stages, start=first):
             self.progress.begin(stage.name)
             stage.work(jobs, self.models, self.progress.advance)

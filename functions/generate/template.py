@@ -1,4 +1,4 @@
-"""The template: fetched, decoded, and its faces found."""
+"""The template: fetch it, decode it, and find and check its faces."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,11 @@ FIELD = "template_image"
 
 
 def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
-    """The template's pixels, in sRGB and in its own color space; PhotoError naming the field and the reference."""
+    """Fetch and decode the template, in sRGB and in its own color space.
+
+    Raises:
+        PhotoError: it cannot be fetched or decoded; the message names the reference.
+    """
     fetched = workspace.fetch([reference])[0]
     try:
         if isinstance(fetched, PhotoError):
@@ -28,12 +32,15 @@ def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Deco
 
 
 def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list[Face]:
-    """The template's faces from left to right, as many as `wanted`.
+    """Return the template's faces from left to right; there must be `wanted` of them.
 
-    What the engine calls a face is one, as it is for check: scores have no common scale, and may be negative.
+    Whatever the engine detects counts as a face, as in check: the engines' scores have no common scale and may be
+    negative.
 
-    Raises NoFaceInTemplate with the turn that would bring a face up, FaceCountMismatch with both counts, or PhotoError
-    when the detector fails.
+    Raises:
+        NoFaceInTemplate: no face; the message says how to turn the picture if it lies on a side or upside down.
+        FaceCountMismatch: another number of faces than `wanted`; the message says both numbers.
+        PhotoError: the detector failed.
     """
     try:
         found = engine.detect(image)
@@ -46,7 +53,7 @@ def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) ->
         side = name_lying_faces(found)
         raise FaceCountMismatch(
             f"the template {show_reference(reference)} shows {_count(len(found), 'face')}, "
-            f"but {_count(wanted, 'user_id')} came: give one per face from left to right, "
+            f"but the request has {_count(wanted, 'user_id')}: give one per face from left to right, "
             f"and {NOBODY!r} for a face that stays as it is" + (f"; {side}" if side else ""),
             "configure.user_id",
         )
@@ -54,16 +61,20 @@ def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) ->
 
 
 def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
-    """Refuse faces that no good portrait can come of, unless nobody takes them; UnsuitableFace says which and why."""
+    """Check that each face that a person takes is large enough and not turned too far away.
+
+    Raises:
+        UnsuitableFace: it is not; the message says which face, by how much, and the limit.
+    """
     for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
-        wrong = None if user_id == NOBODY else _unsuitable(face, settings)
+        wrong = None if user_id == NOBODY else _find_fault(face, settings)
         if wrong:
             which = "the face" if len(found) == 1 else f"face {number} from the left"
             advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
             raise UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
 
 
-def _unsuitable(face: Face, settings: GenerateSettings) -> str | None:
+def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"

@@ -1,8 +1,8 @@
-"""Which training serves a user: `model.json`, taken for what it says only as far as it can be true.
+"""The training that serves a user: read `model.json`, and check it before it is trusted.
 
-Whoever may write into the bucket may write it. It must speak of the user it is asked for, name objects of one training
-alone, and that training's answer, where there is one, must be this user's: a slip of a hand or of a script shall not
-put one person's face into another's portrait.
+Anybody who can write to the bucket can write this file. It must be about the user it is read for, and all its objects
+must belong to one training. If that training has an answer, the answer must be about the same user: a mistake of a
+person or a script must not put one person's face into another person's portrait.
 """
 
 import json
@@ -17,19 +17,20 @@ from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 
 FIELD = "configure.user_id"
-MOST_ANSWER_BYTES = 16 * 2**20  # of a training; its references are in it once more
+MOST_ANSWER_BYTES = 16 * 2**20  # of a training's answer, which repeats the references of the photos
 NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,128}"
 ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
 
 
 def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
-    """The training that serves this user.
+    """Read the training that serves this user.
 
-    Raises UnknownUser when there is none, or what is there cannot be one.
+    Raises:
+        UnknownUser: there is none, or `model.json` cannot be read or cannot be true.
     """
     stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
     if stored is None:
-        raise UnknownUser(f"nobody was trained under the user_id {user_id}; train first", FIELD)
+        raise UnknownUser(f"there is no training for the user_id {user_id}; train first", FIELD)
     try:
         found = UserModel.model_validate_json(stored)
     except ValidationError as error:
@@ -37,23 +38,23 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
         where = ".".join(str(part) for part in first["loc"])
         raise unusable_error(user_id, f"cannot be read: {where}: {describe_errors(first)}") from error
     if found.user_id != user_id:
-        raise unusable_error(user_id, f"is one of {found.user_id[:64]!r}")
+        raise unusable_error(user_id, f"belongs to the user_id {found.user_id[:64]!r}")
     named = [found.lora, *(reference.key for reference in found.references)]
     artifacts = [ARTIFACT.fullmatch(key) for key in named]
     folders = {artifact[1] for artifact in artifacts if artifact}
     if not all(artifacts) or len(folders) != 1:
-        raise unusable_error(user_id, "names objects that are no artifacts of one training")
+        raise unusable_error(user_id, "names objects that are not all artifacts of one training")
     _check_answer(user_id, found, folders.pop(), workspace)
     return found
 
 
 def unusable_error(user_id: str, why: str) -> UnknownUser:
-    """The error for a training that is there, and no good."""
+    """Return the error for a training that exists but cannot be used; `why` completes "the training of ..."."""
     return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)
 
 
 def _check_answer(user_id: str, found: UserModel, folder: str, workspace: Workspace) -> None:
-    """UnknownUser where the training of these artifacts was answered for somebody else, or with another LoRA."""
+    """Raise UnknownUser if the answer of the training that made these artifacts names another user or LoRA."""
     stored = _read(user_id, folder + "result.json", MOST_ANSWER_BYTES, workspace)
     if stored is None:
         return
@@ -61,9 +62,9 @@ def _check_answer(user_id: str, found: UserModel, folder: str, workspace: Worksp
         data = json.loads(stored)["data"]
         answered = data["user_id"], data["lora"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise unusable_error(user_id, f"has an answer in {folder} that cannot be read") from error
+        raise unusable_error(user_id, f"has an answer below {folder} that cannot be read") from error
     if answered != (user_id, found.lora):
-        raise unusable_error(user_id, f"names artifacts in {folder} that are not this user's")
+        raise unusable_error(user_id, f"names artifacts below {folder} that are not this user's")
 
 
 def _read(user_id: str, key: str, most: int, workspace: Workspace) -> bytes | None:

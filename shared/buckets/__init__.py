@@ -1,4 +1,4 @@
-"""Object stores: one protocol, several places, and the address that names one."""
+"""Object stores: one protocol, three implementations, and the addresses that name them."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,16 +40,19 @@ __all__ = [
 
 
 def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
-    """The bucket at an address: a folder's path, made if it is not there, or `s3://name` or `s3://name/prefix`.
+    """Open the bucket at an address: a folder's path, or `s3://name` or `s3://name/prefix`. A missing folder is made.
 
-    StoreUnavailable where the folder cannot be used, StoreAbsent where it is not there yet, StoreMisconfigured where it
-    can be none; BucketError for what is no address or not installed.
+    Raises:
+        StoreUnavailable: if the folder cannot be used.
+        StoreAbsent: if the folder does not exist yet and cannot be made.
+        StoreMisconfigured: if the path can never be a bucket.
+        BucketError: if the address is malformed, or boto3 is missing.
     """
     if "://" not in address:
         return FolderBucket(Path(address))
     parts = urlsplit(address)
     if parts.scheme not in ("s3", "oss") or not parts.netloc or parts.query or parts.fragment:
-        raise BucketError(f"{address} is no bucket; give a folder's path, s3://NAME or s3://NAME/PREFIX")
+        raise BucketError(f"{address} is not a bucket; give a folder's path, s3://NAME or s3://NAME/PREFIX")
     try:
         from shared.buckets.s3 import S3Bucket
 
@@ -61,9 +64,9 @@ def open_bucket(address: str, s3: S3Settings | None = None) -> Bucket:
 
 
 def with_history(bucket: Bucket) -> Bucket:
-    """The bucket with what it keeps of deleted and overwritten objects; itself where it keeps nothing.
+    """Return the bucket with its deleted and overwritten versions; the bucket itself if it keeps none.
 
-    BucketError where it does and nobody may see it.
+    Raises BucketError if it keeps versions that this role may not list.
     """
     if s3_name(bucket) is None:
         return bucket
@@ -80,17 +83,17 @@ def with_history(bucket: Bucket) -> Bucket:
 
 
 def s3_name(bucket: Bucket) -> str | None:
-    """What events call the bucket; None where it is no store's."""
+    """Return the bucket's name in events; None if it is not in an S3 store."""
     return urlsplit(bucket.address).netloc if bucket.address.startswith("s3://") else None
 
 
 def endpoint_of(bucket: Bucket) -> str | None:
-    """The URL where a store is asked; None where it is AWS, or where the bucket is no store's."""
+    """Return the URL of the bucket's store; None for AWS, or if the bucket is not in an S3 store."""
     settings = getattr(bucket, "settings", None)
     return settings.endpoint if isinstance(settings, S3Settings) else None
 
 
 def prefix_of(bucket: Bucket) -> str:
-    """What stands before every key of the bucket in the store and in its events: empty, or ending with /."""
+    """Return the prefix of all the bucket's keys in the store and in its events: empty, or ending with /."""
     path = urlsplit(bucket.address).path.strip("/") if bucket.address.startswith("s3://") else ""
     return f"{path}/" if path else ""

@@ -1,4 +1,4 @@
-"""What every object store can do for us; `tests/functional/test_buckets.py` is the contract."""
+"""The protocol of all object stores; `tests/functional/test_buckets.py` is its contract."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -10,27 +10,27 @@ LONGEST_KEY = 1024  # bytes of UTF-8, S3's limit
 
 
 class BucketError(PhotogError):
-    """The store failed or is not usable; the message says what to look at."""
+    """The store failed or is not usable; the message says what to check."""
 
 
 class StoreUnavailable(BucketError):
-    """The store as a whole does not serve at the moment, whatever the key: wait, and try again."""
+    """The whole store is unavailable at the moment, whatever the key; wait and try again."""
 
 
 class StoreAbsent(StoreUnavailable):
-    """The place of the store is not there and cannot be made, as before its volume is mounted."""
+    """The store's folder or bucket does not exist and cannot be made, as before its volume is mounted."""
 
 
 class StoreMisconfigured(StoreUnavailable, ConfigurationError):
-    """It never will: its address names what can be no store, or there are no credentials for it."""
+    """The store can never be used: its address cannot be a store, or there are no credentials for it."""
 
 
 class MissingObject(BucketError):
-    """There is no object under this key."""
+    """There is no object with this key."""
 
 
 class ObjectTooLarge(BucketError):
-    """The object has more bytes than its reader takes: none of ours has so many."""
+    """The object has more bytes than its reader accepts; none that photog writes is so large."""
 
 
 class InvalidKey(BucketError):
@@ -38,7 +38,7 @@ class InvalidKey(BucketError):
 
 
 class UnreadableFolder(BucketError):
-    """A listing is not complete: these folders could not be looked into. Raised after all that could be was given.
+    """A listing is incomplete because some folders could not be read; raised after everything else was listed.
 
     Attributes:
         folders: prefixes that end with /, or are empty for the whole bucket.
@@ -50,11 +50,11 @@ class UnreadableFolder(BucketError):
 
 
 class ObjectInfo(NamedTuple):
-    """An object without its bytes. A tuple, since a hundred thousand of them are made in a listing.
+    """An object without its bytes; a tuple, because a listing makes a hundred thousand of them.
 
     Attributes:
         etag: changes whenever the object does.
-        modified: seconds since 1970 on the store's clock; for people and for order, never for leases.
+        modified: seconds since 1970 on the store's clock; for people and for sorting, never for leases.
     """
 
     key: str
@@ -64,46 +64,55 @@ class ObjectInfo(NamedTuple):
 
 
 class Bucket(Protocol):
-    """Objects by key. A reader sees the whole of an object or none of it, never a part.
+    """Objects by key. A reader sees a whole object or none, never a part.
 
-    Implementations inherit from it what follows from the other methods.
+    Implementations inherit the methods that follow from the others.
     """
 
     address: str
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        """The object's bytes; MissingObject. ObjectTooLarge beyond `largest` bytes, of which no more are read."""
+        """Return the object's bytes.
+
+        Args:
+            largest: limit in bytes, beyond which nothing is read.
+
+        Raises:
+            MissingObject: if there is none.
+            ObjectTooLarge: if it has more than `largest` bytes.
+        """
 
     def find(self, key: str, largest: int | None = None) -> bytes | None:
-        """As `get`, but None where there is no object under this key."""
+        """Return the object's bytes like `get`, but None if there is no object with this key."""
         try:
             return self.get(key, largest)
         except MissingObject:
             return None
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """The object's bytes in pieces, for what may not fit into memory; MissingObject."""
+        """Yield the object's bytes in pieces, for objects that may not fit into memory; raises MissingObject."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write the object, over whatever was there."""
+        """Write the object, replacing any earlier one."""
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write the object unless there is one; whether it was written. Of many at once exactly one wins."""
+        """Write the object only if there is none; returns whether it was written. Exactly one concurrent call wins."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
-        """The objects whose keys begin with `prefix` and are greater than `after`, sorted by key.
+        """Yield the objects whose keys begin with `prefix` and are greater than `after`, sorted by key.
 
-        UnreadableFolder when everything that can be read has been given and something could not be.
+        Raises UnreadableFolder after everything readable was given, if something was not readable.
         """
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """The names that come between `prefix`, which is empty or ends with /, and a next /; sorted, each once.
+        """Yield the names between `prefix`, which is empty or ends with /, and the next /; sorted, each once.
 
-        Cheap: what lies below them is not listed. A folder on a disk may name empty ones. UnreadableFolder.
+        It is cheap, since objects below them are not listed. A folder on a disk may yield empty ones. Raises
+        UnreadableFolder.
         """
 
     def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
-        """What lies in a folder and is no object that `list` gives, as far as the store can tell: keys, and why.
+        """Yield entries of a folder that `list` does not give, as far as the store can see them: keys, and why.
 
         Args:
             folder: a prefix that ends with /.
@@ -111,55 +120,59 @@ class Bucket(Protocol):
         """
 
     def misspelled(self, root: str) -> Iterator[str]:
-        """Keys of objects that begin with another spelling of `root`, a name with / behind it; any store may hold them.
+        """Yield objects' keys that begin with another spelling of `root`, a name followed by /.
 
-        So much is looked at as costs no more than a few calls of the store, where nobody has left such keys.
+        Any store may have such keys. The search is limited to what costs a few store calls if there are none.
         """
 
     def delete(self, key: str) -> None:
-        """Remove the object; fine if there is none."""
+        """Delete the object; does nothing if there is none."""
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What is known of the object without reading it; None where there is none."""
+        """Return the object's description without reading it; None if there is none."""
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
-        """Remove what writers left half-written when they died; what was removed, by names that are no keys.
+        """Remove half-written data of writers that died; returns what was removed, by names that are not keys.
 
-        What is meant for keys below `prefixes` goes even where its writer may live. BucketError where it cannot go.
+        Data meant for keys below `prefixes` is removed even if its writer may be alive. Raises BucketError if it cannot
+        be.
         """
 
 
 def read_bounded(key: str, data: bytes, largest: int | None) -> bytes:
-    """The data itself, read one byte further than it may reach; ObjectTooLarge."""
+    """Return the data, which was read up to one byte beyond `largest`; raises ObjectTooLarge if it is longer."""
     if largest is not None and len(data) > largest:
-        raise ObjectTooLarge(f"{key} has more than {largest} bytes, which none of ours has")
+        raise ObjectTooLarge(f"{key} has more than {largest} bytes, more than photog ever writes there")
     return data
 
 
 def check_key(key: str) -> str:
-    """The key itself, or InvalidKey: relative, no empty or dot segments, no control characters, at most 1024 bytes."""
+    """Return the key, or raise InvalidKey.
+
+    A key is relative, has no empty or dot segments, no backslashes or control characters, and at most 1024 bytes.
+    """
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise InvalidKey(f"{key!r} cannot be a key: segments between / must be names")
-    return _spelled(key)
+    return _check_characters(key)
 
 
 def check_prefix(prefix: str) -> str:
-    """The beginning of keys itself, or InvalidKey where no key can begin so."""
+    """Return the prefix, or raise InvalidKey if no key can begin with it."""
     folder = prefix.rpartition("/")[0]
     if folder or prefix.startswith("/"):
         check_key(folder)
-    return _spelled(prefix)
+    return _check_characters(prefix)
 
 
 def check_folder(prefix: str) -> str:
-    """The prefix of a folder itself, empty for the whole bucket, or InvalidKey."""
+    """Return the prefix of a folder, which is empty for the whole bucket; raises InvalidKey."""
     if prefix and not prefix.endswith("/"):
-        raise InvalidKey(f"{prefix!r} is no folder: it does not end with /")
+        raise InvalidKey(f"{prefix!r} is not a folder: it does not end with /")
     return check_prefix(prefix)
 
 
 def is_usable_key(key: str) -> bool:
-    """Whether an object can have this key."""
+    """Return whether an object can have this key."""
     try:
         check_key(key)
     except InvalidKey:
@@ -167,8 +180,8 @@ def is_usable_key(key: str) -> bool:
     return True
 
 
-def _spelled(key: str) -> str:
-    # a name that is printable is the usual one, and told at once
+def _check_characters(key: str) -> str:
+    # most names are printable, which is checked fast
     if "\\" in key or not (key.isprintable() or all(unicodedata.category(one) != "Cc" for one in key)):
         raise InvalidKey(f"{key!r} cannot be a key: it has a backslash or control characters")
     try:

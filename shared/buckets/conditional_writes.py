@@ -1,15 +1,15 @@
-"""Whether a store can be trusted with claims: it must refuse to create what is there."""
+"""Test whether a store can hold claims: it must refuse to create an object that exists."""
 
 import secrets
 
 from shared.buckets.base import Bucket, BucketError
 from shared.contract import keys
 
-OLD_SECONDS = 3600.0  # between two probes on the store's clock, after which the older one is nobody's
+OLD_SECONDS = 3600.0  # between two probes on the store's clock, after which the older one is abandoned
 
 
 def honors_conditions(bucket: Bucket) -> bool:
-    """Whether a second create-if-absent of one key is refused, which claims and answers depend on."""
+    """Return whether the store refuses a second create-if-absent of a key, on which claims and answers depend."""
     key = f"{keys.PROBES}{secrets.token_hex(8)}"
     try:
         return bucket.put_if_absent(key, b"1") and not bucket.put_if_absent(key, b"2") and bucket.get(key) == b"1"
@@ -18,7 +18,7 @@ def honors_conditions(bucket: Bucket) -> bool:
 
 
 def _remove(bucket: Bucket, key: str) -> None:
-    """The probe, and those of processes that died in the middle of this."""
+    """Remove the probe, and abandoned probes of processes that died during the test."""
     own = bucket.head(key)
     for info in list(bucket.list(keys.PROBES)):
         if info.key == key or (own is not None and own.modified - info.modified > OLD_SECONDS):
@@ -26,10 +26,10 @@ def _remove(bucket: Bucket, key: str) -> None:
 
 
 def require_conditions(bucket: Bucket) -> None:
-    """BucketError for a store that says it created what was there: two workers would own one request."""
+    """Raise BucketError if the store overwrites in create-if-absent: two workers would own one request."""
     if not honors_conditions(bucket):
         raise BucketError(
-            f"{bucket.address} overwrites what it is asked to create if absent: requests could be answered twice. "
-            "For OSS set PHOTOG_S3__CONDITIONS=oss-forbid-overwrite and leave versioning off; other stores need a "
-            "release that knows If-None-Match"
+            f"{bucket.address} overwrites objects that it should create only if absent: requests could be answered "
+            "twice. For OSS set PHOTOG_S3__CONDITIONS=oss-forbid-overwrite and leave versioning off; for other stores "
+            "use a release that supports If-None-Match"
         )

@@ -1,9 +1,9 @@
-"""A folder as a bucket: keys are relative paths, every write is staged beside and appears whole.
+"""A folder as a bucket: keys are relative paths, and every object is staged first, so that it appears whole.
 
-Staging lies in `.photog` below the root, so on the same filesystem: `os.replace` and `os.link` are atomic there, and a
-hard link onto an existing name fails, which is what makes `put_if_absent` exclusive between processes.
+The staging folder is `.photog` below the root, so on the same filesystem: `os.replace` and `os.link` are atomic there,
+and a hard link to an existing name fails, which makes `put_if_absent` exclusive between processes.
 
-Only files are objects. FIFOs, sockets and devices are never opened, links are followed as long as they stay inside of
+Only regular files are objects. FIFOs, sockets and devices are never opened, links are followed only if they stay inside
 the root, and every error of the operating system becomes a BucketError (`faults.py`).
 """
 
@@ -40,18 +40,20 @@ PIECE = 1024 * 1024  # bytes read at a time
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 ABSENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTCONN, errno.ENODEV, errno.ESTALE, errno.EIO}
-NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # whoever waits
+NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # permanent
 NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
-NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that syncs no folders
+NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that cannot sync folders
 STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
-"""Their functions' folders stay when they are empty: triggers watch them, and they would come again at once."""
+"""Functions' folders below these stay when they are empty: triggers watch them, and they would soon be made again."""
 
 
 class FolderBucket(Bucket):
-    """Objects as files below `root`, which is made if it is not there yet, and never again once it was.
+    """Objects as files below `root`, which is made now if it does not exist, and never again later.
 
-    StoreMisconfigured where it can be none, StoreAbsent where it is not there and cannot be made, StoreUnavailable
-    where that fails in any other way.
+    Raises:
+        StoreMisconfigured: if `root` can never be a bucket.
+        StoreAbsent: if it does not exist and cannot be made.
+        StoreUnavailable: if that fails in any other way.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,12 +63,12 @@ class FolderBucket(Bucket):
         except OSError as error:
             if error.errno in ABSENT:
                 raise StoreAbsent(
-                    f"{root} cannot be a bucket: it is not there and cannot be made ({error.strerror}); "
+                    f"{root} cannot be a bucket: it does not exist and cannot be made ({error.strerror}); "
                     f"mount its volume, or let user {os.geteuid()} make it"
                 ) from error
             kind = StoreMisconfigured if error.errno in NO_PLACE else StoreUnavailable
             raise kind(f"{root} cannot be a bucket: {_reason(error, root)}") from error
-        except (ValueError, RuntimeError) as error:  # a NUL, or the home of a user who is not there
+        except (ValueError, RuntimeError) as error:  # a NUL, or the home of an unknown user
             raise StoreMisconfigured(f"{root!s:.200} cannot be a bucket: {error}") from error
         self.address = str(self.root)
         self._staging = Staging(self.root)
@@ -74,30 +76,30 @@ class FolderBucket(Bucket):
         self._told: set[str] = set()
 
     def path(self, key: str) -> Path:
-        """Where the object lies; InvalidKey, also where a link would lead out of the root."""
+        """Return the object's path; raises InvalidKey, also if a link leads out of the root."""
         folder, _, name = check_key(key).rpartition("/")
-        path = os.path.join(self._resolved(key, folder), name)
+        path = os.path.join(self._resolve(key, folder), name)
         if os.path.islink(path):
-            self._resolved(key, key)
+            self._resolve(key, key)
         elif path == self._staged:
             raise self._outside(key)
         return Path(path)
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._reading(key) as file:
+        with self._open_object(key) as file:
             return read_bounded(key, file.read() if largest is None else file.read(largest + 1), largest)
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with self._reading(key) as file:
+        with self._open_object(key) as file:
             while piece := file.read(PIECE):
                 yield piece
 
     def put(self, key: str, data: bytes) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             self._write(key, data, os.replace)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        with self._explained(key):
+        with self._translate_errors(key):
             try:
                 self._write(key, data, os.link)
             except FileExistsError:
@@ -106,21 +108,21 @@ class FolderBucket(Bucket):
             except OSError as error:
                 if error.errno in NO_LINKS:
                     raise BucketError(
-                        f"{self.address} has no hard links; put the bucket on another filesystem"
+                        f"{self.address} does not support hard links; put the bucket on another filesystem"
                     ) from error
                 raise
             return True
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         folder = "".join(check_prefix(prefix).rpartition("/")[:2])
-        self._staging.look()  # whoever only reads must not keep for ever what a dead writer left
+        self._staging.look()  # a process that only reads must remove a dead writer's leftovers too
         walk = Walk(self._staged, self._told)
-        yield from walk.objects(self._resolved(prefix, folder), folder, prefix, after)
+        yield from walk.objects(self._resolve(prefix, folder), folder, prefix, after)
         self._require_whole(walk)
 
     def folders(self, prefix: str) -> Iterator[str]:
         walk = Walk(self._staged, self._told)
-        yield from walk.folders(self._resolved(prefix, check_folder(prefix)), prefix)
+        yield from walk.folders(self._resolve(prefix, check_folder(prefix)), prefix)
         self._require_whole(walk)
 
     def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
@@ -132,14 +134,14 @@ class FolderBucket(Bucket):
         yield from (key for key in below if is_misspelled(key, root))
 
     def delete(self, key: str) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             path = self.path(key)
             try:
                 path.unlink()
             except OSError as error:
                 if error.errno not in NO_OBJECT and not path.is_dir():
                     raise
-        with suppress(OSError):  # in use or not ours: an empty folder is nobody's object
+        with suppress(OSError):  # in use or not ours: an empty folder is not an object
             for folder in path.parents:
                 parts = folder.relative_to(self.root).parts
                 if len(parts) < 2 or (len(parts) == 2 and parts[0] in STANDING):
@@ -147,16 +149,16 @@ class FolderBucket(Bucket):
                 folder.rmdir()
 
     def head(self, key: str) -> ObjectInfo | None:
-        with self._explained(key):
-            status = self._status(self._resolved(key, check_key(key)))
+        with self._translate_errors(key):
+            status = self._status(self._resolve(key, check_key(key)))
             return info(key, status) if status else None
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
-        with self._explained(STAGING):
+        with self._translate_errors(STAGING):
             return [f"{STAGING}/{name}" for name in self._staging.collect()]
 
-    def _resolved(self, key: str, below: str) -> str:
-        """The real place of `below`; InvalidKey where links lead out of the root or into its staging."""
+    def _resolve(self, key: str, below: str) -> str:
+        """Return the real path of `below`; raises InvalidKey if links lead out of the root or into staging."""
         path = os.path.realpath(f"{self.address}/{below}")
         within = f"{path}/"
         if not within.startswith(self._within) or within.startswith(f"{self._staged}/"):
@@ -164,17 +166,17 @@ class FolderBucket(Bucket):
         return path
 
     def _outside(self, key: str) -> InvalidKey:
-        return InvalidKey(f"{key} lies outside of the bucket {self.address}")
+        return InvalidKey(f"{key} is outside the bucket {self.address}")
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise explain_fault(error, key, self.address) from error
 
     def _status(self, path: str) -> os.stat_result | None:
-        """Of an object; None where none lies there. Asked before it is opened: opening alone wakes what is special."""
+        """Return an object's status; None if there is none. Done before opening, which would wake special files."""
         try:
             status = os.stat(path, follow_symlinks=False)
         except OSError as error:
@@ -184,10 +186,10 @@ class FolderBucket(Bucket):
         return status if is_object(status) else None
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[BinaryIO]:
-        """The object's file, which is open no longer than the context."""
-        with self._explained(key):
-            path = self._resolved(key, check_key(key))
+    def _open_object(self, key: str) -> Iterator[BinaryIO]:
+        """Open the object's file for the duration of the context."""
+        with self._translate_errors(key):
+            path = self._resolve(key, check_key(key))
             if self._status(path) is None:
                 raise self._missing(key)
             try:
@@ -204,7 +206,7 @@ class FolderBucket(Bucket):
         return MissingObject(f"no object {key} in {self.address}")
 
     def _require_object(self, key: str) -> None:
-        """InvalidKey where what stands in the way of the object is none, and never will be."""
+        """Raise InvalidKey if something other than an object occupies the object's place."""
         path = self.path(key)
         if os.path.lexists(path) and self._status(os.path.realpath(path)) is None and os.path.lexists(path):
             raise InvalidKey(
@@ -215,7 +217,7 @@ class FolderBucket(Bucket):
         if walk.unreadable:
             some = ", ".join(f"{folder or self.address} ({why})" for folder, why in list(walk.unreadable.items())[:5])
             raise UnreadableFolder(
-                f"{len(walk.unreadable)} folders in {self.address} cannot be looked into: {some}; let user "
+                f"{len(walk.unreadable)} folders in {self.address} cannot be read: {some}; let user "
                 f"{os.geteuid()} read and enter them (chown, chmod)",
                 tuple(walk.unreadable),
             )
@@ -225,41 +227,41 @@ class FolderBucket(Bucket):
             self._require_root()
             try:
                 with self._staging.holding(data) as staged:
-                    if self._placed(key, staged, move):
+                    if self._place(key, staged, move):
                         return
-            except FileNotFoundError:  # the bucket went away meanwhile
+            except FileNotFoundError:  # the bucket may have been removed meanwhile
                 self._require_root()
                 raise
-        raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+        raise BucketError(f"the folder of {key} in {self.address} is removed again whenever it is made")
 
-    def _placed(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
-        """Give the staged file its place; False where it has gone meanwhile, with its folder or taken for an orphan."""
+    def _place(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
+        """Move the staged file into place; False if it is gone, perhaps because it was taken for an orphan."""
         path = self.path(key)
         for _ in range(PLACING_TRIES):
             try:
                 self._make_folders(path.parent)
-            except FileNotFoundError:  # another process removed one, empty until now, or the whole bucket is gone
+            except FileNotFoundError:  # another process removed one while it was empty, or the whole bucket is gone
                 self._require_root()
                 continue
             except (FileExistsError, NotADirectoryError):
-                # mkdir says so too of a folder that is gone again when it looks what stands in its way;
-                # never to be mistaken for the object itself being there
-                self._nothing_above(key, path)
+                # mkdir raises this too if a folder vanishes while mkdir examines it;
+                # it must never be mistaken for the object itself existing
+                self._require_no_object_above(key, path)
                 continue
             try:
                 move(staged, path)
             except FileNotFoundError:
                 if not os.path.lexists(staged):
                     return False
-                continue  # another process removed the folder, empty until now, between the two calls
+                continue  # another process removed the empty folder between the two calls
             except IsADirectoryError:
                 raise InvalidKey(f"{key} cannot be a key of {self.address}: a folder has its name") from None
             _sync(path.parent)
             return True
-        raise BucketError(f"the folder of {key} in {self.address} is removed as fast as it is made")
+        raise BucketError(f"the folder of {key} in {self.address} is removed again whenever it is made")
 
     def _make_folders(self, folder: Path) -> None:
-        """As mkdir -p within the bucket, which itself is never made again."""
+        """Make folders like mkdir -p within the bucket; the bucket itself is never made again."""
         if folder.is_dir():
             return
         place = self.root
@@ -268,15 +270,16 @@ class FolderBucket(Bucket):
             place.mkdir(exist_ok=True)
 
     def _require_root(self) -> None:
-        """StoreUnavailable where the whole bucket was removed, or its volume is not mounted.
+        """Raise StoreUnavailable if the whole bucket was removed, or its volume is not mounted.
 
-        It is not made again: who removed it may want it gone, or something mounted there, and its requests are gone.
+        It is not made again, because whoever removed it may want it gone, or mount something there; its requests are
+        lost.
         """
         if not self.root.is_dir():
-            raise StoreUnavailable(f"{self.address} is not there: make it, or mount the volume that it lies on")
+            raise StoreUnavailable(f"{self.address} does not exist: make it, or mount its volume")
 
-    def _nothing_above(self, key: str, path: Path) -> None:
-        """Raises InvalidKey when an object stands where a folder of the key would have to be."""
+    def _require_no_object_above(self, key: str, path: Path) -> None:
+        """Raise InvalidKey if an object is in the place of a folder of the key."""
         for folder in path.relative_to(self.root).parents:
             above = self.root / folder
             if os.path.lexists(above) and not above.is_dir():
@@ -284,7 +287,7 @@ class FolderBucket(Bucket):
 
 
 def _sync(folder: Path) -> None:
-    """Make a new name in a folder survive a loss of power; nothing where it was removed since, with its folder."""
+    """Make a new name in a folder survive a power loss; does nothing if it was removed since, with its folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -298,7 +301,7 @@ def _sync(folder: Path) -> None:
 
 def _reason(error: OSError, root: Path) -> str:
     if os.path.islink(os.path.realpath(root)):
-        return "its links lead round in a circle"
+        return "its symbolic links form a loop"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "it or a folder above it is a file; move that away, or name a folder"
     return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""A bucket in this process's memory: for tests and for trying things out."""
+"""A bucket in this process's memory, for tests and experiments."""
 
 import itertools
 import threading
@@ -10,7 +10,7 @@ from shared.buckets.misnamed import misspelled
 
 
 class MemoryBucket(Bucket):
-    """Objects in a dictionary behind a lock; safe between threads, gone with the process."""
+    """Objects in a dictionary behind a lock; thread-safe, and gone with the process."""
 
     def __init__(self, name: str = "memory") -> None:
         self.address = f"memory://{name}"

@@ -1,4 +1,4 @@
-"""What a folder as a bucket passes over when it lists, and why: links, special files, names that are no keys."""
+"""Entries that a folder bucket skips when it lists, and why: links, special files, names that cannot be keys."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from shared.buckets.faults import IMPOSSIBLE
 from shared.buckets.misnamed import NO_KEY
 from shared.buckets.staging import STAGING
 
-PLAIN_LENGTH = 500  # of a key whose bytes need no counting
+PLAIN_LENGTH = 500  # characters of a key whose bytes need not be counted
 
 
 def report_passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
-    """The keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
+    """Yield the keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
 
     Args:
-        root: of the bucket, without links in its own path.
+        root: the bucket's root, without links in its own path.
         folder: prefix that ends with /, or empty.
-        deep: also in the folders below; no link is followed to find more.
+        deep: also in the folders below; links are not followed.
 
-    What cannot be looked into is not told here: a list of the bucket does that.
+    Unreadable folders are not reported here, because listing the bucket reports them.
     """
     top = os.path.realpath(root / folder)
     staging = str(root / STAGING)
@@ -39,7 +39,7 @@ def report_passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[st
             elif entry.is_symlink():
                 yield key, _why(entry.path, root)
             elif not entry.is_file(follow_symlinks=False):
-                yield key, "it is no file"
+                yield key, "it is not a regular file"
 
 
 def _entries(path: str) -> "list[os.DirEntry[str]]":
@@ -57,11 +57,11 @@ def _entries(path: str) -> "list[os.DirEntry[str]]":
 def _why(path: str, root: Path) -> str:
     target = os.path.realpath(path)
     if not os.path.exists(target):
-        return "it is a link that leads nowhere"
+        return "it is a broken link"
     if not _is_within(target, root):
-        return "it is a link out of the bucket, which is never followed"
+        return "it is a link out of the bucket, and such links are never followed"
     if os.path.isdir(target):
-        return "it is a link to a folder, which is not followed; put the folder itself there"
+        return "it is a link to a folder, and such links are not followed; put the folder itself there"
     return "it is a link; put the file itself there"
 
 

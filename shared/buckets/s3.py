@@ -1,17 +1,17 @@
 """A bucket of S3, or of a store that speaks its protocol: MinIO, Ceph, R2, OSS.
 
-| call | how it is exclusive or whole |
+| call | how it is exclusive or atomic |
 |---|---|
 | put_if_absent | `If-None-Match: *`, on OSS `x-oss-forbid-overwrite: true`; also on CompleteMultipartUpload |
-| refused: 412, 409 FileAlreadyExists | lost, unless the object carries our nonce: a retried try of ours had won |
-| undecided: 409 ConditionalRequestConflict | two at once, undecided: asked again after a pause |
-| put of more than one part | multipart; it appears whole when completed, and is aborted on any failure |
-| get that breaks off, times out or has another checksum | read anew, READS times |
+| refused: 412, 409 FileAlreadyExists | lost, unless the object has our nonce: then an earlier try of ours had won |
+| undecided: 409 ConditionalRequestConflict | a race of two, undecided: tried again after a pause |
+| put of more than one part | multipart; the object appears whole when completed, and is aborted on any failure |
+| get that breaks off, times out or has a wrong checksum | read again, up to READS times |
 
-Whatever goes wrong on the way comes out as a BucketError: StoreUnavailable where other keys would fare no better.
+Every failure is raised as a BucketError; as StoreUnavailable if other keys would fail too.
 
-Threads with boto3 do the few calls that profit from being many (parts of an object); a request makes about ten calls,
-one after another because each depends on the last, so an asynchronous client would have nothing to do at once.
+boto3 in threads does the few things that profit from concurrency (the parts of an object). A request makes about ten
+calls, each of which depends on the one before, so an asynchronous client would gain nothing.
 """
 
 import base64
@@ -49,8 +49,8 @@ from shared.buckets.misnamed import NO_KEY, Misnamed, is_misnamed_manifest, is_m
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
-UPLOADS = 4  # parts at once
-CONFLICTS = 8  # undecided races after which the store is taken for broken
+UPLOADS = 4  # parts sent concurrently
+CONFLICTS = 8  # undecided races after which the store counts as broken
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 REFUSED = {"412", "PreconditionFailed", "FileAlreadyExists"}
 UNDECIDED = {"409", "ConditionalRequestConflict", "OperationAborted"}
@@ -67,12 +67,12 @@ OF_THE_STORE = {
     "SlowDown",
     "TokenRefreshRequired",
 }
-"""Codes below 500 that every key would meet at the moment."""
+"""Codes below 500 that every key would get at the moment."""
 NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
-DEEPEST = 8  # folders that name nothing within each other
-MOST_PAGES = 20  # of a folder's names that are looked through for misspelled ones
-READS = 3  # of an object whose body breaks off; botocore itself tries again only until the headers have come
-UPLOAD_SECONDS = 3600.0  # no upload takes so long; what is older was left by a writer that died
+DEEPEST = 8  # levels of nested folders without a real name
+MOST_PAGES = 20  # of a folder's names that are searched for misspelled ones
+READS = 3  # of an object whose body breaks off; botocore itself retries only until the headers have arrived
+UPLOAD_SECONDS = 3600.0  # no upload takes this long; an older one was left by a dead writer
 FAILURES = (
     ClientError,
     BotoCoreError,
@@ -80,8 +80,8 @@ FAILURES = (
     HTTPError,
     http.client.HTTPException,
     OSError,
-    ValueError,  # an answer that does not parse, as of a proxy
-    KeyError,  # or that lacks what it must have
+    ValueError,  # an answer that cannot be parsed, as from a proxy
+    KeyError,  # or that lacks a required member
 )
 
 
@@ -95,7 +95,7 @@ class S3Bucket(Bucket):
         self._misnamed = Misnamed()
         self._client = self._creator = self._connect()
         self._condition = {"IfNoneMatch": "*"}
-        if settings.conditions == "oss-forbid-overwrite":  # a header that boto3 has no argument for
+        if settings.conditions == "oss-forbid-overwrite":  # boto3 has no argument for this header
             self._creator, self._condition = self._connect(), {}
             for operation in ("PutObject", "CompleteMultipartUpload"):
                 self._creator.meta.events.register(f"before-sign.s3.{operation}", _forbid_overwrite)
@@ -105,7 +105,7 @@ class S3Bucket(Bucket):
         for number in range(READS):
             if cut is not None:
                 time.sleep(random.uniform(0, 0.1 * 2**number))
-            with self._explained(key):
+            with self._translate_errors(key):
                 body = self._open(key)
             try:
                 with body:
@@ -116,13 +116,13 @@ class S3Bucket(Bucket):
         raise StoreUnavailable(f"{key} in {self.address} broke off {READS} times: {cut}") from cut
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with self._explained(key):
+        with self._translate_errors(key):
             body = self._open(key)
             with body:
                 yield from body.iter_chunks(PIECE)
 
     def put(self, key: str, data: bytes) -> None:
-        with self._explained(key):
+        with self._translate_errors(key):
             self._upload(self._client, key, data, secrets.token_hex(12), {})
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -141,12 +141,12 @@ class S3Bucket(Bucket):
                 raise self._error(key, error) from error
             else:
                 return True
-        raise BucketError(f"{self.address} could not decide {CONFLICTS} times in a row who creates {key}")
+        raise BucketError(f"{self.address} failed {CONFLICTS} times in a row to decide which writer creates {key}")
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         begin = {"StartAfter": self.prefix + after} if after else {}
         for page in self._pages(check_prefix(prefix), begin):
-            with self._explained(prefix):
+            with self._translate_errors(prefix):
                 named = [(entry["Key"].removeprefix(self.prefix), entry) for entry in page.get("Contents", [])]
                 infos = [
                     _info(key, entry, entry["Size"])
@@ -158,7 +158,7 @@ class S3Bucket(Bucket):
     def folders(self, prefix: str) -> Iterator[str]:
         begin = len(self.prefix) + len(check_folder(prefix))
         for page in self._pages(prefix, {"Delimiter": "/"}):
-            # sorted here too: not every store sorts them within a page
+            # sorted here too, because not every store sorts them within a page
             for prefix_found in sorted(entry["Prefix"] for entry in page.get("CommonPrefixes", [])):
                 name = prefix_found[begin:-1]
                 if is_usable_key(name):
@@ -168,7 +168,7 @@ class S3Bucket(Bucket):
         for key in sorted(self._misnamed.kept):
             below = key.removeprefix(check_folder(folder))
             if below != key and (deep or "/" not in below):
-                if self._is_there(key):
+                if self._exists(key):
                     yield key, NO_KEY
                 else:
                     self._misnamed.kept.discard(key)
@@ -177,19 +177,19 @@ class S3Bucket(Bucket):
         yield from self._misspelled(root, "", DEEPEST)
 
     def delete(self, key: str) -> None:
-        with self._explained(key):
-            self._client.delete_object(Bucket=self.name, Key=self._existing(key))
+        with self._translate_errors(key):
+            self._client.delete_object(Bucket=self.name, Key=self._existing_key(key))
 
     def head(self, key: str) -> ObjectInfo | None:
         found = self._head(key)
         if found is None:
             return None
-        with self._explained(key):
+        with self._translate_errors(key):
             return _info(key, found, found["ContentLength"])
 
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
         removed = []
-        with self._explained("the list of unfinished uploads"):
+        with self._translate_errors("the list of unfinished uploads"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=self.prefix)
             for upload in (one for page in pages for one in page.get("Uploads", [])):
                 key = upload["Key"].removeprefix(self.prefix)
@@ -201,7 +201,7 @@ class S3Bucket(Bucket):
         return removed
 
     def _misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
-        """As `misspelled`, of what lies in a folder whose key names nothing, as in / or ./"""
+        """Yield like `misspelled`, within a folder whose key has no real name, such as / or ./"""
         for page in itertools.islice(self._pages(below, {"Delimiter": "/"}), MOST_PAGES):
             found = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
             found += [entry["Key"] for entry in page.get("Contents", []) if entry["Size"]]
@@ -212,12 +212,12 @@ class S3Bucket(Bucket):
                     yield from self._misspelled(root, key, depth - 1)
 
     def _raw(self, prefix: str) -> Iterator[str]:
-        """Keys below a prefix that may be none, of objects that are not empty."""
+        """Yield keys of non-empty objects below a prefix that need not be usable."""
         for page in self._pages(prefix, {}):
             yield from (one["Key"].removeprefix(self.prefix) for one in page.get("Contents", []) if one["Size"])
 
-    def _is_there(self, key: str) -> bool:
-        """Whether there is an object under a key that may be none: not every client can ask for it by name."""
+    def _exists(self, key: str) -> bool:
+        """Return whether an object exists under an unusable key, which not every client can request by name."""
         return key in itertools.islice(self._raw(key), 1)
 
     def _connect(self) -> Any:
@@ -234,36 +234,39 @@ class S3Bucket(Bucket):
             response_checksum_validation=crc,
         )
 
-    def _full(self, key: str) -> str:
+    def _full_key(self, key: str) -> str:
         return check_key(self.prefix + check_key(key))
 
-    def _existing(self, key: str) -> str:
-        """The same of what is only read or removed; see `misnamed.py`."""
-        return self.prefix + key if is_misnamed_manifest(key) else self._full(key)
+    def _existing_key(self, key: str) -> str:
+        """Return the full key of an object that is only read or removed; see `misnamed.py`."""
+        return self.prefix + key if is_misnamed_manifest(key) else self._full_key(key)
 
     def _open(self, key: str) -> Any:
-        return self._client.get_object(Bucket=self.name, Key=self._existing(key))["Body"]
+        return self._client.get_object(Bucket=self.name, Key=self._existing_key(key))["Body"]
 
     def _pages(self, prefix: str, more: dict[str, str]) -> Iterator[Any]:
-        with self._explained(prefix):
+        with self._translate_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self.name, Prefix=self.prefix + prefix, **more)
 
     def _nonce(self, key: str) -> str | None:
-        """Whose the object is. None where it has gone since: somebody else's, which was deleted."""
+        """Return the nonce of the object's writer.
+
+        None if the object is gone: then it was another writer's, and was deleted.
+        """
         found = self._head(key)
         return None if found is None else found["Metadata"].get(NONCE)
 
     def _head(self, key: str) -> Any:
-        full = self._existing(key)
+        full = self._existing_key(key)
         try:
-            with self._explained(key):
+            with self._translate_errors(key):
                 return self._client.head_object(Bucket=self.name, Key=full)
         except MissingObject:
             return None
 
     def _upload(self, by: Any, key: str, data: bytes, nonce: str, condition: dict[str, str]) -> None:
-        target = {"Bucket": self.name, "Key": self._full(key)}
+        target = {"Bucket": self.name, "Key": self._full_key(key)}
         if len(data) <= self.settings.part_bytes:
             by.put_object(**target, Body=data, Metadata={NONCE: nonce}, **self._sum(data), **condition)
             return
@@ -273,9 +276,9 @@ class S3Bucket(Bucket):
         try:
             parts = self._send_parts(by, upload, data)
             by.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)
-        except BaseException as error:  # whatever it was: unfinished parts are invisible and cost money
+        except BaseException as error:  # on any error: unfinished parts are invisible and cost money
             if _code(error) == "NoSuchUpload" and self._nonce(key) == nonce:
-                return  # a try whose answer was lost had completed it
+                return  # an earlier try, whose answer was lost, had completed it
             with suppress(*FAILURES):
                 by.abort_multipart_upload(**upload)
             raise
@@ -299,7 +302,7 @@ class S3Bucket(Bucket):
         return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _translate_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except FAILURES as error:
@@ -314,11 +317,11 @@ class S3Bucket(Bucket):
         if code in ABSENT:
             return MissingObject(f"no object {key} in {self.address}")
         if code == "NoSuchBucket":
-            return StoreAbsent(f"there is no bucket {self.name}; make it, or mend the address {self.address}")
+            return StoreAbsent(f"there is no bucket {self.name}; make it, or correct the address {self.address}")
         if code in FORBIDDEN:
             return BucketError(
                 f"{key} in {self.address}: access denied; the role needs s3:GetObject, s3:PutObject, s3:DeleteObject "
-                "and s3:ListBucket, without which what is absent looks forbidden; forgetting also "
+                "and s3:ListBucket (without which a missing object looks forbidden); `photog forget` also needs "
                 "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
             )
         away = code in OF_THE_STORE or status == 429 or not 400 <= status < 500

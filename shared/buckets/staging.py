@@ -1,17 +1,17 @@
-"""Where the objects of a folder lie until they are whole, and how what dead writers left there is told and removed.
+"""Staging of a folder bucket: where objects are written before they are moved, and how orphans are found and removed.
 
-    <bucket>/.photog/<kernel>-<random>      one file per write, locked (flock) by its writer from birth to end
+    <bucket>/.photog/<kernel>-<random>      one file per write, locked (flock) by its writer from creation to end
 
-| state of a staged file | how it is told | who moves | to |
+| state of a staged file | how it is recognized | who moves it | to |
 |---|---|---|---|
-| being written | its lock is held, which ends with its process | its writer | placed, or removed |
-| orphan of this kernel | its lock is free | who writes or lists, every COLLECT_SECONDS | removed |
-| orphan of another kernel | its lock is free, and untouched for ORPHAN_SECONDS | who writes or lists | removed |
-| either orphan | free | who forgets a person, at once | removed |
+| being written | it is locked; the lock ends with its process | its writer | placed, or removed |
+| orphan of this kernel | it is not locked | writers and listers, every COLLECT_SECONDS | removed |
+| orphan of another kernel | not locked, and unchanged for ORPHAN_SECONDS | writers and listers | removed |
+| either orphan | not locked | erasure, at once | removed |
 
-Locks of one kernel are sure; over a network some filesystems keep them to themselves, hence the wait. A file that is
-taken for an orphan too early costs its writer another try and nothing else. Names that are not ours are left alone, but
-for forgetting: a picture may lie under any name.
+Locks are reliable within one kernel; over a network some filesystems do not share them, hence the wait. A file taken
+for an orphan too early only costs its writer another try. Files with other names are left alone, except by erasure: a
+picture may have any name.
 """
 
 import fcntl
@@ -31,8 +31,8 @@ from pathlib import Path
 from shared.buckets.base import BucketError
 
 STAGING = ".photog"
-COLLECT_SECONDS = 10.0  # between two looks of one process for orphans; a look into an empty folder takes 20 us
-ORPHAN_SECONDS = 900.0  # no write of one object takes so long
+COLLECT_SECONDS = 10.0  # between two searches of one process for orphans; searching an empty folder takes 20 us
+ORPHAN_SECONDS = 900.0  # no write of one object takes this long
 OURS = re.compile(r"(?:[0-9a-f]{8}-)?[0-9a-f]{32}")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -41,7 +41,7 @@ TRIES = 10
 
 
 class Staging:
-    """The staged files of one bucket. The folder is made by the first write, and again whenever it alone is gone."""
+    """The staged files of one bucket; their folder is made by the first write, and again if only it is gone."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / STAGING
@@ -50,9 +50,10 @@ class Staging:
 
     @contextmanager
     def holding(self, data: bytes) -> Iterator[str]:
-        """The path of a file with `data`, on disk and locked, for as long as the context lasts; OSError, BucketError.
+        """Yield the path of a file with `data`, synced and locked for the duration of the context.
 
-        It may be moved or linked meanwhile; what is left of it is removed, also when the disk was full.
+        The file may be moved or linked meanwhile; what is left of it is removed, also if the disk was full. Raises
+        OSError and BucketError.
         """
         self.look()
         path, descriptor = self._create()
@@ -63,14 +64,18 @@ class Staging:
             _discard(path, descriptor)
 
     def collect(self, patience: float = 0.0, any_name: bool = True) -> list[str]:
-        """Remove orphans: all, or those of other kernels that nobody touched for `patience` seconds.
+        """Remove orphans and return their names.
 
-        Returns their names. BucketError names those that could not be removed.
+        Args:
+            patience: seconds for which an orphan of another kernel must be unchanged.
+            any_name: also remove files whose names are not photog's.
+
+        Raises BucketError with the names of those that could not be removed.
         """
         try:
             folder = os.open(self.path, FOLDER)
         except (FileNotFoundError, NotADirectoryError):
-            return []  # also a link, which might lead anywhere
+            return []  # also for a link, which might lead anywhere
         removed, stuck = [], []
         try:
             for name in sorted(os.listdir(folder)):
@@ -87,26 +92,26 @@ class Staging:
         return removed
 
     def look(self) -> None:
-        """Remove what is certainly an orphan, if the last look is some time ago; never raises."""
+        """Remove certain orphans, if the last search was some time ago; never raises."""
         with self._lock:
             now = time.monotonic()
             if now - self._looked < COLLECT_SECONDS:
                 return
             self._looked = now
-        with suppress(BucketError, OSError):  # what others left must not keep anybody from writing
+        with suppress(BucketError, OSError):  # others' leftovers must not prevent a write
             self.collect(ORPHAN_SECONDS, any_name=False)
 
     def _create(self) -> tuple[str, int]:
-        """A new file that nobody has removed before it was locked."""
+        """Create a file and lock it; retried if another process removed it before it was locked."""
         for _ in range(TRIES):
-            self._make()
+            self._make_folder()
             path = str(self.path / f"{_kernel()}-{uuid.uuid4().hex}")
             try:
                 descriptor = os.open(path, NEW, 0o666)
             except FileNotFoundError:
                 continue  # the folder was removed between the two calls
             try:
-                with suppress(OSError):  # a filesystem without locks: then orphans are told by their age
+                with suppress(OSError):  # a filesystem without locks: then orphans are recognized by age
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                 if os.fstat(descriptor).st_nlink:
                     return path, descriptor
@@ -114,21 +119,21 @@ class Staging:
                 _discard(path, descriptor)
                 raise
             os.close(descriptor)
-        raise BucketError(f"{self.path} is removed as fast as it is made")
+        raise BucketError(f"{self.path} is removed again whenever it is made")
 
-    def _make(self) -> None:
+    def _make_folder(self) -> None:
         try:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
             with suppress(FileExistsError):
-                os.mkdir(self.path)  # FileNotFoundError where the bucket itself is gone
+                os.mkdir(self.path)  # FileNotFoundError if the bucket itself is gone
             mode = os.lstat(self.path).st_mode
         if not stat.S_ISDIR(mode):
-            raise BucketError(f"{self.path} must be a folder of photog's own, and is none; move it away")
+            raise BucketError(f"{self.path} is not a folder, but photog needs a folder there; move it away")
 
 
 def _discard(path: str, descriptor: int) -> None:
-    with suppress(OSError):  # gone, or the disk went away: a later look finds it
+    with suppress(OSError):  # gone, or the disk is gone: a later search finds it
         os.unlink(path)
     os.close(descriptor)
 
@@ -141,7 +146,7 @@ def _fill(descriptor: int, data: bytes) -> None:
 
 
 def _remove_orphan(folder: int, name: str, patience: float) -> bool:
-    """Remove a file whose writer is dead; whether it was one."""
+    """Remove a file if its writer is dead; returns whether it was removed."""
     try:
         if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             return False
@@ -149,7 +154,7 @@ def _remove_orphan(folder: int, name: str, patience: float) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not _orphaned(descriptor, name, patience):
+        if not _is_orphan(descriptor, name, patience):
             return False
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -159,7 +164,7 @@ def _remove_orphan(folder: int, name: str, patience: float) -> bool:
     return True
 
 
-def _orphaned(descriptor: int, name: str, patience: float) -> bool:
+def _is_orphan(descriptor: int, name: str, patience: float) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -173,7 +178,7 @@ def _orphaned(descriptor: int, name: str, patience: float) -> bool:
 
 @cache
 def _kernel() -> str:
-    """Tells the processes between which locks can be trusted: those of one boot of one kernel, in any container."""
+    """Return an id of this boot of this kernel: between its processes, in any container, locks can be trusted."""
     try:
         identity = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:

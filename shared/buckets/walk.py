@@ -1,4 +1,4 @@
-"""The objects below a folder of a disk, in the order of their keys, however many or deep they are."""
+"""The objects below a folder on a disk, in the order of their keys, however many and deep they are."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ MOST_TOLD = 1000  # unusable names that one bucket logs
 
 
 class Walk:
-    """Looks into folders; goes on where one cannot be read, and keeps that in mind.
+    """A walk through folders that continues past unreadable ones, and records them.
 
     Args:
-        hidden: path of a folder that is passed over.
-        told: names that were logged, shared by the walks of a bucket.
+        hidden: path of a folder to skip.
+        told: names already logged, shared by all walks of a bucket.
 
     Attributes:
-        unreadable: folders that could not be looked into, as prefixes of keys, with the reason.
+        unreadable: folders that could not be read, as prefixes of keys, with the reason.
     """
 
     def __init__(self, hidden: str, told: set[str]) -> None:
@@ -32,11 +32,11 @@ class Walk:
         self.unreadable: dict[str, str] = {}
 
     def objects(self, path: str, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """What is a file below `path`, whose key is `folder`, with keys that begin with `prefix` and follow `after`.
+        """Yield the files below `path`, whose key is `folder`, with keys that begin with `prefix` and follow `after`.
 
-        Links are not followed, and special files are no objects.
+        Links are not followed, and special files are not objects.
         """
-        # a stack and no recursion: folders can be nested deeper than Python can call
+        # a stack instead of recursion: folders can be nested more deeply than Python can recurse
         levels = [iter(self._level(path, folder, prefix, after))]
         while levels:
             for key, entry in levels[-1]:
@@ -50,15 +50,15 @@ class Walk:
                 levels.pop()
 
     def folders(self, path: str, folder: str) -> Iterator[str]:
-        """The names of the folders in `path`, sorted."""
+        """Yield the names of the folders in `path`, sorted."""
         for key, _ in self._level(path, folder, folder, ""):
             if key[-1] == "/":
                 yield key[len(folder) : -1]
 
     def _level(self, path: str, folder: str, prefix: str, after: str) -> "list[tuple[str, os.DirEntry[str]]]":
-        """The entries of one folder that matter, folders with a / behind, so that keys below them come in order."""
+        """Return one folder's relevant entries; folders' keys end with /, so that the keys below them come in order."""
         found = []
-        whole = not after and folder.startswith(prefix)  # nothing of it is to be left out
+        whole = not after and folder.startswith(prefix)  # everything in it is listed
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -73,7 +73,7 @@ class Walk:
                     if wanted and (whole or key.startswith(prefix)) and self._usable(name, key):
                         found.append((key, entry))
         except (FileNotFoundError, NotADirectoryError):
-            return []  # gone since it was seen, as keys of a store may be
+            return []  # gone since it was seen, like an object deleted during a listing
         except OSError as error:
             if error.errno not in IMPOSSIBLE:
                 self.unreadable[folder] = error.strerror or str(error)
@@ -85,7 +85,7 @@ class Walk:
             return info(key, entry.stat(follow_symlinks=False))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:  # a folder that may be read and not entered
+        except OSError as error:  # a folder that may be read but not entered
             self.unreadable["".join(key.rpartition("/")[:2])] = error.strerror or str(error)
             return None
 
@@ -94,19 +94,19 @@ class Walk:
             return True
         if is_usable_key(key.rstrip("/")):
             return True
-        told_elsewhere = key.startswith(keys.REQUESTS)  # by whoever looks for requests
+        told_elsewhere = key.startswith(keys.REQUESTS)  # by the search for strays
         if not told_elsewhere and len(self._told) < MOST_TOLD and key not in self._told:
             self._told.add(key)
-            log.warning("%r is no key that an object can have; rename it, or nobody will see it", key)
+            log.warning("%r cannot be the key of an object; rename it, or it will not be found", key)
         return False
 
 
 def info(key: str, status: os.stat_result) -> ObjectInfo:
-    """What a file's status says of the object."""
+    """Return an object's description from its file's status."""
     size = status.st_size
     return ObjectInfo(key, size, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{size:x}", status.st_mtime)
 
 
 def is_object(status: os.stat_result) -> bool:
-    """Whether a bucket may open it: no folder, and nothing special that could block or never end."""
+    """Return whether a bucket may open it: not a folder, nor a special file that could block or never end."""
     return stat.S_ISREG(status.st_mode)

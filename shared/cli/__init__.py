@@ -1,6 +1,6 @@
 """The command line `photog`. Answers go to stdout, progress and logs to stderr.
 
-Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or written, 75 the store does not serve:
+Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or written, 75 the store is unavailable:
 try again, as supervisors do. `failures.py` has the whole list.
 """
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     cls=Extensible,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # our texts say [/PREFIX] and [BUCKET], and mean it
+    rich_markup_mode=None,  # our help texts contain [/PREFIX] and [BUCKET] literally
 )
 
 

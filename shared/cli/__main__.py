@@ -1,4 +1,4 @@
-"""`python -m shared.cli`, as a supervisor starts its workers."""
+"""`python -m shared.cli`, with which a supervisor starts its workers."""
 
 from shared.cli import app
 

@@ -1,4 +1,4 @@
-"""How the command line speaks: answers to stdout, everything else to stderr."""
+"""Input and output of the command line: answers to stdout, everything else to stderr."""
 
 import json
 import time
@@ -21,31 +21,31 @@ from shared.observability.logs import configure
 from shared.operations.client import Client
 from shared.settings import Settings
 
-TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command, supervisors restart it
-ABSENCE_SECONDS = 1.0  # between two looks for a bucket whose volume is not mounted yet
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
-LONELY_SECONDS = 8.0  # without any progress, after which a waiting user is told of workers
+TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
+ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
+INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
+HINT_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 
 
 def log_to_stderr() -> None:
-    """Lines of what happens, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL want them."""
+    """Log to stderr, as PHOTOG_LOG__FORMAT and PHOTOG_LOG__LEVEL say."""
     configure(Settings().log)
 
 
 def bucket_at(address: str, wait: bool = False) -> Bucket:
-    """The bucket, a folder made if it is not there; or the end of the program with what is wrong with its address.
+    """Open the bucket, and make its folder if it does not exist; exit with the reason if the address is wrong.
 
     Args:
-        wait: for a folder that is not there yet, as its volume is not mounted; which is said once.
+        wait: wait for a folder that does not exist because its volume is not mounted yet; the user is told once.
     """
-    told, made = False, _is_folder(address) and not _there(address)
+    told, made = False, _is_folder(address) and not _exists(address)
     while True:
         try:
             bucket = open_bucket(address, Settings().s3)
             if made:
-                typer.echo(f"photog: made the folder {bucket.address}, there was none", err=True)
+                typer.echo(f"photog: made the folder {bucket.address}, which did not exist", err=True)
             return bucket
         except StoreMisconfigured as error:
             fail(str(error))
@@ -61,13 +61,13 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
 
 
 def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
-    """The bucket that a person names; the end of the program where there is none by this name.
+    """Open the bucket that the user named; exit if it does not exist.
 
     Args:
-        make_folder: for a verb that puts something into it; one that looks or removes never makes a bucket.
+        make_folder: for verbs that put something into it; verbs that look or remove never make a bucket.
     """
-    if _is_folder(address) and not make_folder and not _there(address):
-        fail(f"there is no bucket {address}{did_you_mean(address, _beside(address))}")
+    if _is_folder(address) and not make_folder and not _exists(address):
+        fail(f"there is no bucket {address}{did_you_mean(address, _list_beside(address))}")
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
@@ -81,18 +81,18 @@ def _is_folder(address: str) -> bool:
     return "://" not in address
 
 
-def _there(address: str) -> bool:
+def _exists(address: str) -> bool:
     try:
         Path(address).expanduser().stat()
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RuntimeError):
-        return True  # something is in its way, which opening it tells
+        return True  # something else is there, which opening it will report
     return True
 
 
-def _beside(address: str) -> list[str]:
-    """The folders that may be meant."""
+def _list_beside(address: str) -> list[str]:
+    """Return the folders beside the address, one of which may be meant."""
     path = Path(address).expanduser()
     try:
         return [str(path.parent / one.name) for one in path.parent.iterdir() if one.is_dir()]
@@ -101,45 +101,45 @@ def _beside(address: str) -> list[str]:
 
 
 def fail(message: str) -> NoReturn:
-    """Wrong usage: say so and exit with 2."""
+    """Print the message and exit with 2, for wrong usage."""
     typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(2)
 
 
 def exit_unavailable(message: str) -> NoReturn:
-    """The store does not serve: say so and exit with 75, so that a supervisor tries again."""
+    """Print the message and exit with 75, so that a supervisor tries again: the store is unavailable."""
     typer.echo(f"photog: {visible(message)}", err=True)
     raise typer.Exit(TEMPORARY_FAILURE)
 
 
 def show(value: Json) -> None:
-    """One JSON object on stdout."""
+    """Print one JSON object on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 @dataclass(frozen=True)
-class Company:
-    """What goes on beside the wait for an answer.
+class WaitOptions:
+    """What happens while the user waits for an answer.
 
     Attributes:
-        look: called while waiting, a few times a second; what it raises ends the wait.
-        hint: said where nobody has begun after `LONELY_SECONDS`.
-        left: said where the user ends the wait; else what becomes of the request.
+        look: called while waiting, a few times a second; an exception in it ends the wait.
+        hint: printed if no worker has begun after `HINT_SECONDS`.
+        left: printed if the user ends the wait; None prints what becomes of the request.
     """
 
     look: Callable[[], None] = lambda: None
-    hint: str = "nobody has begun yet; workers are started with `photog up BUCKET`"
+    hint: str = "no worker has begun yet; start workers with `photog up BUCKET`"
     left: str | None = None
 
 
-ALONE = Company()
+DEFAULT_WAIT = WaitOptions()
 
 
 def finish(envelope: Json, as_json: bool, summary: str, named: Callable[[str], str] = str) -> None:
-    """Print an answer, whole or as its summary with its warnings, and exit with 1 if it is an error.
+    """Print an answer, whole or as a summary with its warnings, and exit with 1 if it is an error.
 
     Args:
-        named: puts the user's own names into a sentence of the answer.
+        named: replaces keys in a sentence of the answer by the user's own names.
     """
     if as_json:
         show(envelope)
@@ -153,29 +153,29 @@ def finish(envelope: Json, as_json: bool, summary: str, named: Callable[[str], s
         raise typer.Exit(1)
 
 
-def submit_request(client: Client, function: str, body: Json, company: Company = ALONE) -> Json:
-    """Submit a body, with its own request_id or one made of it, and wait for the answer with a bar."""
+def submit_request(client: Client, function: str, body: Json, options: WaitOptions = DEFAULT_WAIT) -> Json:
+    """Submit a body, under its own request_id or a derived one, and wait for the answer with a progress bar."""
     try:
         identity = client.submit(function, body) if "request_id" in body else client.submit_named(function, body)
     except RequestError as error:
         fail(error.message)
-    return wait_for_answer(client, function, identity, company)
+    return wait_for_answer(client, function, identity, options)
 
 
-def wait_for_answer(client: Client, function: str, request_id: str, company: Company = ALONE) -> Json:
-    """The answer of a submitted request; a bar on a terminal, a line per stage elsewhere. Ctrl-C ends the wait."""
-    with Waiting(function, company.hint) as waiting:
+def wait_for_answer(client: Client, function: str, request_id: str, options: WaitOptions = DEFAULT_WAIT) -> Json:
+    """Wait for a submitted request's answer, with a bar on a terminal or a line per stage. Ctrl-C ends the wait."""
+    with Waiting(function, options.hint) as waiting:
 
         def update(data: Json | None) -> None:
             waiting.update(data)
-            company.look()
+            options.look()
 
         try:
             return client.wait(function, request_id, update)
         except KeyboardInterrupt:
-            left = company.left or (
+            left = options.left or (
                 f"no longer waiting for {function} {request_id}, which stays in {client.bucket.address} and is "
-                f"answered there; see `photog status {client.bucket.address} {request_id}`, or ask the same again"
+                f"answered there; see `photog status {client.bucket.address} {request_id}`, or repeat the command"
             )
     typer.echo(f"photog: {left}", err=True)
     raise typer.Exit(INTERRUPTED)
@@ -184,7 +184,7 @@ def wait_for_answer(client: Client, function: str, request_id: str, company: Com
 class Waiting:
     """A progress bar on stderr that follows a request's progress objects."""
 
-    def __init__(self, function: str, hint: str = Company.hint) -> None:
+    def __init__(self, function: str, hint: str = WaitOptions.hint) -> None:
         self._console, self._text = Console(stderr=True), hint
         self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
         columns = (
@@ -228,6 +228,6 @@ class Waiting:
         self._stage = stage
 
     def _hint(self) -> None:
-        if not self._hinted and time.monotonic() - self._started > LONELY_SECONDS:
+        if not self._hinted and time.monotonic() - self._started > HINT_SECONDS:
             self._hinted = True
             typer.echo(f"{self._function}: {self._text}", err=True)

@@ -18,30 +18,30 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
-    """POST /invoke with a storage event runs the function; for Function Compute, webhooks and CloudEvents."""
+    """Serve POST /invoke with storage events; for Function Compute, webhooks and CloudEvents."""
     log_to_stderr()
     try:
-        from shared.runtime.http import HttpEntry, InvocationService  # only this verb needs its extra
+        from shared.runtime.http import HttpEntry, InvocationService  # only this verb needs the extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"http needs {error.name}: {how_to_install('http')}") from error
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)
     context = Context(place, settings, shutdown, isolate_function)
-    desk = InvocationService(context, known(function), shutdown)
+    service = InvocationService(context, known(function), shutdown)
     try:
         require_conditions(place)
-        entry = HttpEntry(desk, shutdown, settings.lease.drain_seconds, (host, port))
+        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
     entry.run()
     context.close()
-    if desk.broken is not None:
-        raise desk.broken
+    if service.broken is not None:
+        raise service.broken
 
 
 def health(function: FunctionArgument) -> None:
-    """Whether this container's worker is alive, by PHOTOG_HEALTH__FILE; exit status 1 says: restart it."""
+    """Tell whether this container's worker is alive, by PHOTOG_HEALTH__FILE; exit status 1 means: restart it."""
     try:
         typer.echo(examine(known(function), Settings()))
     except Unhealthy as error:

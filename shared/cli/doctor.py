@@ -1,4 +1,4 @@
-"""`photog doctor`: what is installed, what it runs on, what is missing."""
+"""`photog doctor`: what is installed, which devices are used, what is missing."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ def doctor(
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Versions, devices, models, whether the store honors conditional writes; exit status 1 if something is amiss."""
+    """Show versions, devices, models, and whether the store honors conditional writes; exit status 1 if one is bad."""
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
@@ -66,7 +66,7 @@ def doctor(
 
 
 def _faces(settings: Settings) -> Json:
-    """The engine as a worker would load it: only sessions that exist know where they run."""
+    """Describe the engine, loaded as in a worker, because only existing sessions know where they run."""
     try:
         engine = load_engine(settings.faces)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
@@ -82,7 +82,7 @@ def _faces(settings: Settings) -> Json:
 def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of packages that nothing of ours needs
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
     from shared.devices.card import describe
     from shared.models.diffusion import resolve_device
     from shared.models.model_loading import resolve_source

@@ -1,4 +1,4 @@
-"""Variables of the environment that are meant for photog and that it does not know: a setting that has no effect."""
+"""Unknown PHOTOG_ variables in the environment: settings that have no effect."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,36 +15,36 @@ from shared.settings import Settings
 PREFIX = "PHOTOG_"
 NESTED = "__"
 SERVICE_LINK = re.compile(r"PHOTOG_\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")
-"""What Kubernetes sets in every container for a service that is named photog-..."""
+"""Variables that Kubernetes sets in every container for a service named photog-..."""
 
 
 def unknown_variables(environment: Mapping[str, str], commands: str) -> list[str]:
-    """A line for each variable that no setting reads, with the name that may be meant.
+    """Return a line for each variable that no setting reads, with the name that may be meant.
 
     Args:
-        commands: the group of entry points of the commands that other packages bring, with settings of their own.
+        commands: entry point group of the commands of other packages, which have settings of their own.
     """
     ours = [name for name in sorted(environment) if name.upper().startswith(PREFIX)]
-    known = set(_names(Settings))
+    known = set(_list_variables(Settings))
     if all(_is_known(name, known) for name in ours):
         return []
-    for settings in _of_extensions(commands):
-        known |= set(_names(settings))
+    for settings in _list_extension_settings(commands):
+        known |= set(_list_variables(settings))
     return [
-        f"{name} is no setting, so it has no effect{did_you_mean(name, (one.removesuffix(NESTED) for one in known))}"
+        f"{name} is not a setting, so it has no effect{did_you_mean(name, (one.removesuffix(NESTED) for one in known))}"
         for name in ours
         if not _is_known(name, known) and not SERVICE_LINK.fullmatch(name)
     ]
 
 
 def _is_known(name: str, known: set[str]) -> bool:
-    """Whether a setting has the name, or a dictionary an entry by it."""
+    """Return whether a setting has this name, or a dictionary setting accepts it as an entry."""
     written = name.upper()
     return written in known or any(one.endswith(NESTED) and written.startswith(one) for one in known)
 
 
-def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The variables of settings; those that take entries of any name end with two underscores."""
+def _list_variables(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the variables of the settings; names of those that accept any entry end with two underscores."""
     prefix = prefix or str(model.model_config.get("env_prefix", ""))
     for name, field in model.model_fields.items():
         if isinstance(field.validation_alias, AliasChoices):
@@ -54,13 +54,13 @@ def _names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield full
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel) and get_origin(field.annotation) is not list:
-                yield from _names(kind, f"{full}{NESTED}")
+                yield from _list_variables(kind, f"{full}{NESTED}")
             elif get_origin(kind) is dict:
                 yield f"{full}{NESTED}"
 
 
-def _of_extensions(commands: str) -> Iterator[type[BaseSettings]]:
-    """The settings in `settings.py` beside each command."""
+def _list_extension_settings(commands: str) -> Iterator[type[BaseSettings]]:
+    """Yield the settings in `settings.py` beside each command."""
     for entry in entry_points(group=commands):
         try:
             module = import_module(f"{entry.module.rpartition('.')[0]}.settings")

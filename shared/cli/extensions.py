@@ -1,4 +1,4 @@
-"""Commands that other packages bring: the entry point group `photog.commands`, loaded only when one is asked for."""
+"""Commands of other packages: the entry point group `photog.commands`, each loaded only when it is called."""
 
 import os
 from collections.abc import Callable
@@ -20,43 +20,43 @@ ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 class Extensible(TyperGroup):
-    """The verbs of photog itself and those of the installed extensions."""
+    """The verbs of photog itself and of the installed extensions."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """All names; the extensions' last."""
+        """Return all names, the extensions' last."""
         return [*super().list_commands(ctx), *(entry.name for entry in entry_points(group=GROUP))]
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        """The verb; an extension is imported here and not before."""
+        """Return the verb; an extension is imported only here."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own  # type: ignore[return-value]
         for entry in entry_points(group=GROUP, name=cmd_name):
-            return _loaded(entry)
+            return _load(entry)
         return None
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """The verb; what is known to go wrong outside of it ends the program with one line."""
+        """Run the verb; known failures outside it end the program with one line."""
         with one_line():
-            if FOLLOWS not in [*ctx._protected_args, *ctx.args]:  # whoever has started such a worker has said it
+            if FOLLOWS not in [*ctx._protected_args, *ctx.args]:  # the parent of such a worker has already printed them
                 for line in unknown_variables(os.environ, GROUP):
                     typer.echo(f"photog: warning: {line}", err=True)
             return super().invoke(ctx)
 
 
-def _loaded(entry: EntryPoint) -> TyperCommand:
-    """An extension's function as a command; one whose packages are missing says which when it is called."""
+def _load(entry: EntryPoint) -> TyperCommand:
+    """Return an extension's function as a command; if its packages are missing, the command says which."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     try:
         app.command(entry.name)(entry.load())
     except ModuleNotFoundError as error:
         say = app.command(entry.name, help=f"Not installed: {how_to_install(entry.name)}.", context_settings=ANYTHING)
-        say(_missing(entry, error))
+        say(_make_refusal(entry, error))
     command: TyperCommand = get_command(app)  # type: ignore[assignment]
     return command
 
 
-def _missing(entry: EntryPoint, error: ModuleNotFoundError) -> Callable[[], NoReturn]:
+def _make_refusal(entry: EntryPoint, error: ModuleNotFoundError) -> Callable[[], NoReturn]:
     reason = f"{entry.name} needs {error.name}: {how_to_install(entry.name)}"
 
     def refuse() -> NoReturn:

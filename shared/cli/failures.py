@@ -1,15 +1,15 @@
-"""How every verb ends where something outside of it is not as it must be: with one line, and a status that says what.
+"""How every verb ends if something outside it fails: with one line, and an exit status that says what.
 
 | what | exit status |
 |---|---|
-| a function or a worker that does not start, whatever its settings | 1 |
-| settings that are wrong, models, packages or credentials that are not there, a name that can be no key or bucket | 2 |
+| a function or a worker does not start, whatever its settings | 1 |
+| wrong settings; missing models, packages or credentials; a name that cannot be a key or bucket | 2 |
 | Ctrl-C | 130 |
-| a file of this machine that cannot be read or written: a picture, a portrait, the full disk below it | 74 |
-| a store or a queue that does not serve, its full disk too | 75, see `unavailable` |
+| a local file cannot be read or written: a picture, a portrait, on a full disk too | 74 |
+| a store or a queue is unavailable, on a full disk too | 75, see `exit_unavailable` |
 
-1 from a verb that asks means an answer with an error, and from `forget` that something remains: nothing here that such
-a verb can meet ends with it.
+From a verb that sends a request, 1 means an answer with an error, and from `forget`, that something remains: no failure
+here that such a verb can meet ends with 1.
 """
 
 from collections.abc import Iterator
@@ -35,19 +35,19 @@ SETTINGS = ("Settings", "ServeSettings")  # the classes that are read from the e
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """The end of the program without a trace for errors that say themselves what to do."""
+    """Exit with one line, without a traceback, for errors that say what to do."""
     try:
         yield
-    except (ConfigurationError, InvalidKey) as error:  # before what some of the former are, too
-        fail(_joined(str(error)))
+    except (ConfigurationError, InvalidKey) as error:  # first, as some of these are errors of the following kinds too
+        fail(_join_lines(str(error)))
     except SettingsError as error:
-        fail(_joined(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
+        fail(_join_lines(f"{error}: {error.__cause__}" if error.__cause__ else str(error)))
     except ValidationError as error:
         if error.title not in SETTINGS:
             raise
         fail(wrong_settings(error))
     except (BucketError, QueueError) as error:
-        exit_unavailable(_joined(str(error)))
+        exit_unavailable(_join_lines(str(error)))
     except WorkerGivenUp as error:
         _end(str(error), error.status)
     except FunctionUnavailable as error:
@@ -59,22 +59,22 @@ def one_line() -> Iterator[None]:
 
 
 def wrong_settings(error: ValidationError) -> str:
-    """Each variable with what is wrong with it; never its value, which may be a secret."""
+    """Return each variable with what is wrong with it; never its value, which may be a secret."""
     wrong = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"PHOTOG_{'__'.join(map(str, one['loc'])).upper()}: {describe_errors(one)}" for one in wrong)
 
 
 def _end_at_file(error: OSError) -> NoReturn:
     if isinstance(error, BrokenPipeError):
-        raise error  # whoever read our output has gone: nobody is there to be told
+        raise error  # the reader of our output is gone, so there is nobody to tell
     told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     _end(told or type(error).__name__, INPUT_OUTPUT)
 
 
 def _end(message: str, status: int) -> NoReturn:
-    typer.echo(f"photog: {visible(_joined(message))}", err=True)
+    typer.echo(f"photog: {visible(_join_lines(message))}", err=True)
     raise typer.Exit(status)
 
 
-def _joined(message: str) -> str:
+def _join_lines(message: str) -> str:
     return " ".join(message.split())

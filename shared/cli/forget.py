@@ -1,4 +1,4 @@
-"""The verb that removes a person."""
+"""The verb `forget`, which removes a person's data."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def forget(
     user: Annotated[str, typer.Argument(metavar="USER", help="The person's id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. Lists what remains: nothing."""
+    """Remove everything of a user: photos, LoRAs, portraits, requests, answers, claims. List what remains, if any."""
     require_user(user)
     settings = Settings()
     forgetting = Erasure(existing_bucket(bucket), settings.lease, named=settings.buckets)
@@ -36,8 +36,8 @@ def forget(
         typer.echo(f"photog: {visible(key)}: {visible(why)}", err=True)
     untold = len(set(remaining) - held.faults.keys())
     if untold and held.faults:
-        typer.echo(f"photog: {untold} others stay as well: they tell whose those are", err=True)
+        typer.echo(f"photog: {untold} other objects stay too, because they say whose those are", err=True)
     elif untold:
-        typer.echo("photog: a worker writes as fast as this removes; stop the workers and forget again", err=True)
+        typer.echo("photog: a worker keeps writing while this removes; stop the workers and forget again", err=True)
     if remaining:
         raise typer.Exit(1)

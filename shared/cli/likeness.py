@@ -1,18 +1,18 @@
-"""What the similarity of a portrait means, for whoever sees the figure for the first time."""
+"""Explanation of a portrait's similarity for people who see the figure for the first time."""
 
 THRESHOLDS = {
-    "dlib": "0.5 is photog's threshold of one person for dlib (distance 0.49, by which relatives differ), 0.39 that of "
-    "dlib's author (0.6)",
-    "insightface": "0.5 is the threshold of one person for insightface (a cosine of 0.45)",
+    "dlib": "0.5 is photog's threshold for the same person with dlib (distance 0.49, telling relatives apart), 0.39 "
+    "is that of dlib's author (distance 0.6)",
+    "insightface": "0.5 is the threshold for the same person with insightface (a cosine of 0.45)",
 }
-"""By face engine; `similarity` of `shared/faces/base.py` has the scale."""
+"""By face engine; `similarity` in `shared/faces/base.py` defines the scale."""
 
-USUAL = "with the default knobs (more_like_me 0.5) portraits by the embedded models mostly lie between 0.4 and 0.7"
-"""benchmarks/portraits.py over three people and five templates: distances by dlib of 0.30 to 0.57."""
+USUAL = "with the default knobs (more_like_me 0.5), portraits by the embedded models mostly have 0.4 to 0.7"
+"""benchmarks/portraits.py over three people and five templates: dlib distances of 0.30 to 0.57."""
 
-RAISE = "--set more_like_me=1.0 --set more_like_me_before=1.0 brings it nearer to the person"
+RAISE = "--set more_like_me=1.0 --set more_like_me_before=1.0 makes it more like the person"
 
 
 def meaning(engine: str) -> str:
-    """What the figure is, what is usual, and which knob raises it."""
+    """Return what the figure means, what is usual, and which knob raises it."""
     return f"similarity by {engine}: {THRESHOLDS[engine]}; {USUAL}; {RAISE}"

@@ -1,4 +1,4 @@
-"""The pictures of a command: as its user names them, and by which key the bucket has them."""
+"""The pictures of a command: their names on the command line and their keys in the bucket."""
 
 import glob
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from shared.cli.nearest import did_you_mean
 from shared.operations.client import Client
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"}
-"""Of the files that a folder of pictures stands for; a file that is named itself may have any."""
+"""Files with these suffixes are taken from a folder; a file that is named itself may have any suffix."""
 
 
 def files_of(given: Iterable[str]) -> list[str]:
-    """What is given, with the pictures of a folder instead of it, and what a pattern matches instead of the pattern.
+    """Replace each folder by its pictures, and each pattern by the files that match it, sorted by name.
 
-    In the order of their names. A shell has done the latter already, unless the pattern was quoted.
+    A shell has expanded patterns already, unless they were quoted.
     """
     found: list[str] = []
     for one in given:
         path = Path(one).expanduser() if _may_be_file(one) else None
         if path is not None and path.is_dir():
-            found += _in_folder(path)
+            found += _list_folder(path)
         elif path is not None and not path.exists() and glob.has_magic(one):
             found += sorted(glob.glob(str(path), recursive=True)) or [one]
         else:
@@ -32,26 +32,26 @@ def files_of(given: Iterable[str]) -> list[str]:
 
 
 def require_file(given: str | Path) -> Path:
-    """The file, or the end of the program, with the name of the file that may be meant."""
+    """Return the file's path; exit with the name that may be meant if there is no such file."""
     path = Path(given).expanduser()
     if path.is_dir():
-        fail(f"{given} is a folder, a picture is needed")
+        fail(f"{given} is a folder; name a picture")
     if not path.is_file():
-        fail(f"there is no file {given}{did_you_mean(str(path), _beside(path))}")
+        fail(f"there is no file {given}{did_you_mean(str(path), _list_beside(path))}")
     return path
 
 
 class Pictures:
-    """Brings pictures into the bucket, and remembers what their keys are called here."""
+    """Copies pictures into the bucket, and remembers the user's names for their keys."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._names: dict[str, str] = {}
 
     def reference(self, given: str) -> str:
-        """How a manifest names a picture: a file's copy in the bucket, anything else as it is given.
+        """Return a picture's reference for a manifest: the key of a file's copy in the bucket, or the argument itself.
 
-        The end of the program for what is neither a file nor in the bucket.
+        Exits if the argument is neither a file nor an object in the bucket.
         """
         key = self._client.reference(given)
         if key != given:
@@ -61,11 +61,11 @@ class Pictures:
         return key
 
     def name(self, reference: str) -> str:
-        """What the user calls the picture of a reference."""
+        """Return the user's name for the picture of a reference."""
         return self._names.get(reference, reference)
 
     def named(self, text: str) -> str:
-        """A sentence with the user's names instead of keys."""
+        """Return a sentence with the user's names in place of keys."""
         for key, name in self._names.items():
             text = text.replace(key, name)
         return text
@@ -76,26 +76,26 @@ class Pictures:
                 return
         except InvalidKey:
             pass  # so it can only be meant as a file
-        near = did_you_mean(given, _beside(Path(given)))
-        fail(f"{given} is neither a file nor an object of {self._client.bucket.address}{near}")
+        near = did_you_mean(given, _list_beside(Path(given)))
+        fail(f"{given} is neither a file nor an object in {self._client.bucket.address}{near}")
 
 
-def _beside(path: Path) -> list[str]:
-    """The files in the folder where a file was looked for."""
+def _list_beside(path: Path) -> list[str]:
+    """Return the files in the folder in which a file was looked for."""
     return [str(path.parent / one.name) for one in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
 def _may_be_file(given: str) -> bool:
-    """Whether it is a path or a key, not a URL or a picture's own bytes."""
+    """Return whether it may be a path or a key rather than a URL or an embedded picture."""
     return "://" not in given and not given.startswith("data:") and len(given.encode()) <= LONGEST_KEY
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _list_folder(folder: Path) -> list[str]:
     found = [
         str(path)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     if not found:
-        fail(f"no picture lies in the folder {folder} ({', '.join(sorted(SUFFIXES))})")
+        fail(f"there is no picture in the folder {folder} ({', '.join(sorted(SUFFIXES))})")
     return found

@@ -1,4 +1,4 @@
-"""`photog portrait`: photos and a template in, a portrait out, by the very requests that an application would send."""
+"""`photog portrait`: photos and a template in, a portrait out, by the same requests that an application sends."""
 
 import contextlib
 import hashlib
@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from shared.buckets import Bucket
-from shared.cli.beforehand import require_installed, require_room, require_valid
-from shared.cli.console import AsJson, Company, bucket_at, fail, finish, log_to_stderr, show, submit_request
+from shared.cli.beforehand import require_installed, require_valid, require_writable
+from shared.cli.console import AsJson, WaitOptions, bucket_at, fail, finish, log_to_stderr, show, submit_request
 from shared.cli.identity import require_user
 from shared.cli.likeness import THRESHOLDS, meaning
 from shared.cli.pictures import Pictures, files_of, require_file
@@ -35,27 +35,27 @@ from shared.operations.status import overview
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
 
-FEWEST, MOST = 5, 20  # photos: what a training needs, what a check takes
-SEED = {"seed": 0}  # the same call makes the same portrait
+FEWEST, MOST = 5, 20  # photos: the minimum of a training, the maximum of a check
+SEED = {"seed": 0}  # the same command makes the same portrait
 
 
 def portrait(
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTO...", help="5 to 20 photos of one person: files, folders, patterns.")
     ],
-    template: Annotated[Path, typer.Option(help="The picture that the person is put into.")],
-    user: Annotated[str | None, typer.Option(help="The person's id; made of the photos when not given.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the portrait goes.")] = Path("portrait.png"),
+    template: Annotated[Path, typer.Option(help="The picture whose face is replaced.")],
+    user: Annotated[str | None, typer.Option(help="The person's id; derived from the photos by default.")] = None,
+    out: Annotated[Path, typer.Option(help="The file for the portrait.")] = Path("portrait.png"),
     bucket: Annotated[
-        Path | None, typer.Option(help="The folder that serves as the bucket; ~/.photog/bucket when not given.")
+        Path | None, typer.Option(help="The folder that serves as the bucket; by default ~/.photog/bucket.")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw photos, stages and result on one sheet.")] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
     knobs: Knobs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check, train and generate in one go, with workers of its own. Photos and LoRA stay in the bucket, so that asking
-    again with the same photos trains nothing; `photog forget BUCKET USER` removes them.
+    """Check, train and generate in one go, with workers of its own. Photos and LoRA stay in the bucket, so that the
+    same photos are not trained again; `photog forget BUCKET USER` removes them.
     """
     log_to_stderr()
     settings = Settings()
@@ -64,32 +64,32 @@ def portrait(
     files = [str(require_file(photo)) for photo in files_of(photos)]
     picture, configure = str(require_file(template)), SEED | knobs_of(knobs)
     require_valid("generate", generate_body(picture, [user or "somebody"], configure))
-    require_valid("train", train_body(files, user or "somebody", steps, _every(steps)))
+    require_valid("train", train_body(files, user or "somebody", steps, _checkpoint_interval(steps)))
     if not FEWEST <= len(files) <= MOST:
         fail(f"{len(files)} photos; give {FEWEST} to {MOST} of one person")
-    require_room(out)
+    require_writable(out)
     if sheet is not None:
-        require_room(sheet, SUFFIXES)
+        require_writable(sheet, SUFFIXES)
     require_installed(settings)
     client = Client(bucket_at(str(bucket or settings.home / "bucket")))
-    _tell_unfinished(client.bucket, settings)
+    _report_unfinished(client.bucket, settings)
     pictures = Pictures(client)
-    left = f"stopped; what has been done stays in {client.bucket.address}, the same command goes on from there"
-    with _telling_what_stays(client.bucket.address) as people, _workers(client, settings, left) as company:
+    left = f"stopped; finished work stays in {client.bucket.address}, and the same command continues from there"
+    with _report_what_stays(client.bucket.address) as people, _run_workers(client, settings, left) as options:
         references = [pictures.reference(photo) for photo in files]
-        checked = submit_request(client, "check", check_body(references, True), company)
+        checked = submit_request(client, "check", check_body(references, True), options)
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked, files, pictures), pictures.named)
             tell_unreadable(checked, files)
         usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
-        identity = user or _identity(usable)
+        identity = user or _derive_user(usable)
         people.append(identity)
-        body = train_body(usable, identity, steps, _every(steps))
-        training = submit_request(client, "train", body, company)
+        body = train_body(usable, identity, steps, _checkpoint_interval(steps))
+        training = submit_request(client, "train", body, options)
         if training["code"] != "OK" or not as_json:
             finish(training, as_json, trained(training, pictures), pictures.named)
         body = generate_body(pictures.reference(picture), [identity], configure)
-        made = submit_request(client, "generate", body, company)
+        made = submit_request(client, "generate", body, options)
         if made["code"] == "OK":
             save_portrait(client, made, out)
             if sheet is not None:
@@ -102,8 +102,8 @@ def portrait(
 
 
 @contextlib.contextmanager
-def _telling_what_stays(address: str) -> Iterator[list[str]]:
-    """However the block ends: what of the people that it puts into the list is kept, and how it is removed."""
+def _report_what_stays(address: str) -> Iterator[list[str]]:
+    """Print, however the block ends, what is kept of the people in the list, and how to remove it."""
     people: list[str] = []
     try:
         yield people
@@ -114,41 +114,41 @@ def _telling_what_stays(address: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def _workers(client: Client, settings: Settings, left: str) -> Iterator[Company]:
-    """The three workers for as long as the block runs, and the look after them that restarts those that die.
+def _run_workers(client: Client, settings: Settings, left: str) -> Iterator[WaitOptions]:
+    """Run the three workers for the duration of the block, with a check that restarts those that die.
 
-    Whoever ends this process ends them: Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed.
+    They end with this process: on Ctrl-C, on SIGTERM, and on SIGHUP when a terminal is closed.
     """
     environment = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with Supervisor(client.bucket.address, NAMES, settings.lease.drain_seconds, environment) as supervisor:
         try:
-            yield Company(supervisor.check, "its worker is loading, or busy with another request", left)
+            yield WaitOptions(supervisor.check, "its worker is loading or busy with another request", left)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # the workers go at once, and must not be left behind
+                signal.signal(number, signal.SIG_IGN)  # the workers are stopping, and must not be left behind
             supervisor.hand_back()
 
 
-def _tell_unfinished(bucket: Bucket, settings: Settings) -> None:
-    """That an earlier call, which was ended, has left requests that come first."""
+def _report_unfinished(bucket: Bucket, settings: Settings) -> None:
+    """Say that an interrupted earlier command has left requests that come first."""
     states = overview(bucket, settings.limits)
     left = [one for function in NAMES for state in ("running", "waiting") for one in states[function][state]]
     if left:
         typer.echo(
-            f"photog: {bucket.address} holds {len(left)} requests without an answer ({', '.join(left)}), as an earlier "
-            "call leaves them that was ended; they are done first, or at the same time",
+            f"photog: {bucket.address} has {len(left)} requests without an answer ({', '.join(left)}), probably from "
+            "an interrupted command; they are served first, or at the same time",
             err=True,
         )
 
 
-def _every(steps: int) -> int:
-    """Steps between two checkpoints of a training."""
+def _checkpoint_interval(steps: int) -> int:
+    """Return the steps between two checkpoints of a training."""
     return max(1, steps // 8)
 
 
-def _identity(references: list[str]) -> str:
+def _derive_user(references: list[str]) -> str:
     return "person-" + hashlib.sha256("\n".join(references).encode()).hexdigest()[:12]
 
 

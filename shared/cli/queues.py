@@ -1,4 +1,4 @@
-"""The verbs of operation on a store with queues: job, sweep, dead-letters, redrive."""
+"""The verbs for operating a store with queues: job, sweep, dead-letters, redrive."""
 
 import json
 import signal
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
+from shared.buckets.base import check_key
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, existing_bucket, exit_unavailable, fail, log_to_stderr, show
 from shared.cli.workers import BucketArgument, FunctionArgument, known
@@ -31,7 +32,7 @@ from shared.triggers.sqs_queue import QueueError, SqsQueue
 
 ANOTHER_ATTEMPT = 75  # EX_TEMPFAIL of sysexits.h
 
-QueueUrl = Annotated[str | None, typer.Option("--queue", help="URL of the queue; PHOTOG_SQS__QUEUE when not given.")]
+QueueUrl = Annotated[str | None, typer.Option("--queue", help="URL of the queue; by default PHOTOG_SQS__QUEUE.")]
 
 
 def job(
@@ -39,13 +40,14 @@ def job(
     bucket: BucketArgument,
     key: Annotated[str, typer.Argument(help="The manifest's key: requests/FUNCTION/....json")],
 ) -> None:
-    """One manifest, then exit, as AWS Batch wants it. Exit status 0: answered, whatever the answer's code; also when
+    """Serve one manifest, then exit, for AWS Batch. Exit status 0: answered, whatever the answer's code, also if
     another attempt had answered it or the manifest is gone. 75: not answered, another attempt should follow (handed
-    back on SIGTERM, claimed by a living worker, or the store or the card failed). 1: crashed. 2: wrong usage.
+    back on SIGTERM, claimed by a living worker, or the store or the GPU failed). 1: crashed. 2: wrong usage.
     """
     log_to_stderr()
     if not keys.is_request(key, known(function)):
-        fail(f"{key} is no manifest of {function}: requests/{function}/....json")
+        check_key(key)
+        fail(f"{key} is not a manifest of {function}: those are requests/{function}/....json")
     settings = Settings()
     shutdown = Shutdown(settings.lease.drain_seconds)
 
@@ -57,11 +59,11 @@ def job(
     place = bucket_at(bucket)
     context = Context(place, settings, shutdown, isolate_function)
     try:
-        require_conditions(place)  # also: a bucket that is not there looks like one without the manifest
+        require_conditions(place)  # also because a missing bucket looks like one without the manifest
         outcome = run_job(context.invocation(function).receive, key, settings.lease, shutdown.requested)
         context.close()
     except (InvalidKey, ConfigurationError):
-        raise  # another attempt would fare no better
+        raise  # another attempt would fail too
     except (BucketError, OSError, DeviceBroken) as error:
         typer.echo(f"photog: {error}", err=True)
         raise typer.Exit(ANOTHER_ATTEMPT) from error
@@ -76,13 +78,13 @@ def dead_letters(
     queue: QueueUrl = None,
     once: Annotated[bool, typer.Option("--once", help="End when the queue is empty.")] = False,
 ) -> None:
-    """Answer what no worker could take: an error for each request of the dead-letter queue that has no answer, then
-    the message goes. Loads no model.
+    """Answer each request of the dead-letter queue that has no answer with an error, then delete the message. Loads no
+    model.
     """
     log_to_stderr()
     settings, place = Settings(), existing_bucket(bucket)
-    with _usable():
-        letters = _queue(queue, settings)
+    with _exit_if_unusable():
+        letters = _open_queue(queue, settings)
         Worker(known(function), place, settings, DeadLetterFunction, until_empty=once, dead_letters=letters).run()
 
 
@@ -90,23 +92,23 @@ def redrive(
     function: FunctionArgument,
     source: Annotated[str, typer.Option("--from", help="URL of the dead-letter queue.")],
     target: Annotated[str, typer.Option("--to", help="URL of the queue that a worker polls.")],
-    limit: Annotated[int, typer.Option(min=1, help="Move so many at most.")] = 100_000,
+    limit: Annotated[int, typer.Option(min=1, help="Move at most this many.")] = 100_000,
 ) -> None:
-    """Put a function's dead letters back into its queue, once what made them fail is mended."""
+    """Put a function's dead letters back into its queue, once the cause of their failure is fixed."""
     settings = Settings()
-    with _usable():
-        moved = move(known(function), _queue(source, settings), _queue(target, settings), limit)
+    with _exit_if_unusable():
+        moved = move(known(function), _open_queue(source, settings), _open_queue(target, settings), limit)
     show({"moved": moved})
 
 
 def sweep(
     bucket: BucketArgument,
-    function: Annotated[list[str] | None, typer.Option("--function", help="Only these.")] = None,
-    queue: Annotated[list[str] | None, typer.Option(help="URL per --function: send their events again.")] = None,
+    function: Annotated[list[str] | None, typer.Option("--function", help="Only these functions.")] = None,
+    queue: Annotated[list[str] | None, typer.Option(help="One URL per --function: send their events again.")] = None,
     older: Annotated[float, typer.Option(help="Seconds since the manifest was written.")] = 900.0,
     as_json: AsJson = False,
 ) -> None:
-    """Find requests whose event was lost; with queues send it again. Delivers what lies in the outbox, too.
+    """Find requests whose event was lost, and with --queue send it again. Also delivers the events in the outbox.
 
     Exit status 0: nothing was lost, or everything lost was sent again. 1: there are lost requests.
     """
@@ -115,12 +117,12 @@ def sweep(
     functions = [known(one) for one in function] if function else list(NAMES)
     if queue and len(queue) != len(functions):
         fail(f"{len(queue)} queues for {len(functions)} functions; give --queue once for each --function, in order")
-    with _usable():
+    with _exit_if_unusable():
         lost = Sweep(place, settings.limits, settings.lease).find(functions, older)
         queues = dict(zip(functions, queue or [], strict=False))
         for one in lost:
             if one.function in queues:
-                _queue(queues[one.function], settings).send(json.dumps(_event(place, one)))
+                _open_queue(queues[one.function], settings).send(json.dumps(_make_event(place, one)))
         undelivered = _deliver(place, settings)
     rows = [
         {"function": one.function, "request_id": one.request_id, "key": one.info.key, "state": one.state}
@@ -136,7 +138,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _event(place: Bucket, one: StalledRequest) -> dict[str, object]:
+def _make_event(place: Bucket, one: StalledRequest) -> dict[str, object]:
     name = s3_name(place)
     if name is None:
         fail("a folder has no events to send again; its workers scan it")
@@ -144,7 +146,7 @@ def _event(place: Bucket, one: StalledRequest) -> dict[str, object]:
 
 
 def _deliver(place: Bucket, settings: Settings) -> int:
-    """Try every entry of the outbox once; how many remain."""
+    """Try to deliver every entry of the outbox once; returns how many remain."""
     outbox = Outbox(place, list_destinations(settings))
     for key in outbox.entries():
         try:
@@ -154,16 +156,16 @@ def _deliver(place: Bucket, settings: Settings) -> int:
     return len(outbox.entries())
 
 
-def _queue(url: str | None, settings: Settings) -> SqsQueue:
+def _open_queue(url: str | None, settings: Settings) -> SqsQueue:
     named = url or settings.sqs.queue
     if named is None:
-        fail("which queue? give --queue or PHOTOG_SQS__QUEUE")
+        fail("no queue is given; use --queue or PHOTOG_SQS__QUEUE")
     return SqsQueue(named, settings.sqs, settings.s3)
 
 
 @contextmanager
-def _usable() -> Iterator[None]:
-    """The end of the program with what is wrong, instead of a trace, where a store or queue cannot be used."""
+def _exit_if_unusable() -> Iterator[None]:
+    """Exit with the reason, without a traceback, if a store or queue cannot be used."""
     try:
         yield
     except (InvalidKey, ConfigurationError):

@@ -1,4 +1,4 @@
-"""The verbs that ask: check, train, generate, submit, status."""
+"""The verbs that send requests or ask about them: check, train, generate, submit, status."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.cli.beforehand import require_room, require_valid
+from shared.cli.beforehand import require_valid, require_writable
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
@@ -20,14 +20,14 @@ from shared.operations.client import Client
 from shared.operations.status import history, overview
 from shared.settings import Settings
 
-MOST_UNREAD = 20  # lines of `status`
+MOST_UNREAD = 20  # strays that `status` prints
 UNREADABLE = 2  # code of a photo that could not be fetched or decoded
 SEEDS = 2**32
 
 Photos = Annotated[
     list[str], typer.Argument(metavar="PHOTO...", help="Files, folders of them, patterns, URLs, or keys in the bucket.")
 ]
-Identity = Annotated[str | None, typer.Option("--id", help="The request_id; made of the request when not given.")]
+Identity = Annotated[str | None, typer.Option("--id", help="The request_id; derived from the request by default.")]
 User = Annotated[str, typer.Option("--user", help="The person's id, 1 to 64 of A-Z a-z 0-9 . _ -")]
 Knobs = Annotated[
     list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="A knob of `configure`, its value as JSON.")
@@ -37,17 +37,17 @@ Knobs = Annotated[
 def check(
     bucket: BucketArgument,
     photos: Photos,
-    same_person: Annotated[bool, typer.Option(help="Also ask whether all show one person.")] = False,
+    same_person: Annotated[bool, typer.Option(help="Also check whether all photos show one person.")] = False,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask which photos are usable. The exit status is 0 whatever the verdicts: they are the answer."""
+    """Check which photos are usable. The exit status is 0 whatever the verdicts, as they are the answer."""
     given = files_of(photos)
     require_valid("check", check_body(given, same_person))
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = check_body([pictures.reference(photo) for photo in given], same_person)
-    envelope = submit_request(client, "check", _named(body, identity))
+    envelope = submit_request(client, "check", _with_id(body, identity))
     finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.named)
     if not as_json:
         tell_unreadable(envelope, given)
@@ -69,29 +69,29 @@ def train(
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
-    envelope = submit_request(client, "train", _named(body, identity))
+    envelope = submit_request(client, "train", _with_id(body, identity))
     finish(envelope, as_json, trained(envelope, pictures), pictures.named)
 
 
 def generate(
     bucket: BucketArgument,
     template: Annotated[str, typer.Option(help="File, URL, or key in the bucket.")],
-    user: Annotated[list[str], typer.Option("--user", help="One id a face, left to right; none leaves a face.")],
-    out: Annotated[Path, typer.Option(help="Where the portrait goes.")] = Path("portrait.png"),
+    user: Annotated[list[str], typer.Option("--user", help="One id per face, left to right; none keeps a face.")],
+    out: Annotated[Path, typer.Option(help="The file for the portrait.")] = Path("portrait.png"),
     knobs: Knobs = None,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Generate a portrait from a template; another one each time, unless a seed or an --id is given."""
+    """Generate a portrait from a template; a different one each time, unless a seed or an --id is given."""
     for one in user:
         require_user(one)
     configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
     require_valid("generate", generate_body(template, user, configure))
-    require_room(out)
+    require_writable(out)
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
     envelope = submit_request(
-        client, "generate", _named(generate_body(pictures.reference(template), user, configure), identity)
+        client, "generate", _with_id(generate_body(pictures.reference(template), user, configure), identity)
     )
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
@@ -104,7 +104,7 @@ def submit(
     manifest: Annotated[Path, typer.Argument(help="A request manifest.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and print it.")] = False,
 ) -> None:
-    """Drop a manifest into the bucket."""
+    """Write a manifest into the bucket."""
     function = known(function)
     client = Client(existing_bucket(bucket, make_folder=True))
     try:
@@ -123,15 +123,15 @@ def submit(
 
 def status(
     bucket: BucketArgument,
-    request_id: Annotated[str | None, typer.Argument(help="One request's history.")] = None,
+    request_id: Annotated[str | None, typer.Argument(help="Show this request's history.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What waits, runs and is done; or all that is known of one request."""
+    """Show what waits, runs and is done, or everything known about one request."""
     place = existing_bucket(bucket)
     if request_id is not None:
-        found = history(place, request_id)
+        found = history(place, request_id, Settings().limits)
         if not found:
-            fail(f"nothing is known of {request_id} in {place.address}")
+            fail(f"there is no request {request_id} in {place.address}")
         show(found)
         return
     counts = overview(place, Settings().limits)
@@ -150,28 +150,28 @@ def status(
     for key, why in list(unread.items())[:MOST_UNREAD]:
         typer.echo(f"  {visible(key)}: {visible(why)}")
     if len(unread) > MOST_UNREAD:
-        typer.echo(f"  and {len(unread) - MOST_UNREAD} more, which --json lists")
+        typer.echo(f"  and {len(unread) - MOST_UNREAD} more; --json lists them all")
 
 
 def check_body(photos: list[str], same_person: bool) -> Json:
-    """A check request without its id."""
+    """Return the body of a check request without its id."""
     return {"images": photos, "configure": {"face_reconize": same_person}}
 
 
 def train_body(photos: list[str], user: str, steps: int, every: int) -> Json:
-    """A train request without its id."""
+    """Return the body of a train request without its id."""
     configure = {"user_id": user, "max_train_steps": steps, "val_save_checkpointing_steps": every}
     return {"images": photos, "configure": configure}
 
 
 def generate_body(template: str, users: list[str], knobs: Json) -> Json:
-    """A generate request without its id; the picture is asked for as a key."""
+    """Return the body of a generate request without its id; the answer gives the picture as a key."""
     configure = {"user_id": users[0] if len(users) == 1 else users, "image_format": "png"} | knobs
     return {"template_image": template, "configure": configure}
 
 
 def knobs_of(pairs: list[str] | None) -> Json:
-    """`["seed=7", "mask_region=face"]` as an object; a value that is not JSON is a string."""
+    """Return `["seed=7", "mask_region=face"]` as an object; a value that is not JSON is a string."""
     knobs: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
@@ -193,12 +193,12 @@ def save_portrait(client: Client, envelope: Json, out: Path) -> None:
         out.write_bytes(picture)
     except OSError as error:
         if out.is_file():
-            out.unlink()  # half a picture looks like a portrait
+            out.unlink()  # a truncated picture could be mistaken for the portrait
         raise OSError(error.errno, error.strerror, str(out)) from error
 
 
 def verdicts(envelope: Json, given: list[str], pictures: Pictures) -> str:
-    """A line per photo under the name that it was given by, and below it whatever is to be said of it."""
+    """Return a line per photo under the user's name for it, followed by its warnings."""
     lines = []
     for name, one in zip(given, envelope["data"].get("check_results", []), strict=False):
         frontal = "frontal" if one["frontal"] else ""
@@ -208,7 +208,7 @@ def verdicts(envelope: Json, given: list[str], pictures: Pictures) -> str:
 
 
 def tell_unreadable(envelope: Json, given: list[str]) -> None:
-    """Say once more which photos nobody has seen: that is no verdict on what they show."""
+    """Print which photos could not be read, because that is no verdict on what they show."""
     results = envelope["data"].get("check_results", [])
     unread = [name for name, one in zip(given, results, strict=False) if one["code"] == UNREADABLE]
     if unread:
@@ -216,20 +216,21 @@ def tell_unreadable(envelope: Json, given: list[str]) -> None:
 
 
 def trained(envelope: Json, pictures: Pictures) -> str:
-    """What a training gave, in a line, and one for each photo that it did not use."""
+    """Return a line about a training's result, after a line for each photo that it did not use."""
     data = envelope["data"]
     if envelope["code"] != "OK":
         return ""
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     rejected = [
-        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}" for one in data["images_rejected"]
+        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}"
+        for one in data.get("images_rejected", [])
     ]
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
     return "\n".join([*rejected, line])
 
 
 def likenesses(made: Json) -> list[str]:
-    """A line per face of a portrait: how near it is to the person, before and after."""
+    """Return a line per face of a portrait with its similarity to the person, before and after."""
     faces = made["data"].get("faces", []) if made["code"] == "OK" else []
     return [
         "{user_id}: similarity {similarity[before]:.2f} before, {similarity[after]:.2f} after".format(**face)
@@ -238,5 +239,5 @@ def likenesses(made: Json) -> list[str]:
     ]
 
 
-def _named(body: Json, identity: str | None) -> Json:
+def _with_id(body: Json, identity: str | None) -> Json:
     return body if identity is None else {"request_id": identity} | body

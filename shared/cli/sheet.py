@@ -1,4 +1,4 @@
-"""The contact sheet: photos with their verdicts, the template, each stage, the portrait, on one picture."""
+"""The contact sheet: photos with their verdicts, the template, each stage and the portrait in one picture."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # of files that a sheet can be
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
@@ -20,7 +20,7 @@ BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture with a line below it."""
+    """One picture with a caption below it."""
 
     picture: Pictures.Image
     caption: str
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures of one height under a heading."""
+    """Pictures of equal height under a heading."""
 
     heading: str
     cells: Sequence[Cell]
@@ -38,24 +38,24 @@ class Row:
 def contact_sheet(
     client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path, threshold: str
 ) -> None:
-    """Draw the whole way of one portrait and write it to `out`, whose name ends with one of `SUFFIXES`."""
+    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`."""
     photos = [
-        Cell(_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
+        Cell(_load_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
         for one in checked["data"]["check_results"]
         if not one["url"].startswith(("http", "data:"))
     ]
-    stages = [Cell(_picture(client, key), name) for name, key in made["data"].get("stages", {}).items()]
+    stages = [Cell(_load_picture(client, key), name) for name, key in made["data"].get("stages", {}).items()]
     face = made["data"]["faces"][0]
     likeness = face["similarity"]
     rows = [
         Row("Photos and their verdicts", photos, 200),
-        *_training(client, trained),
+        *_training_rows(client, trained),
         Row("Stages", stages, 300),
         Row(
-            _likeness(likeness, threshold),
+            _likeness_heading(likeness, threshold),
             [
-                Cell(_picture(client, template), "template"),
-                Cell(_picture(client, made["data"]["image_key"]), "portrait"),
+                Cell(_load_picture(client, template), "template"),
+                Cell(_load_picture(client, made["data"]["image_key"]), "portrait"),
             ],
             760,
         ),
@@ -65,8 +65,8 @@ def contact_sheet(
 
 
 def draw(rows: Sequence[Row]) -> Pictures.Image:
-    """The rows below each other; a row that is too wide is made lower until it fits."""
-    laid = [(row, _fitted(row)) for row in rows]
+    """Draw the rows below each other; a row that is too wide is made lower until it fits."""
+    laid = [(row, _fit(row)) for row in rows]
     height = MARGIN + sum(2 * CAPTION + cells[0].height + MARGIN for _, cells in laid)
     sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
@@ -76,29 +76,33 @@ def draw(rows: Sequence[Row]) -> Pictures.Image:
         left = MARGIN
         for cell, picture in zip(row.cells, pictures, strict=True):
             sheet.paste(picture, (left, top + CAPTION))
-            pen.text((left, top + CAPTION + picture.height + 2), _shortened(cell.caption, picture.width), FAINT, font)
+            pen.text((left, top + CAPTION + picture.height + 2), _shorten(cell.caption, picture.width), FAINT, font)
             left += picture.width + MARGIN // 2
         top += 2 * CAPTION + pictures[0].height + MARGIN
     return sheet
 
 
-def _likeness(similarity: Json, threshold: str) -> str:
-    """The last row's heading; a face that is not found on the portrait has no figure."""
+def _likeness_heading(similarity: Json, threshold: str) -> str:
+    """Return the last row's heading; a face that was not found in the portrait has no figure."""
     before, after = ("unknown" if similarity[one] is None else f"{similarity[one]:.2f}" for one in ("before", "after"))
     return f"Similarity to the person {before} before, {after} after: {threshold}"
 
 
-def _training(client: Client, trained: Json) -> list[Row]:
+def _training_rows(client: Client, trained: Json) -> list[Row]:
     data = trained["data"]
     if not data.get("validation"):
         return []
     heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
     return [
-        Row(heading, [Cell(_picture(client, data["validation"]), "validation pictures by step, similarity above")], 360)
+        Row(
+            heading,
+            [Cell(_load_picture(client, data["validation"]), "validation pictures by step, similarity above")],
+            360,
+        )
     ]
 
 
-def _fitted(row: Row) -> list[Pictures.Image]:
+def _fit(row: Row) -> list[Pictures.Image]:
     room = WIDTH - 2 * MARGIN - (len(row.cells) - 1) * (MARGIN // 2)
     shapes = sum(cell.picture.width / cell.picture.height for cell in row.cells)
     height = min(row.height, int(room / shapes))
@@ -108,14 +112,14 @@ def _fitted(row: Row) -> list[Pictures.Image]:
     ]
 
 
-def _picture(client: Client, key: str) -> Pictures.Image:
-    """An object as a picture; a gray square where it is none, as a photo that was refused may be."""
+def _load_picture(client: Client, key: str) -> Pictures.Image:
+    """Return an object as a picture, or a gray square if it is not one, as a refused photo may be."""
     try:
         return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
     except (OSError, SyntaxError):
         return Pictures.new("RGB", (200, 200), (200, 200, 200))
 
 
-def _shortened(text: str, width: int) -> str:
+def _shorten(text: str, width: int) -> str:
     most = max(4, width // 8)
     return text if len(text) <= most else text[: most - 1] + "…"

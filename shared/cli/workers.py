@@ -1,4 +1,4 @@
-"""The verbs that work: up, worker, invoke."""
+"""The verbs that run functions: up, worker, invoke."""
 
 import json
 import signal
@@ -24,31 +24,32 @@ from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 
-INTERRUPTED_SECONDS = 3.0  # that running requests have after Ctrl-C: somebody waits at the terminal
+INTERRUPTED_SECONDS = 3.0  # for running requests after Ctrl-C, while the user waits at the terminal
 
 BucketArgument = Annotated[
-    str, typer.Argument(metavar="BUCKET", help="A folder, made if it is not there, or s3://NAME[/PREFIX].")
+    str, typer.Argument(metavar="BUCKET", help="A folder, made if it does not exist, or s3://NAME[/PREFIX].")
 ]
 FunctionArgument = Annotated[str, typer.Argument(metavar="FUNCTION", help="check, train or generate.")]
 
 
 def known(function: str) -> str:
-    """The function's name, or the end of the program."""
+    """Return the function's name; exit if there is no such function."""
     if function not in NAMES:
-        fail(f"there is no function {function}; there are {', '.join(NAMES)}")
+        fail(f"there is no function {function}; the functions are {', '.join(NAMES)}")
     return function
 
 
 def up(bucket: BucketArgument) -> None:
-    """The three workers on a bucket, until stopped. SIGTERM drains: what runs is finished. Ctrl-C leaves it 3 seconds,
-    then hands it back, and the next `photog up` goes on with it. A second signal hands it back at once.
+    """Run the three workers on a bucket until stopped. SIGTERM drains: running requests are finished. Ctrl-C gives
+    them 3 seconds, then hands them back, and the next `photog up` resumes them. A second signal hands them back at
+    once.
     """
     log_to_stderr()
     settings, place = Settings(), bucket_at(bucket, wait=True)
     if settings.sqs.queue is not None:
-        fail("up starts all functions and a queue is of one: unset PHOTOG_SQS__QUEUE to scan, or start workers singly")
+        fail("up starts all functions, but a queue is for one: unset PHOTOG_SQS__QUEUE to scan, or run single workers")
     require_installed(settings)
-    require_conditions(place)  # said once and here; workers would die of it again and again
+    require_conditions(place)  # checked once here, as workers would die of it again and again
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -66,8 +67,8 @@ def up(bucket: BucketArgument) -> None:
         interrupted = signals[0] == signal.SIGINT
         patience = INTERRUPTED_SECONDS if interrupted else settings.lease.drain_seconds
         typer.echo(
-            f"photog: stopping; what runs has {patience:.0f} s, then it is handed back. Once more: at once. "
-            f"`photog up {bucket}` goes on",
+            f"photog: stopping; running requests have {patience:.0f} s, then they are handed back (a second signal: at "
+            f"once). `photog up {bucket}` resumes them",
             err=True,
         )
         if interrupted:
@@ -77,14 +78,14 @@ def up(bucket: BucketArgument) -> None:
 def worker(
     function: FunctionArgument,
     bucket: BucketArgument,
-    follow_parent: Annotated[bool, typer.Option(help="Stop when standard input ends.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="End when the queue is empty, as Jobs do.")] = False,
+    follow_parent: Annotated[bool, typer.Option(help="Stop when standard input is closed.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End when the queue is empty, for Jobs.")] = False,
 ) -> None:
-    """One worker: what a container runs. With PHOTOG_SQS__QUEUE it polls that queue, else it watches or scans."""
+    """Run one worker, as containers do. With PHOTOG_SQS__QUEUE it polls that queue, otherwise it watches or scans."""
     log_to_stderr()
     settings = Settings()
     if once and settings.sqs.queue is None:
-        fail("--once ends with the queue: set PHOTOG_SQS__QUEUE")
+        fail("--once needs a queue: set PHOTOG_SQS__QUEUE")
     one = Worker(known(function), bucket_at(bucket, wait=True), settings, isolate_function, until_empty=once)
     if follow_parent:
         one.follow_parent()
@@ -98,7 +99,7 @@ def invoke(
 ) -> None:
     """Serve one event, then exit; prints what became of each object."""
     log_to_stderr()
-    function, parsed = known(function), _parsed(event)
+    function, parsed = known(function), _parse(event)
     place = existing_bucket(bucket)
     context = Context(place, Settings(), load=isolate_function)
     try:
@@ -109,25 +110,25 @@ def invoke(
         context.close()
     show(handled)
     if not handled["outcomes"]:
-        typer.echo(f"photog: {event}: it speaks of no object that came to be in {place.address}", err=True)
+        typer.echo(f"photog: {event}: it names no object created in {place.address}", err=True)
     for key, outcome in handled["outcomes"].items():
-        if outcome == Outcome.IGNORED.value and why_unread(key) is None:  # the log has said it of the others
-            typer.echo(f"photog: {key} is ignored: {_why_ignored(place, function, key)}", err=True)
+        if outcome == Outcome.IGNORED.value and why_unread(key) is None:  # the log has the reason for the others
+            typer.echo(f"photog: {key} is ignored: {_explain_ignored(place, function, key)}", err=True)
 
 
-def _parsed(event: Path) -> Json:
-    """The JSON of a file, in any encoding of Unicode, or of standard input."""
+def _parse(event: Path) -> Json:
+    """Parse the JSON of a file, in any Unicode encoding, or of standard input."""
     try:
         text = typer.get_binary_stream("stdin").read() if str(event) == "-" else event.read_bytes()
         parsed: Json = json.loads(text)
     except OSError as error:
         fail(f"{event}: {error.strerror}")
     except (ValueError, RecursionError) as error:
-        fail(f"{event} is no JSON: {error}; give one storage event, as events/ has samples")
+        fail(f"{event} is not JSON: {error}; give one storage event, like the samples in events/")
     return parsed
 
 
-def _why_ignored(place: Bucket, function: str, key: str) -> str:
+def _explain_ignored(place: Bucket, function: str, key: str) -> str:
     if not keys.is_request(key, function):
         others = [name for name in NAMES if keys.is_request(key, name)]
         return f"it is a manifest of {others[0]}" if others else f"no manifest of {function} has such a key"

@@ -1,1 +1,1 @@
-"""What crosses the wire and what a function sees: manifests, ids, references, the function and its workspace."""
+"""Wire formats and the interfaces of a function: manifests, ids, references, the function and its workspace."""

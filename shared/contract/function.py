@@ -1,4 +1,4 @@
-"""What check, train and generate have in common: a body and a workspace in, an answer out."""
+"""The interface that check, train and generate share: a body and a workspace in, an answer out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,46 +13,49 @@ NAMES = ("check", "train", "generate")  # in the order in which an application c
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function has to say: the `data` of its envelope, and its message."""
+    """A function's answer: the `data` of its envelope, and its message."""
 
     data: Json = field(default_factory=dict)
     message: str = "success"
 
 
 class FunctionUnavailable(PhotogError):
-    """The function cannot be loaded, or not any more; its process should end and be started anew."""
+    """The function cannot be loaded or has stopped working; its process should end and be restarted."""
 
 
 class FunctionMisconfigured(FunctionUnavailable, ConfigurationError):
-    """It cannot be loaded before somebody installs, gets or sets what the message says; starting anew is no help."""
+    """The function cannot be loaded, even after a restart, until somebody installs or sets what the message says."""
 
 
 class DeviceBroken(FunctionUnavailable):
-    """The process's card answers nothing any more: its request is handed back, and only a new process gets it back."""
+    """The process's GPU has stopped working: the request is handed back, and only a new process gets the GPU back."""
 
 
 class AttemptFailed(PhotogError):
-    """The attempt is over without an answer, which is not the request's fault: another one may begin at once."""
+    """The attempt ended without an answer through no fault of the request; another one may begin at once."""
 
 
 class FunctionFailed(PhotogError):
-    """The function raised what none should; the message says what, the log of its process has the trace."""
+    """The function raised an unexpected exception; the message says which, its process's log has the traceback."""
 
 
 class Function(Protocol):
-    """One of the three, with its models loaded."""
+    """One of the three functions, with its models loaded."""
 
     name: str
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Serve one request; a RequestError is its failed answer."""
+        """Serve one request; a RequestError that it raises becomes the error answer."""
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop whatever is kept in memory of objects that are gone from the bucket; called between requests.
+        """Drop everything cached from objects that are gone from the bucket; called between requests.
 
         Args:
-            exists: whether an object with this key is there.
+            exists: returns whether there is an object with this key.
         """
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Objects to swap once an answer with this `data` is committed, key to content; pure, since it is repeated."""
+        """Return the objects to write once an answer with this `data` is committed, key to content.
+
+        Must be a pure function of `data`, because it is called again when a commit is repeated.
+        """

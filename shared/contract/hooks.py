@@ -1,29 +1,29 @@
-"""What runs around a request, an attempt and its answer: one class for each concern, as dramatiq's middleware.
+"""Hooks around a request, an attempt and its answer: one class for each concern, like dramatiq's middleware.
 
 | stage | when | in which thread | an exception in it |
 |---|---|---|---|
-| `polled` | the loop looks for work, every few seconds at least | loop | fails the look, or ends the worker |
+| `polled` | the loop looks for work, at least every few seconds | loop | fails the search, or ends the worker |
 | `idle` | a queue is empty, or its worker ends | loop | the same |
-| `before_request` | a manifest was delivered, whatever comes of it | serving | the delivery comes again |
-| `before` | the claim is ours | serving | ends the attempt, as below |
-| `beat` | `beat_after` seconds after `before` or the last beat | beating | ends the beats: the claim runs out |
+| `before_request` | a manifest was delivered, whatever comes of it | serving | the delivery is repeated |
+| `before` | the claim is ours | serving | ends the attempt, see below |
+| `beat` | `beat_after` seconds after `before` or the last beat | beating | ends the beats: the claim expires |
 | `check` | at each report and artifact, often beside a child process | serving | Interrupted stops the work |
-| `progressed` | the function reports how far it is | serving | is the function's |
+| `progressed` | the function reports its progress | serving | is raised in the function |
 | `finished` | the function is done, nothing is published yet | serving | ClaimLost drops the answer |
-| `committing` | the answer is about to be created, perhaps again | any | a store's: it is tried again for a while |
-| `committed` | the answer is there, any number of times | any | the same; the answer stays |
-| `withdrawn` | no answer follows `committing`: its writer died | tidying | the next look tries again |
-| `refused` | an error is answered by no attempt, or by its deadline | serving, beating | there must be none |
-| `after` | the attempt's own answer is committed | serving | there must be none |
-| `failed` | the attempt has ended in any other way; the claim is still ours | serving | there must be none |
-| `after_request` | after each `before_request` that returned | serving | there must be none |
+| `committing` | the answer is about to be created, perhaps again | any | a store's error: retried for a while |
+| `committed` | the answer exists; called any number of times | any | the same; the answer stays |
+| `withdrawn` | no answer follows `committing`: its writer died | tidying | the next tidying tries again |
+| `refused` | an error was answered without an attempt, or by its deadline | serving, beating | must not happen |
+| `after` | the attempt's own answer is committed | serving | must not happen |
+| `failed` | the attempt ended in any other way; the claim is still ours | serving | must not happen |
+| `after_request` | after each `before_request` that returned | serving | must not happen |
 
-An attempt goes through `before`, then `after` or `failed`. A BucketError or OSError that ends it gives the claim back
-at once, and the delivery comes again; with any other exception the claim runs out first. Hooks are called in the order
-of their list, for `after_request` in the reverse one.
+An attempt goes through `before`, then `after` or `failed`. A BucketError or OSError that ends it releases the claim at
+once, and the delivery is repeated; with any other exception the claim has to expire first. Hooks are called in the
+order of their list, `after_request` in reverse order.
 
-The threads: the worker's `loop` is also the one that is `serving`, except that a call to the HTTP entry has its own.
-`beating` goes on while the function hangs in native code, and has all hooks of an attempt in turn, so none may take
+The threads: `serving` is the worker's `loop` thread, except that each call to the HTTP entry has a thread of its own.
+`beating` goes on while the function hangs in native code. It calls all hooks of an attempt in turn, so none may take
 long. `tidying` runs between requests.
 """
 
@@ -42,9 +42,9 @@ class Attempt:
     """One attempt at one request.
 
     Attributes:
-        number: from 1 on.
-        begun: on our monotonic clock.
-        lost: set once its answer is of no use: another attempt has taken over, or the deadline has answered.
+        number: counted from 1.
+        begun: start time on our monotonic clock.
+        lost: set once its answer is useless: another attempt has taken over, or the deadline was answered.
     """
 
     function: str
@@ -54,13 +54,13 @@ class Attempt:
     lost: Event = field(default_factory=Event)
 
     def seconds(self) -> float:
-        """Since it began."""
+        """Return the seconds since the attempt began."""
         return time.monotonic() - self.begun
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an attempt is; `figures` are the function's own, such as a loss."""
+    """The progress of an attempt; `figures` are values of the function's own, such as a loss."""
 
     stage: str
     step: int
@@ -70,62 +70,72 @@ class Progress:
 
 
 class AttemptHook:
-    """Does nothing at any stage; a hook overrides those that it is about. The module's table says when each runs."""
+    """Base class that does nothing at any stage; a hook overrides the stages it needs. See the table above."""
 
     def polled(self) -> None:
-        """The worker's loop looks for work."""
+        """Called when the worker's loop looks for work."""
 
     def idle(self) -> None:
-        """There is no work."""
+        """Called when there is no work."""
 
     def before_request(self) -> None:
-        """A request is about to be served, or found to need nothing."""
+        """Called when a request is about to be served, or found to need nothing."""
 
     def after_request(self) -> None:
-        """That is over."""
+        """Called when the request is over."""
 
     def before(self, attempt: Attempt) -> None:
-        """An attempt begins."""
+        """Called when an attempt begins."""
 
     def beat_after(self) -> float:
-        """Seconds until the next beat is wanted; it may come earlier, for another hook's sake."""
+        """Return the seconds until the next beat is needed; it may come earlier if another hook needs it."""
         return math.inf
 
     def beat(self) -> bool:
-        """A sign of life is due. False ends the beats: of all hooks of the attempt, also those further behind."""
+        """Called when a sign of life is due. Returning False ends the beats of all hooks of the attempt."""
         return True
 
     def check(self, attempt: Attempt) -> None:
-        """May the work go on? Raises `shared.lifecycle.shutdown.Interrupted` where it must stop."""
+        """Raise `shared.lifecycle.shutdown.Interrupted` if the work must stop."""
 
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
-        """The function says how far it is."""
+        """Called when the function reports its progress."""
 
     def finished(self, attempt: Attempt) -> None:
-        """The work is done and its answer about to be published."""
+        """Called when the work is done and its answer is about to be published."""
 
     def after(self, attempt: Attempt, envelope: Json) -> None:
-        """The answer is published."""
+        """Called when the answer is published."""
 
     def failed(self, attempt: Attempt, reason: str) -> None:
-        """The attempt ended without an answer: `handed back`, `claim lost`, `child died`, `store failed`,
-        `device broken`."""
+        """Called when the attempt ended without an answer.
+
+        Args:
+            reason: `handed back`, `claim lost`, `child died`, `store failed` or `device broken`.
+        """
 
     def committing(self, function: str, request_id: str) -> None:
-        """An answer is about to be committed: what must not be lost is noted now."""
+        """Called when an answer is about to be committed: record now what must not be lost."""
 
     def committed(self, function: str, event: Json) -> None:
-        """An answer is committed; `event` is its CloudEvent. Waits for nobody, and repeats do no harm."""
+        """Called when an answer is committed; must not block, and must be safe to repeat.
+
+        Args:
+            event: the answer's CloudEvent.
+        """
 
     def withdrawn(self, function: str, request_id: str) -> None:
-        """There will be no answer after all: what was noted may go."""
+        """Called when there will be no answer after all: what `committing` recorded may go."""
 
     def refused(self, error_type: str) -> None:
-        """A request was answered with an error that no attempt came to by itself."""
+        """Called when a request was answered with an error that did not come from an attempt."""
 
 
 class Hooks(AttemptHook):
-    """Hooks as one. Each that had `before_request` has `after_request`, whatever the others raise."""
+    """Several hooks as one.
+
+    Each hook whose `before_request` returned has its `after_request` called, whatever the others raise.
+    """
 
     def __init__(self, hooks: Sequence[AttemptHook]) -> None:
         self._hooks = tuple(hooks)

@@ -1,21 +1,21 @@
-"""Every key of the bucket, spelled once.
+"""All keys of the bucket; no other module spells them.
 
-| prefix | who writes it | what lies there |
+| prefix | written by | content |
 |---|---|---|
 | `requests/` | applications | manifests; never changed |
-| `claims/` | workers | one object an attempt, created only if absent |
-| `progress/` | workers | how far a running request is; gone with its answer |
+| `claims/` | workers | one object per attempt, created only if absent |
+| `progress/` | workers | progress of running requests; deleted after the answer |
 | `results/` | workers | answers, conflicts, artifacts |
 | `users/` | workers | which training serves a user |
-| `notifications/` | workers | completion events, where the bucket is their sink |
+| `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
-| `index/` | workers | what spares a new worker to look at answered manifests; may be thrown away |
-| `probes/` | workers, `photog doctor` | whether the store honors conditional writes; gone at once |
-| `photos/` | the client | pictures that it has put beside its manifest |
+| `index/` | workers | lets a new worker skip answered manifests; may be deleted at any time |
+| `probes/` | workers, `photog doctor` | tests whether the store honors conditional writes; deleted at once |
+| `photos/` | the client | pictures that it uploaded along with a manifest |
 | `queue/` | `photog serve` | messages and their answers |
 
-`ROOTS` is what `photog forget` reads through: a prefix that is not in it cannot be made.
+`ROOTS` is the list that `photog forget` searches: keys can only be made below a prefix in it.
 """
 
 import re
@@ -34,28 +34,31 @@ PHOTOS = "photos/"
 QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
-UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # no object of ours has it in its key
-PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # as nearly all manifests are called
-SCRATCH = "scratch/"  # below an attempt: for the next attempt, never for an answer
+UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
+PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # nearly all manifests match this
+SCRATCH = "scratch/"  # below an attempt's prefix: for the next attempt, never for an answer
 
 
 def requests(function: str) -> str:
-    """The prefix of a function's manifests."""
+    """Return the prefix of a function's manifests."""
     return f"{REQUESTS}{function}/"
 
 
 def request(function: str, request_id: str) -> str:
-    """Where `photog submit` puts a manifest; an application may name it as it likes."""
+    """Return the key under which `photog submit` puts a manifest; an application may choose another one."""
     return f"{requests(function)}{request_id}.json"
 
 
 def without_empty_names(key: str) -> str:
-    """The key with the empty names between its / left out, that an S3 store allows and no other does."""
+    """Return the key without empty names between slashes, which S3 allows and no other store does."""
     return "/".join(name for name in key.split("/") if name)
 
 
 def is_request(key: str, function: str) -> bool:
-    """Whether a key is the function's manifest: `requests/<function>/.../<name>.json`, also with //; no hidden file."""
+    """Return whether a key is a manifest of the function.
+
+    That is `requests/<function>/.../<name>.json`, also with //, but not a hidden file.
+    """
     if (plain := PLAIN.fullmatch(key)) is not None:
         return plain[1] == function
     if UNUSABLE.search(key):
@@ -66,84 +69,84 @@ def is_request(key: str, function: str) -> bool:
 
 
 def claims(function: str, request_id: str) -> str:
-    """The prefix of a request's claims."""
+    """Return the prefix of a request's claims."""
     return f"{CLAIMS}{function}/{request_id}/"
 
 
 def claim(function: str, request_id: str, attempt: int) -> str:
-    """Where an attempt is claimed."""
+    """Return the key of the claim of one attempt."""
     return f"{claims(function, request_id)}{attempt:06d}.json"
 
 
 def running(function: str) -> str:
-    """The prefix of what says how far running requests are."""
+    """Return the prefix of the progress of running requests."""
     return f"{PROGRESS}{function}/"
 
 
 def progress(function: str, request_id: str) -> str:
-    """Where a running request says how far it is."""
+    """Return the key of a running request's progress."""
     return f"{PROGRESS}{function}/{request_id}.json"
 
 
 def results(function: str) -> str:
-    """The prefix of a function's answers."""
+    """Return the prefix of a function's answers."""
     return f"{RESULTS}{function}/"
 
 
 def result_folder(function: str, request_id: str) -> str:
-    """The prefix of a request's answer, conflicts and artifacts."""
+    """Return the prefix of a request's answer, conflicts and artifacts."""
     return f"{results(function)}{request_id}/"
 
 
 def result(function: str, request_id: str) -> str:
-    """Where a request's answer lies."""
+    """Return the key of a request's answer."""
     return f"{result_folder(function, request_id)}result.json"
 
 
 def conflict(function: str, request_id: str, sha256: str) -> str:
-    """Where a body is answered whose id belongs to another one.
+    """Return the key of the answer to a body whose id was already used with another body.
 
     Args:
-        sha256: of the body.
+        sha256: hash of the body.
     """
     return f"{result_folder(function, request_id)}conflict-{sha256[:8]}.json"
 
 
 def artifacts(function: str, request_id: str, attempt: int) -> str:
-    """The prefix of what an attempt has made."""
+    """Return the prefix of an attempt's artifacts."""
     return f"{result_folder(function, request_id)}a{attempt}/"
 
 
 def user(user_id: str) -> str:
-    """The prefix of what is kept of a user."""
+    """Return the prefix of everything kept about a user."""
     return f"{USERS}{user_id}/"
 
 
 def model(user_id: str) -> str:
-    """Which training serves a user."""
+    """Return the key of the object that says which training serves a user."""
     return f"{user(user_id)}model.json"
 
 
 def pointer_swaps(user_id: str) -> str:
-    """The prefix of what takes part in the swap of a user's model."""
+    """Return the prefix of the candidates for a user's model; see `shared/lifecycle/pointers.py`."""
     return f"{user(user_id)}swaps/"
 
 
 def notification(function: str, event_id: str) -> str:
-    """Where a completion event is written."""
+    """Return the key of a completion event."""
     return f"{NOTIFICATIONS}{function}/{event_id}.json"
 
 
 def failing(function: str) -> str:
-    """The prefix of what tells which keys of a function fail."""
+    """Return the prefix of the records of a function's failing keys."""
     return f"{FAILING}{function}/"
 
 
 def messages(service: str) -> str:
-    """The prefix of a queue's messages."""
+    """Return the prefix of a queue's messages."""
     return f"{QUEUE}{service}/"
 
 
 def outbox(function: str, request_id: str) -> str:
-    """Where the undelivered event of a request is noted."""
+    """Return the key of a request's outbox entry."""
     return f"{OUTBOX}{function}/{request_id}.json"

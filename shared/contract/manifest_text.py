@@ -1,19 +1,19 @@
-"""From the bytes of a manifest to an object: JSON in any Unicode, or the Python literal that the page's samples send.
+"""Decode the bytes of a manifest: JSON in any Unicode encoding, or the Python literal of the hosted product's samples.
 
 | bytes | are read as |
 |---|---|
-| with a byte order mark | what it says: UTF-8, UTF-16 or UTF-32 in either order |
+| with a byte order mark | what it says: UTF-8, UTF-16 or UTF-32 in either byte order |
 | without, but with zeros where the first characters have them | UTF-16 or UTF-32 |
 | all others | UTF-8 |
 
-Whatever pads a file at its end, such as NULs up to the end of a block or the end of file of
-DOS, is no part of its text.
+Padding at the end of a file, such as NULs up to the end of a block or the end-of-file character of DOS, is not part of
+its text.
 
-Text that is not what it is read as, such as Latin-1, is never guessed. What is left of it may still tell the request's
-id, so that its sender gets the answer; `Text.wrong` is that answer.
+Text in another encoding, such as Latin-1, is never guessed. The part that can be decoded may still contain the
+request's id, so that its sender gets the answer; `ManifestText.wrong` is that answer.
 
-A manifest is somebody else's text. What reading one may cost is bounded before it is read (see the constants), so that
-20 MB of brackets, numbers or Python source take a second and a few hundred megabytes at the most.
+A manifest is untrusted text. The cost of reading one is bounded before it is read (see the constants), so that 20 MB of
+brackets, numbers or Python source take at most a second and a few hundred megabytes.
 """
 
 import ast
@@ -28,28 +28,28 @@ from typing import Any
 from shared.contract.names import show_name
 from shared.errors import InvalidManifest
 
-DEEPEST = 64  # brackets within each other; the contract's deepest field has three
+DEEPEST = 64  # levels of nested brackets; the contract's deepest field has three
 MOST_VALUES = 100_000  # in all; the contract's largest request has a hundred
-MOST_DIGITS = 4300  # of a whole number, which is as many as Python reads
-LONGEST_LITERAL = 64 * 1024  # bytes of Python source: it is read at 200 bytes of memory each; samples have hundreds
-MOST_TOLD = 20  # members that stand twice
-LONGEST_PATH = 100  # characters of what a member is called, with all that it lies in
+MOST_DIGITS = 4300  # of a whole number, which is Python's own limit
+LONGEST_LITERAL = 64 * 1024  # bytes of Python source: parsing takes 200 bytes of memory for each; samples have hundreds
+MOST_TOLD = 20  # repeated members that warnings name
+LONGEST_PATH = 100  # characters of a member's full path
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 PADDING = "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1), 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030))))
-PADDING += "\u205f\u2060\u3000\ufeff\ufffe\uffff"  # what no reader sees at the end of a text
-UNITS = {"utf-16": 2, "utf-32": 4}  # bytes of a character at least
+PADDING += "\u205f\u2060\u3000\ufeff\ufffe\uffff"  # invisible at the end of a text
+UNITS = {"utf-16": 2, "utf-32": 4}  # least bytes per character
 SPELLED = {"utf-8-sig": "UTF-8"}
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a number with a fraction"}
-"""What JSON calls the types of Python; see `name_kind`."""
+"""JSON's names for Python's types; see `name_kind`."""
 
 
 @dataclass(frozen=True)
 class ManifestText:
-    """What was read.
+    """The object that was read from a manifest's bytes.
 
     Attributes:
-        warnings: of what is taken otherwise than its sender may mean it.
-        wrong: what is wrong where the text is not what it is read as; empty where it is.
+        warnings: about parts that are read differently from what the sender may mean.
+        wrong: what is wrong if the bytes are not text in the encoding they seem to have; else empty.
     """
 
     body: dict[str, Any]
@@ -59,7 +59,7 @@ class ManifestText:
 
 @dataclass
 class _Members:
-    """Makes objects out of their members, and keeps those in mind of which a member stands twice."""
+    """Builds objects from their members, and records the objects in which a member appears twice."""
 
     twice: list[tuple[dict[str, Any], list[str]]] = field(default_factory=list)
 
@@ -75,25 +75,25 @@ class _Members:
 
 
 def read_manifest_text(data: bytes) -> ManifestText:
-    """The object in the bytes; InvalidManifest with the reason where there is none."""
-    text, undecoded = _decoded(data)
+    """Return the object in the bytes; raises InvalidManifest with the reason if there is none."""
+    text, undecoded = _decode_text(data)
     text = text.rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
     try:
-        body, twice = _object(text)
+        body, twice = _parse_object(text)
     except InvalidManifest as error:
         if undecoded:
             raise InvalidManifest(undecoded) from error
         raise
-    return ManifestText(body, _told_twice(body, twice), undecoded)
+    return ManifestText(body, _warn_of_repeats(body, twice), undecoded)
 
 
 def name_kind(value: object) -> str:
-    """What a JSON value is, as its sender would say."""
+    """Return what kind of JSON value it is, in the sender's words."""
     return "null" if value is None else KINDS.get(type(value), "a number")
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
-    """The text, and what is wrong where it is not what it seems to be; that is then left out of it."""
+def _decode_text(data: bytes) -> tuple[str, str]:
+    """Return the text without what cannot be decoded, and what is wrong with it (empty if nothing is)."""
     encoding = json.detect_encoding(data)
     unit = UNITS.get(encoding[:6], 1)
     whole = data[: len(data) - len(data) % unit]  # half a character at the end is still being written
@@ -108,20 +108,20 @@ def _decoded(data: bytes) -> tuple[str, str]:
         return whole.decode(encoding, "replace"), wrong
 
 
-def _object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
-    """The object, and those within it of which members stand twice, with the names of these."""
+def _parse_object(text: str) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
+    """Return the object, and the objects in it with repeated members, each with the names of those members."""
     if sum(map(text.count, ",[{")) > MOST_VALUES:
         raise InvalidManifest(f"the manifest has more than {MOST_VALUES} values, counted by commas and brackets")
     members, escaped = _Members(), SURROGATE.search(text) is not None
     try:
         value = json.loads(
-            text, object_pairs_hook=members.object, parse_constant=_refuse_constant, parse_int=_whole_number
+            text, object_pairs_hook=members.object, parse_constant=_refuse_constant, parse_int=_parse_whole_number
         )
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as not_json:
         members = _Members()
-        value, escaped = _literal(text, not_json, members), True
+        value, escaped = _parse_literal(text, not_json, members), True
     if not isinstance(value, dict):
         raise InvalidManifest(f"the manifest must be an object, not {name_kind(value)}")
     _check(value, escaped)
@@ -132,7 +132,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _whole_number(digits: str) -> int:
+def _parse_whole_number(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise InvalidManifest(f"the manifest has a number of {len(digits)} digits, {MOST_DIGITS} are allowed")
     return int(digits)
@@ -142,31 +142,33 @@ def _too_deep() -> InvalidManifest:
     return InvalidManifest(f"the manifest is nested deeper than {DEEPEST} brackets")
 
 
-def _told_twice(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str]]]) -> list[str]:
-    """A warning for each member that stands more than once, but for those within what was overwritten."""
+def _warn_of_repeats(body: dict[str, Any], twice: list[tuple[dict[str, Any], list[str]]]) -> list[str]:
+    """Return a warning for each repeated member, except in values that were themselves overwritten."""
     names = {id(one): repeated for one, repeated in twice}
     level: list[tuple[str, Any]] = [("", body)] if twice else []
     told: list[str] = []
     while level:
         found = [f"{path}{show_name(name)}" for path, one in level for name in names.get(id(one), ())]
-        told += [f"{path} stands more than once in the manifest; the last one was taken" for path in found]
-        level = [(f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _within(one)]
+        told += [f"{path} appears more than once in the manifest; the last value is used" for path in found]
+        level = [
+            (f"{path}{name}."[:LONGEST_PATH], value) for path, one in level for name, value in _list_containers(one)
+        ]
     more = len(told) - MOST_TOLD
-    return [*told[:MOST_TOLD], f"and {more} more of the kind"] if more > 0 else told
+    return [*told[:MOST_TOLD], f"and {more} more like these"] if more > 0 else told
 
 
-def _within(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
-    """The objects and lists in an object or a list, each with its name or number."""
+def _list_containers(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+    """Return the objects and lists in an object or a list, each with its name or index."""
     if isinstance(value, dict):
         return [(show_name(name), one) for name, one in value.items() if isinstance(one, dict | list)]
     return [(str(number), one) for number, one in enumerate(value) if isinstance(one, dict | list)]
 
 
 def _check(value: dict[str, Any], escaped: bool) -> None:
-    """Refuse what could not be answered: deep nesting, infinite numbers, and strings that are no Unicode.
+    """Refuse what could not be answered: deep nesting, infinite numbers, and strings that are not valid Unicode.
 
     Args:
-        escaped: whether the text may hold surrogates at all; looking for them costs as much as reading it did.
+        escaped: whether the text may contain surrogates at all; looking for them costs as much as parsing did.
     """
     level: list[Any] = [value]
     for _ in range(DEEPEST):
@@ -181,9 +183,9 @@ def _check(value: dict[str, Any], escaped: bool) -> None:
             elif isinstance(one, list):
                 below += one
             elif isinstance(one, float) and not math.isfinite(one):
-                raise InvalidManifest("the manifest has a number that is too large to be one")
+                raise InvalidManifest("the manifest has a number that is too large for a float")
             elif escaped and isinstance(one, str) and not _is_unicode(one):
-                raise InvalidManifest("the manifest has half of a surrogate pair in a string, which is no Unicode")
+                raise InvalidManifest("the manifest has half of a surrogate pair in a string, which is invalid Unicode")
         level = below
     if any(isinstance(one, dict | list) for one in level):
         raise _too_deep()
@@ -197,27 +199,27 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _literal(text: str, not_json: Exception, members: _Members) -> object:
-    """Python-literal text; only what JSON can say too is accepted, so that the answer can echo it."""
+def _parse_literal(text: str, not_json: Exception, members: _Members) -> object:
+    """Return the value of a Python literal; only what JSON can express is accepted, so that the answer can echo it."""
     reason = f"the manifest is not JSON: {not_json}"
     source = text.strip()
     if len(source) > LONGEST_LITERAL:
-        raise InvalidManifest(f"{reason}; as a Python literal it may have {LONGEST_LITERAL} characters")
+        raise InvalidManifest(f"{reason}; a Python literal may have at most {LONGEST_LITERAL} characters")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes: they would print the sender's text into our log
+            warnings.simplefilter("ignore")  # of invalid escapes: they would print the sender's text into our log
             tree = ast.parse(source, mode="eval")
             value = ast.literal_eval(tree)
         if isinstance(value, dict) and json.loads(json.dumps(value, allow_nan=False)) == value:
-            _compare(tree.body, value, members)
+            _find_repeats(tree.body, value, members)
             return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise InvalidManifest(reason) from error
     raise InvalidManifest(reason)
 
 
-def _compare(tree: ast.expr, value: Any, members: _Members) -> None:
-    """Find the members that stand twice in the source of a literal."""
+def _find_repeats(tree: ast.expr, value: Any, members: _Members) -> None:
+    """Record the members that appear twice in the source of a literal."""
     todo: list[tuple[ast.expr, Any]] = [(tree, value)]
     while todo:
         node, made = todo.pop()

@@ -1,4 +1,4 @@
-"""What crosses the wire: request manifests in, answers and progress out."""
+"""Request manifests coming in, answers and progress going out."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ from shared.contract.visible import visible
 from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
-USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. would be no folder of their own
-RUNNING = "502"  # the page's code for a request that is not done yet
+USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. cannot be folder names
+RUNNING = "502"  # the hosted product's code for a request that is not done yet
 
-LONGEST_MESSAGE = 2000  # characters of what an answer says went wrong
+LONGEST_MESSAGE = 2000  # characters of an error message in an answer
 LONGEST_FIELD = 200
 INVALID = re.compile(r"invalid-[0-9a-f]{12}")
 
@@ -29,10 +29,10 @@ class Manifest:
     Attributes:
         request_id: as a string, fit for a key.
         body: the whole object, as it came.
-        sha256: of what it means, so that two spellings of one body are the same.
-        spellings: that hash, and those by which claims of earlier versions go.
-        warnings: that belong into its answer, whatever that is.
-        wrong: why it must not be served, where its id can be read all the same; else empty.
+        sha256: hash of the body's meaning, so that two spellings of one body are the same.
+        spellings: that hash, and the hashes that earlier versions wrote into claims.
+        warnings: to include in its answer, whatever that is.
+        wrong: why it must not be served although its id can be read; empty if nothing is wrong.
     """
 
     request_id: str
@@ -43,23 +43,23 @@ class Manifest:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Before, a knob at its default made another body; before that, a null and 777 beside "777" did, too."""
+        """Earlier versions also hashed knobs at their defaults; the first ones also nulls, and 777 apart from "777"."""
         return self.sha256, canonical_hash(meant_before(self.body, self.request_id)), canonical_hash(self.body)
 
     def warned(self, data: Json) -> Json:
-        """The data of its answer with the warnings in it."""
+        """Return the data of its answer with the warnings added."""
         return data | {"warnings": [*self.warnings, *data.get("warnings", [])]} if self.warnings else data
 
     def require_right(self) -> None:
-        """InvalidManifest where something is wrong with it."""
+        """Raise InvalidManifest if something is wrong with it."""
         if self.wrong:
             raise InvalidManifest(self.wrong)
 
 
 def parse(text: bytes) -> Manifest:
-    """Read a manifest: JSON, or the Python literal that the page's Java samples send.
+    """Read a manifest: JSON, or the Python literal that the hosted product's Java samples send.
 
-    Raises InvalidManifest with the reason, also where the request_id is missing or unfit.
+    Raises InvalidManifest with the reason, also if the request_id is missing or invalid.
     """
     read = manifest_text.read_manifest_text(text)
     try:
@@ -68,33 +68,33 @@ def parse(text: bytes) -> Manifest:
         if read.wrong:
             raise InvalidManifest(read.wrong) from error
         raise
-    # what is wrong with a text is no part of its object: sent again without it, it is another request
+    # the object does not contain the damaged part of its text: sent again without damage, it is another request
     sha256 = canonical_hash(meant(read.body, request_id)) if not read.wrong else hashlib.sha256(text).hexdigest()
     return Manifest(request_id, read.body, sha256, tuple(read.warnings), read.wrong)
 
 
 def invalid_id(sha256: str) -> str:
-    """The id under which a manifest that cannot be read is answered."""
+    """Return the id under which an unreadable manifest is answered."""
     return f"invalid-{sha256[:12]}"
 
 
 def is_invalid_id(request_id: str) -> bool:
-    """Whether it stands for a manifest that could not be read; no request may be named so."""
+    """Return whether the id stands for an unreadable manifest; no request may have such an id."""
     return INVALID.fullmatch(request_id) is not None
 
 
 def canonical_hash(body: Json) -> str:
-    """SHA-256 of the object with sorted keys and no white space."""
+    """Return the SHA-256 of the object's JSON with sorted keys and no white space."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def success(request_id: str, message: str, data: Json) -> Json:
-    """The answer of a request that ran to its end."""
+    """Return the answer to a request that ran to its end."""
     return {"request_id": request_id, "code": "OK", "message": message, "data": data}
 
 
 def failure(request_id: str, error: RequestError, data: Json) -> Json:
-    """The answer of a request that could not be served; what it repeats of the request is cut to a bounded length."""
+    """Return the answer to a request that could not be served; text that it repeats from the request is shortened."""
     told = error.as_dict()
     if "field" in told:
         told["field"] = shorten(visible(str(told["field"])), LONGEST_FIELD)
@@ -108,28 +108,28 @@ def failure(request_id: str, error: RequestError, data: Json) -> Json:
 
 
 def running(request_id: str, data: Json) -> Json:
-    """The answer of a request that is not done yet; `data` holds stage, step, steps and eta_seconds."""
+    """Return the envelope of a request that is not done yet; `data` has stage, step, steps and eta_seconds."""
     return {"request_id": request_id, "code": RUNNING, "message": "running", "data": data}
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, or its beginning and three dots where it is longer than that."""
+    """Return the text, cut to `length` characters with three dots at the end if it is longer."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def encode(envelope: Json) -> bytes:
-    """An object as bytes; ValueError or TypeError for what JSON cannot say."""
+    """Encode an object as JSON; raises ValueError or TypeError for values that JSON cannot express."""
     return json.dumps(envelope, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
 def decode(text: bytes) -> Json:
-    """An object that we wrote ourselves; ValueError for whatever stands in its place."""
+    """Decode an object that photog wrote itself; raises ValueError for anything else."""
     try:
         value = json.loads(text)
     except RecursionError as error:
-        raise ValueError("it is nested deeper than anything of ours") from error
+        raise ValueError("it is nested deeper than anything that photog writes") from error
     if not isinstance(value, dict):
-        raise ValueError(f"it is no object but a {type(value).__name__}")
+        raise ValueError(f"it must be an object, not a {type(value).__name__}")
     return value
 
 
@@ -145,7 +145,7 @@ def _request_id(body: Json) -> str:
         raise InvalidManifest("request_id must be 1 to 128 of A-Z a-z 0-9 . _ - and not start with a dot", "request_id")
     if is_invalid_id(request_id):
         raise InvalidManifest(
-            "request_id must not be invalid- and 12 hex digits: manifests that cannot be read are answered under those",
+            "request_id must not be invalid- and 12 hex digits: unreadable manifests are answered under such ids",
             "request_id",
         )
     return request_id

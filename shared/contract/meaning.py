@@ -1,13 +1,13 @@
-"""What a body asks for, whichever way it is written: two that mean the same are one request.
+"""The meaning of a body, however it is written: two bodies with the same meaning are the same request.
 
 | written | means |
 |---|---|
 | a member that is null, a `configure` that is `{}`, a knob at its default | the same without it |
 | `777` as the id | `"777"` |
-| `1` for a share | `1.0` |
+| `1` for a fraction | `1.0` |
 | in generate, `model_id`, and a list of one person | `user_id`, and that person |
 
-Nothing else is the same: `400.0` steps are refused and `400` are not, an unknown member is warned of.
+Nothing else is the same: `400.0` steps are refused while `400` are not, and an unknown member causes a warning.
 """
 
 from typing import Any
@@ -38,28 +38,28 @@ DEFAULTS: dict[str, Any] = {
     "image_format": "base64",
     "additional_prompt": "",
 }
-"""Of all functions: no knob of two of them has two defaults. Those whose default is null are left out."""
+"""Defaults of all functions; a knob that two of them share has one default. Knobs that default to null are left out."""
 
-LARGEST = 2**53  # of whole numbers that a fraction tells apart
+LARGEST = 2**53  # up to here a float represents every whole number
 
 
 def meant(body: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """The body in the one way of writing that stands for all."""
+    """Return the body in its canonical form."""
     plain = meant_before(body, request_id)
     configure = plain.get("configure")
     if not isinstance(configure, dict):
         return plain
-    knobs = {name: _number(name, value) for name, value in configure.items()}
+    knobs = {name: _as_float(name, value) for name, value in configure.items()}
     knobs = {name: value for name, value in knobs.items() if not _is_default(name, value)}
     if "template_image" in plain:
-        knobs = _one_person(knobs)
+        knobs = _unify_people(knobs)
     return {name: value for name, value in plain.items() if name != "configure"} | (
         {"configure": knobs} if knobs else {}
     )
 
 
 def meant_before(body: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """The same as it was before knobs at their defaults were left out, by which older claims go."""
+    """Return the canonical form of earlier versions, which kept knobs at their defaults; older claims have its hash."""
     plain: dict[str, Any] = without_nulls(body) | {"request_id": request_id}
     if plain.get("configure") == {}:
         del plain["configure"]
@@ -67,25 +67,25 @@ def meant_before(body: dict[str, Any], request_id: str) -> dict[str, Any]:
 
 
 def without_nulls(value: Any) -> Any:
-    """The value without members that are null: whoever sends null says nothing. A null in a list stays."""
+    """Return the value without members that are null, which mean the same as absent ones. A null in a list stays."""
     if isinstance(value, dict):
         return {name: without_nulls(one) for name, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
-def _number(name: str, value: Any) -> Any:
+def _as_float(name: str, value: Any) -> Any:
     is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
     is_fraction = isinstance(value, float)
     return value + 0.0 if isinstance(DEFAULTS.get(name), float) and (is_whole or is_fraction) else value
 
 
 def _is_default(name: str, value: Any) -> bool:
-    """Whether it is the default itself: 0 is no false, it is refused."""
+    """Return whether the value is the default with the same type: 0 in place of false is refused."""
     return name in DEFAULTS and type(value) is type(DEFAULTS[name]) and value == DEFAULTS[name]
 
 
-def _one_person(knobs: dict[str, Any]) -> dict[str, Any]:
-    """The people of a generate request as `user_id`, and one of them alone as a text."""
+def _unify_people(knobs: dict[str, Any]) -> dict[str, Any]:
+    """Rename `model_id` to `user_id`, and turn a list of one id into a string."""
     if "user_id" not in knobs and "model_id" in knobs:
         knobs = {"user_id" if name == "model_id" else name: value for name, value in knobs.items()}
     people = knobs.get("user_id")

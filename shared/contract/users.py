@@ -1,30 +1,30 @@
-"""A trained user: what train leaves behind and generate picks up.
+"""A trained user: the record that train writes and generate reads.
 
-Whoever may write into the bucket may write this, too: what is admissible here is what a training can have made.
+Anybody who may write into the bucket may write this record too, so only what a training can have made is accepted.
 """
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_REFERENCES = 64  # trainings leave 20 at most
+MOST_REFERENCES = 64  # trainings write at most 20
 MOST_BYTES = 4 * 2**20  # of the whole JSON; 20 references have 60 to 300 kB
 LANDMARKS = 68
 
 Key = Annotated[str, Field(min_length=1, max_length=1024)]
 Name = Annotated[str, Field(max_length=512)]
 Pixels = Annotated[float, Field(ge=-100_000, le=100_000)]
-Component = Annotated[float, Field(ge=-1000, le=1000)]  # of vectors that have a length of 1 to 40
+Component = Annotated[float, Field(ge=-1000, le=1000)]  # of vectors with a norm of 1 to 40
 
 
 class ReferenceRecord(BaseModel):
-    """One of the person's photos, cropped around the face, with all that was found in it.
+    """One of the person's photos, cropped around the face, with what was measured in it.
 
     Attributes:
-        key: of the PNG in the bucket.
+        key: key of the PNG in the bucket.
         landmarks: 68 points (x, y) in pixels of that picture.
-        box: left, top, right, bottom of the face in that picture.
-        embedding: by the engine named in the model; near to the other photos' when it is the same person.
+        box: left, top, right, bottom of the face in pixels of that picture.
+        embedding: made by the engine that the model names; close to those of the other photos of the same person.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -36,10 +36,10 @@ class ReferenceRecord(BaseModel):
 
 
 class UserModel(BaseModel):
-    """Which training serves a user now; `users/<user_id>/model.json`.
+    """The training that serves a user now: `users/<user_id>/model.json`.
 
     Attributes:
-        lora: key of the .safetensors in the bucket.
+        lora: key of the .safetensors file in the bucket.
         base_model: name of the base model that the LoRA belongs to.
         face_engine: name of the engine that made the references' embeddings.
     """
@@ -56,7 +56,10 @@ class UserModel(BaseModel):
 
 
 def model_of(data: dict[str, Any]) -> UserModel:
-    """What a training's answer says of its user; KeyError and ValidationError where it is no answer of one."""
+    """Return the user model in the data of a training's answer.
+
+    Raises KeyError or ValidationError if the data is not a training's.
+    """
     return UserModel(
         user_id=data["user_id"],
         request_id=str(data["request_id"]),

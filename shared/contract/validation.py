@@ -1,7 +1,7 @@
-"""From a request's body to its typed model: errors that name field and range, warnings for keys that nobody knows.
+"""Validation of a request's body: errors that name field and range, warnings about unknown keys.
 
-A URL with a password may stand wherever a request says something wrong, as a value and as a name. So an error shows
-what was given only where it is a number or a plain word, and what is repeated goes through `without_secrets`.
+A mistaken request may contain a URL with a password anywhere, in values and in names. So an error shows a value only if
+it is a number or a plain word, and whatever is repeated from the request goes through `strip_secrets`.
 """
 
 from typing import Annotated, Any, TypeVar
@@ -16,16 +16,16 @@ from shared.contract.redaction import REDACTED, is_secret_name
 from shared.contract.references import strip_secrets
 from shared.errors import InvalidField
 
-MOST_WARNINGS = 20  # of one kind in an answer; how many more there were is said in one more
+MOST_WARNINGS = 20  # of one kind in an answer; one more says how many were left out
 LONGEST_WARNING = 200  # characters
-LONGEST_ECHO = 64 * 1024  # bytes of what an answer repeats of its request; beyond it long texts are cut
-LONGEST_ECHOED_TEXT = 100  # characters of a text in an echo that is too long
+LONGEST_ECHO = 64 * 1024  # bytes of a request that its answer repeats; beyond it long texts are cut
+LONGEST_ECHOED_TEXT = 100  # characters left of a text in an echo that is too long
 LONGEST_NUMBER = 20  # digits of a number in an error
-OBJECTS = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}  # errors that tell of Python's types
+OBJECTS = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}  # errors that mention Python's types
 
 
 def user_id(value: str) -> str:
-    """The id of a person itself; ValueError for what could be no part of a key."""
+    """Return the user id unchanged; raises ValueError if it cannot be part of a key."""
     if not USER_ID.fullmatch(value):
         raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
     return value
@@ -36,7 +36,7 @@ UserId = Annotated[str, AfterValidator(user_id)]
 
 
 class Body(BaseModel):
-    """Base of all request models: no coercion between types, unknown keys are kept for a warning."""
+    """Base class of all request models: no coercion between types; unknown keys are kept for warnings."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -45,29 +45,29 @@ Model = TypeVar("Model", bound=Body)
 
 
 def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]]:
-    """The body as `model`, and a warning for each key that it does not know. What is null counts as absent.
+    """Return the body as `model`, and a warning for each unknown key. A null counts as absent.
 
-    Raises InvalidField for the first thing that is wrong.
+    Raises InvalidField for the first fault found.
     """
     try:
         request = model.model_validate(without_nulls(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(show_name(str(part)) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f"; given was {_given(first['input'])}"
+        given = "" if first["type"] == "missing" else f"; given was {_show_value(first['input'])}"
         raise InvalidField(f"{field}: {describe_errors(first)}{given}", field) from error
-    return request, bound_text([f"unknown key {name} was ignored" for name in _unknown(request)])
+    return request, bound_text([f"unknown key {name} was ignored" for name in _list_unknown(request)])
 
 
 def describe_errors(error: ErrorDetails) -> str:
-    """What is wrong with a value, in the words of whoever wrote it: no names of our classes, none of pydantic's."""
+    """Return what is wrong with a value in the sender's words, without names of our classes or of pydantic's."""
     if error["type"] in OBJECTS:
         return "Input should be an object, as in {}"
     return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _given(value: Any) -> str:
-    """A value as an error may show it: numbers and plain words as they are, all else by its kind and size."""
+def _show_value(value: Any) -> str:
+    """Return a value as an error may show it: numbers and plain words as they are, all else by kind and size."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
@@ -80,17 +80,17 @@ def _given(value: Any) -> str:
 
 
 def bound_text(warnings: list[str]) -> list[str]:
-    """The first warnings, each cut to a line, and how many more there were."""
+    """Return the first warnings, each cut to a line, and how many more there were."""
     kept = [shorten(warning, LONGEST_WARNING) for warning in warnings[:MOST_WARNINGS]]
     more = len(warnings) - len(kept)
-    return [*kept, f"and {more} more of the kind"] if more else kept
+    return [*kept, f"and {more} more like these"] if more else kept
 
 
 def echo(value: Json) -> tuple[Json, list[str]]:
-    """What an answer repeats of its request, and a warning where that had to be cut.
+    """Return what an answer repeats of its request, and a warning if that had to be cut.
 
-    Without secrets, and else as it came as long as it has at most `LONGEST_ECHO` bytes; beyond that long texts in it
-    are cut, and what is too large even so is left out.
+    Secrets are removed. Up to `LONGEST_ECHO` bytes, the rest is repeated as it came; beyond that, long texts are cut,
+    and fields that are still too large are left out.
     """
     value = {strip_secrets(name): _clean(one, name) for name, one in value.items()}
     if _size(value) <= LONGEST_ECHO:
@@ -100,11 +100,11 @@ def echo(value: Json) -> tuple[Json, list[str]]:
         if _size(cut) <= LONGEST_ECHO:
             break
         cut[name] = None
-    return cut, [f"the request is not repeated whole, it has more than {LONGEST_ECHO} bytes"]
+    return cut, [f"the request is not repeated in full, because it has more than {LONGEST_ECHO} bytes"]
 
 
 def _clean(value: Any, name: str = "") -> Any:
-    """A value without secrets, at any depth, in names too; `name` is what it is called."""
+    """Return a value without secrets, at any depth and in names too; `name` is the value's own name."""
     if isinstance(value, str):
         return REDACTED if value and is_secret_name(name) else strip_secrets(value)
     if isinstance(value, list):
@@ -128,10 +128,10 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _unknown(model: BaseModel, prefix: str = "") -> list[str]:
+def _list_unknown(model: BaseModel, prefix: str = "") -> list[str]:
     names = [prefix + show_name(name) for name in model.model_extra or {}]
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            names += _unknown(value, f"{prefix}{name}.")
+            names += _list_unknown(value, f"{prefix}{name}.")
     return names

@@ -1,11 +1,11 @@
-"""What a function sees of the world while it serves one request: pictures in, artifacts out, progress."""
+"""A function's view of the world while it serves one request: pictures in, artifacts out, progress."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from shared.errors import PhotoError
 
-AT_ONCE = 5  # files held in memory; fetching is far faster than looking, so waiting for each five costs little
+AT_ONCE = 5  # files held in memory; fetching is much faster than assessing, so waiting for each five costs little
 
 
 class Workspace(Protocol):
@@ -13,41 +13,44 @@ class Workspace(Protocol):
 
     Attributes:
         request_id: the request's id, as a string.
-        attempt: which attempt at it this is, from 1 on.
+        attempt: number of this attempt, counted from 1.
     """
 
     request_id: str
     attempt: int
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        """The bytes of each picture, or why they cannot be had; in the order of the references."""
+        """Return the bytes of each picture, or why it cannot be fetched, in the order of the references."""
 
     def read(self, key: str) -> bytes | None:
-        """An object of the bucket, such as a user's model; None where there is none."""
+        """Return an object of the bucket, such as a user's model; None if it does not exist."""
 
     def etag(self, key: str) -> str | None:
-        """What changes whenever the object does, without reading it; None where there is none."""
+        """Return the object's etag, which changes with its content, without reading it; None if it does not exist."""
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes, without reading it; None where there is none."""
+        """Return the object's size in bytes, without reading it; None if it does not exist."""
 
     def save(self, name: str, data: bytes) -> str:
-        """Keep an artifact of this attempt under `name` (may contain /); its key in the bucket."""
+        """Save an artifact of this attempt under `name`, which may contain /, and return its key in the bucket."""
 
     def previous(self, name: str) -> bytes | None:
-        """What an earlier attempt at this request saved under `name`, the newest one's; None where none did."""
+        """Return what the latest earlier attempt at this request saved under `name`; None if none did."""
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
-        """Say how far the work is. Call it often: a lost claim, a deadline or a shutdown interrupts here."""
+        """Report progress. Call it often: a lost claim, a deadline or a shutdown interrupts the work here."""
 
     def check(self) -> None:
-        """Raise `shared.lifecycle.shutdown.Interrupted` when the work must stop."""
+        """Raise `shared.lifecycle.shutdown.Interrupted` if the work must stop."""
 
 
 def fetch_in_turn(workspace: Workspace, references: Sequence[str]) -> Iterator[bytes | PhotoError]:
-    """The bytes of each picture, or why they cannot be had, a few files at a time: fifty of 50 MB are not held."""
+    """Yield the bytes of each picture, or why it cannot be fetched.
+
+    They are fetched a few at a time, so that fifty files of 50 MB are never in memory together.
+    """
     for start in range(0, len(references), AT_ONCE):
         files = workspace.fetch(references[start : start + AT_ONCE])
         files.reverse()
         while files:
-            yield files.pop()  # nothing here holds it any longer
+            yield files.pop()  # so that no reference to it is kept here

@@ -1,4 +1,4 @@
-"""ObjectCreated out of any store's notification; CloudEvents going out."""
+"""Incoming events: ObjectCreated from any store's notification. Outgoing events: CloudEvents."""
 
 from shared.events.created import ObjectCreated, UnknownEvent
 from shared.events.envelopes import parse, parse_text

@@ -1,15 +1,15 @@
-"""What every sender's notification comes down to."""
+"""ObjectCreated, the common form of every store's notifications."""
 
 from dataclasses import dataclass, replace
 
 from shared.contract.manifests import shorten
 from shared.errors import PhotogError
 
-LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and what is wrong with it is logged
+LONGEST_REASON = 500  # characters; an event has up to 256 KiB, and the reason is logged
 
 
 class UnknownEvent(PhotogError):
-    """The event has none of the forms that we read."""
+    """The event has no form that photog reads."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(shorten(reason, LONGEST_REASON))
@@ -17,7 +17,7 @@ class UnknownEvent(PhotogError):
 
 @dataclass(frozen=True)
 class ObjectCreated:
-    """A new or changed object; `size` and `etag` as the sender gave them, None where it gave none."""
+    """A new or changed object; `size` and `etag` are the sender's, or None."""
 
     key: str
     bucket: str | None = None
@@ -26,9 +26,9 @@ class ObjectCreated:
 
     @property
     def holds_something(self) -> bool:
-        """False for folder markers, and for the empty object that a mounted bucket writes before the content."""
+        """Whether it has content: not a folder marker, nor the empty object that a mounted bucket writes first."""
         return bool(self.size) if self.key.endswith("/") else self.size != 0
 
     def below(self, prefix: str) -> "ObjectCreated | None":
-        """The same as a bucket with this prefix calls it; None where it lies outside."""
+        """Return the object with its key below this prefix of a bucket; None if it is outside."""
         return replace(self, key=self.key.removeprefix(prefix)) if self.key.startswith(prefix) else None

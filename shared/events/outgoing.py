@@ -1,4 +1,4 @@
-"""Events that photog itself writes: CloudEvents that tell of an answer, and S3's record of an object once more."""
+"""Events that photog writes: CloudEvents about answers, and S3's notification of an object, repeated."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -9,7 +9,10 @@ from shared.contract.manifests import Json
 
 
 def completion_event(function: str, envelope: Json, address: str, result_key: str) -> Json:
-    """The CloudEvent 1.0 that tells of an answer. Its id depends on request and outcome only, so repeats collide."""
+    """Return the CloudEvent 1.0 about an answer.
+
+    Its id depends only on request and outcome, so that repeats have the same id.
+    """
     request_id = envelope["request_id"]
     outcome = "succeeded" if envelope["code"] == "OK" else "failed"
     identity = hashlib.sha256(f"{function}/{request_id}/{outcome}".encode()).hexdigest()[:32]
@@ -27,7 +30,7 @@ def completion_event(function: str, envelope: Json, address: str, result_key: st
 
 
 def put_event(bucket: str, info: ObjectInfo, prefix: str = "") -> Json:
-    """S3's notification of an object, for a queue that has lost the one of the store."""
+    """Return S3's notification of an object, for a queue that has lost the store's own."""
     stored = {"key": quote_plus(prefix + info.key), "size": info.size, "eTag": info.etag}
     record = {"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
     return {"Records": [record | {"s3": {"bucket": {"name": bucket}, "object": stored}}]}

@@ -1,1 +1,1 @@
-"""One request from its manifest to its answer."""
+"""The life of one request, from its manifest to its answer."""

@@ -1,7 +1,7 @@
-"""A bucket as the fetcher of pictures sees it: bytes and size by key, and nothing for a name that cannot be a key.
+"""A bucket as a source of pictures for the fetcher: bytes and size by key; a name that cannot be a key finds nothing.
 
-A picture that cannot be read is that picture's error; a store that is away is nobody's, so its StoreUnavailable passes
-and the request is tried again.
+A picture that cannot be read is an error of that picture. A store that is unavailable is not: its StoreUnavailable is
+raised, and the request is tried again.
 """
 
 import itertools
@@ -17,19 +17,21 @@ from shared.photos.keys import find_similar_key
 from shared.photos.references import CUT, show_reference
 from shared.settings import Settings
 
-NEIGHBORS = 1000  # keys among which a resembling one is looked for: one call of a store
+NEIGHBORS = 1000  # keys searched for a similar one: one call of a store
 
 
 class PhotoSource:
-    """Reads pictures that requests name by key."""
+    """Reads the pictures that requests name by key."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     def read(self, key: str) -> bytes | None:
-        """The object's bytes; None where there is none, OSError where this service may not read it.
+        """Return the object's bytes, or None if it does not exist.
 
-        PhotoUnavailable where there is none, but one whose key looks the same.
+        Raises:
+            PhotoUnavailable: if it does not exist, but an object whose key looks the same does.
+            OSError: if this service may not read it.
         """
         try:
             found = self._bucket.find(key)
@@ -39,12 +41,15 @@ class PhotoSource:
             raise
         except BucketError as error:
             raise PermissionError("the bucket does not let this service read it") from error
-        if found is None and (other := self._resembling(key)) is not None:
+        if found is None and (other := self._find_similar(key)) is not None:
             raise PhotoUnavailable(_hint(key, other))
         return found
 
     def size(self, key: str) -> int | None:
-        """The object's size without reading it; None where there is none, or reading it will tell why."""
+        """Return the object's size in bytes without reading it.
+
+        None if it does not exist, or if only reading it will tell what is wrong.
+        """
         try:
             info = self._bucket.head(key)
         except StoreUnavailable:
@@ -53,8 +58,11 @@ class PhotoSource:
             return None
         return info.size if info else None
 
-    def _resembling(self, key: str) -> str | None:
-        """A key that is there and differs in how its characters are written alone; None where nothing can be seen."""
+    def _find_similar(self, key: str) -> str | None:
+        """Return an existing key that differs only in how its characters are written.
+
+        None if there is no such key, or if the bucket cannot be searched.
+        """
         forms = {unicodedata.normalize(form, key) for form in ("NFC", "NFD")} - {key}
         plain = "".join(itertools.takewhile(str.isascii, key))
         folder = "".join(plain.rpartition("/")[:2])
@@ -62,32 +70,35 @@ class PhotoSource:
             there = [one for one in forms if self._bucket.head(one) is not None]
             there += [info.key for info in itertools.islice(self._bucket.list(folder), NEIGHBORS)]
         except BucketError:
-            return None  # a hint is worth no failure; a store that is away will be met again
+            return None  # a hint is not worth a failure; an unavailable store will be noticed again
         return find_similar_key(key, there)
 
 
 def _hint(key: str, other: str) -> str:
-    """Both keys look alike, so the other one is written also as JSON's escapes tell it."""
+    """Return the hint; both keys look alike, so the other one is also shown with JSON's escapes."""
     if unicodedata.normalize("NFC", key) == unicodedata.normalize("NFC", other):
-        differs = "in Unicode normalization (NFC, NFD) alone"
+        differs = "only in Unicode normalization (NFC, NFD)"
     else:
-        differs = "in capitals, in kinds of characters or in what is not seen alone"
+        differs = "only in upper and lower case, in look-alike characters or in invisible ones"
     hint = f"{show_reference(key)} is not in the bucket, but {show_reference(other)} is, which differs {differs}"
     return hint if CUT in show_reference(other) else f"{hint}: write {json.dumps(other)}"
 
 
 def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
-    """The buckets that references may name: the configured ones, and the requests' own if it has a name, no prefix."""
+    """Return the buckets that references may name.
+
+    These are the configured ones, and the requests' own bucket if it has a name and no prefix.
+    """
     own = s3_name(bucket)
     named = {own: bucket} if own is not None and not prefix_of(bucket) else {}
     return named | {name: open_bucket(at, settings.s3) for name, at in settings.buckets.items()}
 
 
 def make_fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
-    """What fetches the pictures of a bucket's requests.
+    """Return the fetcher for the pictures of a bucket's requests.
 
     Args:
-        bucket: the requests' own, whose keys are references.
+        bucket: the requests' own bucket; a reference that is a key is read from it.
         named: the buckets that references may name.
     """
     own, sources = PhotoSource(bucket), {name: PhotoSource(source) for name, source in named.items()}

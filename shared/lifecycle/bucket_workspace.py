@@ -1,4 +1,4 @@
-"""The workspace of a function over a bucket, for one attempt at one request."""
+"""A function's workspace on a bucket, for one attempt at one request."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from shared.photos import PhotoFetcher
 
 
 class BucketWorkspace:
-    """Implements `shared.contract.workspace.Workspace`; artifacts lie below the attempt's own prefix.
+    """Implements `shared.contract.workspace.Workspace`; artifacts are stored below the attempt's own prefix.
 
     Args:
-        hooks: checked at every report of progress and every artifact, and told of every report.
-        trainings: make a user's model again that is asked for and missing.
+        hooks: `check` is called at every progress report and every artifact, `progressed` at every report.
+        trainings: used to restore a user's model that is requested and missing.
     """
 
     def __init__(
@@ -34,42 +34,42 @@ class BucketWorkspace:
         )
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        """The bytes of each picture, or why they cannot be had."""
+        """Return the bytes of each picture, or why it cannot be fetched."""
         return self._fetcher.fetch(references)
 
     def read(self, key: str) -> bytes | None:
-        """An object of the bucket; None where there is none."""
+        """Return an object of the bucket; None if it does not exist."""
         return self._bucket.find(key)
 
     def etag(self, key: str) -> str | None:
-        """What changes whenever the object does; None where there is none."""
+        """Return the object's etag; None if it does not exist."""
         info = self._bucket.head(key)
         return None if info is None else info.etag
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes; None where there is none."""
+        """Return the object's size in bytes; None if it does not exist."""
         info = self._bucket.head(key)
         if info is None and self._trainings is not None and self._trainings.restore(key):
             info = self._bucket.head(key)
         return None if info is None else info.size
 
     def check(self) -> None:
-        """Raise Interrupted when the work must stop."""
+        """Raise Interrupted if the work must stop."""
         self._hooks.check(self._attempt)
 
     def save(self, name: str, data: bytes) -> str:
-        """Keep an artifact of this attempt; its key."""
+        """Save an artifact of this attempt and return its key."""
         self.check()
         self._bucket.put(self._prefix + name, data)
-        self.check()  # who slept over it may have written into another's answer
+        self.check()  # a process that was frozen during the put may have written into another attempt's answer
         return self._prefix + name
 
     def previous(self, name: str) -> bytes | None:
-        """What an earlier attempt saved under `name`, the newest one's; their artifacts stay until the answer."""
+        """Return what the latest earlier attempt saved under `name`; all attempts' artifacts stay until the answer."""
         found = (self.read(prefix + name) for prefix in self._earlier)
         return next((data for data in found if data is not None), None)
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
-        """Say how far the work is."""
+        """Report progress."""
         self.check()
         self._hooks.progressed(self._attempt, Progress(stage, step, steps, eta_seconds, figures))

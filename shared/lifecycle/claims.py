@@ -1,27 +1,27 @@
-"""Who works on a request, and who may take over: a generation log that needs create-if-absent and nothing else.
+"""Which worker serves a request, and who may take over: a log of generations that needs only create-if-absent.
 
     claims/<function>/<request_id>/000001.json, 000002.json, ...    one per attempt; the owner is the highest
 
-| state of the highest claim | who moves | how | to |
+| state of the highest claim | who moves it | how | to |
 |---|---|---|---|
 | none | any worker | create 000001 | held |
-| held | its owner | rewrite own claim with a new `beat`, every lease/3 | held |
+| held | its owner | rewrite its claim with a new `beat`, every lease/3 | held |
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
-| held | its owner, on shutdown | rewrite own claim with `released` | released |
-| held | whoever forgets its user | create the next, released | released; its owner notices within a lease |
-| held | its owner, whose work died or whose answer could not be written | rewrite own claim with `ended` | ended |
+| held | its owner, on shutdown | rewrite its claim with `released` | released |
+| held | erasure of its user | create the next, released | released; its owner notices within a lease |
+| held | its owner, if its child died or its answer could not be written | rewrite its claim with `ended` | ended |
 | ended | any worker | create the next | held, next attempt |
-| held | its owner, whose device broke | rewrite own claim with `released` and `ended` | released |
+| held | its owner, if its device broke | rewrite its claim with `released` and `ended` | released |
 | released | any worker | create the next | held, not counted as an attempt |
-| unreadable | any observer, as if held by somebody who says nothing | create the next | held, next attempt |
+| unreadable | any observer, as if held by an owner that never beats | create the next | held, next attempt |
 
-A device that breaks is not the request's fault, so such a claim counts as no attempt; but the same request may break
-one after another, so as many of them as there may be attempts end it, too.
+A broken device is not the request's fault, so such a claim does not count as an attempt. But one request may break one
+device after another, so it also ends after as many broken devices as there may be attempts.
 
-That clock is monotonic and nobody else's: no two wall clocks are ever compared. What another observer saw before counts
-where it is told for how long (`observations.py`). A lease is not mutual exclusion: a
-paused owner may come back. What fences it is `result.json`, created only if absent (`invocation.py`); a claim only
-keeps work from being done twice for nothing.
+The observer's clock is monotonic and its own: no two wall clocks are ever compared. What another observer saw before
+counts if it is passed on together with its age (`observations.py`). A lease is not mutual exclusion: a paused owner may
+come back. The fence against it is `result.json`, created only if absent (`invocation.py`); a claim only avoids doing
+work twice.
 """
 
 import hashlib
@@ -44,17 +44,17 @@ log = logging.getLogger(__name__)
 
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
 FILE = re.compile(r"(\d{6})\.json")
-LARGEST = 64 * 1024  # bytes of a claim; ours have hundreds
-SILENT = "a worker was not heard of any more"
+LARGEST = 64 * 1024  # bytes of a claim; real ones have a few hundred
+SILENT = "a worker stopped responding"
 
 
 class ClaimRecord(BaseModel):
-    """One attempt, as the bucket holds it.
+    """One attempt, as stored in the bucket.
 
     Attributes:
-        payload_sha256: of the body that the request was accepted with; empty in a claim that cannot be read.
+        payload_sha256: hash of the body with which the request was accepted; empty in a claim that cannot be read.
         started: on the owner's wall clock, for people only.
-        ended: why the attempt ended without an answer; empty while it has not, or was just handed back.
+        ended: why the attempt ended without an answer; empty if it has not, or was just handed back.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,43 +75,49 @@ class ClaimRecord(BaseModel):
         return self.released and bool(self.ended)
 
     def accepts(self, *payload_sha256: str) -> bool:
-        """Whether the request was accepted with this body, of which these are the hashes, as far as one can tell."""
+        """Return whether the request was accepted with the body of these hashes; True if the claim does not say."""
         return self.payload_sha256 in ("", *payload_sha256)
 
 
 @dataclass(frozen=True)
 class HeldClaim:
-    """We own the request; `record.attempt` names the prefix of our artifacts."""
+    """We own the request; `record.attempt` is the number in the prefix of our artifacts."""
 
     record: ClaimRecord
 
 
 @dataclass(frozen=True)
 class ClaimBusy:
-    """Somebody else owns it, or has just taken it; look again later."""
+    """Another worker owns the request, or has just taken it; look again later."""
 
 
 @dataclass(frozen=True)
 class AttemptsUsedUp:
-    """Every allowed attempt ended without an answer; the claim is ours for writing the answer that says so."""
+    """Every allowed attempt ended without an answer; the claim is ours, to write the answer that says so."""
 
     record: ClaimRecord
     earlier: Sequence[ClaimRecord]
 
     @property
     def by_devices(self) -> bool:
-        """Whether more devices broke at it than processes died."""
+        """Whether more attempts broke a device than ended because a process died."""
         return sum(one.broken for one in self.earlier) > sum(not one.released for one in self.earlier)
 
     def __str__(self) -> str:
-        """How the attempts ended, as a sentence."""
+        """Return a sentence that says how the attempts ended."""
         causes = Counter(one.ended or SILENT for one in self.earlier if one.ended or not one.released)
         told = "; ".join(cause if count == 1 else f"{cause} ({count} times)" for cause, count in causes.items())
         return f"{causes.total()} attempts ended without an answer: {told}"
 
 
 class Claims:
-    """The claims of one function's requests, as one worker sees them."""
+    """The claims of one function's requests, as one worker sees them.
+
+    Args:
+        owner: this worker's name in its claims.
+        clock: monotonic, in seconds.
+        observations: of others' claims; None starts without any.
+    """
 
     def __init__(
         self,
@@ -124,14 +130,14 @@ class Claims:
     ) -> None:
         self._bucket, self._function, self._lease, self._owner, self._clock = bucket, function, lease, owner, clock
         self._observations = observations or Observations(lambda: self._clock())
-        self._owed: dict[str, ClaimRecord] = {}
+        self._unclosed: dict[str, ClaimRecord] = {}
 
     def first(self, request_id: str) -> ClaimRecord | None:
-        """The claim that accepted the request: its hash is the body that will be answered."""
+        """Return the claim that accepted the request; its hash tells which body is answered. None if there is none."""
         return self._read(self._key(request_id, 1), 1)
 
     def all(self, request_id: str) -> list[ClaimRecord]:
-        """Every attempt, in order: from the first to where a number is missing, since what lies beyond is not ours."""
+        """Return every attempt in order, up to the first missing number; claims beyond it are not ours."""
         prefix, records = self._prefix(request_id), list[ClaimRecord]()
         for info in self._bucket.list(prefix):
             named = FILE.fullmatch(info.key.removeprefix(prefix))
@@ -144,20 +150,20 @@ class Claims:
         return records
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
-        """Take the request if nobody holds it, or if its holder is dead or gave it back."""
+        """Claim the request if no worker holds it, or if its owner is dead or has released it."""
         self.close_owed()
         records = self.all(request_id)
-        if records and not self._free(request_id, records[-1]):
+        if records and not self._is_free(request_id, records[-1]):
             return ClaimBusy()
         record = ClaimRecord(
             owner=self._owner,
-            attempt=_next(records),
+            attempt=_next_number(records),
             nonce=secrets.token_hex(8),
             payload_sha256=payload_sha256,
             manifest=manifest,
             started=time.time(),
         )
-        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _bytes(record)):
+        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _encode(record)):
             return ClaimBusy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
@@ -165,64 +171,64 @@ class Claims:
         return AttemptsUsedUp(record, records) if max(died, broke) >= self._lease.attempts else HeldClaim(record)
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
-        """Say that we live; the record as it is now, or None when another attempt has taken over."""
+        """Write a new beat; returns the updated record, or None if another attempt has taken over."""
         if self.superseded(request_id, record):
             return None
         return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
 
     def superseded(self, request_id: str, record: ClaimRecord) -> bool:
-        """Whether another attempt has taken over."""
+        """Return whether another attempt has taken over."""
         return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
 
     def release(self, request_id: str, record: ClaimRecord, cause: str = "") -> None:
-        """Give the request back so that anybody may go on at once; `cause` is how our device broke, if it did."""
+        """Hand the request back, so that any worker may go on at once; `cause` says how our device broke, if it did."""
         self._close(request_id, record.model_copy(update={"released": True, "ended": cause}))
 
     def end(self, request_id: str, record: ClaimRecord, cause: str) -> None:
-        """The attempt is over without an answer; it counts, and anybody may begin the next one at once."""
+        """End the attempt without an answer; it counts, and any worker may begin the next one at once."""
         self._close(request_id, record.model_copy(update={"ended": cause}))
 
     def close_owed(self) -> None:
-        """Close the claims that the store would not let us close, also where others have taken over meanwhile.
+        """Close the claims that the store failed to close before, even if others have taken over since.
 
-        Else a worker that lived would count as one that was not heard of any more.
+        Otherwise a worker that lived would count as one that fell silent.
         """
-        for key, record in list(self._owed.items()):
+        for key, record in list(self._unclosed.items()):
             try:
-                if self._bucket.head(key) is not None:  # it may be forgotten, and stays so
-                    self._bucket.put(key, _bytes(record))
+                if self._bucket.head(key) is not None:  # if erasure deleted it, it stays deleted
+                    self._bucket.put(key, _encode(record))
             except (BucketError, OSError) as error:
-                log.warning("%s stays open for now: %s", key, error)
+                log.warning("claim %s could not be closed yet: %s", key, error)
                 return
-            del self._owed[key]
+            del self._unclosed[key]
 
     def remove(self, request_id: str) -> None:
-        """Forget all claims of what needs no answer of its own."""
+        """Delete all claims below a name that needs no answer of its own."""
         for info in list(self._bucket.list(self._prefix(request_id))):
             self._bucket.delete(info.key)
 
     def supersede(self, request_id: str) -> None:
-        """Take an answered request from whoever still works on it; the owner notices at its next beat."""
+        """Take an answered request from the worker that still works on it; that worker notices at its next beat."""
         records = self.all(request_id)
         if records and not records[-1].released:
-            key, number = self._key(request_id, _next(records)), _next(records)
+            key, number = self._key(request_id, _next_number(records)), _next_number(records)
             taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
-            self._bucket.put_if_absent(key, _bytes(records[-1].model_copy(update=taken)))
+            self._bucket.put_if_absent(key, _encode(records[-1].model_copy(update=taken)))
 
     def _close(self, request_id: str, record: ClaimRecord) -> None:
-        self._owed[self._key(request_id, record.attempt)] = record
+        self._unclosed[self._key(request_id, record.attempt)] = record
         self._rewrite(request_id, record)
-        del self._owed[self._key(request_id, record.attempt)]
+        del self._unclosed[self._key(request_id, record.attempt)]
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
-        self._bucket.put(self._key(request_id, record.attempt), _bytes(record))
+        self._bucket.put(self._key(request_id, record.attempt), _encode(record))
         return record
 
-    def _free(self, request_id: str, record: ClaimRecord) -> bool:
-        return record.released or bool(record.ended) or self._stale(request_id, record)
+    def _is_free(self, request_id: str, record: ClaimRecord) -> bool:
+        return record.released or bool(record.ended) or self._is_stale(request_id, record)
 
-    def _stale(self, request_id: str, record: ClaimRecord) -> bool:
-        unchanged = self._observations.unchanged(self._prefix(request_id), _bytes(record))
+    def _is_stale(self, request_id: str, record: ClaimRecord) -> bool:
+        unchanged = self._observations.unchanged(self._prefix(request_id), _encode(record))
         return unchanged >= STALE_LEASES * self._lease.seconds
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:
@@ -244,15 +250,15 @@ class Claims:
         return f"{self._prefix(request_id)}{attempt:06d}.json"
 
 
-def _next(records: Sequence[ClaimRecord]) -> int:
+def _next_number(records: Sequence[ClaimRecord]) -> int:
     return records[-1].attempt + 1 if records else 1
 
 
 def _unreadable(text: bytes, number: int) -> ClaimRecord:
-    """What stands for a claim that no worker of ours wrote, or that was damaged; it changes when the object does."""
+    """Return a stand-in for a claim that was damaged or not written by photog; it changes when the object does."""
     digest = hashlib.sha256(text).hexdigest()
     return ClaimRecord(owner="unknown", attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
 
 
-def _bytes(record: ClaimRecord) -> bytes:
+def _encode(record: ClaimRecord) -> bytes:
     return record.model_dump_json().encode()

@@ -1,4 +1,4 @@
-"""Answers a request that takes longer than allowed, while its function works on or hangs in native code."""
+"""Answers a request that takes longer than allowed, even while its function is busy or hangs in native code."""
 
 import logging
 import math
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 class Deadline(AttemptHook):
-    """Of one attempt; once the work is finished in time there is none any more.
+    """The deadline of one attempt; it is lifted once the work is finished in time.
 
     Args:
         seconds: how long the request may take.
-        hooks: told that it was refused.
+        hooks: `refused` is called if the deadline is answered.
     """
 
     def __init__(self, attempt: Attempt, seconds: float, publisher: Publisher, hooks: AttemptHook) -> None:
@@ -31,27 +31,27 @@ class Deadline(AttemptHook):
         return left if left > 0 else math.inf
 
     def beat(self) -> bool:
-        """Answer when the time is over, again with each beat while the store fails; False once that is done."""
+        """Answer when the time is over; retry at each beat while the store fails. False once the answer is written."""
         with self._ending:
             if self._finished or self._attempt.seconds() < self._seconds:
                 return True
             try:
                 self._answer()
             except (BucketError, OSError) as error:
-                log.warning("the deadline of %s is not answered yet: %s", self._attempt.request_id, error)
+                log.warning("%s is past its deadline, but cannot be answered yet: %s", self._attempt.request_id, error)
                 return True
             self._attempt.lost.set()
         return False
 
     def finished(self, attempt: Attempt) -> None:
-        """ClaimLost where it comes too late."""
+        """Raise ClaimLost if the deadline was answered first."""
         with self._ending:
             if attempt.lost.is_set():
                 raise ClaimLost(f"{attempt.request_id} is answered by another attempt")
             self._finished = True
 
     def _answer(self) -> None:
-        error = DeadlineExceeded(f"the request took longer than the {self._seconds:.0f} s that are allowed")
+        error = DeadlineExceeded(f"the request took longer than the limit of {self._seconds:.0f} s")
         envelope = failure(self._attempt.request_id, error, {"cost_time": self._attempt.seconds()})
         self._publisher.publish(envelope, self._attempt.number)
         self._hooks.refused(type(error).__name__)

@@ -1,4 +1,4 @@
-"""Keeps the claim of an attempt alive while a function works, and notices when the work has become pointless."""
+"""Keeps the claim of an attempt alive while a function works, and notices when another attempt has taken over."""
 
 import logging
 import time
@@ -15,10 +15,10 @@ BEATS_PER_LEASE = 3
 
 
 class Heartbeat(AttemptHook):
-    """Of one attempt.
+    """The heartbeat of one attempt.
 
     Attributes:
-        record: the claim as it was written last.
+        record: the claim as last written.
     """
 
     def __init__(self, claims: Claims, attempt: Attempt, record: ClaimRecord, lease: Lease) -> None:
@@ -31,9 +31,9 @@ class Heartbeat(AttemptHook):
         self._beaten = time.monotonic()
 
     def check(self, attempt: Attempt) -> None:
-        """ClaimLost when another attempt has taken over.
+        """Raise ClaimLost if another attempt has taken over.
 
-        A process that was frozen learns here, before it writes anything, whether somebody has meanwhile.
+        A process that was frozen learns here, before it writes anything, whether that happened meanwhile.
         """
         if attempt.lost.is_set() or self._overtaken():
             raise ClaimLost(f"{attempt.request_id} is answered by another attempt")
@@ -42,7 +42,7 @@ class Heartbeat(AttemptHook):
         return self._period
 
     def beat(self) -> bool:
-        """Rewrite the claim. It is lost when somebody has taken over, or the store has failed for two leases."""
+        """Rewrite the claim. It is lost if another attempt has taken over, or the store has failed for two leases."""
         request_id = self._attempt.request_id
         try:
             beaten = self._claims.beat(request_id, self.record)
@@ -57,6 +57,6 @@ class Heartbeat(AttemptHook):
         return True
 
     def _overtaken(self) -> bool:
-        """Whether another attempt is there; asked only after a pause in which one may have begun."""
+        """Return whether another attempt exists; the store is asked only after a pause long enough for one to begin."""
         silent = time.monotonic() - self._beaten >= self._patience
         return silent and self._claims.superseded(self._attempt.request_id, self.record)

@@ -4,12 +4,12 @@
 |---|---|
 | receive | a request whose answer exists is not run again; the same id with another body becomes a conflict object |
 | claim | `claims.py`; the attempt's number is stored before the work starts |
-| run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears the older ones |
-| publish | events are noted (`notify/outbox.py`), then `result.json` is created only if absent: the commit point |
-| notify | pointers and events follow from the result alone, so they are repeated until a worker was through with them |
+| run | artifacts lie under the attempt's own prefix; the next attempt may read them, the answer clears older ones |
+| publish | events are recorded (`notify/outbox.py`), then `result.json` is created if absent: the commit point |
+| notify | pointers and events follow from the result alone, so they are repeated until a worker has completed them |
 
-A store that fails is nobody's answer: while the claim is ours, publishing is tried again; after that the claim is given
-back and the failure goes to whoever delivered the request, who delivers it anew.
+A store failure never becomes an answer: while the claim is ours, publishing is retried; after that the claim is
+released and the error is raised to whoever delivered the request, who delivers it again.
 """
 
 import logging
@@ -49,9 +49,9 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before an answer that could not be written is written again
-PUBLISHING_SECONDS = 5.0  # of a store's failure after which the others have their turn, and the request another one
-PUBLISHING_SHARE = 0.25  # or so much of the time that the work took, which would be lost
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to write an answer
+PUBLISHING_SECONDS = 5.0  # of store failures after which other requests get their turn, and this request another worker
+PUBLISHING_SHARE = 0.25  # or this share of the time that the work took, which would be lost
 
 
 class Outcome(Enum):
@@ -75,8 +75,8 @@ class Invocation:
     """Serves the requests of one function in one bucket, one at a time.
 
     Args:
-        hooks: around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
-        observations: of others' claims, where somebody else passes them on.
+        hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
+        observations: of others' claims; None starts without any.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Invocation:
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
-        """Answer the request that a manifest makes, whoever delivers it and however often.
+        """Answer the request in a manifest, whoever delivers it and however often.
 
         Args:
-            written: whether the object's writer is done for sure; else what cannot be read is UNFINISHED.
+            written: whether the object is surely complete; if not, a manifest that cannot be read is UNFINISHED.
         """
         self._hooks.before_request()
         try:
@@ -126,13 +126,16 @@ class Invocation:
         return self._serve(manifest, created.key)
 
     def tidy(self) -> None:
-        """Between requests: finish what dead workers left of their answers, let the function drop what is gone."""
+        """Tidy up between requests.
+
+        Complete answers that dead workers left unfinished, and let the function drop what it cached of deleted objects.
+        """
         self._claims.close_owed()
         self._publisher.finish_left()
         self._function.evict(lambda key: self._bucket.head(key) is not None)
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:
-        """Answer a manifest that has no usable id under one made of its bytes."""
+        """Answer a manifest without a usable id under an id made from its bytes."""
         identity = invalid_id(self._reader.digest(key))
         if self._publisher.answered(identity):
             return Outcome.ALREADY
@@ -155,7 +158,7 @@ class Invocation:
                 break
             if isinstance(claim, AttemptsUsedUp):
                 kind = DeviceError if claim.by_devices else AttemptsExhausted
-                error = kind(f"{claim}; look at the workers' logs and memory")
+                error = kind(f"{claim}; check the workers' logs and memory")
                 self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
                 return Outcome.ANSWERED
             with request_context(self._function.name, manifest.request_id, claim.record.attempt):
@@ -165,7 +168,7 @@ class Invocation:
         return Outcome.ALREADY
 
     def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
-        """The id is taken by another body, whose answer this never touches."""
+        """Answer a body whose id belongs to another body; the other body's answer is never touched."""
         error = ConflictingRequest(
             f"request_id {manifest.request_id} was used by {first.manifest} with another body; "
             f"send {key} under a new id",
@@ -180,7 +183,10 @@ class Invocation:
         return self._overwritten(manifest, key, first)
 
     def _overwritten(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
-        """The accepted body is gone from the bucket: if its worker dies too, only an error can answer it."""
+        """Answer an overwritten manifest.
+
+        The accepted body is gone from the bucket: if its worker dies too, only an error can answer it.
+        """
         claim = self._claims.acquire(manifest.request_id, key, first.payload_sha256)
         if isinstance(claim, ClaimBusy):
             return Outcome.BUSY
@@ -191,7 +197,7 @@ class Invocation:
         return Outcome.CONFLICT
 
     def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
-        """Answer without running; a store that fails leaves the claim to anybody."""
+        """Answer without running; if the store fails, the claim is released."""
         try:
             self._publisher.announce(envelope["request_id"])
             self._publisher.publish(envelope, record.attempt)
@@ -201,7 +207,7 @@ class Invocation:
             raise
 
     def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
-        """One attempt; None when it ended without an answer and the next one may begin."""
+        """Run one attempt; returns None if it ended without an answer and the next one may begin."""
         attempt = Attempt(self._function.name, manifest.request_id, record.attempt)
         heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
         hooks = Hooks(
@@ -221,7 +227,7 @@ class Invocation:
                 envelope = self._envelope(manifest, workspace, attempt)
                 hooks.finished(attempt)
                 self._publish(envelope, attempt)
-        except HandedBack:  # its artifacts stay: the next attempt may go on from them, and clears them
+        except HandedBack:  # its artifacts stay: the next attempt may resume from them, and clears them
             hooks.failed(attempt, "handed back")
             self._claims.release(attempt.request_id, heartbeat.record)
             return Outcome.HANDED_BACK
@@ -249,7 +255,7 @@ class Invocation:
         return Outcome.ANSWERED
 
     def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
-        """What the function says, or what went wrong with it; neither an interruption nor a store's failure is that."""
+        """Return the function's answer, or the error with which it failed; raises interruptions and store failures."""
         error: RequestError
         try:
             workspace.progress("start", 0, 1)
@@ -258,15 +264,15 @@ class Invocation:
                 answer = self._function.answer(manifest.body, workspace)
             data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
-            self._check_size(envelope)  # what cannot be written is this request's error, not the worker's
+            self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
             raise
         except RequestError as refused:
             error = refused
         except Exception as unforeseen:  # the boundary: a request must be answered whatever happens in it
-            log.exception("failed")
+            log.exception("the function failed")
             told = "" if isinstance(unforeseen, FunctionFailed) else f"{type(unforeseen).__name__}: "
-            error = InternalError(f"{told}{unforeseen}; the worker's log has the trace")
+            error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
         return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
@@ -274,10 +280,10 @@ class Invocation:
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
         if size > limit:
-            raise AnswerTooLarge(f"the answer has {size} bytes and {limit} are allowed; ask for less at once")
+            raise AnswerTooLarge(f"the answer has {size} bytes, {limit} are allowed; ask for less in one request")
 
     def _publish(self, envelope: Json, attempt: Attempt) -> None:
-        """Publish, again and again while the store fails and the claim is ours; then the store's error."""
+        """Publish, and retry while the store fails and the claim is ours; then raise the store's error."""
         pause = FIRST_PAUSE
         until = time.monotonic() + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * attempt.seconds())
         while True:
@@ -285,16 +291,16 @@ class Invocation:
                 self._publisher.publish(envelope, attempt.number)
                 return
             except InvalidKey:
-                raise  # something stands in its way, and waiting does not move it
+                raise  # something else occupies the key, and waiting does not change that
             except (BucketError, OSError) as error:
-                log.warning("not published yet: %s", error)
+                log.warning("the answer is not published yet: %s", error)
                 if attempt.lost.wait(pause) or self._shutdown.overdue() or time.monotonic() > until:
                     raise
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _release(self, request_id: str, record: ClaimRecord, cause: str = "") -> None:
-        """Give the claim back after a failure; where the store refuses that too, it is given back later."""
+        """Release the claim after a failure; if the store fails here too, it is released later."""
         try:
             self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
-            log.warning("the claim of %s %s is not given back yet: %s", self._function.name, request_id, error)
+            log.warning("the claim of %s %s is not released yet: %s", self._function.name, request_id, error)

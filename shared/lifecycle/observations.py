@@ -1,8 +1,9 @@
-"""How long the claims of others have not changed, by our own clock and by what another worker saw before.
+"""How long others' claims have been unchanged, by our own clock and by what another worker saw before.
 
-A worker that dies lets go of nothing: only somebody who has watched its claim for a while may say so. Whoever watches
-in vain can pass on what it saw, as a token, and for how long; whoever meets the very same claim then goes on from there
-and need not begin to watch. A token names one state of one claim: with the next beat it means nothing.
+A worker that dies cannot release its claim: only somebody who has watched the claim for a while may call it dead. A
+worker that watched in vain can pass on a token of what it saw, and how long ago; a worker that finds the very same
+claim continues from there instead of starting to watch. A token stands for one state of one claim: after the next beat
+it is void.
 """
 
 import hashlib
@@ -11,8 +12,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-MOST_OBSERVED = 10_000  # claims watched at once; more only start their watch anew
-MOST_MET = 100  # tokens that are passed on at once; a message speaks of ten objects at most
+MOST_OBSERVED = 10_000  # claims watched at once; beyond that, the oldest are watched from the start again
+MOST_MET = 100  # tokens passed on at once; a message names ten objects at most
 WIDTH = 16  # characters of a token: 64 bits
 
 
@@ -23,7 +24,7 @@ class _Observation:
 
 
 class Observations:
-    """Claims of others, as one process sees them."""
+    """Others' claims, as one process sees them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,7 +33,7 @@ class Observations:
         self._met: deque[str] = deque(maxlen=MOST_MET)
 
     def unchanged(self, place: str, content: bytes) -> float:
-        """Seconds for which the claim at a place has had this content, as far as is known: 0 at the first sight."""
+        """Return for how many seconds the claim at a place is known to have had this content: 0 at first sight."""
         now, token = self._clock(), hashlib.sha256(f"{place}\0".encode() + content).hexdigest()[:WIDTH]
         seen = self._seen.get(place)
         if seen is None or seen.token != token:
@@ -42,17 +43,17 @@ class Observations:
         return now - seen.since
 
     def forget(self, place: str) -> None:
-        """The claim there is nobody else's any more."""
+        """Forget a place whose claim is no longer another worker's."""
         self._seen.pop(place, None)
 
     def met(self) -> list[str]:
-        """Tokens of what was asked about since this was asked last."""
+        """Return the tokens of the claims asked about since the last call."""
         tokens = list(dict.fromkeys(self._met))
         self._met.clear()
         return tokens
 
     def learn(self, tokens: Iterable[str], seconds: float) -> None:
-        """Another worker has seen these so long ago."""
+        """Record that another worker saw the claims with these tokens `seconds` ago."""
         for token in tokens:
             self._told[token] = self._clock() - seconds
             _bound(self._told)

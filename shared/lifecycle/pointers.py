@@ -1,19 +1,19 @@
 """Pointers to the newest committed answer, such as a user's model, swapped by workers that may be frozen or killed.
 
-    users/<user_id>/model.json                        the pointer: what the newest swap says
-    users/<user_id>/swaps/<committed>-<hash>.json     the same, one for each answer that is being pointed to
+    users/<user_id>/model.json                        the pointer: the content of the newest swap
+    users/<user_id>/swaps/<committed>-<hash>.json     the same content, one for each answer that is being pointed to
 
-| step | who may stop here | what the next one sees |
+| step | who may stop after it | what the next worker sees |
 |---|---|---|
-| the swap is created | anybody | the answer's progress is there still: whoever sees the answer does all of this again |
-| the pointer is written with the newest swap | one who was frozen before it, and writes an older one | its next step |
-| the newest swap is asked for again, and the pointer written until it is that | anybody | as above |
-| older swaps are removed | anybody | they are older: they mean nothing |
+| the swap is created | anybody | the answer's progress still exists: whoever sees the answer repeats all steps |
+| the pointer is written with the newest swap | a worker frozen before it, which writes an older one | its next step |
+| the newest swap is read again, and the pointer written until it has that content | anybody | as above |
+| older swaps are removed | anybody | they are older, so they mean nothing |
 
-Newest is what the contents say, never the time of an object, which a copy or a restored backup makes anew. An answer is
-given its moment before it is committed (`moment`): the store's time then, and later than whatever its pointers show. So
-whoever could see another's swap comes after it, also where a clock was set back; of two that could not see each other
-the later moment wins, of two with the same moment the larger hash, for every observer alike.
+The newest is decided by the contents, never by the time of an object, which a copy or a restored backup changes. An
+answer gets its moment before it is committed (`moment`): the store's time, but later than whatever its pointers show.
+So a worker that could see another's swap comes after it, even if a clock was set back. Of two that could not see each
+other, the later moment wins; of two with the same moment, the larger hash, for every observer alike.
 """
 
 import hashlib
@@ -28,9 +28,7 @@ log = logging.getLogger(__name__)
 
 MICROSECONDS = 1_000_000
 LARGEST = 16 * 1024 * 1024  # bytes of a pointer; a user's model has a hundredth
-LATEST = (
-    9e9  # seconds since 1970, in the year 2255; a float tells microseconds until then, and we have written no other
-)
+LATEST = 9e9  # seconds since 1970, in the year 2255; until then a float resolves microseconds, and ours are earlier
 SWAP = re.compile(r"(\d{20})-[0-9a-f]{12}\.json")
 
 
@@ -41,10 +39,12 @@ class Pointers:
         self._bucket = bucket
 
     def moment(self, pointers: Iterable[str], now: float) -> float:
-        """When an answer counts as committed that is about to be: now, or just after what its pointers name already.
+        """Return the moment at which an answer that is about to be committed counts as committed.
+
+        That is now, or just after the moment of what its pointers already name.
 
         Args:
-            now: by the store's clock.
+            now: by the store's clock, in seconds since 1970.
         """
         seen = [_microseconds(present) for key in pointers if (present := self._present(key)) is not None]
         seen += [_committed(swap) for key in pointers for swap in self._present_swaps(key)]
@@ -54,8 +54,8 @@ class Pointers:
         """Point to a committed answer, unless another one was committed later.
 
         Args:
-            name: of the answer, such as its key; the same each time that this is done for it.
-            committed: its moment; the same each time.
+            name: of the answer, such as its key; the same at each repetition.
+            committed: its moment; the same at each repetition.
         """
         own = _swap_key(pointer, committed, name)
         self._bucket.put(own, encode(content | {"committed": committed}))
@@ -66,7 +66,7 @@ class Pointers:
         written = ""
         while (newest := max(self._present_swaps(pointer), default="")) != written:
             if (found := self._bucket.find(newest)) is None:
-                continue  # somebody points to a newer one, and has removed it
+                continue  # another worker points to a newer one, and has removed this one
             self._bucket.put(pointer, found)
             written = newest
         for key in self._present_swaps(pointer):
@@ -74,13 +74,13 @@ class Pointers:
                 self._bucket.delete(key)
 
     def _present_swaps(self, pointer: str) -> list[str]:
-        """Keys of the swaps of a pointer; the greatest is the newest."""
+        """Return the keys of a pointer's swaps; the greatest is the newest."""
         folder = _swaps(pointer)
         keys = [info.key for info in self._bucket.list(folder)]
         return [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
 
     def _present(self, pointer: str) -> float | None:
-        """When the answer was committed that the pointer names; None without a pointer that can be read."""
+        """Return when the answer that the pointer names was committed; None if no pointer can be read."""
         try:
             text = self._bucket.find(pointer, LARGEST)
             if text is None:
@@ -89,12 +89,12 @@ class Pointers:
         except (ValueError, ObjectTooLarge):
             committed = None
         if committed is None:
-            log.warning("%s cannot be read and is written anew", pointer)
+            log.warning("%s cannot be read and will be rewritten", pointer)
         return committed
 
 
 def is_plausible(committed: object) -> float | None:
-    """A moment that one of ours can have written; None for anything else."""
+    """Return a moment that photog can have written; None for anything else."""
     known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
     return float(committed) if known else None  # type: ignore[arg-type]
 
@@ -109,7 +109,7 @@ def _swap_key(pointer: str, committed: float, name: str) -> str:
 
 
 def _committed(swap: str) -> int:
-    """In microseconds, as the key of a swap says."""
+    """Return the moment in a swap's key, in microseconds."""
     return int(swap.rpartition("/")[2].partition("-")[0])
 
 

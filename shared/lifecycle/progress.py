@@ -1,4 +1,4 @@
-"""Publishes how far an attempt is: `progress/<function>/<request_id>.json`."""
+"""Publishes the progress of an attempt: `progress/<function>/<request_id>.json`."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ PROGRESS_SECONDS = 1.0  # at most one progress object a second
 
 
 class PublishProgress(AttemptHook):
-    """For one attempt: at once for a new stage and else once a second at most. A store that fails is only logged."""
+    """Publishes a new stage at once, and otherwise at most once a second. A failing store is only logged."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -37,4 +37,4 @@ class PublishProgress(AttemptHook):
                 keys.progress(attempt.function, attempt.request_id), encode(running(attempt.request_id, data))
             )
         except (BucketError, OSError) as error:
-            log.warning("no progress written for %s: %s", attempt.request_id, error)
+            log.warning("progress of %s could not be written: %s", attempt.request_id, error)

@@ -1,13 +1,13 @@
-"""Answers on their way out: committed once, and whatever follows from them made sure of.
+"""Publication of answers: each is committed once, and everything that must follow is completed.
 
-| what is there | what it means |
+| what exists | what it means |
 |---|---|
 | `progress/<function>/<request_id>.json`, no answer | the request runs, or is about to be answered |
-| both | answered, but its worker may not have told everybody: whoever sees it does so again |
-| the answer alone | done |
-| progress of what has no usable id, for two leases | its worker died, and the text may be another by now: withdrawn |
+| both | answered, but its worker may not have notified everybody: whoever sees it does so again |
+| only the answer | done |
+| progress of an unreadable manifest, for two leases | its worker died, and the text may differ by now: withdrawn |
 
-So a worker that starts beside a hundred thousand answers need not look at each for what a crash may have left undone.
+So a worker that starts on a bucket with a hundred thousand answers need not examine each for what a crash left undone.
 """
 
 import logging
@@ -27,16 +27,16 @@ from shared.lifecycle.pointers import Pointers, is_plausible
 
 log = logging.getLogger(__name__)
 
-LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again; the setting is a tenth of it
+LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read back; the setting's default is a tenth of it
 ATTEMPT = re.compile(r"a\d+/")
-COMMITTED = "committed"  # in an answer that pointers follow: its moment, see `pointers.py`
+COMMITTED = "committed"  # member of an answer that pointers name: its moment, see `pointers.py`
 
 
 class Publisher:
     """Publishes the answers of one function.
 
     Args:
-        hooks: told of every answer before it is committed and, at least once, afterwards.
+        hooks: called for every answer before it is committed and, at least once, afterwards.
         patience: seconds on our clock after which a refusal that was only announced counts as abandoned.
     """
 
@@ -47,10 +47,10 @@ class Publisher:
         self._announcements: dict[str, tuple[str, float]] = {}
 
     def answered(self, request_id: str) -> bool:
-        """Whether the answer is there; where its worker may have gone too early, what follows is made sure of."""
+        """Return whether the answer exists; if its worker may have died early, complete what follows from it."""
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
-        if self._announced(request_id):
+        if self._is_announced(request_id):
             text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
                 self._clear_left(request_id, text)
@@ -58,10 +58,10 @@ class Publisher:
         return True
 
     def finish_left(self) -> None:
-        """Whatever is answered and has a progress object still; what will never be answered is withdrawn.
+        """Complete answers that still have a progress object; withdraw those that will never be written.
 
-        That is the refusal of a text that its writer has completed since, and whose worker died before it answered:
-        nobody makes an id of those bytes again.
+        The latter are refusals of a text that its writer has completed since, and whose worker died before it answered:
+        no manifest has those bytes, and so that id, any more.
         """
         prefix = keys.running(self._function.name)
         unanswered = {}
@@ -72,11 +72,11 @@ class Publisher:
         self._withdraw(unanswered)
 
     def refuse(self, envelope: Json) -> bool:
-        """Answer what was never run; whether this was the answer."""
+        """Answer a request that was never run; returns whether this answer was the one written."""
         self.announce(envelope["request_id"])
         written = self._commit(envelope)
         if written:
-            # should we have slept so long that somebody has withdrawn it
+            # again, in case we were frozen so long that another worker has withdrawn it
             self._hooks.committing(self._function.name, envelope["request_id"])
             self._finish(envelope)
         else:
@@ -84,22 +84,22 @@ class Publisher:
         return written
 
     def announce(self, request_id: str) -> None:
-        """Note that an answer is about to be written, for whoever comes after a crash.
+        """Record that an answer is about to be written, for the workers that come after a crash.
 
-        Where just that cannot be written, the answer still can: only a crash in the next moment would stay unseen.
+        If this cannot be written, the answer still can: only a crash in the next moment would go unseen.
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             self._bucket.put(key, encode(running(request_id, data)))
 
     def publish(self, envelope: Json, attempt: int) -> None:
-        """Commit the answer of an attempt; if another one is there, ours and its artifacts go."""
-        request_id, pointers = envelope["request_id"], self._pointed(envelope)
-        if pointers and COMMITTED not in envelope["data"]:  # else this is another try to write the very same answer
-            envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._store_time(request_id))
-        elif not self._announced(request_id):
-            self.announce(request_id)  # a full disk took no progress; without it nobody would end what we begin
+        """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
+        request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
+        if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
+            envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
+        elif not self._is_announced(request_id):
+            self.announce(request_id)  # a full disk refused it; without it, nobody would complete this after a crash
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
@@ -116,9 +116,9 @@ class Publisher:
             self._bucket.delete(info.key)
 
     def _clear_left(self, request_id: str, answer: bytes) -> None:
-        """Remove what a worker that died meanwhile has left: scratch, and attempts that the answer does not name.
+        """Remove what a worker that died has left: scratch, and attempts that the answer does not name.
 
-        An answer with OK that names none may belong to any of them: then all their artifacts stay.
+        If an answer with code OK names no attempt, it may belong to any of them: then all their artifacts stay.
         """
         folder, text = self.folder(request_id), answer.decode()
         lying = [info.key for info in self._bucket.list(f"{folder}a")]
@@ -132,26 +132,26 @@ class Publisher:
                 self._bucket.delete(key)
 
     def folder(self, request_id: str) -> str:
-        """Where the answer, conflicts and artifacts of a request lie."""
+        """Return the prefix of a request's answer, conflicts and artifacts."""
         return keys.result_folder(self._function.name, request_id)
 
     def result_key(self, request_id: str) -> str:
-        """Where the answer lies."""
+        """Return the key of the answer."""
         return self.folder(request_id) + "result.json"
 
-    def _announced(self, request_id: str) -> bool:
+    def _is_announced(self, request_id: str) -> bool:
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             return self._bucket.head(key) is not None
         return False
 
     def _commit(self, envelope: Json) -> bool:
-        """Create the answer, whose events are noted before it; False where there is one."""
+        """Create the answer, after recording its events; False if an answer already exists."""
         self._hooks.committing(self._function.name, envelope["request_id"])
         return self._bucket.put_if_absent(self.result_key(envelope["request_id"]), encode(envelope))
 
     def _withdraw(self, refusals: Mapping[str, str]) -> None:
-        """Drop what was announced and has not changed while we were patient.
+        """Withdraw refusals that were announced and have not changed for as long as our patience lasts.
 
         Args:
             refusals: the etags of their progress, by id.
@@ -167,42 +167,42 @@ class Publisher:
                 self._bucket.delete(keys.progress(self._function.name, request_id))
 
     def _finish(self, envelope: Json, pointers: Mapping[str, Json] | None = None) -> None:
-        """Swap pointers, tell the consumers, drop the progress; may happen any number of times.
+        """Swap pointers, notify the consumers, delete the progress; safe to repeat any number of times.
 
         Args:
-            pointers: what the function says of the answer; None: it is asked.
+            pointers: the function's pointers of the answer; None asks the function.
         """
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
-        pointers = self._pointed(envelope) if pointers is None else pointers
+        pointers = self._get_pointers(envelope) if pointers is None else pointers
         if pointers and (committed := self._committed(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
         self._hooks.committed(self._function.name, event)
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             self._bucket.delete(key)
 
-    def _pointed(self, envelope: Json) -> Mapping[str, Json]:
-        """What points to an answer once it is committed."""
+    def _get_pointers(self, envelope: Json) -> Mapping[str, Json]:
+        """Return the pointers to an answer once it is committed."""
         return self._function.pointers(envelope["data"]) if envelope["code"] == "OK" else {}
 
-    def _store_time(self, request_id: str) -> float:
-        """The store's time, by an object that we write anyhow; our own where that cannot be."""
+    def _get_store_time(self, request_id: str) -> float:
+        """Return the store's time, read from an object that is written anyway; our own time if that fails."""
         self.announce(request_id)
         key = keys.progress(self._function.name, request_id)
-        with _tolerated(key):
+        with _tolerate_errors(key):
             info = self._bucket.head(key)
             if info is not None:
                 return info.modified
         return time.time()
 
     def _committed(self, envelope: Json) -> float | None:
-        """The moment of an answer as it says itself; None where it is gone, with whom it was for.
+        """Return the moment recorded in an answer; None if the answer is gone because its user was erased.
 
-        An answer of an earlier version does not say it: it was given when its last attempt began and as long after as
-        that took, and not after its object was made. Of these only the latter is new in a copy.
+        An answer of an earlier version has no moment. It was given after its last attempt began plus the time that this
+        took, and not after its object was written; of these two only the latter is newer in a copy.
         """
         request_id, told = envelope["request_id"], is_plausible(envelope["data"].get(COMMITTED))
         result = self._bucket.head(self.result_key(request_id))
@@ -214,11 +214,11 @@ class Publisher:
 
 
 @contextmanager
-def _tolerated(key: str) -> Iterator[None]:
-    """Go on where one key cannot be used, which nothing depends on; a store that is away is another matter."""
+def _tolerate_errors(key: str) -> Iterator[None]:
+    """Go on if one key cannot be used, as nothing depends on it; an unavailable store is raised."""
     try:
         yield
     except StoreUnavailable:
         raise
     except BucketError as error:
-        log.warning("%s is passed over: %s", key, error)
+        log.warning("%s is skipped: %s", key, error)

@@ -1,4 +1,4 @@
-"""A thread that beats while something else works, whatever that does."""
+"""A thread that lets hooks beat while something else works, whatever that does."""
 
 import threading
 from types import TracebackType
@@ -7,7 +7,7 @@ from shared.contract.hooks import AttemptHook
 
 
 class Pulse:
-    """Lets a hook beat whenever it wants to, from `__enter__` to `__exit__`, after which no late beat comes."""
+    """Lets a hook beat whenever it needs to, from `__enter__` to `__exit__`; no beat comes after that."""
 
     def __init__(self, name: str, hook: AttemptHook) -> None:
         self._hook, self._done = hook, threading.Event()

@@ -1,4 +1,4 @@
-"""Why work in progress may have to stop, and the errors that stop it; checked wherever a function reports progress."""
+"""Reasons to stop work in progress, and the errors that stop it; checked whenever a function reports progress."""
 
 import threading
 import time
@@ -12,15 +12,15 @@ class Interrupted(PhotogError):
 
 
 class ClaimLost(Interrupted):
-    """Another attempt has taken over, or the answer is already there."""
+    """Another attempt has taken over, or the answer already exists."""
 
 
 class HandedBack(Interrupted):
-    """The process is asked to go; another one will start over."""
+    """The process is asked to exit; another one will start over."""
 
 
 class Shutdown:
-    """A process's wish to stop: no new request is begun, and the running one has `drain_seconds` to finish."""
+    """A process's request to stop: no new request is begun, and the running one has `drain_seconds` to finish."""
 
     def __init__(self, drain_seconds: float) -> None:
         self.requested = threading.Event()
@@ -28,22 +28,22 @@ class Shutdown:
         self._until = float("inf")
 
     def request(self, now: bool = False) -> None:
-        """Ask once to drain, or with `now` to hand the running request back at its next report."""
+        """Ask to drain, effective once; or with `now`, to hand the running request back at its next report."""
         if now or not self.requested.is_set():
             self._until = time.monotonic() + (0 if now else self._drain_seconds)
         self.requested.set()
 
     def overdue(self) -> bool:
-        """Whether the time to finish is over."""
+        """Return whether the time to finish is over."""
         return time.monotonic() > self._until
 
 
 class HandBack(AttemptHook):
-    """Stops the work of a process that is asked to go and has no time left."""
+    """Stops the work of a process that is asked to exit and has no time left."""
 
     def __init__(self, shutdown: Shutdown) -> None:
         self._shutdown = shutdown
 
     def check(self, attempt: Attempt) -> None:
         if self._shutdown.overdue():
-            raise HandedBack(f"{attempt.request_id} is handed back, this worker is going down")
+            raise HandedBack(f"{attempt.request_id} is handed back because this worker is shutting down")

@@ -1,15 +1,15 @@
-"""A user's model that is missing though they were trained, as in a copy of the results alone: pointed to anew.
+"""Restores a user's missing model from their trainings, as is needed in a copy of the results alone.
 
     results/train/<id>/result.json   says whose training it is, and when it was committed
-    users/<user>/model.json          is made of the newest one's, as a worker makes it after a training
+    users/<user>/model.json          is made from the newest one, as a worker makes it after a training
 
-| who is it | what happens |
+| the user | what happens |
 |---|---|
-| has a model | nothing is asked of the store that would not be asked anyhow |
-| has none | the trainings are listed, and each answer that this process has not seen is read, MOST at the most |
-| was trained | the newest training whose LoRA is there is pointed to |
-| was forgotten, at this moment too | nothing: LoRA, model and answer go in that order, so there is no LoRA any more |
-| is forgotten while this writes | it is taken back, for the answer is gone behind it |
+| has a model | no further call of the store |
+| has none | the trainings are listed, and each answer that this process has not seen is read, at most MOST |
+| was trained | the newest training whose LoRA exists is pointed to |
+| was forgotten, even at this moment | nothing: LoRA, model and answer are deleted in that order, so no LoRA exists |
+| is forgotten while this writes | the model is removed again, because the answer is gone |
 """
 
 import logging
@@ -29,7 +29,7 @@ from shared.lifecycle.pointers import Pointers, is_plausible
 log = logging.getLogger(__name__)
 
 MOST = 2000  # trainings that are listed, and read once in a process's life
-LARGEST = 16 * 2**20  # bytes of an answer of train; with 20 references it has 300 kB
+LARGEST = 16 * 2**20  # bytes of an answer of train; one with 20 references has 300 kB
 READERS = 8  # answers read at once
 MODEL = re.compile(rf"{keys.USERS}([^/]+)/model\.json")
 
@@ -43,16 +43,16 @@ class _Training:
 
 
 class Trainings:
-    """The trainings of one bucket, as far as this process has had to look at them."""
+    """The trainings of one bucket, as far as this process has had to read them."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket, self._pointers = bucket, Pointers(bucket)
         self._known: dict[str, _Training] = {}
 
     def restore(self, key: str) -> bool:
-        """Make a user's model that is not there; whether it is there now. False for any other key.
+        """Restore a user's model that does not exist; returns whether it exists now. False for any other key.
 
-        StoreUnavailable; what else keeps a training from being read is logged, and the others count.
+        Raises StoreUnavailable. Other errors of one training are logged, and the others still count.
         """
         user = MODEL.fullmatch(key)
         if user is None:
@@ -64,23 +64,23 @@ class Trainings:
         except StoreUnavailable:
             raise
         except BucketError as error:
-            log.warning("%s is not looked for among the trainings: %s", key, error)
+            log.warning("%s cannot be restored from the trainings: %s", key, error)
             return False
 
     def _look(self) -> None:
         found = list(islice(self._bucket.folders(keys.results("train")), MOST + 1))
         if len(found) > MOST:
-            log.warning("%s holds more than %d trainings, of which the first are looked at", self._bucket.address, MOST)
+            log.warning("%s has more than %d trainings, only the first of them are read", self._bucket.address, MOST)
         found = found[:MOST]
         self._known = {name: self._known[name] for name in found if name in self._known}
         new = [name for name in found if name not in self._known]
         with ThreadPoolExecutor(READERS) as pool:
-            for name, training in zip(new, pool.map(self._training, new), strict=True):
+            for name, training in zip(new, pool.map(self._read_training, new), strict=True):
                 if training is not None:  # else it may be answered later
                     self._known[name] = training
 
-    def _training(self, request_id: str) -> _Training | None:
-        data = self._answered(request_id)
+    def _read_training(self, request_id: str) -> _Training | None:
+        data = self._read_answer(request_id)
         try:
             return (
                 None
@@ -92,8 +92,8 @@ class Trainings:
         except KeyError:
             return None
 
-    def _answered(self, request_id: str) -> Json | None:
-        """The data of an answer with OK."""
+    def _read_answer(self, request_id: str) -> Json | None:
+        """Return the data of an answer with code OK; None if there is none."""
         key = keys.result("train", request_id)
         try:
             if self._bucket.head(key) is None:
@@ -102,25 +102,25 @@ class Trainings:
         except StoreUnavailable:
             raise
         except (BucketError, ValueError) as error:
-            log.warning("%s is passed over: %s", key, error)
+            log.warning("%s is skipped: %s", key, error)
             return None
         data = envelope.get("data")
         return data if envelope.get("code") == "OK" and isinstance(data, dict) else None
 
     def _point_to(self, pointer: str, one: _Training) -> bool:
         answer = keys.result("train", one.request_id)
-        data = self._answered(one.request_id)
+        data = self._read_answer(one.request_id)
         if data is None or self._bucket.head(one.lora) is None:
             return False
         try:
             model = model_of(data)
         except (KeyError, ValidationError) as error:
-            log.warning("%s names no model that can be used: %s", answer, type(error).__name__)
+            log.warning("%s has no usable model: %s", answer, type(error).__name__)
             return False
         self._pointers.swap(pointer, model.model_dump(mode="json"), answer, one.committed)
-        if self._bucket.head(answer) is None:  # forgotten in this moment
+        if self._bucket.head(answer) is None:  # its user was forgotten just now
             for info in list(self._bucket.list(keys.user(one.user_id))):
                 self._bucket.delete(info.key)
             return False
-        log.warning("%s was not there and names the training %s again", pointer, one.request_id)
+        log.warning("%s was missing and was restored from the training %s", pointer, one.request_id)
         return True

@@ -1,4 +1,4 @@
-"""Where completion events go."""
+"""Destinations of completion events."""
 
 from typing import Protocol
 
@@ -7,13 +7,13 @@ from shared.errors import PhotogError
 
 
 class DeliveryFailed(PhotogError):
-    """The destination did not take an event; it is tried again later."""
+    """The destination did not accept an event; it is sent again later."""
 
 
 class Destination(Protocol):
-    """A place outside of the bucket; `name` stands for it in the outbox and holds no secret."""
+    """A destination outside the bucket; `name` identifies it in the outbox and contains no secret."""
 
     name: str
 
     def send(self, event: Json) -> None:
-        """Deliver one event; Undelivered."""
+        """Deliver one event; raises DeliveryFailed."""

@@ -13,11 +13,11 @@ from shared.observability.failing_keys import Failures
 
 log = logging.getLogger(__name__)
 
-LAST_SECONDS = 10.0  # what a process that goes down still gives to deliveries
+LAST_SECONDS = 10.0  # that a process shutting down still spends on deliveries
 
 
 class Delivery(AttemptHook):
-    """Notes each event before the commit, and hands over to its thread afterwards."""
+    """Records each event before the commit, and passes it to its thread afterwards."""
 
     def __init__(self, outbox: Outbox, redelivery_seconds: float) -> None:
         self._outbox, self._period = outbox, redelivery_seconds
@@ -29,27 +29,27 @@ class Delivery(AttemptHook):
         self._thread: threading.Thread | None = None
 
     def committing(self, function: str, request_id: str) -> None:
-        """Note the event that will be."""
+        """Record the event to come."""
         self._outbox.note(function, request_id)
 
     def withdrawn(self, function: str, request_id: str) -> None:
-        """Strike the event that will not be."""
+        """Remove the record of an event that will not come."""
         self._outbox.strike(function, request_id)
 
     def committed(self, function: str, event: Json) -> None:
-        """Wake the thread; whether there is an entry is for it to see."""
+        """Wake the thread, which checks whether there is an entry."""
         with self._changed:
             self._due.add(keys.outbox(function, event["subject"]))
             self._changed.notify()
 
     def start(self, function: str) -> None:
-        """Begin to deliver: own events at once, those of the dead when two looks found them unchanged."""
+        """Start delivering: own events at once, those of dead workers once two searches found them unchanged."""
         self._failures = Failures(self._outbox.bucket, function, f"{keys.OUTBOX}{function}/")
         self._thread = threading.Thread(target=self._run, args=(function,), name="outbox", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Deliver what is due in a last moment; what remains stays in the outbox for others."""
+        """Deliver what is due in the last seconds; the rest stays in the outbox for other workers."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -76,7 +76,7 @@ class Delivery(AttemptHook):
                     self._changed.wait(min(max(pause, 0.05), max(0.05, look - time.monotonic())))
 
     def _look(self, function: str) -> None:
-        """Adopt the entries that nobody has moved since the last look."""
+        """Adopt the entries that have not changed since the last search."""
         try:
             entries = self._outbox.entries(function)
         except (BucketError, OSError) as error:
@@ -89,7 +89,7 @@ class Delivery(AttemptHook):
         self._failures.keep(entries.keys())
 
     def _turn(self) -> bool:
-        """Try all that is due once; whether anything was settled."""
+        """Try each due entry once; returns whether any was settled."""
         with self._changed:
             due = set(self._due)
         settled = False
@@ -103,7 +103,7 @@ class Delivery(AttemptHook):
         return settled
 
     def _deliver(self, key: str) -> bool:
-        """One entry; whatever comes of it, the others have their turn."""
+        """Deliver one entry; whatever comes of it, the others get their turn."""
         try:
             settled = self._outbox.deliver(key)
         except StoreUnavailable as error:

@@ -1,21 +1,21 @@
-"""Completion events to the outside, at least once: an outbox in the bucket that no crash can lose.
+"""At-least-once delivery of completion events to the outside: an outbox in the bucket that no crash can lose.
 
     outbox/<function>/<request_id>.json    {"function", "request_id", "pending": [name], "failures": {name: count}}
 
-| state | who moves | how | to |
+| state | who moves it | how | to |
 |---|---|---|---|
-| no entry, no answer | whoever is about to answer | put the entry with all destinations pending | noted |
-| noted | the same | create `result.json` if absent | due |
+| no entry, no answer | the process about to answer | put the entry with all destinations pending | noted |
+| noted | the same process | create `result.json` if absent | due |
 | noted, and that process died | nobody: without an answer there is no event | | noted, until the next attempt |
 | noted for a refusal, and that process died | any worker, after two leases | delete the entry | none |
 | due | the worker that committed, at once, in a thread | send to each pending destination | delivered or due |
-| due, unchanged for two looks: its worker died | any worker of the function, or a sweep | send | delivered or due |
-| delivered | who delivered it | delete the entry | none |
+| due, unchanged for two searches: its worker died | any worker of the function, or a sweep | send | delivered or due |
+| delivered | the process that delivered it | delete the entry | none |
 
-The event itself is made of `result.json`, with an id of function, request and outcome: whoever sends it again sends the
-same, and a receiver drops what it has seen. A destination that fails is left alone for a while that doubles, for all
-events; entries that failed less come first, so one that nobody takes does not hold up the others. An entry is never
-given up: it goes when it is delivered, or with the user who is forgotten.
+The event itself is made from `result.json`, with an id made from function, request and outcome: every sender sends the
+same event, and a receiver drops the ones it has seen. A destination that fails is left alone for a while that doubles,
+for all events; entries that failed less often come first, so an undeliverable one does not hold up the others. An entry
+is never given up: it is removed when it is delivered, or when its user is forgotten.
 """
 
 import logging
@@ -33,17 +33,17 @@ from shared.notify import DeliveryFailed, Destination
 
 log = logging.getLogger(__name__)
 
-LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read again
-FIRST_PAUSE = 1.0  # seconds a destination is left alone after a failure, doubled with each in a row
+LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read back
+FIRST_PAUSE = 1.0  # seconds for which a destination is left alone after a failure, doubled with each in a row
 LONGEST_PAUSE = 900.0
 
 
 class DamagedEntry(BucketError):
-    """An entry, or the answer that it speaks of, is none of ours; it fails alone."""
+    """An entry or its answer was not written by photog; only this entry fails."""
 
 
 class Entry(BaseModel):
-    """An event that is not delivered to all yet."""
+    """An event that is not delivered to all destinations yet."""
 
     function: str = Field(pattern="^[a-z]+$")
     request_id: str = Field(pattern="^[A-Za-z0-9._-]{1,128}$")
@@ -65,23 +65,23 @@ class Outbox:
         self._weights: dict[str, int] = {}
 
     def note(self, function: str, request_id: str) -> None:
-        """Before the commit: all destinations are to be told."""
+        """Record before the commit that all destinations are to get the event."""
         entry = {"function": function, "request_id": request_id, "pending": list(self._destinations), "failures": {}}
         self._bucket.put(keys.outbox(function, request_id), encode(entry))
 
     def strike(self, function: str, request_id: str) -> None:
-        """There is no answer to come, so nobody is to be told."""
+        """Remove an entry whose answer will not come."""
         self._bucket.delete(keys.outbox(function, request_id))
 
     def entries(self, function: str | None = None) -> dict[str, str]:
-        """The keys of what is not delivered, with their etags."""
+        """Return the keys of undelivered entries, with their etags."""
         prefix = f"{keys.OUTBOX}{function}/" if function else keys.OUTBOX
         return {info.key: info.etag for info in self._bucket.list(prefix)}
 
     def deliver(self, key: str) -> bool:
-        """Send what is pending to whoever is not resting; whether nothing is left to do for this process.
+        """Send an entry's event to its pending destinations, except paused ones; returns whether this process is done.
 
-        DamagedEntry where the entry or its answer is not one of ours.
+        Raises DamagedEntry if the entry or its answer was not written by photog.
         """
         text = self._bucket.find(key, LARGEST)
         if text is None:
@@ -89,21 +89,21 @@ class Outbox:
         try:
             entry = Entry.model_validate_json(text)
         except ValidationError as error:
-            raise DamagedEntry(f"{key} is no entry of the outbox: remove it") from error
+            raise DamagedEntry(f"{key} is not an entry of the outbox: remove it") from error
         result_key = keys.result(entry.function, entry.request_id)
         answer = self._bucket.find(result_key, LARGEST)
         if answer is None:
-            return True  # its answer is to come, and with it somebody who delivers
+            return True  # its answer is still to come, and its writer will deliver the event
         try:
             event = completion_event(entry.function, decode(answer), self._bucket.address, result_key)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedEntry(f"{result_key} is no answer of ours, so nobody can be told of it") from error
+            raise DamagedEntry(f"{result_key} is not an answer of photog's, so no event can be made from it") from error
         return self._settle(key, entry, event)
 
     def _settle(self, key: str, entry: "Entry", event: Json) -> bool:
         failed = dict(entry.failures)
         self._weights[key] = sum(failed.values())
-        sent = {name for name in self._awake(entry.pending) if self._sent(name, event, failed)}
+        sent = {name for name in self._list_awake(entry.pending) if self._send(name, event, failed)}
         left = [name for name in entry.pending if name not in sent]
         if not left:
             self._bucket.delete(key)
@@ -115,24 +115,24 @@ class Outbox:
         return not set(left) & set(self._destinations)
 
     def weight(self, key: str) -> int:
-        """How often this entry has failed, as far as it was seen; who has failed less comes first."""
+        """Return how often this entry is known to have failed; those that failed less often come first."""
         return self._weights.get(key, 0)
 
     def asleep(self) -> bool:
-        """Whether all destinations rest."""
+        """Return whether all destinations are paused."""
         now = self._clock()
         return all(self._resting.get(name, now) > now for name in self._destinations)
 
     def rest(self) -> float:
-        """Seconds until a destination that failed may be tried again; 0 where none rests."""
+        """Return the seconds until a failed destination may be tried again; 0 if none is paused."""
         waits = [until - self._clock() for until in self._resting.values()]
         return max(0.0, min(waits, default=0.0))
 
-    def _awake(self, pending: list[str]) -> list[str]:
+    def _list_awake(self, pending: list[str]) -> list[str]:
         now = self._clock()
         return [name for name in pending if name in self._destinations and self._resting.get(name, now) <= now]
 
-    def _sent(self, name: str, event: Json, failed: dict[str, int]) -> bool:
+    def _send(self, name: str, event: Json, failed: dict[str, int]) -> bool:
         try:
             self._destinations[name].send(event)
         except DeliveryFailed as error:

@@ -1,4 +1,4 @@
-"""Completion events to an SNS topic: the CloudEvent as the message, type and subject as attributes to filter by."""
+"""Completion events to an SNS topic: the CloudEvent is the message, type and subject are attributes to filter by."""
 
 import json
 
@@ -12,7 +12,7 @@ FIFO = ".fifo"
 
 
 class SnsTopic:
-    """One topic, standard or FIFO; its region is the one that its ARN names. ClientUnavailable."""
+    """One topic, standard or FIFO, in the region that its ARN names. Raises ClientUnavailable."""
 
     def __init__(self, arn: str, endpoint: str | None = None) -> None:
         self._arn = arn
@@ -20,7 +20,7 @@ class SnsTopic:
         self._client = client("sns", endpoint, arn.split(":")[3] or None, TRIES, READ_SECONDS)
 
     def send(self, event: Json) -> None:
-        """Publish it; Undelivered with the service's reason."""
+        """Publish the event; raises DeliveryFailed with the service's reason."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         attributes = {

@@ -1,9 +1,9 @@
-"""Completion events as signed POSTs, after the Standard Webhooks specification 1.0.
+"""Completion events as signed POSTs, following the Standard Webhooks specification 1.0.
 
     webhook-id: <event id>   webhook-timestamp: <seconds since 1970>
     webhook-signature: v1,<base64 of HMAC-SHA256(secret, "<id>.<timestamp>.<body>")>
 
-The receiver compares the signature, refuses old timestamps against replay, and drops an id that it has seen.
+The receiver checks the signature, rejects old timestamps to prevent replay, and drops ids that it has seen.
 """
 
 import base64
@@ -24,7 +24,7 @@ SECRET_PREFIX = "whsec_"
 
 
 class Webhook:
-    """One URL. Any answer but 2xx is no delivery; redirects are not followed, they would carry the event elsewhere."""
+    """One URL. Any answer but 2xx is a failure; redirects are not followed, as they would send the event elsewhere."""
 
     def __init__(self, url: str, secret: str, timeout_seconds: float, clock: Callable[[], float] = time.time) -> None:
         self._url, self._timeout, self._clock = url, timeout_seconds, clock
@@ -32,7 +32,7 @@ class Webhook:
         self.name = f"webhook-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
     def send(self, event: Json) -> None:
-        """Post it; Undelivered with what the endpoint said."""
+        """Post the event; raises DeliveryFailed with the endpoint's status or the error."""
         body, now = json.dumps(event, ensure_ascii=False), int(self._clock())
         headers = {
             "content-type": "application/cloudevents+json; charset=utf-8",
@@ -50,12 +50,12 @@ class Webhook:
 
 
 def _key(secret: str) -> bytes:
-    """The secret's bytes, read here: the library skips characters that are not base64, and signs with another key."""
+    """Decode the secret; the library would skip characters that are not base64, and sign with another key."""
     try:
         encoded = secret.startswith(SECRET_PREFIX)
         key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True) if encoded else secret.encode()
     except binascii.Error as error:
-        raise ValueError("PHOTOG_NOTIFY__WEBHOOK_SECRET begins with whsec_ but what follows is not base64") from error
+        raise ValueError("PHOTOG_NOTIFY__WEBHOOK_SECRET begins with whsec_, but the rest is not base64") from error
     if not key:
         raise ValueError("PHOTOG_NOTIFY__WEBHOOK_SECRET is empty")
     return key

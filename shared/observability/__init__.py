@@ -1,1 +1,1 @@
-"""What operators see: logs, metrics, keys that fail."""
+"""Observability for operators: logs, metrics, failing keys."""

@@ -1,4 +1,4 @@
-"""How a worker's numbers get to Prometheus: a registry of its own, a small server, a file that is replaced whole."""
+"""Exposition of a worker's metrics to Prometheus: its own registry, a small server, an atomically replaced file."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ from shared.observability.metrics import MetricsSettings
 
 log = logging.getLogger(__name__)
 
-CONNECTION_SECONDS = 10.0  # for a reader that says or takes nothing
-MOST_READERS = 8  # at once; Prometheus is one
+CONNECTION_SECONDS = 10.0  # for a reader that sends or accepts nothing
+MOST_READERS = 8  # concurrent connections; Prometheus needs one
 
 
 class Exposition:
@@ -32,49 +32,51 @@ class Exposition:
         self._registry.register(_Processes(service, {"worker": os.getpid, "child": child}))
         self.requests = Counter("photog_requests", "Attempts begun", ["service"], registry=self._registry)
         self.answers = Counter(
-            "photog_answers", "Answered requests by outcome", ["service", "code"], registry=self._registry
+            "photog_answers", "Answered requests, by code", ["service", "code"], registry=self._registry
         )
         self.errors = Counter(
-            "photog_errors", "Requests answered with error, by its type", ["service", "type"], registry=self._registry
+            "photog_errors", "Requests answered with an error, by type", ["service", "type"], registry=self._registry
         )
         self.stages = Summary(
             "photog_stage_seconds", "Time in each stage of a request", ["service", "stage"], registry=self._registry
         )
         self.running = Gauge(
-            "photog_running", "Requests that this worker works on", ["service"], registry=self._registry
+            "photog_running", "Requests that this worker is serving", ["service"], registry=self._registry
         )
         self.lost = Counter(
             "photog_attempts_lost", "Attempts without an answer", ["service", "reason"], registry=self._registry
         )
         self.failing = Gauge(
-            "photog_failing_keys", "Keys that fail by themselves", ["service"], registry=self._registry
+            "photog_failing_keys", "Keys of the bucket that cannot be served", ["service"], registry=self._registry
         )
         self.success = Gauge(
             "photog_last_success_timestamp_seconds", "When a request was last OK", ["service"], registry=self._registry
         )
-        for known in (self.requests, self.running, self.failing, self.success):  # there from the beginning, as zero
+        for known in (self.requests, self.running, self.failing, self.success):  # present from the beginning, as zero
             known.labels(service)
 
     @property
     def port(self) -> int | None:
-        """Of the server; None where there is none."""
+        """The server's port; None if there is no server."""
         return int(self._server.server_address[1]) if self._server is not None else None
 
     def start(self) -> None:
-        """Listen, and begin to write."""
+        """Start the server and the file, as configured."""
         if self._settings.port is not None:
             try:
                 self._server = _Server((self._settings.host, self._settings.port), self.text)
             except OSError as error:
-                log.error("no metrics on %s:%d: %s", self._settings.host, self._settings.port, error.strerror)
+                log.error(
+                    "no metrics are served on %s:%d: %s", self._settings.host, self._settings.port, error.strerror
+                )
             else:
                 threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
-                log.info("metrics are on port %d", self.port)
+                log.info("metrics are served on port %d", self.port)
         if self._file is not None:
             self._writer.start()
 
     def close(self) -> None:
-        """Stop both; the file keeps the last numbers."""
+        """Stop both; the file keeps the last values."""
         self._closed.set()
         if self._server is not None:
             self._server.shutdown()
@@ -83,7 +85,7 @@ class Exposition:
             self._writer.join()
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text form."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _write_on(self) -> None:
@@ -93,25 +95,25 @@ class Exposition:
         self._write()
 
     def _write(self) -> None:
-        """Replace the file; a failure is logged once, and again after it went well in between."""
+        """Replace the file; a failure is logged once, and again only after a success in between."""
         if self._file is None:
             return
-        written = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # node_exporter takes *.prom only
+        written = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # node_exporter reads only *.prom
         try:
             written.write_bytes(self.text())
             written.replace(self._file)
             self._failed = False
         except OSError as error:
             if not self._failed:
-                log.error("no metrics in %s: %s", self._file, error.strerror)
+                log.error("metrics cannot be written to %s: %s", self._file, error.strerror)
             self._failed = True
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers GET /metrics; readers that are slow, or too many, are dropped."""
+    """Answers GET /metrics; slow or surplus readers are dropped."""
 
     daemon_threads = True
-    request_queue_size = 32  # of connections that wait to be accepted, or dropped
+    request_queue_size = 32  # connections that wait to be accepted or dropped
 
     def __init__(self, address: tuple[str, int], text: Callable[[], bytes]) -> None:
         self.text = text
@@ -119,22 +121,22 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Reader)
 
     def process_request(self, request: object, client_address: object) -> None:
-        """In a thread of its own while there are not too many."""
+        """Serve a reader in a thread of its own, unless there are too many."""
         if self._readers.acquire(blocking=False):
             super().process_request(request, client_address)  # type: ignore[arg-type]
         else:
             self.shutdown_request(request)  # type: ignore[arg-type]
 
     def process_request_thread(self, request: object, client_address: object) -> None:
-        """One reader, to its end."""
+        """Serve one reader to the end."""
         try:
             super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         finally:
             self._readers.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A reader went away in the middle; nobody needs to know."""
-        log.debug("a reader of metrics went away", exc_info=True)
+        """Ignore a reader that disconnected early."""
+        log.debug("a reader of metrics disconnected", exc_info=True)
 
 
 class _Reader(BaseHTTPRequestHandler):
@@ -142,7 +144,7 @@ class _Reader(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """The metrics, and nothing else."""
+        """Send the metrics; any other path is not found."""
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)
             return
@@ -154,23 +156,23 @@ class _Reader(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """A line for every scrape would be noise."""
+        """Log a scrape at debug level only."""
         log.debug(format, *arguments)
 
 
 class _Processes(Collector):
-    """Prometheus' process metrics of several processes, under names that node_exporter does not have."""
+    """Prometheus' process metrics of several processes, under names that node_exporter does not use."""
 
     def __init__(self, service: str, processes: dict[str, Callable[[], int | None]]) -> None:
         self._service = service
-        # unregistered collectors: each answers with families of the same names, which belong together
+        # unregistered collectors: each yields families of the same names, which must be merged
         self._collectors = {
             name: ProcessCollector(namespace="photog", pid=_existing(pid), registry=None)
             for name, pid in processes.items()
         }
 
     def collect(self) -> Iterator[Metric]:
-        """The families, with the samples of all processes."""
+        """Yield the families, with the samples of all processes."""
         families: dict[str, Metric] = {}
         for name, collector in self._collectors.items():
             for found in collector.collect():
@@ -181,5 +183,5 @@ class _Processes(Collector):
 
 
 def _existing(pid: Callable[[], int | None]) -> Callable[[], int]:
-    """0 where there is no process: /proc has none of that name."""
+    """Return a callable with the process id, or 0 if there is no process, as /proc has no entry 0."""
     return lambda: pid() or 0

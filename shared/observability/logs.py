@@ -1,12 +1,12 @@
-"""What operators read: one line an event on stderr, as text or JSON, that says which request it is about.
+"""Logs for operators: one line per event on stderr, as text or JSON, with the request that it is about.
 
     2026-01-31T12:00:00.123Z INFO shared.lifecycle.invocation [generate r1 attempt 2 3.2 s] ends: success
     {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "shared.lifecycle.invocation",
      "message": "ends: success", "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2} (one line)
 
-A request's ids come from `request_context`, so that nobody who logs has to name them. `seconds` is the time since the
-request began. What was logged with an exception has the field `error`, its class, and `traceback`. Nothing in a
-message can begin a line of its own, and `redaction.py` takes out what must not be said.
+A request's ids come from `request_context`, so that code that logs need not name them. `seconds` is the time since the
+request began. An event logged with an exception has the fields `error`, its class, and `traceback`. No message can
+begin a line of its own, and `redaction.py` removes what must not be logged.
 """
 
 import json
@@ -29,24 +29,24 @@ from pydantic import BaseModel, BeforeValidator, Field
 from shared.contract.redaction import redact
 from shared.contract.visible import visible
 
-LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, of which a few words are ours
-LONGEST_TRACEBACK = 32 * 1024  # characters; the end, where the error is, stays
-READ_AT_MOST = 4 * LONGEST_TRACEBACK  # of what was logged: redaction makes it shorter, and its time is bounded
+LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, most of them from elsewhere
+LONGEST_TRACEBACK = 32 * 1024  # characters; the end, which names the error, is kept
+READ_AT_MOST = 4 * LONGEST_TRACEBACK  # characters of a text before redaction, whose time is thus bounded
 CHATTY = ("httpx", "watchfiles", "transformers", "diffusers", "boto3", "botocore", "urllib3")
-DETAILS = ("code", "error", "stage", "reason")  # fields that `extra` may add; any other is not logged
+DETAILS = ("code", "error", "stage", "reason")  # fields that `extra` may add; others are not logged
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class LogSettings(BaseModel):
-    """How a process logs."""
+    """Logging of a process."""
 
     format: Literal["text", "json"] = Field(
-        "text", description="json for whatever collects logs; one object a line either way"
+        "text", description="json for log collectors; one event per line in both formats"
     )
     level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda given: str(given).upper())
-    ] = Field("INFO", description="the least that is worth a line")
+    ] = Field("INFO", description="lowest level that is logged")
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ _running: list[_Request] = []  # of the process, for threads that a request star
 
 @contextmanager
 def request_context(function: str, request_id: str, attempt: int) -> Iterator[None]:
-    """Whatever is logged within carries these: by this thread, and by threads that are started meanwhile.
+    """Attach these ids to everything logged by this thread, and by threads started within the context.
 
-    Threads that were there before go on with what they do, which is not this request.
+    Threads that existed before continue work that is not this request's, so their events get no ids.
     """
     request = _Request(function, request_id, attempt, time.monotonic(), frozenset(threading.enumerate()))
     token = _own.set(request)
@@ -83,8 +83,8 @@ def request_context(function: str, request_id: str, attempt: int) -> Iterator[No
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Log to `stream`, stderr if none is given; may be called again. Uncaught errors and warnings are lines too."""
-    # their own handlers would tell every user of a torchvision that nothing here needs, and the like
+    """Log to `stream`, or to stderr if None; also uncaught errors and warnings. May be called again."""
+    # their own handlers would tell every user that torchvision is missing, which nothing here needs, and the like
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     handler = _Lines(stream)
@@ -105,28 +105,28 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; ASCII only, so that no reader finds the end of a line within."""
+    """One JSON object per line, in ASCII only, so that no reader sees a line end within it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
+        """Return the record as JSON."""
         line: dict[str, Any] = {
-            "time": _time(record),
+            "time": _format_time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": _without_surrogates(_message(record)),
-            **_fields(record),
+            "message": _without_surrogates(_format_message(record)),
+            **_collect_fields(record),
         }
-        traceback = _traceback(self, record)
+        traceback = _format_traceback(self, record)
         if traceback:
             line["traceback"] = _without_surrogates(traceback)
         return json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people; what nobody would see is spelled out.
+    """One line for people, with invisible characters spelled out.
 
     Args:
-        folded: tracebacks stay on their event's line; else theirs follow, each indented, as a terminal's reader wants.
+        folded: keep a traceback on its event's line; otherwise it follows in indented lines, as suits a terminal.
     """
 
     def __init__(self, folded: bool = True) -> None:
@@ -134,12 +134,12 @@ class TextFormatter(logging.Formatter):
         self._folded = folded
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
-        fields, about = _fields(record), ""
+        """Return the record as a line."""
+        fields, about = _collect_fields(record), ""
         if "request_id" in fields:
             about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s] ".format(**fields)
-        line = f"{_time(record)} {record.levelname} {record.name} {about}{visible(_message(record))}"
-        traceback = _traceback(self, record)
+        line = f"{_format_time(record)} {record.levelname} {record.name} {about}{visible(_format_message(record))}"
+        traceback = _format_traceback(self, record)
         if not traceback:
             return line
         if self._folded:
@@ -148,18 +148,18 @@ class TextFormatter(logging.Formatter):
 
 
 class _Lines(logging.Handler):
-    """Ours, among the handlers that others may have added; stderr is whatever it is at the moment of writing."""
+    """photog's own handler, told apart from others' by its class; it uses the stderr of the moment of writing."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line at once, in one piece; a reader that has gone away is nobody's error."""
+        """Write the line in one piece and flush; a reader that has disconnected is not an error."""
         stream, line = self._stream or sys.stderr, self.format(record)
         encoding = stream.encoding or "utf-8"
         shown = line.encode(encoding, "backslashreplace").decode(encoding)
-        with suppress(OSError, ValueError):  # ValueError: it is closed
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
             stream.write(shown + "\n")
             stream.flush()
 
@@ -175,8 +175,8 @@ def _add_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What is known of the record beside its message, under the names of the JSON form."""
+def _collect_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the record's fields besides its message, under the names of the JSON form."""
     fields: dict[str, Any] = {}
     request = getattr(record, "request", None)
     if isinstance(request, _Request):
@@ -194,41 +194,41 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _message(record: logging.LogRecord) -> str:
+def _format_message(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
-    except Exception as error:  # noqa: BLE001 - a wrong call, or an argument that cannot be shown, takes no event with it
+    except Exception as error:  # noqa: BLE001 - a wrong call or an unprintable argument must not lose the event
         message = f"{record.msg} [{type(error).__name__} in its arguments]"
     clean = redact(message[:READ_AT_MOST])
     return clean if len(clean) <= LONGEST_MESSAGE else clean[:LONGEST_MESSAGE] + " [cut]"
 
 
-def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+def _format_traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     parts = []
     if record.exc_info and record.exc_info[0] is not None:
         parts.append(formatter.formatException(record.exc_info))
     if record.stack_info:
         parts.append(formatter.formatStack(record.stack_info))
     text = "\n".join(parts)
-    if len(text) > READ_AT_MOST:  # from the end of a line on: half of a secret would not be known as one
+    if len(text) > READ_AT_MOST:  # cut at a line's end, because half of a secret would not be recognized
         text = text[-READ_AT_MOST:].partition("\n")[2]
     clean = redact(text)
     return clean if len(clean) <= LONGEST_TRACEBACK else "[cut] " + clean[-LONGEST_TRACEBACK:]
 
 
-def _time(record: logging.LogRecord) -> str:
+def _format_time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _without_surrogates(text: str) -> str:
-    """The text with halves of surrogate pairs spelled out: many readers of JSON refuse them."""
+    """Return the text with halves of surrogate pairs spelled out, since many JSON readers reject them."""
     return _SURROGATE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         return
-    logging.getLogger("photog").critical("the process ends by an error", exc_info=(kind, error, trace))
+    logging.getLogger("photog").critical("the process ends because of an error", exc_info=(kind, error, trace))
 
 
 def _log_ended_thread(arguments: threading.ExceptHookArgs) -> None:
@@ -236,4 +236,4 @@ def _log_ended_thread(arguments: threading.ExceptHookArgs) -> None:
         return
     name = arguments.thread.name if arguments.thread is not None else "?"
     exception = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
-    logging.getLogger("photog").error("thread %s ended by an error", name, exc_info=exception)
+    logging.getLogger("photog").error("thread %s ended because of an error", name, exc_info=exception)

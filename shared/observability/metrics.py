@@ -1,21 +1,21 @@
-"""What Prometheus is told of a worker, on a port or in a file for node_exporter; nothing where neither is set.
+"""Prometheus metrics of a worker, on a port or in a file for node_exporter; none if neither is configured.
 
 Names, labels and meanings are those of `photog serve` where both have them, so that one dashboard shows both; `service`
-is the function's name unless `metrics.service` says how the queue server calls it.
+is the function's name, or the queue server's name for it in `metrics.service`.
 
-| metric | |
+| metric | meaning |
 |---|---|
 | `photog_requests_total{service}` | attempts begun |
-| `photog_answers_total{service, code}` | answered with `OK` or `error` |
-| `photog_errors_total{service, type}` | of the latter, by the answer's error type |
-| `photog_stage_seconds_sum`, `_count{service, stage}` | `running` in all, and each stage that the function reports |
-| `photog_running{service}` | requests that this worker works on: 0 or 1 |
+| `photog_answers_total{service, code}` | requests answered with `OK` or `error` |
+| `photog_errors_total{service, type}` | requests answered with `error`, by the answer's error type |
+| `photog_stage_seconds_sum`, `_count{service, stage}` | time in `running` in all, and in each stage that is reported |
+| `photog_running{service}` | requests that this worker is serving: 0 or 1 |
 | `photog_attempts_lost_total{service, reason}` | attempts that ended without an answer |
-| `photog_failing_keys{service}` | keys of the bucket that fail by themselves, as `photog status` shows them |
+| `photog_failing_keys{service}` | keys of the bucket that cannot be served, as `photog status` shows them |
 | `photog_last_success_timestamp_seconds{service}` | when a request was last answered with OK |
 | `photog_process_...{service, process}` | memory, CPU, descriptors of the `worker` and of its `child` with the models |
 
-Numbers begin at zero with the process, as Prometheus expects.
+Values begin at zero with the process, as Prometheus expects.
 """
 
 import logging
@@ -31,13 +31,13 @@ from pydantic import BaseModel, Field
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.contract.manifests import Json
 
-if TYPE_CHECKING:  # a tenth of a second to import, which only those pay who want to be watched
+if TYPE_CHECKING:  # importing it takes a tenth of a second, which only those pay who use metrics
     from shared.observability.exposition import Exposition
 
 log = logging.getLogger(__name__)
 
-MOST_NAMES = 50  # different values of a label; each is a time series that Prometheus keeps
-OTHER = "other"  # the label of whatever comes after those
+MOST_NAMES = 50  # different values of a label; each is a time series in Prometheus
+OTHER = "other"  # the label of all further values
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,63}")
 
 
@@ -45,24 +45,24 @@ class MetricsSettings(BaseModel):
     """Where a worker's metrics can be read."""
 
     port: int | None = Field(
-        None, ge=0, le=65535, description="GET /metrics here; 0 takes a free one. None: no port. `up` counts on from it"
+        None, ge=0, le=65535, description="port of GET /metrics; 0 takes a free one, None none; `up` counts on from it"
     )
-    host: str = Field("127.0.0.1", description="address of the port; in a container 0.0.0.0, for nobody asks who reads")
+    host: str = Field("127.0.0.1", description="address of the port; 0.0.0.0 in a container. Anybody there may read")
     file: Path | None = Field(
         None,
-        description="written anew every few seconds, for node_exporter's textfile collector: NAME.prom; {function} in "
-        "it is the function's name. One worker a file",
+        description="rewritten every few seconds for node_exporter's textfile collector: NAME.prom, where {function} "
+        "is the function's name. One file per worker",
     )
     file_seconds: float = Field(15.0, gt=0, description="between two writes of the file")
     service: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
-        description="the label `service`; None: the function's name",
+        description="value of the label `service`; None is the function's name",
     )
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody reads."""
+        """Whether a port or a file is configured."""
         return self.port is not None or self.file is not None
 
 
@@ -70,8 +70,8 @@ class WorkerMetrics(AttemptHook):
     """Counts what one worker does; every method may be called from any thread and never fails.
 
     Args:
-        child: process id of the worker's child at the moment; None while there is none.
-        failing: how many keys fail at the moment; asked before each request.
+        child: returns the process id of the worker's child; None while there is none.
+        failing: returns the number of failing keys; called before each request.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class WorkerMetrics(AttemptHook):
         self._since = 0.0
 
     def start(self) -> None:
-        """Begin to be readable. A port that is taken is logged: requests matter more than their being counted."""
+        """Start serving the metrics. A port in use is only logged, as requests matter more than counting them."""
         if self._settings.wanted:
             from shared.observability.exposition import Exposition
 
@@ -99,7 +99,7 @@ class WorkerMetrics(AttemptHook):
 
     @property
     def port(self) -> int | None:
-        """Where it is readable; None where it is not."""
+        """The port that serves the metrics; None if there is none."""
         return self._exposition.port if self._exposition is not None else None
 
     def before_request(self) -> None:
@@ -107,7 +107,7 @@ class WorkerMetrics(AttemptHook):
             self._exposition.failing.labels(self._service).set(self._failing())
 
     def before(self, attempt: Attempt) -> None:
-        """Who it is for is not told: a name for each would be a series for each."""
+        """Count an attempt, without the user: a label per user would be a time series per user."""
         if self._exposition is None:
             return
         with self._turn:
@@ -116,7 +116,7 @@ class WorkerMetrics(AttemptHook):
         self._exposition.running.labels(self._service).set(1)
 
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
-        """With a new stage the time in the one before is known."""
+        """Record the time in the last stage when a new one begins."""
         if self._exposition is None:
             return
         with self._turn:
@@ -128,7 +128,7 @@ class WorkerMetrics(AttemptHook):
             self.stage(left, time.monotonic() - since)
 
     def stage(self, name: str, seconds: float) -> None:
-        """A request has been in a stage for so long."""
+        """Record the time that a request spent in a stage."""
         if self._exposition is not None:
             self._exposition.stages.labels(self._service, self._label("stage", name)).observe(max(0.0, seconds))
 
@@ -154,13 +154,13 @@ class WorkerMetrics(AttemptHook):
             self._exposition.lost.labels(self._service, self._label("reason", reason)).inc()
 
     def close(self) -> None:
-        """Write the file a last time, and give the port back."""
+        """Write the file a last time, and close the port."""
         if self._exposition is not None:
             self._exposition.close()
             self._exposition = None
 
     def _leave(self) -> None:
-        """No request runs any more."""
+        """Record that no request runs any more."""
         with self._turn:
             left, since, self._stage = self._stage, self._since, None
         if left is not None:
@@ -169,7 +169,7 @@ class WorkerMetrics(AttemptHook):
             self._exposition.running.labels(self._service).set(0)
 
     def _label(self, kind: str, name: str) -> str:
-        """The name as a label's value, if it is one and not one too many."""
+        """Return the name as a label's value, or `other` if it is unfit or there are too many."""
         with self._turn:
             known = self._names.setdefault(kind, set())
             if name not in known and (len(known) >= MOST_NAMES or not NAME.fullmatch(name)):

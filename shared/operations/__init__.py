@@ -1,1 +1,1 @@
-"""What operators and applications do with a bucket: submit, status, sweep, erase, redrive."""
+"""Operations on a bucket for operators and applications: submit, status, sweep, erase, redrive."""

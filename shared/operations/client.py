@@ -1,4 +1,4 @@
-"""What an application does with a bucket: put pictures in, submit requests, wait for answers."""
+"""An application's view of a bucket: upload pictures, submit requests, wait for answers."""
 
 import hashlib
 import time
@@ -21,7 +21,7 @@ class Client:
     bucket: Bucket
 
     def reference(self, photo: str) -> str:
-        """How a manifest names a picture: a local file is copied into the bucket, anything else goes as it is."""
+        """Return a picture's reference for a manifest: a local file is copied into the bucket, others stay as given."""
         path = Path(photo).expanduser()
         if "://" in photo or photo.startswith("data:") or not path.is_file():
             return photo
@@ -31,19 +31,22 @@ class Client:
         return key
 
     def submit(self, function: str, body: Json) -> str:
-        """Drop a manifest; the request's id. The same request twice is one; ConflictingRequest for another body."""
+        """Write a manifest and return the request's id.
+
+        Submitting the same request twice makes one request; another body under the same id raises ConflictingRequest.
+        """
         manifest = parse(encode(body))
         key = keys.request(function, manifest.request_id)
         if not self.bucket.put_if_absent(key, encode(body)):
             there = parse(self.bucket.get(key))
             if there.sha256 != manifest.sha256:
-                raise ConflictingRequest(f"{key} is there with another body; choose another request_id", "request_id")
+                raise ConflictingRequest(f"{key} exists with another body; choose another request_id", "request_id")
         return manifest.request_id
 
     def submit_named(self, function: str, body: Json) -> str:
-        """Submit a body without an id under one made of itself, so that asking again finds the same answer.
+        """Submit a body without an id under an id derived from it, so that submitting it again finds the same answer.
 
-        A body that was answered with an error before is asked anew.
+        A body that was answered with an error before is submitted as a new request.
         """
         for again in range(1, 1000):
             named = {
@@ -52,14 +55,14 @@ class Client:
             answer = self.answer(function, named["request_id"])
             if answer is None or answer["code"] == "OK":
                 return self.submit(function, named)
-        raise ConflictingRequest("this request failed 999 times; look at its answers", "request_id")
+        raise ConflictingRequest("this request failed 999 times; read its answers", "request_id")
 
     def answer(self, function: str, request_id: str) -> Json | None:
-        """The answer, or None while there is none."""
+        """Return the answer, or None while there is none."""
         return self._json(keys.result(function, request_id))
 
     def progress(self, function: str, request_id: str) -> Json | None:
-        """How far a running request is: stage, step, steps, eta_seconds; None when nobody has said."""
+        """Return a running request's progress: stage, step, steps, eta_seconds; None if there is none."""
         envelope = self._json(keys.progress(function, request_id))
         return None if envelope is None else envelope["data"]
 
@@ -70,7 +73,7 @@ class Client:
         on_progress: Callable[[Json | None], None] = lambda progress: None,
         timeout_seconds: float = float("inf"),
     ) -> Json:
-        """Poll until the answer is there; `on_progress` is called at every look. TimeoutError."""
+        """Poll until the answer exists and return it; `on_progress` is called at every poll. Raises TimeoutError."""
         until = time.monotonic() + timeout_seconds
         while (answer := self.answer(function, request_id)) is None:
             if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""What answers the dead letters: a function that says of each request that it could not be delivered."""
+"""The function that answers dead letters: it says of each request that it could not be delivered."""
 
 from collections.abc import Callable
 
@@ -9,29 +9,29 @@ from shared.errors import RequestError
 from shared.settings import Settings
 
 
-class DeadLetter(RequestError):
-    """No worker could take the request as often as it was tried; look at the workers' logs, then send it anew."""
+class Undeliverable(RequestError):
+    """No worker could serve the request, however often it was tried; read the workers' logs, then send it again."""
 
     retryable = True
 
 
 class DeadLetterFunction:
-    """Stands in for a function over its dead-letter queue; everything else of an invocation stays as it is.
+    """Stands in for a function on its dead-letter queue; the rest of an invocation stays as it is.
 
-    So a request that is answered stays so, one that a worker is still busy with is left to it, and the answer goes out
-    like any other, with its event.
+    So an existing answer is kept, a request that a worker still serves is left to it, and the error answer is published
+    and notified like any other.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Always Undeliverable."""
-        raise DeadLetter("no worker could take this request as often as it was tried; send it under a new id")
+        """Raise Undeliverable, always."""
+        raise Undeliverable("no worker could serve this request, however often it was tried; send it under a new id")
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing is kept."""
+        """Do nothing, as nothing is cached."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """None: there is no success to point to."""
+        """Return no pointers, as there is no success to point to."""
         return {}

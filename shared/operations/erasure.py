@@ -1,32 +1,34 @@
-"""Forgetting a user: everything that a bucket holds of one person goes, and a listing proves it.
+"""Erasure of a user: everything that a bucket holds of one person is removed, and a listing proves it.
 
 | what | why in this order |
 |---|---|
 | running requests | answered as forgotten and superseded, so that their workers lose the claim and clear up |
-| puts of `photog serve` | before the manifests, that it makes of them |
+| puts of `photog serve` | before the manifests that it makes from them |
 | artifacts, photos, the user's model, notifications, progress | while manifests and answers still say whose they are |
-| that manifests fail, then manifests | before the answers: a manifest without an answer would be run again |
-| answers, then claims | last, so that an interrupted forgetting finds them by running it again |
-| indexes of settled manifests | they are only a saving, and are made again |
-| what dead writers left half-written | it may be anybody's: all of it goes |
+| records of failing manifests, then manifests | before the answers: a manifest without an answer would be run again |
+| answers, then claims | last, so that an interrupted erasure finds them when it is run again |
+| indexes of settled manifests | they only save time, and are made again |
+| half-written data of dead writers | it may be anybody's: all of it is removed |
 
-A photo goes when trainings of this user name it and no request of anybody else does; templates are not of the person
-and stay. A portrait of several people goes when one of them is forgotten. A check goes when it names a photo that goes.
+A photo is removed if trainings of this user name it and no other person's request does; templates are not the person's
+and stay. A portrait of several people is removed if one of them is forgotten. A check is removed if it names a photo
+that is removed.
 
-One id may stand in manifests of several people: only the first body's claims and answer are stored under it, any other
-body has a conflict object. Each goes with the body that it belongs to; a conflict whose manifest is gone goes with the
-id. When an id has become free, another's manifest may be served under it while this still sweeps: that is not touched.
+One id may appear in manifests of several people: only the first body's claims and answer are stored under it, any other
+body has a conflict object. Each is removed with the body that it belongs to; a conflict whose manifest is gone is
+removed with the id. Once an id is free, another person's manifest may be served under it while erasure still runs: that
+one is not touched.
 
-What cannot be removed keeps the objects that tell whose it is, so that forgetting again finds it.
+If something cannot be removed, the objects that say whose it is are kept, so that the next erasure finds it.
 
-A bucket of versions keeps what is deleted or overwritten: all of it counts as there, and goes too
-(`buckets/history.py`). Where versions may not be seen or removed, every object that only got hidden remains.
+A versioned bucket keeps what is deleted or overwritten: all versions count as present, and are removed too
+(`buckets/history.py`). If versions may not be listed or removed, every object that is only hidden is reported.
 
-How fast: a bucket is read through two or three times, objects that did not change only once; that is linear, about
-0.2 ms an object in a folder, and READERS round trips at once in a store over a network. Requests that run are given one
-lease to notice. What a living writer stages at that moment is removed by itself, or within COLLECT_SECONDS of its death
-by the next writer. What cannot be read or removed, and what quotes the user's id and cannot be understood, remains and
-is told: nothing is skipped in silence.
+Speed: a bucket is read two or three times, unchanged objects only once. The time is linear: about 0.2 ms per object in
+a folder, and READERS concurrent round trips in a store over a network. Running requests get one lease to notice. Data
+that a living writer is staging at that moment is removed by that writer, or by the next one within COLLECT_SECONDS of
+its death. What cannot be read or removed, and what quotes the user's id but cannot be understood, remains and is
+reported: nothing is skipped silently.
 """
 
 import time
@@ -40,12 +42,12 @@ from shared.lifecycle.claims import Claims
 from shared.operations.user_data import Identity, UserData, UserDataSearch
 from shared.settings import Lease
 
-SWEEPS = 3  # a worker that was just about to write may leave something behind the first one
-HALF_WRITTEN = "half-written files"  # stands for a key where they cannot be removed
-OLD_VERSIONS = "old versions"  # stands for keys where they are kept and cannot be seen
+SWEEPS = 3  # a worker that was about to write may leave something behind after the first one
+HALF_WRITTEN = "half-written files"  # reported in place of a key if they cannot be removed
+OLD_VERSIONS = "old versions"  # reported in place of keys if they are kept but cannot be listed
 
 
-class ErasureReport(RequestError):
+class Forgotten(RequestError):
     """The request's user was forgotten while it ran."""
 
 
@@ -59,7 +61,12 @@ class Erasure:
         wait: Callable[[float], None] = time.sleep,
         named: Mapping[str, str] | None = None,
     ) -> None:
-        """named: addresses of the buckets that references may name; a store's own name is known."""
+        """Search a bucket.
+
+        Args:
+            wait: sleeps for some seconds.
+            named: addresses of the buckets that references may name, besides the store's own name.
+        """
         self._lease, self._wait = lease, wait
         self._stuck: dict[str, str] = {}
         self._unseen, self._hidden = "", set[str]()
@@ -72,9 +79,10 @@ class Erasure:
         self._search = UserDataSearch(self._bucket, lease, named or {})
 
     def forget(self, user_id: str) -> list[str]:
-        """Remove everything of the user that can be; the removed keys and half-written files, sorted.
+        """Remove everything of the user that can be removed; returns the removed keys and half-written files, sorted.
 
-        InvalidKey for what is no id; StoreUnavailable where the store goes away: forget again.
+        Raises InvalidKey for an invalid id, and StoreUnavailable if the store becomes unavailable: then run erasure
+        again.
         """
         removed: set[str] = set()
         for _ in range(SWEEPS):
@@ -88,11 +96,11 @@ class Erasure:
         if removed:
             removed |= self._delete(self._search.indexes(), {})
         if self._unseen:
-            removed.clear()  # hidden, and no more than that
+            removed.clear()  # only hidden, not removed
         return sorted(removed | self._collect(user_id))
 
     def holdings(self, user_id: str) -> UserData:
-        """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
+        """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
         held = self._search.find(user_id)
         held.faults |= {key: why for key, why in self._stuck.items() if key in {HALF_WRITTEN, *held.keys}}
         if self._unseen:
@@ -100,7 +108,7 @@ class Erasure:
         return held
 
     def _supersede(self, running: list[Identity]) -> None:
-        """Take the requests from their workers, and give these the time to notice and clear up."""
+        """Take the requests from their workers, and give these time to notice and clear up."""
         for identity in running:
             self._take(identity)
         if running:
@@ -108,14 +116,14 @@ class Erasure:
 
     def _take(self, identity: Identity) -> None:
         function, request_id = identity
-        error = ErasureReport("the user of this request was forgotten while it ran")
+        error = Forgotten("the user of this request was forgotten while it ran")
         envelope = encode(failure(request_id, error, {"cost_time": 0.0}))
         claims = Claims(self._bucket, function, self._lease, "forgetting")
         self._try(keys.result(function, request_id), lambda key: self._bucket.put_if_absent(key, envelope))
         self._try(keys.claims(function, request_id), lambda _: claims.supersede(request_id))
 
     def _delete(self, keys: Iterable[str], needs: Mapping[str, Iterable[Set[str]]]) -> set[str]:
-        """Remove objects in order, but for those that need what did not go; those that went."""
+        """Remove objects in order, except those that need others gone first that remain; returns the removed keys."""
         removed: set[str] = set()
         kept: set[str] = set()
         for key in keys:
@@ -127,14 +135,14 @@ class Erasure:
         return removed
 
     def _collect(self, user_id: str) -> set[str]:
-        """Remove half-written files; their names."""
+        """Remove half-written files and return their names."""
         folders = [keys.result_folder(function, request_id) for function, request_id in self._search.known(user_id)]
         found: set[str] = set()
         self._try(HALF_WRITTEN, lambda _: found.update(self._bucket.collect(folders)))
         return found
 
     def _try(self, key: str, change: Callable[[str], object]) -> bool:
-        """Whether the change was made; else why it was not is kept in mind, and the others go on."""
+        """Make a change and return whether it succeeded; if not, the reason is recorded and the others go on."""
         self._stuck.pop(key, None)
         try:
             change(key)

@@ -1,10 +1,10 @@
-"""Whom the objects of a bucket name: what forgetting reads, without keeping the bodies, which may hold pictures.
+"""The people that a bucket's objects name, read without keeping the bodies, which may contain pictures.
 
 | object | when it is read |
 |---|---|
-| understood | what it names is remembered, until the object changes |
-| no manifest or no JSON, or too large to be either | searched for the quoted id of the person, also if escaped |
-| not readable, or in a folder that is not | a fault, to be told whoever asks |
+| understood | what it names is remembered until the object changes |
+| not a manifest or not JSON, or too large to be either | searched for the person's quoted id, escaped or not |
+| not readable, or in an unreadable folder | a fault, which is reported to the caller |
 """
 
 import hashlib
@@ -32,11 +32,11 @@ from shared.lifecycle.manifest_reader import require_key
 from shared.operations.object_names import Places
 from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
 
-OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never a photo's key
-READERS = 16  # objects read at once; each is one round trip to a store
+OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never the key of a photo
+READERS = 16  # objects read concurrently; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
-LOOSE = 1 << 20  # bytes of a manifest that is no request and is still understood
+LOOSE = 1 << 20  # bytes of a manifest that is not a valid request but is still parsed
 TRAINED = re.compile(keys.results("train") + r"([^/]+)/a[0-9]+/.")
 
 T = TypeVar("T")
@@ -47,12 +47,12 @@ class Mention:
     """What a manifest names.
 
     Attributes:
-        request_id: under which it is answered, also where it cannot be served.
-        spellings: hashes of the body that claims are made for, see `Manifest`.
-        users: the people.
-        photos: keys of its pictures in this bucket, the template's left out.
+        request_id: the id under which it is answered, even if it cannot be served.
+        spellings: hashes of the body that claims may have, see `Manifest`.
+        users: user ids.
+        photos: keys of its pictures in this bucket, without the template.
         templates: keys of the template in this bucket.
-        quoted: what may be somebody's id, where no person is named in the right place.
+        quoted: strings that may be a user id, if no person is named in the right place.
     """
 
     key: str
@@ -67,10 +67,10 @@ class Mention:
 
 @dataclass(frozen=True)
 class Naming:
-    """What an object of ours names: the people of an answer, the subject of an event, the key of a failure.
+    """What an object written by photog names: an answer's people, an event's subject, a failing key.
 
     Attributes:
-        quoted: what may be somebody's id, where no person is named in the right place.
+        quoted: strings that may be a user id, if no person is named in the right place.
     """
 
     key: str
@@ -79,10 +79,10 @@ class Naming:
 
 
 class Reader:
-    """Reads a bucket's objects for what they name. Errors of one object are kept; StoreUnavailable ends it all.
+    """Reads a bucket's objects for what they name. Errors of one object are recorded; StoreUnavailable ends the search.
 
     Attributes:
-        faults: since `begin`: keys, or prefixes that end with /, that could not be read, with the reason.
+        faults: keys, or prefixes that end with /, that could not be read since `begin`, with the reason.
     """
 
     def __init__(self, bucket: Bucket) -> None:
@@ -92,12 +92,12 @@ class Reader:
         self._remembered: dict[str, tuple[str, object]] = {}
 
     def begin(self) -> None:
-        """A new look at the bucket."""
+        """Begin a new search of the bucket."""
         self.faults.clear()
         self._garbage.clear()
 
     def listed(self, prefix: str) -> list[ObjectInfo]:
-        """What can be listed."""
+        """Return the objects that can be listed."""
         found = []
         try:
             for info in self._bucket.list(prefix):
@@ -109,7 +109,7 @@ class Reader:
         return found
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object, as far as can be told; a fault where it may be there and cannot be seen."""
+        """Return whether an object exists; True with a fault if it may exist but cannot be seen."""
         try:
             return self._bucket.head(key) is not None
         except (StoreUnavailable, InvalidKey):
@@ -119,21 +119,21 @@ class Reader:
             return True
 
     def read(self, infos: Iterable[ObjectInfo], understand: Callable[[str, bytes], T]) -> Iterator[T]:
-        """What each object names, of those that can be read and understood, in order."""
+        """Yield what each object names, for those that can be read and understood, in order."""
         todo = iter(infos)
         chunks = iter(lambda: list(itertools.islice(todo, CHUNK)), [])
         with ThreadPoolExecutor(READERS) as pool:
-            for found in pool.map(lambda chunk: [self._understood(info, understand) for info in chunk], chunks):
+            for found in pool.map(lambda chunk: [self._understand(info, understand) for info in chunk], chunks):
                 yield from (one for one in found if one is not None)
 
     def quotes(self, name: str) -> list[str]:
-        """Keys of what was read since `begin`, not understood, and has the name in quotes."""
-        return sorted(key for key in self._garbage if self._has(key, name))
+        """Return the keys of objects read since `begin` that were not understood and contain the name in quotes."""
+        return sorted(key for key in self._garbage if self._contains(key, name))
 
-    def _understood(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
+    def _understand(self, info: ObjectInfo, understand: Callable[[str, bytes], T]) -> T | None:
         etag, known = self._remembered.get(info.key, (None, None))
         if etag == info.etag:
-            return known  # type: ignore[return-value]  # what the same function has made of the same object
+            return known  # type: ignore[return-value]  # made by the same function from the same object
         try:
             if info.size > LARGEST:
                 raise ValueError("too large")
@@ -152,7 +152,7 @@ class Reader:
         self._remembered[info.key] = info.etag, found
         return found
 
-    def _has(self, key: str, name: str) -> bool:
+    def _contains(self, key: str, name: str) -> bool:
         tail, kept = b"", LONGEST_ESCAPE * (len(name) + 2)
         try:
             for piece in self._bucket.stream(key):
@@ -169,16 +169,16 @@ class Reader:
         return False
 
 
-def manifest(places: Places, key: str, text: bytes) -> Mention:
-    """What a manifest names, also where it cannot be served; ValueError for what is none."""
+def read_manifest(places: Places, key: str, text: bytes) -> Mention:
+    """Return what a manifest names, even if it cannot be served; raises ValueError if it is not a manifest."""
     try:
         require_key(key)
         parsed = parse(text)
         body, request_id, spellings = parsed.body, parsed.request_id, parsed.spellings
     except RequestError as error:
         if len(text) > LOOSE:
-            raise ValueError("no manifest") from error
-        body, sha256 = _object(text), hashlib.sha256(text).hexdigest()
+            raise ValueError("not a manifest") from error
+        body, sha256 = _parse_object(text), hashlib.sha256(text).hexdigest()
         request_id, spellings = invalid_id(sha256), (sha256,)
     people = _people(body.get("configure")) or _people(body)
     return Mention(
@@ -193,43 +193,43 @@ def manifest(places: Places, key: str, text: bytes) -> Mention:
     )
 
 
-def put(places: Places, key: str, text: bytes) -> Mention:
-    """What a request in a queue of `photog serve` names: a line of the server's own, then the request as it came."""
-    return manifest(places, key, text.partition(b"\n")[2])
+def read_put(places: Places, key: str, text: bytes) -> Mention:
+    """Return what a request in a queue of `photog serve` names: the server's own line, then the request as it came."""
+    return read_manifest(places, key, text.partition(b"\n")[2])
 
 
-def answer(key: str, text: bytes) -> Naming:
-    """The people of an answer."""
-    data = _object(text).get("data")
+def read_answer(key: str, text: bytes) -> Naming:
+    """Return the people of an answer."""
+    data = _parse_object(text).get("data")
     people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
 
-def unclear(key: str, text: bytes) -> Naming:
-    """What may be somebody's id in an object that says of nobody in the right place that it is theirs."""
+def read_unclear(key: str, text: bytes) -> Naming:
+    """Return the strings that may be a user id in an object that names no person in the right place."""
     if len(text) > LOOSE:
-        raise ValueError("too large to be looked through as JSON")
+        raise ValueError("too large to be searched as JSON")
     return Naming(key, frozenset(), ids(json.loads(text)))
 
 
-def model(key: str, text: bytes) -> Naming:
-    """Everything that a user's model names: its LoRA and the pictures that it keeps for reference."""
-    return Naming(key, frozenset(strings(_object(text))))
+def read_model(key: str, text: bytes) -> Naming:
+    """Return everything that a user's model names: its LoRA and its reference photos."""
+    return Naming(key, frozenset(strings(_parse_object(text))))
 
 
-def trainings(one: Naming) -> set[str]:
-    """The request_ids of the trainings whose artifacts a user's model names."""
+def list_trainings(one: Naming) -> set[str]:
+    """Return the request_ids of the trainings whose artifacts a user's model names."""
     return {match[1] for name in one.names if (match := TRAINED.match(name)) and REQUEST_ID.fullmatch(match[1])}
 
 
-def event(key: str, text: bytes) -> Naming:
-    """The request that a completion event is about."""
-    return Naming(key, frozenset(_strings(_object(text).get("subject"))))
+def read_event(key: str, text: bytes) -> Naming:
+    """Return the request that a completion event is about."""
+    return Naming(key, frozenset(_strings(_parse_object(text).get("subject"))))
 
 
-def failing(key: str, text: bytes) -> Naming:
-    """The key that fails."""
-    return Naming(key, frozenset(_strings(_object(text).get("key"))))
+def read_failing(key: str, text: bytes) -> Naming:
+    """Return the failing key."""
+    return Naming(key, frozenset(_strings(_parse_object(text).get("key"))))
 
 
 def _people(configure: object) -> frozenset[str]:
@@ -247,8 +247,8 @@ def _pictures(places: Places, value: object) -> frozenset[str]:
     return frozenset(key for key in keys if key and not key.startswith(OURS))
 
 
-def _object(text: bytes) -> Json:
+def _parse_object(text: bytes) -> Json:
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     return value

@@ -1,14 +1,14 @@
 """Names of one object: its key in a bucket, and the URLs that mean the same object there.
 
-| reference | where the bucket is of a store |
+| reference | key, if the bucket is in a store |
 |---|---|
-| `photos/a.jpg` | its key |
-| `s3://own/photos/a.jpg`, `oss://...`, by a name of the settings too | the same |
+| `photos/a.jpg` | the reference itself |
+| `s3://own/photos/a.jpg`, `oss://...`, also by a name in the settings | the same |
 | `https://own.s3.eu-central-1.amazonaws.com/photos/a.jpg?X-Amz-Signature=...` | the same, signed or not |
 | `https://s3.amazonaws.com/own/photos/a.jpg` | the same |
 | `http://minio:9000/own/photos/a.jpg`, `https://own.oss-cn-hangzhou.aliyuncs.com/photos/a.jpg` | by the endpoint |
 
-Nobody can know what else leads to a bucket: a CDN, a proxy, another name of its endpoint.
+Other ways to a bucket cannot be known: a CDN, a proxy, another name of its endpoint.
 """
 
 import os
@@ -20,63 +20,67 @@ from shared.buckets import Bucket, endpoint_of, s3_name
 from shared.contract.data_urls import is_embedded
 
 AWS = re.compile(r"(?:(?P<bucket>[a-z0-9._-]+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
-"""Hosts of S3: global, of a region, dual-stack, FIPS, accelerated, of a website, with the bucket before or not."""
+"""Hosts of S3: global, regional, dual-stack, FIPS, accelerated, website; with or without the bucket in front."""
 ALIYUN = re.compile(r"(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")  # from outside and from within a region
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Places:
-    """Tells which references of requests lie in a bucket.
+    """Decides which references of requests mean an object in a bucket.
 
-    A store's own name means the whole store, also where the bucket is only what lies below a prefix of it.
+    A store's own name means the whole store, even if the bucket is only what is below a prefix of it.
     """
 
     def __init__(self, bucket: Bucket, named: Mapping[str, str]) -> None:
-        """named: addresses of the buckets that references may name."""
-        self._home = _place(bucket.address)
+        """Resolve references for a bucket.
+
+        Args:
+            named: addresses of the buckets that references may name.
+        """
+        self._home = _parse_address(bucket.address)
         own, endpoint = s3_name(bucket), endpoint_of(bucket)
-        host = _host(urlsplit(endpoint)) if endpoint else ""
+        host = _parse_host(urlsplit(endpoint)) if endpoint else ""
         self._own, self._endpoint = own, None if not host or AWS.fullmatch(host) else host
         self._named = {own: (self._home[0], "")} if own is not None else {}
-        self._named |= {name: _place(address) for name, address in named.items()}
+        self._named |= {name: _parse_address(address) for name, address in named.items()}
 
     def key(self, reference: str) -> str | None:
-        """The key that a reference means in this bucket; None where it means something else."""
+        """Return the key that a reference means in this bucket; None if it means something else."""
         scheme, slashes, rest = reference.partition("://")
         if not slashes:
             return None if is_embedded(reference) else reference
         if scheme.lower() in DEFAULT_PORTS:
-            whole = self._by_host(reference)
-            return None if whole is None else self._below(self._home[0], whole)
+            whole = self._key_by_host(reference)
+            return None if whole is None else self._key_below(self._home[0], whole)
         name, _, key = rest.partition("/")
         if scheme.lower() not in ("s3", "oss") or name not in self._named or not key:
             return None
         store, base = self._named[name]
-        return self._below(store, base + key)
+        return self._key_below(store, base + key)
 
-    def _below(self, store: str, whole: str) -> str | None:
-        """The key in this bucket of what `store` calls `whole`."""
+    def _key_below(self, store: str, whole: str) -> str | None:
+        """Return the key in this bucket of the object that `store` calls `whole`; None if it is outside."""
         home, below = self._home
         return whole.removeprefix(below) or None if store == home and whole.startswith(below) else None
 
-    def _by_host(self, url: str) -> str | None:
-        """What the store of this bucket calls the object at an http(s) URL; None where it is another's."""
+    def _key_by_host(self, url: str) -> str | None:
+        """Return the key in this bucket's store of the object at an http(s) URL; None if it is elsewhere."""
         try:
             parts = urlsplit(url.strip())
-            host, path = _host(parts), unquote(parts.path).removeprefix("/")
+            host, path = _parse_host(parts), unquote(parts.path).removeprefix("/")
         except ValueError:
             return None
         if self._own is None:
             return None
-        name = self._bucket_in(host)
+        name = self._bucket_of_host(host)
         if name is None:
             return None
         if not name:
             name, _, path = path.partition("/")
         return path if name == self._own else None
 
-    def _bucket_in(self, host: str) -> str | None:
-        """The bucket that a host names; empty where the path does, None where it is no host of the store."""
+    def _bucket_of_host(self, host: str) -> str | None:
+        """Return the bucket that a host names; empty if the path names it, None if it is not a host of the store."""
         if self._endpoint is None:
             found = AWS.fullmatch(host)
             return None if found is None else found["bucket"] or ""
@@ -86,8 +90,8 @@ class Places:
         return None if name == host else name
 
 
-def _place(address: str) -> tuple[str, str]:
-    """The store at an address, and what stands before the keys there: empty, or ending with /."""
+def _parse_address(address: str) -> tuple[str, str]:
+    """Return the store at an address, and the prefix of the keys there: empty, or ending with /."""
     if "://" not in address:
         return "folder", os.path.realpath(address).rstrip("/") + "/"
     parts = urlsplit(address)
@@ -96,8 +100,8 @@ def _place(address: str) -> tuple[str, str]:
     return f"{scheme}://{parts.netloc}", f"{path}/" if path else ""
 
 
-def _host(parts: SplitResult) -> str:
-    """Host and port of a URL, as one text for all ways to write them; ValueError."""
+def _parse_host(parts: SplitResult) -> str:
+    """Return the host and port of a URL in one canonical spelling; raises ValueError."""
     host = (parts.hostname or "").rstrip(".")
     host = ALIYUN.sub(r"\1.aliyuncs.com", host)
     return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme.lower())) else f"{host}:{parts.port}"

@@ -1,4 +1,4 @@
-"""Strings in what others wrote: in JSON wherever they stand, and in bytes that are no JSON, also where escaped."""
+"""Strings in untrusted data: anywhere in JSON, and in bytes that are not JSON, escaped or not."""
 
 import re
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from shared.contract.manifests import USER_ID
 
 ESCAPE = re.compile(rb"\\(?:u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|([0-7]{1,3})|([\"'/]))")
-LONGEST_ESCAPE = 20  # bytes of one character, in UTF-16
+LONGEST_ESCAPE = 20  # bytes of one escaped character in UTF-16
 
 
 def strings(value: object) -> Iterator[str]:
-    """Every string within a JSON value; the names of members are none."""
+    """Yield every string within a JSON value, except the names of members."""
     todo = [value]
     while todo:
         one = todo.pop()
@@ -23,7 +23,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def ids(value: object) -> frozenset[str]:
-    """Every string within a JSON value that could be a person's id, names of members included."""
+    """Return every string within a JSON value that could be a user id, including names of members."""
     found, todo = set(), [value]
     while todo:
         one = todo.pop()
@@ -37,14 +37,14 @@ def ids(value: object) -> frozenset[str]:
 
 
 def quotes(text: bytes, name: str) -> bool:
-    """Whether bytes of any kind have the name in quotes, be it spelled with escapes or in UTF-16."""
+    """Return whether bytes of any kind contain the name in quotes, even with escapes or in UTF-16."""
     plain = text.replace(b"\0", b"") if b"\0" in text else text
-    unescaped = ESCAPE.sub(_character, plain) if b"\\" in plain else plain
+    unescaped = ESCAPE.sub(_unescape, plain) if b"\\" in plain else plain
     wanted = f'"{name}"'.encode(), f"'{name}'".encode()
     return any(one in unescaped for one in wanted)
 
 
-def _character(match: re.Match[bytes]) -> bytes:
+def _unescape(match: re.Match[bytes]) -> bytes:
     short, long, hexadecimal, octal, quote = match.groups()
     if quote:
         return quote

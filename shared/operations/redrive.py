@@ -1,4 +1,4 @@
-"""Dead letters back into the queue that they came from; SQS's own move task cannot tell functions apart."""
+"""Dead letters back into their queue; SQS's own move task cannot tell functions apart."""
 
 from shared.contract import keys
 from shared.events import UnknownEvent, parse_text
@@ -6,16 +6,16 @@ from shared.triggers.sqs_queue import Message, SqsQueue
 
 
 def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> int:
-    """Send every message that speaks of a request of `function` to the target, then delete it; how many went.
+    """Send every message that names a request of `function` to the target, then delete it; returns their number.
 
-    A crash in between leaves a message in both, which the claims make harmless. Other messages stay where they are.
+    A crash in between leaves a message in both queues, which is harmless because of the claims. Other messages stay.
     """
     moved, others = 0, []
     while moved < limit:
         message = source.receive(wait_seconds=1)
         if message is None:
             break
-        if _speaks_of(function, message):
+        if _names_request_of(function, message):
             target.send(message.body)
             source.delete(message)
             moved += 1
@@ -26,7 +26,7 @@ def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> in
     return moved
 
 
-def _speaks_of(function: str, message: Message) -> bool:
+def _names_request_of(function: str, message: Message) -> bool:
     try:
         return any(
             keys.is_request(keys.REQUESTS + one.key.partition(keys.REQUESTS)[2], function)

@@ -1,6 +1,7 @@
-"""What waits, runs, fails and is done in a bucket."""
+"""Status of the requests in a bucket: waiting, running, failing, answered."""
 
 import hashlib
+from itertools import chain
 
 from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
@@ -12,18 +13,22 @@ from shared.lifecycle.claims import Claims
 from shared.lifecycle.manifest_reader import require_key
 from shared.settings import Lease, Limits
 
-LARGEST = 256 * 1024 * 1024  # bytes of anything of ours that is read
+LARGEST = 256 * 1024 * 1024  # limit in bytes of the objects that are read
 
 
 def overview(bucket: Bucket, limits: Limits) -> Json:
-    """Per function the ids of the requests that wait, run, are answered with OK or with error; what fails; what is not
-    read though it lies where requests do (`unread.py`), if anything, under each function that it may be meant for.
+    """Return, per function, the ids of requests that wait, run, or are answered with OK or error, and the failing keys.
+
+    If there are strays (`unread.py`), each is listed under every function that it may be meant for.
     """
     return {function: _function(bucket, function, limits) for function in NAMES}
 
 
-def history(bucket: Bucket, request_id: str) -> Json:
-    """All that the bucket knows of one request: its claims, progress, answer and conflicts, per function."""
+def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
+    """Return everything that the bucket has about one request: claims, progress, answer and conflicts, per function.
+
+    A request that still waits has none of these; it is found by its manifest. Empty if there is no such request.
+    """
     found: Json = {}
     for function in NAMES:
         claims = [one.model_dump() for one in Claims(bucket, function, Lease(), "status").all(request_id)]
@@ -32,7 +37,24 @@ def history(bucket: Bucket, request_id: str) -> Json:
         progress, answer = _read(bucket, keys.progress(function, request_id)), _read(bucket, folder + "result.json")
         if claims or answer or conflicts:
             found[function] = {"claims": claims, "progress": progress, "answer": answer, "conflicts": conflicts}
-    return found
+    if found:
+        return found
+    nothing_yet: Json = {"claims": [], "progress": None, "answer": None, "conflicts": []}
+    return {function: nothing_yet for function in NAMES if _waits(bucket, function, request_id, limits)}
+
+
+def _waits(bucket: Bucket, function: str, request_id: str, limits: Limits) -> bool:
+    """Return whether a manifest has this id; most senders name it like the request, so that one is looked at first."""
+    usual = bucket.head(keys.request(function, request_id))
+    listed = [] if usual is None else [usual]
+    manifests = (one for one in chain(listed, _listed(bucket, function, [])) if keys.is_request(one.key, function))
+    for info in manifests:
+        try:
+            if _request_id(bucket, info, limits) == request_id:
+                return True
+        except (BucketError, OSError):
+            continue  # the overview lists it among the failing keys
+    return False
 
 
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
@@ -63,7 +85,7 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
 
 
 def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
-    """What can be listed in the function's folder; folders that cannot are failing."""
+    """Return what can be listed in the function's folder; folders that cannot be are added to the failing keys."""
     found: list[ObjectInfo] = []
     try:
         for info in bucket.list(keys.requests(function)):
@@ -74,7 +96,7 @@ def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectIn
 
 
 def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: list[Json]) -> list[Json]:
-    """What no worker reads, with the reason."""
+    """Return the strays, with the reasons."""
     try:
         found = [*unread.find_strays(listed), *unread.find_unlisted(bucket, function)]
     except (BucketError, OSError) as error:
@@ -84,19 +106,19 @@ def _unread(bucket: Bucket, function: str, listed: list[ObjectInfo], failing: li
 
 
 def _failing(bucket: Bucket, function: str) -> list[Json]:
-    """What workers say of keys that they cannot serve."""
+    """Return the workers' records of keys that they cannot serve."""
     told = [_read(bucket, info.key) for info in bucket.list(keys.failing(function))]
     return [one for one in told if one is not None]
 
 
 def _add_failing(failing: list[Json], key: str, error: Exception) -> None:
-    """What fails for us too, unless a worker has said so."""
+    """Add a key that fails for us, unless a worker has recorded it."""
     if not any(one.get("key") == key for one in failing):
         failing.append({"key": key, "error": f"{type(error).__name__}: {error}"})
 
 
 def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str | None:
-    """Of a manifest; None where it has gone since."""
+    """Return a manifest's request_id; None if it is gone."""
     if info.size > limits.manifest_bytes:
         return f"{info.key} (too large)"
     text = bucket.find(info.key)
@@ -110,7 +132,7 @@ def _request_id(bucket: Bucket, info: ObjectInfo, limits: Limits) -> str | None:
 
 
 def _read(bucket: Bucket, key: str) -> Json | None:
-    """An object that we wrote; what somebody else put in its place is told as it is."""
+    """Return an object that photog wrote; if something else is in its place, say so."""
     try:
         text = bucket.find(key, LARGEST)
         return None if text is None else decode(text)

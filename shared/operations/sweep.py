@@ -15,15 +15,15 @@ from shared.lifecycle.claims import STALE_LEASES, ClaimRecord, Claims
 from shared.lifecycle.manifest_reader import require_key
 from shared.settings import Lease, Limits
 
-READERS = 16  # manifests read at once; each is one round trip to the store
+READERS = 16  # manifests read concurrently; each is one round trip to the store
 
 
 @dataclass(frozen=True)
 class StalledRequest:
-    """A manifest that nobody will answer unless its event comes again.
+    """A manifest that no worker will answer unless its event is sent again.
 
     Attributes:
-        state: `unclaimed`, `released` by a worker that went down, or `abandoned` by one that died.
+        state: `unclaimed`, `released` by a worker that shut down, or `abandoned` by one that died.
         age: seconds since it was written, by the store's clock and ours.
     """
 
@@ -35,7 +35,7 @@ class StalledRequest:
 
 
 class Sweep:
-    """Looks through one bucket; changes nothing in it. Tells the log of what lies among the requests and is none."""
+    """Searches one bucket without changing it, and logs strays among the requests."""
 
     def __init__(
         self,
@@ -46,10 +46,13 @@ class Sweep:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bucket, self._limits, self._lease, self._wall, self._wait = bucket, limits, lease, wall, wait
-        self._telling = unread.StrayLog()
+        self._stray_log = unread.StrayLog()
 
     def find(self, functions: Iterable[str], older_seconds: float) -> list[StalledRequest]:
-        """The lost requests, by function and key. Waits two leases where there are claims, to see whether they beat."""
+        """Return the lost requests, sorted by function and key.
+
+        If any are claimed, it waits two leases to see whether their owners beat.
+        """
         lost, claimed = [], []
         for one in self._unanswered(functions, older_seconds):
             latest = self._latest(one)
@@ -82,7 +85,7 @@ class Sweep:
                 ]
                 old = [info for info in listed if keys.is_request(info.key, function)]
                 for stray in (*unread.find_strays(listed), *unread.find_unlisted(self._bucket, function)):
-                    self._telling.tell(stray)
+                    self._stray_log.tell(stray)
                 for info, identity in zip(old, pool.map(self._identity, old), strict=True):
                     if identity is not None and identity not in answered:
                         found.append(
@@ -91,7 +94,7 @@ class Sweep:
         return found
 
     def _identity(self, info: ObjectInfo) -> str | None:
-        """The id under which the manifest is answered; None where it has gone."""
+        """Return the id under which the manifest is answered; None if it is gone."""
         try:
             if info.size <= self._limits.manifest_bytes:
                 text = self._bucket.get(info.key)

@@ -1,4 +1,4 @@
-"""What a bucket holds of a user: found by reading it through, in the order in which it may be removed."""
+"""What a bucket holds of a user: found by reading the bucket, in the order in which it may be removed."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -22,12 +22,11 @@ class UserData:
     """What a bucket holds of a user.
 
     Attributes:
-        requests: manifests of the user, and answered ids whose manifest is gone, as (function, request_id).
-        keys: of all objects, in the order in which they may be removed.
-        needs: by key, what has to be gone before: a request stays as long as anything that only it tells to be theirs.
+        requests: the user's manifests, and answered ids whose manifest is gone, as (function, request_id).
+        keys: keys of all objects, in the order in which they may be removed.
+        needs: by key, what has to be gone before: a request stays as long as anything that only it shows to be theirs.
         running: (function, request_id) that a worker has claimed and not answered.
-        faults: what cannot be read or removed, or whose it is cannot be told: keys, or prefixes that end with /, with
-            the reason.
+        faults: keys, or prefixes that end with /, that cannot be read, removed or attributed, with the reason.
     """
 
     requests: list[Identity] = field(default_factory=list)
@@ -37,13 +36,13 @@ class UserData:
     faults: dict[str, str] = field(default_factory=dict)
 
     def remaining(self) -> list[str]:
-        """Everything that is there or may be there, sorted."""
+        """Return everything that exists or may exist, sorted."""
         return sorted({*self.keys, *self.faults})
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """What lies under a request's id, but for its manifest."""
+    """What is stored under a request's id, except its manifest."""
 
     artifacts: list[str] = field(default_factory=list)
     answer: list[str] = field(default_factory=list)
@@ -53,20 +52,20 @@ class _Stored:
 class UserDataSearch:
     """Finds what a bucket holds of users.
 
-    It remembers the requests that it has found: what a worker writes for them afterwards is found by them alone.
+    It remembers the requests that it has found, as only they lead to what a worker writes for them afterwards.
     """
 
     def __init__(self, bucket: Bucket, lease: Lease, named: Mapping[str, str]) -> None:
         self._bucket, self._lease, self._places = bucket, lease, Places(bucket, named)
         self._unclear: list[Naming | Mention] = []
         self._reader = Reader(bucket)
-        self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the bodies they were for
+        self._known: dict[str, dict[Identity, set[str]]] = {}  # by user: ids, and the hashes of their bodies
         self._manifests: dict[str, set[str]] = {}  # by user: keys
 
     def find(self, user_id: str) -> UserData:
-        """Everything of the user that is there now; empty when nothing is. InvalidKey for what is no id."""
+        """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
         if not USER_ID.fullmatch(user_id):
-            raise InvalidKey(f"{user_id!r} is no user id")
+            raise InvalidKey(f"{user_id!r} is not a user id")
         self._reader.begin()
         self._unclear.clear()
         requests = self._requests()
@@ -74,7 +73,7 @@ class UserDataSearch:
         names = self._own_photos(user_id, requests, own)
         photos = sorted(key for key in names if self._reader.exists(key))
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
-        own = {one.key: one for one in checks} | own  # that order: by the photos of trainings checks are found
+        own = {one.key: one for one in checks} | own  # in this order, as checks are found by the photos of trainings
         accepted, conflicts = self._sorted_out(own.values())
         answers_read = self._answers()
         modeled = self._modeled(user_id, requests, answers_read)
@@ -99,18 +98,18 @@ class UserDataSearch:
         )
 
     def indexes(self) -> list[str]:
-        """Keys of what spares a new worker to look at settled manifests; it names nobody."""
+        """Return the keys of the indexes of settled manifests, which name nobody."""
         return [info.key for info in self._reader.listed(keys.INDEX)]
 
     def _requests(self) -> list[Mention]:
         ours = (info for info in self._reader.listed(keys.REQUESTS) if _is_manifest(info.key))
-        requests = list(self._reader.read(ours, partial(mentions.manifest, self._places)))
+        requests = list(self._reader.read(ours, partial(mentions.read_manifest, self._places)))
         others = (info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key))
-        self._unclear += [*requests, *self._reader.read(others, mentions.unclear)]
+        self._unclear += [*requests, *self._reader.read(others, mentions.read_unclear)]
         return requests
 
     def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
-        """The user's requests whose ids are theirs, and the conflict objects of the others."""
+        """Return the user's requests whose ids are theirs, and the conflict objects of the others."""
         accepted, conflicts = [], []
         for one in own:
             first = self._first((one.function, one.request_id))
@@ -121,7 +120,7 @@ class UserDataSearch:
         return accepted, conflicts
 
     def _ids(self, user_id: str, accepted: Iterable[Mention], told: Set[Identity]) -> set[Identity]:
-        """Ids whose claims and answers are the user's, those met in earlier sweeps included."""
+        """Return the ids whose claims and answers are the user's, including those found in earlier passes."""
         known = self._known.setdefault(user_id, {})
         for one in accepted:
             known.setdefault((one.function, one.request_id), set()).update(one.spellings)
@@ -148,7 +147,7 @@ class UserDataSearch:
         )
 
     def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
-        """Names of pictures that only trainings of the user name, whether they are still there or not."""
+        """Return the keys of pictures that only the user's trainings name, whether they still exist or not."""
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {
             name
@@ -166,15 +165,15 @@ class UserDataSearch:
         return True
 
     def _answers(self) -> dict[Identity, frozenset[str]]:
-        """The people of every answer, also where its manifest has been removed."""
+        """Return the people of every answer, even if its manifest has been removed."""
         infos = (info for function in ("train", "generate") for info in self._reader.listed(keys.results(function)))
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
-        found = list(self._reader.read(answers, mentions.answer))
+        found = list(self._reader.read(answers, mentions.read_answer))
         self._unclear += found
         return {(one.key.split("/")[1], one.key.split("/")[2]): one.names for one in found}
 
     def _models(self, user_id: str) -> list[str]:
-        """What points to the user's trainings: the model, and what it is swapped for."""
+        """Return the keys that point to the user's trainings: the model, and the candidates for it."""
         below = [info.key for info in self._reader.listed(keys.user(user_id))]
         swaps = keys.pointer_swaps(user_id)
         return [key for key in below if key == keys.model(user_id) or key.startswith(swaps)]
@@ -182,11 +181,13 @@ class UserDataSearch:
     def _modeled(
         self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
     ) -> set[Identity]:
-        """Trainings that the user's model names, and no answer and no accepted manifest calls somebody else's."""
+        """Return the trainings that the user's model names, unless an answer or accepted manifest says otherwise."""
         pointing = set(self._models(user_id))
         infos = (info for info in self._reader.listed(keys.user(user_id)) if info.key in pointing)
         named = {
-            ("train", name) for one in self._reader.read(infos, mentions.model) for name in mentions.trainings(one)
+            ("train", name)
+            for one in self._reader.read(infos, mentions.read_model)
+            for name in mentions.list_trainings(one)
         }
         named -= {identity for identity in named if answers.get(identity, frozenset()) - {user_id}}
         for one in requests:
@@ -198,37 +199,39 @@ class UserDataSearch:
         return named
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
-        """What was put into a queue for the user, answered or not, and checks of the photos that go."""
-        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.put, self._places))
+        """Return what was put into a queue for the user, answered or not, and checks of the photos that are removed."""
+        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.read_put, self._places))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
-        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.event)
+        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.read_event)
         return [one.key for one in events if any((one.key.split("/")[1], name) in known for name in one.names)]
 
     def _failing(self, user_id: str, own: Iterable[str]) -> list[str]:
-        """What is shown of the user's manifests that failed, those met in earlier sweeps included."""
+        """Return the records of the user's failing manifests, including those found in earlier passes."""
         manifests = self._manifests.setdefault(user_id, set())
         manifests |= set(own)
-        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.failing)
+        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.read_failing)
         return [one.key for one in failures if not one.names.isdisjoint(manifests)]
 
     def known(self, user_id: str) -> list[Identity]:
-        """Every request of the user that was found until now."""
+        """Return every request of the user found until now."""
         return sorted(self._known.get(user_id, {}))
 
     def _faults(self, user_id: str, keys: set[str]) -> dict[str, str]:
-        """What was not read or not understood, and does not go anyway."""
+        """Return what was not read or not understood, and is not removed anyway."""
         quoting = {
-            one.key: f"it quotes {user_id} where no person is named" for one in self._unclear if user_id in one.quoted
+            one.key: f"it quotes {user_id} where no person is expected"
+            for one in self._unclear
+            if user_id in one.quoted
         }
         unclear = quoting | dict.fromkeys(
-            self._reader.quotes(user_id), f"no JSON of ours, and it quotes {user_id}: look at it"
+            self._reader.quotes(user_id), f"it is not JSON of photog's, but quotes {user_id}: inspect it"
         )
         return {key: why for key, why in {**unclear, **self._reader.faults}.items() if key not in keys}
 
     def _first(self, identity: Identity) -> ClaimRecord | None:
-        """The claim that accepted the request; None also where it cannot be read, which is told."""
+        """Return the claim that accepted the request; None also if it cannot be read, which is recorded as a fault."""
         try:
             return self._claims(identity[0]).first(identity[1])
         except StoreUnavailable:
@@ -252,7 +255,7 @@ def _is_manifest(key: str) -> bool:
 def _needs(
     own: Iterable[Mention], stored: Mapping[Identity, _Stored], photos: Set[str], puts: Set[str]
 ) -> dict[str, list[Set[str]]]:
-    """What has to be gone before each manifest, answer and claim, as sets that many of them share."""
+    """Return what has to be gone before each manifest, answer and claim, as sets that many of them share."""
     artifacts: dict[Identity, Set[str]] = {identity: set(one.artifacts) for identity, one in stored.items()}
     manifests: dict[Identity, set[str]] = {identity: set() for identity in stored}
     needs: dict[str, list[Set[str]]] = {}
@@ -271,5 +274,5 @@ def _needs(
 
 
 def _conflicts(one: Mention) -> list[str]:
-    """Where a body is answered whose id belongs to another, by this and earlier versions."""
+    """Return the keys of a body's conflict objects, as written by this and earlier versions."""
     return [keys.conflict(one.function, one.request_id, sha256) for sha256 in one.spellings]

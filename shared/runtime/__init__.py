@@ -1,1 +1,1 @@
-"""The processes: workers, their supervisor, jobs, the HTTP endpoint."""
+"""The processes: workers, their supervisor, one-shot jobs, the HTTP endpoint."""

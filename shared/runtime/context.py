@@ -1,4 +1,4 @@
-"""What a process holds between requests: its bucket, its loaded functions, its wish to stop."""
+"""State that a process keeps between requests: its bucket, its loaded functions, its shutdown flag."""
 
 import os
 import secrets
@@ -37,14 +37,19 @@ class UnknownFunction(ConfigurationError):
 
 
 def load_function(name: str, settings: Settings) -> Function:
-    """The function with its models loaded, found by its entry point so that nothing here imports one."""
+    """Load a function and its models; it is found by its entry point, so that this module imports none."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return _loader(entry)(settings)
-    raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed_functions()))}")
+        return _get_loader(entry)(settings)
+    raise _unknown_function(name)
 
 
-def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
-    """What loads a function; ConfigurationError where packages that it imports are not installed."""
+def _unknown_function(name: str) -> UnknownFunction:
+    known = ", ".join(sorted(installed_functions()))
+    return UnknownFunction(f"no function {name} is installed; the installed ones are {known}")
+
+
+def _get_loader(entry: EntryPoint) -> Callable[[Settings], Function]:
+    """Return the loader of a function; raises ConfigurationError if a package that it imports is not installed."""
     try:
         loader: Callable[[Settings], Function] = entry.load()
     except ModuleNotFoundError as error:
@@ -57,7 +62,7 @@ def _loader(entry: EntryPoint) -> Callable[[Settings], Function]:
 
 
 def planned_peaks(settings: Settings) -> Json:
-    """What the installed functions plan of their device's memory, where their modules have a `planned_peak`."""
+    """Return the planned peaks of device memory of the installed functions whose modules have a `planned_peak`."""
     found: Json = {}
     for entry in entry_points(group=ENTRY_POINTS):
         ask = getattr(import_module(entry.module), "planned_peak", None)
@@ -66,14 +71,14 @@ def planned_peaks(settings: Settings) -> Json:
 
 
 def isolate_function(name: str, settings: Settings) -> Function:
-    """The function in a process of its own, beside this one; see `isolation.py`."""
+    """Return the function in a child process of its own; see `isolation.py`."""
     if name not in installed_functions():
-        raise UnknownFunction(f"no function {name} is installed; there are {', '.join(sorted(installed_functions()))}")
+        raise _unknown_function(name)
     return IsolatedFunction(name, settings, load_function)
 
 
 def installed_functions() -> list[str]:
-    """The names of the functions that this installation has."""
+    """Return the names of the installed functions."""
     return [entry.name for entry in entry_points(group=ENTRY_POINTS)]
 
 
@@ -81,7 +86,10 @@ class Context:
     """Loads each function once and serves any number of events with it.
 
     Args:
-        hooks: around every request, beside those that notify.
+        shutdown: the process's shutdown flag; None makes a new one.
+        load: loads a function by its name.
+        observations: of others' claims; None starts without any.
+        hooks: called around every request, beside the hooks that send completion events.
     """
 
     def __init__(
@@ -99,18 +107,18 @@ class Context:
         self._invocations: dict[str, Invocation] = {}
         self._functions: dict[str, Function] = {}
         self._deliveries: list[Delivery] = []
-        self._telling = StrayLog()
+        self._stray_log = StrayLog()
 
     def handle(self, function: str, event: Json) -> Json:
-        """Serve every object that the event speaks of; what became of each, by key."""
+        """Serve every object that the event names; returns the outcome of each by its key."""
         prefix = prefix_of(self._bucket)
         created = [ours for one in parse(event) if (ours := one.below(prefix)) is not None]
         for one in created:
-            self._telling.tell_of(one.key)
+            self._stray_log.tell_of(one.key)
         return {"outcomes": {one.key: self.invocation(function).receive(one).value for one in created}}
 
     def invocation(self, function: str) -> Invocation:
-        """The invocation of a function, loaded at the first call."""
+        """Return the invocation of a function, which is loaded at the first call."""
         if function not in self._invocations:
             self._functions[function] = self._load(function, self._settings)
             self._invocations[function] = Invocation(
@@ -125,18 +133,18 @@ class Context:
         return self._invocations[function]
 
     def work_process(self) -> int | None:
-        """The process id of a function that works beside this process; None where there is none."""
+        """Return the process id of a function that runs in a child process; None if there is none."""
         ids = [one.process_id for one in self._functions.values() if isinstance(one, IsolatedFunction)]
         return ids[0] if ids else None
 
     def await_loaded(self) -> None:
-        """Wait until functions that load beside this process are there, or the process is asked to stop."""
+        """Wait until functions in child processes are loaded, or until the process is asked to stop."""
         for function in self._functions.values():
             if isinstance(function, IsolatedFunction):
                 function.await_loaded(self._shutdown.requested)
 
     def close(self) -> None:
-        """Give the events of the last answers a moment; what is not delivered in it stays in the outbox."""
+        """End child processes, and give the last events a moment to go out; undelivered ones stay in the outbox."""
         for function in self._functions.values():
             if isinstance(function, IsolatedFunction):
                 function.close()
@@ -154,7 +162,7 @@ class Context:
 
 
 def list_destinations(settings: Settings) -> list[Destination]:
-    """Whom the settings want told of answers outside of the bucket."""
+    """Return the destinations outside the bucket to which the settings send completion events."""
     told: list[Destination] = []
     if settings.notify.sns_topic:
         told.append(SnsTopic(settings.notify.sns_topic, settings.notify.sns_endpoint))
@@ -165,5 +173,5 @@ def list_destinations(settings: Settings) -> list[Destination]:
 
 
 def make_owner_name() -> str:
-    """A name for this process in claims: host, process and a random part, since both come again."""
+    """Return a name for this process in claims: host, process id, and a random part since both are reused."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

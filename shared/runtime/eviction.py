@@ -1,4 +1,4 @@
-"""What a worker does between requests, so that nobody waits for it: lets go of what is gone from the bucket."""
+"""Tidying between requests, so that no request waits for it: drops what is gone from the bucket."""
 
 import logging
 import threading
@@ -12,17 +12,17 @@ from shared.lifecycle.shutdown import Interrupted
 
 log = logging.getLogger(__name__)
 
-EVICT_SECONDS = 30.0  # a bucket is asked about a handful of keys then
+EVICT_SECONDS = 30.0  # each time, the bucket is asked about a handful of keys
 
 
 class Eviction(AttemptHook):
-    """Tidies up now and then in a thread of its own, never while a request is served, and until `stop` is set."""
+    """Tidies up periodically in a thread of its own, until `stop` is set, but never while a request is served."""
 
     def __init__(self, stop: Event) -> None:
         self._stop, self._serving = stop, threading.Lock()
 
     def start(self, tidy: Callable[[], None]) -> None:
-        """Begin to call `tidy`, which is `Invocation.tidy`."""
+        """Start calling `tidy`, which is `Invocation.tidy`."""
         threading.Thread(target=self._run, args=(tidy,), name="evict", daemon=True).start()
 
     def before_request(self) -> None:
@@ -36,7 +36,7 @@ class Eviction(AttemptHook):
             with self._serving:
                 try:
                     tidy()
-                except StoreUnavailable as error:  # which the trigger tells of
-                    log.debug("nothing is tidied up: %s", error)
+                except StoreUnavailable as error:  # reported by the trigger
+                    log.debug("tidying is skipped: %s", error)
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
-                    log.warning("what is gone from the bucket may be kept in memory until the next look: %s", error)
+                    log.warning("tidying failed, so deleted data may stay in memory a while longer: %s", error)

@@ -2,13 +2,13 @@
 
 | call | answer |
 |---|---|
-| `POST /invoke`, a storage event | 200 `{"outcomes": {key: outcome}}`; the answers lie in the bucket |
-| `POST /initialize` | 200 once the function and its models are loaded; `/invoke` loads them too if nobody did before |
+| `POST /invoke`, a storage event | 200 `{"outcomes": {key: outcome}}`; the answers are in the bucket |
+| `POST /initialize` | 200 once the function and its models are loaded; `/invoke` loads them too if needed |
 | `GET /healthz` | 200 `{"state": "starting" | "ready" | "busy"}`, 503 while `"stopping"` |
 
-Whatever is not 200 has `{"error": {"type", "message", "retryable"}}`: 4xx for what can never be served, 503 for what
-another try may. This is the contract of Function Compute's custom containers (port 9000, paths, `x-fc-*`), where
-`x-fc-status` says that an invocation failed and is tried again. MinIO's webhooks and CloudEvents over HTTP fit too.
+Any other answer is `{"error": {"type", "message", "retryable"}}`: 4xx for calls that can never be served, 503 for calls
+that may succeed later. This is the contract of Function Compute's custom containers (port 9000, paths, `x-fc-*`), where
+`x-fc-status` says that an invocation failed and is retried. MinIO's webhooks and CloudEvents over HTTP fit too.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ from shared.runtime.context import Context
 log = logging.getLogger(__name__)
 
 LARGEST_EVENT = 1 << 20  # bytes; stores send at most 256 KiB
-IDLE_CONNECTION = 900  # seconds; Function Compute wants kept-alive connections to last 15 minutes
-ANSWER_SECONDS = 1  # for the last answer to leave after the work is done
+IDLE_CONNECTION = 900  # seconds; Function Compute requires kept-alive connections to last 15 minutes
+ANSWER_SECONDS = 1  # for the last answer to go out after the work is done
 UNSETTLED = {outcome.value for outcome in Outcome if not outcome.settled}
 
 
@@ -54,7 +54,7 @@ class HttpError(PhotogError):
 
     Args:
         retryable: whether the very same call may succeed later.
-        close: whether the connection ends, since what is left of the call's body would look like the next call.
+        close: whether to close the connection, because unread bytes of the body would look like the next call.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class HttpError(PhotogError):
 
 
 class InvocationService:
-    """Serves the calls for one function, whichever thread they come in on."""
+    """Serves the calls for one function, from any thread."""
 
     def __init__(self, context: Context, function: str, shutdown: Shutdown) -> None:
         self._context, self._function, self._shutdown = context, function, shutdown
@@ -74,7 +74,7 @@ class InvocationService:
         self.broken: FunctionUnavailable | ConfigurationError | None = None
 
     def state(self) -> str:
-        """`starting`, `ready`, `busy` or `stopping`."""
+        """Return `starting`, `ready`, `busy` or `stopping`."""
         if self._shutdown.requested.is_set():
             return "stopping"
         if self._working.locked():
@@ -83,33 +83,33 @@ class InvocationService:
 
     def initialize(self) -> Json:
         """Load the function and its models."""
-        with self._working, self._available():
+        with self._working, self._stop_if_unavailable():
             self._load()
         return {"state": "ready"}
 
     def invoke(self, event: Json) -> Json:
-        """Serve an event to its end; HttpError when it has to come again or can never be served."""
+        """Serve an event to its end; raises HttpError if it must be sent again or can never be served."""
         if self._shutdown.requested.is_set():
-            raise _later("Stopping", "this instance is going down")
+            raise _retry_later("Stopping", "this instance is shutting down")
         if not self._working.acquire(blocking=False):
-            raise _later("Busy", "this instance works on another request")
+            raise _retry_later("Busy", "this instance is serving another request")
         try:
-            with self._available():
+            with self._stop_if_unavailable():
                 self._load()
                 answer = self._context.handle(self._function, event)
         except (UnknownEvent, InvalidKey) as error:
             raise HttpError(HTTPStatus.BAD_REQUEST, type(error).__name__, str(error)) from error
         except (BucketError, OSError) as error:
-            raise _later(type(error).__name__, str(error)) from error
+            raise _retry_later(type(error).__name__, str(error)) from error
         finally:
             self._working.release()
         waiting = [key for key, outcome in answer["outcomes"].items() if outcome in UNSETTLED]
         if waiting:
-            raise _later("Unsettled", f"not answered yet: {', '.join(waiting)}")
+            raise _retry_later("Unsettled", f"not answered yet: {', '.join(waiting)}")
         return answer
 
     def drained(self, seconds: float) -> bool:
-        """Wait for the running call; whether it has ended. None begins after the wish to stop."""
+        """Wait for the running call, and return whether it has ended; after a shutdown request no call begins."""
         ended = self._working.acquire(timeout=seconds)
         if ended:
             self._working.release()
@@ -121,28 +121,28 @@ class InvocationService:
         self._loaded = True
 
     @contextmanager
-    def _available(self) -> Iterator[None]:
-        """The end of this instance, too, where the function cannot be loaded: the platform starts another."""
+    def _stop_if_unavailable(self) -> Iterator[None]:
+        """End this instance too if the function cannot be loaded: the platform starts another."""
         try:
             yield
         except (FunctionUnavailable, ConfigurationError) as error:
             self.broken = error
             self._shutdown.request()
-            raise _later(type(error).__name__, str(error)) from error
+            raise _retry_later(type(error).__name__, str(error)) from error
 
 
 class HttpEntry:
     """The server: listens from the start, so that a platform sees it while models load; SIGTERM drains."""
 
     def __init__(
-        self, desk: InvocationService, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]
+        self, service: InvocationService, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]
     ) -> None:
-        self._desk, self._shutdown, self._drain_seconds = desk, shutdown, drain_seconds
+        self._service, self._shutdown, self._drain_seconds = service, shutdown, drain_seconds
         self._socket = socket.create_server(address)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_application(desk),
+                build_application(service),
                 http=_Connection,
                 ws="none",
                 lifespan="off",
@@ -155,11 +155,11 @@ class HttpEntry:
                 timeout_graceful_shutdown=ANSWER_SECONDS,
             )
         )
-        # off the main thread uvicorn leaves signals alone: it would stop to listen at once, and `/healthz` be gone
+        # off the main thread, uvicorn ignores signals; on it, SIGTERM would close the port and `/healthz` at once
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT; a second signal hands the running request back."""
+        """Serve until SIGTERM or SIGINT; a second signal hands the running request back."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signaled)
         self.start()
@@ -167,13 +167,13 @@ class HttpEntry:
         self.stop()
 
     def start(self) -> None:
-        """Serve in threads of its own."""
+        """Start serving in a background thread."""
         self._thread.start()
         log.info("listening on port %d", self.port)
 
     def stop(self) -> None:
         """Let the running call end and its answer go out, then close."""
-        if not self._desk.drained(self._drain_seconds + 5):
+        if not self._service.drained(self._drain_seconds + 5):
             log.error("the running request did not end in time; another worker takes it over")
         self._server.should_exit = True
         self._thread.join()
@@ -183,21 +183,21 @@ class HttpEntry:
         self._shutdown.request(now=self._shutdown.requested.is_set())
 
 
-def build_application(desk: InvocationService) -> Starlette:
-    """The paths, over a desk."""
+def build_application(service: InvocationService) -> Starlette:
+    """Return the HTTP application for a service."""
 
     async def healthz(request: Request) -> Response:
-        state = desk.state()
+        state = service.state()
         status = HTTPStatus.SERVICE_UNAVAILABLE if state == "stopping" else HTTPStatus.OK
         return _answer(request, status, {"state": state})
 
     async def initialize(request: Request) -> Response:
         await _read_body(request)
-        return await _serve(request, desk.initialize)
+        return await _serve(request, service.initialize)
 
     async def invoke(request: Request) -> Response:
         text = await _read_body(request)
-        return await _serve(request, lambda: desk.invoke(_parse_event(text, request.headers)))
+        return await _serve(request, lambda: service.invoke(_parse_event(text, request.headers)))
 
     made = Starlette(
         routes=[
@@ -212,7 +212,7 @@ def build_application(desk: InvocationService) -> Starlette:
 
 
 class _Connection(H11Protocol):
-    """uvicorn's, which bounds the time between two calls; here also that before the first and within a call's head."""
+    """uvicorn's protocol with its keep-alive limit also before the first call and within a call's head."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -230,30 +230,31 @@ class _Connection(H11Protocol):
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body; the connection closes when it is not read to its end."""
+    """Return the body; the connection is closed if it is not read to its end."""
     length = request.headers.get("content-length")
-    if length is None or "transfer-encoding" in request.headers:  # which would count, and not the length
-        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs its Content-Length", close=True)
+    if length is None or "transfer-encoding" in request.headers:  # it would take precedence over the length
+        raise HttpError(HTTPStatus.LENGTH_REQUIRED, "NoLength", "a call needs a Content-Length header", close=True)
     if int(length) > LARGEST_EVENT:
-        limit = f"an event has at most {LARGEST_EVENT} bytes, this one {length}"
+        limit = f"the event has {length} bytes, {LARGEST_EVENT} are allowed"
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "EventTooLarge", limit, close=True)
     try:
         async with asyncio.timeout(IDLE_CONNECTION):
             return await request.body()
     except (TimeoutError, ClientDisconnect) as error:
-        raise HttpError(
-            HTTPStatus.REQUEST_TIMEOUT, "HalfBody", "the body did not come to its end", True, close=True
-        ) from error
+        raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "HalfBody", "the body is incomplete", True, close=True) from error
 
 
 def _parse_event(text: bytes, headers: Headers) -> Json:
-    """A body's event. A CloudEvent in binary mode has its attributes in `ce-` headers and only its data in the body."""
+    """Return the event in a body.
+
+    A CloudEvent in binary mode has its attributes in `ce-` headers and only its data in the body.
+    """
     try:
         event = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is no JSON: {error}") from error
+        raise HttpError(HTTPStatus.BAD_REQUEST, "NotJson", f"the body is not JSON: {error}") from error
     if not isinstance(event, dict):
-        raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is no JSON object")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "UnknownEvent", "the body is not a JSON object")
     if "ce-specversion" not in headers:
         return event
     return {name[3:]: value for name, value in headers.items() if name.startswith("ce-")} | {"data": event}
@@ -264,22 +265,22 @@ async def _serve(request: Request, call: Callable[[], Json]) -> Response:
         return _answer(request, HTTPStatus.OK, await _run_in_thread(call))
     except HttpError:
         raise
-    except Exception as error:  # the boundary: a caller that gets no answer cannot know that it may try again
+    except Exception as error:  # the boundary: a caller without an answer cannot know that it may try again
         log.exception("%s failed", _path(request))
-        message = f"{type(error).__name__}: {error}; the log has the trace"
+        message = f"{type(error).__name__}: {error}; the log has the traceback"
         failure = HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", message, retryable=True)
         return _answer(request, failure.status, failure.body)
 
 
 async def _run_in_thread(call: Callable[[], Json]) -> Json:
-    """Call in a daemon thread, unlike starlette's pool: what does not end in time must not hold the process."""
+    """Call in a daemon thread, unlike starlette's pool: a call that does not end must not keep the process alive."""
     ended: concurrent.futures.Future[Json] = concurrent.futures.Future()
     ended.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             ended.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting caller
             ended.set_exception(error)
 
     threading.Thread(target=run, name="call", daemon=True).start()
@@ -288,7 +289,7 @@ async def _run_in_thread(call: Callable[[], Json]) -> Json:
 
 def _answer(request: Request, status: HTTPStatus, body: Json, close: bool = False) -> Response:
     headers = {"x-fc-status": "200" if status == HTTPStatus.OK else "404"} if request.method == "POST" else {}
-    # in ASCII, as starlette's JSONResponse is not: a key may hold half a surrogate pair, which is no UTF-8
+    # in ASCII, unlike starlette's JSONResponse: a key may hold half a surrogate pair, which UTF-8 cannot encode
     return Response(json.dumps(body), status, headers | ({"connection": "close"} if close else {}), "application/json")
 
 
@@ -299,15 +300,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _refuse_path(request: Request, error: Exception) -> Response:
-    """A path that is not there, or not for this method."""
-    message = f"there is no {request.method} {_path(request)}; there are /invoke, /initialize and /healthz"
+    """Answer a call of an unknown path, or with the wrong method."""
+    message = f"there is no {request.method} {_path(request)}; use /invoke, /initialize or /healthz"
     return await _refuse(request, HttpError(HTTPStatus.NOT_FOUND, "NotFound", message, close=True))
 
 
 def _path(request: Request) -> str:
-    """As it was sent, with line breaks and the like still encoded."""
+    """Return the path as it was sent, with line breaks and the like still encoded."""
     return bytes(request.scope["raw_path"]).decode("ascii", "replace")
 
 
-def _later(kind: str, message: str) -> HttpError:
+def _retry_later(kind: str, message: str) -> HttpError:
     return HttpError(HTTPStatus.SERVICE_UNAVAILABLE, kind, message, retryable=True)

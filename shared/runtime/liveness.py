@@ -1,12 +1,12 @@
-"""Whether a worker without a port is alive: a small file that only its working loop keeps fresh.
+"""Liveness of a worker without a port: a small file that only its main loop keeps fresh.
 
 | state | written when | stale after |
 |---|---|---|
-| loading | the process starts | `health.loading_seconds`: models come off a slow disk |
-| idle | the loop looks for work, once a second at most | `health.idle_seconds`: longer than one long poll |
-| busy | a request is handed to the function | its limit and two leases: the deadline has answered it, and it hangs |
+| loading | the process starts | `health.loading_seconds`: models may come from a slow disk |
+| idle | the loop looks for work, at most once a second | `health.idle_seconds`: longer than one long poll |
+| busy | a request is passed to the function | its limit and two leases: its deadline was answered, but it hangs |
 
-It is written by the loop and not by a thread of its own: a thread would go on beating beside a loop that hangs.
+The loop writes it, not a thread of its own, because such a thread would go on beating beside a loop that hangs.
 """
 
 import json
@@ -20,7 +20,7 @@ from shared.errors import PhotogError
 from shared.lifecycle.claims import STALE_LEASES
 from shared.settings import Settings
 
-IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles asks every 50 ms
+IDLE_BEAT = 1.0  # seconds between two writes of an idle loop; watchfiles polls every 50 ms
 
 
 class Unhealthy(PhotogError):
@@ -28,7 +28,7 @@ class Unhealthy(PhotogError):
 
 
 class Liveness(AttemptHook):
-    """The writing side; does nothing where no file is configured."""
+    """The hook that writes the file; does nothing if no file is configured."""
 
     def __init__(self, function: str, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._function, self._file, self._clock = function, file, clock
@@ -36,7 +36,7 @@ class Liveness(AttemptHook):
         self.loading()
 
     def loading(self) -> None:
-        """The models are not there yet, whatever else may be done already."""
+        """Record that the models are not loaded yet, whatever else is done already."""
         self._write("loading")
 
     def before_request(self) -> None:
@@ -59,19 +59,19 @@ class Liveness(AttemptHook):
 
 
 def examine(function: str, settings: Settings, now: float | None = None) -> str:
-    """The state of a healthy worker; Unhealthy with the reason otherwise.
+    """Return the state of a healthy worker; raises Unhealthy with the reason otherwise.
 
     Args:
-        now: seconds since the epoch, as files' times are; the present time when not given.
+        now: seconds since the epoch, like the times of files; None is the present time.
     """
     file = settings.health.file
     if file is None:
-        raise Unhealthy("no file is configured; set PHOTOG_HEALTH__FILE for the worker and for this")
+        raise Unhealthy("no file is configured; set PHOTOG_HEALTH__FILE both for the worker and for this command")
     try:
         said = json.loads(file.read_text())
         age = (time.time() if now is None else now) - file.stat().st_mtime
     except (OSError, ValueError) as error:
-        raise Unhealthy(f"{file} cannot be read, no worker has started: {error}") from error
+        raise Unhealthy(f"{file} cannot be read, perhaps because no worker has started: {error}") from error
     if said["function"] != function:
         raise Unhealthy(f"{file} belongs to a worker of {said['function']}, not {function}")
     if not Path(f"/proc/{said['pid']}").exists():

@@ -1,7 +1,7 @@
-"""What a function's requests look like, for whoever wants to know before one is sent.
+"""Access to the functions' request models, so that a request can be validated before it is sent.
 
-A function has its request's model in `request.py` beside the handler that its entry point names: `CheckRequest` of
-check. That module imports no models and no packages of the function, so that asking costs nothing.
+A function defines its request model in `request.py` beside the handler that its entry point names: `CheckRequest` for
+check. That module imports no models and no packages of the function, so that loading it is cheap.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ from shared.runtime.context import ENTRY_POINTS
 
 
 def request_model(function: str) -> type[Body] | None:
-    """The model that the function validates its requests with; None where it is not installed, or has none there."""
+    """Return the function's request model; None if the function is not installed or has no model there."""
     for entry in entry_points(group=ENTRY_POINTS, name=function):
         name = f"{entry.module.rpartition('.')[0]}.request"
         try:

@@ -1,14 +1,14 @@
 """One process per function on one bucket: started, watched, restarted when it dies, drained at the end.
 
-| a worker that ends | what follows |
+| how a worker ends | what follows |
 |---|---|
-| with `MISCONFIGURED` | WorkerGivenUp at once: no restart mends settings, or models that are not there |
+| with `MISCONFIGURED` | WorkerGivenUp at once: no restart cures wrong settings or missing models |
 | with `TEMPORARY_FAILURE` | a restart, however often: a store that is down comes back |
-| before it was ready, `QUICK_DEATHS` times in a row | WorkerGivenUp: it would die of its start for ever |
+| before it was ready, `QUICK_DEATHS` times in a row | WorkerGivenUp: it would die at every start |
 | in any other way | a restart |
 
-Restarts wait, longer with every death in a row. A worker says that it is ready by a line on its output; all other lines
-go to our standard error, and the last one is told as the cause of its death.
+The pause before a restart grows with every death in a row. A worker says that it is ready by a line on its output; all
+other lines are copied to our standard error, and the last one is reported as the cause of its death.
 """
 
 import logging
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 SHORTEST_PAUSE = 0.5  # seconds before a restart; doubled with each death in a row
 LONGEST_PAUSE = 30.0
 MOST_DOUBLINGS = 10  # far beyond the longest pause
-HEALTHY_SECONDS = 60.0  # a worker that lived so long did not die of its start
-QUICK_DEATHS = 5  # 8 s of pauses and five starts: whatever else was starting on the machine has started
-LAST_WORDS_SECONDS = 2.0  # for what a dead worker had written; its own child goes a second later
-CAUSE_CHARACTERS = 500  # of the last line of a worker that ended
-HANDING_BACK_SECONDS = 3.0  # two for the work to end at its next step, else it is ended; a killed one's claim runs out
+HEALTHY_SECONDS = 60.0  # a worker that lived this long did not fail at its start
+QUICK_DEATHS = 5  # 8 s of pauses and five starts: by then, whatever else was starting on the machine has started
+LAST_WORDS_SECONDS = 2.0  # to read what a dead worker had written; its own child exits a second later
+CAUSE_CHARACTERS = 500  # characters of a dead worker's last line
+HANDING_BACK_SECONDS = 3.0  # two for the work to stop at its next step before it is killed; then its claim expires
 REPEAT_SECONDS = 0.5  # between two signals to hand back
 END_POLL_SECONDS = 0.05
 METRICS_PORT = "PHOTOG_METRICS__PORT"
@@ -43,7 +43,7 @@ MISCONFIGURED, TEMPORARY_FAILURE = 2, 75  # exit statuses of `photog worker`
 
 
 class WorkerGivenUp(PhotogError):
-    """A worker cannot start; the message has its last line."""
+    """Raised when a worker cannot start; the message has its last line."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -51,12 +51,12 @@ class WorkerGivenUp(PhotogError):
 
 
 class _Child:
-    """A worker's process; what it writes is passed on in a thread, until it has gone."""
+    """A worker's process; a thread copies what it writes, until it has exited."""
 
     def __init__(self, function: str, address: str, environment: Mapping[str, str]) -> None:
         self.ready = False
         self._started, self._last_line = time.monotonic(), ""
-        # a session of its own: the terminal's Ctrl-C must not reach the worker twice; stdin tells it of our death
+        # a session of its own, since the terminal's Ctrl-C must not reach the worker twice; stdin closes if we die
         self.process = subprocess.Popen(
             worker_command(function, address),
             stdin=subprocess.PIPE,
@@ -69,16 +69,16 @@ class _Child:
         self._reader.start()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is still there."""
+        """Send the process a signal, if it is still running."""
         if self.process.poll() is None:
             self.process.send_signal(number)
 
     def lived(self) -> float:
-        """Seconds since its start."""
+        """Return the seconds since its start."""
         return time.monotonic() - self._started
 
     def cause(self) -> str:
-        """How it ended; with its last line where it ended by itself."""
+        """Return how it ended, with its last line if it exited by itself."""
         self._reader.join(LAST_WORDS_SECONDS)
         code = self.process.returncode
         if code < 0:
@@ -86,7 +86,7 @@ class _Child:
         return f"exit status {code}" + (f": {self._last_line[:CAUSE_CHARACTERS]}" if self._last_line else "")
 
     def close(self) -> None:
-        """Let go of its standard input once it has gone."""
+        """Close its standard input, once it has exited."""
         if self.process.stdin is not None:
             self.process.stdin.close()
 
@@ -99,29 +99,29 @@ class _Child:
                 self.ready = True
                 continue
             self._last_line = text.strip().removeprefix("photog: ") or self._last_line
-            with suppress(OSError, ValueError):  # our own standard error may be gone; the worker must not wait for it
+            with suppress(OSError, ValueError):  # our own standard error may be closed; the worker must not block on it
                 sys.stderr.write(text)
                 sys.stderr.flush()
 
 
 @dataclass
 class _Post:
-    """A function's place: the worker that holds it, and what has happened there."""
+    """One supervised function: its current worker, and its restarts."""
 
     function: str
     child: _Child
     restart_at: float | None = None
-    deaths: int = 0  # in a row, none of which came after a long life
+    deaths: int = 0  # in a row, none of them after a long life
     quick_deaths: int = 0  # in a row, before the worker was ready
 
 
 class Supervisor:
-    """Workers of several functions as child processes; a context manager that drains them on the way out.
+    """Workers of several functions as child processes; a context manager that drains them on exit.
 
     Args:
-        address: the bucket's.
+        address: the bucket's address.
         drain_seconds: how long a worker may take to finish its request before it is killed.
-        environment: settings for the workers beyond this process's own environment.
+        environment: settings for the workers in addition to this process's environment.
     """
 
     def __init__(
@@ -147,36 +147,36 @@ class Supervisor:
         self.drain()
 
     def processes(self) -> dict[str, int]:
-        """The process id of each function's worker."""
+        """Return the process id of each function's worker."""
         return {post.function: post.child.process.pid for post in self._posts}
 
     def check(self) -> None:
-        """Restart whoever died, after a pause that grows with every death in a row; call it every second or so.
+        """Restart workers that died, after a pause that grows with every death in a row; call this every second or so.
 
-        WorkerGivenUp for one that no restart helps; the others go on until they are drained.
+        Raises WorkerGivenUp for a worker that no restart helps; the others run on until they are drained.
         """
         now = time.monotonic()
         for post in self._posts:
             if post.child.process.poll() is None:
                 continue
             if post.restart_at is None:
-                self._bury(post)
+                self._note_death(post)
             elif now >= post.restart_at:
                 post.child, post.restart_at = self._start(post.function), None
 
     def hand_back(self, after_seconds: float = 0.0) -> None:
-        """Let `drain`, also under way, leave running requests no longer than this; other workers go on with them."""
+        """Limit the time that `drain`, even if in progress, gives to running requests; other workers resume them."""
         self._hand_back_at = time.monotonic() + after_seconds
         self._kill_at = min(self._kill_at, self._hand_back_at + HANDING_BACK_SECONDS)
 
     def drain(self) -> None:
-        """Ask all to finish and wait; who takes longer than the drain time is killed."""
+        """Ask all workers to finish, and wait; those that exceed the drain time are killed."""
         self._kill_at = min(self._kill_at, time.monotonic() + self._drain_seconds + 10)
         self._signal()
         while self._working() and time.monotonic() < self._kill_at:
             if time.monotonic() >= self._hand_back_at:
                 self._signal()
-                # more than once: a signal that comes while the same one is pending is none
+                # repeated, because a signal is lost while the same one is pending
                 self._hand_back_at = time.monotonic() + REPEAT_SECONDS
             time.sleep(END_POLL_SECONDS)
         for post in self._working():
@@ -190,15 +190,15 @@ class Supervisor:
         return [post for post in self._posts if post.child.process.poll() is None]
 
     def _signal(self) -> None:
-        """To all: the first asks to finish, a second to hand the running requests back."""
+        """Signal all workers: the first signal asks them to finish, a second to hand the running requests back."""
         for post in self._posts:
             post.child.signal(signal.SIGTERM)
 
     def _start(self, function: str) -> _Child:
         return _Child(function, self._address, self._environment | self._metrics(function))
 
-    def _bury(self, post: _Post) -> None:
-        """Count a death, and plan the restart."""
+    def _note_death(self, post: _Post) -> None:
+        """Count a death, and schedule the restart."""
         child, status = post.child, post.child.process.returncode
         cause, healthy = child.cause(), child.lived() > HEALTHY_SECONDS
         child.close()
@@ -215,11 +215,14 @@ class Supervisor:
         post.restart_at = time.monotonic() + pause
 
     def _metrics(self, function: str) -> dict[str, str]:
-        """Workers on one machine cannot share a port: the second function takes the next one, and so on."""
+        """Return the worker's metrics port: workers cannot share one, so each function takes the next number."""
         first = self._environment.get(METRICS_PORT, "")
         return {METRICS_PORT: str(int(first) + self._functions.index(function))} if first.strip("0").isdigit() else {}
 
 
 def worker_command(function: str, address: str) -> list[str]:
-    """How a worker is started; with -P, lest a folder of the current directory stands in for one of our packages."""
+    """Return the command that starts a worker.
+
+    With -P, so that a folder of the current directory cannot shadow a package of ours.
+    """
     return [sys.executable, "-P", "-m", "shared.cli", "worker", function, address, "--follow-parent"]

@@ -2,12 +2,12 @@
 
 | question | answer |
 |---|---|
-| `("answer", body, request_id, attempt)` | `("done", Answer)`; before it any number of calls |
-| `("evict",)` | `("done", None)`; before it calls of `exists` |
+| `("answer", body, request_id, attempt)` | `("done", Answer)`, after any number of calls |
+| `("evict",)` | `("done", None)`, after calls of `exists` |
 | `("pointers", data)` | `("done", pointers)` |
 
-A call is `("call", method, arguments, named)` and comes back as `("returned", value)` or `("raised", error)`. Instead
-of `done` an answer may be `("refused", type, message, field, retryable)` for a RequestError, or `("raised", error)`.
+A call is `("call", method, arguments, named)` and returns as `("returned", value)` or `("raised", error)`. Instead of
+`done`, an answer may be `("refused", type, message, field, retryable)` for a RequestError, or `("raised", error)`.
 """
 
 import ctypes
@@ -38,58 +38,58 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that comes when the thread that started us has ended
-PARENT_SECONDS = 1.0  # between two looks whether the parent lives
+PR_SET_PDEATHSIG = 1  # of prctl(2): the signal to receive when the thread that started us has ended
+PARENT_SECONDS = 1.0  # between two checks whether the parent is alive
 
 Load = Callable[[str, Settings], Function]
 
 
 class _Remote:
-    """The child's end: a `shared.contract.workspace.Workspace` whose calls the parent does."""
+    """The child's end: a `shared.contract.workspace.Workspace` whose calls are made by the parent."""
 
     def __init__(self, connection: Connection, request_id: str = "", attempt: int = 0) -> None:
         self.request_id, self.attempt = request_id, attempt
         self._connection, self._turn = connection, threading.Lock()
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        """The bytes of each picture, or why they cannot be had."""
+        """Return the bytes of each picture, or why it cannot be fetched."""
         fetched: list[bytes | PhotoError] = self._call("fetch", list(references))
         return fetched
 
     def read(self, key: str) -> bytes | None:
-        """An object of the bucket."""
+        """Return an object of the bucket; None if it does not exist."""
         data: bytes | None = self._call("read", key)
         return data
 
     def etag(self, key: str) -> str | None:
-        """What changes whenever the object does."""
+        """Return the object's etag; None if it does not exist."""
         etag: str | None = self._call("etag", key)
         return etag
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes."""
+        """Return the object's size in bytes; None if it does not exist."""
         size: int | None = self._call("size", key)
         return size
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether there is an object with this key."""
         return bool(self._call("exists", key))
 
     def save(self, name: str, data: bytes) -> str:
-        """Keep an artifact; its key."""
+        """Save an artifact and return its key."""
         return str(self._call("save", name, data))
 
     def previous(self, name: str) -> bytes | None:
-        """What an earlier attempt saved."""
+        """Return what an earlier attempt saved under `name`; None if none did."""
         data: bytes | None = self._call("previous", name)
         return data
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:
-        """Say how far the work is."""
+        """Report progress."""
         self._call("progress", stage, step, steps, eta_seconds, **figures)
 
     def check(self) -> None:
-        """Raise when the work must stop."""
+        """Raise Interrupted if the work must stop."""
         self._call("check")
 
     def _call(self, method: str, *arguments: object, **named: object) -> Any:
@@ -102,26 +102,26 @@ class _Remote:
 
 
 def serve(descriptor: int) -> None:
-    """What a child runs: load the function, then answer one question after another until the parent has gone."""
+    """Run the child: load the function, then answer questions until the parent is gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # whoever signals the whole group means the parent, which tells us
+        signal.signal(number, signal.SIG_IGN)  # a signal to the whole group is for the parent, which tells us
     connection = Connection(descriptor)
     try:
         sys.path += [place for place in connection.recv() if place not in sys.path]
         name, settings, load, parent = connection.recv()
         configure(settings.log)
-        _end_with(parent)
+        _end_with_parent(parent)
         function = _load(name, settings, load, connection)
         while function is not None:
             connection.send(_reply(function, connection.recv(), connection))
     except (EOFError, ConnectionError):
-        return  # the parent has gone
+        return  # the parent is gone
 
 
 def _load(name: str, settings: Settings, load: Load, connection: Connection) -> Function | None:
     try:
         function = load(name, settings)
-    except ConfigurationError as error:  # the message says all, and the class may be unknown to the parent
+    except ConfigurationError as error:  # the message says everything, and the parent may not know the class
         connection.send(("unloadable", FunctionMisconfigured(f"{name} cannot be loaded: {error}")))
         return None
     except Exception as error:  # the boundary of a process: the parent must hear of it
@@ -133,13 +133,13 @@ def _load(name: str, settings: Settings, load: Load, connection: Connection) -> 
 
 
 def _reply(function: Function, question: tuple[Any, ...], connection: Connection) -> tuple[object, ...]:
-    """The answer to one question; only the parent's own errors go back as they are, others might not be known there."""
+    """Return the answer to one question; errors of classes that the parent may not know are converted."""
     kind, *content = question
     if kind != "answer":
-        return _outcome(function, lambda: _between_requests(function, kind, content, connection))
+        return _guard(function, lambda: _between_requests(function, kind, content, connection))
     body, request_id, attempt = content
     with request_context(function.name, request_id, attempt):
-        return _outcome(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
+        return _guard(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
 
 
 def _between_requests(function: Function, kind: str, content: list[Any], connection: Connection) -> object:
@@ -149,7 +149,7 @@ def _between_requests(function: Function, kind: str, content: list[Any], connect
     return None
 
 
-def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
+def _guard(function: Function, work: Callable[[], object]) -> tuple[object, ...]:
     try:
         with device_errors():
             return "done", work()
@@ -162,15 +162,15 @@ def _outcome(function: Function, work: Callable[[], object]) -> tuple[object, ..
         return "raised", FunctionFailed(f"{type(error).__name__}: {error}")
 
 
-def _end_with(parent: int) -> None:
-    """Let the kernel end this process with its parent, whatever native code does; beside that, look by ourselves."""
-    with suppress(AttributeError, OSError):  # Linux alone has it
+def _end_with_parent(parent: int) -> None:
+    """Let the kernel end this process with its parent, whatever native code does; a thread checks for it too."""
+    with suppress(AttributeError, OSError):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_follow, args=(parent,), name="parent", daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(parent,), name="parent", daemon=True).start()
 
 
-def _follow(parent: int) -> None:
-    """End with the parent, whatever is under way: nobody would take the answer."""
+def _watch_parent(parent: int) -> None:
+    """Exit when the parent is gone, whatever is in progress: nobody would receive the answer."""
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os._exit(1)

@@ -28,19 +28,19 @@ from shared.triggers.sqs_queue import SqsQueue
 
 log = logging.getLogger(__name__)
 
-READY = "photog: ready"  # the line that tells a supervisor
-LAST_RESORT_SECONDS = 15.0  # beyond the drain time: events have ten of them to go out
+READY = "photog: ready"  # the line by which a supervisor knows
+LAST_RESORT_SECONDS = 15.0  # beyond the drain time; ten of these are for events to go out
 
 
 class Worker:
     """Loads its function, then answers requests; SIGTERM and SIGINT drain, a second one hands the request back.
 
-    Between requests the function drops what it keeps of objects that are gone (`eviction.py`): what a forgotten person
-    leaves in a worker's memory goes with the next look after the running request.
+    Between requests the function drops what it cached of deleted objects (`eviction.py`): data of a forgotten user
+    leaves the worker's memory soon after the running request.
 
     Args:
-        until_empty: end with the first poll of the queue that brings nothing.
-        dead_letters: the queue to serve, behind which there is no other; not given: what the settings say.
+        until_empty: end at the first poll of the queue that finds nothing.
+        dead_letters: the dead-letter queue to serve, which has no other behind it; None serves what the settings say.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Worker:
         self._followed = False
 
     def run(self) -> None:
-        """Until stopped. BucketError at the start for a store that two workers could not share; FunctionUnavailable."""
+        """Run until stopped.
+
+        Raises BucketError at the start if two workers could not share the store, and FunctionUnavailable.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         liveness = Liveness(self._function, self._settings.health.file)
@@ -93,7 +96,7 @@ class Worker:
         log.info("%s has stopped", self._function)
 
     def follow_parent(self) -> None:
-        """Tell the process that started this one when it is ready, and drain when standard input ends with it."""
+        """Tell the parent process when this one is ready, and drain when standard input is closed because it died."""
         self._followed = True
         threading.Thread(target=self._await_parent, name="parent", daemon=True).start()
 
@@ -104,7 +107,7 @@ class Worker:
         return SqsQueue(sqs.queue, sqs, self._settings.s3)
 
     def _trigger(self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
-        """The queue's, where there is one; else a folder is watched, and any other bucket scanned."""
+        """Return the trigger: the queue's if there is one, a watcher for a folder, a scan for any other bucket."""
         settings = self._settings
         if queue is not None:
             return SqsTrigger(
@@ -122,17 +125,17 @@ class Worker:
         return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
 
     def _end_in_time(self) -> None:
-        """The last resort after SIGTERM, should anything hang in this process itself: its claims run out."""
+        """Exit as a last resort after SIGTERM, if this process itself hangs: its claims expire."""
         self._shutdown.requested.wait()
         if self._ended.wait(self._settings.lease.drain_seconds + LAST_RESORT_SECONDS):
             return
-        log.error("%s does not end by itself and is ended", self._function)
+        log.error("%s did not stop in time and is killed", self._function)
         os._exit(1)
 
     def _tell_parent(self) -> None:
-        """That this worker is ready, where a parent reads its output."""
+        """Write the line that says this worker is ready, if a parent reads its output."""
         if self._followed:
-            with suppress(BrokenPipeError):  # the parent has gone, of which standard input tells
+            with suppress(BrokenPipeError):  # the parent is gone, which standard input shows
                 sys.stdout.write(READY + "\n")
                 sys.stdout.flush()
 
@@ -141,6 +144,6 @@ class Worker:
         self._shutdown.request()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if not self._shutdown.overdue():  # whoever wants it to hand back may say so again and again
+        if not self._shutdown.overdue():  # the signal to hand back may be repeated
             log.info("%s got %s", self._function, signal.Signals(number).name)
         self._shutdown.request(now=self._shutdown.requested.is_set())

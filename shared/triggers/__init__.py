@@ -1,4 +1,4 @@
-"""Where ObjectCreated comes from."""
+"""Triggers: the sources of ObjectCreated events."""
 
 from threading import Event
 from typing import Protocol
@@ -8,21 +8,21 @@ from shared.lifecycle.invocation import Outcome
 
 
 class Receive(Protocol):
-    """`Invocation.receive`, or something around it."""
+    """`Invocation.receive`, or a wrapper around it."""
 
     def __call__(self, created: ObjectCreated, written: bool = True) -> Outcome:
-        """What became of an object; `written` says whether its writer is done for sure."""
+        """Return the outcome for an object; `written` says whether the object is surely complete."""
 
 
 class Trigger(Protocol):
     """Offers objects to `receive`, one at a time, until each is settled."""
 
     def prepare(self, stop: Event) -> None:
-        """Whatever can be done before anything can be served, while a function loads; `run` gets the same `stop`."""
+        """Do whatever is possible while the function still loads; `run` gets the same `stop`."""
 
     def run(self, receive: Receive, stop: Event) -> None:
-        """Until `stop` is set, which it asks every few seconds at least. FunctionUnavailable ends it."""
+        """Run until `stop` is set, which is checked at least every few seconds. FunctionUnavailable ends it."""
 
     @property
     def failing(self) -> int:
-        """How many objects could not be served and wait for their next try."""
+        """The number of objects that could not be served and wait for their next try."""

@@ -1,4 +1,4 @@
-"""Protection of an ECS task from scale-in while it works; the agent's endpoint is named by ECS_AGENT_URI."""
+"""Protection of an ECS task from scale-in while it works; ECS_AGENT_URI names the agent's endpoint."""
 
 import logging
 import math
@@ -18,12 +18,12 @@ LONGEST_MINUTES = 2880  # ECS allows 48 hours
 
 
 class TaskProtection(AttemptHook):
-    """Set when work begins and taken off when a poll comes back empty, so that a busy worker does not call per request.
+    """Starts protection with work and ends it when a poll finds nothing, so that a busy worker rarely calls the agent.
 
-    Outside of ECS, and where the agent fails, it does nothing but say so: SIGTERM then hands the request back.
+    Outside ECS it does nothing, and if the agent fails it only logs that: SIGTERM then hands the request back.
 
     Args:
-        seconds: the longest that one request takes; protection ends by itself after twice of it.
+        seconds: the longest that one request takes; protection expires by itself after twice that.
     """
 
     def __init__(self, seconds: float, agent: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,13 +33,13 @@ class TaskProtection(AttemptHook):
         self._until: float | None = None
 
     def before_request(self) -> None:
-        """Protect, unless the protection lasts for it already."""
+        """Protect the task, unless the current protection lasts long enough."""
         lasting = self._until is not None and self._until - self._clock() >= self._minutes * 60 / 2
         if not lasting and self._put({"ProtectionEnabled": True, "ExpiresInMinutes": self._minutes}):
             self._until = self._clock() + self._minutes * 60
 
     def idle(self) -> None:
-        """Nothing to do: this task may go."""
+        """End the protection: there is no work, so this task may be stopped."""
         if self._until is not None and self._put({"ProtectionEnabled": False}):
             self._until = None
 
@@ -49,6 +49,6 @@ class TaskProtection(AttemptHook):
         try:
             httpx.put(self._agent + ENDPOINT, json=state, timeout=ANSWER_SECONDS).raise_for_status()
         except httpx.HTTPError as error:
-            log.warning("no protection from scale-in: %s", error)
+            log.warning("the protection from scale-in could not be changed: %s", error)
             return False
         return True

@@ -1,15 +1,15 @@
-"""Requests out of a watched folder: the watcher says where to look, listings see what it missed.
+"""Requests from a watched folder: the watcher says where to look, listings find what it missed.
 
-watchfiles misses files in new sub-folders, whatever was there before the start, and everything on a network drive, and
-says nothing of when a writer is done. So what it names is only looked at, a folder that it names is listed, and the
-whole is listed now and then as of any other bucket; at once when a folder has changed of which it said nothing.
+watchfiles misses files in new subfolders, files that existed before the start, and everything on a network drive, and
+does not say when a writer is done. So a path that it names is only looked at, and a folder that it names is listed. The
+whole folder is listed periodically as for any other bucket, and at once if a folder changed that it did not report.
 
 | what happens to the folder under a running worker | what the worker does |
 |---|---|
-| the folder of manifests is removed | makes it again, after a while: its remover may not be through with the rest |
-| the whole bucket is removed, or its volume not mounted | says so once and waits; it never makes the bucket itself |
-| the same while a request runs | the same: what the request writes fails, it stays without an answer |
-| it is made anew, or something is mounted over it | watches the new folder and lists all of it |
+| the folder of manifests is removed | makes it again, after a while: its remover may not be done with the rest |
+| the whole bucket is removed, or its volume unmounted | logs it once and waits; it never makes the bucket itself |
+| the same while a request runs | the same: the request's writes fail, and it stays without an answer |
+| it is recreated, or something is mounted over it | watches the new folder and lists all of it |
 """
 
 import logging
@@ -28,15 +28,15 @@ from shared.triggers.scan import ScanTrigger
 
 log = logging.getLogger(__name__)
 
-WAKE_MILLISECONDS = 50  # longest grouping of changes into one wake; not a quiet time
+WAKE_MILLISECONDS = 50  # longest time for which changes are grouped into one wake-up; not a quiet time
 QUIET_MILLISECONDS = 100  # between two signs of life of a watcher that sees nothing
-MOST_FOLDERS = 1000  # whose times are compared; with more, listings alone must do
-ABSENCE_SECONDS = 0.1  # between two looks whether a folder is there again
-PATIENCE_SECONDS = 1.0  # until a changed folder counts as one that the watcher says nothing of
+MOST_FOLDERS = 1000  # whose times are compared; with more, there are only listings
+ABSENCE_SECONDS = 0.1  # between two checks whether a folder exists again
+PATIENCE_SECONDS = 1.0  # until a changed folder counts as not reported by the watcher
 
 
 class FolderTrigger(ScanTrigger):
-    """Looks when something below the function's prefix has changed, and now and then."""
+    """Looks for manifests when something below the function's prefix has changed, and periodically."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class FolderTrigger(ScanTrigger):
 
     def _look(self) -> None:
         if not os.path.isdir(self._root):
-            raise StoreUnavailable(f"{self._root} is not there: make it, or mount the volume that it lies on")
+            raise StoreUnavailable(f"{self._root} does not exist: make it, or mount its volume")
         named, self._named = self._named, set()
         for path in sorted(named):
             self._visit(path)
-        if self._clock() >= self._listed_at or self._unexplained():
+        if self._clock() >= self._listed_at or self._has_unreported_change():
             self._list()
             self._times, self._doubts = self._folder_times(), {}
 
@@ -88,51 +88,51 @@ class FolderTrigger(ScanTrigger):
             self._add([info])
 
     def _is_linked(self, path: str) -> bool:
-        """Whether the path is a link or leads through one: listings see nothing there (`unread.py`)."""
+        """Return whether the path is a link or leads through one: listings see nothing there (`unread.py`)."""
         top = os.path.join(self._root, self._prefix.rstrip("/"))
         return os.path.realpath(path) != os.path.join(os.path.realpath(top), os.path.relpath(path, top)).removesuffix(
             "/."
         )
 
-    def _unexplained(self) -> bool:
-        """Whether a folder has changed a while ago and the watcher has not said so."""
+    def _has_unreported_change(self) -> bool:
+        """Return whether a folder changed a while ago without a report by the watcher."""
         now = self._clock()
-        changed = {path: seen for path, before in self._times.items() if (seen := _time(path)) != before}
+        changed = {path: seen for path, before in self._times.items() if (seen := _mtime(path)) != before}
         known = {path: self._doubts.get(path, (0, now)) for path in changed}
         self._doubts = {path: known[path] if known[path][0] == seen else (seen, now) for path, seen in changed.items()}
         return any(now - since >= PATIENCE_SECONDS for _, since in self._doubts.values())
 
     def _folder_times(self) -> dict[str, int]:
-        """When each folder of manifests was changed; nothing where there are too many of them."""
+        """Return when each folder of manifests was changed; empty if there are too many of them."""
         top = os.path.join(self._root, self._prefix.rstrip("/"))
         times: dict[str, int] = {}
         for folder, _, _ in os.walk(top):
-            times[folder] = _time(folder)
+            times[folder] = _mtime(folder)
             if len(times) > MOST_FOLDERS:
                 return {}
         return times
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields once it watches, then when something has changed or a look is due; ends when `stop` is set."""
+        """Yield once the watch has begun, then whenever something changed or a look is due; ends when `stop` is set."""
         folder, told = self._root / self._prefix, ""
-        rest = 0.0  # before a folder that is not there is made
+        rest = 0.0  # seconds to wait before a missing folder is made
         while not stop.is_set():
             self._hooks.polled()
             try:
-                if self._stands(folder, rest, stop):
+                if self._ensure_folder(folder, rest, stop):
                     yield from self._watch(folder, stop)
                 else:
                     yield
                 rest, told = self._scan.seconds, ""
             except (OSError, RuntimeError) as error:
                 if told != str(error):
-                    log.warning("no watching of %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
+                    log.warning("cannot watch %s (%s), scanning every %.0f s", folder, error, self._scan.seconds)
                 told = str(error)
                 yield
                 stop.wait(self._scan.seconds)
 
-    def _stands(self, folder: Path, rest: float, stop: Event) -> bool:
-        """Whether there is a folder to be watched. It is waited for, then made, but only in a bucket that is there."""
+    def _ensure_folder(self, folder: Path, rest: float, stop: Event) -> bool:
+        """Wait for the folder, then make it if its bucket exists; returns whether there is a folder to watch."""
         until = time.monotonic() + rest
         while not folder.is_dir() and time.monotonic() < until and not stop.wait(ABSENCE_SECONDS):
             self._hooks.polled()
@@ -144,9 +144,9 @@ class FolderTrigger(ScanTrigger):
         return True
 
     def _watch(self, folder: Path, stop: Event) -> Iterator[None]:
-        """As `_changes`, for as long as this very folder is there: its watcher would say nothing of another one."""
-        watched = _identity(folder)
-        due = 0.0  # at once: what came before the watcher watched
+        """Yield like `_changes` while this very folder exists: its watcher would not report changes of another one."""
+        watched = _identify(folder)
+        due = 0.0  # look at once for what came before the watcher started
         self._listed_at = float("-inf")
         for changes in watch(
             folder,
@@ -158,7 +158,7 @@ class FolderTrigger(ScanTrigger):
             raise_interrupt=False,
         ):
             self._hooks.polled()
-            if (Change.deleted, str(folder)) in changes or _identity(folder) != watched:
+            if (Change.deleted, str(folder)) in changes or _identify(folder) != watched:
                 return
             self._named |= {path for _, path in changes}
             if changes or time.monotonic() >= due:
@@ -166,8 +166,8 @@ class FolderTrigger(ScanTrigger):
                 due = time.monotonic() + self._failures.pause(self._scan.seconds)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Tells a folder from another one of its name; None where there is none."""
+def _identify(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another of the same name; None if there is none."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -175,7 +175,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _time(folder: str) -> int:
+def _mtime(folder: str) -> int:
     try:
         return os.stat(folder).st_mtime_ns
     except FileNotFoundError:

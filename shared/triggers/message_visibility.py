@@ -1,4 +1,4 @@
-"""A message kept invisible while it is worked on, by a thread that asks neither the work nor the store how they do."""
+"""Keeps a message invisible while it is worked on, from a thread that waits for neither the work nor the store."""
 
 import logging
 
@@ -7,13 +7,13 @@ from shared.triggers.sqs_queue import Message, QueueError, SqsQueue
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = 4  # within one visibility time-out: two of them may fail before a living worker's message comes back
+EXTENSIONS = 4  # within one visibility timeout: two may fail before a living worker's message reappears
 
 
 class MessageVisibility(AttemptHook):
-    """Extends a message's visibility with each beat; it has a pulse of its own, around all that the message speaks of.
+    """Extends a message's visibility timeout at each beat, with a pulse of its own around all objects that it names.
 
-    After that no late extension hides the message again.
+    Once the pulse ends, no late extension hides the message again.
     """
 
     def __init__(self, queue: SqsQueue, message: Message) -> None:
@@ -23,11 +23,11 @@ class MessageVisibility(AttemptHook):
         return self._queue.visibility / EXTENSIONS
 
     def beat(self) -> bool:
-        """False when SQS lets nobody hold the message any longer."""
+        """Extend the timeout; False if SQS does not allow the message to be held any longer."""
         try:
             if not self._queue.hold(self._message, self._queue.visibility):
-                log.warning("message %s has been held for 12 hours and comes again", self._message.identity)
+                log.warning("message %s has been held for 12 hours and will be delivered again", self._message.identity)
                 return False
         except QueueError as error:
-            log.warning("message %s is not held any longer: %s", self._message.identity, error)
+            log.warning("the visibility timeout of message %s could not be extended: %s", self._message.identity, error)
         return True

@@ -1,17 +1,17 @@
-"""Requests out of any bucket by listing it: the truth behind a watcher, and all there is where no queue is.
+"""Requests from any bucket by listing it: the safety net of a watcher, and all there is without a queue.
 
 | manifest, as a worker sees it | when it is offered |
 |---|---|
 | settled, and not changed since | never again |
 | new | at once, oldest first |
-| there at the start, named like a request that has an answer | when nothing else is to do, few at a time |
-| not readable yet | when it has changed, or its writer has rested for `scan.settle_seconds` |
-| claimed by somebody else | at the next look |
-| failing | after a pause that grows, whatever the others do (`failing_keys.py`) |
+| present at the start, named like a request that has an answer | when there is nothing else to do, few at a time |
+| not readable yet | when it has changed, or has been unchanged for `scan.settle_seconds` |
+| claimed by another worker | at the next look |
+| failing | after a pause that grows, independently of the others (`failing_keys.py`) |
 
-Listing a hundred thousand manifests takes a second of the processor, and a hundred calls of a store. So the whole is
-listed at intervals that grow with how many there are: a look's time for each page of them. In between only what sorts
-behind the last key is asked for, and where there is a watcher what it names. What was settled is remembered beyond the
+Listing a hundred thousand manifests takes a second of CPU time, and a hundred calls of a store. So the interval between
+full listings grows with the number of manifests: `scan.seconds` for each page of them. In between, only keys that sort
+after the last one are listed, and with a watcher, the paths that it names. Settled manifests are remembered beyond the
 process (`settled_index.py`).
 """
 
@@ -36,12 +36,12 @@ from shared.triggers.settled_index import SettledIndex
 
 log = logging.getLogger(__name__)
 
-STOP_POLL = 0.1  # seconds between two looks whether to stop
-PAGE = 1000  # keys that a store lists in one call; a folder as many in 7 ms of the processor
-CHECKING_SHARE = 0.05  # of the time that goes into what is most likely answered
+STOP_POLL = 0.1  # seconds between two checks whether to stop
+PAGE = 1000  # keys that a store lists in one call; a folder takes 7 ms of CPU time for as many
+CHECKING_SHARE = 0.05  # of the time is spent on manifests that are most likely answered
 CHECKED_AT_ONCE = 50
-FEW = 20  # manifests that are looked at sooner than all answers are listed
-SAVED_AFTER = 1000  # settled manifests; also at the end
+FEW = 20  # up to this many manifests, examining each is faster than listing all answers
+SAVED_AFTER = 1000  # newly settled manifests; also saved at the end
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ScanTrigger:
     """Offers the manifests of one function to `receive` until each is settled.
 
     Args:
-        hooks: told of every look whether there is something to do.
+        hooks: `polled` is called at every look for work.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class ScanTrigger:
         self._failures = Failures(bucket, function, self._prefix, clock)
         self._strays = Strays(bucket, function, scan.settle_seconds, clock)
         self._waiting: dict[str, ObjectInfo] = {}
-        self._likely: dict[str, ObjectInfo] = {}  # the newest last, once they are sorted
+        self._likely: dict[str, ObjectInfo] = {}  # the newest last, once sorted
         self._sorted = True
         self._sights: dict[str, _Sight] = {}
-        self._others: list[ObjectInfo] | None = None  # what the last listing of the whole gave beside manifests
+        self._others: list[ObjectInfo] | None = None  # objects other than manifests in the last full listing
         self._last = ""
         self._listed_at = self._checked_at = float("-inf")
         self._started = False
@@ -83,14 +83,14 @@ class ScanTrigger:
         self._watching: Iterator[None] | None = None
 
     def prepare(self, stop: Event) -> None:
-        """Look for the first time; `run` goes on from there, and says what is wrong with the store if anything is."""
+        """Look for the first time; `run` continues from there, and reports problems with the store."""
         self._watching = self._changes(stop)
         next(self._watching, None)
         with suppress(BucketError, OSError, MemoryError):
             self._look()
 
     def run(self, receive: Receive, stop: Event) -> None:
-        """Look, serve, wait, look again, until `stop` is set; a failing store is logged and tried again."""
+        """Look, serve, wait and look again until `stop` is set; a failing store is logged and tried again."""
         changes = self._watching or self._changes(stop)
         if self._watching is None:
             next(changes, None)
@@ -101,13 +101,13 @@ class ScanTrigger:
             except StoreUnavailable as error:
                 self._tell_away(error)
             except (BucketError, OSError, MemoryError) as error:
-                log.error("a look at %s/%s failed, the next one goes on: %s", self._bucket.address, self._prefix, error)
+                log.error("listing %s/%s failed and will be tried again: %s", self._bucket.address, self._prefix, error)
             next(changes, None)
         if self._away_since is None:
             self._settled.save()
 
     def scan(self, receive: Receive, stop: Event) -> None:
-        """Offer every manifest that is not settled yet; then, if there was none, some that most likely are."""
+        """Offer every manifest that is not settled yet; if there was none, offer some that are most likely answered."""
         self._look()
         ready = [info for info in self._waiting.values() if not self._failures.rests(info.key)]
         for info in sorted(ready, key=lambda info: (info.modified, info.key)):
@@ -122,23 +122,23 @@ class ScanTrigger:
 
     @property
     def failing(self) -> int:
-        """How many keys fail."""
+        """The number of failing keys."""
         return len(self._failures)
 
     def _tell_away(self, error: StoreUnavailable) -> None:
-        """The store as a whole is away; said once, however long it is waited for."""
+        """Log once that the whole store is unavailable, however long that lasts."""
         if self._away_since is None:
             self._away_since = self._clock()
-            log.error("%s; it is asked again every %.0f s", error, self._scan.seconds)
+            log.error("%s; trying again every %.0f s", error, self._scan.seconds)
 
     def _tell_back(self) -> None:
         if self._away_since is not None:
             away, self._away_since = self._clock() - self._away_since, None
-            log.info("%s is there again after %.0f s", self._bucket.address, away)
+            log.info("%s is available again after %.0f s", self._bucket.address, away)
 
     def _offer(self, info: ObjectInfo, receive: Receive) -> None:
-        """One manifest; whatever comes of it, the others have their turn."""
-        written = self._rested(info)
+        """Offer one manifest; whatever comes of it, the others get their turn."""
+        written = self._is_complete(info)
         if written is None:
             return
         try:
@@ -160,8 +160,8 @@ class ScanTrigger:
         self._sights.pop(info.key, None)
         self._settled.save(SAVED_AFTER)
 
-    def _rested(self, info: ObjectInfo) -> bool | None:
-        """Whether the writer is done for sure; None while another look at unchanged text would show nothing."""
+    def _is_complete(self, info: ObjectInfo) -> bool | None:
+        """Return whether the manifest is surely complete; None if reading it again unchanged would be useless."""
         sight = self._sights.get(info.key)
         if sight is None or sight.etag != info.etag:
             self._sights.pop(info.key, None)
@@ -169,7 +169,7 @@ class ScanTrigger:
         return True if self._clock() - sight.since >= self._scan.settle_seconds else None
 
     def _check_likely(self, receive: Receive, stop: Event) -> None:
-        """Some of the manifests that were there at the start and seem to be answered, the newest first."""
+        """Offer some of the manifests that existed at the start and seem to be answered, the newest first."""
         if not self._likely or self._clock() < self._checked_at:
             return
         begun = self._clock()
@@ -186,14 +186,14 @@ class ScanTrigger:
         self._checked_at = self._clock() + (self._clock() - begun) * (1 / CHECKING_SHARE - 1)
 
     def _look(self) -> None:
-        """Bring what waits up to date."""
+        """Update the waiting manifests."""
         if self._clock() >= self._listed_at:
             self._list()
         else:
             self._add(self._bucket.list(self._prefix, after=self._last))
 
     def _list(self) -> None:
-        """See the whole."""
+        """List everything below the prefix."""
         found, broken = list[ObjectInfo](), None
         try:
             for info in self._bucket.list(self._prefix):
@@ -201,7 +201,7 @@ class ScanTrigger:
         except StoreUnavailable:
             raise
         except (BucketError, OSError) as error:
-            broken = error  # such as a folder that cannot be read: what could be is served
+            broken = error  # such as an unreadable folder: the rest is served
         manifests, others = list[ObjectInfo](), list[ObjectInfo]()
         for info in found:
             (manifests if keys.is_request(info.key, self._function) else others).append(info)
@@ -225,13 +225,13 @@ class ScanTrigger:
         self._others = others
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
-        """At the start: those without a likely answer; the others are for later."""
+        """At the start, return the manifests that are most likely unanswered, and set the others aside for later."""
         if len(new) <= FEW:
             return new
         try:
             answered = set(self._bucket.folders(keys.results(self._function)))
         except (BucketError, OSError) as error:
-            log.warning("results/%s/ cannot be listed, every manifest is looked at: %s", self._function, error)
+            log.warning("results/%s/ cannot be listed, so every manifest is examined: %s", self._function, error)
             answered = set()
         likely, others = list[ObjectInfo](), list[ObjectInfo]()
         for info in new:
@@ -240,7 +240,7 @@ class ScanTrigger:
         return others
 
     def _add(self, infos: Iterator[ObjectInfo] | list[ObjectInfo]) -> None:
-        """These may be new."""
+        """Add listed objects, of which some may be new."""
         for info in infos:
             if keys.is_request(info.key, self._function):
                 self._last = max(self._last, info.key)
@@ -249,7 +249,7 @@ class ScanTrigger:
                     self._waiting[info.key] = info
 
     def _forget(self, manifests: list[ObjectInfo], new: list[ObjectInfo]) -> None:
-        """Everything about manifests that are gone, and where those that are there end."""
+        """Forget everything about manifests that are gone, and update the last key."""
         present = {info.key for info in manifests}
         self._failures.keep({info.key for info in new} | {self._prefix})
         self._last = max(present, default="")
@@ -258,7 +258,7 @@ class ScanTrigger:
                 del memory[key]
 
     def _changes(self, stop: Event) -> Iterator[None]:
-        """Yields when the next look is due, the first at once; ends when `stop` is set."""
+        """Yield when the next look is due, the first time at once; ends when `stop` is set."""
         while not stop.is_set():
             self._hooks.polled()
             yield
@@ -269,5 +269,5 @@ class ScanTrigger:
 
 
 def _name(key: str) -> str:
-    """What a manifest's file is called: most senders name it like the request."""
+    """Return the name of a manifest's file without .json; most senders use the request's id."""
     return key.rpartition("/")[2][: -len(".json")]

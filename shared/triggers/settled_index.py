@@ -1,9 +1,9 @@
-"""Which manifests are settled: a set of short hashes, and an object that spares a new worker to look at all of them.
+"""The settled manifests: a set of short hashes, and an object that spares a new worker from examining all of them.
 
     index/<function>    a line, then 8 bytes of a hash of key and etag for each settled manifest
 
-The object may be lost, old or wrong in shape: then more manifests are looked at, and none is answered differently. It
-names nobody: a hash cannot be turned back, and an etag is no part of anybody's data.
+The object may be lost, outdated or malformed: then more manifests are examined, and none is answered differently. It
+identifies nobody: the hashes cannot be reversed, and an etag is not personal data.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from shared.contract import keys
 log = logging.getLogger(__name__)
 
 HEAD = b"photog settled 1\n"
-WIDTH = 8  # bytes: among a hundred thousand manifests a new one is taken for a settled one once in 10^14
+WIDTH = 8  # bytes: among a hundred thousand manifests a new one is mistaken for a settled one once in 10^14
 LARGEST = 256 * 1024 * 1024  # bytes, thirty million manifests
 WORTH = 1000  # settled manifests from which an index saves more than it costs
 
@@ -34,47 +34,47 @@ class SettledIndex:
         return _mark(info) in self._marks
 
     def add(self, info: ObjectInfo) -> None:
-        """The manifest needs no second look, as long as nobody changes it."""
+        """Record that the manifest needs no second look unless it changes."""
         self._marks.add(_mark(info))
         self._unsaved += 1
 
     def keep(self, present: Iterable[ObjectInfo]) -> list[ObjectInfo]:
-        """Forget all but these: the others are gone or were changed. Those of them that are not settled, in order."""
+        """Forget all manifests but these, as the others are gone or changed; return those not settled, in order."""
         marked = [(_mark(info), info) for info in present]
         self._present = {mark for mark, _ in marked}
         self._marks &= self._present
         return [info for mark, info in marked if mark not in self._marks]
 
     def load(self) -> None:
-        """Take what an earlier worker has left."""
+        """Load what an earlier worker has saved."""
         self._marks |= self._saved()
 
     def save(self, least: int = 1) -> None:
-        """Leave it for the next worker, if there are as many news as `least`; others' entries stay."""
+        """Save the index for the next worker if it has at least `least` new entries; others' entries are kept."""
         if self._unsaved < least or len(self._marks) < WORTH:
             return
         try:
             self._bucket.put(self._key, HEAD + b"".join(sorted(self._marks | (self._saved() & self._present))))
             self._unsaved = 0
         except (BucketError, OSError) as error:
-            log.warning("%s is not written, the next start takes longer: %s", self._key, error)
+            log.warning("%s could not be written, so the next start takes longer: %s", self._key, error)
 
     def _saved(self) -> set[bytes]:
         try:
             data = self._bucket.find(self._key, LARGEST)
         except (BucketError, OSError) as error:
-            log.warning("%s is not read, the start takes longer: %s", self._key, error)
+            log.warning("%s could not be read, so the start takes longer: %s", self._key, error)
             return set()
         if data is None:
             return set()
         if not data.startswith(HEAD) or (len(data) - len(HEAD)) % WIDTH:
-            log.warning("%s is no index of ours and not used", self._key)
+            log.warning("%s is not an index of photog's and is ignored", self._key)
             return set()
         return {data[start : start + WIDTH] for start in range(len(HEAD), len(data), WIDTH)}
 
 
 def index_key(function: str) -> str:
-    """Where the index lies; it may be deleted at any time."""
+    """Return the key of the index, which may be deleted at any time."""
     return f"{keys.INDEX}{function}"
 
 

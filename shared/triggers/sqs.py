@@ -1,18 +1,18 @@
-"""Requests out of an SQS queue: one message at a time, deleted only when its request is answered.
+"""Requests from an SQS queue: one message at a time, deleted only when its requests are answered.
 
 | state of a message | when | what we do |
 |---|---|---|
-| held | received, until all of it was offered | kept invisible (`message_visibility.py`), 12 hours at most |
-| deleted | every object that it speaks of is answered, was answered before, or is no request | delete |
-| postponed | another worker has the claim: its answer or its death decides | sent anew for later, with what was seen |
-| back | SIGTERM came, before or while it ran | visible at once |
-| back later | the store failed | visible after a pause that doubles with each receive |
-| left to the dead letters | unreadable, or another's | visible after a pause; the 10th time dropped |
+| held | received, until all its objects were offered | keep it invisible (`message_visibility.py`), at most 12 hours |
+| deleted | every object that it names is answered, was answered before, or is not a request | delete it |
+| postponed | another worker has the claim: its answer or death decides | send it again with a delay and what was seen |
+| returned | SIGTERM came, before or while it ran | make it visible at once |
+| returned later | the store failed | make it visible after a pause that doubles with each receive |
+| left to the dead letters | unreadable, or for another worker | make it visible after a pause; drop it the 10th time |
 
-Ten receives come only where there is no dead-letter queue. A postponed message is a new one, two leases later,
-because waiting for a long training must not count as failed receives. Whoever gets it then knows how the claim looked
-before: still the same, so its worker is dead and the request taken over. A worker that is killed is thus followed after
-the visibility time-out, two leases and a second at most, however many workers there are: 51 s by the defaults.
+Only without a dead-letter queue are there ten receives. A postponed message is a new one, two leases later, because
+waiting for a long training must not count as failed receives. The worker that receives it knows how the claim looked
+before: if it is still the same, its owner is dead and the request is taken over. So a killed worker is followed after
+the visibility timeout, two leases and a second at most, however many workers there are: 51 s by default.
 """
 
 import logging
@@ -41,26 +41,26 @@ from shared.triggers.sqs_queue import Message, QueueError, SqsQueue
 
 log = logging.getLogger(__name__)
 
-LAST_RECEIVE = 10  # of what cannot be read, where no dead-letter queue takes it before
-UNREADABLE_SECONDS = 10.0  # until somebody else may try to read it
+LAST_RECEIVE = 10  # of an unreadable message, if no dead-letter queue takes it before
+UNREADABLE_SECONDS = 10.0  # until another worker may try to read it
 FAILED_SECONDS = 15.0  # after the first failure of the store; doubled with each receive
 LONGEST_PAUSE = 900.0
-RETRY_SECONDS = 5.0  # without a queue or a store, before the next try
+RETRY_SECONDS = 5.0  # before the next try if the queue or the store fails
 STOP_POLL = 0.1
 
 
 class ForeignEvent(PhotogError):
-    """The message speaks of another bucket or function than this worker's: the queue is wired wrongly."""
+    """The message names another bucket or function than this worker's: the queue is configured wrongly."""
 
 
 class SqsTrigger:
-    """Offers what the messages speak of to `receive`.
+    """Offers the objects that messages name to `receive`.
 
     Args:
-        hooks: told of every poll, and when one brings nothing.
-        last: drop what cannot be read at once; for a dead-letter queue, behind which there is no other.
-        until_empty: end with the first poll that brings nothing.
-        observations: of the claims that `receive` meets; what it finds held goes with a message that is postponed.
+        hooks: `polled` is called at every poll, `idle` when one finds nothing.
+        last: drop unreadable messages at once; for a dead-letter queue, which has no other behind it.
+        until_empty: end at the first poll that finds nothing.
+        observations: of the claims that `receive` meets; they are sent along with a message that is postponed.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class SqsTrigger:
         self._busy_seconds = math.ceil(STALE_LEASES * lease.seconds) + 1
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
-        self._telling = StrayLog()
+        self._stray_log = StrayLog()
 
     def prepare(self, stop: Event) -> None:
-        """Nothing: messages that nobody can serve yet are better left in the queue."""
+        """Do nothing: messages that cannot be served yet are better left in the queue."""
 
     def run(self, receive: Receive, stop: Event) -> None:
-        """Poll and serve until `stop` is set; a failing queue is logged and asked again."""
+        """Poll and serve until `stop` is set; a failing queue is logged and polled again."""
         while not stop.is_set():
             self._hooks.polled()
             self._failures.adopt()
@@ -104,13 +104,13 @@ class SqsTrigger:
                 else:
                     self._serve(message, receive)
             except (QueueError, BucketError, OSError):
-                log.exception("a message was not served; it comes again")
+                log.exception("a message could not be served and will be delivered again")
                 self._pause(stop)
         self._hooks.idle()
 
     @property
     def failing(self) -> int:
-        """How many keys fail."""
+        """The number of failing keys."""
         return len(self._failures)
 
     def _serve(self, message: Message, receive: Receive) -> None:
@@ -135,7 +135,7 @@ class SqsTrigger:
             self._settle(message, outcomes)
 
     def _learn(self, message: Message) -> None:
-        """What the worker saw that postponed the message, which the queue has kept back for so long since."""
+        """Take over what the worker that postponed the message saw, and the time since then."""
         self._observations.met()
         self._observations.learn(message.seen, message.kept_back)
 
@@ -151,12 +151,12 @@ class SqsTrigger:
         created = parse_text(message.body)
         for one in created:
             if self._name is not None and one.bucket not in (None, self._name):
-                raise ForeignEvent(f"{one.key} lies in {one.bucket}, this worker serves {self._name}")
+                raise ForeignEvent(f"{one.key} is in bucket {one.bucket}, but this worker serves {self._name}")
         ours = [local for one in created if (local := one.below(self._prefix)) is not None]
         for one in ours:
             if not keys.is_request(one.key, self._function) and any(keys.is_request(one.key, other) for other in NAMES):
                 raise ForeignEvent(f"{one.key} is not for {self._function}: every function needs a queue of its own")
-            self._telling.tell_of(one.key)
+            self._stray_log.tell_of(one.key)
         return ours
 
     def _offer(self, created: ObjectCreated, receive: Receive) -> Outcome:
@@ -164,7 +164,7 @@ class SqsTrigger:
             return receive(created)
         except InvalidKey as error:
             if is_usable_key(created.key):
-                raise  # it is not the manifest's: something stands in the way of its claims or answer
+                raise  # not the manifest's fault: something else occupies the keys of its claims or answer
             log.error("%s can never be answered: %s", created.key.encode(errors="replace"), error)
             return Outcome.IGNORED
 

@@ -1,4 +1,4 @@
-"""One SQS queue, as its consumer and its sender see it."""
+"""One SQS queue, for its consumer and its sender."""
 
 import re
 import time
@@ -9,34 +9,32 @@ from typing import Any
 from shared.buckets.aws_clients import GET_CREDENTIALS, S3Settings, SqsSettings, client, region
 from shared.errors import ConfigurationError, PhotogError
 
-LONGEST_HOLD = (
-    12 * 3600
-)  # seconds from a receive in which SQS lets a message stay invisible; asking for more is an error
-LONGEST_DELAY = 900  # seconds that SQS can hold a message back when it is sent
+LONGEST_HOLD = 12 * 3600  # seconds after a receive for which SQS can hide a message; asking for more is an error
+LONGEST_DELAY = 900  # seconds by which SQS can delay a message
 TRIES = 3  # of each call; the loop around it tries again
-ANSWER_SECONDS = 5.0  # of SQS beyond its long poll; short, since the heartbeat waits for it
+ANSWER_SECONDS = 5.0  # for SQS to answer beyond its long poll; short, since the heartbeat waits for it
 SEEN = "photog-seen"  # attribute of a postponed message: seconds of its delay, and tokens of `observations.py`
 SEEN_VALUE = re.compile(r"(\d{1,3}) ([0-9a-f]{16}(?:,[0-9a-f]{16})*)")
 REGION = re.compile(r"https?://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
 
 
 class QueueError(PhotogError):
-    """The queue cannot be reached or refuses; the message says why."""
+    """The queue cannot be reached or refuses a call; the message says why."""
 
 
 class QueueMisconfigured(QueueError, ConfigurationError):
-    """There are no credentials for it; no waiting helps."""
+    """There are no credentials for the queue; waiting is no help."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that we hold until its visibility runs out.
+    """A message that we hold until its visibility timeout ends.
 
     Attributes:
-        receives: how often it has been received, this time included.
-        received: on our monotonic clock.
-        seen: what the worker passes on that postponed it, see `observations.py`.
-        kept_back: seconds for which the queue has kept it back since.
+        receives: how often it has been received, including this time.
+        received: time of receipt on our monotonic clock.
+        seen: tokens from the worker that postponed it, see `observations.py`.
+        kept_back: seconds for which the queue has delayed it since.
     """
 
     identity: str
@@ -49,7 +47,7 @@ class Message:
 
 
 class SqsQueue:
-    """A queue by its URL; `s3` names the region where the URL does not."""
+    """A queue by its URL; `s3` gives the region if the URL does not."""
 
     def __init__(
         self, url: str, settings: SqsSettings, s3: S3Settings, clock: Callable[[], float] = time.monotonic
@@ -62,10 +60,10 @@ class SqsQueue:
         self._quick = client("sqs", settings.endpoint, where, TRIES, ANSWER_SECONDS, connect_timeout=ANSWER_SECONDS)
 
     def receive(self, wait_seconds: int | None = None) -> Message | None:
-        """The next message, after a long poll at most; QueueError."""
+        """Return the next message, or None if a long poll finds none; raises QueueError."""
         answer = self._call(
             self._client.receive_message,
-            MaxNumberOfMessages=1,  # a second one would only wait here while others are free
+            MaxNumberOfMessages=1,  # a second one would only wait here while other workers are free
             WaitTimeSeconds=self._wait if wait_seconds is None else wait_seconds,
             VisibilityTimeout=self.visibility,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
@@ -79,7 +77,7 @@ class SqsQueue:
         return None
 
     def hold(self, message: Message, seconds: float) -> bool:
-        """Keep a message invisible for so long from now, within the 12 hours; False when they are used up."""
+        """Hide a message for this long from now, within SQS's 12 hours; False when they are used up."""
         left = LONGEST_HOLD - (self._clock() - message.received) - 1
         if seconds and left < 1:
             return False
@@ -88,11 +86,11 @@ class SqsQueue:
         return True
 
     def delete(self, message: Message) -> None:
-        """Done with it."""
+        """Delete a message that is done."""
         self._call(self._quick.delete_message, ReceiptHandle=message.receipt)
 
     def send(self, body: str, delay_seconds: float = 0, seen: Sequence[str] = ()) -> None:
-        """A new message, visible after the delay; with what its sender has seen before."""
+        """Send a message that is visible after the delay, with the tokens of what its sender has seen."""
         seconds = int(min(delay_seconds, LONGEST_DELAY))
         more: dict[str, Any] = {"DelaySeconds": seconds} if delay_seconds else {}
         if seen:
@@ -101,7 +99,7 @@ class SqsQueue:
         self._call(self._quick.send_message, MessageBody=body, **more)
 
     def postpone(self, message: Message, seconds: float, seen: Sequence[str] = ()) -> None:
-        """The same message later, its receives counted anew: for a wait that is nobody's failure."""
+        """Send the message again with a delay and receives counted from 0, for a wait that is not a failure."""
         self.send(message.body, seconds, seen)
         self.delete(message)
 

@@ -1,4 +1,4 @@
-"""Cards that fail while a request runs: nobody's photo is blamed, and a worker whose card is broken goes."""
+"""GPUs that fail while a request runs: no photo is blamed, and a worker whose GPU is broken ends."""
 
 import json
 import signal
@@ -61,7 +61,7 @@ def ids(value: object) -> str:
 
 
 class Failing:
-    """A session of onnxruntime of which each run, or each of several inputs at once, fails."""
+    """An onnxruntime session of which every run, or every run with several inputs, fails."""
 
     def __init__(self, session, error: Exception, alone: bool = True) -> None:
         self._session, self._error, self._alone = session, error, alone
@@ -277,7 +277,7 @@ def test_a_card_that_is_full_is_answered_and_the_worker_goes_on():
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """The handlers that a verb sets are gone afterwards."""
+    """Restore the signal handlers that a verb sets."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""The command line as a program meets it: stdout, stderr, exit status."""
+"""The command line as other programs use it: stdout, stderr, exit status."""
 
 import json
 import subprocess
@@ -17,18 +17,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def photog(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """The program itself, as a process."""
+    """Run the program as a process."""
     command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
 
 
 def here(*arguments: object) -> Result:
-    """The same in this process, which has loaded already what the program takes seconds to load."""
+    """Run the program in this process, which has already loaded what takes it seconds to load."""
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def put_event(folder: Path, key: str) -> Path:
-    """A file with the event of an object that has been put."""
+    """Write a file with the event of a put object."""
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 60}}}
     path = folder / "event.json"
     path.write_text(json.dumps({"Records": [record]}))
@@ -164,7 +164,7 @@ def test_an_id_that_nobody_can_have_is_refused_before_anything_is_sent(bucket, t
     ):
         done = here(*arguments)
         assert done.exit_code == 2
-        assert f"{user!r} is no user id; it must be 1 to 64 of A-Z a-z 0-9" in done.stderr
+        assert f"{user!r} is not a user id; it must be 1 to 64 of A-Z a-z 0-9" in done.stderr
     assert list(bucket.list("")) == []
 
 
@@ -173,7 +173,7 @@ def test_submit_takes_a_manifest_of_powershell_and_says_what_stands_twice(bucket
     file.write_bytes('{"request_id": 1, "images": ["a"], "images": ["b"]}'.encode("utf-16"))
     done = here("submit", "check", bucket.root, file)
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"request_id": "1"})
-    assert "images stands more than once" in done.stderr
+    assert "images appears more than once" in done.stderr
     file.write_bytes(b'{"request_id": "r2", "images": ["caf\xe9.jpg"]}')
     done = here("submit", "check", bucket.root, file)
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""A bucket that was copied, restored or lived under a wrong clock: the newest training stays the newest."""
+"""A bucket that was copied, restored or used under a wrong clock: the newest training stays the newest."""
 
 import json
 import os
@@ -25,12 +25,12 @@ def train(bucket: FolderBucket, request_id: str) -> ObjectCreated:
 
 
 def serving(bucket: FolderBucket) -> str:
-    """The request_id of the training that serves the user."""
+    """Return the request_id of the training that serves the user."""
     return json.loads(bucket.get(POINTER))["artifact"].split("/")[2]
 
 
 def told_again(bucket: FolderBucket, *names: str) -> None:
-    """Whoever sees an answer beside its progress follows it up once more: as after a crash, or in half a copy."""
+    """Let a worker find an answer beside its progress and follow it up again, as after a crash or in half a copy."""
     for name in names:
         bucket.put(f"progress/check/{name}.json", b"{}")
         assert invocation(bucket, Echo(), owner="next").receive(ObjectCreated(f"requests/check/{name}.json")) is (
@@ -39,14 +39,14 @@ def told_again(bucket: FolderBucket, *names: str) -> None:
 
 
 def aged(bucket: FolderBucket, **seconds: float) -> None:
-    """Give the answers of some requests other times."""
+    """Change the times of some answers' objects."""
     for name, ago in seconds.items():
         path = bucket.root / f"results/check/{name}/result.json"
         os.utime(path, (path.stat().st_mtime - ago,) * 2)
 
 
 def written_by_an_earlier_version(bucket: FolderBucket, *names: str) -> None:
-    """As until now: answers that say nothing of their moment, and a pointer that has it from the answer's file."""
+    """Rewrite the bucket like an earlier version: no moment in answers, the answer file's time in the pointer."""
     for name in names:
         path = bucket.root / f"results/check/{name}/result.json"
         status, answer = path.stat(), json.loads(path.read_bytes())
@@ -127,7 +127,7 @@ def test_an_answer_says_when_it_was_committed_and_its_pointer_says_the_same(buck
 
 
 def test_whoever_was_frozen_before_its_commit_comes_after_what_it_could_have_seen_and_before_what_it_could_not(bucket):
-    """Two at once: the one that took its moment first is the older one, although it commits last."""
+    """Of two at once, the one that took its moment first is the older, although it commits last."""
 
     class Frozen(FolderBucket):
         def put_if_absent(self, key: str, data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Objects of ours that somebody has damaged, forged or blown up: each costs its own key, and nothing else."""
+"""Damaged, forged or inflated objects of photog's: each affects its own key, and nothing else."""
 
 import json
 import threading

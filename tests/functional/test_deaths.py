@@ -1,4 +1,4 @@
-"""Workers that die at one exact moment: what is left of their work is ended by whoever comes next."""
+"""Workers that die at one exact moment: the next worker completes what is left of their work."""
 
 import json
 
@@ -21,7 +21,7 @@ class Died(BaseException):
 
 
 class Deadly(MemoryBucket):
-    """Dies before one call of a method for keys that begin so; refuses puts that begin with `refused`."""
+    """Dies before one call of a method for keys with a prefix; refuses puts of keys that begin with `refused`."""
 
     def __init__(self, method: str, begin: str, count: int = 1, refused: str = "-") -> None:
         super().__init__()

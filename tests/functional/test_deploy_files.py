@@ -1,4 +1,4 @@
-"""Dockerfiles, compose.yaml, Kubernetes manifests, s.yaml: linted where a linter exists, else held against the code."""
+"""Dockerfiles, compose.yaml, Kubernetes manifests, s.yaml: linted where possible, else checked against the code."""
 
 import json
 import re
@@ -115,7 +115,7 @@ def objects() -> list[dict]:
 
 
 def pods() -> Iterator[tuple[dict, dict]]:
-    """Each object that runs pods, with the specification of its pod."""
+    """Yield each object that runs pods, with its pod's specification."""
     for one in objects():
         spec = one.get("spec", {})
         spec = spec.get("jobTargetRef", spec.get("jobTemplate", {}).get("spec", spec))
@@ -222,7 +222,7 @@ def test_parts_of_an_upload_trigger_nothing():
 
 
 def test_nothing_tells_anybody_to_install_another_project_of_our_name():
-    """The name is taken on PyPI; until there is a free one photog is installed from its checkout."""
+    """The name is taken on PyPI, so photog is installed from its checkout."""
     kinds = ("*.md", "*.py", "*.toml", "*.yaml", "Dockerfile", "Makefile", "*.txt")
     files = [path for kind in kinds for path in ROOT.rglob(kind) if not set(path.parts) & UNREAD]
     assert len(files) > 200

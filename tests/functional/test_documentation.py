@@ -1,4 +1,4 @@
-"""Every command, setting, module, target and file that the pages name is there, and what can be run is run."""
+"""Every command, setting, module, target and file that the pages name exists, and what can be run is run."""
 
 import importlib.util
 import json
@@ -34,8 +34,10 @@ from tests.documentation import (
     OTHER,
     PAGES,
     Command,
+    anchors,
     commands,
     filled,
+    headings,
     languages,
     links,
     python_blocks,
@@ -47,10 +49,10 @@ pytestmark = pytest.mark.timeout(60)
 COMMANDS = [command for page in PAGES for command in commands(page)]
 GROUP = get_group(app)
 CONTEXT = GROUP.make_context("photog", ["doctor"])
-COMPOSE = (ROOT / "compose.yaml").read_text()
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+COMPOSE = "".join((ROOT / name).read_text() for name in ("compose.yaml", "deploy/compose.gpu.yaml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # of others: their words are not checked, the files that they name are
-FOREIGN = {"aws", "docker", "export", "kubectl", "s", "sam"}
+FOREIGN = {".", "aws", "docker", "export", "kubectl", "s", "sam"}
 # verbs that end by themselves and load no model; of the others it is held that their words are understood
 RUN = {"check", "train", "generate", "submit", "status", "forget", "sweep", "redrive"}
 
@@ -61,7 +63,7 @@ def named(page: Path) -> str:
 
 @cache
 def source(module: str) -> str:
-    """The text of a module that `python -m` runs."""
+    """Return the text of a module that `python -m` runs."""
     found = importlib.util.find_spec(module)
     assert found is not None, f"there is no module {module}"
     if found.submodule_search_locations:
@@ -72,7 +74,7 @@ def source(module: str) -> str:
 
 
 def run_by_module(words: list[str]) -> None:
-    """Fail unless `python -m WORDS` names a module of ours that knows these options, or tests that are there."""
+    """Fail unless `python -m WORDS` names one of our modules that has these options, or tests that exist."""
     module, *rest = words
     if module == "pytest":
         for word in rest:
@@ -87,7 +89,7 @@ def run_by_module(words: list[str]) -> None:
 
 
 def setting(variable: str, value: str | None) -> None:
-    """Fail unless somebody reads this variable: the settings, those of `photog serve`, or compose.yaml."""
+    """Fail unless this variable is read by the settings, by those of `photog serve`, or by a Compose file."""
     leaf = variable.removeprefix("PHOTOG_SERVE__")
     if variable == "PHOTOG_TOKEN" or f"${{{variable}:-" in COMPOSE:
         return
@@ -98,7 +100,7 @@ def setting(variable: str, value: str | None) -> None:
 
 
 def exists(words: list[str]) -> None:
-    """Fail where a word begins as a path of the repository does, and there is no such file."""
+    """Fail if a word begins like a path of the repository and there is no such file."""
     for word in words:
         if word.partition("/")[0] in TOPS and "/" in word:
             path, _, test = word.partition("::")
@@ -141,7 +143,7 @@ def test_a_command_that_is_shown_can_be_typed(command, tmp_path):
     elif program.endswith("python"):
         assert rest[0] == "-m"
         run_by_module(rest[1:])
-    elif program == "pip":
+    elif program.rpartition("/")[2] == "pip":
         extras = [extra for word in rest if word.startswith(".[") for extra in word[2:-1].split(",")]
         assert set(extras) <= set(EXTRAS)
     else:
@@ -177,20 +179,26 @@ def test_links_lead_to_files(page):
     assert [str(path) for path in links(page) if not path.exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_into_a_page_lead_to_a_heading(page):
+    assert [f"{path.name}#{anchor}" for path, anchor in anchors(page) if anchor not in headings(path)] == []
+
+
 class Answering:
-    """A function that answers at once what a real one answers with."""
+    """A function that answers at once in the form of a real one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         made = workspace.save("made.png", b"a portrait")
-        trained = {"user_id": "ann", "best_step": 1, "steps": 1, "similarity": None, "lora": made}
+        trained = {"user_id": "ann", "lora": made, "best_step": 1, "steps": 1, "similarity": None}
+        trained["images_rejected"] = []
         answers: dict[str, Json] = {"check": {"check_results": []}, "train": trained, "generate": {"image_key": made}}
         return Answer(answers[self.name])
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
         return {}
@@ -198,7 +206,7 @@ class Answering:
 
 @contextmanager
 def answering(bucket: Bucket) -> Iterator[None]:
-    """Workers of all three functions at this bucket."""
+    """Run workers of all three functions on this bucket."""
     stop, scan, settings = threading.Event(), Scan(seconds=0.05, settle_seconds=0.1), Settings()
     with ThreadPoolExecutor(len(FUNCTIONS)) as pool:
         for function in FUNCTIONS:
@@ -212,7 +220,7 @@ def answering(bucket: Bucket) -> Iterator[None]:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the commands of the pages name."""
+    """Make a folder with the files that the pages' commands name, and go there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(pictures.jpeg(pictures.astronaut()[:64, :64]))
     body = {"request_id": "r1", "images": ["photos/a.jpg"]}
@@ -225,7 +233,8 @@ def run(command: Command, words: list[str]) -> None:
     assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
 
 
-LOCAL = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and "BUCKET" in one.words]
+FOLDERS = {"BUCKET", "~/.photog/bucket"}  # `filled` has a folder of its own for them
+LOCAL = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and FOLDERS & {*one.words}]
 AWAY = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and one not in LOCAL]
 
 

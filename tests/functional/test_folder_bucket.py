@@ -1,4 +1,4 @@
-"""What only a folder has: special files, links, permissions, disks that fill up, and what dead writers leave."""
+"""Behavior that only a folder bucket has: special files, links, permissions, full disks, leftovers of dead writers."""
 
 import errno
 import os
@@ -24,14 +24,14 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 @pytest.fixture
 def theirs():
-    """A bucket of a user who is not root."""
+    """A bucket used by a user who is not root."""
     with place() as folder, unprivileged():
         yield FolderBucket(folder / "bucket")
 
 
 @pytest.fixture
 def disk(tmp_path: Path):
-    """A filesystem of 1 MiB, and a way to mount it anew."""
+    """A filesystem of 1 MiB, and a function that remounts it."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -408,7 +408,7 @@ def test_a_read_only_bucket_is_read_and_a_write_to_it_says_so(disk):
 def test_what_cannot_be_a_bucket_says_why(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    for name, why in (("file", "is a file"), ("file/below", "is a file"), ("round", "circle"), ("a\0b", "null")):
+    for name, why in (("file", "is a file"), ("file/below", "is a file"), ("round", "loop"), ("a\0b", "null")):
         with pytest.raises(StoreUnavailable, match=f"cannot be a bucket.*{why}"):
             FolderBucket(tmp_path / name)
 
@@ -427,7 +427,7 @@ def test_a_bucket_that_was_removed_is_not_made_again_by_a_write(tmp_path, write)
     write(bucket, "a/b.txt", b"x")
     shutil.rmtree(bucket.root)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="is not there: make it, or mount the volume"):
+        with pytest.raises(StoreUnavailable, match="does not exist: make it, or mount its volume"):
             write(bucket, "a/b.txt", b"x")
     assert not bucket.root.exists()
     bucket.root.mkdir()
@@ -441,6 +441,6 @@ def test_a_bucket_that_is_removed_in_the_middle_of_a_write_is_not_made_again(tmp
     monkeypatch.setattr(
         FolderBucket, "_make_folders", lambda self, folder: shutil.rmtree(self.root) or make(self, folder)
     )
-    with pytest.raises(StoreUnavailable, match="is not there"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         bucket.put("a/b.txt", b"x")
     assert not bucket.root.exists()

@@ -1,4 +1,4 @@
-"""Requests out of a watched folder: each is offered exactly once, however it came to lie there."""
+"""Requests from a watched folder: each is offered exactly once, however it got there."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SCAN = Scan(seconds=0.3, settle_seconds=1.0)
 
 
 class Running:
-    """A trigger in a thread with an echo behind it."""
+    """A trigger in a thread, serving an echo function."""
 
     def __init__(self, bucket: FolderBucket, scan: Scan = SCAN, function: Echo | None = None) -> None:
         self.function, self.bucket, self.stop = function or Echo(), bucket, threading.Event()
@@ -48,7 +48,7 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 
 def removed(path: Path) -> bool:
-    """Remove a folder into which a worker may write at that moment, as whoever meets "not empty" tries again."""
+    """Remove a folder into which a worker may be writing, retrying on "not empty"."""
     shutil.rmtree(path, ignore_errors=True)
     return not path.exists()
 
@@ -168,9 +168,9 @@ def test_a_bucket_that_was_removed_and_made_anew_is_served_and_watched_again(buc
             (folder(bucket) / f"second{turn}.json").write_bytes(manifest(f"second{turn}"))
             until(lambda turn=turn: running.answered(f"second{turn}"), 3)
             running.trigger._scan = Scan(seconds=0.3)
-    assert [one.levelname for one in caplog.records if "is not there" in one.message] == ["ERROR"] * 2, "once a time"
+    assert [one.levelname for one in caplog.records if "does not exist" in one.message] == ["ERROR"] * 2, "once a time"
     assert not [one for one in caplog.records if one.exc_info]
-    assert len([one for one in caplog.records if "there again" in one.message]) == 2
+    assert len([one for one in caplog.records if "available again" in one.message]) == 2
 
 
 def test_a_request_that_runs_while_the_bucket_is_removed_makes_it_no_more(bucket, caplog):
@@ -185,7 +185,7 @@ def test_a_request_that_runs_while_the_bucket_is_removed_makes_it_no_more(bucket
         until(lambda: not bucket.root.exists())
         time.sleep(1.2)
         assert not bucket.root.exists()
-        assert "is not there: make it, or mount the volume" in caplog.text
+        assert "does not exist: make it, or mount its volume" in caplog.text
         (folder(bucket) / "r2.json").write_bytes(manifest("r2"))
         until(lambda: running.answered("r2"))
 

@@ -1,4 +1,4 @@
-"""Forgetting a user: nothing of that person remains, everything of others does, and nothing comes back."""
+"""Erasure of a user: nothing of that person remains, everything of others does, and nothing comes back."""
 
 import json
 import re
@@ -416,7 +416,7 @@ def test_the_command_line_refuses_dots(tmp_path, user):
 
 
 class Store(MemoryBucket):
-    """A bucket that says it is a store's."""
+    """A bucket with the address of an S3 store."""
 
     def __init__(self, address, endpoint=None):
         super().__init__()

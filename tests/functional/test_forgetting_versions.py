@@ -1,4 +1,4 @@
-"""Forgetting in a bucket that keeps versions: nothing of the person can be read any more, or it is told what can."""
+"""Erasure in a versioned bucket: nothing of the person can be read any more, or the user is told what can."""
 
 import json
 
@@ -26,7 +26,7 @@ def bucket(cloud, request) -> S3Bucket:
 
 
 def denying(monkeypatch, *denied: str) -> None:
-    """A role that lacks some rights; `DeleteObjectVersion` is DeleteObject of one version."""
+    """A role without some rights; `DeleteObjectVersion` is DeleteObject of one version."""
 
     def refuse(request, **context):
         body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
@@ -50,7 +50,7 @@ def denying(monkeypatch, *denied: str) -> None:
 
 
 def kept(cloud, bucket) -> list[str]:
-    """Keys of every version and every delete marker."""
+    """Return the keys of every version and every delete marker."""
     pages = cloud.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket.name, Prefix=bucket.prefix)
     entries = [one for page in pages for one in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
     return sorted({one["Key"].removeprefix(bucket.prefix) for one in entries})

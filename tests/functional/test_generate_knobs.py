@@ -150,7 +150,7 @@ class TestBackground:
     def test_the_embedded_model_says_how_little_it_knows_of_backgrounds(self, generate, models, monkeypatch):
         monkeypatch.setattr(models, "base_model", "portrait-tiny")
         (warning,) = generate(user_id="none", background_restore=True)[0]["warnings"]
-        assert warning.startswith("background_restore: portrait-tiny knows faces alone")
+        assert warning.startswith("background_restore: portrait-tiny knows only faces")
 
 
 def test_stages_of_the_whole_picture_are_kept_on_request(generate, models, monkeypatch):

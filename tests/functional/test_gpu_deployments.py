@@ -27,7 +27,7 @@ def files() -> list[Path]:
 
 
 def chosen(value: Any) -> Any:
-    """What a template says where a condition holds: the first of `!If [OnGpu, this, that]`."""
+    """Return a template's value where a condition holds: the first of `!If [OnGpu, this, that]`."""
     if isinstance(value, dict) and set(value) == {"Fn::If"}:
         return chosen(value["Fn::If"][1])
     return [chosen(one) for one in value] if isinstance(value, list) else value
@@ -40,7 +40,7 @@ def below(node: dict[str, Any], *names: str) -> Any:
 
 
 def asks(node: dict[str, Any]) -> bool:
-    """Whether this very mapping is a container that asks for a card: of Kubernetes, ECS, Batch, Compose, fc3."""
+    """Return whether a mapping is a container that asks for a card: of Kubernetes, ECS, Batch, Compose or fc3."""
     limited = [name for kind in ("limits", "requests") for name in below(node, "resources", kind)]
     needs = chosen(node.get("ResourceRequirements", []))
     reserved = below(node, "deploy", "resources", "reservations", "devices")
@@ -54,7 +54,7 @@ def asks(node: dict[str, Any]) -> bool:
 
 
 def told(node: dict[str, Any]) -> dict[str, Any]:
-    """The container's environment, in whichever form its platform has it."""
+    """Return the container's environment, in the form of any of the platforms."""
     given: Any = next((chosen(node[name]) for name in ENVIRONMENTS if name in node), {})
     if isinstance(given, dict):
         return given
@@ -150,7 +150,7 @@ def pinned(name: str) -> str:
 
 
 def test_the_docs_name_the_driver_that_the_pinned_releases_need():
-    """Another torch or onnxruntime-gpu may be built for another CUDA: look, and write it down anew."""
+    """Another torch or onnxruntime-gpu may be built for another CUDA: check, and update the page."""
     text = (ROOT / "docs/gpu.md").read_text()
     for name in ("torch", "onnxruntime-gpu"):
         assert f"| {name} {pinned(name)} |" in text

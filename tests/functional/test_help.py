@@ -1,4 +1,4 @@
-"""`photog VERB --help` says what its author wrote, for every verb, however narrow the terminal."""
+"""`photog VERB --help` prints the whole help text of every verb, however narrow the terminal."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ VERBS = GROUP.list_commands(CONTEXT)
 
 
 def squeezed(text: str) -> str:
-    """Without any white space, since lines are broken to fit a terminal."""
+    """Return the text without white space, since lines are wrapped to fit a terminal."""
     return re.sub(r"\s+", "", text)
 
 

@@ -1,4 +1,4 @@
-"""A platform that pushes events over HTTP: what it is told, what it may try again, what happens when it stops us."""
+"""A platform that pushes events over HTTP: the answers it gets, what it may retry, and how it stops photog."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ RECORD = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
 
 
 class Platform:
-    """The entry with an Echo behind it, and a client that calls it as a platform does."""
+    """The HTTP entry with an echo function, and a client that calls it as a platform does."""
 
     def __init__(self, drain_seconds: float = 20.0) -> None:
         self.bucket, self.shutdown = MemoryBucket(), Shutdown(QUICK.lease.drain_seconds)
@@ -242,7 +242,7 @@ def test_a_cloudevent_in_binary_mode_has_its_attributes_in_headers(platform, mon
 
 
 def _in_background(call):
-    """Start a call; the function given back waits for what it returns."""
+    """Start a call; the returned function waits for its result."""
     got: list = []
     thread = threading.Thread(target=lambda: got.append(call()))
     thread.start()

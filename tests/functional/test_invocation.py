@@ -1,4 +1,4 @@
-"""The life of a request: one answer each, whatever is delivered how often and whoever dies."""
+"""The life of a request: one answer each, however often it is delivered and whoever dies."""
 
 import json
 import threading
@@ -202,7 +202,7 @@ def test_a_claim_of_an_earlier_version_that_compared_more_strictly_is_no_conflic
 
 def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(bucket):
     text = b'{"request_id": "r0", "request_id": "r1", "configure": {"seed": 1, "seed": 7}}'
-    told = ["request_id stands more than once", "configure.seed stands more than once"]
+    told = ["request_id appears more than once", "configure.seed appears more than once"]
     assert invocation(bucket, Echo()).receive(put(bucket, "a.json", text)) is Outcome.ANSWERED
     assert [said.partition(" in ")[0] for said in answer(bucket)["data"]["warnings"]] == told
     bucket.delete("results/check/r1/result.json")
@@ -280,7 +280,7 @@ def test_a_request_that_kills_every_worker_is_answered_with_an_error_after_three
     assert function.runs == []
     assert answer(bucket)["data"]["error"]["type"] == "AttemptsExhausted"
     assert "3 attempts ended" in answer(bucket)["message"]
-    assert "not heard of any more (3 times)" in answer(bucket)["message"]
+    assert "a worker stopped responding (3 times)" in answer(bucket)["message"]
 
 
 def test_an_owner_that_beats_keeps_its_request_however_long_it_takes(bucket):
@@ -354,7 +354,7 @@ def test_a_shutdown_hands_the_request_back_without_counting_an_attempt(bucket):
 
 
 def test_the_next_attempt_goes_on_from_what_the_last_one_saved(bucket):
-    """After a hand-over and after a death alike; the answer clears it."""
+    """After a hand-over and after a death alike; the answer clears the saved data."""
     created, read = drop(bucket), []
 
     def saving(body, workspace):

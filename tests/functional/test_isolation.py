@@ -1,4 +1,4 @@
-"""A function in a process of its own: whatever happens there, the worker goes on and the request is answered."""
+"""A function in a child process: whatever happens there, the worker goes on and the request is answered."""
 
 import json
 import os
@@ -101,7 +101,7 @@ def test_a_process_that_is_killed_is_followed_at_once_by_the_next_attempt(bucket
 def test_three_processes_that_die_are_told_of_as_they_died(bucket, function):
     _, envelope = ask(bucket, function, do="die")
     assert envelope["data"]["error"]["type"] == "AttemptsExhausted"
-    assert "was killed, as happens when memory runs out (3 times)" in envelope["message"]
+    assert "was killed, probably because memory ran out (3 times)" in envelope["message"]
     assert list(bucket.list("results/check/r1/a")) == []
     _, envelope = ask(bucket, function, "r2", do="exit")
     assert "ended with exit status 3 (3 times)" in envelope["message"]

@@ -1,4 +1,4 @@
-"""Keys that S3 takes and nothing else: a manifest under one is answered, a picture under one is refused by name."""
+"""Keys that only S3 accepts: a manifest under one is answered, a picture under one is refused by name."""
 
 import json
 from datetime import UTC, datetime
@@ -109,7 +109,7 @@ ASTRAY = {
 
 
 def told(bucket, caplog, function="check") -> tuple[set[str], dict[str, str]]:
-    """Keys that a scanning worker logs, each once, and what the status shows."""
+    """The keys that a scanning worker logs, each once, and what `photog status` shows."""
     caplog.clear()
     clock = iter(range(0, 10_000, 100))
     trigger = ScanTrigger(bucket, function, Scan(settle_seconds=5), lambda: next(clock))
@@ -147,7 +147,7 @@ def test_thousands_of_them_cost_a_few_calls_and_are_told_in_part(bucket, cloud, 
 
 
 def pages(bucket, keys_there, prefix, more):
-    """What S3 would say, of a thousand keys a page."""
+    """Return S3's listing, in pages of a thousand keys."""
     below = sorted(bucket.prefix + key for key in keys_there if key.startswith(prefix))
     if "Delimiter" in more:
         cut = {

@@ -1,4 +1,4 @@
-"""What somebody meets who has read the README alone: mistakes are said at once, and answers say what they mean."""
+"""The experience of a user who has read only the README: mistakes are reported at once, and answers are explained."""
 
 import json
 import socket
@@ -38,14 +38,14 @@ def photog(*arguments: object, **environment: str) -> Result:
 
 
 def in_order(verb: tuple[str, ...], bucket: object) -> list[object]:
-    """The arguments of a verb with the bucket where it belongs."""
+    """Return the arguments of a verb with the bucket in its place."""
     function = verb[1:2] if verb[0] in ("dead-letters", "invoke") else ()
     return [verb[0], *function, bucket, *verb[1 + len(function) :]]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch) -> Path:
-    """A current directory with six photos and a template, which nobody looks into."""
+    """A current directory with six photos and a template, which nothing reads."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "me").mkdir()
     for name in ("b.jpg", "a.jpg", "C.JPG", "d.png", "e.jpeg", "f.webp"):
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def answered(monkeypatch):
-    """Workers that answer at once with this data; what they were asked is in the list."""
+    """Workers that answer at once with this data; their requests are appended to the list."""
 
     def make(data: Json, code: str = "OK", message: str = "success") -> list[Json]:
         asked: list[Json] = []
@@ -76,7 +76,7 @@ def answered(monkeypatch):
 
 @pytest.fixture
 def no_workers(monkeypatch):
-    """Nothing may start."""
+    """Fail if anything starts."""
 
     def start(*arguments: object) -> None:
         raise AssertionError("workers were started")
@@ -100,7 +100,7 @@ def test_a_verb_that_looks_never_makes_a_bucket_and_names_the_one_that_is_meant(
 def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
     (folder / "m.json").write_text('{"request_id": "r", "images": ["x.jpg"]}')
     done = photog("submit", "check", "new", "m.json")
-    assert (done.exit_code, done.stderr) == (0, f"photog: made the folder {folder / 'new'}, there was none\n")
+    assert (done.exit_code, done.stderr) == (0, f"photog: made the folder {folder / 'new'}, which did not exist\n")
     assert photog("submit", "check", "new", "m.json").stderr == ""
 
 
@@ -109,7 +109,7 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
     [
         (["me", "--template", "postr.jpg"], "there is no file postr.jpg; did you mean poster.jpg?"),
         (["me/a.jpeg", "--template", "poster.jpg"], "there is no file me/a.jpeg; did you mean me/"),
-        (["me", "--template", "me"], "me is a folder, a picture is needed"),
+        (["me", "--template", "me"], "me is a folder; name a picture"),
         (["me", "--template", "poster.jpg", "--set", "more_like_mee=1"],
          "generate has no knob more_like_mee; did you mean more_like_me?"),
         (["me", "--template", "poster.jpg", "--set", "more_like_me=5"],
@@ -119,8 +119,8 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
         (["me", "--template", "poster.jpg", "--steps", "0"], "--steps: Input should be greater than or equal to 1"),
         (["me/a.jpg", "--template", "poster.jpg"], "1 photos; give 5 to 20 of one person"),
         (["me", "--template", "poster.jpg", "--out", "me"], "me is a folder; name a file"),
-        (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is no folder"),
-        (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz cannot be drawn; let its name end with .png"),
+        (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is not a folder"),
+        (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz has no suffix of a picture; use .png"),
     ],
 )  # fmt: skip
 def test_what_portrait_can_know_is_said_before_anything_starts(words, told, folder, no_workers):
@@ -156,7 +156,7 @@ def test_every_function_has_a_model_of_its_requests_beside_it(function):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["check", "b", "me/aa.jpg"], "me/aa.jpg is neither a file nor an object of"),
+        (["check", "b", "me/aa.jpg"], "me/aa.jpg is neither a file nor an object in"),
         (["check", "b", *["x.jpg"] * 21], "the photos: List should have at most 20 items"),
         (["train", "b", "me", "--user", "ann", "--steps", "20000"], "--steps: Input should be less than or equal to"),
         (["generate", "b", "--template", "poster.jpg", "--user", "ann", "--set", "sed=1"], "did you mean seed?"),
@@ -176,7 +176,7 @@ def test_folders_and_patterns_are_their_pictures(folder):
         "me/a.jpg", "me/b.jpg", "poster.jpg", "http://host/*.jpg", "in-the-bucket.jpg",
     ]  # fmt: skip
     (folder / "empty").mkdir()
-    assert "no picture lies in the folder empty" in photog("check", "b", "empty").stderr
+    assert "there is no picture in the folder empty" in photog("check", "b", "empty").stderr
 
 
 def test_check_names_files_as_they_were_given_with_every_warning_and_what_was_not_read(folder, answered):
@@ -236,8 +236,8 @@ def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch)
 
 
 def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch):
-    monkeypatch.setattr(console, "LONELY_SECONDS", -1.0)
-    for hint, told in ((console.ALONE.hint, True), ("its worker is loading", False)):
+    monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+    for hint, told in ((console.DEFAULT_WAIT.hint, True), ("its worker is loading", False)):
         with console.Waiting("check", hint) as waiting:
             waiting.update(None)
         assert ("photog up" in capsys.readouterr().err) is told
@@ -245,8 +245,8 @@ def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch
 
 def test_a_similarity_is_explained_by_the_thresholds_that_the_code_has():
     text = meaning("dlib")
-    assert f"0.5 is photog's threshold of one person for dlib (distance {dlib.SAME_PERSON}" in text
-    assert f"{1 - 0.6 / (2 * dlib.SAME_PERSON):.2f} that of dlib's author (0.6)" in text
+    assert f"0.5 is photog's threshold for the same person with dlib (distance {dlib.SAME_PERSON}" in text
+    assert f"{1 - 0.6 / (2 * dlib.SAME_PERSON):.2f} is that of dlib's author (distance 0.6)" in text
     assert "more_like_me=1.0" in text
 
 
@@ -257,9 +257,9 @@ def test_a_mistyped_variable_is_told_with_the_one_that_is_meant(folder):
     right |= {"PHOTOG_BUCKETS__MINE": "/b", "PHOTOG_CHECK_SERVICE_HOST": "1", "PHOTOG_SERVE_PORT_80_TCP_ADDR": "1"}
     lines = environment.unknown_variables(wrong | right, extensions.GROUP)
     assert lines == [
-        "PHOTOG_LEASE__SECOND is no setting, so it has no effect; did you mean PHOTOG_LEASE__SECONDS?",
-        "PHOTOG_MODEL_PATH is no setting, so it has no effect; did you mean PHOTOG_MODEL__PATH?",
-        "PHOTOG_SERVE__STAT is no setting, so it has no effect; did you mean PHOTOG_SERVE__STATE?",
+        "PHOTOG_LEASE__SECOND is not a setting, so it has no effect; did you mean PHOTOG_LEASE__SECONDS?",
+        "PHOTOG_MODEL_PATH is not a setting, so it has no effect; did you mean PHOTOG_MODEL__PATH?",
+        "PHOTOG_SERVE__STAT is not a setting, so it has no effect; did you mean PHOTOG_SERVE__STATE?",
     ]
     done = photog("status", "b", PHOTOG_LEASE__SECOND="5")
     assert (done.exit_code, done.stderr) == (0, f"photog: warning: {lines[0]}\n")
@@ -281,7 +281,7 @@ def test_invoke_says_what_is_no_json_and_why_an_object_is_ignored(folder, monkey
     (folder / "bad.json").write_bytes(b"\xff\xfe{")
     done = photog("invoke", "check", "b", "bad.json")
     assert done.exit_code == 2
-    assert done.stderr.startswith("photog: bad.json is no JSON: ")
+    assert done.stderr.startswith("photog: bad.json is not JSON: ")
     bucket.put("requests/check/empty.json", b"")
     names = ("requests/train/t.json", "requests/check/gone.json", "requests/check/empty.json", "other.txt")
     records = [
@@ -352,7 +352,7 @@ def test_threads_sleep_while_they_wait_and_a_users_number_of_them_stays(environm
 
 
 def test_workers_that_shall_hand_back_hear_it_however_close_the_signals_come(monkeypatch):
-    """A signal that comes while the same one is pending is none: two at once are one."""
+    """A signal sent while the same one is pending is lost: two at once are one."""
     code = (
         "import signal, sys, time\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"

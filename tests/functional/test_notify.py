@@ -1,4 +1,4 @@
-"""Completion events to the outside: signed, repeated until taken, never in the way of a request."""
+"""Completion events to the outside: signed, repeated until accepted, never delaying a request."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ REFUSED = "http://127.0.0.1:9/"
 
 
 class Place:
-    """A destination that takes what it is told to take."""
+    """A destination that accepts what the test says."""
 
     def __init__(self, name: str = "place", refuse: tuple[str, ...] = ()) -> None:
         self.name, self.refuse = name, refuse
@@ -43,7 +43,7 @@ class Place:
 
 
 def answered(bucket, *ids: str, destinations=()) -> None:
-    """Requests whose worker died between the commit and the delivery."""
+    """Answer requests as a worker that dies between the commit and the delivery."""
     outbox = Outbox(bucket, destinations)
     for one in ids:
         invocation(bucket, Echo()).receive(drop(bucket, one))

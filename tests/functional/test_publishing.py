@@ -1,4 +1,4 @@
-"""Answers on their way out of a worker whose store fails, whose clock is wrong, or whose manifest is hostile."""
+"""Publication by a worker whose store fails, whose clock is wrong, or whose manifest is hostile."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ RESULT = "results/check/r1/result.json"
 
 
 class Failing(MemoryBucket):
-    """Fails so many times to create a key; `loses`: writes it first, as when only the reply is lost."""
+    """Fails this many times to create a key; with `loses`, the key is written first, as when only the reply is lost."""
 
     def __init__(self, key: str = RESULT, times: int = 0, loses: bool = False) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ def test_an_id_under_which_unreadable_manifests_are_answered_is_nobodys():
 
 
 class Sleepy(FolderBucket):
-    """Says nothing to a thread that beats until it is awake."""
+    """A bucket that does not answer the beating thread until it is woken."""
 
     def __init__(self, root):
         super().__init__(root)
@@ -270,7 +270,7 @@ class DiesBeforeTheAnswer(FolderBucket):
 
 
 def half_refused(folder) -> str:
-    """What a worker leaves that dies before it has refused half a manifest; the id."""
+    """Leave what a worker leaves that dies before it has refused half a manifest; returns the id."""
     bucket = DiesBeforeTheAnswer(folder)
     bucket.put("requests/check/r1.json", b'{"request_id": ')
     with pytest.raises(SystemExit):

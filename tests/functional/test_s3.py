@@ -1,4 +1,4 @@
-"""What only a store over a network has: lost answers, undecided races, parts, stores that lie."""
+"""Behavior that only a store over a network has: lost answers, undecided races, parts, stores that lie."""
 
 import http.server
 import subprocess
@@ -29,7 +29,7 @@ def bucket(cloud) -> S3Bucket:
 
 
 class Meddler:
-    """Stands between a bucket and its store by botocore's events; sees what goes out, changes what comes back."""
+    """Sees what a bucket sends to its store, and changes what comes back, by botocore's events."""
 
     def __init__(self, bucket: S3Bucket, operation: str, respond: Callable[[int], tuple[int, str] | None]) -> None:
         self.headers: list[dict[str, str]] = []
@@ -76,7 +76,7 @@ def test_a_store_that_never_decides_is_an_error(bucket, monkeypatch):
 
 
 def test_a_put_that_won_but_whose_answer_was_lost_is_known_for_ours(bucket, cloud):
-    """The first try is written and its answer lost; the retry meets our own object and is refused."""
+    """The first try is written but its answer is lost; the retry finds our own object and is refused."""
 
     bucket._creator.meta.events.register_first("needs-retry.s3.PutObject", retry_once := RetryOnce())
     assert bucket.put_if_absent("k/v", b"mine") is True
@@ -185,7 +185,7 @@ def test_nobody_listening_is_an_error_and_no_missing_object(cloud):
 
 @pytest.mark.parametrize("address", ["ftp://x", "s3://", "s3://b?x=1", "https://bucket.s3.amazonaws.com"])
 def test_what_is_no_bucket_s_address_is_refused(address):
-    with pytest.raises(BucketError, match="no bucket"):
+    with pytest.raises(BucketError, match="is not a bucket"):
         open_bucket(address)
 
 

@@ -1,4 +1,4 @@
-"""A store that refuses, stalls, breaks off or talks nonsense: always an error of the bucket, and never a guess."""
+"""A store that refuses, stalls, breaks off or sends nonsense: always a bucket error, never a guess."""
 
 import http.server
 import socket
@@ -20,7 +20,7 @@ Reply = Callable[[http.server.BaseHTTPRequestHandler, int], None]
 
 @contextmanager
 def store(reply: Reply) -> Iterator[S3Bucket]:
-    """A bucket of a store that answers every request as `reply` does, which is told how many came before."""
+    """A bucket of a store that answers every request with `reply`, which gets the number of earlier requests."""
     calls: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A worker that looks through a bucket: every key fails by itself, and old answers cost nothing."""
+"""A worker that scans a bucket: a failing key stops no other, and old answers cost nothing."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ STOP = threading.Event()
 
 
 class Faulty(MemoryBucket):
-    """Refuses what is asked of some keys, and counts the calls."""
+    """A bucket that refuses calls for some keys, and counts the calls."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`photog serve` on the command line: an extension, and what it refuses to start with."""
+"""`photog serve` on the command line: that it is an extension, and when it refuses to start."""
 
 from importlib.metadata import EntryPoint
 

@@ -1,4 +1,4 @@
-"""Whatever is sent to a queue, it is answered: never a 500, never a stop, and what was accepted comes out again."""
+"""Everything sent to a queue is answered: never with a 500, never by a stop, and what was accepted comes out again."""
 
 import contextlib
 import json

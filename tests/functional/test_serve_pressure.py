@@ -33,7 +33,7 @@ def served(tmp_path):
 
 @contextmanager
 def listening(served, connections: int = 50, head: float = 0.4, body: float = 1.0, period: float = 0.3):
-    """A server on a port of its own; the port."""
+    """Start a server on a free port; yield the port."""
     app = build_application(served.bucket, Database(served.folder), SETTINGS, served.settings)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -63,7 +63,7 @@ def connected(port: int, said: str = "") -> socket.socket:
 
 
 def closed_within(one: socket.socket, seconds: float) -> bool:
-    """Whether the other side ends the connection in time; what it says before does not matter."""
+    """Return whether the other side ends the connection in time, whatever it sends before."""
     one.settimeout(seconds)
     try:
         while one.recv(65536):
@@ -76,7 +76,7 @@ def closed_within(one: socket.socket, seconds: float) -> bool:
 
 
 def received(one: socket.socket) -> int:
-    """How many bytes come until the other side ends the connection."""
+    """Return how many bytes arrive until the other side ends the connection."""
     one.settimeout(5)
     count = 0
     try:
@@ -88,7 +88,7 @@ def received(one: socket.socket) -> int:
 
 
 def cut_off(one: socket.socket, piece: bytes, pause: float) -> bool:
-    """Whether the other side ends the connection while we go on sending, within 200 pieces."""
+    """Return whether the other side ends the connection within 200 pieces that we send."""
     try:
         for _ in range(200):
             one.sendall(piece)

@@ -1,4 +1,4 @@
-"""The bucket is the truth: what a lost, old, damaged or foreign state, or a foreign object in the queue, can do."""
+"""The bucket is the truth: a lost, old, damaged or foreign state, or a foreign object in the queue, loses nothing."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ def request(number: int) -> str:
 
 
 def copied(served, place):
-    """The state file as it is now, with its log, as a snapshot of the disk would have it."""
+    """Return the state file as it is now, with its log, as a snapshot of the disk would contain it."""
     shutil.copytree(served.folder, place, dirs_exist_ok=True)
 
 
@@ -43,7 +43,7 @@ def restored(served, place):
 
 
 def places(client) -> dict[str, int]:
-    """Of all entries of the sink: index by uuid."""
+    """Return the index of every entry of the sink, by uuid."""
     frames = get(client, length=1000, timeout="0")
     assert len({frame.index for frame in frames}) == len(frames), "no index twice"
     return {frame.tags["requestId"]: frame.index for frame in frames}
@@ -249,7 +249,7 @@ def record(number: int, **said: object) -> Message:
 
 
 def foreign() -> dict[str, bytes]:
-    """Objects that somebody may leave among the records."""
+    """Return objects that somebody may have left among the records."""
     whole = encode_message(record(1, sink=1, inline=True), b"x")
     fields = json.loads(whole.partition(b"\n")[0])
     prefix = "queue/photog_check/"

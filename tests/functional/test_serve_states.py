@@ -1,4 +1,4 @@
-"""Priority, the two ids, and what a crash at any point leaves: nothing lost, nothing answered twice."""
+"""Priority, the two ids, and crashes at any point: nothing is lost, nothing is answered twice."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ def request(identity: str, **more: object) -> str:
 
 
 def answers(client) -> dict[str, dict]:
-    """Every answer in the sink by its put's uuid."""
+    """Return every answer in the sink by its put's uuid."""
     frames = get(client, length=1000, timeout="0")
     assert len({frame.tags["requestId"] for frame in frames}) == len(frames), "one answer a put"
     return {frame.tags["requestId"]: json.loads(frame.data) for frame in frames}
@@ -265,11 +265,11 @@ def test_no_index_is_given_twice_whatever_is_lost(served):
 
 
 class Killed(BaseException):
-    """A process that ends here."""
+    """Raised where the process is to end."""
 
 
 def until_it_dies(store, served, moment):
-    """What a server does before it is killed in the middle of `moment`."""
+    """Run a server until it is killed in the middle of `moment`."""
     queue = ServiceQueue("photog_check", "source")
     if moment == "add":
         store.put(queue, request("r3").encode(), {}, 0)

@@ -1,4 +1,4 @@
-"""Watching a queue over a WebSocket: windows, commits, and what becomes of entries whose consumer goes away."""
+"""Watching a queue over a WebSocket: windows, commits, and what happens to entries whose consumer disconnects."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ def client(served):
 
 
 class Watcher:
-    """One consumer: frames as they come, from a thread of its own."""
+    """One consumer, which receives frames in a thread of its own."""
 
     def __init__(self, client, uid="u1", gid="eas", path=SINK, **query):
         names = {"index": "_index_", "window": "_window_", "index_only": "_index_only_", "auto_commit": "_auto_commit_"}
@@ -60,7 +60,7 @@ class Watcher:
         return [frame.data.decode() for frame in self.frames]
 
     def settled(self, count):
-        """The data, once so many have come and then no more."""
+        """Return the data, once that many frames have come and no more follow."""
         until(lambda: len(self.frames) >= count)
         time.sleep(QUIET_SECONDS)
         return self.data()

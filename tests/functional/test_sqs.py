@@ -1,4 +1,4 @@
-"""Requests out of a queue: held while they run, deleted when they are answered, never lost in between."""
+"""Requests from a queue: held while they run, deleted when they are answered, never lost in between."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ TEMPLATE = Path(__file__).parents[2] / "deploy/aws/function.yaml"
 
 
 class Desk:
-    """A bucket whose manifests are notified to a queue, and a worker's parts around them."""
+    """A bucket whose manifests are announced to a queue, and the parts of a worker."""
 
     def __init__(self, cloud, dead_letters=None, receives=3) -> None:
         self.cloud = cloud
@@ -53,7 +53,7 @@ class Desk:
         return SqsQueue(url, settings, S3, clock)
 
     def request(self, request_id: str = "r1", **more) -> None:
-        """Drop a manifest and send its event."""
+        """Write a manifest and send its event."""
         key = f"requests/check/{request_id}.json"
         self.bucket.put(key, json.dumps({"request_id": request_id} | more).encode())
         info = self.bucket.head(key)
@@ -67,7 +67,7 @@ class Desk:
         return Invocation(self.bucket, function, QUICK, "w1", shutdown or Shutdown(0.2), hooks, observations)
 
     def serve(self, function, **options) -> None:
-        """As a new process that ends with the empty queue."""
+        """Serve like a new process that ends when the queue is empty."""
         observations = Observations()
         trigger = self.trigger(observations=observations, **options)
         trigger.run(self.invocation(function, observations=observations).receive, self.stop)
@@ -140,7 +140,7 @@ def test_a_postponed_message_is_a_new_one_that_comes_later(desk):
 
 
 class Held:
-    """A queue that lets a message go after a moment, and keeps in mind when it was asked to hold it."""
+    """A queue that releases a message after a moment, and records when it was asked to hold it."""
 
     visibility = 0.2
 
@@ -176,7 +176,7 @@ def test_a_message_that_sqs_lets_nobody_hold_any_longer_is_not_asked_for_again()
 
 
 def test_by_the_defaults_a_killed_worker_is_followed_within_a_minute_and_no_living_one():
-    """The last extension, the time-out that it asked for, the watch of whoever gets the message, and nothing else."""
+    """The last extension, its visibility timeout, and the watch of the next receiver, and nothing else."""
     settings = Settings()
     trigger = SqsTrigger(None, MemoryBucket(), "check", settings.lease)
     visibility, watch = settings.sqs.visibility_seconds, trigger._busy_seconds
@@ -189,7 +189,7 @@ def test_by_the_defaults_a_killed_worker_is_followed_within_a_minute_and_no_livi
 
 
 def test_whoever_gets_a_postponed_message_knows_what_was_seen_before_and_takes_over_at_once(desk):
-    """Another process than the one that postponed it: with many workers it most often is another."""
+    """A different process from the one that postponed it: with many workers that is the usual case."""
     desk.request()
     body = json.loads(desk.bucket.get("requests/check/r1.json"))
     Claims(desk.bucket, "check", QUICK.lease, "dead").acquire("r1", "requests/check/r1.json", canonical_hash(body))

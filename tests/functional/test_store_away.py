@@ -1,4 +1,4 @@
-"""The command line over a store that does not serve: one line, no trace, and the status that supervisors restart on."""
+"""The command line on an unavailable store: one line, no traceback, and the status on which supervisors restart."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def test_what_cannot_be_a_bucket(verb, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "round").symlink_to(tmp_path / "round")
     refused(photog(*verb, tmp_path / "file"), "is a file", WRONG)
-    refused(photog(*verb, tmp_path / "round"), "circle", WRONG)
+    refused(photog(*verb, tmp_path / "round"), "loop", WRONG)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, ("submit", "check"), ("forget",)])
@@ -72,7 +72,7 @@ def test_a_bucket_that_may_not_be_written_is_read_and_starts_no_worker():
 
 @pytest.mark.parametrize("verb", [("worker", "check"), ("up",)])
 def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(verb, monkeypatch):
-    """/proc holds no folder of ours, as a place of mounts holds none of a user's."""
+    """A folder cannot be made in /proc, just as a user cannot make one where volumes are mounted."""
 
     class Waited(Exception):
         pass
@@ -88,7 +88,7 @@ def test_a_bucket_whose_volume_is_not_mounted_yet_is_waited_for_with_one_line(ve
     done = photog(*verb, "/proc/volume/bucket")
     assert isinstance(done.exception, Waited)
     [line] = done.stderr.strip().splitlines()
-    assert "/proc/volume/bucket cannot be a bucket: it is not there" in line
+    assert "/proc/volume/bucket cannot be a bucket: it does not exist" in line
     assert "mount" in line
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_address_is_wrong_usage():
     for address in ("ftp://x", "s3://", "s3://b?x=1"):
         done = photog("status", address)
         assert done.exit_code == 2
-        assert "is no bucket" in done.stderr
+        assert "is not a bucket" in done.stderr
 
 
 UNREADABLE = "/proc/self/mem"  # a file by its looks, whose first byte nobody can read

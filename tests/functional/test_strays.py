@@ -1,4 +1,4 @@
-"""What lies where requests do and is none: said once in the log, and by the status, with the reason."""
+"""Strays among the requests: each is logged once, and shown by `photog status` with the reason."""
 
 import json
 import logging
@@ -28,8 +28,8 @@ STRAYS = {
     "requests/check/sub/note": "does not end with .json",
     "requests/check/.hidden.json": "begins with a dot",
     "requests/47.json": "no function's folder; put it into requests/check/",
-    "requests/Check/": "folder is requests/check/, in small letters",
-    "requests/checks/": "no function of that name",
+    "requests/Check/": "folder is requests/check/, in lower case",
+    "requests/checks/": "no function with that name",
     "Requests/check/47.json": "put it under requests/check/47.json",
     "REQUESTS/Check/sub/48.json": "put it under requests/check/sub/48.json",
 }
@@ -65,7 +65,7 @@ def fill(bucket) -> None:
 
 
 def look(bucket, function="check", kind=ScanTrigger, seconds=(0, 6, 6)) -> None:
-    """A worker that looks a few times, so many seconds after each other."""
+    """A worker that looks a few times, with this many seconds in between."""
     clock = Clock()
     trigger, receive = kind(bucket, function, SCAN, clock), invocation(bucket, Echo()).receive
     for step in seconds:
@@ -146,12 +146,12 @@ def link(bucket: FolderBucket) -> dict[str, str]:
     os.mkfifo(folder / "pipe.json")
     return {
         "requests/check/48.json": "it is a link; put the file itself there",
-        "requests/check/sub/linked": "link to a folder, which is not followed",
-        "requests/check/out": "out of the bucket, which is never followed",
-        "requests/check/50.json": "out of the bucket, which is never followed",
-        "requests/check/broken.json": "leads nowhere",
-        "requests/check/round": "leads nowhere",
-        "requests/check/pipe.json": "it is no file",
+        "requests/check/sub/linked": "link to a folder, and such links are not followed",
+        "requests/check/out": "out of the bucket, and such links are never followed",
+        "requests/check/50.json": "out of the bucket, and such links are never followed",
+        "requests/check/broken.json": "it is a broken link",
+        "requests/check/round": "it is a broken link",
+        "requests/check/pipe.json": "it is not a regular file",
     }
 
 
@@ -181,7 +181,7 @@ def test_names_that_no_key_can_have_are_told_on_a_disk_too(tmp_path, caplog):
     bucket = FolderBucket(tmp_path / "bucket")
     expected = {
         "requests/check/a\\b.json": "put it under requests/check/a/b.json",
-        "requests/check/odd\x07/": "no object of ours can have its key",
+        "requests/check/odd\x07/": "no object of photog's can have its key",
         "requests\\check\\c.json": "put it under requests/check/c.json",
     }
     (bucket.root / "requests/check/odd\x07").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""template.yaml and its parts: linted, transformed, its rules deployed without a cloud, its rights counted."""
+"""template.yaml and its parts: linted, transformed, rules deployed without a cloud, rights checked one by one."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def resources(*kinds: str) -> Iterator[tuple[str, dict]]:
 
 
 def filled(value: object, given: dict[str, str]) -> object:
-    """Ref and Sub of given names replaced, so that a pattern can be matched."""
+    """Replace Ref and Sub of given names, so that a pattern can be matched."""
     if isinstance(value, dict):
         if set(value) == {"Ref"}:
             return given[value["Ref"]]
@@ -51,7 +51,7 @@ def filled(value: object, given: dict[str, str]) -> object:
 
 
 def statements() -> Iterator[tuple[str, dict]]:
-    """Every statement that allows something to a role."""
+    """Yield every statement that allows a role something."""
     for name, properties in resources("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
         policies = [one["PolicyDocument"] for one in properties.get("Policies", [])]
         for policy in [*policies, *([properties["PolicyDocument"]] if "PolicyDocument" in properties else [])]:
@@ -115,7 +115,7 @@ def given(function: str) -> dict[str, str]:
 
 @pytest.fixture
 def cloud(monkeypatch) -> Iterator[dict[str, str]]:
-    """A bucket, and each function's rule and queues as CloudFormation makes them; the queues' URLs."""
+    """Make a bucket, and each function's rule and queues as CloudFormation does; yield the queues' URLs."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -355,7 +355,7 @@ def test_batch_tries_again_on_75_and_a_lost_machine_only():
 
 
 def spoken(command: list, batch: bool) -> list[str]:
-    """A container's command with every name filled in, as it is with train on ECS or on Batch."""
+    """Return a container's command with every name filled in, for train on ECS or on Batch."""
     words: list[str] = []
     for word in command:
         if isinstance(word, dict) and "Fn::If" in word:

@@ -1,4 +1,4 @@
-"""A bucket without its users, in which their trainings lie: the newest serves, and none of who was forgotten."""
+"""A bucket whose users' models are missing: the newest training serves, but none of a forgotten user."""
 
 import json
 from collections import Counter
@@ -35,7 +35,7 @@ class Counted(MemoryBucket):
 
 
 def train(bucket, request_id: str, committed: float | None, user: str = "ann") -> None:
-    """What a training leaves, but for its user's model."""
+    """Write what a training leaves, except its user's model."""
     folder = f"results/train/{request_id}/a1/"
     reference = {"key": f"{folder}1.png", "landmarks": [[1, 2]] * 68, "box": [0, 0, 9, 9], "embedding": [0.5] * 8}
     data: dict[str, object] = {
@@ -51,7 +51,7 @@ def train(bucket, request_id: str, committed: float | None, user: str = "ann") -
 
 
 def asked(bucket, known: Trainings | None = None) -> str | None:
-    """The training that serves ann, as a portrait of her finds it."""
+    """Return the training that serves ann, as a generate request finds it."""
     files = make_fetcher(bucket, {}, Settings())
     workspace = BucketWorkspace(bucket, Attempt("generate", "g", 1), files, Hooks([]), known or Trainings(bucket))
     if workspace.size(MODEL) is None:
@@ -105,7 +105,7 @@ def test_no_more_than_so_many_are_looked_at(monkeypatch, caplog):
 
 
 def test_a_forgotten_person_stays_forgotten_whenever_somebody_asks_for_them():
-    """Asked for before each single removal, as by a generate request that came late."""
+    """Requested before each single removal, as by a late generate request."""
 
     class Asking(MemoryBucket):
         def delete(self, key):

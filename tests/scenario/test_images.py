@@ -68,7 +68,8 @@ def test_the_image_of_check_has_a_command_line_that_says_what_it_has_not(check_i
     report = json.loads(check_image.run("photog", "doctor", bucket.address, "--json").stdout)
     assert report["faces"] == {"engine": report["faces"]["engine"]}
     assert report["diffusion"] == {
-        "missing": "torch and diffusers, for train and generate: pip install '.[diffusion]' in photog's checkout"
+        "missing": "train and generate need torch, diffusers, transformers, peft: "
+        "pip install '.[diffusion]' in photog's checkout"
     }
     refused = check_image.run("photog", "worker", "train", bucket.address)
     assert refused.returncode == 2

@@ -74,7 +74,7 @@ def test_portrait_and_up_end_on_ctrl_c_and_go_on_with_the_training(tmp_path):
         assert interrupted(process, number) == 130
         assert working_on(bucket.address) == []
         said = log.read_text()
-        assert "the same command goes on from there" in said
+        assert "the same command continues from there" in said
         assert f"photog forget {bucket.address} grace" in said
         for one in bucket.list("progress/"):
             bucket.delete(one.key)
@@ -83,5 +83,5 @@ def test_portrait_and_up_end_on_ctrl_c_and_go_on_with_the_training(tmp_path):
     until(lambda: trains(bucket), 240)
     assert interrupted(process) == 0
     assert working_on(bucket.address) == []
-    assert f"`photog up {bucket.root}` goes on" in log.read_text()
+    assert f"`photog up {bucket.root}` resumes them" in log.read_text()
     assert not any(one.key.endswith("/result.json") for one in bucket.list("results/train/"))

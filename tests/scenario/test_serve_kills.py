@@ -1,4 +1,4 @@
-"""The server killed at any moment, its state kept, deleted, or without the tail of its log: nothing lost or doubled."""
+"""The server killed at any moment, its state kept, deleted or cut off: nothing is lost or doubled."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ SENDERS = 3
 
 
 class Sender:
-    """Puts one request after the other, each until it is accepted; what was accepted, in order."""
+    """Puts one request after another, each until it is accepted; keeps what was accepted, in order."""
 
     def __init__(self, server: sdk.Server, name: str) -> None:
         self.accepted: list[tuple[int, str, str]] = []
@@ -57,13 +57,13 @@ def frames(server: sdk.Server) -> list[wire.Frame]:
 
 
 def waiting(server: sdk.Server) -> str:
-    """How many puts are not answered yet."""
+    """Return how many puts are not answered yet."""
     with httpx.Client(base_url=f"http://{server.endpoint}", headers=TOKEN, timeout=30) as client:
         return client.get(INPUT, params={"_attrs_": "true"}).json()["stream.length"]
 
 
 def lose(folder, how: float) -> None:
-    """What a loss of power, or of a disk, may leave of the state."""
+    """Leave of the state what a loss of power, or of a disk, may leave."""
     state = folder / "state"
     if how < 0.25:
         shutil.rmtree(state)

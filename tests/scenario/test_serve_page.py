@@ -1,4 +1,4 @@
-"""The product page's three Python samples, word for word but for endpoint, token, pictures and fewer steps."""
+"""The product page's three Python samples, unchanged except for endpoint, token, pictures and fewer steps."""
 
 import os
 import signal
@@ -157,7 +157,7 @@ def test_the_three_samples_of_the_page_run_against_the_real_functions(tmp_path, 
 
 
 def run(python: Path, code: str, endpoint: str) -> str:
-    """What the sample prints."""
+    """Return what the sample prints."""
     command = [str(python), "-c", code, endpoint, "secret"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr

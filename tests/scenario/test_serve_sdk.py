@@ -1,4 +1,4 @@
-"""The SDK's own client, from PyPI, against a server process and worker processes: nothing lost, nothing doubled."""
+"""The SDK's own client, from PyPI, against a server process and worker processes: nothing is lost or doubled."""
 
 import json
 import subprocess
@@ -92,7 +92,7 @@ def calling(python: Path, server: sdk.Server, *more: str) -> "subprocess.Popen[s
 
 
 def await_answers(caller: "subprocess.Popen[str]", answers: int) -> None:
-    """Read what the caller says until it has so many; the SDK logs its reconnecting to the same place."""
+    """Read the caller's lines until it has enough; the SDK logs its reconnecting to the same place."""
     assert caller.stderr is not None
     for line in caller.stderr:
         word, _, number = line.partition(" ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contract import keys
+from shared.contract import hooks, keys
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("check", "train", "generate")
@@ -156,3 +156,52 @@ def test_every_prefix_of_the_bucket_is_spelled_in_one_place():
             for node in ast.walk(tree):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
                     assert not spelled.match(node.value), f"{path}:{node.lineno} spells {node.value!r}"
+
+
+# --- docs/architecture.md ----------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs/architecture.md").read_text()
+
+
+def drawn(flowchart: str) -> dict[str, set[str]]:
+    """What each room of a Mermaid flowchart points to."""
+    below: dict[str, set[str]] = {}
+    for ends in re.findall(r"^ *([\w &]+) --> ([\w &]+)$", flowchart, re.MULTILINE):
+        here, there = (end.split(" & ") for end in ends)
+        for name in here:
+            below.setdefault(name, set()).update(there)
+    return below
+
+
+def reached(below: dict[str, set[str]], room: str) -> set[str]:
+    """The rooms that one leads to, by one arrow or several."""
+    return {further for there in below.get(room, set()) for further in {there, *reached(below, there)}}
+
+
+@pytest.mark.parametrize(("place", "rooms"), [(0, SHARED), (1, GENERATE)])
+def test_the_arrows_that_are_drawn_are_those_of_the_code(place, rooms):
+    below = drawn(re.findall(r"```mermaid\nflowchart TD\n(.*?)```", PAGE, re.DOTALL)[place])
+    everybodys = {"contract", "errors"} if rooms is SHARED else set()  # said in words above the picture
+    for name, allowed in rooms.items():
+        expected = set(allowed.split()) - everybodys
+        assert reached(below, name or "root") >= expected, name
+        assert below.get(name or "root", set()) <= expected, name
+
+
+def test_the_tables_name_every_room_and_every_hook():
+    for name in SHARED:
+        path = f"shared/{name}" if (ROOT / "shared" / name).is_dir() else f"{name}.py"
+        assert f"| `{path}`" in PAGE or f"| `shared/{path}`" in PAGE, f"{name} is in no table"
+    found = {
+        name
+        for path in sources("shared")
+        for name in re.findall(r"^class (\w+)\(AttemptHook\)", path.read_text(), re.MULTILINE)
+    } - {hooks.Hooks.__name__}
+    assert set(re.findall(r"`([A-Z]\w+)`", "".join(re.findall(r"^\| `[A-Z].*?\|", PAGE, re.MULTILINE)))) == found
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+|plan_\w+)`", PAGE))))
+def test_what_the_page_calls_by_name_is_called_so(name):
+    spelled = re.compile(rf"^(?:class|def) {name}\b|^ *- ?{name}|^{name} = ", re.MULTILINE)
+    folders = ("shared", "functions", "serve")
+    assert any(spelled.search(path.read_text()) for folder in folders for path in sources(folder))

@@ -33,10 +33,10 @@ Answers = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Fact:
-    """What an owner knows for sure: that it claimed an attempt, or that its answer is the one.
+    """What an owner knows for certain: that it claimed an attempt, or that its answer is the one.
 
     Attributes:
-        lost: attempts that had ended without an answer when it claimed, as it saw them.
+        lost: attempts that had ended without an answer when it claimed, as far as it saw.
     """
 
     kind: str
@@ -49,7 +49,7 @@ Procedure = Callable[["Search", "World", str], None]
 
 
 class Pending(BaseException):
-    """The owner wants its next answer; ends its run, as nothing of the product catches it."""
+    """Raised where the owner needs its next answer; ends its run, as the product catches it nowhere."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -96,7 +96,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {"clock": (0.0, LONG), "ends": ("publish",
 
 @dataclass(frozen=True)
 class Point:
-    """How far an owner has come: the answers that it has had, what it asks next (None: it is done), what it knows."""
+    """An owner's state: the answers that it has had, its next call (None if it is done), and what it knows."""
 
     name: str
     history: Answers
@@ -139,7 +139,7 @@ class Search:
         return self
 
     def next(self, name: str, history: Answers) -> tuple[Call | None, list[Fact]]:
-        """What an owner with such a history does next, None when it is done; and what it knows."""
+        """Return the next call of an owner with this history, None if it is done; and what it knows."""
         self.facts = []
         try:
             self._procedures[name](self, World(history), name)
@@ -160,7 +160,7 @@ class Search:
 
     @property
     def kinds(self) -> set[str]:
-        """What any owner came to know."""
+        """Return the kinds of facts that any owner learned."""
         return {fact.kind for point in self._points for fact in point.facts}
 
     def _point(self, name: str, history: Answers) -> int:
@@ -183,7 +183,7 @@ class Search:
 
 
 def perform(call: Call, objects: Objects) -> tuple[Any, Objects]:
-    """One call on a real bucket in memory: its answer, and the objects after it."""
+    """Make one call on a real bucket in memory; returns its answer, and the objects after it."""
     bucket = MemoryBucket()
     for key, data in objects:
         bucket.put(key, data)
@@ -201,7 +201,7 @@ def perform(call: Call, objects: Objects) -> tuple[Any, Objects]:
 
 
 class _Missing(MissingObject):
-    """Equal to another of the same message, so that histories can be compared."""
+    """Equal to any other with the same message, so that histories can be compared."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Missing) and str(self) == str(other)
@@ -211,7 +211,7 @@ class _Missing(MissingObject):
 
 
 def serve(search: Search, world: World, name: str) -> None:
-    """A worker, as `invocation.py` is one: look for the answer, claim, look again, work, publish."""
+    """Serve like `invocation.py`: look for the answer, claim, look again, work, publish."""
     claims = Claims(cast(Bucket, world), "check", LEASE, name, world.clock)
     for _ in range(search.rounds):
         if world.head(RESULT) is not None:
@@ -251,19 +251,19 @@ def publish(search: Search, world: World, name: str, answer: bytes) -> None:
 
 
 def forget(search: Search, world: World, name: str) -> None:
-    """Whoever forgets the user of the request while it runs."""
+    """Erase the user of the request while it runs."""
     publish(search, world, name, b"forgotten")
     Claims(cast(Bucket, world), "check", LEASE, name, world.clock).supersede("r")
 
 
 def vandal(search: Search, world: World, name: str) -> None:
-    """Something that damages the first claim, whenever it is there."""
+    """Damage the first claim whenever it exists."""
     if world.head(FIRST) is not None:
         world.put(FIRST, b"\x00 no claim")
 
 
 def records(objects: Objects) -> dict[int, ClaimRecord | None]:
-    """The claims of a bucket by number; None for one that cannot be read."""
+    """Return a bucket's claims by number; None for one that cannot be read."""
     found: dict[int, ClaimRecord | None] = {}
     for key, data in objects:
         if key.startswith("claims/"):
@@ -273,7 +273,7 @@ def records(objects: Objects) -> dict[int, ClaimRecord | None]:
 
 
 def answers_alone(objects: Objects) -> bool:
-    """Whether a fresh worker to whom nobody else talks any more comes to an answer."""
+    """Return whether a new worker, all alone, reaches an answer."""
     search = Search({"last": serve}, ENOUGH)
     history: Answers = ()
     while (call := search.next("last", history)[0]) is not None:
@@ -285,7 +285,7 @@ def answers_alone(objects: Objects) -> bool:
 
 
 def check(objects: Objects, owners: list[Point]) -> None:
-    """What holds in every state, whoever has crashed in it."""
+    """Check what must hold in every state, whoever has crashed in it."""
     facts = [fact for owner in owners for fact in owner.facts]
     attempts = [fact.attempt for fact in facts if fact.kind != "published"]
     assert len(attempts) == len(set(attempts)), f"two own one attempt: {facts}"
@@ -311,7 +311,7 @@ LONGER = {
 
 @pytest.fixture(autouse=True)
 def _determined(monkeypatch):
-    """Nonces and wall clocks are the same whenever an owner's history is run again."""
+    """Make nonces and wall clocks repeat whenever an owner's history is run again."""
     monkeypatch.setattr(module.secrets, "token_hex", lambda size: "nonce")
     monkeypatch.setattr(time, "time", lambda: 0.0)
 
@@ -338,7 +338,7 @@ def test_a_request_is_given_up_after_as_many_lost_attempts_as_are_allowed():
 
 
 def explore(scenario: str, procedures: dict[str, Procedure], rounds: int, ends: tuple[str, ...]) -> set[str]:
-    """Search, and look at every bucket that was found; what owners came to."""
+    """Search, and check every bucket that was found; returns what the owners learned."""
     began = time.perf_counter()
     search = Search(procedures, rounds, ends).run()
     seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What the pages say of settings is what the settings are."""
+"""What the pages say about settings is true of the settings."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from serve.settings import ServeSettings
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("events/*.md")])
 UNITS = {"KB": 1024, "KiB": 1024, "MiB": 2**20, "million": 10**6}
 NUMBER = re.compile(rf"([0-9][0-9,]*(?:\.[0-9]+)?)(?: ({'|'.join(UNITS)}))?")
 PLAIN = re.compile(r"`[^`<]*`|[0-9][^,]*|true|false|none")  # else it is said in words what None means
@@ -19,7 +19,7 @@ OF_PLANS = {"TRAIN__ACCUMULATION": "1"}  # None leaves the plan's, which is the 
 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """Each setting's name and default, as the environment would say it."""
+    """Return each setting's default by its name in the environment, without the prefix."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         value = field.get_default(call_default_factory=True)
@@ -32,11 +32,17 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
 
 
 DEFAULTS = defaults(Settings) | defaults(ServeSettings, "SERVE__") | {"TOKEN": None}
-OF_COMPOSE = {"PHOTOS", "MODELS", "MODEL"}  # variables of compose.yaml, of no process of ours
+OF_COMPOSE = {
+    "PHOTOS",
+    "MODELS",
+    "MODEL",
+    "TRAIN_CARD",
+    "GENERATE_CARD",
+}  # variables of compose.yaml, of no process of ours
 
 
 def rows(column: str) -> list[tuple[str, str, str]]:
-    """Page, setting and what its table says in the second column, where that is called so."""
+    """Return page, setting and the second column's text, from all tables whose second column has this name."""
     found = []
     for page in PAGES:
         heading = ""
@@ -46,12 +52,14 @@ def rows(column: str) -> list[tuple[str, str, str]]:
             if cells and heading == column and (names := names_in(cells[0])):
                 values = cells[1].split(", ") if len(names) > 1 else [cells[1]]
                 values = values if len(values) == len(names) else values * len(names)
-                found += [(page.name, name, value) for name, value in zip(names, values, strict=True)]
+                found += [
+                    (page.relative_to(ROOT).as_posix(), name, value) for name, value in zip(names, values, strict=True)
+                ]
     return found
 
 
 def names_in(text: str) -> list[str]:
-    """Settings, also where `__THIS` follows another of its group."""
+    """Return the settings that a text names, also where `__THIS` follows another of its group."""
     found: list[str] = []
     for quoted in re.findall(r"`(PHOTOG_[A-Z0-9_]*[A-Z0-9]|__[A-Z0-9_]+)\b", text):
         group = found[-1].rpartition("__")[0] if found else ""
@@ -60,13 +68,13 @@ def names_in(text: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """The first number with its unit."""
+    """Return the number at the beginning of a text, times its unit."""
     told = NUMBER.match(text)
     return float(told[1].replace(",", "")) * UNITS.get(told[2], 1) if told else None
 
 
 def says(text: str, value: Any) -> bool:
-    """Whether this is how a page says that value."""
+    """Return whether a page's text means this value."""
     if not PLAIN.fullmatch(text):
         return value is None
     if text == "none" or value is None:
@@ -91,7 +99,7 @@ def test_a_documented_limit_is_the_limit(row):
     assert number(text) in (DEFAULTS[name], None), DEFAULTS[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_no_page_names_a_setting_that_is_none_or_another_default_in_brackets(page):
     text = page.read_text()
     groups = {name.rpartition("__")[0] for name in DEFAULTS}
@@ -105,6 +113,7 @@ def test_no_page_names_a_setting_that_is_none_or_another_default_in_brackets(pag
 def test_a_table_that_says_another_default_would_be_found():
     assert len(rows("default")) > 50
     assert len(rows("at most")) > 6
+    assert {"docs/settings.md", "docs/cloud.md", "docs/serve.md"} <= {page for page, _, _ in rows("default")}
     assert not says("120", DEFAULTS["SQS__VISIBILITY_SECONDS"])
     assert not says("none", DEFAULTS["FACES__MODEL"])
     assert not says("`json`", DEFAULTS["LOG__FORMAT"])

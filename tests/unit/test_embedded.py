@@ -1,4 +1,4 @@
-"""Pictures within requests, in every way that programs write base64; and what answers call them."""
+"""Pictures embedded in requests, in every form of base64 that programs write; and their names in answers."""
 
 import random
 from base64 import b64encode, encodebytes, urlsafe_b64encode
@@ -101,10 +101,10 @@ def test_spaces_by_the_million_are_read_in_bounded_memory():
     ("reference", "says"),
     [
         ("data:image/jpeg;base64", "no comma"),
-        ("data:image/jpeg;base64,/9j/*4AA", r"'\*' at place 5"),
-        ("data:image/jpeg;base64,/9j/\u00e44AA", "at place 5"),
+        ("data:image/jpeg;base64,/9j/*4AA", r"'\*' at position 5"),
+        ("data:image/jpeg;base64,/9j/\u00e44AA", "at position 5"),
         ("data:image/jpeg;base64,/9j/4", "cut off"),
-        ("data:image/jpeg;base64,/9j/==AA", "'=' at place 5"),
+        ("data:image/jpeg;base64,/9j/==AA", "'=' at position 5"),
     ],
 )
 def test_what_is_no_base64_says_where(reference, says):

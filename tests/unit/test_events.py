@@ -1,4 +1,4 @@
-"""Storage events in their real shape, and the samples that the README points to."""
+"""Storage events in their real form, and the samples to which the README points."""
 
 import base64
 import contextlib

@@ -60,7 +60,7 @@ def test_a_network_of_another_signature_is_refused(tmp_path):
 
 def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no network at all")
-    with pytest.raises(EngineUnavailable, match="no ONNX"):
+    with pytest.raises(EngineUnavailable, match="not an ONNX model"):
         fuser.load_fuser(settings(tmp_path / "text.onnx"))
 
 

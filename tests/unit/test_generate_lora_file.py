@@ -263,7 +263,7 @@ def test_a_header_over_the_limit_is_not_parsed(monkeypatch, good):
 
 def test_values_that_the_bases_precision_cannot_hold_are_refused(base, good):
     half = diffusion.load_model(ModelSettings(path=str(base), device="cpu")).unet.half()
-    with pytest.raises(LoraError, match="no numbers or too large"):
+    with pytest.raises(LoraError, match="not finite or too large"):
         load(LoraCache(half), changed(good, down=valued(1e5)))
 
 

@@ -26,7 +26,7 @@ def test_every_face_that_the_engine_finds_is_one_whatever_its_score(scores):
 
 
 def test_another_number_of_faces_says_both_numbers():
-    with pytest.raises(FaceCountMismatch, match="shows 2 faces, but 1 user_id came"):
+    with pytest.raises(FaceCountMismatch, match="shows 2 faces, but the request has 1 user_id"):
         template.find_faces(pictures.coffee(), "a.jpg", 1, Scored(1.5, -0.1))
 
 

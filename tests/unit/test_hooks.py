@@ -1,4 +1,4 @@
-"""What runs around a request, and when."""
+"""Hooks around a request, and when they are called."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ STAGES = [name for name, one in vars(AttemptHook).items() if callable(one)]
 
 
 class Record(AttemptHook):
-    """Keeps the name of each stage that it has seen."""
+    """Records the name of each stage that is called."""
 
     def __init__(self, seen: list[str] | None = None, name: str = "") -> None:
         self.seen: list[str] = [] if seen is None else seen

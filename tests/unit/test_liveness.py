@@ -84,7 +84,7 @@ def test_a_long_request_is_alive_until_its_deadline_has_answered_it(settings):
 @pytest.mark.parametrize("trigger", [ScanTrigger, FolderTrigger])
 def test_a_worker_without_a_request_shows_itself_between_two_looks(settings, tmp_path, trigger):
     class Clock:
-        """Two seconds later whenever somebody asks."""
+        """A clock that advances two seconds at every call."""
 
         now = 0.0
 

@@ -1,4 +1,4 @@
-"""Logs: one line an event, which request it is about, and nothing that a log must not say."""
+"""Logs: one line per event, with its request, and without what must not be logged."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Terminal(io.StringIO):
-    """A stream that a person reads."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def lines():
-    """Configures logging to a stream; gives what was written, line by line."""
+    """Configure logging to a stream; returns the lines that were written."""
     root = logging.getLogger()
     handlers, level, hooks = list(root.handlers), root.level, (sys.excepthook, threading.excepthook)
     written: list[io.StringIO] = []

@@ -1,4 +1,4 @@
-"""Manifests: what is accepted, what is refused and how it is named."""
+"""Manifests: what is accepted, what is refused, and with which error."""
 
 import json
 import re
@@ -236,7 +236,7 @@ def test_a_large_whole_number_is_an_id_to_its_last_digit():
     ],
 )
 def test_a_member_that_stands_twice_is_told_at_any_depth_in_json_and_in_the_samples_text(text, paths):
-    told = [f"{path} stands more than once in the manifest; the last one was taken" for path in paths]
+    told = [f"{path} appears more than once in the manifest; the last value is used" for path in paths]
     for spelled in (text, text.replace('"', "'")):
         manifest = parse(spelled.encode())
         assert manifest.request_id == "b"
@@ -248,7 +248,7 @@ def test_members_that_stand_twice_are_told_within_bounds():
     text = json.dumps({"request_id": "a"})[:-1] + "".join(f', "k{n}": 1, "k{n}": 2' for n in range(500)) + "}"
     warnings = parse(text.encode()).warnings
     assert len(warnings) == 21
-    assert warnings[-1] == "and 480 more of the kind"
+    assert warnings[-1] == "and 480 more like these"
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.booleans() | st.none(), st.lists)))
@@ -344,7 +344,7 @@ def test_warnings_are_counted_and_cut():
     body = {"user_id": "u"} | {f"key{number}" + "x" * 1000: 1 for number in range(5000)}
     _, warnings = validate(_Named, body)
     assert len(warnings) == 21
-    assert warnings[-1] == "and 4980 more of the kind"
+    assert warnings[-1] == "and 4980 more like these"
     assert max(map(len, warnings)) <= 200
 
 

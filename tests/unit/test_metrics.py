@@ -1,4 +1,4 @@
-"""A worker's metrics: what Prometheus reads on the port and in the file, and that nobody else pays for them."""
+"""A worker's metrics: what Prometheus reads on the port and in the file; without either, nothing is spent on them."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ ATTEMPT = Attempt("generate", "r1", 1)
 
 @pytest.fixture
 def worker():
-    """Starts metrics and closes them at the end."""
+    """Start metrics and close them at the end."""
     started: list[WorkerMetrics] = []
 
     def start(settings: MetricsSettings = PORT, function: str = "generate", **more: Any) -> WorkerMetrics:
@@ -48,7 +48,7 @@ def worker():
 
 
 def scraped(metrics: WorkerMetrics, path: str = "/metrics") -> dict[str, float]:
-    """Every sample on the port, by its name with its labels."""
+    """Return every sample on the port, by its name with its labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}{path}", timeout=5) as reply:
         return samples(reply.read().decode())
 
@@ -175,7 +175,7 @@ def test_a_port_that_is_taken_or_a_file_that_cannot_be_written_stops_no_worker(w
         metrics.close()
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(said) == 2, said
-    assert "no metrics on 127.0.0.1" in said[0]
+    assert "no metrics are served on 127.0.0.1" in said[0]
 
 
 def test_nothing_but_the_metrics_is_answered_and_readers_that_say_nothing_are_dropped(worker, monkeypatch):

@@ -1,4 +1,4 @@
-"""Pointers name the newest answer, whoever swaps them in whatever order, frozen or killed at any call."""
+"""Pointers name the newest answer, whichever workers swap them in whatever order, frozen or killed at any call."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ class Killed(Exception):
 
 
 class Stopping(MemoryBucket):
-    """Does `meanwhile` before the nth call, and then goes on or is killed there."""
+    """A bucket that calls `meanwhile` before the nth call, and then goes on or is killed there."""
 
     def __init__(self, calls: int, meanwhile, killed: bool = False) -> None:
         super().__init__()

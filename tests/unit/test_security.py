@@ -1,4 +1,4 @@
-"""SECURITY.md keeps its word: the tests that it names exist, and the limits that it gives are the code's."""
+"""SECURITY.md is right: the tests that it names exist, and the limits that it gives are the code's."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)))
 
 
 def row(beginning: str) -> str:
-    """The row of a table that begins so."""
+    """Return the table row that begins with this text."""
     [found] = [line for line in PAGE.splitlines() if line.startswith(f"| {beginning}")]
     return found
 

@@ -1,4 +1,4 @@
-"""The small parts of the queue server, alone."""
+"""The small parts of the queue server, each by itself."""
 
 import contextlib
 import re

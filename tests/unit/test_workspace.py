@@ -1,4 +1,4 @@
-"""What functions do with a workspace."""
+"""Use of a workspace by functions."""
 
 from shared.contract.workspace import AT_ONCE, fetch_in_turn
 from tests.fake_workspace import Desk

@@ -1,1 +1,1 @@
-"""The background, repainted around the people."""
+"""Repaint the background around the people."""

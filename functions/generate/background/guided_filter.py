@@ -1,4 +1,4 @@
-"""The guided filter: smooths a plane where it is flat and keeps its edges, at a cost that does not grow with reach."""
+"""The guided filter: smooths flat areas and keeps edges, at a cost that does not grow with the radius."""
 
 import cv2
 import numpy as np
@@ -9,17 +9,18 @@ Plane = NDArray[np.float32]
 
 
 def guided_filter(plane: Plane, guide: Plane, radius: float, tolerance: float) -> Plane:
-    """Smooth `plane` but where `guide` has edges.
+    """Smooth `plane` except where `guide` has edges.
 
     Args:
-        plane, guide: (H, W), float32; the same array twice smooths a plane by its own edges.
-        radius: reach in pixels.
-        tolerance: in units of `guide`; what varies less than this within the radius is taken for flat.
+        plane, guide: float32, (H, W); pass the same array twice to keep the plane's own edges.
+        radius: of the window, in pixels.
+        tolerance: in units of `guide`; where the guide varies less than this within the window, it counts as flat.
 
     Returns:
-        (H, W), float32.
+        float32, (H, W).
 
-    He, Sun, Tang, "Guided image filtering" (2013): a line fitted to the guide in every window, by box filters alone.
+    He, Sun, Tang, "Guided image filtering" (2013): in every window a linear function of the guide is fitted to the
+    plane, with box filters only.
     """
     side = 2 * max(1, round(radius)) + 1
 
@@ -27,7 +28,7 @@ def guided_filter(plane: Plane, guide: Plane, radius: float, tolerance: float) -
         averaged: Plane = cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT_101)
         return averaged
 
-    # around the planes' own means: single precision loses what squares of 255 leave of small variances
+    # minus the planes' means: in single precision, small variances would be lost beside squares of 255
     center, middle = np.float32(guide.mean()), np.float32(plane.mean())
     guide, plane = guide - center, plane - middle
     mean_guide, mean_plane = mean(guide), mean(plane)

@@ -1,8 +1,8 @@
-"""Where the people of a picture are, so that its background can be repainted around them.
+"""Segment the people of a picture, so that the background can be repainted around them.
 
-Without a network: GrabCut (Rother, Kolmogorov, Blake 2004), told by every face where a head, a neck and a torso are
-sure to be and how far hair and arms may reach; its border refined along the picture's edges by the guided filter.
-It errs towards people: what is doubtful near one is kept. People whose face is not seen are not known of.
+Without a network this is done by GrabCut (Rother, Kolmogorov, Blake 2004). Each face says where a head, a neck and a
+torso must be, and how far hair and arms may reach. The guided filter then refines the border along the picture's edges.
+Doubtful pixels near a person count as the person's. People whose faces are not detected count as background.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from functions.generate.networks.person_network import PersonNetwork
 from shared.faces import Face
 from shared.imaging.array_types import Image, Mask, Points
 
-SIDE = 384  # longer side while cutting; GrabCut takes half a second there and is no better above
-REFINING_SIDE = 1024
-ROUNDS = 4  # of GrabCut; later ones change hardly a pixel
-RADIUS, TOLERANCE = 0.008, 0.05  # of the guided filter: of REFINING_SIDE, and of lightness 0 to 1
-FULL = 0.5  # share of a person from where a pixel is all theirs
-FACE_MARGIN = 0.03  # in face widths around the outline, that is the person's whatever the cut says
-MARGIN = 0.004  # of the longer side, that is kept around them
+SIDE = 384  # longer side for GrabCut, which takes half a second there and gets no better with more pixels
+REFINING_SIDE = 1024  # longer side for the guided filter
+ROUNDS = 4  # of GrabCut; more change hardly a pixel
+RADIUS, TOLERANCE = 0.008, 0.05  # of the guided filter: in longer sides, and in lightness from 0 to 1
+FULL = 0.5  # share of a person from which a pixel counts as entirely theirs
+FACE_MARGIN = 0.03  # face widths around the face's outline that always count as the person
+MARGIN = 0.004  # longer sides around the people that also count as theirs
 
 Labels = NDArray[np.uint8]
 """GrabCut's labels, (H, W)."""
@@ -33,13 +33,13 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a person reaches around the face, in face widths.
+    """The area that a person covers around the face, in face widths.
 
     Attributes:
-        head: half axes of the head's ellipse, across and along.
-        lift: how far its center lies above that of the landmarks.
+        head: half axes of the head's ellipse, across and along the face.
+        lift: how far the ellipse's center lies above the center of the landmarks.
         shoulders, neck: half widths of the torso, at its full width and at the chin.
-        slope: from the chin down to the full width.
+        slope: distance from the chin down to the full width.
     """
 
     head: tuple[float, float]
@@ -55,19 +55,22 @@ POSSIBLE = Reach((1.3, 1.5), 0.2, 3.0, 1.3, 0.8)
 
 
 def segment_people(image: Image, faces: Sequence[Face], network: PersonNetwork | None = None) -> Mask:
-    """How much of each pixel belongs to somebody, at no more than REFINING_SIDE.
+    """Return the share of each pixel that belongs to a person.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        faces: all of the picture.
-        network: that tells instead of GrabCut, where one is configured.
+        faces: all faces of the picture.
+        network: used instead of GrabCut if not None.
 
     Returns:
-        (h, w), of the picture's shape and at most its size; exactly 1 well inside of people. `crop_mask` enlarges it.
+        Mask, (h, w), with the picture's aspect ratio and a longer side of at most REFINING_SIDE; exactly 1 well inside
+        people. `crop_mask` enlarges it.
     """
-    small, factors = _reduced(image, SIDE)
-    cut = _grab(small, [face.landmarks * factors for face in faces]) if network is None else network(small)
-    larger, factors = _reduced(image, REFINING_SIDE)
+    small, factors = _reduce(image, SIDE)
+    cut = (
+        _segment_by_grabcut(small, [face.landmarks * factors for face in faces]) if network is None else network(small)
+    )
+    larger, factors = _reduce(image, REFINING_SIDE)
     rough: Mask = cv2.resize(cut, larger.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     guide = cv2.cvtColor(larger, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     fine = guided_filter(rough, guide, RADIUS * max(guide.shape), TOLERANCE)
@@ -75,7 +78,7 @@ def segment_people(image: Image, faces: Sequence[Face], network: PersonNetwork |
 
 
 def keep_people(share: Mask, landmarks: Sequence[Points]) -> Mask:
-    """People's share of each pixel, made full from FULL up, with a margin around them and every face in it."""
+    """Extend the people's share of each pixel, (h, w): 1 from FULL up, with a margin, and with all faces included."""
     reach = 2 * max(1, round(MARGIN * max(share.shape))) + 1
     wide = cv2.dilate(share, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     labels = np.zeros(share.shape, np.uint8)
@@ -87,7 +90,13 @@ def keep_people(share: Mask, landmarks: Sequence[Points]) -> Mask:
 
 
 def crop_mask(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) -> Mask:
-    """A part of the mask at the size of a picture of `shape`; the whole picture's mask is never made in floats."""
+    """Return a part of the mask, enlarged to the size of the picture; the whole mask is never enlarged at once.
+
+    Args:
+        share: mask of the picture at a smaller size, (h, w).
+        shape: the picture's shape, (H, W, 3).
+        rows, columns: the part of the picture.
+    """
     x, y = share.shape[1] / shape[1], share.shape[0] / shape[0]
     matrix = np.array([[x, 0, (columns.start + 0.5) * x - 0.5], [0, y, (rows.start + 0.5) * y - 0.5]])
     size = (columns.stop - columns.start, rows.stop - rows.start)
@@ -97,25 +106,25 @@ def crop_mask(share: Mask, shape: tuple[int, ...], rows: slice, columns: slice) 
     return np.clip(part, 0, 1)
 
 
-def _grab(image: Image, landmarks: Sequence[Points]) -> Mask:
-    """1 on people, 0 elsewhere, at the size of `image`."""
+def _segment_by_grabcut(image: Image, landmarks: Sequence[Points]) -> Mask:
+    """Segment by GrabCut: return 1 on people and 0 elsewhere, at the size of `image`."""
     labels: Labels = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     for reach, label in ((POSSIBLE, cv2.GC_PR_BGD), (LIKELY, cv2.GC_PR_FGD), (SURE, cv2.GC_FGD)):
         for points in landmarks:
             _fill(labels, points, reach, label)
     if not np.any((labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD)):
         return np.ones(image.shape[:2], np.float32)  # a face that fills the picture leaves no background
-    cv2.setRNGSeed(0)  # its clusters begin at random
+    cv2.setRNGSeed(0)  # GrabCut initializes its clusters at random
     bgr, no_rectangle = np.ascontiguousarray(image[..., ::-1]), (0, 0, 1, 1)
     own, background = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(bgr, labels, no_rectangle, background, own, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return _attached(found, landmarks)
+    return _keep_attached(found, landmarks)
 
 
-def _attached(found: Labels, landmarks: Sequence[Points]) -> Mask:
-    """Without pieces that hang together with nobody's face, and without holes."""
+def _keep_attached(found: Labels, landmarks: Sequence[Points]) -> Mask:
+    """Remove the pieces that are not connected to a face, and fill the holes."""
     labels = np.zeros(found.shape, np.uint8)
     for points in landmarks:
         _fill(labels, points, SURE, 1)
@@ -128,7 +137,7 @@ def _attached(found: Labels, landmarks: Sequence[Points]) -> Mask:
 
 
 def _fill(labels: Labels, points: Points, reach: Reach, label: int) -> None:
-    """Write `label` where a person with this face reaches: the head's ellipse, and from the chin down to the border."""
+    """Write `label` into the area of a person with this face: the head's ellipse, and the body down to the border."""
     width = face_width(points)
     middle = with_forehead(points).mean(axis=0)
     up = points[27] - points[8]
@@ -144,8 +153,8 @@ def _fill(labels: Labels, points: Points, reach: Reach, label: int) -> None:
     cv2.fillConvexPoly(labels, np.round(corners).astype(np.int32), label)
 
 
-def _reduced(image: Image, side: int) -> tuple[Image, NDArray[np.float64]]:
-    """The picture with its longer side at most `side`, and the factors for x and y."""
+def _reduce(image: Image, side: int) -> tuple[Image, NDArray[np.float64]]:
+    """Reduce the picture to a longer side of at most `side`; return it with the scale factors of x and y."""
     factor = min(1.0, side / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     small: Image = image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
-"""`background_restore`: the diffusion repaints everything but the people, without anybody's LoRA.
+"""`background_restore`: repaint everything but the people by diffusion, without a LoRA.
 
-A long picture is repainted in overlapping squares, so that the model sees each at its working size: their masks fade
-into each other and add up to one.
+A long picture is repainted in overlapping squares, so that the model gets each at its working size. Their masks fade
+into each other and add up to 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,21 +16,21 @@ from functions.generate.face.palette import Palette
 from shared.faces import Box, Face
 from shared.imaging.array_types import Image, Mask
 
-STEPS, STRENGTH = 30, 0.35  # EasyPhoto's
-OVERLAP = 0.25  # of a square's side, at least
-SEED_OFFSET = 1000  # other noise than any face's
+STEPS, STRENGTH = 30, 0.35  # as in EasyPhoto
+OVERLAP = 0.25  # least overlap of two squares, in sides
+SEED_OFFSET = 1000  # added to the request's seed, so that the noise differs from that of every face
 
 Span = tuple[int, int]
 """First pixel and the one after the last, along the longer side."""
 
 
 def plan_denoising(most_steps: int | None) -> Denoising:
-    """How the background is repainted; `most_steps` of a distilled model."""
+    """Return steps and strength of the background's diffusion; `most_steps` is the limit of a distilled model."""
     return Denoising(STEPS, STRENGTH, "first", most_steps)
 
 
 def count_evaluations(shape: tuple[int, ...], most_steps: int | None) -> int:
-    """Of the network, for a picture of this shape."""
+    """Return the number of network evaluations for the background of a picture of this shape."""
     return len(tile_spans(max(shape[:2]), min(shape[:2]))) * plan_denoising(most_steps).effective
 
 
@@ -48,15 +48,15 @@ def repaint_background(
     """Repaint the background of a picture in place.
 
     Args:
-        image: RGB, uint8, (H, W, 3); bit-identical afterwards where `owned` is 1.
-        faces: all of the picture.
-        owned: people's share of each pixel, from `person_segmentation.segment_people`.
-        diffuser: the base model, wearing no LoRA.
-        words: of the background.
-        painting: from `plan_denoising`.
-        seed: of the request.
+        image: RGB, uint8, (H, W, 3); stays bit-identical where `owned` is 1.
+        faces: all faces of the picture.
+        owned: the people's share of each pixel, from `person_segmentation.segment_people`.
+        diffuser: the base model, without an active LoRA.
+        words: the encoded prompts of the background.
+        painting: steps and strength, from `plan_denoising`.
+        seed: the seed of the request.
         step_done: called after each network evaluation.
-        palette: of the picture, whose colors the background is to keep to; None for ordinary colors.
+        palette: the picture's palette, to which the background is limited; None for ordinary colors.
     """
     height, width = image.shape[:2]
     squares = tile_spans(max(height, width), min(height, width))
@@ -68,7 +68,7 @@ def repaint_background(
         free = 1 - person_segmentation.crop_mask(owned, image.shape, rows, columns)
         faded = feather(squares, index)
         free *= faded[None, :] if width >= height else faded[:, None]
-        free[free < masks.LEAST] = 0  # what rounds to a person's own pixel is to be that
+        free[free < masks.LEAST] = 0  # pixels that would round to a person's original must be exactly that
         part = np.ascontiguousarray(image[rows, columns])
         corner = np.array([columns.start, rows.start])
         square = Box(0, 0, part.shape[1], part.shape[0]).square(1.0)
@@ -81,7 +81,10 @@ def repaint_background(
 
 
 def tile_spans(length: int, side: int) -> list[Span]:
-    """Where squares of `side` lie along a picture of `length`, evenly, each OVERLAP over the next."""
+    """Place squares of `side` evenly along a picture of `length`, in pixels; neighbors overlap by at least OVERLAP.
+
+    A picture that is hardly longer than a square is one span.
+    """
     if length <= side * (1 + OVERLAP):
         return [(0, length)]
     count = 1 + int(np.ceil((length - side) / (side * (1 - OVERLAP))))
@@ -90,7 +93,10 @@ def tile_spans(length: int, side: int) -> list[Span]:
 
 
 def feather(squares: Sequence[Span], index: int) -> Mask:
-    """How much of each pixel's change is this square's: falls to 0 over its overlaps, and all squares' add up to 1."""
+    """Return the weight of one square's change along the longer side, (length of the square,).
+
+    It falls to 0 over the overlaps, and the weights of all squares add up to 1 at each pixel.
+    """
     first, last = squares[index]
     faded = np.ones(last - first, np.float32)
     middle = np.arange(first, last, dtype=np.float32) + 0.5

@@ -1,1 +1,1 @@
-"""Image-to-image diffusion of one region, with the users' LoRAs."""
+"""Image-to-image diffusion of a region of a picture, with users' LoRAs."""

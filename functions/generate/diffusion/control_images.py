@@ -1,12 +1,12 @@
-"""What ControlNets are shown of a patch: its edges, the points of the face, the patch itself.
+"""The control images that ControlNets get: a patch's edges, the face's landmarks, or the patch itself.
 
-| kind | picture | made for |
+| kind | control image | made for |
 |---|---|---|
 | canny | edges by `cv2.Canny`, white on black | control_v11p_sd15_canny, controlnet-canny-sdxl |
-| pose | OpenPose's drawing of a face, from our own landmarks | control_v11p_sd15_openpose |
+| pose | OpenPose's drawing of a face, made from our landmarks | control_v11p_sd15_openpose |
 | tile | the patch | control_v11f1e_sd15_tile |
 
-The pose has no body and no hands: nothing here looks for them, and the patch shows little of them.
+The pose image has no body and no hands: they are not detected, and the patch shows little of them.
 """
 
 import cv2
@@ -15,18 +15,21 @@ import numpy as np
 from functions.generate.face.landmarks import EYES
 from shared.imaging.array_types import Image, Points
 
-LOW, HIGH = 100, 200  # Canny's thresholds that the canny ControlNets were trained and are used with
-POINT_RADIUS = 3  # pixels at a side of 512, as OpenPose's drawing of faces has them
+LOW, HIGH = 100, 200  # Canny's thresholds; the canny ControlNets were trained with them and are used with them
+POINT_RADIUS = 3  # pixels in an image of side 512, as in OpenPose's drawing of faces
 POINT_SIDE = 512
 
 
 def draw_control_image(kind: str, patch: Image, landmarks: Points) -> Image:
-    """What a ControlNet of this kind is shown of a patch; RGB, uint8, of the patch's size.
+    """Draw the control image of a patch for a kind of ControlNet.
 
     Args:
         kind: `canny`, `pose` or `tile`.
         patch: RGB, uint8, (S, S, 3).
-        landmarks: of the face in the patch, (68, 2).
+        landmarks: landmarks of the face, (68, 2), in pixels of the patch.
+
+    Returns:
+        RGB, uint8, (S, S, 3).
     """
     if kind == "canny":
         return draw_edges(patch)
@@ -34,15 +37,22 @@ def draw_control_image(kind: str, patch: Image, landmarks: Points) -> Image:
 
 
 def draw_edges(patch: Image) -> Image:
-    """Edges, white on black."""
+    """Draw the patch's edges, white on black; RGB, uint8, (S, S, 3)."""
     found: Image = np.repeat(cv2.Canny(patch, LOW, HIGH)[:, :, None], 3, axis=2)
     return found
 
 
 def draw_face_points(landmarks: Points, side: int) -> Image:
-    """OpenPose's 70 points of a face, white dots on black: the 68 of iBUG 300-W and the two pupils.
+    """Draw OpenPose's 70 points of a face as white dots on black: the 68 of iBUG 300-W and the two pupils.
 
-    We have no pupils: the middle of the eye's outline stands for each.
+    The landmarks have no pupils, so the mean of each eye's outline takes their place.
+
+    Args:
+        landmarks: (68, 2), in pixels of the image.
+        side: width and height of the image.
+
+    Returns:
+        RGB, uint8, (side, side, 3).
     """
     pupils = np.array([landmarks[eye].mean(axis=0) for eye in EYES])
     drawing: Image = np.zeros((side, side, 3), np.uint8)

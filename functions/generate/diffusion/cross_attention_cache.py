@@ -1,4 +1,4 @@
-"""What the words are to each attention layer of a UNet: the same at every step of a diffusion, so worked out once."""
+"""A cache of cross-attention keys and values: those of a prompt are the same at every step of a diffusion."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,16 +12,17 @@ Layer = Callable[..., torch.Tensor]
 
 @contextmanager
 def cache_cross_attention(unet: UNet2DConditionModel) -> Iterator[None]:
-    """Inside of the block keys and values are made of each wording's states once, and what comes out is the same.
+    """Inside the block, compute the keys and values of each prompt only once; outputs stay the same.
 
-    The LoRAs worn, and who of the batch wears which, must not change inside. States are known again by identity.
+    The active LoRAs, and which picture of the batch has which, must not change inside the block. Encoded prompts are
+    recognized by the identity of their tensors.
     """
     crossings = [part for part in unet.modules() if isinstance(part, Attention) and part.is_cross_attention]
     layers = [layer for crossing in crossings for layer in (crossing.to_k, crossing.to_v)]
     before = [vars(layer).get("forward") for layer in layers]  # a mixed batch's
     try:
         for layer in layers:
-            vars(layer)["forward"] = _remembering(layer.forward)
+            vars(layer)["forward"] = _cache_by_identity(layer.forward)
         yield
     finally:
         for layer, forward in zip(layers, before, strict=True):
@@ -31,13 +32,13 @@ def cache_cross_attention(unet: UNet2DConditionModel) -> Iterator[None]:
                 vars(layer)["forward"] = forward
 
 
-def _remembering(forward: Layer) -> Layer:
-    # the states are kept beside what was made of them, so that no other tensor gets their identity
+def _cache_by_identity(forward: Layer) -> Layer:
+    # the states are kept beside the result, so that no other tensor can get their id
     made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def once(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+    def cached(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
         if id(states) not in made:
             made[id(states)] = states, forward(states, *others, **named)
         return made[id(states)][1]
 
-    return once
+    return cached

@@ -1,14 +1,14 @@
-"""Masked image-to-image diffusion of faces, of which only the difference is brought back.
+"""Masked image-to-image diffusion of faces, which adds only the difference to the picture.
 
-The crop is brought to the base model's working size, encoded, noised, denoised and decoded. What the picture gets is
-decoded-after minus decoded-before, enlarged: the autoencoder's own losses cancel out, and detail of the template that
-is finer than the model's pixels stays.
+The crop is resized to the base model's working size, encoded, noised, denoised and decoded. Decoded-after minus
+decoded-before is enlarged and added to the picture: the autoencoder's losses cancel out, and detail of the template
+that is finer than the model's pixels stays.
 
-Several faces are one batch, each with its own noise, words, control pictures and LoRA; a face alone comes out as in
-company but for the rounding of floats. Nothing is computed that counts for nothing: ControlNets run only while their
-scale is above 0, on the side of the words alone (diffusers' `guess_mode`), their pictures are embedded once, what the
-words are to each layer is worked out once (`recollection`), and the negative words are asked only between the noise
-levels where guidance matters (`ModelProfile.guided`).
+Several faces go through in one batch, each with a different noise, prompt, set of control images and LoRA; a face alone
+comes out as in a batch except for the rounding of floats. Computation without effect is skipped: ControlNets run only
+while their scale is above 0, and only for the prompt, not for the negative prompt (diffusers' `guess_mode`); their
+images are embedded once; the cross-attention keys and values of a prompt are computed once (`cross_attention_cache`);
+and the negative prompt is used only between the noise levels at which guidance matters (`ModelProfile.guided`).
 """
 
 import copy
@@ -37,31 +37,31 @@ from shared.models.diffusion import DiffusionModel
 from shared.models.noise import noised
 from shared.models.transfers import sent
 
-FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled on
-DECODED_AT_ONCE = 1024 * 1024  # pixels of one pass on a card: 1.6 GB in half precision, 3.2 in float32
+FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled with
+DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a card: 1.6 GB in half precision, 3.2 in float32
 
 
 class DiffusionFailed(PhotogError):
-    """The base model, with what it wore, made values that are no numbers.
+    """Raised when the base model with the active LoRAs produces values that are not finite.
 
     Attributes:
-        canvases: indices of those that have them.
+        canvases: indices of the canvases that have such values.
     """
 
     def __init__(self, canvases: list[int]) -> None:
-        super().__init__(f"the diffusion made values that are no numbers: {ADVICE}")
+        super().__init__(f"the diffusion produced values that are not finite: {ADVICE}")
         self.canvases = canvases
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """How strongly to repaint.
+    """The number of steps and the denoising strength of a diffusion.
 
     Attributes:
-        steps: of the whole schedule.
-        strength: 0 to 1; the share of the schedule that is run.
-        diffusion: which of the two it is; the ControlNets' scales depend on it.
-        most: steps of a distilled model's schedule; more of them are asked for in vain.
+        steps: steps of the whole schedule.
+        strength: denoising strength, 0 to 1; the share of the schedule that is run.
+        diffusion: "first" or "second"; the ControlNets' scales depend on it.
+        most: most steps of a distilled model's schedule, to which `steps` is limited; None for other models.
     """
 
     steps: int
@@ -71,19 +71,23 @@ class Denoising:
 
     @property
     def effective(self) -> int:
-        """Network evaluations: steps x strength, as diffusers counts them.
+        """The number of network evaluations: steps x strength, as diffusers counts them.
 
-        Of a distilled model min(steps, most) x strength, rounded up: 8 steps make 4 of 50 x 0.45 and 3 of 20 x 0.30.
+        For a distilled model it is min(steps, most) x strength, rounded up: with at most 8 steps, 50 x 0.45 makes 4
+        and 20 x 0.30 makes 3.
         """
         asked = min(int(self.steps * self.strength), self.steps)
         if self.most is None or asked == 0:
             return asked
-        # the difference keeps 0.3 x 10 from being 4
+        # 1e-9 is subtracted because 0.3 x 10, slightly above 3 in floats, would be rounded up to 4
         return min(asked, math.ceil(min(self.steps, self.most) * self.strength - 1e-9))
 
     @property
     def schedule(self) -> int:
-        """Steps of the schedule whose last `effective` ones are run; begins as near to `strength` as it can."""
+        """The number of steps of the schedule of which the last `effective` are run.
+
+        For a distilled model it is chosen so that the run starts as near to `strength` as possible.
+        """
         if self.most is None or self.effective == 0:
             return self.steps
         return min(max(round(self.effective / self.strength), self.effective), FINEST_FEW)
@@ -91,14 +95,14 @@ class Denoising:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A batch of faces as the network has them.
+    """A batch of faces, prepared for the network.
 
     Attributes:
-        latents, mask: (B, C, h, w) and (B, 1, h, w), float32 whatever the UNet computes in.
-        words: of B pictures.
-        both: the negative ones, then these, of 2 B.
-        hints: embedded pictures of the ControlNets that count in this diffusion.
-        generators: of the noise, one each.
+        latents, mask: (B, C, h, w) and (B, 1, h, w), float32 whatever type the UNet computes in.
+        words: the encoded prompts, batch B.
+        both: the encoded negative prompts followed by the prompts, batch 2 B.
+        hints: the ControlNets that are used in this diffusion, each with its embedded control images.
+        generators: one per face, for its noise.
     """
 
     latents: torch.Tensor
@@ -110,41 +114,47 @@ class Sample:
 
 
 class Diffuser:
-    """A resident base model that repaints parts of pictures."""
+    """Repaints parts of pictures with a resident base model.
+
+    Args:
+        model: the base model.
+        controls: the ControlNets to use.
+    """
 
     def __init__(self, model: DiffusionModel, controls: Sequence[Control] = ()) -> None:
         self._model, self._controls = model, controls
-        # diffusers' schedulers keep the state of one run: this one is ours alone
+        # a copy, because diffusers' schedulers hold the state of a run
         self._scheduler = copy.deepcopy(model.scheduler)
         self.working = model.working
         for part in (model.unet, model.vae):
-            part.to(memory_format=torch.channels_last)  # what convolutions run fastest in: a tenth less on a CPU
+            part.to(memory_format=torch.channels_last)  # the fastest for convolutions: a tenth less time on a CPU
 
     def repaint(
         self, canvases: Sequence[InpaintRegion], denoising: Denoising, step_done: Callable[[], None] = lambda: None
     ) -> list[Image]:
-        """Repaint what lies under each canvas's mask, all of them in one batch.
+        """Repaint what lies under each canvas's mask, all canvases in one batch.
 
         Args:
             canvases: one for each face.
-            denoising: the same for all.
+            denoising: steps and strength, the same for all.
             step_done: called after each network evaluation.
 
         Returns:
-            For each canvas its picture, RGB, uint8, (H, W, 3). Same inputs on one device give the same bytes.
+            The picture of each canvas, RGB, uint8, (H, W, 3). The same inputs on the same device give the same bytes.
 
-        Raises DiffusionFailed, which says of which canvases, where the model made values that are no numbers.
+        Raises:
+            DiffusionFailed: the model produced values that are not finite; says for which canvases.
         """
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
         model = self._model
         with torch.inference_mode(), deterministic(model.device), cache_cross_attention(model.unet):
-            sample = self._sample(canvases, denoising)
-            difference = self._difference(self._denoise(sample, denoising, step_done), sample.latents)
-        _check(difference)
+            sample = self._prepare(canvases, denoising)
+            difference = self._decode_difference(self._denoise(sample, denoising, step_done), sample.latents)
+        _require_finite(difference)
         return [canvas.with_difference(part) for canvas, part in zip(canvases, difference.numpy(), strict=True)]
 
-    def _sample(self, canvases: Sequence[InpaintRegion], denoising: Denoising) -> Sample:
+    def _prepare(self, canvases: Sequence[InpaintRegion], denoising: Denoising) -> Sample:
         size = self._model.working.size
         patches = [canvas.patch(size) for canvas in canvases]
         latents = self._encode(np.stack(patches))
@@ -157,7 +167,7 @@ class Diffuser:
                     drawing.draw_control_image(control.kind, patch, canvas.patch_landmarks(size))
                     for canvas, patch in zip(canvases, patches, strict=True)
                 ]
-                hints.append((control, control.embed(self._pixels(np.stack(drawn)).to(self._model.dtype))))
+                hints.append((control, control.embed(self._to_tensor(np.stack(drawn)).to(self._model.dtype))))
         words, negative = (
             reduce(Conditioning.followed_by, wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
@@ -173,18 +183,18 @@ class Diffuser:
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         scheduler, latents = self._scheduler, sample.latents
-        # the schedule stays on the CPU: whatever is decided by a time would wait for the card there at each step
+        # the schedule stays on the CPU: on the card, each decision that depends on a time would wait for it
         scheduler.set_timesteps(denoising.schedule, device="cpu")
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
-        told = sent(times, latents.device)
+        device_times = sent(times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
         noise = sent(torch.stack(drawn), latents.device)
         current = noised(scheduler, latents, noise, times[:1])
         for index, time in enumerate(times):
             seen = scheduler.scale_model_input(current, time).to(self._model.dtype)
-            residuals = self._controlled(sample, seen, told[index], denoising.diffusion, index, len(times))
-            guided = self._guided(time)
-            made = self._predicted(sample, seen, told[index], residuals, guided).float()
+            residuals = self._run_controls(sample, seen, device_times[index], denoising.diffusion, index, len(times))
+            guided = self._is_guided(time)
+            made = self._predict(sample, seen, device_times[index], residuals, guided).float()
             current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
             following = times[index + 1 : index + 2]
             unchanged = noised(scheduler, latents, noise, following) if len(following) else latents
@@ -192,14 +202,14 @@ class Diffuser:
             step_done()
         return current
 
-    def _controlled(
+    def _run_controls(
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, diffusion: str, step: int, steps: int
     ) -> Residuals | None:
         scaled = [(control, hint, control.scale(diffusion, step, steps)) for control, hint in sample.hints]
         made = [run_controlnet(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
         return reduce(Residuals.__add__, made) if made else None
 
-    def _predicted(
+    def _predict(
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None, guided: bool
     ) -> torch.Tensor:
         unet = self._model.unet
@@ -210,8 +220,8 @@ class Diffuser:
         without, with_words = both.chunk(2)
         return without + self._model.working.guidance * (with_words - without)
 
-    def _guided(self, time: torch.Tensor) -> bool:
-        """Whether guidance matters at this time of the CPU."""
+    def _is_guided(self, time: torch.Tensor) -> bool:
+        """Return whether guidance matters at this time, which must be on the CPU."""
         working = self._model.working
         if working.guidance <= 1 or working.guided is None:
             return working.guidance > 1
@@ -219,12 +229,12 @@ class Diffuser:
         lowest, highest = working.guided
         return lowest**2 * signal < 1 - signal <= highest**2 * signal
 
-    def _pixels(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
-        """(B, 3, H, W) float32 in 0..1 on the model's device."""
+    def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+        """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""
         return sent(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
 
-    def _at_once(self, count: int) -> int:
-        """How many of so many pictures go through the autoencoder in one pass."""
+    def _batch_size(self, count: int) -> int:
+        """Return how many of `count` pictures go through the autoencoder in one pass."""
         if self._model.device.type == "cpu":
             return count
         return max(1, DECODED_AT_ONCE // self._model.working.size**2)
@@ -233,35 +243,41 @@ class Diffuser:
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
         latents = []
-        for pixels in torch.split(self._pixels(patches), self._at_once(len(patches))):
+        for pixels in torch.split(self._to_tensor(patches), self._batch_size(len(patches))):
             encoded = vae.encode((pixels * 2 - 1).to(vae.dtype))
             mode = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
             latents.append((mode.float() - shift) * scale)
         return torch.cat(latents)
 
-    def _difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """What changed latents (B, C, h, w) show otherwise; (B, size, size, 3) float32 on the CPU, in 8-bit levels."""
-        pairs = zip(*(torch.split(one, self._at_once(len(one))) for one in (changed, latents)), strict=True)
+    def _decode_difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Return decoded `changed` minus decoded `latents`, both (B, C, h, w).
+
+        The result is float32, (B, size, size, 3), on the CPU, in 8-bit levels.
+        """
+        pairs = zip(*(torch.split(one, self._batch_size(len(one))) for one in (changed, latents)), strict=True)
         return torch.cat([self._decode(after) - self._decode(before) for after, before in pairs]).cpu()
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, size, size, 3) float32, in units of 8-bit levels; NaN all over where one is no number."""
+        """Decode latents to float32, (B, size, size, 3), in 8-bit levels.
+
+        A picture with any value that is not finite is NaN throughout.
+        """
         vae = self._model.vae
         shift, scale = _latent_scale(vae)
         scaled = (latents / scale + shift).to(vae.dtype)
         pixels: torch.Tensor = vae.decode(scaled).sample
-        # before they are limited: infinity would become white, and a norm of the decoder may make zeros of it
+        # checked before clamping, which would make infinity white; the latents too: the decoder's norms may zero it
         sound = torch.isfinite(scaled).flatten(1).all(1) & torch.isfinite(pixels).flatten(1).all(1)
         limited = torch.where(sound[:, None, None, None], pixels.clamp(-1, 1), torch.nan)
         return limited.float().permute(0, 2, 3, 1) * 127.5
 
 
-def _check(difference: torch.Tensor) -> None:
+def _require_finite(difference: torch.Tensor) -> None:
     failed = [index for index, part in enumerate(difference) if not torch.isfinite(part).all()]
     if failed:
         raise DiffusionFailed(failed)
 
 
 def _latent_scale(vae: AutoencoderKL | AutoencoderTiny) -> tuple[float, float]:
-    """What is taken off the encoder's output, and what that is multiplied by, before the UNet sees it."""
+    """Return the shift and the factor between autoencoder and UNet: UNet latents = (encoded - shift) * factor."""
     return float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)

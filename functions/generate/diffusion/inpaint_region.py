@@ -1,4 +1,4 @@
-"""A part of a picture that a diffusion repaints: cut out at the model's size, and the difference put back."""
+"""A region of a picture to repaint: cut it out at the base model's size, and add the difference to the picture."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +13,20 @@ from shared.imaging.quantization import round_to_levels
 from shared.models.conditioning import Conditioning
 
 PromptPair = tuple[Conditioning, Conditioning]
-"""The prompt and the negative prompt."""
+"""The encoded prompt and negative prompt."""
 
 
 @dataclass(frozen=True, eq=False)
 class InpaintRegion:
-    """What is to be repainted of one picture.
+    """A region of one picture to repaint.
 
     Attributes:
-        image: RGB, uint8, (H, W, 3).
-        square: what the model sees; may reach beyond the picture, which is then mirrored.
+        image: the picture, RGB, uint8, (H, W, 3).
+        square: the square that the model works on; may reach beyond the picture, which is then mirrored.
         mask: (H, W); the picture stays bit-identical where it is 0.
-        landmarks: of the face, (68, 2) in pixels of the picture.
-        words: from `PromptCache.of`.
-        seed: of the noise.
+        landmarks: the face's landmarks, (68, 2), in pixels of the picture.
+        words: the encoded prompt and negative prompt, from `PromptCache`.
+        seed: seed of the noise.
     """
 
     image: Image
@@ -37,27 +37,27 @@ class InpaintRegion:
     seed: int
 
     def patch(self, size: int) -> Image:
-        """What the model sees, (size, size, 3)."""
-        shown: Image = _cut(self.image, self.square, size)
-        return shown
+        """Return the square at the model's size, RGB, uint8, (size, size, 3)."""
+        patch_pixels: Image = _cut(self.image, self.square, size)
+        return patch_pixels
 
     def patch_mask(self, size: int) -> Mask:
-        """The mask of that, (size, size)."""
-        shown: Mask = _cut(self.mask, self.square, size)
-        return shown
+        """Return the mask of the square at the model's size, (size, size)."""
+        patch_pixels: Mask = _cut(self.mask, self.square, size)
+        return patch_pixels
 
     def patch_landmarks(self, size: int) -> Points:
-        """The landmarks in pixels of the patch."""
+        """Return the landmarks, (68, 2), in pixels of the patch of this size."""
         left, top, right, bottom = self.square.rounded()
         sides = np.array([max(right - left, 1), max(bottom - top, 1)])
         placed: Points = (self.landmarks + 0.5 - [left, top]) * (size / sides) - 0.5
         return placed
 
     def with_difference(self, difference: NDArray[np.float32]) -> Image:
-        """The picture with what changed in the patch added, enlarged, as far as the mask lets it.
+        """Return a copy of the picture with the patch's change added, enlarged and multiplied by the mask.
 
         Args:
-            difference: float32, (size, size, 3), in 8-bit levels.
+            difference: the change, float32, (size, size, 3), in 8-bit levels.
         """
         left, top, right, bottom = self.square.rounded()
         sides = max(right - left, 1), max(bottom - top, 1)
@@ -72,7 +72,10 @@ class InpaintRegion:
 
 
 def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
-    """The square of a picture or mask at `size`, mirrored beyond the border; reduced by area, enlarged by cubics."""
+    """Cut the square out of a picture or mask, mirrored beyond the border, and resize it to `size`.
+
+    It is reduced by area averaging, enlarged by cubic interpolation.
+    """
     left, top, right, bottom = square.rounded()
     height, width = picture.shape[:2]
     columns = _mirror(np.arange(left, max(right, left + 1)), width)
@@ -83,7 +86,7 @@ def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
 
 
 def _mirror(positions: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Positions beyond 0 .. length - 1 reflected into it, however far out they lie."""
+    """Reflect positions outside 0 .. length - 1 into that range, however far outside they are."""
     if length == 1:
         return np.zeros_like(positions)
     folded = np.abs(positions) % (2 * length - 2)

@@ -1,4 +1,4 @@
-"""A user's LoRA, made sure to fit the base model's UNet before anything is done with it."""
+"""A user's LoRA, checked to fit the base model's UNet before it is used."""
 
 import hashlib
 import json
@@ -10,17 +10,17 @@ from peft import LoraConfig
 
 from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, LoraPart, Tensors
 
-WRAPPING = {"base_layer", "lora_A", "lora_B"}  # names that peft gives to what is inside of an adapted module
+WRAPPING = {"base_layer", "lora_A", "lora_B"}  # peft's names of the modules inside an adapted module
 
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """One user's adapter.
+    """One user's LoRA, in peft's form.
 
     Attributes:
-        shape: name of the resident adapter that it fits: same modules, ranks and alphas.
-        tensors: under peft's names without the adapter's.
-        config: what a new resident adapter is made of.
+        shape: an identifier of its modules, ranks and alphas; LoRAs of the same shape fit the same resident adapter.
+        tensors: by peft's parameter names without the adapter's name.
+        config: the configuration for a new resident adapter of this shape.
     """
 
     shape: str
@@ -29,15 +29,16 @@ class Lora:
 
     @property
     def size(self) -> int:
-        """Bytes of memory."""
+        """The size of its tensors in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
 def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
-    """The file's parts as an adapter of this UNet.
+    """Convert the file's parts to a LoRA for this UNet.
 
-    Raises LoraError for a module that the UNet has not, matrices of another size, and values that are no numbers or
-    too large for the UNet's precision.
+    Raises:
+        LoraError: the UNet has no such module, a matrix has another size, or values are not finite or too large for
+            the UNet's precision.
     """
     weights = _weights(unet)
     spelled = {KOHYA_UNET + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
@@ -47,8 +48,8 @@ def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
         if name is None:
             raise LoraError(f"this LoRA does not fit the base model, which has no module {written[:100]!r}")
         if name in parts:
-            raise LoraError(f"this LoRA file says twice what {name} gets")
-        _check(name, part, weights[name])
+            raise LoraError(f"this LoRA file has two entries for the module {name}")
+        _check_part(name, part, weights[name])
         parts[name] = part
     tensors = {f"{name}.lora_A.weight": part.down for name, part in parts.items()}
     tensors |= {f"{name}.lora_B.weight": part.up for name, part in parts.items()}
@@ -58,7 +59,7 @@ def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
 
 
 def _weights(unet: UNet2DConditionModel) -> Tensors:
-    """The weights of all modules that can wear a LoRA, by name."""
+    """Return the weights of all modules that can have a LoRA, by the module's name."""
     layers = {
         name: getattr(module, "base_layer", module)
         for name, module in unet.named_modules()
@@ -69,22 +70,22 @@ def _weights(unet: UNet2DConditionModel) -> Tensors:
     }
 
 
-def _check(name: str, part: LoraPart, weight: torch.Tensor) -> None:
-    """LoraError where a part cannot be added to a module of this weight, (out, in, ...)."""
+def _check_part(name: str, part: LoraPart, weight: torch.Tensor) -> None:
+    """Raise LoraError unless the part can be added to a module with this weight, (out, in, ...)."""
     down, up = (part.rank, *weight.shape[1:]), (weight.shape[0], part.rank, *[1] * (weight.ndim - 2))
     if (part.down.shape, part.up.shape) != (down, up):
         raise LoraError(
-            f"this LoRA does not fit the base model: for {name} it has matrices of {list(part.down.shape)} and "
-            f"{list(part.up.shape)}, which should be {list(down)} and {list(up)}"
+            f"this LoRA does not fit the base model: for {name} it has matrices of the shapes {list(part.down.shape)} "
+            f"and {list(part.up.shape)}, which should be {list(down)} and {list(up)}"
         )
     if not all(torch.isfinite(tensor.to(weight.dtype)).all() for tensor in (part.down, part.up)):
-        raise LoraError(f"this LoRA has values for {name} that are no numbers or too large ones")
+        raise LoraError(f"this LoRA has values for {name} that are not finite or too large for the base model")
 
 
 def _config(parts: dict[str, LoraPart], rooted: bool) -> LoraConfig:
-    """For these modules alone, each with its own rank and alpha."""
+    """Return the configuration for an adapter of these modules alone, each with the rank and alpha of its part."""
     first = next(iter(parts.values()))
-    # peft takes a pattern's names for regular expressions
+    # peft treats the names in a pattern as regular expressions
     named = {"^" + name.replace(".", r"\."): part for name, part in parts.items()}
     return LoraConfig(
         r=first.rank,

@@ -1,14 +1,15 @@
-"""Users' LoRAs on the resident UNet: tensors are copied into adapters that stay, the base's weights are never touched.
+"""Users' LoRAs on the resident UNet: copied into resident adapters; the base model's weights are never changed.
 
 | from | event | to |
 |---|---|---|
-| base | `worn([lora])`, shapes seen before | worn: the adapter of these shapes gets the user's tensors, in place |
-| base | `worn([lora])`, new shapes | worn: one more resident adapter; beyond RESIDENT the least lately used one goes |
-| base | `worn([lora, another, None])` | each picture of the batch wears its own, see `mixed_batch` |
-| worn | the block ends, however | base: adapters disabled, outputs bit-identical to a UNet that never had one |
-| base | `evict`, the wearer's object gone or long not asked for | its tensors are gone, the resident ones too |
+| base | `worn([lora])`, known shape | active: the user's tensors are copied into the adapter of this shape, in place |
+| base | `worn([lora])`, new shape | active: a new adapter; beyond RESIDENT, the least recently used one is deleted |
+| base | `worn([lora, another, None])` | active: a LoRA for each picture of the batch, by `mixed_batch` |
+| active | the block ends, also by an exception | base: adapters disabled, outputs bit-identical to a bare UNet |
+| base | `evict`, the LoRA's object is gone or was not used for long | its tensors are dropped, in the adapters too |
 
-A LoRA is known by its object's key and etag together: who gets a key that somebody else had is never taken for them.
+A LoRA is identified by its object's key and etag together: if a key is used again for another person, the old LoRA is
+not taken for the new one.
 """
 
 import time
@@ -30,18 +31,18 @@ from shared.models.transfers import sent_together
 
 __all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 
-USERS = 32  # of which tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
-KEPT_BYTES = 2**30  # of all of them together, where files are large; the last one used is kept however large
-RESIDENT = 4  # shapes of adapters kept on the UNet; one per rank that the users were trained with
+USERS = 32  # whose tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
+KEPT_BYTES = 2**30  # limit of all kept tensors together; the last one used is kept however large it is
+RESIDENT = 4  # adapters kept on the UNet, one per shape; usually one per rank that users were trained with
 
 
 @dataclass(eq=False)
 class ResidentLora:
-    """An adapter on the UNet.
+    """A resident adapter on the UNet.
 
     Attributes:
-        names, tensors: its parameters, under peft's names without the adapter's.
-        wearer: whose values they have; None while they have nobody's, or not all of somebody's.
+        names, tensors: its parameters, by peft's names without the adapter's name.
+        wearer: the LoRA whose values they have; None before one is copied completely.
     """
 
     names: list[str]
@@ -50,7 +51,14 @@ class ResidentLora:
 
 
 class LoraCache:
-    """The adapters of a UNet that many users share."""
+    """The LoRAs of many users on one UNet.
+
+    Args:
+        unet: the base model's UNet; only this class may change its adapters.
+        users: number of users whose tensors are kept in memory.
+        resident: number of adapters kept on the UNet.
+        clock: replaced in tests.
+    """
 
     def __init__(
         self,
@@ -61,65 +69,69 @@ class LoraCache:
     ) -> None:
         self._unet, self._most_resident = unet, resident
         self._users: ExpiringCache[tuple[str, str], Lora] = ExpiringCache(users, clock=clock)  # by key and etag
-        # no LRUCache: what goes must leave the UNet too, and before its successor comes, and a batch may need more
+        # not an LRUCache: a dropped adapter must leave the UNet too, before the new one is added, and a batch may need
+        # more than the limit
         self._resident: OrderedDict[str, ResidentLora] = OrderedDict()
         self._layers: list[LoraLayer] = []
         self._active: str | None = None
 
     def lora(self, key: str, etag: Callable[[], str | None], read: Callable[[], bytes]) -> Lora:
-        """The LoRA stored under `key` at this moment.
+        """Return the LoRA that is now stored under `key`.
 
         Args:
-            key: of its object.
-            etag: what changes whenever the object does; None where there is none.
-            read: gives the file if it is not in memory; may raise, as where there is none.
+            key: key of its object.
+            etag: returns the object's etag, which changes whenever the object does; None if there is no object.
+            read: returns the file's bytes; called if the LoRA is not in memory, and may raise if there is no object.
 
-        Raises LoraError when the file does not fit the UNet.
+        Raises:
+            LoraError: the file is not a LoRA, or does not fit the UNet.
         """
         before = etag()
         known: Lora | None = None if before is None else self._users.get((key, before))
         if known is not None:
             return known
-        self._forget({key})
+        self._drop({key})
         lora = fit_lora(parse_lora(read()), self._unet)
-        # that it fits is known before any work is done, and not in the middle of it
+        # adds the adapter now, so that a LoRA that does not fit is found before any work is done
         self._slot(lora, 0, 1)
-        # an object that was replaced while it was read is worn, but not remembered: its etag is not known
+        # if the object was replaced while it was read, the LoRA is used but not kept: its etag is not known
         if before is not None and etag() == before:
             self._users[key, before] = lora
-            self._make_room()
+            self._limit_memory()
         return lora
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Forget the LoRAs that nobody asked for in a while, and those whose objects are gone, on the UNet too.
+        """Drop LoRAs that have not been used for a while or whose objects are gone, from the UNet too.
 
         Args:
-            exists: whether there is an object under a key; what it raises passes through.
+            exists: whether the bucket has an object with this key; what it raises is not caught.
         """
         try:
             self._users.expire()
-            self._forget({key for key in {key for key, _ in self._users} if not exists(key)})
+            self._drop({key for key in {key for key, _ in self._users} if not exists(key)})
         finally:
             kept = list(self._users.values())
             idle = [name for name, resident in self._resident.items() if resident.wearer not in kept]
             for name in idle:
-                self._take_off(name)
+                self._delete_adapter(name)
             if idle:
-                self._survey()
+                self._find_layers()
 
     @contextmanager
     def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
-        """Inside of the block the pictures of a batch wear these, in their order.
+        """Inside the block, use these LoRAs for the pictures of a batch, in this order.
 
-        A batch of any multiple of them repeats the order, as guidance does. None is the bare base.
+        Args:
+            loras: one per picture; None uses the base model alone. In a batch that is a multiple as large, as with
+                guidance, the order repeats.
         """
-        names = self._put_on(loras)
+        names = self._copy_in(loras)
         with mixed(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
             yield
 
     @contextmanager
     def _alone(self, name: str | None) -> Iterator[None]:
-        """Inside of the block all pictures wear this adapter."""
+        """Inside the block, all pictures use this adapter."""
         if name is None:
             yield
             return
@@ -130,8 +142,8 @@ class LoraCache:
         finally:
             self._enable(False)
 
-    def _put_on(self, loras: Sequence[Lora | None]) -> list[str | None]:
-        """The user's tensors into resident adapters of their shapes; the name of each picture's adapter."""
+    def _copy_in(self, loras: Sequence[Lora | None]) -> list[str | None]:
+        """Copy the LoRAs' tensors into resident adapters of their shapes, and return each picture's adapter name."""
         different = list(dict.fromkeys(lora for lora in loras if lora is not None))
         slots: dict[Lora | None, str | None] = {None: None}
         taken: Counter[str] = Counter()
@@ -140,9 +152,9 @@ class LoraCache:
             taken[lora.shape] += 1
             resident = self._resident[name]
             if resident.wearer is not lora:
-                resident.wearer = None  # if the copying is interrupted, the tensors are nobody's
+                resident.wearer = None  # in case the copying is interrupted
                 # not by peft.utils.hotswap, which walks the UNet's whole state_dict and then copies tensor by tensor:
-                # some 20 ms more than this for the 256 tensors of a LoRA on SD 1.5
+                # about 20 ms slower for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
                     values = [lora.tensors[part] for part in resident.names]
                     torch._foreach_copy_(resident.tensors, sent_together(values, resident.tensors[0].device))
@@ -150,48 +162,57 @@ class LoraCache:
         return [slots[lora] for lora in loras]
 
     def _slot(self, lora: Lora, number: int, wanted: int) -> str:
-        """Name of the resident adapter of these shapes, made if it is not there; the `wanted` last used ones stay."""
+        """Return the name of a resident adapter of the LoRA's shape, and add the adapter if it is missing.
+
+        Args:
+            lora: the LoRA to make room for.
+            number: which of several adapters of the same shape, from 0.
+            wanted: number of adapters that the batch needs at once; so many of the last used ones are kept.
+        """
         name = f"{lora.shape}-{number}"
         if name not in self._resident:
             while len(self._resident) >= max(self._most_resident, wanted):
-                self._take_off(next(iter(self._resident)))
+                self._delete_adapter(next(iter(self._resident)))
             try:
-                self._resident[name] = self._added(lora, name)
+                self._resident[name] = self._add_adapter(lora, name)
             finally:
-                self._survey()
+                self._find_layers()
         self._resident.move_to_end(name)
         return name
 
-    def _added(self, lora: Lora, name: str) -> ResidentLora:
-        """One more adapter; whatever goes wrong leaves the UNet without it."""
+    def _add_adapter(self, lora: Lora, name: str) -> ResidentLora:
+        """Add an adapter to the UNet; after any failure the UNet is left without it."""
         try:
             self._unet.add_adapter(lora.config, adapter_name=name)
             tensors: Tensors = get_peft_model_state_dict(self._unet, adapter_name=name)
             if {part: tensor.shape for part, tensor in tensors.items()} != {
                 part: tensor.shape for part, tensor in lora.tensors.items()
             }:
-                raise LoraError("this LoRA has other modules than the base model")
+                raise LoraError("this LoRA does not fit the base model: its modules are not those of the UNet")
         except BaseException:
             self._unet.delete_adapters(name)
             raise
         self._unet.requires_grad_(False).eval()
         return ResidentLora(list(tensors), list(tensors.values()))
 
-    def _take_off(self, name: str) -> None:
+    def _delete_adapter(self, name: str) -> None:
         del self._resident[name]
         self._unet.delete_adapters(name)
 
-    def _forget(self, keys: set[str]) -> None:
+    def _drop(self, keys: set[str]) -> None:
         for entry in [entry for entry in self._users if entry[0] in keys]:
             self._users.pop(entry, None)
 
-    def _make_room(self) -> None:
-        """By bytes, of which a cache's own `getsizeof` would refuse a file that is larger than all of them."""
+    def _limit_memory(self) -> None:
+        """Drop the least recently used LoRAs beyond KEPT_BYTES.
+
+        A cache's `getsizeof` would not do: it refuses a file that alone is larger than the limit.
+        """
         while len(self._users) > 1 and sum(lora.size for lora in self._users.values()) > KEPT_BYTES:
             self._users.popitem()
 
-    def _survey(self) -> None:
-        """After adding or deleting, which leave any adapter active: find all layers, and have them bare."""
+    def _find_layers(self) -> None:
+        """Find all LoRA layers and disable them; needed after adding or deleting, which may leave an adapter active."""
         self._active = None
         self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
         self._enable(False)
@@ -203,6 +224,6 @@ class LoraCache:
             self._active = name
 
     def _enable(self, enabled: bool) -> None:
-        """As the layers' `enable_adapters`, which also turns on gradients that nobody wants here."""
+        """Enable or disable all LoRA layers; their `enable_adapters` would also turn on gradients."""
         for layer in self._layers:
             layer._disable_adapters = not enabled

@@ -1,4 +1,4 @@
-"""Words for the diffusion: text states, computed once per wording."""
+"""Prompts for the diffusion, encoded once per wording."""
 
 import time
 
@@ -8,20 +8,33 @@ from shared.models.diffusion import DiffusionModel
 from shared.models.expiring_cache import Clock, ExpiringCache
 
 SCENE = "photo of a background, natural light, realistic, detailed"
-WORDINGS = 64  # kept in memory; 118 kB each for SD 1.5
+WORDINGS = 64  # prompts kept in memory; 118 kB each for SD 1.5
 
 
 class PromptCache:
-    """Text states of a base model. The sender's words may name somebody: they are kept for a short time only."""
+    """A cache of prompts encoded by a base model.
+
+    The sender's words may name a person, so they are kept for a short time only.
+
+    Args:
+        model: the base model, whose text encoders are used.
+        wordings: number of prompts to keep.
+        clock: replaced in tests.
+    """
 
     def __init__(self, model: DiffusionModel, wordings: int = WORDINGS, clock: Clock = time.monotonic) -> None:
         self._model = model
         self._states: ExpiringCache[str, Conditioning] = ExpiringCache(wordings, clock=clock)
 
     def of(self, trigger: str, additional: str = "") -> PromptPair:
-        """The states of the model's prompt with the user's word and the sender's additions, and of its negative one.
+        """Encode the base model's prompt and negative prompt for a person.
 
-        Each of one picture, on the model's device.
+        Args:
+            trigger: the user's trigger word, which replaces the prompt's placeholder.
+            additional: words to append to the prompt, from the request.
+
+        Returns:
+            Both encoded, batch 1, on the model's device.
         """
         working = self._model.working
         wording = " ".join(working.prompt.format(trigger=trigger).split())
@@ -30,12 +43,12 @@ class PromptCache:
         return self._state(wording), self._state(working.negative_prompt)
 
     def scene(self, additional: str = "") -> PromptPair:
-        """The states for a picture's background, in which nobody is to be painted, and of the negative prompt."""
+        """Encode a prompt for a background without people, and the negative prompt; see `of`."""
         wording = f"{SCENE}, {additional.strip()}" if additional.strip() else SCENE
         return self._state(wording), self._state(self._model.working.negative_prompt)
 
     def expire(self) -> None:
-        """Forget the wordings that have not come for long."""
+        """Drop the prompts that have not been used for a while."""
         self._states.expire()
 
     def _state(self, wording: str) -> Conditioning:

@@ -1,1 +1,1 @@
-"""One face of a picture: its points, masks, light and grain."""
+"""One face of a picture: its landmarks, masks, light, grain and palette."""

@@ -1,4 +1,4 @@
-"""A face cut out of a picture, with what every step asks of it: made when first asked for, and once."""
+"""A face cut out of a picture, with the masks and colors that the stages need; each is computed once, on first use."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +15,14 @@ from shared.imaging.array_types import Image, Mask, Points
 
 @dataclass(frozen=True, eq=False)
 class FaceCrop:
-    """A face and what is around it.
+    """A face and its surroundings, cut out of a picture.
 
-    What it gives is shared by all who ask: nobody writes into it.
+    The arrays that it returns are cached and shared: callers must not write into them.
 
     Attributes:
-        picture: RGB, uint8, (H, W, 3), that it is cut out of.
-        rows, columns: of the picture, where it lies.
-        points: (68, 2) of the face, in pixels of the crop.
+        picture: the whole picture, RGB, uint8, (H, W, 3).
+        rows, columns: the part of the picture that the crop covers.
+        points: landmarks of the face, (68, 2), in pixels of the crop.
     """
 
     picture: Image
@@ -32,88 +32,91 @@ class FaceCrop:
 
     @classmethod
     def of(cls, picture: Image, landmarks: Points, margin: float = masks.REGION_MARGIN) -> "FaceCrop":
-        """Of the face at `landmarks`, (68, 2) in pixels of the picture, and `margin` face widths around it."""
+        """Crop the face at `landmarks`, (68, 2) in pixels of the picture, with `margin` face widths around it."""
         rows, columns = masks.region(landmarks, picture.shape[:2], margin)
         return cls(picture, rows, columns, landmarks - np.array([columns.start, rows.start]))
 
     @classmethod
     def whole(cls, picture: Image, points: Points) -> "FaceCrop":
-        """All of a picture that shows little else."""
+        """Take the whole picture as the crop; for a picture that shows little but the face."""
         return cls(picture, slice(0, picture.shape[0]), slice(0, picture.shape[1]), points)
 
     @property
     def empty(self) -> bool:
-        """Whether the face lies outside of the picture."""
+        """Whether the face lies outside the picture."""
         return min(self.size) <= 0
 
     @property
     def image(self) -> Image:
-        """RGB, uint8, (h, w, 3): a view into the picture."""
+        """The crop's pixels, RGB, uint8, (h, w, 3): a view into the picture."""
         return self.picture[self.rows, self.columns]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """The crop's height and width."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     @cached_property
     def width(self) -> float:
-        """Of the face, in pixels."""
+        """The face's width in pixels."""
         return face_width(self.points)
 
     @cached_property
     def lab(self) -> light.Lab:
-        """(h, w, 3)."""
+        """The crop's pixels in LAB, (h, w, 3)."""
         return light.to_lab(self.image)
 
     @cached_property
     def face(self) -> Mask:
-        """`masks.face`, (h, w)."""
+        """The mask `masks.face`, (h, w)."""
         return masks.face(self.points, self.size)
 
     @cached_property
     def bare(self) -> Mask:
-        """`masks.bare`, (h, w)."""
+        """The mask `masks.bare`, (h, w)."""
         return masks.bare(self.points, self.size)
 
     @cached_property
     def skin_likeness(self) -> Mask:
-        """How much each pixel looks like the face's skin, wherever it lies, (h, w)."""
+        """How much each pixel looks like the face's skin, inside the face or not, 0 to 1, (h, w)."""
         return light.skin_likeness(self.lab, self.bare)
 
     @cached_property
     def skin(self) -> Mask:
-        """Where the face's skin is, (h, w): bare of features, hair, beard and frames."""
+        """Mask of the face's skin, (h, w): without features, hair, beard and frames of glasses."""
         skin: Mask = self.bare * self.skin_likeness
         return skin
 
     @cached_property
     def palette(self) -> Palette:
-        """The colors and tones of the face."""
+        """The palette of the face."""
         return Palette.of(self.lab, self.face, self.width)
 
     def cut(self, plane: Mask) -> Mask:
-        """The crop's part of a mask of the picture, (H, W)."""
+        """Return the crop's part, (h, w), of a mask of the picture, (H, W)."""
         return plane[self.rows, self.columns]
 
     def scaled(self, width: float) -> "FaceCrop":
-        """The crop reduced until its face is `width` pixels wide; never enlarged, and then no longer of the picture."""
+        """Return a copy reduced until its face is `width` pixels wide; never enlarged.
+
+        The copy's picture is the reduced crop, not the picture of this crop.
+        """
         factor = min(1.0, width / self.width)
         height, across = (max(1, round(side * factor)) for side in self.size)
         small = cv2.resize(self.image, (across, height), interpolation=cv2.INTER_AREA)
         return FaceCrop.whole(small, rescale(self.points, self.size, (height, across)))
 
     def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
-        """The picture with what the crop became, RGB uint8 (h, w, 3), wherever `where`, (h, w), is true."""
+        """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true."""
         done = self.picture.copy()
         np.copyto(done[self.rows, self.columns], changed, where=where[..., None])
         return done
 
 
 def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
-    """Where points, (N, 2), of a canvas of (height, width) `size` lie once it is resized to `target`.
+    """Return where points, (N, 2), of a canvas of (height, width) `size` lie after it is resized to `target`.
 
-    Pixels are counted from their centers, as cv2 does.
+    Coordinates refer to pixel centers, as in cv2.resize.
     """
     scale = np.array([target[1] / size[1], target[0] / size[0]])
     placed: Points = (points + 0.5) * scale - 0.5

@@ -1,4 +1,4 @@
-"""A face as a picture shows it."""
+"""A face in a picture, with its landmarks and the frames of its glasses."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,13 @@ from shared.imaging.array_types import Image, Mask, Points
 
 @dataclass(frozen=True, eq=False)
 class FaceView:
-    """A picture with where the face's landmarks lie, (68, 2) in its pixels, and the frames of its glasses, (H, W)."""
+    """A face in a picture.
+
+    Attributes:
+        image: the picture, RGB, uint8, (H, W, 3).
+        landmarks: (68, 2), in pixels of the picture.
+        frames: mask of the frames of the face's glasses, (H, W).
+    """
 
     image: Image
     landmarks: Points

@@ -1,4 +1,4 @@
-"""A Gaussian blur whose cost does not grow with its reach: a wide one is drawn on a reduced plane."""
+"""A Gaussian blur whose cost does not grow with sigma: a wide one is computed on a reduced plane."""
 
 import cv2
 import numpy as np
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 """(H, W) or (H, W, channels)."""
 
-DIRECT = 4.0  # pixels of sigma up to which the plane is blurred as it is
-REDUCED = 2.0  # pixels of sigma on the reduced plane: what averaging and interpolating do is less than a level there
-RESAMPLING = 1 / 12 + 1 / 6  # variance, in squared reduced pixels, that averaging and linear interpolation add
+DIRECT = 4.0  # sigma in pixels up to which the plane is blurred at its full size
+REDUCED = 2.0  # sigma in pixels of the reduced plane; there, reducing and enlarging errs by less than one level
+RESAMPLING = 1 / 12 + 1 / 6  # variance, in squared reduced pixels, that area averaging and linear interpolation add
 
 
 def blur(plane: Plane, sigma: float) -> Plane:
-    """The plane blurred by `sigma` pixels; float32, of the same shape."""
+    """Return the plane blurred by `sigma` pixels; float32, of the same shape."""
     if sigma <= DIRECT:
         direct: Plane = cv2.GaussianBlur(plane, (0, 0), sigma)
         return direct

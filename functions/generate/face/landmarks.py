@@ -1,4 +1,4 @@
-"""The 68 points of the iBUG 300-W scheme: which is where, and how two sets of them lie to each other."""
+"""The 68 landmarks of the iBUG 300-W scheme: which index is which, and how to align and compare two sets."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ NOSE_BRIDGE = slice(27, 31)
 NOSE_BASE = slice(31, 36)
 EYES = (slice(36, 42), slice(42, 48))
 LIPS = slice(48, 60)
-MOUTH = slice(60, 68)  # the inner edge of the lips: teeth, or nothing when it is closed
+MOUTH = slice(60, 68)  # the inner edge of the lips; encloses the teeth, or nothing if the mouth is closed
 
-# index of each point's partner on the other half of the face
+# index of each landmark's mirror image
 MIRROR = np.array(
     [
         *(range(16, -1, -1)),  # jaw
@@ -26,12 +26,12 @@ MIRROR = np.array(
         *(*range(64, 59, -1), 67, 66, 65),  # mouth
     ]
 )
-FOREHEAD_HEIGHT = 0.9  # of the way from mid nose bridge to the brows, again above them: below most hair lines
+FOREHEAD_HEIGHT = 0.9  # above the brows, as a share of the distance from nose bridge to brows: below most hairlines
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Turn, scale and shift of the plane, written in complex numbers: z -> factor * z + shift."""
+    """A rotation, scaling and shift of the plane, in complex numbers: z -> factor * z + shift."""
 
     factor: complex
     shift: complex
@@ -41,15 +41,15 @@ class Similarity:
         return abs(self.factor)
 
     def __call__(self, points: Points) -> Points:
-        """(N, 2) points in the other frame."""
+        """Return the transformed points, (N, 2)."""
         moved = self.factor * (points[:, 0] + 1j * points[:, 1]) + self.shift
         return np.stack([moved.real, moved.imag], axis=1)
 
 
 def fit_similarity(source: Points, target: Points) -> Similarity:
-    """The similarity that brings `source` nearest to `target` in the least-squares sense; both (N, 2), N >= 2.
+    """Return the least-squares similarity from `source` to `target`, both (N, 2) with N >= 2.
 
-    cv2.estimateAffinePartial2D would drop points as outliers, and scikit-image comes with another extra only.
+    cv2.estimateAffinePartial2D would drop points as outliers, and scikit-image is installed only with another extra.
     """
     a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
     a0, b0 = a - a.mean(), b - b.mean()
@@ -58,30 +58,30 @@ def fit_similarity(source: Points, target: Points) -> Similarity:
 
 
 def face_width(points: Points) -> float:
-    """Largest distance across the jaw line, in pixels; the unit of all masks and blurs."""
+    """Return the largest width of the jaw line in pixels; all masks and blurs are sized by it."""
     jaw = points[JAW]
     return float(max(np.linalg.norm(jaw[i] - jaw[16 - i]) for i in range(8)))
 
 
 def measure_misfit(source: Points, target: Points) -> float:
-    """How much pose and expression differ: mean distance of the aligned points over the target's face width."""
+    """Return how much pose and expression differ: the mean distance of the aligned landmarks, in target face widths."""
     return float(np.linalg.norm(fit_similarity(source, target)(source) - target, axis=1).mean() / face_width(target))
 
 
 def mirror(points: Points, width: int) -> Points:
-    """The points of the picture's mirror image; `width` of the picture in pixels."""
+    """Return the landmarks, (68, 2), of the mirror image of a picture that is `width` pixels wide."""
     flipped: Points = points[MIRROR].copy()
     flipped[:, 0] = width - 1 - flipped[:, 0]
     return flipped
 
 
 def forehead(points: Points) -> Points:
-    """Ten points above the brows, (10, 2), that the scheme does not have."""
+    """Return ten points on the forehead above the brows, (10, 2); the scheme itself has none there."""
     brows = points[BROWS]
     above: Points = brows + (brows.mean(axis=0) - points[NOSE_BRIDGE].mean(axis=0)) * FOREHEAD_HEIGHT
     return above
 
 
 def with_forehead(points: Points) -> Points:
-    """The 68 points and the forehead's ten, (78, 2)."""
+    """Return the 68 landmarks followed by ten points on the forehead, (78, 2)."""
     return np.vstack([points, forehead(points)])

@@ -1,4 +1,4 @@
-"""Light and color between two aligned faces: low frequencies in LAB, grain in the high ones."""
+"""Match light, color and grain of one face to another aligned with it: low and high frequencies in LAB."""
 
 from dataclasses import dataclass
 
@@ -15,42 +15,51 @@ Lightness = NDArray[np.float32]
 """(H, W), 0 to 100."""
 
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
-REACH = 0.12  # sigma of the light's Gaussian in face widths: keeps shading, drops texture
-TRUST = 0.02  # weight below which the estimate leans on the face's mean
-SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # the most that light or color may be changed, per channel
-KNEE = 90.0  # lightness from where brightening is compressed, so that teeth and highlights do not burn out
-SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice that is hair or glasses
-SAMPLING_SIDE = 400  # pixels in a row of which the middle of a skin is told; more tell the same
-DARKEST = 0.25  # share of a bare face that a beard may take
+REACH = 0.12  # sigma of the Gaussian in face widths: keeps shading, drops texture
+TRUST = 0.02  # where the mask's weight is below this, the estimate tends to the face's mean
+SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # largest change of light or color, per channel
+KNEE = 90.0  # lightness above which brightening is compressed, so that teeth and highlights do not burn out
+SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice as far is hair or glasses
+SAMPLING_SIDE = 400  # pixels per row sampled to find the skin's median color; more give the same median
+DARKEST = 0.25  # darkest share of the bare face that is left out, since it may be a beard
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
-EDGE = 4.0  # times the grain's strength; what is stronger is an edge
-NOISE = (0.8, 0.4)  # share of a band's missing detail that noise makes up; coarser noise would look like orange peel
-GRAIN_SEED = 68  # the same grain on every run
-LEAST_CONTRAST = 0.4  # share of its contrast in color that a face keeps in the dimmest light
-DARK = 0.6  # of the skin's lightness, below which hair, lashes and pupils take less and less of its color shift
+EDGE = 4.0  # in units of the grain's strength; stronger detail is an edge
+NOISE = (0.8, 0.4)  # per band, share of the missing detail filled with noise; coarser noise looks like orange peel
+GRAIN_SEED = 68  # fixed, so that every run gives the same grain
+LEAST_CONTRAST = 0.4  # share of its color contrast that a face keeps in the dimmest light
+DARK = 0.6  # relative to the skin's lightness; darker pixels (hair, lashes, pupils) take less of the color shift
 
 
 def to_lab(image: Image) -> Lab:
-    """RGB uint8 as LAB in float32."""
+    """Convert RGB, uint8, to LAB, float32."""
     lab: Lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return lab
 
 
 def to_rgb(lab: Lab) -> Image:
-    """LAB float32 as RGB uint8, rounded."""
-    # looked at before: what the conversion makes of values that are no numbers is black
+    """Convert LAB, float32, to RGB, uint8, rounded.
+
+    Raises:
+        PictureFailed: a value is not finite.
+    """
+    # checked first: the conversion would turn values that are not finite into black
     return round_to_levels(cv2.cvtColor(require_finite(lab), cv2.COLOR_LAB2RGB) * 255)
 
 
 def skin_likeness(lab: Lab, where: Mask) -> Mask:
-    """How much each pixel looks like most of the bare face under `where`; beard, hair and frames get little."""
+    """Return how much each pixel looks like the skin under `where`, 0 to 1, (H, W); low for beard, hair and frames.
+
+    Args:
+        lab: the face, (H, W, 3).
+        where: mask of the bare face, (H, W); most of it must be skin.
+    """
     every = max(1, max(where.shape) // SAMPLING_SIDE)
     inside = lab[::every, ::every][where[::every, ::every] > 0.5]
     if len(inside) == 0:
         return np.zeros(lab.shape[:2], np.float32)
-    # without the darkest: of a bearded face, the median is to be the skin's
+    # without the darkest pixels, so that the median of a bearded face is that of the skin
     bright = inside[inside[:, 0] >= np.quantile(inside[:, 0], DARKEST)]
     middle = np.median(bright, axis=0)
     away = (lab - middle.astype(np.float32)) / np.array(SKIN_SPREAD, np.float32)
@@ -61,18 +70,18 @@ def skin_likeness(lab: Lab, where: Mask) -> Mask:
 
 @dataclass(frozen=True)
 class Tone:
-    """How the contrasts of a face come into another picture's light.
+    """How a face's contrasts in lightness change in another picture's light.
 
     Attributes:
-        modeled: 1 where they stay as they are, as in all ordinary light; 0 where they are scaled by `contrast`.
-        contrast: factor on them, at most 1, in light so dim, bright or flat that it leaves no more.
+        modeled: 1 for ordinary light, in which contrasts stay as they are; 0 for light in which they are scaled.
+        contrast: factor on the contrasts, at most 1, in light too dim, too bright or too flat for all of them.
     """
 
     modeled: float = 1.0
     contrast: float = 1.0
 
     def between(self, ordinary: NDArray[np.float32], scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The one or the other, or what lies between, as far as the light is ordinary."""
+        """Interpolate: return `ordinary` in ordinary light, `scaled` in the other light, by `modeled`."""
         mixed: NDArray[np.float32] = scaled + np.float32(self.modeled) * (ordinary - scaled)
         return ordinary if self.modeled >= 1 else mixed
 
@@ -81,47 +90,50 @@ ORDINARY = Tone()
 
 
 def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
-    """How `drawn` has to shift to get the low-frequency light and color that `base` has on its skin.
+    """Compute the shift that gives `drawn` the low-frequency light and color of the skin of `base`.
 
     Args:
         drawn, base: LAB, (H, W, 3), aligned to each other.
-        skin_drawn, skin_base: weights, (H, W): where each shows skin. Estimates are made of these pixels only.
-        width: of the face in pixels.
-        tone: how the contrasts of `drawn` are to change.
+        skin_drawn, skin_base: weights, (H, W), of the pixels that show skin. Only these pixels are used for the
+            estimates.
+        width: the face's width in pixels.
+        tone: how the contrasts of `drawn` change.
 
     Returns:
-        float32, (H, W, 3), to be added to `drawn`; smooth but for the color of dark pixels; bounded by SHIFT_LIMIT
-        but for the lightness where the light is not ordinary.
+        float32, (H, W, 3), to be added to `drawn`. It is smooth except for the color of dark pixels, and within
+        SHIFT_LIMIT except for the lightness in light that is not ordinary.
 
     Normalized convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
     """
     factor = min(1.0, WORKING_WIDTH / width)
     size = (max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor)))
     sigma = REACH * width * factor
-    low_drawn = _low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _small(skin_drawn, size), sigma)
-    low_base = _low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _small(skin_base, size), sigma)
+    low_drawn = _estimate_low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _reduce(skin_drawn, size), sigma)
+    low_base = _estimate_low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _reduce(skin_base, size), sigma)
     shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    # black has no color to shift, and gray none to lose: brows would turn blue when brown skin becomes pale, and gray
+    # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
     level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     lightness = level[..., 0]
     relative = drawn[..., 0] / np.maximum(lightness, 1)
-    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _to_lose(drawn, level, shift))[..., None]
+    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _share_of_shift(drawn, level, shift))[..., None]
     shift[..., 0] *= np.clip(relative, 0, 1)
     if tone.modeled < 1:
         wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         own = drawn[..., 0] - lightness
         shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
-    result: Lab = shift + _flattened(drawn, low_drawn, low_base)
+    result: Lab = shift + _reduce_color_contrast(drawn, low_drawn, low_base)
     return result
 
 
-def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
-    """The share of a color shift that each pixel takes: where skin gets paler, as much as it has of the skin's color.
+def _share_of_shift(drawn: Lab, level: Lab, shift: Lab) -> Mask:
+    """Return the share of a color shift that each pixel takes, 0 to 1, (H, W).
+
+    Where the shift makes the skin paler, a pixel takes as large a share as it has of the skin's color; elsewhere 1.
 
     Args:
-        drawn, level: the face, and the low frequencies of its skin.
-        shift: that takes the skin to another color; where it makes it no paler, the share is 1.
+        drawn, level: LAB of the face, and the low frequencies of its skin, (H, W, 3).
+        shift: the change of the skin's color, (H, W, 3).
     """
     along = np.einsum("...c,...c->...", drawn[..., 1:], level[..., 1:])
     whole = np.einsum("...c,...c->...", level[..., 1:], level[..., 1:])
@@ -130,10 +142,11 @@ def _to_lose(drawn: Lab, level: Lab, shift: Lab) -> Mask:
     return share
 
 
-def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
-    """What takes contrasts of color back where the light gets less: in dim light lips are less red, to all cameras.
+def _reduce_color_contrast(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
+    """Return the change, (H, W, 3), that reduces color contrasts where the light gets dimmer.
 
-    Less light scales lightness and chroma alike, since all of LAB goes with the cube root of it.
+    In dim light every camera sees lips as less red: lightness and chroma shrink by the same factor, since all of LAB
+    is proportional to the cube root of the light.
     """
     size = drawn.shape[1::-1]
     ratio = np.clip(low_base[..., 0] / np.maximum(low_drawn[..., 0], 1), LEAST_CONTRAST, 1)
@@ -144,18 +157,27 @@ def _flattened(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
 
 
 def compress_highlights(lightness: Lightness, before: Lightness) -> Lightness:
-    """Lightness with what was brightened beyond KNEE bent towards 100; what was that bright before stays."""
+    """Return the lightness with values raised above KNEE compressed; values that were as bright before stay.
+
+    Args:
+        lightness, before: after and before the brightening, (H, W).
+    """
     limit = np.maximum(before, KNEE)
     over = np.maximum(lightness - limit, 0)
     return np.minimum(lightness, limit + over / (1 + over / 6))
 
 
 def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float) -> Lightness:
-    """Lightness of `mixed` with as much fine detail on its skin as the template shows on its own, band by band.
+    """Return the lightness of `mixed` with as much fine detail on its skin as on the template's, band by band.
 
-    A photo smaller than the template is too smooth, a larger one too sharp for it, and mixing two textures smooths
-    both. Each band is scaled within GRAIN_GAIN. What is missing then is noise, as film and sensors make it: lending
-    the template's own texture would lend its wrinkles and the rims of its glasses.
+    A photo smaller than the template is too smooth, a larger one too sharp, and mixing two textures smooths both. Each
+    band is scaled by a factor within GRAIN_GAIN. If detail is still missing, noise like that of film and sensors is
+    added: the template's own texture would bring its wrinkles and the rims of its glasses with it.
+
+    Args:
+        mixed, template: LAB; the two may differ in size.
+        skin_mixed, skin_template: masks of their skin.
+        width: the face's width in pixels.
     """
     lightness = mixed[..., 0].copy()
     noise = np.random.default_rng(GRAIN_SEED).standard_normal(lightness.shape, dtype=np.float32)
@@ -168,7 +190,7 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
             continue
         ratio = strength_wanted / strength_own
         gain = float(np.clip(ratio, *GRAIN_GAIN))
-        # lashes, lips and wrinkles are no grain: raised with it they look etched
+        # lashes, lips and wrinkles are not grain: they look etched if they are raised with it
         lightness += (gain - 1) * (own / (1 + np.square(own / (EDGE * strength_own))) if gain > 1 else own)
         if ratio > gain:
             missing = float(np.sqrt(1 - (gain / ratio) ** 2)) * most
@@ -176,7 +198,7 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
     return lightness
 
 
-def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
+def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     total = float(weight.sum())
     if total < 1e-3:
         return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
@@ -187,20 +209,20 @@ def _low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     return low
 
 
-def _small(mask: Mask, size: tuple[int, int]) -> Mask:
+def _reduce(mask: Mask, size: tuple[int, int]) -> Mask:
     small: Mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     return small
 
 
 def _band(lightness: Lightness, finer: float, coarser: float) -> Lightness:
-    """What lies between two Gaussians, sigmas in pixels; below 0.3 px there is nothing to take away."""
+    """Return the difference of two Gaussians, sigmas in pixels; a `finer` one up to FINEST is no blur at all."""
     upper = cv2.GaussianBlur(lightness, (0, 0), finer) if finer > FINEST else lightness
     band: Lightness = upper - cv2.GaussianBlur(lightness, (0, 0), max(coarser, FINEST + 0.4))
     return band
 
 
 def _strength(high: Lightness, where: Mask) -> float:
-    """Root mean square on the skin, without the strongest tenth: those are edges and wrinkles, not grain."""
+    """Return the root mean square on the skin, without the strongest tenth, which is edges and wrinkles, not grain."""
     values = np.abs(high[where > 0.5])
     if len(values) < 16:
         return 0.0

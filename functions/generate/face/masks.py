@@ -1,6 +1,7 @@
-"""Soft masks out of landmarks: the face, its features, the ring around it.
+"""Soft masks drawn from landmarks: the face, its features, the ring around it.
 
-All are drawn at a bounded size and enlarged, since they are smooth; a face of 2,000 px costs as much as one of 256.
+Masks are float32 in [0, 1]. They are smooth, so all are drawn at a bounded size and enlarged: a face of 2,000 px costs
+as much as one of 256.
 """
 
 from collections.abc import Sequence
@@ -23,54 +24,54 @@ from shared.imaging.array_types import Mask, Points
 DRAWING_WIDTH = 256  # pixels across the face while drawing
 FRACTION_BITS = 4  # of cv2's polygon coordinates
 
-FACE_MARGIN = 0.045  # of the face width that the face mask stays inside of the outline
-FACE_SOFTNESS = 0.045  # of the face width, Gaussian sigma
-REGION_MARGIN = 0.25  # face widths around the landmarks; masks have faded to nothing there
-LEAST = 1 / 255  # of a mask; less changes no level by itself, but converting to LAB and back could
-RING_OUT, RING_IN = 0.10, 0.12  # of the face width: how far the ring reaches out of and into the face
+FACE_MARGIN = 0.045  # face widths that the face mask stays inside the outline
+FACE_SOFTNESS = 0.045  # face widths, Gaussian sigma
+REGION_MARGIN = 0.25  # face widths around the landmarks; beyond it the masks are 0
+LEAST = 1 / 255  # smallest mask value that counts; less changes no level, but converting to LAB and back could
+RING_OUT, RING_IN = 0.10, 0.12  # face widths that the ring reaches out of and into the face
 
 
 def face(points: Points, size: tuple[int, int], margin: float = FACE_MARGIN, softness: float = FACE_SOFTNESS) -> Mask:
-    """The face from chin to half of the forehead, soft at the border.
+    """Return the mask of the face from the chin to the middle of the forehead, (H, W), with a soft border.
 
     Args:
-        points: (68, 2) in pixels of the canvas.
+        points: landmarks, (68, 2), in pixels of the canvas.
         size: height and width of the canvas.
-        margin: how far to stay inside the outline, in face widths; negative goes beyond it.
+        margin: how far to stay inside the outline, in face widths; negative reaches beyond it.
         softness: sigma of the border, in face widths.
     """
     return soft(_outline(points), points, size, -margin, softness)
 
 
 def features(points: Points, size: tuple[int, int], growth: float = 0.03, softness: float = 0.025) -> Mask:
-    """Eyes, brows, lips and the tip of the nose: what a face is known by, and what shows double when blended."""
+    """Return the mask of eyes, brows, lips and tip of the nose: they identify a face and show double when blended."""
     groups = [*_eyes_with_brows(points), points[LIPS], np.vstack([points[NOSE_BASE], points[28:31]])]
     return soft(groups, points, size, growth, softness)
 
 
 def eyes(points: Points, size: tuple[int, int], growth: float = 0.02, softness: float = 0.012) -> Mask:
-    """Both eyes with their lids."""
+    """Return the mask of both eyes with their lids."""
     return soft([points[side] for side in EYES], points, size, growth, softness)
 
 
 def lips(points: Points, size: tuple[int, int], growth: float = 0.01, softness: float = 0.012) -> Mask:
-    """The lips and what is between them."""
+    """Return the mask of the lips and the opening between them."""
     return soft([points[LIPS]], points, size, growth, softness)
 
 
 def mouth(points: Points, size: tuple[int, int], growth: float = 0.0, softness: float = 0.008) -> Mask:
-    """The opening of the mouth alone."""
+    """Return the mask of the mouth's opening, without the lips."""
     return soft([points[MOUTH]], points, size, growth, softness)
 
 
 def bare(points: Points, size: tuple[int, int]) -> Mask:
-    """The face without brows, eyes, lips and nostrils: skin, if no beard, hair or glasses cover it."""
+    """Return the mask of the face without brows, eyes, lips and nostrils: skin, unless hair or glasses cover it."""
     groups = [points[side] for side in (*BROW_SIDES, *EYES)] + [points[LIPS], points[NOSE_BASE]]
     return face(points, size, 0.06, 0.01) * (1 - soft(groups, points, size, 0.035, 0.01))
 
 
 def edge(points: Points, size: tuple[int, int]) -> Mask:
-    """`mask_region: edge`: a ring around the face, the eyes and the lips."""
+    """Return the mask for `mask_region: edge`: a ring along the face's outline, the eyes and the lips."""
     outer = face(points, size, -RING_OUT, 0.02)
     inner = face(points, size, RING_IN, 0.02)
     ring: Mask = np.maximum(outer * (1 - inner), np.maximum(eyes(points, size), lips(points, size)))
@@ -78,12 +79,12 @@ def edge(points: Points, size: tuple[int, int]) -> Mask:
 
 
 def whole(points: Points, size: tuple[int, int]) -> Mask:
-    """`mask_region: face`, and the first diffusion: the face and a little around it."""
+    """Return the mask for `mask_region: face` and for the first diffusion: the face and a little around it."""
     return face(points, size, -RING_OUT, 0.03)
 
 
 def region(points: Points, size: tuple[int, int], margin: float = REGION_MARGIN) -> tuple[slice, slice]:
-    """Rows and columns of the canvas that the face and its forehead take, `margin` face widths around them."""
+    """Return the rows and columns that the face with its forehead covers, and `margin` face widths around it."""
     around = with_forehead(points)
     room = margin * face_width(points)
     left, top = np.maximum(np.floor(around.min(axis=0) - room), 0).astype(int)
@@ -102,12 +103,20 @@ def _eyes_with_brows(points: Points) -> list[Points]:
 
 
 def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth: float, softness: float) -> Mask:
-    """Convex hulls of the groups, grown (or shrunk) and blurred by shares of the face width."""
+    """Return the soft mask, (H, W), of the convex hulls of groups of points.
+
+    Args:
+        groups: the points of each hull, (N, 2), in pixels of the canvas.
+        points: the face's landmarks, (68, 2), which say how wide the face is.
+        size: height and width of the canvas.
+        growth: how far the hulls are grown, in face widths; negative shrinks them.
+        softness: sigma of the border, in face widths.
+    """
     width = face_width(points)
     factor = min(1.0, DRAWING_WIDTH / width)
     small = tuple(max(1, round(side * factor)) for side in size)
     scale = np.array([small[1] / size[1], small[0] / size[0]])
-    # bytes until it becomes soft: growing by a wide kernel takes a quarter of the time that it takes with floats
+    # uint8 until the blur: growing by a wide kernel takes a quarter of the time that it takes with floats
     canvas = np.zeros(small, np.uint8)
     for group in groups:
         placed = ((group + 0.5) * scale - 0.5) * (1 << FRACTION_BITS)

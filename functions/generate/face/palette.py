@@ -1,11 +1,13 @@
-"""A template's palette: what colors and tones its face has, and what somebody else's colors become in it.
+"""A template's palette: the colors and tones of its face, and how another person's colors are mapped to them.
 
-    a face's tint --mean at each lightness--> curve      gray: nothing, sepia: one brown, duotone: from one to another
-    what single colors leave the curve by --> strength   lips and cheeks; near nothing where the picture has one tint
-    a person's colors in it = the template's curve + the person's own departures, scaled to the template's strength
+    tint: a and b of LAB
+    curve: the face's mean tint at each lightness       gray: no tint, sepia: one brown, duotone: from one to another
+    departure: a pixel's tint minus the curve           lips and cheeks; almost none in a picture of one tint
+    strength: root mean square of the departures
+    mapped color = the template's curve + the person's departures, scaled to the template's strength
 
-Ordinary color pictures have as much of it as people have: `natural` is 1 there, and nothing is changed. The lightness
-of pictures that are nearly black, nearly white or very flat is treated alike: differences are scaled to the template's.
+An ordinary color picture has as much color as people have: there `natural` is 1 and nothing is changed. Lightness in
+pictures that are nearly black, nearly white or very flat is handled likewise: differences are scaled to the template's.
 """
 
 from collections.abc import Callable
@@ -23,24 +25,24 @@ Curve = NDArray[np.float32]
 """(LEVELS, 2): a and b at each lightness from 0 to 100."""
 
 LEVELS = 201
-SMOOTHNESS = 1.5  # lightness; sigma over which the curve is averaged
-FACE_SIDE = 256  # pixels across the face where colors are looked at
-SPECKLE, FINEST = 0.015, 0.8  # face widths and pixels; sigma that averages the noise of jpg's chroma away
-# of 81 ordinary color faces: departures 1.9 to 9.1 (95 in 100 above 3.0), chroma above 12.8 in 99 of 100, contrast
-# above 13.9 and lightness above 24 in all. The same faces at 30 % of their chroma have about 1.2 and 6
+SMOOTHNESS = 1.5  # sigma in lightness by which the curve is smoothed
+FACE_SIDE = 256  # pixels across the face at which colors are measured
+SPECKLE, FINEST = 0.015, 0.8  # sigma in face widths, and the least in pixels, that averages out the noise of jpg chroma
+# in 81 ordinary color faces: strength 1.9 to 9.1 (above 3.0 in 95 of 100), chroma above 12.8 in 99 of 100, contrast
+# above 13.9 and lightness above 24 in all. With their chroma reduced to 30 %, strength is about 1.2 and chroma 6
 USUAL_STRENGTH = 4.3
-FAINT, COLORED = 1.5, 2.6  # departures: a faded picture's, a colored one's
-VIVID = (2.6, 3.4)  # departures that no faded picture has, however pale the skin
+FAINT, COLORED = 1.5, 2.6  # strength of a faded and of a colored picture
+VIVID = (2.6, 3.4)  # strength that no faded picture has, however pale the skin
 PALE, FLESH = 10.0, 16.0  # chroma of faded and of ordinary skin
-FLAT, MODELED = 8.0, 14.0  # contrast: lightness between the darkest and the lightest twentieth of a face
-BLACK, DIM = 12.0, 24.0  # lightness of a face in nearly no light, and in light enough
-BRIGHT, WHITE = 88.0, 95.0
-DIMMEST, PLAIN = 40.0, 60.0  # lightness between which less light explains less chroma
-ONE_TINT = 0.5  # departures up to which a picture has but one tint at each lightness; a jpg in sepia has 0.4
-SPREAD = 2.0  # times the strength, that a pixel of a picture of one tint may be away from it
-NEUTRAL, NOISY = 0.8, 2.0  # chroma up to which the tint is gray, and departures that noise makes of it in small faces
-STRIP_PIXELS = 1_000_000  # that are looked at together, so that a large picture is never held in floats as a whole
-LEAST = 16  # pixels that tell anything
+FLAT, MODELED = 8.0, 14.0  # contrast: lightness between the 5 % and 95 % quantiles of a face
+BLACK, DIM = 12.0, 24.0  # lightness of a face in almost no light, and in enough light
+BRIGHT, WHITE = 88.0, 95.0  # lightness of a bright face, and of one that is almost white
+DIMMEST, PLAIN = 40.0, 60.0  # between these, a face of less lightness has less chroma because of the light
+ONE_TINT = 0.5  # strength up to which a picture has only one tint at each lightness; a sepia jpg has 0.4
+SPREAD = 2.0  # strengths that a pixel may depart from the curve in a picture of one tint
+NEUTRAL, NOISY = 0.8, 2.0  # chroma up to which the tint is gray, and the strength that noise gives it in small faces
+STRIP_PIXELS = 1_000_000  # processed at a time, so that a large picture is never held in floats as a whole
+LEAST = 16  # pixels from which a palette can be measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +50,10 @@ class Palette:
     """The colors and tones of one face.
 
     Attributes:
-        curve: the mean tint at each lightness; 0 throughout for a neutral picture.
-        strength: root mean square of what colors leave the curve by, in a and b.
-        chroma, lightness, contrast: of the face: medians, and from its darkest to its lightest twentieth.
+        curve: the mean tint at each lightness, (LEVELS, 2); all 0 for a gray picture.
+        strength: root mean square of the departures from the curve, in a and b.
+        chroma, lightness: medians of the curve's chroma and of the lightness over the face.
+        contrast: difference of lightness between the face's 5 % and 95 % quantiles.
     """
 
     curve: Curve
@@ -61,9 +64,9 @@ class Palette:
 
     @classmethod
     def of(cls, lab: light.Lab, where: Mask, width: float) -> "Palette":
-        """Of the pixels of `lab`, (H, W, 3), under `where`, (H, W), in a face `width` pixels wide.
+        """Measure the palette of the pixels of `lab`, (H, W, 3), under the mask `where`, (H, W).
 
-        Too few pixels tell nothing: that is an ordinary color picture.
+        With too few pixels it is that of an ordinary color picture. `width` is the face's width in pixels.
         """
         factor = min(1.0, FACE_SIDE / width)
         if factor < 1:
@@ -72,13 +75,13 @@ class Palette:
         inside = where > 0.5
         if inside.sum() < LEAST:
             return cls(np.zeros((LEVELS, 2), np.float32), USUAL_STRENGTH, FLESH, PLAIN, 2 * MODELED)
-        curve = _curve(lab[inside])
-        away = (lab[..., 1:] - _at(curve, lab[..., 0])) * inside[..., None]
+        curve = _measure_curve(lab[inside])
+        away = (lab[..., 1:] - _tint_at(curve, lab[..., 0])) * inside[..., None]
         sigma = max(SPECKLE * width * factor, FINEST)
         share = np.maximum(blur(inside.astype(np.float32), sigma), 0.05)
         smooth = (blur(away, sigma) / share[..., None])[inside]
         strength = float(np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=1).mean()))
-        lightness, tints = lab[inside][:, 0], np.linalg.norm(_at(curve, lab[inside][:, 0]), axis=-1)
+        lightness, tints = lab[inside][:, 0], np.linalg.norm(_tint_at(curve, lab[inside][:, 0]), axis=-1)
         low, middle, high = np.quantile(lightness, (0.05, 0.5, 0.95))
         if strength <= NOISY and np.sqrt(np.square(tints).mean()) <= NEUTRAL:
             curve, strength = np.zeros_like(curve), 0.0
@@ -86,63 +89,63 @@ class Palette:
 
     @property
     def one_tint(self) -> bool:
-        """Whether there is but one tint at each lightness: gray, sepia, a duotone."""
+        """Whether there is only one tint at each lightness: gray, sepia or duotone."""
         return self.strength <= ONE_TINT
 
     @property
     def neutral(self) -> bool:
-        """Whether there is none at all."""
+        """Whether the picture is gray: it has no tint at any lightness."""
         return self.one_tint and not self.curve.any()
 
     @property
     def natural(self) -> float:
-        """1 for an ordinary color picture, 0 for one that is gray, of one tint or faded."""
+        """How ordinary the colors are: 1 for an ordinary color picture, 0 for a gray, one-tint or faded one."""
         fewer = PLAIN / float(np.clip(self.lightness, DIMMEST, PLAIN))
         strength, chroma = self.strength * fewer, self.chroma * fewer
-        colored = _rising(strength, FAINT, COLORED) * _rising(chroma, PALE, FLESH)
-        return max(colored, _rising(strength, *VIVID))
+        colored = _smoothstep(strength, FAINT, COLORED) * _smoothstep(chroma, PALE, FLESH)
+        return max(colored, _smoothstep(strength, *VIVID))
 
     @property
     def modeled(self) -> float:
-        """1 for a face in ordinary light, 0 for one that is nearly black, nearly white, or flat as through fog."""
-        lit = _rising(self.lightness, BLACK, DIM) * (1 - _rising(self.lightness, BRIGHT, WHITE))
-        return lit * _rising(self.contrast, FLAT, MODELED)
+        """How ordinary the light is: 1 if it is, 0 for a face that is nearly black, nearly white, or flat as in fog."""
+        lit = _smoothstep(self.lightness, BLACK, DIM) * (1 - _smoothstep(self.lightness, BRIGHT, WHITE))
+        return lit * _smoothstep(self.contrast, FLAT, MODELED)
 
     def tone(self, own: "Palette") -> light.Tone:
-        """How the contrasts of somebody with the palette `own` come into this picture's light."""
+        """Return how the contrasts of a person with the palette `own` change in this picture's light."""
         return light.Tone(self.modeled, min(1.0, self.contrast / max(own.contrast, MODELED)))
 
     def tinted(self, balanced: light.Lab, drawn: light.Lab, own: "Palette") -> light.Lab:
-        """A person's drawn face in these colors.
+        """Map a person's drawn face to the colors of this palette.
 
         Args:
-            balanced: LAB, (H, W, 3): the face in the template's light, its skin's color that of the template.
-            drawn: the same as the person's photo shows it.
+            balanced: the face in the template's light and with the template's skin color, LAB, (H, W, 3).
+            drawn: the same face with the light and colors of the person's photo, LAB, (H, W, 3).
             own: the palette of `drawn`.
 
         Returns:
-            LAB, (H, W, 3), `balanced` itself where this palette is an ordinary one.
+            LAB, (H, W, 3); `balanced` itself if this palette is ordinary.
         """
         natural = self.natural
         if natural >= 1:
             return balanced
-        tint = _at(self.curve, balanced[..., 0])
+        tint = _tint_at(self.curve, balanced[..., 0])
         if not self.one_tint:
             tint += min(1.0, self.strength / max(own.strength, ONE_TINT)) * (
-                drawn[..., 1:] - _at(own.curve, drawn[..., 0])
+                drawn[..., 1:] - _tint_at(own.curve, drawn[..., 0])
             )
         result = balanced.copy()
         result[..., 1:] = natural * balanced[..., 1:] + (1 - natural) * tint
         return result
 
     def adapted(self, after: Image, before: Image) -> Image:
-        """What a network made of a picture, its changes scaled to what this palette has.
+        """Scale the changes that a network made in a picture to the color and contrast of this palette.
 
         Args:
-            after, before: RGB, uint8, (H, W, 3).
+            after, before: the picture after and before the network, RGB, uint8, (H, W, 3).
 
         Returns:
-            RGB, uint8, (H, W, 3), equal to `after` for an ordinary picture, and to `before` wherever the two are alike.
+            RGB, uint8, (H, W, 3); `after` itself for an ordinary palette. Pixels that are equal in both stay so.
         """
         natural, modeled = self.natural, self.modeled
         if natural >= 1 and modeled >= 1:
@@ -152,16 +155,17 @@ class Palette:
 
         def scaled(new: light.Lab, old: light.Lab) -> Image:
             lightness = old[..., 0] + tone * (new[..., 0] - old[..., 0])
-            away_new, away_old = (lab[..., 1:] - _at(self.curve, lab[..., 0]) for lab in (new, old))
-            tint = _at(self.curve, lightness) + away_old + color * (away_new - away_old)
+            away_new, away_old = (lab[..., 1:] - _tint_at(self.curve, lab[..., 0]) for lab in (new, old))
+            tint = _tint_at(self.curve, lightness) + away_old + color * (away_new - away_old)
             return light.to_rgb(np.dstack([lightness, tint]))
 
-        return _changed(after, before, scaled)
+        return _change_pixels(after, before, scaled)
 
     def settled(self, image: Image, template: Image) -> Image:
-        """The picture with the one tint of this palette wherever it is not the template's; itself if there are more.
+        """Limit the pixels that differ from the template to the tint of a one-tint palette.
 
-        Channels are equal afterwards where that tint is gray; else a pixel may leave the tint as the template's does.
+        For a gray palette their channels are made equal. Else they may depart from the curve as far as the template's
+        own pixel does, and SPREAD times the strength further. Returns `image` itself if the palette has more tints.
 
         Args:
             image, template: RGB, uint8, (H, W, 3).
@@ -172,25 +176,25 @@ class Palette:
         def plain(new: light.Lab, old: light.Lab) -> Image:
             if self.neutral:
                 new[..., 1:] = 0
-                # equal by construction: the conversion leaves gray's channels a rounding apart
+                # one channel repeated: the conversion alone leaves the channels of gray one level apart
                 return np.repeat(light.to_rgb(new)[..., 1:2], 3, axis=-1)
-            tint = _at(self.curve, new[..., 0])
-            away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _at(self.curve, old[..., 0])
+            tint = _tint_at(self.curve, new[..., 0])
+            away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _tint_at(self.curve, old[..., 0])
             allowed = np.linalg.norm(away_old, axis=-1) + SPREAD * self.strength
             far = np.maximum(np.linalg.norm(away_new, axis=-1) / np.maximum(allowed, 1e-6), 1)
             new[..., 1:] = tint + away_new / far[..., None]
             return light.to_rgb(new)
 
-        return _changed(image, template, plain)
+        return _change_pixels(image, template, plain)
 
 
 def is_gray(image: Image) -> bool:
-    """Whether every pixel has equal channels."""
+    """Return whether the channels of every pixel are equal."""
     return bool(np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 1], image[..., 2]))
 
 
-def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:
-    """The picture with what `change` makes of the pixels that differ, (1, N, 3) in LAB after and before."""
+def _change_pixels(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:
+    """Return `after` with `change` applied to the pixels that differ, given in LAB after and before, (1, N, 3) each."""
     result = after
     rows = max(1, STRIP_PIXELS // after.shape[1])
     for top in range(0, len(after), rows):
@@ -203,10 +207,11 @@ def _changed(after: Image, before: Image, change: Callable[[light.Lab, light.Lab
     return result
 
 
-def _curve(colors: NDArray[np.float32]) -> Curve:
-    """The mean tint of colors, (N, 3), at each lightness; below the darkest it runs out to none at black.
+def _measure_curve(colors: NDArray[np.float32]) -> Curve:
+    """Return the mean tint of LAB colors, (N, 3), at each lightness.
 
-    Above the lightest that one goes on: the white of teeth is the tint of the paper.
+    Below the darkest color the curve falls to no tint at black. Above the lightest color it stays as it is there: the
+    white of teeth has the tint of the paper.
     """
     level = np.clip(np.rint(colors[:, 0] * (LEVELS - 1) / 100), 0, LEVELS - 1).astype(np.intp)
     sums = np.stack(
@@ -221,8 +226,8 @@ def _curve(colors: NDArray[np.float32]) -> Curve:
     return np.stack([np.interp(levels, at, mean) for mean in means], axis=1).astype(np.float32)
 
 
-def _at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
-    """The tint at each lightness, (..., 2)."""
+def _tint_at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
+    """Return the curve's tint at each lightness, (..., 2)."""
     place = np.clip(lightness * ((LEVELS - 1) / 100), 0, LEVELS - 1)
     below = np.minimum(place.astype(np.intp), LEVELS - 2)
     share = (place - below)[..., None].astype(np.float32)
@@ -230,7 +235,7 @@ def _at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
     return tint
 
 
-def _rising(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on, smooth in between."""
+def _smoothstep(value: float, low: float, high: float) -> float:
+    """Return 0 up to `low`, 1 from `high` on, and a smooth step in between."""
     share = float(np.clip((value - low) / (high - low), 0, 1))
     return share * share * (3 - 2 * share)

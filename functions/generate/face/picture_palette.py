@@ -1,4 +1,4 @@
-"""The palette of a whole picture: what keeps a repainted background in the colors of faded and toned pictures."""
+"""The palette of a whole picture; keeps the repainted background of a faded or toned picture in its colors."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from functions.generate.face.palette import FACE_SIDE, Palette
 from shared.faces import Face
 from shared.imaging.array_types import Image
 
-PICTURE_SIDE = 512  # pixels of a whole picture that are looked at
+PICTURE_SIDE = 512  # longer side, in pixels, at which a whole picture is measured
 
 
 def limiting_palette(image: Image, faces: Sequence[Face]) -> Palette | None:
-    """The palette of a whole picture that is not one of ordinary colors, by its faces; else None.
+    """Return the palette of the whole picture if none of its faces has ordinary colors; else None.
 
-    A gray wall behind somebody in color is no reason to let no color in.
+    The faces decide, because a gray wall behind a person in color must not keep color out of the background.
     """
     if max((FaceCrop.of(image, face.landmarks).palette.natural for face in faces), default=1.0) >= 1:
         return None

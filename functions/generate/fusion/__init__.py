@@ -1,1 +1,1 @@
-"""A person's face put onto the template's: bent, relit and blended in, or by a network."""
+"""Fuse a person's face with the template's: warped, relit and blended, or by a network."""

@@ -1,4 +1,4 @@
-"""As sharp as the template: a photo is taken out of focus with a blurred one, and detail is raised for a crisp one."""
+"""Match the template's sharpness: blur the drawn face if the template is out of focus, or raise its detail."""
 
 import cv2
 import numpy as np
@@ -6,25 +6,26 @@ import numpy as np
 from functions.generate.face.light import Lightness
 from shared.imaging.array_types import Mask
 
-PROBE = 1.0  # pixels of the working width, sigma by which edges are blurred anew
-CLEAREST = 0.9  # quantile of the face's gradients from where one counts as an edge
-FAINTEST = 0.05  # lightness per pixel; weaker gradients are none
+PROBE = 1.0  # sigma in pixels of the working width, by which edges are blurred again to measure their blur
+CLEAREST = 0.9  # quantile of the face's gradients; stronger ones are edges
+FAINTEST = 0.05  # lightness per pixel; weaker gradients are not edges
 LEAST_BLUR = 0.4  # pixels; a narrower Gaussian changes nothing
-WANTED = 1.1  # of the template's variance of the Laplacian (Pech-Pacheco et al. 2000); retouching takes up to a fifth
-ENOUGH = 1.0  # of it, up to which grain is raised where a photo has too little detail
-RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the rims of lips
-NARROWEST = 0.8  # pixels; a narrower Gaussian is no blur
-WORKING_WIDTH = 200  # pixels across the face where focus is judged; what a larger one has beyond is no matter of it
-MOST_RAISED = 3.0  # a larger factor shows as halos; under a thick frame, whose rims count, a soft photo needs 2.9
+# target variance of the Laplacian (Pech-Pacheco et al. 2000), in the template's: retouching takes up to a fifth
+WANTED = 1.1
+ENOUGH = 1.0  # the same, for raising the grain of a photo that has too little detail
+RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the edges of the lips
+NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
+WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
+MOST_RAISED = 3.0  # a larger factor makes halos; a soft photo under a thick frame, whose rims count, needs 2.9
 
 
 def defocus(lightness: Lightness, where: Mask, template: Lightness, where_template: Mask, width: float) -> Lightness:
-    """The lightness, blurred where the template's face is out of focus; unchanged where that is as sharp.
+    """Blur the drawn face's lightness if the template's face is less sharp; else return it unchanged.
 
     Args:
-        lightness, where: of the drawn face, and its outline, (H, W).
-        template, where_template: the template's own, of any size.
-        width: of the face in pixels.
+        lightness, where: the drawn face's lightness and mask, (H, W).
+        template, where_template: the same of the template's face, of any size.
+        width: the face's width in pixels.
     """
     own, wanted = measure_blur(lightness, where, width), measure_blur(template, where_template, width)
     sigma = width * float(np.sqrt(max(wanted**2 - own**2, 0.0)))
@@ -32,10 +33,12 @@ def defocus(lightness: Lightness, where: Mask, template: Lightness, where_templa
 
 
 def measure_blur(lightness: Lightness, where: Mask, width: float) -> float:
-    """How blurred the clearest edges are: their median sigma in face widths, at least about a pixel; 0 without edges.
+    """Measure the blur of the clearest edges: their median sigma in face widths, at least about a pixel.
 
-    Zhuo & Sim, "Defocus map estimation from a single image" (2011): blurring an edge anew by sigma p takes its gradient
-    down by the factor sqrt(1 + (p / sigma)^2), whatever its contrast. So neither smiles nor beards count.
+    Returns 0 if there are no edges.
+
+    Zhuo & Sim, "Defocus map estimation from a single image" (2011): blurring an edge again by sigma p reduces its
+    gradient by the factor sqrt(1 + (p / sigma)^2), whatever its contrast. So smiles and beards make no difference.
     """
     factor = WORKING_WIDTH / width
     if factor < 1:
@@ -61,21 +64,31 @@ def match_sharpness(
     where_template: Mask,
     width: float,
 ) -> Lightness:
-    """The lightness with detail raised, where `free`, until the face has as much as the template's.
+    """Raise the detail of a drawn face until it has as much as the template's.
 
-    `smooth` is the lightness without grain, whose detail is raised first: raised noise would look like sand. Where that
-    is not enough, since a small photo has no detail to raise, grain has to make up for it.
+    The detail of the lightness without grain is raised first, because raised noise looks like sand. If a small photo
+    has too little detail to raise, the grain is raised too.
+
+    Args:
+        lightness: of the drawn face with its grain, (H, W).
+        smooth: the same without grain.
+        where: mask of the face, (H, W), in which detail is measured.
+        free: mask, (H, W), in which detail may be raised.
+        template, where_template: the template's lightness and mask of the face, of any size.
+        width: the face's width in pixels.
     """
     target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
-    raised = _raised(lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target)
-    return _raised(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    raised = _raise_detail(
+        lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target
+    )
+    return _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
 
 
-def _raised(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
-    """With so much of the detail added that the variance of the Laplacian is the target, within MOST_RAISED.
+def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
+    """Add as much of `detail` as brings the variance of the Laplacian to the target, within MOST_RAISED.
 
-    It solves a quadratic: the Laplacian of a sum is the sum of the Laplacians.
+    The Laplacian of a sum is the sum of the Laplacians, so the factor solves a quadratic equation.
     """
     own, added = _edges(lightness, where), _edges(detail, where)
     if own.var() >= target or added.size == 0 or added.var() == 0:

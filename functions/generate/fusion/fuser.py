@@ -1,4 +1,4 @@
-"""What fuses faces, as the stages know it: by landmarks, or by a network that the settings name."""
+"""The interface of face fusion and its implementations: by landmarks, or by a network that the settings name."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from shared.settings import Settings
 
 
 class Fuser(Protocol):
-    """Gives a face of a picture a person's looks; the arguments are those of `fusion.fuse`."""
+    """Fuses a face of a picture with a person's face; arguments as in `landmark_fusion.fuse`."""
 
     def fuse(
         self,
@@ -23,24 +23,28 @@ class Fuser(Protocol):
         frames: Mask | None = None,
         original: FaceCrop | None = None,
     ) -> FaceView:
-        """The picture with the face fused by `degree`: at 0 bit for bit as it was, at 1 the most; see `fusion.fuse`."""
+        """Fuse the face to a degree of 0 (bit-identical) to 1 (most like the person); see `landmark_fusion.fuse`."""
 
 
 class LandmarkFuser:
-    """Implements Fuser by bending the person's photo; needs no network."""
+    """Implements `Fuser` by warping the person's photo; needs no network."""
 
     fuse = staticmethod(fuse)
 
 
 def load_fuser(settings: Settings) -> Fuser:
-    """The fuser that the settings name, loaded once per process; EngineUnavailable says what to set or to get."""
+    """Load the fuser that the settings name.
+
+    Raises:
+        EngineUnavailable: it cannot be used; the message says what to set or to install.
+    """
     path = settings.generate.fuser
     if path is None:
         return LandmarkFuser()
     if settings.faces.engine != "insightface":
         raise EngineUnavailable(
-            f"PHOTOG_GENERATE__FUSER={path} is told a person by insightface's vector, but the face engine is "
-            f"{settings.faces.engine}: set PHOTOG_FACES__ENGINE=insightface, or leave the fuser out"
+            f"PHOTOG_GENERATE__FUSER={path} needs the face vectors of insightface, but the face engine is "
+            f"{settings.faces.engine}: set PHOTOG_FACES__ENGINE=insightface, or leave PHOTOG_GENERATE__FUSER unset"
         )
     from functions.generate.fusion.onnx_swapper import OnnxFuser
 

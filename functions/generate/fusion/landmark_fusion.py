@@ -1,12 +1,12 @@
-"""Face fusion without a network: the person's own photo, bent into the template's face and lit like it.
+"""Face fusion without a network: the person's photo is warped onto the template's face and relit to match it.
 
-    landmarks of the template --(share of shape)--> landmarks towards the person's
-    template's face  --thin-plate spline-->  moved face       (outline, brows, mouth where the person has them)
-    person's photo   --thin-plate spline-->  drawn face       (same landmarks: nothing shows double when blended)
+    template's landmarks --share of the shape--> target landmarks, between the template's and the person's
+    template's face  --thin-plate spline-->  moved face       (outline, brows, mouth move towards the person's)
+    person's photo   --thin-plate spline-->  drawn face       (same target landmarks: nothing shows double when blended)
     drawn face       --LAB low frequencies, grain-->  lit face
     moved face, lit face  --soft mask x share of pixels-->  fused face
 
-A degree of 0 is the template bit for bit, 1 is all of the person; every share rises with it.
+Degree 0 gives the template bit for bit, degree 1 takes all from the person; all shares rise with the degree.
 """
 
 from dataclasses import dataclass
@@ -30,17 +30,20 @@ from functions.generate.glasses import detection
 from shared.faces import pose
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 
-SAME_POSE, OTHER_POSE = 10.0, 30.0  # degrees between which face shape gives way: beyond, ears and hair lines tear
-NODDING = 0.5  # weight of pitch: long and short chins are taken for it, and no ear comes into sight by it
-LEAST_SHAPE = 0.15
+SAME_POSE, OTHER_POSE = 10.0, 30.0  # pose difference, degrees, over which the shape's share falls: ears and hair tear
+NODDING = 0.5  # weight of pitch: it is confused with the chin's length, and it brings no hidden ear into view
+LEAST_SHAPE = 0.15  # share of the shape that is left at OTHER_POSE
 
 
 @dataclass(frozen=True, eq=False)
 class ReferencePhoto:
-    """A photo of the person with its landmarks: (68, 2) in pixels of the image; and who that is.
+    """A photo of the person.
 
-    `identity` is the mean vector of all the person's photos; only a network that fuses by it needs it.
-    `glasses`: the face wears some with a visible frame.
+    Attributes:
+        image: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2), in pixels of the image.
+        identity: mean embedding of all the person's photos; only fusion by a network needs it.
+        glasses: whether the face has glasses with a visible frame.
     """
 
     image: Image
@@ -50,7 +53,7 @@ class ReferencePhoto:
 
     @cached_property
     def frames(self) -> Mask:
-        """Where its glasses have their frames, (H, W); looked for once, since tracing them takes its time."""
+        """Mask of the frames of the face's glasses, (H, W); cached, since tracing them is slow."""
         return find_frames(self.image, self.landmarks)
 
 
@@ -63,19 +66,20 @@ def fuse(
     frames: Mask | None = None,
     original: FaceCrop | None = None,
 ) -> FaceView:
-    """Give the face at `landmarks` the person's shape and looks, by `degree`.
+    """Give the face at `landmarks` the person's shape and looks, to the given degree.
 
     Args:
-        base: RGB, uint8, (H, W, 3), the template or what became of it.
-        landmarks: (68, 2) of the face, in pixels of `base`.
+        base: RGB, uint8, (H, W, 3); the template, or the result of an earlier stage.
+        landmarks: the face's landmarks, (68, 2), in pixels of `base`.
         person: one photo of the person; the nearer in pose and expression, the better.
         degree: 0 to 1.
-        free: (H, W), 0 where nothing may change, such as on other faces; None leaves all free.
-        frames: (H, W), where the face's glasses have their frames, as an earlier fusion gave them; None looks for them.
-        original: the template's face, whose detail and colors the fused one is to have; None takes that of `base`.
+        free: mask, (H, W), 0 where nothing may change, such as on other faces; None allows changes everywhere.
+        frames: mask, (H, W), of the frames of the face's glasses, as an earlier fusion returned it; None detects them.
+        original: the template's face, whose sharpness and colors the result must have; None takes the face of `base`.
 
     Returns:
-        The picture, bit-identical to `base` away from the face and all over at degree 0; and what has moved in it.
+        The picture with the moved landmarks and frames. It is bit-identical to `base` away from the face, and
+        everywhere at degree 0.
     """
     frames = find_frames(base, landmarks) if frames is None else frames
     if degree <= 0:
@@ -92,11 +96,11 @@ def fuse(
     crop = FaceCrop.of(moved, target)
     if not crop.empty:
         original = original or FaceCrop.of(base, landmarks)
-        drawn = _drawn(person, person.image, crop.points, crop.size)
+        drawn = _draw_photo(person, person.image, crop.points, crop.size)
         own = np.zeros(crop.size, np.float32)
         if person.glasses:
-            own = np.clip(_drawn(person, person.frames, crop.points, crop.size), 0, 1)
-        if frames.any():  # not two pairs of glasses on one nose: the template's stay
+            own = np.clip(_draw_photo(person, person.frames, crop.points, crop.size), 0, 1)
+        if frames.any():  # only one pair of glasses on the nose: keep the template's
             drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
         moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own)
@@ -104,9 +108,12 @@ def fuse(
 
 
 def pose_agreement(source: Points, target: Points) -> float:
-    """How much of a photo's face shape may be taken over, LEAST_SHAPE to 1: one turned elsewhere would turn the head.
+    """Return how much of the photo's face shape may be taken over, LEAST_SHAPE to 1, by how well the poses agree.
 
-    `source`, `target`: (68, 2) of the photo's face and of the one that it comes onto.
+    The shape of a face in another pose would turn the head.
+
+    Args:
+        source, target: landmarks of the photo's face and of the face to be changed, (68, 2) each.
     """
     one, other = pose.estimate_pose(source), pose.estimate_pose(target)
     apart = float(np.hypot(one.yaw - other.yaw, NODDING * (one.pitch - other.pitch)))
@@ -114,7 +121,7 @@ def pose_agreement(source: Points, target: Points) -> float:
 
 
 def find_frames(image: Image, landmarks: Points) -> Mask:
-    """Where the glasses of the face have their frames, (H, W); all 0 when it wears none."""
+    """Return the mask of the frames of the face's glasses, (H, W); all 0 if it has none."""
     frames = np.zeros(image.shape[:2], np.float32)
     crop = FaceCrop.of(image, landmarks)
     if not crop.empty:
@@ -123,13 +130,22 @@ def find_frames(image: Image, landmarks: Points) -> Mask:
 
 
 def wears_glasses(image: Image, landmarks: Points) -> bool:
-    """Whether the face wears glasses with a visible frame; takes a twentieth of the time of `find_frames`."""
+    """Return whether the face has glasses with a visible frame; 20 times as fast as `find_frames`."""
     crop = FaceCrop.of(image, landmarks)
     return not crop.empty and detection.wears_glasses(crop.lab, crop.points)
 
 
 def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWeights, kept: Mask, own: Mask) -> Image:
-    """The crop of the moved template with the person's drawn face and `own` frames in it, but for what is `kept`."""
+    """Blend the person's drawn face into the crop of the moved template.
+
+    Args:
+        crop: the moved template's face.
+        drawn: the person's face on the crop, LAB, (h, w, 3).
+        original: the template's unchanged face.
+        shares: the person's share in each part.
+        kept: mask, (h, w), of what stays the template's.
+        own: mask, (h, w), of the frames of the person's glasses.
+    """
     skin_drawn = light.skin_likeness(drawn, crop.bare)
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
@@ -142,15 +158,18 @@ def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWe
 def compose(
     crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWeights, taken: Mask, own: Mask | float = 0.0
 ) -> Image:
-    """The crop with a drawn face mixed in, as sharp as the template's.
+    """Mix a drawn face into a crop and match the sharpness of the template's face.
 
     Args:
-        crop: of the face as it is.
-        drawn: the face as it is to look, LAB, of the crop's size; its lightness may be changed.
-        original: the template's face, whose detail the mixture is to have.
-        shares: of the drawn face, by part.
-        taken: (h, w), where it may be taken at all.
-        own: (h, w), where the frames of its glasses are: taken whole, even out of the face.
+        crop: the face as it is.
+        drawn: the face to mix in, relit, LAB, (h, w, 3); its lightness is changed in place.
+        original: the template's face, whose sharpness the result must have.
+        shares: the drawn face's share in each part.
+        taken: mask, (h, w), of where the drawn face may be used.
+        own: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
+
+    Returns:
+        RGB, uint8, (h, w, 3); equal to the crop where the share is 0.
     """
     base, wanted = crop.lab, original.lab[..., 0]
     outline = masks.face(crop.points, crop.size, shares.margin)
@@ -166,10 +185,10 @@ def compose(
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 
-def _drawn(person: ReferencePhoto, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
-    """The person's face, or a mask of it, on the patch's canvas.
+def _draw_photo(person: ReferencePhoto, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
+    """Warp the person's photo, or a mask of it, so that the face's landmarks lie at `points`.
 
-    Large photos are reduced first, so that their detail does not alias.
+    A large photo is reduced first, so that its detail does not alias.
     """
     source = with_forehead(person.landmarks)
     scale = face_width(points) / face_width(person.landmarks)

@@ -1,4 +1,4 @@
-"""What of the person's photo must not come over: a fringe, a hat, a collar at the chin."""
+"""Find what must not be taken from the person's photo: a fringe, a hat, a collar at the chin."""
 
 import cv2
 import numpy as np
@@ -9,41 +9,41 @@ from functions.generate.face.landmarks import face_width
 from functions.generate.face.light import Lab
 from shared.imaging.array_types import Mask, Points
 
-WORKING_WIDTH = 256  # pixels across the face; what comes out is smooth, so that a large face needs no more
-HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # in face widths, around what hangs over a forehead
-RISE = 0.08  # of the face width over which what is above the brows begins
-ABOVE, BELOW = 0.05, -0.12  # where it begins, measured from the brows: for a bare forehead, for a fringe over the brows
-BAND = (0.03, 0.13)  # above the brows, where a fringe would be
-CHEEK = -0.05  # below the brows, where the skin is that hair is compared with
-DARKER = (12.0, 20.0)  # lightness below the cheeks': a shade yet, hair for sure
-LOCK = (26.0, 36.0)  # and beside the cheeks, where a face's shaded side is up to 25 darker
-FRINGE = (0.23, 0.36)  # share of that band in hair: strands have 0.36, a fringe 0.6 to 0.8, bare foreheads up to 0.22
-RIM = 0.16  # of the face width that a collar, a hand or a background may reach into the outline
-STRANGE = (22.0, 34.0)  # distance of a color from the skin's in a and b: lips and beards are nearer, shirts may not be
+WORKING_WIDTH = 256  # pixels across the face; the mask is smooth, so a large face needs no more
+HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # face widths, around hair on the forehead
+RISE = 0.08  # face widths over which the region above the brows fades in
+ABOVE, BELOW = 0.05, -0.12  # where it starts, in face widths above the brows: without a fringe, and with a full one
+BAND = (0.03, 0.13)  # face widths above the brows, where a fringe would be
+CHEEK = -0.05  # face widths above the brows; the skin below this height is what hair is compared with
+DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it may be shade, from the second it is hair
+LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
+FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
+RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
+STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
 
 def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
-    """How much of the person's drawn face may be taken, (H, W).
+    """Return the mask of what may be taken from the person's drawn face, (H, W).
 
-    Above the brows only what is well inside of the skin of both faces: no fringe is cut in two. Where the person's own
-    fringe hides the brows, these are the template's too. At the rim nothing whose color is not a face's,
-    and no lock of hair.
+    Above the brows, only pixels well inside the skin of both faces are taken, so that no fringe is cut in two. If the
+    person's fringe hides the brows, the template's brows stay too. Near the outline, no color that a face does not have
+    is taken, and no lock of hair.
 
     Args:
-        points: (68, 2) of the face, in pixels of the canvas.
-        drawn: the person's face on the canvas.
+        points: the face's landmarks, (68, 2), in pixels of the canvas.
+        drawn: the person's face on the canvas, LAB, (H, W, 3).
         skin_drawn, skin_base: how much each pixel of the person's and of the template's face looks like its skin.
     """
     factor = WORKING_WIDTH / face_width(points)
     if factor >= 1:
-        return _covering(points, drawn, skin_drawn, skin_base)
+        return _compute_mask(points, drawn, skin_drawn, skin_base)
     size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
     small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
-    taken: Mask = cv2.resize(_covering(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
+    taken: Mask = cv2.resize(_compute_mask(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
     return taken
 
 
-def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
+def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     width = face_width(points)
     height, face = _height(points, skin_base.shape), masks.face(points, skin_base.shape[:2])
     hair = _hair(drawn, skin_drawn, height, face, DARKER)
@@ -59,7 +59,7 @@ def _covering(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> 
 
 
 def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
-    """Whether hair hides the forehead down to the brows, 0 to 1."""
+    """Return how surely hair hides the forehead down to the brows, 0 to 1."""
     band = (height > BAND[0]) & (height < BAND[1]) & (face > 0.5)
     if not band.any():
         return 0.0
@@ -67,7 +67,10 @@ def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
 
 
 def _locks(points: Points, hair: Mask) -> Mask:
-    """1 at the rim where hair hangs beside the eyes and cheeks, the person's own or a neighbor's; beards may stay."""
+    """Return the mask, (H, W), of hair that hangs beside the eyes and cheeks near the outline; beards are left out.
+
+    The hair may be the person's or a neighbor's.
+    """
     size, width = hair.shape[:2], face_width(points)
     bridge, chin = points[27], points[8]
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
@@ -82,7 +85,7 @@ def _locks(points: Points, hair: Mask) -> Mask:
 
 
 def _hair(drawn: Lab, skin_drawn: Mask, height: Mask, face: Mask, limits: tuple[float, float]) -> Mask:
-    """What is too dark for a forehead: hair, or a hat and its shadow."""
+    """Return the mask, (H, W), of what is too dark for a forehead: hair, or a hat and its shadow."""
     cheeks = drawn[..., 0][(height < CHEEK) & (face > 0.5) & (skin_drawn > 0.5)]
     if cheeks.size == 0:
         return np.zeros(face.shape, np.float32)
@@ -92,7 +95,7 @@ def _hair(drawn: Lab, skin_drawn: Mask, height: Mask, face: Mask, limits: tuple[
 
 
 def _height(points: Points, size: tuple[int, ...]) -> Mask:
-    """How far above the middle of the brows each pixel lies, in face widths."""
+    """Return how far above the middle of the brows each pixel lies, in face widths, (H, W)."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     brows, bridge = points[17:27].mean(axis=0), points[27:31].mean(axis=0)
     up = (brows - bridge) / np.linalg.norm(brows - bridge)
@@ -101,7 +104,7 @@ def _height(points: Points, size: tuple[int, ...]) -> Mask:
 
 
 def _strange(points: Points, drawn: Lab, skin_drawn: Mask) -> Mask:
-    """1 at the rim where the drawn picture has a color that neither skin nor hair has."""
+    """Return the mask, (H, W), of colors near the outline that neither skin nor hair has."""
     size = drawn.shape[:2]
     width = face_width(points)
     skin = drawn[(skin_drawn > 0.5) & (masks.face(points, size) > 0.5)]
@@ -109,7 +112,7 @@ def _strange(points: Points, drawn: Lab, skin_drawn: Mask) -> Mask:
         return np.zeros(size, np.float32)
     away = np.linalg.norm(drawn[..., 1:] - np.median(skin[:, 1:], axis=0), axis=-1)
     found = np.clip((away - STRANGE[0]) / (STRANGE[1] - STRANGE[0]), 0, 1).astype(np.float32)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # without specks
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # removes specks
     found = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
     strange: Mask = found * (1 - masks.face(points, size, RIM, 0.02))
     return strange

@@ -1,14 +1,14 @@
-"""Face fusion by a network of inswapper_128's signature, on onnxruntime.
+"""Face fusion by a network with the signature of inswapper_128, on onnxruntime.
 
-| name | shape | |
+| name | shape | contents |
 |---|---|---|
-| target | (1, 3, 128, 128) | the face to be changed, aligned as ArcFace wants it, RGB in [0, 1] |
-| source | (1, 512) | the person's ArcFace vector, unit length, times the model's own `emap`, unit length again |
+| target | (1, 3, 128, 128) | the face to change, aligned as for ArcFace, RGB in [0, 1] |
+| source | (1, 512) | the person's ArcFace embedding, normalized, times the model's `emap`, normalized again |
 | output | (1, 3, 128, 128) | the changed face, aligned and scaled as the target |
 
-`emap` is an initializer of (512, 512) in the file; how all of it is used is read from insightface's INSwapper. The
-network keeps pose, expression and shape of the template; 128 pixels are few, so what comes back is brought to the
-template's sharpness like every drawn face. The published weights are for non-commercial research only.
+`emap` is an initializer of shape (512, 512) in the file; inputs and output are used as in insightface's INSwapper. The
+network keeps the template's pose, expression and shape. 128 pixels are few, so its output is matched to the template's
+sharpness like every drawn face. The published weights are for non-commercial research only.
 """
 
 from pathlib import Path
@@ -36,21 +36,31 @@ from shared.settings import FaceSettings
 
 SIDE = 128
 VECTOR = 512
-ASIDE = (SIDE - CHIP_SIDE) / 2  # ArcFace's five places lie in 112 pixels; here in the middle of 128, 8 to the right
+ASIDE = (SIDE - CHIP_SIDE) / 2  # ArcFace's five points are for 112 pixels; for 128 they are shifted 8 to the right
 SIGNATURE = {"target": [1, 3, SIDE, SIDE], "source": [1, VECTOR]}
-RIM = 4  # pixels at the border of what comes back that are not taken
+RIM = 4  # pixels at the border of the output that are not used
 
 Matrix = NDArray[np.float64]
-"""(2, 3), from pixels of the patch to those of the aligned face."""
+"""(2, 3), affine, from pixels of the patch to pixels of the aligned face."""
 
 
 class OnnxFuser:
-    """Implements Fuser. Raises EngineUnavailable where the file is missing or has another signature."""
+    """Implements `Fuser` by an ONNX network.
+
+    Args:
+        path: the .onnx file.
+        settings: provider, card and threads of onnxruntime.
+
+    Raises:
+        EngineUnavailable: the file is missing, is not an ONNX model, or has another signature.
+    """
 
     def __init__(self, path: Path, settings: FaceSettings) -> None:
         if not path.is_file():
-            raise EngineUnavailable(f"there is no file {path}: set PHOTOG_GENERATE__FUSER to an .onnx, or leave it out")
-        self._emap = _checked(path)
+            raise EngineUnavailable(
+                f"there is no file {path}: set PHOTOG_GENERATE__FUSER to an .onnx file, or leave it unset"
+            )
+        self._emap = _load_emap(path)
         self._session = open_session(path, settings)
 
     def fuse(
@@ -63,15 +73,19 @@ class OnnxFuser:
         frames: Mask | None = None,
         original: FaceCrop | None = None,
     ) -> FaceView:
-        """See `fusion.fuse`; the landmarks stay where they are. ValueError for a person without identity."""
+        """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are.
+
+        Raises:
+            ValueError: the person has no identity.
+        """
         frames = find_frames(base, landmarks) if frames is None else frames
         image = base.copy()
         crop = FaceCrop.of(base, landmarks)
         if degree <= 0 or crop.empty:
             return FaceView(image, landmarks.copy(), frames)
         if person.identity is None:
-            raise ValueError("a portrayal without identity: a network knows a person by its vector only")
-        drawn, taken = self._drawn(crop.image, crop.points, person.identity)
+            raise ValueError("the reference photo has no identity: a network needs the person's embedding")
+        drawn, taken = self._swap(crop.image, crop.points, person.identity)
         taken = taken * (1 - crop.cut(frames))
         if free is not None:
             taken = taken * crop.cut(free)
@@ -81,10 +95,10 @@ class OnnxFuser:
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
         return FaceView(image, landmarks.copy(), frames)
 
-    def _drawn(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
-        """The patch as the network sees the person in it, and where it has seen it."""
-        matrix = _alignment(points)
-        aligned = _aligned(patch, matrix)
+    def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
+        """Return the patch with the face changed by the network, and the mask of the area that the network covers."""
+        matrix = _fit_alignment(points)
+        aligned = _align(patch, matrix)
         changed = self._run(aligned, identity)
         size = patch.shape[1::-1]
         back = cv2.warpAffine(
@@ -104,29 +118,33 @@ class OnnxFuser:
         return round_to_levels(output[0].transpose(1, 2, 0) * 255)
 
 
-def _alignment(points: Points) -> Matrix:
+def _fit_alignment(points: Points) -> Matrix:
     fit = SimilarityTransform.from_estimate(five_points(points), arcface_dst + np.array([ASIDE, 0.0]))
     if not fit:
-        raise ValueError("the landmarks of this face lie in one place")
+        raise ValueError("all landmarks of this face are at the same place")
     matrix: Matrix = fit.params[:2]
     return matrix
 
 
-def _aligned(patch: Image, matrix: Matrix) -> Image:
+def _align(patch: Image, matrix: Matrix) -> Image:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    # the warp does not average: blur away what it would step over
+    # the warp does not average: blur first, so that fine detail does not alias
     smooth = cv2.GaussianBlur(patch, (0, 0), 0.5 / scale) if scale < 0.8 else patch
     size = SIDE, SIDE
     aligned: Image = cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return aligned
 
 
-def _checked(path: Path) -> Embedding:
-    """The emap of a model with the right signature; EngineUnavailable says what is wrong with another."""
+def _load_emap(path: Path) -> Embedding:
+    """Check the model's signature and return its emap.
+
+    Raises:
+        EngineUnavailable: the file is not an ONNX model, or has another signature.
+    """
     try:
         graph = onnx.load_model(str(path)).graph
     except DecodeError as error:
-        raise EngineUnavailable(f"{path} is no ONNX model") from error
+        raise EngineUnavailable(f"{path} is not an ONNX model") from error
     weights = {weight.name for weight in graph.initializer}
     shapes = {
         one.name: [side.dim_value or 1 for side in one.type.tensor_type.shape.dim]
@@ -136,9 +154,9 @@ def _checked(path: Path) -> Embedding:
     maps = [weight for weight in graph.initializer if list(weight.dims) == [VECTOR, VECTOR]]
     if shapes != SIGNATURE or len(graph.output) != 1 or not maps:
         raise EngineUnavailable(
-            f"{path} has inputs {shapes} and {len(maps)} initializers of {VECTOR} x {VECTOR}; a fuser has "
-            f"{SIGNATURE}, one output and its emap"
+            f"{path} has the inputs {shapes}, {len(graph.output)} outputs and {len(maps)} initializers of "
+            f"{VECTOR} x {VECTOR}; a fuser has the inputs {SIGNATURE}, one output and at least one such initializer"
         )
-    # insightface takes the last initializer of the file, whatever it is called
+    # insightface takes the file's last initializer, whatever its name
     emap: Embedding = numpy_helper.to_array(maps[-1]).astype(float)
     return emap

@@ -1,28 +1,36 @@
-"""A drawn face in another picture's light, whose eyes and teeth are no skin."""
+"""Relight a drawn face for another picture; eyes and teeth take less of the change than the skin."""
 
 import numpy as np
 
 from functions.generate.face import light, masks
 from shared.imaging.array_types import Points
 
-SHADE_ON_FEATURES = (0.4, 1.0)  # share of skin's light shift that eyes and teeth get; their whites are no skin
-USUAL_SHADE = 0.6  # and where no whites show it
-WHITES = 0.9  # quantile of the lightness in the eyes from where they are white, alike in all people
-SHOWING = 0.75  # of the skin's lightness, below which the lightest of the eyes are lids or shade
-FAINT_SHIFT = 2.0  # lightness; of a smaller shift no share can be told
-COLOR_ON_FEATURES = 0.35  # share of skin's color shift that they get
+SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
+USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
+WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
+SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes is darker, it is lids or shade
+FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
+COLOR_ON_FEATURES = 0.35  # share of the skin's color shift that eyes and teeth take
 
 
 def relight(
     drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab, tone: light.Tone = light.ORDINARY
 ) -> light.Lab:
-    """The drawn face in the base's light; eyes and teeth take less of it, since theirs is not the skin's color.
+    """Add the shift of light and color to a drawn face; eyes and teeth take less of it, since they are not skin.
 
-    Of light that is not ordinary, as `tone` says, they take all: nothing glows in a picture that is nearly black.
+    In light that is not ordinary they take the whole shift of lightness, so that nothing glows in a nearly black
+    picture.
+
+    Args:
+        drawn: the face, LAB, (H, W, 3).
+        shift: the change of the skin's light and color, from `light.equalize`.
+        points: the face's landmarks, (68, 2).
+        base: the face in whose picture it is drawn, LAB, (H, W, 3).
+        tone: how ordinary the base's light is.
     """
     size = drawn.shape[:2]
     own = np.maximum(masks.eyes(points, size), masks.mouth(points, size))[..., None]
-    shade = _shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
+    shade = _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
     damping = np.array([shade, COLOR_ON_FEATURES, COLOR_ON_FEATURES], np.float32)
     damping[0] = 1 - tone.modeled * (1 - damping[0])
     face: light.Lab = drawn + shift * (1 - own * (1 - damping))
@@ -30,11 +38,12 @@ def relight(
     return face
 
 
-def _shade(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
-    """The share of the skin's shift that brings the eyes' whites to the base's: the rest is another skin's color.
+def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
+    """Return the share of the skin's lightness shift that brings the whites of the eyes to those of the base.
 
-    The skin's shift alone cannot tell dim light from dark skin: in the one eyes and teeth would glow, in the other they
-    would turn gray.
+    That share is due to the light; the rest is due to another skin color. The skin's shift alone cannot tell dim light
+    from dark skin: in dim light, eyes and teeth that take none of it glow; beside dark skin, those that take all of it
+    turn gray.
     """
     eyes = masks.eyes(points, drawn.shape, 0.0, 0.0) > 0.5
     skin = masks.bare(points, drawn.shape) > 0.5

@@ -1,7 +1,7 @@
-"""Bending pictures by landmarks: thin-plate splines, evaluated on a coarse grid as a displacement.
+"""Warp pictures by landmarks: thin-plate splines, evaluated on a coarse grid as a displacement.
 
-A displacement is added to the exact grid of pixel positions. Where it is zero the picture stays bit for bit the same,
-which a resampled grid of positions does not give.
+The displacement is added to the exact grid of pixel positions. Where it is zero the picture stays bit-identical, which
+a resampled grid of positions would not ensure.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from scipy.interpolate import RBFInterpolator
 from functions.generate.face.landmarks import face_width, with_forehead
 from shared.imaging.array_types import Image, Mask, Points
 
-GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 apart
-SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel; landmarks are whole pixels
-REACH = 1.05  # radius of the moved region in face widths; hair and collar move with the head, the background hardly
+GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 face widths apart
+SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since landmarks are whole pixels
+REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
 
 Displacement = NDArray[np.float32]
-"""(H, W, 2): how far from each pixel its color is fetched, x and y, in pixels."""
+"""(H, W, 2): the offset in x and y, in pixels, from each pixel to the place where its color is sampled."""
 
 
 Picture = TypeVar("Picture", Image, Mask)
@@ -29,22 +29,22 @@ Picture = TypeVar("Picture", Image, Mask)
 
 @dataclass(frozen=True, eq=False)
 class Movement:
-    """How a face and its surroundings move in a picture.
+    """The movement of a face and its surroundings in a picture.
 
     Attributes:
-        shift: a displacement of what moves at all; None leaves the picture as it is.
-        corner: where that lies, x and y.
+        shift: the displacement in the part of the picture that moves, (h, w, 2); None if nothing moves.
+        corner: the top left corner of that part in the picture, x and y.
     """
 
     shift: Displacement | None
     corner: NDArray[np.int64]
 
     def of(self, image: Picture) -> Picture:
-        """The picture, RGB, uint8, (H, W, 3), or a mask of its size, with the face moved."""
+        """Return a copy of the picture, RGB, uint8, (H, W, 3), or of a mask of its size, with the face moved."""
         result = image.copy()
         if self.shift is not None:
             (left, top), (height, width) = self.corner, self.shift.shape[:2]
-            # the patch is fetched from the whole picture, so that its border can reach beyond it
+            # sampled from the whole picture, because pixels at the border of the part may come from outside it
             result[top : top + height, left : left + width] = sample(image, self.shift, self.corner)
         return result
 
@@ -53,15 +53,15 @@ STILL = Movement(None, np.zeros(2, np.int64))
 
 
 def plan_movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
-    """A face's 68 `source` points to `target` and its surroundings with them, nothing beyond REACH face widths.
+    """Plan the movement of a face's landmarks from `source` to `target`, and of its surroundings with them.
 
     Args:
-        source, target: (68, 2) in pixels of the picture.
-        size: its height and width.
-        free: (H, W), 0 where nothing may move; None leaves all free.
+        source, target: landmarks, (68, 2), in pixels of the picture.
+        size: the picture's height and width.
+        free: mask, (H, W), 0 where nothing may move; None allows movement everywhere.
 
     Returns:
-        What moves pictures of that size; they stay bit-identical outside the circle of REACH around the face.
+        A movement for pictures of that size; they stay bit-identical outside a circle of REACH face widths.
     """
     if np.array_equal(source, target):
         return STILL
@@ -84,13 +84,17 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
 
 
 def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) -> Picture:
-    """The photo's face, bent so that `source` lands on `target`, on a canvas of `size` (height, width).
+    """Warp a photo so that the points `source` land on `target`.
 
     Args:
-        photo: RGB, uint8, or a mask; scaled about like the canvas, else details alias.
-        source, target: (N, 2) in pixels of the photo and of the canvas.
+        photo: RGB, uint8, (H, W, 3), or a mask, (H, W); at about the scale of the canvas, else details alias.
+        source, target: (N, 2), in pixels of the photo and of the canvas.
+        size: height and width of the canvas.
+
+    Returns:
+        The canvas, of the photo's type.
     """
-    align = _affine(target, source)
+    align = _fit_affine(target, source)
     rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
     field = interpolate_displacement(target, source - rough, size, face_width(target))
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
@@ -101,13 +105,17 @@ def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) 
 
 
 def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, int], width: float) -> Displacement:
-    """A thin-plate spline through `shifts` at `anchors`, for every pixel of (height, width) `size`.
+    """Interpolate shifts by a thin-plate spline to every pixel of a canvas.
 
-    `width` is the face width, the scale of the coarse grid.
+    Args:
+        anchors: points on the canvas, (N, 2).
+        shifts: the displacement at each of them, (N, 2).
+        size: height and width of the canvas.
+        width: the face's width in pixels, which sets the spacing of the coarse grid.
     """
     step = max(width / GRID, 1.0)
     rows, columns = (int(np.ceil(side / step)) + 1 for side in size)
-    # positions of the coarse samples when cv2.resize spreads them over the canvas
+    # where cv2.resize places the coarse samples on the canvas
     x = (np.arange(columns) + 0.5) * size[1] / columns - 0.5
     y = (np.arange(rows) + 0.5) * size[0] / rows - 0.5
     spline = RBFInterpolator(anchors / width, shifts, kernel="thin_plate_spline", smoothing=SMOOTHING / len(anchors))
@@ -118,7 +126,7 @@ def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, i
 
 
 def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Picture:
-    """The patch at `corner` (x, y) of the picture, each pixel fetched from where the field says."""
+    """Return the patch at `corner`, (x, y), of the picture, each pixel sampled from where the displacement says."""
     height, width = field.shape[:2]
     x = np.arange(corner[0], corner[0] + width, dtype=np.float32)
     y = np.arange(corner[1], corner[1] + height, dtype=np.float32)
@@ -134,8 +142,8 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
     return fetched
 
 
-def _affine(source: Points, target: Points) -> NDArray[np.float64]:
-    """(2, 3) least-squares affine map from `source` to `target`: the spline then only carries what is left.
+def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
+    """Return the least-squares affine map from `source` to `target`, (2, 3); the spline then only adds the residual.
 
     cv2.estimateAffine2D would drop points as outliers.
     """
@@ -144,7 +152,7 @@ def _affine(source: Points, target: Points) -> NDArray[np.float64]:
 
 
 def _window(shape: tuple[int, ...], center: Points, radius: float) -> NDArray[np.float32]:
-    """1 in the middle, falling smoothly over the last third to exactly 0 at the radius."""
+    """Return a window that is 1 in the middle and falls smoothly over the last third to exactly 0 at the radius."""
     y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(center[1])
     x = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(center[0])
     t = np.clip((1 - np.hypot(x, y) / np.float32(radius)) * 3, 0, 1)

@@ -1,1 +1,1 @@
-"""Frames of glasses: found, kept, brought along."""
+"""Find the frames of glasses, so that they can be kept or erased."""

@@ -1,7 +1,8 @@
-"""Glasses: whether a face wears them, and where their frames are, so that they stay on the face that comes under them.
+"""Detect glasses and find their frames, so that the frames stay when the face below them changes.
 
-A bridge crosses the bare root of the nose, where no face has a dark line of little color of its own: that tells
-glasses from brows, lashes and wrinkles. The bridge tells what the frame looks like; rims and temples are lines like it.
+The bridge crosses the bare root of the nose, where a face without glasses has no dark line of little chroma: this tells
+glasses from brows, lashes and wrinkles. The bridge also shows what the frame looks like; rims and temples are lines of
+the same look.
 """
 
 import cv2
@@ -13,16 +14,16 @@ from functions.generate.glasses.aligned_face import AlignedFace
 from functions.generate.glasses.thick_lines import draw_strokes
 from shared.imaging.array_types import Image, Mask, Points
 
-ERASED = 0.15  # of a frame's mask, from where it is drawn over
-RIM_SHADOW = 0.006  # of the picture's width: what a rim casts onto the skin beside it
+ERASED = 0.15  # value of a frame's mask above which it is erased
+RIM_SHADOW = 0.006  # picture widths: width of the shadow of a rim on the skin beside it, which is erased too
 
 
 def find_frames(lab: Lab, points: Points) -> Mask:
-    """Where the frames of the face's glasses are, (H, W); all 0 when it wears none.
+    """Return the mask of the frames of the face's glasses, (H, W); all 0 if it has none.
 
     Args:
-        lab: (H, W, 3).
-        points: (68, 2) of the face, in pixels of `lab`.
+        lab: LAB, (H, W, 3).
+        points: the face's landmarks, (68, 2), in pixels of `lab`.
     """
     face = AlignedFace.of(lab, points)
     if not bridge_and_temples.has_bridge(face):
@@ -37,12 +38,15 @@ def find_frames(lab: Lab, points: Points) -> Mask:
 
 
 def wears_glasses(lab: Lab, points: Points) -> bool:
-    """Whether the face wears glasses with a visible frame."""
+    """Return whether the face has glasses with a visible frame; arguments as in `find_frames`."""
     return bridge_and_temples.has_bridge(AlignedFace.of(lab, points))
 
 
 def erase_frames(image: Image, frames: Mask) -> Image:
-    """The RGB picture with the skin around them drawn over the frames, (H, W), after Telea (2004)."""
+    """Return a copy of the RGB picture with the frames, (H, W), filled in from the skin around them.
+
+    Inpainting after Telea (2004).
+    """
     found = (frames > ERASED).astype(np.uint8)
     reach = 2 * round(RIM_SHADOW * image.shape[1]) + 1
     found = cv2.dilate(found, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))

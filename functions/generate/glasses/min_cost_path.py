@@ -1,4 +1,4 @@
-"""The darkest line through a picture that is laid out in rows: one step to each row, by dynamic programming."""
+"""Trace the best line through a picture, one step per row, by dynamic programming."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,25 +6,25 @@ from numpy.typing import NDArray
 from functions.generate.face.light import Lightness
 
 Steps = NDArray[np.intp]
-"""(rows,): in which column a line is, row by row."""
-TURN = 0.02  # of a row's gain that a step aside costs; diagonal steps cost more than twice of it
+"""(rows,): the column of a line in each row."""
+TURN = 0.02  # cost of moving one column aside, in the largest gain of a row; two columns cost more than twice as much
 BARRED = 1e3  # cost of a column that is not allowed; more than any line gains
-HALF = 0.5  # of a line's depth, at which it ends
-LEAST_RISE = 0.25  # of the rise on its one side that a line has on the other, or it does not end there
+HALF = 0.5  # share of a line's depth at which its edge is
+LEAST_RISE = 0.25  # least rise on one side of a line, in rises of the other side; with less, it has no edge there
 
 
 def trace_line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: bool = False) -> Steps:
-    """The line through all rows that gains the most, at most `reach` columns aside from one row to the next.
+    """Return the line through all rows with the largest total gain.
 
     Args:
-        gain: (rows, columns), about 0 to 1: how much each pixel looks like part of the line.
-        allowed: (rows, columns), where it may be.
-        reach: columns.
-        closed: the last row is followed by the first: a closed curve in polar coordinates.
+        gain: how much each pixel looks like part of the line, about 0 to 1, (rows, columns).
+        allowed: where the line may be, (rows, columns).
+        reach: most columns that the line may move from one row to the next.
+        closed: whether the first row follows the last, as for a closed curve in polar coordinates.
     """
     rows = len(gain)
     cost = np.where(allowed, -gain, BARRED)
-    if closed:  # three turns: the middle one knows of neither beginning nor end
+    if closed:  # three rounds: the middle one is not affected by the ends
         cost = np.concatenate([cost] * 3)
     asides = np.arange(-reach, reach + 1)
     turning = (TURN * np.abs(asides) ** 1.5)[:, None]
@@ -43,9 +43,10 @@ def trace_line(gain: Lightness, allowed: NDArray[np.bool_], reach: int, closed: 
 
 
 def measure_edges(lightness: Lightness, steps: Steps, thickest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far the line reaches to the left and to the right of its steps, in columns: half its depth down.
+    """Return how far the line reaches to the left and to the right of its steps, in columns, (rows,) each.
 
-    Each side is at most `thickest`; NaN where it does not end within that, such as beside hair.
+    Its edge is where HALF of its depth is left. Each side is at most `thickest`, and NaN if there is no edge within
+    that, such as beside hair.
     """
     rows = np.arange(len(steps))
     columns = np.clip(steps[:, None] + np.arange(-thickest, thickest + 1), 0, lightness.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Strokes: dark lines of bounded thickness, found along a path and drawn as polygons at any size."""
+"""Strokes: dark lines of bounded thickness, measured along a path and drawn as polygons at any size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,24 @@ from functions.generate.glasses import min_cost_path
 from functions.generate.glasses.aligned_face import AlignedFace
 from shared.imaging.array_types import Mask, Points
 
-THICKEST = 17  # pixels of WIDTH that a frame may be thick
-MARGIN = 0.75  # pixels of WIDTH that a stroke is drawn broader on each side: its soft edge
-USUAL = 1.5  # of the usual thickness on a side, that a stroke may have
-EVEN = 7  # steps over which thickness is evened out
-FRACTION = 4  # bits of a pixel while drawing
-SOFTNESS = 0.7  # pixels of WIDTH
+# lengths in pixels are those of the upright square, in which a face is `aligned_face.WIDTH` pixels wide
+THICKEST = 17  # largest thickness of a frame, in pixels
+MARGIN = 0.75  # pixels added on each side of a stroke for its soft edge
+USUAL = 1.5  # largest thickness on a side, in medians of that side
+EVEN = 7  # steps over which the thickness is smoothed
+FRACTION = 4  # fractional bits of coordinates while drawing
+SOFTNESS = 0.7  # sigma in pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """A line with both of its edges, (N, 2) each in the upright square, and where along it there is one at all."""
+    """A thick line.
+
+    Attributes:
+        one, other: its two edges, (N, 2) each, in the upright square.
+        present: where along it the line is visible, (N,).
+        closed: whether its end joins its beginning.
+    """
 
     one: Points
     other: Points
@@ -31,12 +38,12 @@ class Stroke:
 
     @property
     def middle(self) -> Points:
-        """(N, 2), half way between its edges."""
+        """The points halfway between its edges, (N, 2)."""
         middle: Points = (self.one + self.other) / 2
         return middle
 
     def pieces(self) -> Iterator[list[Points]]:
-        """The outlines of its unbroken pieces; a whole closed stroke has two."""
+        """Yield the outlines of each unbroken piece; a complete closed stroke is one piece with two outlines."""
         if self.closed and self.present.all():
             yield [self.one, self.other]
             return
@@ -58,29 +65,35 @@ def measure_stroke(
     closed: bool = False,
     thickest: float = THICKEST,
 ) -> Stroke:
-    """The stroke along a traced line.
+    """Measure the stroke along a traced line.
 
     Args:
-        points: (rows, columns, 2), where in the upright square the samples lie.
-        lightness: (rows, columns), of the samples.
-        steps: (rows,), in which column the line is.
-        present: (rows,), where it is to be drawn.
-        closed: the last row is followed by the first.
-        thickest: pixels of WIDTH that it may reach to each side.
+        points: where the samples lie in the upright square, (rows, columns, 2).
+        lightness: of the samples, (rows, columns).
+        steps: the column of the line in each row, (rows,).
+        present: whether the line is drawn in each row, (rows,).
+        closed: whether the first row follows the last.
+        thickest: largest reach to each side, in pixels of the upright square.
     """
     rows = np.arange(len(steps))
     spacing = float(np.linalg.norm(points[0, 1] - points[0, 0]))
     reaches = min_cost_path.measure_edges(lightness, steps, round(thickest / spacing))
     sides = []
     for reach, sign in zip(reaches, (-1, 1), strict=True):
-        even = _evened(reach, present, closed) + MARGIN / spacing
+        even = _smooth_thickness(reach, present, closed) + MARGIN / spacing
         away = points[:, 1] - points[:, 0]
         sides.append(points[rows, steps] + sign * even[:, None] * away)
     return Stroke(sides[0], sides[1], present, closed)
 
 
 def draw_strokes(strokes: list[Stroke], face: AlignedFace, size: tuple[int, int]) -> Mask:
-    """The strokes as a soft mask of the picture's `size`, height and width."""
+    """Draw the strokes as a soft mask of the picture, (H, W).
+
+    Args:
+        strokes: in the upright square.
+        face: the upright face, which knows the way back to the picture.
+        size: the picture's height and width.
+    """
     canvas = np.zeros(size, np.uint8)
     for stroke in strokes:
         for piece in stroke.pieces():
@@ -93,8 +106,11 @@ def draw_strokes(strokes: list[Stroke], face: AlignedFace, size: tuple[int, int]
     return soft
 
 
-def _evened(reach: NDArray[np.float64], present: NDArray[np.bool_], closed: bool) -> NDArray[np.float64]:
-    """Thickness on one side: what was not seen or is far from usual becomes usual; then a running median and mean."""
+def _smooth_thickness(reach: NDArray[np.float64], present: NDArray[np.bool_], closed: bool) -> NDArray[np.float64]:
+    """Smooth the thickness on one side by a running median and mean.
+
+    Before that, missing values are replaced by the median, and values far above the median are reduced.
+    """
     seen = reach[present & np.isfinite(reach)]
     usual = float(np.median(seen)) if seen.size else 1.0
     bounded = np.where(np.isfinite(reach), np.minimum(reach, max(USUAL * usual, usual + 1)), usual)

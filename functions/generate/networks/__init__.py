@@ -1,1 +1,1 @@
-"""Image networks that the settings name."""
+"""Image networks from files that the settings name."""

@@ -1,4 +1,4 @@
-"""The networks that enhance, as far as the settings name any."""
+"""The optional networks that enhance a portrait, as far as the settings name them."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,22 @@ from functions.generate.networks.image_network import ImageNetwork
 from functions.generate.networks.person_network import PersonNetwork
 from shared.settings import EnhanceSettings, FaceSettings
 
+# names in the answer of what is used without a network
 SHARPENING = "detail raised to the template's, no network"
 ENLARGING = "Lanczos and unsharp mask, no network"
 
 
 @dataclass(frozen=True, eq=False)
 class Enhancers:
-    """Each None where no file is configured: then the classical way is taken, and the answer says so."""
+    """The enhancing networks; each is None if no file is configured.
+
+    Without a network the stage uses classical image processing, and the answer says so.
+
+    Attributes:
+        face: restores faces, for photo_fix.
+        upscale: enlarges pictures, for super_resolution.
+        people: segments people, for background_restore.
+    """
 
     face: ImageNetwork | None = None
     upscale: ImageNetwork | None = None
@@ -23,11 +32,15 @@ class Enhancers:
 
     @classmethod
     def load(cls, settings: EnhanceSettings, device: torch.device, onnx: FaceSettings) -> "Enhancers":
-        """Load what is configured; NetworkMissing where that cannot be.
+        """Load the networks that are configured.
 
         Args:
-            device: of the networks on torch.
-            onnx: provider, card and threads of those on onnxruntime.
+            settings: the files of the networks.
+            device: the device of the networks that run on torch.
+            onnx: provider, card and threads of the networks that run on onnxruntime.
+
+        Raises:
+            NetworkMissing: a configured network cannot be loaded.
         """
         return cls(
             face=image_network.load_network(
@@ -40,7 +53,7 @@ class Enhancers:
         )
 
     def by(self, method: str) -> str:
-        """What a `photo_enhancement_method` is done with, for the answer."""
+        """Return the name of what does a `photo_enhancement_method`, for the answer."""
         if method == "photo_fix":
             return SHARPENING if self.face is None else self.face.name
         return ENLARGING if self.upscale is None else self.upscale.name

@@ -1,4 +1,4 @@
-"""Where the people are, by a segmentation network: an ONNX file with the signature of u2net_human_seg."""
+"""Segmentation of people by a network: an ONNX file with the signature of u2net_human_seg."""
 
 from pathlib import Path
 
@@ -13,17 +13,22 @@ from shared.imaging.quantization import require_finite
 from shared.settings import FaceSettings
 
 SETTING = "PHOTOG_ENHANCE__PEOPLE_NETWORK"
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, that U2-Net was trained with
-SIDE = 320  # where the file leaves its input's side open
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, with which U2-Net was trained
+SIDE = 320  # of the input, if the file does not fix it
 
 
 class PersonNetwork:
-    """A network whose first output is how much each pixel is somebody's, (1, 1, side, side)."""
+    """A network whose first output is how surely each pixel belongs to a person, (1, 1, side, side)."""
 
     def __init__(self, path: Path, running: FaceSettings) -> None:
-        """Load it to run as the networks about faces do: same provider, card and threads.
+        """Load the network.
 
-        NetworkMissing where it cannot be loaded.
+        Args:
+            path: the .onnx file.
+            running: provider, card and threads, the same as for the face engine.
+
+        Raises:
+            NetworkMissing: onnxruntime or the file is missing, or the file is not such a network.
         """
         try:
             from shared.faces.onnx_sessions import open_session
@@ -41,7 +46,14 @@ class PersonNetwork:
         self._side = taken.shape[2] if isinstance(taken.shape[2], int) else SIDE
 
     def __call__(self, image: Image) -> Mask:
-        """How much each pixel is somebody's, (side, side), for the whole RGB picture."""
+        """Return how surely each pixel belongs to a person, 0 to 1, (side, side).
+
+        Args:
+            image: the whole picture, RGB, uint8, (H, W, 3); it is resized to (side, side).
+
+        Raises:
+            PictureFailed: the output has values that are not finite.
+        """
         small = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA).astype(np.float32)
         scaled = (small / max(float(small.max()), 1.0) - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
         (made, *_) = self._session.run(None, {self._input: scaled.transpose(2, 0, 1)[None]})

@@ -1,8 +1,8 @@
-"""Super resolution: the picture at twice its size, by a network where one is configured, else enlarged and sharpened.
+"""Super resolution: double the picture's size, by a network if one is configured, else by resampling and sharpening.
 
-Enlarging alone adds no detail. What the classical way does is honest but small: Lanczos keeps what is there, an
-unsharp mask makes up for the softness of enlarging, and nothing rings beyond its surroundings. Strips or tiles bound
-the memory: the picture is never held in floats as a whole.
+Resampling adds no detail: Lanczos keeps the detail of the picture, an unsharp mask makes up for the softness of
+enlarging, and each pixel is limited to the range of its surroundings, so that nothing rings. The picture is processed
+in strips or tiles to bound the memory: it is never held in floats as a whole.
 """
 
 import cv2
@@ -14,36 +14,40 @@ from shared.imaging.quantization import round_to_levels
 
 TIMES = 2
 STRIP = 256  # rows of the original at a time
-BORDER = 8  # rows around a strip that the filters see; Lanczos reaches 4, the sharpening 3 after it
-# on three pictures, reduced and enlarged, 0.2 to 0.5 dB nearer than Lanczos alone, its Laplacian 1.7 times as strong
-SIGMA, AMOUNT = 1.2, 0.6  # of the unsharp mask in pixels of the result: the blur of enlarging by 2, and most of it back
-TILE, CONTEXT = 384, 24  # of a network's input, and around it: what the network sees beyond, against seams
+BORDER = 8  # rows around a strip that the filters need: Lanczos reaches 4 rows, the sharpening 3 more
+# of the unsharp mask: sigma in pixels of the result, about the blur of doubling, and a strength that undoes most of it.
+# Three pictures, reduced and enlarged: 0.2 to 0.5 dB nearer than by Lanczos alone, the Laplacian 1.7 times as strong
+SIGMA, AMOUNT = 1.2, 0.6
+TILE, CONTEXT = 384, 24  # pixels of a network's input, and around it, which prevents seams
 
 
 def upscale_2x(image: Image, network: ImageNetwork | None) -> Image:
-    """The picture at twice its width and height.
+    """Double the picture's width and height.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        network: of scale 2 or more; None for the classical way.
+        network: a network of scale 2 or more; None for resampling and sharpening.
+
+    Returns:
+        RGB, uint8, (2 * H, 2 * W, 3).
     """
-    return _enlarged(image) if network is None else _by_network(image, network)
+    return _resample(image) if network is None else _run_tiles(image, network)
 
 
-def _enlarged(image: Image) -> Image:
+def _resample(image: Image) -> Image:
     height, width = image.shape[:2]
     result = np.empty((TIMES * height, TIMES * width, 3), np.uint8)
     for top in range(0, height, STRIP):
         bottom = min(top + STRIP, height)
         first, last = max(top - BORDER, 0), min(bottom + BORDER, height)
         size = (TIMES * width, TIMES * (last - first))
-        strip = _sharpened(cv2.resize(image[first:last], size, interpolation=cv2.INTER_LANCZOS4))
+        strip = _sharpen(cv2.resize(image[first:last], size, interpolation=cv2.INTER_LANCZOS4))
         result[TIMES * top : TIMES * bottom] = strip[TIMES * (top - first) : TIMES * (bottom - first)]
     return result
 
 
-def _sharpened(strip: Image) -> Image:
-    """An unsharp mask that stays within the 3 x 3 surroundings of each pixel: no halos."""
+def _sharpen(strip: Image) -> Image:
+    """Apply an unsharp mask, limited to the range of each pixel's 3 x 3 surroundings, so that there are no halos."""
     blurred = cv2.GaussianBlur(strip, (0, 0), SIGMA)
     sharp = cv2.addWeighted(strip, 1 + AMOUNT, blurred, -AMOUNT, 0)
     around = np.ones((3, 3), np.uint8)
@@ -51,7 +55,7 @@ def _sharpened(strip: Image) -> Image:
     return limited
 
 
-def _by_network(image: Image, network: ImageNetwork) -> Image:
+def _run_tiles(image: Image, network: ImageNetwork) -> Image:
     height, width = image.shape[:2]
     result = np.empty((TIMES * height, TIMES * width, 3), np.uint8)
     for top in range(0, height, TILE):

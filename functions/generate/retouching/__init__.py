@@ -1,1 +1,1 @@
-"""Color balance, skin, make-up, sharpness and restoration of a finished face."""
+"""Finish a face: balance its color, retouch its skin, transfer make-up, sharpen and restore it."""

@@ -1,4 +1,4 @@
-"""Color balance: the skin of a face gets the template's color."""
+"""Color balance: give the skin of a face the color of the template's skin."""
 
 import numpy as np
 
@@ -6,22 +6,22 @@ from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from shared.imaging.array_types import Image, Mask, Points
 
-SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # a balance, not a repaint: the fusion has done the rest
-CONTRAST = (0.92, 1.08)  # bounds of the factor on the lightness' spread
+SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the fusion has done most of the matching
+CONTRAST = (0.92, 1.08)  # bounds of the factor on the spread of the lightness
 
 
 def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool) -> Image:
-    """Give a face the mean color and, within bounds, the contrast that the template's face has on its skin.
+    """Give a face the mean color and the contrast of the template's skin, within bounds.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        landmarks: (68, 2) of the face in it.
+        landmarks: landmarks of the face, (68, 2), in pixels of `image`.
         template: the template's face.
-        editable: (H, W), 0 where nothing may change.
-        skin_only: leave eyes and lips as they are; balancing these with the skin gives orange lips.
+        editable: mask, (H, W), 0 where nothing may change.
+        skin_only: leave eyes and lips as they are; balancing them like the skin gives orange lips.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face.
+        RGB, uint8, (H, W, 3); bit-identical to `image` outside the face.
 
     Reinhard et al., "Color transfer between images" (2001), restricted to what looks like skin in both pictures.
     """
@@ -43,7 +43,7 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
-    """Mean color (3,) and spread of the lightness of the face's skin; spread 0 where no skin shows."""
+    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows."""
     total = float(crop.skin.sum())
     if total < 1:
         return np.zeros(3, np.float32), 0.0

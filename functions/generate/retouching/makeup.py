@@ -1,11 +1,13 @@
-"""Make-up transfer: what colors the template's lips, eyelids and cheeks beyond its skin, carried onto the portrait's.
+"""Make-up transfer: carry the color of the template's lips, eyelids and cheeks onto the portrait, relative to the skin.
 
-    per region: template's color less its skin's = its make-up;  portrait's less its skin's = what is there already
-    the difference, times the ratio, is added to the portrait's region
+    for each region of lips, eyelids, cheeks:
+        wanted = the template's color of the region - the template's skin color     (its make-up)
+        seen   = the portrait's color of the region - the portrait's skin color     (what it has already)
+        the portrait's region += ratio * (wanted - seen), within limits
 
-Relative to each one's skin, so that a pale face gets a dark one's rouge and not its complexion. One color for both
-sides of a face, since make-up is symmetrical and light is not. Pores, wrinkles and the gloss of the lips stay the
-portrait's own.
+The colors are relative to each face's skin, so that a pale face gets a dark face's rouge but not its complexion. Both
+sides of a face get one color, since make-up is symmetric and light is not. The portrait keeps its pores, its wrinkles
+and the gloss of its lips.
 """
 
 from dataclasses import dataclass
@@ -24,19 +26,24 @@ Color = NDArray[np.float32]
 """LAB, (3,)."""
 
 LIP_SOFTNESS, LID_SOFTNESS, CHEEK_SOFTNESS = 0.008, 0.015, 0.05  # sigmas in face widths
-LID_HEIGHT = 0.6  # of the way from the lashes to the brow; there its own hairs begin
+LID_HEIGHT = 0.6  # share of the way from the lashes to the brow; the brow's hairs begin there
 CHEEK_RADII = (0.14, 0.10)  # along the cheekbone and across it, in face widths
-# the most that a region may change in LAB: lipstick is strong, lids take dark colors, and on cheeks a shadow of the
-# template's light is no rouge. Yellow is held short: under warm light lips and lids would turn orange
+# largest change of a region in LAB: lipstick is strong, lids take dark colors, and a shadow on the template's cheeks is
+# not rouge. Yellow is limited most: under warm light, lips and lids would turn orange
 LIP_LIMIT, LID_LIMIT, CHEEK_LIMIT = (14.0, 28.0, 12.0), (12.0, 8.0, 5.0), (2.0, 10.0, 6.0)
-WORKING_WIDTH = 256  # pixels across the face, at which its colors are measured
-AROUND = 0.05  # face widths around the face that are worked on; no region reaches out of it
-SEEN = 16  # pixels of a region that tell its color
+WORKING_WIDTH = 256  # pixels across the face at which colors are measured
+AROUND = 0.05  # face widths around the face in the crop; no region reaches beyond it
+SEEN = 16  # pixels of a region from which its color can be measured
 
 
 @dataclass(frozen=True, eq=False)
 class MakeupRegion:
-    """One place that make-up goes to: its mask, (H, W), and the most that it may change, per channel of LAB."""
+    """A region that has make-up.
+
+    Attributes:
+        where: its mask, (H, W).
+        limit: the largest change, per channel of LAB, (3,).
+    """
 
     where: Mask
     limit: Color
@@ -54,24 +61,24 @@ def transfer_makeup(
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        landmarks: (68, 2) of the face in it.
-        template: the face that is made up so.
+        landmarks: landmarks of the face, (68, 2), in pixels of `image`.
+        template: the face whose make-up is carried over.
         ratio: 0 to 1; the effect is proportional to it.
-        free: (H, W), 0 where nothing may change.
-        frames: (H, W), where the face's glasses have their frames.
+        free: mask, (H, W), 0 where nothing may change.
+        frames: mask, (H, W), of the frames of the face's glasses.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` outside of lips, eyelids and cheeks, and all over at ratio 0.
+        RGB, uint8, (H, W, 3); bit-identical to `image` outside lips, eyelids and cheeks, and everywhere at ratio 0.
     """
     crop = FaceCrop.of(image, landmarks, AROUND)
     if ratio <= 0 or crop.empty:
         return image.copy()
     allowed = crop.cut(free) * (1 - crop.cut(frames))
-    skin, own = _seen(crop, crop.cut(frames))
+    skin, own = _measure_reduced(crop, crop.cut(frames))
     there = FaceCrop.of(template.image, template.landmarks)
-    _, worn = _seen(there, there.cut(template.frames))
+    _, theirs = _measure_reduced(there, there.cut(template.frames))
     shift, everywhere = np.zeros_like(crop.lab), np.zeros(crop.size, np.float32)
-    for region, seen, wanted in zip(makeup_regions(crop.points, crop.size), own, worn, strict=True):
+    for region, seen, wanted in zip(makeup_regions(crop.points, crop.size), own, theirs, strict=True):
         if seen is not None and wanted is not None:
             where = region.where * allowed
             change = np.clip(wanted - seen, -region.limit, region.limit)
@@ -81,10 +88,16 @@ def transfer_makeup(
 
 
 def limit_shift(lab: light.Lab, aim: Color, change: Color) -> light.Lab:
-    """How each pixel changes where its region changes by `change` and then has the color `aim`, (H, W, 3).
+    """Return the change of each pixel in a region, (H, W, 3), LAB.
 
-    Tint stops at the aim: what within pale lips is pale already would else turn blue. Lightness does not, its
+    The tint of a pixel changes only until it reaches the aim: without that limit, a pixel that is paler than the rest
+    of the lips would turn blue when the lips get paler. Lightness changes by the same amount everywhere, since its
     differences are the gloss.
+
+    Args:
+        lab: the face, (H, W, 3).
+        aim: the color of the region after the change.
+        change: the change of the region's color.
     """
     shift: light.Lab = np.clip(aim - lab, np.minimum(change, 0), np.maximum(change, 0))
     shift[..., 0] = change[0]
@@ -92,7 +105,12 @@ def limit_shift(lab: light.Lab, aim: Color, change: Color) -> light.Lab:
 
 
 def measure_makeup(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
-    """The skin's color, and how each of `makeup_regions` differs from it; None where it is not seen."""
+    """Return the skin's color, and the color of each of `makeup_regions` minus it; None for a region that is hidden.
+
+    Args:
+        crop: the face.
+        frames: mask, (h, w), of the frames of its glasses, which are not measured.
+    """
     clear = 1 - frames
     skin = _color(crop.lab, crop.skin * clear)
     seen = makeup_regions(crop.points, crop.size)
@@ -103,7 +121,10 @@ def measure_makeup(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | No
 
 
 def makeup_regions(points: Points, size: tuple[int, int]) -> list[MakeupRegion]:
-    """Lips without what is between them, lids below the brows without eyes, cheeks; masks of (height, width) `size`."""
+    """Return the regions that have make-up, with masks of (height, width) `size`.
+
+    They are the lips without the opening between them, the lids below the brows without the eyes, and the cheeks.
+    """
     lips = masks.lips(points, size, 0, LIP_SOFTNESS) * (1 - masks.mouth(points, size, 0.004))
     lids = masks.soft(_lids(points), points, size, 0, LID_SOFTNESS) * (1 - masks.eyes(points, size, 0.004, 0.006))
     cheeks = masks.soft(_cheeks(points), points, size, 0, CHEEK_SOFTNESS) * masks.bare(points, size)
@@ -111,14 +132,14 @@ def makeup_regions(points: Points, size: tuple[int, int]) -> list[MakeupRegion]:
     return [MakeupRegion(where, np.array(limit, np.float32)) for where, limit in limited]
 
 
-def _seen(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
-    """Of a face with the frames of its glasses, (h, w), at WORKING_WIDTH."""
+def _measure_reduced(crop: FaceCrop, frames: Mask) -> tuple[Color, list[Color | None]]:
+    """Measure the make-up of a face reduced to WORKING_WIDTH; see `measure_makeup`."""
     small = crop.scaled(WORKING_WIDTH)
     return measure_makeup(small, cv2.resize(frames, small.size[::-1], interpolation=cv2.INTER_AREA))
 
 
 def _lids(points: Points) -> list[Points]:
-    """From the lashes of each eye towards its brow."""
+    """Return the outline of each lid: from the lashes of the eye towards its brow."""
     lids = []
     for eye, brow in zip(EYES, (slice(18, 22), slice(22, 26)), strict=True):
         lashes = points[eye][:4]  # from corner to corner over the upper edge
@@ -127,7 +148,7 @@ def _lids(points: Points) -> list[Points]:
 
 
 def _cheeks(points: Points) -> list[Points]:
-    """An ellipse on each cheekbone, rising towards the ear."""
+    """Return an ellipse on each cheekbone, rising towards the ear, (24, 2) each."""
     width = face_width(points)
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     cheeks = []
@@ -141,7 +162,7 @@ def _cheeks(points: Points) -> list[Points]:
 
 
 def _color(lab: light.Lab, where: Mask) -> Color | None:
-    """The median color: teeth, lashes and frames that get into a region do not count."""
+    """Return the median color, (3,), so that teeth, lashes and frames do not count; None if too little is visible."""
     seen = lab[where > 0.5]
     if len(seen) < SEEN:
         return None

@@ -1,4 +1,4 @@
-"""Photo fix by a face restoration network: the face aligned as the network knows it, restored, its change put back."""
+"""Photo fix by a face restoration network: align the face for the network, restore it, and add back the change."""
 
 import cv2
 import numpy as np
@@ -11,11 +11,11 @@ from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
 
-SIDE = 512  # pixels that GFPGAN and RestoreFormer work at
-# eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both
+SIDE = 512  # pixels; input size of GFPGAN and RestoreFormer
+# eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both networks
 FFHQ = np.array([[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]])
 NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
-STRANGER = 0.5  # share of the engine's same-person distance; EasyPhoto too drops a restored face that went further
+STRANGER = 0.5  # of the engine's same-person distance; a face that changed more is dropped, as in EasyPhoto
 
 
 def restore_face(
@@ -25,38 +25,39 @@ def restore_face(
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        landmarks: (68, 2) of the face.
-        network: of scale 1, for faces aligned as FFHQ's.
-        engine: tells whether the restored face is still the same person's; if not, `image` is returned as it was.
-        free: (H, W), 0 where nothing may change.
-        frames: (H, W), where the face's glasses have their frames.
+        landmarks: landmarks of the face, (68, 2), in pixels of `image`.
+        network: a network of scale 1 for faces aligned as in FFHQ.
+        engine: compares the face before and after; if it changed too much, a copy of `image` is returned.
+        free: mask, (H, W), 0 where nothing may change.
+        frames: mask, (H, W), of the frames of the face's glasses.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face; detail finer than 1/512 of it stays.
+        RGB, uint8, (H, W, 3); bit-identical to `image` outside the face. Detail finer than 1/512 of the aligned face
+        stays.
     """
     eyes = [landmarks[side].mean(axis=0) for side in EYES]
     points = np.array([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]])
     onto = fit_similarity(points, FFHQ)
     f, s = onto.factor, onto.shift
     matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
-    aligned = _aligned(image, matrix, onto.scale)
+    aligned = _align(image, matrix, onto.scale)
     difference = network(aligned) - aligned
     back: NDArray[np.float32] = cv2.warpAffine(
         difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     soft = (masks.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
     restored = round_to_levels(image + soft * back)
-    return restored if _same_person(image, restored, landmarks, engine) else image.copy()
+    return restored if _is_same_person(image, restored, landmarks, engine) else image.copy()
 
 
-def _aligned(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
-    """The face at SIDE pixels; a large one is blurred first, since the warp does not average."""
+def _align(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
+    """Align the face at SIDE pixels; a large one is blurred first, since the warp does not average."""
     source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
     aligned: Image = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return aligned
 
 
-def _same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:
+def _is_same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:
     face = Face(Box(*landmarks.min(axis=0), *landmarks.max(axis=0)), landmarks, 0.0)
     try:
         apart = engine.distance(engine.embed(before, face), engine.embed(after, face))

@@ -1,9 +1,9 @@
-"""Photo fix without a network: the face's detail is brought to the strength that the template's face had.
+"""Photo fix without a network: raise the face's detail to the strength of the template's.
 
-Diffusion and blending soften a face. Each band of detail of the features, and the finest one of the skin, is scaled up
-until it is about as strong as in the template, never above and never by more than MOST: what is not there cannot be
-scaled up, that takes a restoration network (`restoration.py`). The skin's coarser bands are unevenness, which
-retouching takes away. Values are kept near those of their neighborhood, which leaves no halos.
+Diffusion and blending soften a face. Each band of detail of the features, and the finest band of the skin, is amplified
+until it is about as strong as in the template, never stronger and by a factor of at most MOST. Detail that is missing
+cannot be amplified; that takes a restoration network (`restoration.py`). The skin's coarser bands are unevenness, which
+retouching removes. Values are kept near the range of their neighborhood, so that there are no halos.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from functions.generate.face.gaussian import blur
 from shared.imaging.array_types import Image, Mask, Points
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
-AROUND = 0.15  # face widths around the face that are looked at: its mask ends inside, and the widest band reaches out
+AROUND = 0.15  # face widths around the face in the crop: the mask ends inside, but the widest band needs the rest
 FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
-AIM = 0.95  # of the template's strength; bands overlap, so that raising one raises its neighbors a little
-MOST = 1.8  # factor on a band; beyond it noise and the blocks of jpg show
-OVERSHOOT = 0.15  # of the neighborhood's range, that a sharpened pixel may leave it by
+AIM = 0.95  # of the template's strength; not 1, since bands overlap and raising one raises its neighbors a little
+MOST = 1.8  # largest factor on a band; beyond it, noise and jpg blocks show
+OVERSHOOT = 0.15  # how far a sharpened pixel may leave its neighborhood's range, in ranges
 NEIGHBORHOOD = 0.01  # radius in face widths
-SEEN = 64  # pixels that tell how strong a band is
+SEEN = 64  # pixels from which the strength of a band can be measured
 
 
 def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, frames: Mask) -> Image:
@@ -33,20 +33,22 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        landmarks: (68, 2) of the face in it.
-        template: the face that is so detailed.
-        free: (H, W), 0 where nothing may change.
-        frames: (H, W), where the glasses of the face in `image` have their frames.
+        landmarks: landmarks of the face, (68, 2), in pixels of `image`.
+        template: the face whose detail is to be matched.
+        free: mask, (H, W), 0 where nothing may change.
+        frames: mask, (H, W), of the frames of the glasses of the face in `image`.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` outside of the face, and all over where it is sharp enough.
+        RGB, uint8, (H, W, 3); bit-identical to `image` outside the face, and everywhere if it is sharp enough.
     """
     crop = FaceCrop.of(image, landmarks, AROUND)
     if crop.empty:
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
     lightness = crop.lab[..., 0]
-    sharp = _limited(_raised(FaceDetail.of(crop), clear, _wanted(template)), lightness, NEIGHBORHOOD * crop.width)
+    sharp = _limit(
+        _raise_detail(FaceDetail.of(crop), clear, _measure_template(template)), lightness, NEIGHBORHOOD * crop.width
+    )
     soft = crop.face * clear
     lab = crop.lab.copy()
     lab[..., 0] += soft * (sharp - lightness)
@@ -55,7 +57,13 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
 
 @dataclass(frozen=True, eq=False)
 class FaceDetail:
-    """A face's lightness, (H, W), its bands of detail from the finest on, and masks of its skin and its features."""
+    """The detail of a face.
+
+    Attributes:
+        lightness: (H, W).
+        bands: its bands of detail, (H, W) each, the finest first.
+        skin, features: masks, (H, W).
+    """
 
     lightness: light.Lightness
     bands: list[light.Lightness]
@@ -64,25 +72,31 @@ class FaceDetail:
 
     @classmethod
     def of(cls, crop: FaceCrop) -> "FaceDetail":
-        """Of a face."""
+        """Split a face's lightness into bands."""
         lightness = crop.lab[..., 0]
-        return cls(lightness, _bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size))
+        return cls(
+            lightness, _split_into_bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size)
+        )
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:
-        """How strong each band is, (bands, 2): on the skin, and on the features; 0 where too little is seen."""
+        """Return the strength of each band on the skin and on the features, (bands, 2); 0 if too little is visible.
+
+        Args:
+            clear: mask, (H, W), of the pixels to measure.
+        """
         places = [self.skin * clear > 0.5, self.features * clear > 0.5]
-        return np.array([[_strength(band[place]) for place in places] for band in self.bands])
+        return np.array([[_measure_strength(band[place]) for place in places] for band in self.bands])
 
 
-def _wanted(template: FaceView) -> NDArray[np.float64]:
+def _measure_template(template: FaceView) -> NDArray[np.float64]:
     crop = FaceCrop.of(template.image, template.landmarks, AROUND)
     return FaceDetail.of(crop).strengths(1 - crop.cut(template.frames))
 
 
-def _raised(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
+def _raise_detail(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:
     own = detail.strengths(clear)
     gains = np.clip(np.divide(AIM * wanted, own, out=np.ones_like(own), where=own > 0), 1, MOST) - 1
-    gains[1:, 0] = 0  # of the skin's only the finest
+    gains[1:, 0] = 0  # only the finest band of the skin
     raised = detail.lightness.copy()
     for band, (skin, feature) in zip(detail.bands, gains.astype(np.float32), strict=True):
         if skin or feature:
@@ -90,8 +104,8 @@ def _raised(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> lig
     return raised
 
 
-def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
-    """The sharpened plane, kept within OVERSHOOT of what lies around each pixel."""
+def _limit(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
+    """Limit the sharpened lightness to the range of each pixel's neighborhood, extended by OVERSHOOT."""
     side = 2 * max(1, round(radius)) + 1
     kernel = np.ones((side, side), np.uint8)
     lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
@@ -100,8 +114,8 @@ def _limited(raised: light.Lightness, lightness: light.Lightness, radius: float)
     return limited
 
 
-def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
-    """What lies between Gaussians of growing width; the finest band first, empty where it is finer than pixels."""
+def _split_into_bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
+    """Return the differences between Gaussians of growing sigma, the finest first; 0 for a band finer than pixels."""
     bands, upper = [], lightness
     for share in BANDS:
         lower = blur(lightness, share * width) if share * width > FINEST else upper
@@ -110,5 +124,5 @@ def _bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
     return bands
 
 
-def _strength(values: NDArray[np.float32]) -> float:
+def _measure_strength(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) if len(values) >= SEEN else 0.0

@@ -1,11 +1,14 @@
 """Skin retouching: evens out blotches and blemishes, keeps pores, hairs and the lines of a face.
 
     colors --Gaussian, a pore wide--> without pores --bilateral filter--> even, edges kept
-    what lies between the last two, on skin only, is taken away in part; pores lie above it, edges are not in it
+    result = colors - part of (without pores - even), on skin only
 
-Frequency separation as retouchers do it, with an edge-keeping filter (Tomasi & Manduchi 1998) for the lower layer, so
-that there are no halos. Bilateral and not guided: that one keeps every spot that lies in a window with an edge, and
-beside a nose or among wrinkles each does. All of it is lower than pores and is done at WORKING_WIDTH, at any size.
+Pores are finer than that difference, and edges are not in it.
+
+This is frequency separation as retouchers do it. The lower layer is made by an edge-preserving filter (Tomasi &
+Manduchi 1998), so that there are no halos. It is a bilateral and not a guided filter, because a guided filter keeps
+every spot in a window that has an edge, as all windows beside a nose or among wrinkles do. All of this is coarser than
+pores, so it is computed at WORKING_WIDTH whatever the face's size.
 """
 
 import cv2
@@ -18,20 +21,18 @@ from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import face_width
 from shared.imaging.array_types import Image, Mask, Points
 
-WORKING_WIDTH = 192  # pixels across the face; PORES is a little more than one of them
-AROUND = 0.08  # face widths around the face that are looked at; the skin's mask ends inside of it
+WORKING_WIDTH = 192  # pixels across the face; PORES is a little more than one of these pixels
+AROUND = 0.08  # face widths around the face in the crop; the skin's mask ends inside it
 PORES = 0.006  # sigma in face widths; finer detail is the skin's texture and stays
 REACH = 0.025  # sigma of the filter in face widths: blemishes and blotches, not cheeks
-TOLERANCE = 10.0  # sum over the channels of LAB; folds and the sides of the nose are steeper than that
-EVENING = 0.75  # share of the unevenness that goes; 1 looks like plastic
-SPOT = 0.09  # face widths; what is longer in some direction is no blemish
+TOLERANCE = 10.0  # sum over the channels of LAB; folds and the sides of the nose are steeper
+EVENING = 0.75  # share of the unevenness that is removed; 1 looks like plastic
+SPOT = 0.09  # face widths; what is longer in any direction is not a blemish
 DIRECTIONS = 8
-BLEMISHED, MOLE = (
-    16.0,
-    28.0,
-)  # levels of lightness that a spot is darker by: up to the first it goes, from the second stays
-BLEMISH = 0.025  # sigma in face widths of what is looked at to tell skin: a spot smaller than that is skin all the same
-CERTAIN = 0.02  # face widths that the mask stays away from what is no skin
+# how much darker than its surroundings a spot is, in lightness: up to the first it is removed, from the second it stays
+BLEMISHED, MOLE = (16.0, 28.0)
+BLEMISH = 0.025  # sigma in face widths of the blur before skin is recognized, so that small spots count as skin
+CERTAIN = 0.02  # face widths that the mask stays away from what is not skin
 
 
 def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
@@ -39,12 +40,12 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        landmarks: (68, 2) of the face.
-        free: (H, W), 0 where nothing may change.
-        frames: (H, W), where the face's glasses have their frames.
+        landmarks: landmarks of the face, (68, 2), in pixels of `image`.
+        free: mask, (H, W), 0 where nothing may change.
+        frames: mask, (H, W), of the frames of the face's glasses.
 
     Returns:
-        RGB, uint8, (H, W, 3), bit-identical to `image` on eyes, brows, lips, nostrils, hair and outside of the face.
+        RGB, uint8, (H, W, 3); bit-identical to `image` on eyes, brows, lips, nostrils, hair and outside the face.
     """
     crop = FaceCrop.of(image, landmarks, AROUND)
     if crop.empty:
@@ -60,7 +61,10 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
 
 
 def skin_mask(lab: light.Lab, points: Points) -> Mask:
-    """The face's skin, (H, W), soft: no eyes, brows, lips, nostrils, and no hair or beard on it; blemishes are skin."""
+    """Return the soft mask of the face's skin, (H, W).
+
+    It leaves out eyes, brows, lips, nostrils, hair and beard; blemishes count as skin.
+    """
     bare = masks.bare(points, lab.shape[:2])
     width = face_width(points)
     reach = 2 * max(1, round(CERTAIN * width / 2)) + 1
@@ -71,7 +75,7 @@ def skin_mask(lab: light.Lab, points: Points) -> Mask:
 
 
 def measure_unevenness(lab: light.Lab, width: float) -> light.Lab:
-    """What retouching takes away where there is skin, (H, W, 3); `width` of the face in pixels."""
+    """Return what retouching subtracts from skin, LAB, (H, W, 3); `width` is the face's width in pixels."""
     coarse = cv2.GaussianBlur(lab, (0, 0), max(PORES * width, 0.5))
     sigma = max(REACH * width, 1.0)
     clear = coarse - cv2.GaussianBlur(find_spots(coarse, width), (0, 0), max(PORES * width, 0.5))
@@ -81,31 +85,32 @@ def measure_unevenness(lab: light.Lab, width: float) -> light.Lab:
 
 
 def find_spots(lab: light.Lab, width: float) -> light.Lab:
-    """How much darker and redder than what is around them the spots are that are smaller than SPOT in every direction.
+    """Return how much darker and redder than their surroundings spots are, LAB, (H, W, 3).
 
-    A closing along a line fills what is shorter than it; the least of the closings in all directions leaves lines, as
-    folds and hairs are, since one of the directions is theirs (Soille & Talbot 2001). Moles stay, they are somebody's.
+    Spots are smaller than SPOT in every direction. A morphological closing along a line fills valleys that are shorter
+    than the line. The minimum of the closings in all directions leaves long valleys such as folds and hairs, since they
+    run in one of the directions (Soille & Talbot 2001). Moles are left out: they belong to the person.
     """
     found = np.zeros_like(lab)
-    lab = lab - blur(lab, SPOT / 2 * width)  # on a slope of light a spot is no valley
-    lines = _lines(max(3, round(SPOT * width)))
-    found[..., 0] = -_filled(lab[..., 0], lines)
-    found[..., 1] = _filled(-lab[..., 1], lines)
+    lab = lab - blur(lab, SPOT / 2 * width)  # removes gradients of light, on which a spot would not be a valley
+    lines = _line_kernels(max(3, round(SPOT * width)))
+    found[..., 0] = -_fill_valleys(lab[..., 0], lines)
+    found[..., 1] = _fill_valleys(-lab[..., 1], lines)
     reach = 2 * max(1, round(SPOT * width / 2)) + 1
     depth = cv2.dilate(-found[..., 0], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     found *= np.clip((MOLE - depth) / (MOLE - BLEMISHED), 0, 1)[..., None]
     return found
 
 
-def _filled(plane: light.Lightness, lines: list[NDArray[np.uint8]]) -> light.Lightness:
-    """How much the plane's short valleys are filled."""
+def _fill_valleys(plane: light.Lightness, lines: list[NDArray[np.uint8]]) -> light.Lightness:
+    """Return how much the closings fill the plane's short valleys, (H, W)."""
     closed = np.minimum.reduce([cv2.morphologyEx(plane, cv2.MORPH_CLOSE, line) for line in lines])
     filled: light.Lightness = closed - plane
     return filled
 
 
-def _lines(length: int) -> list[NDArray[np.uint8]]:
-    """Segments through the middle of a square, DIRECTIONS of them."""
+def _line_kernels(length: int) -> list[NDArray[np.uint8]]:
+    """Return kernels of a line through the middle of a square, one for each of DIRECTIONS."""
     side = length | 1
     middle, half = side // 2, length / 2
     lines = []
