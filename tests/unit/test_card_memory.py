@@ -210,7 +210,7 @@ class TestOnACard:
         diffusers = Diffuser(large), Diffuser(model)
         with torch.no_grad():
             for diffuser in diffusers:
-                diffuser._difference(latents, latents)
+                diffuser._decode_difference(latents, latents)
         assert seen[:8] == [1] * 8
         assert seen[8:] == [4, 4]
         assert DECODED_AT_ONCE == 1024**2
