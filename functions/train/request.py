@@ -13,7 +13,7 @@ MOST_IMAGES = 50  # only the best 20 are used; the limit keeps one request from 
 
 def _somebody(user_id: str) -> str:
     if user_id == NOBODY:
-        raise ValueError(f"{NOBODY} is reserved: in generate it leaves a face as it is; choose another user id")
+        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so it cannot be a user id: choose another one")
     return user_id
 
 
