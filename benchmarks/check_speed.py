@@ -133,7 +133,7 @@ def plain_loop() -> Looked:
 
 
 def answered(files: list[bytes]) -> str:
-    """Describe the time from a worker's start to its answer, and the processor time, which other load does not affect."""
+    """Describe the time from a worker's start to its answer, and its processor time, which other load hardly affects."""
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder)
         keys = [f"photos/{index}.jpg" for index in range(len(files))]

@@ -25,18 +25,18 @@ IDLE_SECONDS = 30.0
 
 def main() -> None:
     """Make the old answers, measure a first and a next start and two bursts, and print the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--answers", type=int, default=100_000, help="old requests with answers")
-    options.add_argument("--burst", type=int, default=2000, help="requests dropped at once")
-    asked = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--answers", type=int, default=100_000, help="old requests with answers")
+    parser.add_argument("--burst", type=int, default=2000, help="requests dropped at once")
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="old-answers-"))
     try:
         for start in ("first start", "next start"):
             if start == "first start":
-                make(folder, asked.answers)
+                make(folder, options.answers)
             measure(folder, start)
-        burst(folder / "burst", asked.burst // 2)
-        burst(folder / "burst", asked.burst)
+        burst(folder / "burst", options.burst // 2)
+        burst(folder / "burst", options.burst)
     finally:
         shutil.rmtree(folder)
 

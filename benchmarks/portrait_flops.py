@@ -77,10 +77,10 @@ class Watched:
         known: dict[str, tuple[float, Any]] = {}
 
         def counting(*arguments: Any, **named: Any) -> Any:
-            shapes, asked = _shapes((arguments, named)), tree_map_only(torch.Tensor, _to_meta, (arguments, named))
+            shapes, on_meta = _shapes((arguments, named)), tree_map_only(torch.Tensor, _to_meta, (arguments, named))
             if shapes not in known:
                 with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                    answer = call(*asked[0], **asked[1])
+                    answer = call(*on_meta[0], **on_meta[1])
                 known[shapes] = counter.get_total_flops() / TERA, answer
             flop, answer = known[shapes]
             self._cost.add(part, flop, len(arguments[0]))
@@ -235,8 +235,8 @@ def explain(cost: Cost, theirs: Cost) -> None:
         print(f"{part:<12}{cost.flop[part] - theirs.flop[part]:>+8.2f}  {why}")
 
 
-def _shapes(asked: Any) -> str:
-    return str([leaf.shape if isinstance(leaf, torch.Tensor) else bool(leaf) for leaf in tree_leaves(asked)])
+def _shapes(arguments: Any) -> str:
+    return str([leaf.shape if isinstance(leaf, torch.Tensor) else bool(leaf) for leaf in tree_leaves(arguments)])
 
 
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:

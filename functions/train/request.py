@@ -11,7 +11,7 @@ LONGEST_WORD = 64  # characters
 MOST_IMAGES = 50  # only the best 20 are used; the limit keeps one request from occupying a worker for hours
 
 
-def _somebody(user_id: str) -> str:
+def _not_reserved(user_id: str) -> str:
     if user_id == NOBODY:
         raise ValueError(f"{NOBODY} leaves a face as it is in generate, so it cannot be a user id: choose another one")
     return user_id
@@ -20,7 +20,7 @@ def _somebody(user_id: str) -> str:
 class TrainConfigure(Body):
     """The knobs of a training, named as in the contract."""
 
-    user_id: Annotated[UserId, AfterValidator(_somebody)]
+    user_id: Annotated[UserId, AfterValidator(_not_reserved)]
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
     max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50

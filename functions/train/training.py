@@ -34,7 +34,7 @@ MOST_CHECKPOINTS = 50  # in one training; the validation of each costs as much a
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """What all trainings of a process share.
+    """The models and settings that all trainings of a process share.
 
     Attributes:
         model: the base model.

@@ -24,7 +24,7 @@ class _Parts:
 
     kept: list[bytes] = field(default_factory=list)
     pixels: list[bytes] = field(default_factory=list)
-    told: dict[bytes, bytes] = field(default_factory=dict)
+    metadata: dict[bytes, bytes] = field(default_factory=dict)
     frames: int = 0
     first_is_frame: bool = False
     ended: bool = False
@@ -40,8 +40,8 @@ def read(data: bytes) -> Container:
         else:
             parts.ended = bool(parts.pixels)
             _sort(name, content, whole, parts)
-    told = parts.told
-    header = told.get(b"IHDR", b"")
+    metadata = parts.metadata
+    header = metadata.get(b"IHDR", b"")
     if len(header) < 13 or not parts.pixels:
         raise PhotoUndecodable("the picture is broken: it has no header, or no pixels")
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
@@ -52,9 +52,9 @@ def read(data: bytes) -> Container:
         height,
         width * height * (pixel + ARRAY),
         b"".join([MAGIC, *parts.kept, _chunk(b"IDAT", b"".join(parts.pixels)), _chunk(b"IEND", b"")]),
-        told.get(b"eXIf") or _exif(told.get(EXIF_TEXT)),
-        _text(told.get(XMP_TEXT)),
-        _profile(told.get(b"iCCP")),
+        metadata.get(b"eXIf") or _exif(metadata.get(EXIF_TEXT)),
+        _text(metadata.get(XMP_TEXT)),
+        _profile(metadata.get(b"iCCP")),
         parts.frames > 0 and parts.frames + (not parts.first_is_frame) > 1,
     )
 
@@ -64,13 +64,13 @@ def _sort(name: bytes, content: bytes, whole: bytes, parts: _Parts) -> None:
     before = not parts.pixels
     if name in NEEDED and before:
         parts.kept.append(whole)
-    elif name == b"IHDR" and name not in parts.told:
+    elif name == b"IHDR" and name not in parts.metadata:
         parts.kept.insert(0, whole)
-        parts.told[name] = content
+        parts.metadata[name] = content
     elif name in (b"eXIf", b"iCCP"):
-        parts.told[name] = content
+        parts.metadata[name] = content
     elif name in TEXTS and content.startswith((EXIF_TEXT + b"\0", XMP_TEXT + b"\0")):
-        parts.told[content[: content.index(b"\0")]] = name + content
+        parts.metadata[content[: content.index(b"\0")]] = name + content
     elif name == b"acTL" and before:
         parts.frames = int.from_bytes(content[:4])
     elif name == b"fcTL" and before:
