@@ -133,7 +133,7 @@ def plain_loop() -> Looked:
 
 
 def answered(files: list[bytes]) -> str:
-    """Describe the time from a worker's start to its answer, and its processor time, which other load hardly affects."""
+    """Describe the time from a worker's start to its answer, its processor time (less noisy) and its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder)
         keys = [f"photos/{index}.jpg" for index in range(len(files))]

@@ -1,4 +1,4 @@
-"""Pictures within requests, in every way that programs write base64; and what answers call them."""
+"""Pictures inside requests, in every form in which programs write base64, and how answers name them."""
 
 import random
 from base64 import b64encode, encodebytes, urlsafe_b64encode

@@ -1,4 +1,4 @@
-"""Fetching: pictures from a real server on this machine, and what is refused on the way."""
+"""Fetching: pictures from a real server on this machine, and references that are refused."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ KILOBYTE = 1024
 
 
 class Photographs(BaseHTTPRequestHandler):
-    """Paths are what the tests ask for; `hits` counts them."""
+    """Answers by path as the tests need it; `hits` counts the requests of each path."""
 
     protocol_version = "HTTP/1.1"
 

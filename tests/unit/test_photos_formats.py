@@ -1,4 +1,4 @@
-"""Formats: avif is read within its bounds, and every other kind of file is told by name, with what to do about it."""
+"""Formats: avif is read within its limits; for every other kind of file the message names it and says what to do."""
 
 import struct
 import tracemalloc

@@ -1,4 +1,4 @@
-"""What servers send beside pictures: packed, with odd headings, words instead of pictures, words that say why not."""
+"""Unusual responses of servers: compressed pictures, odd headers, text instead of pictures, and error messages."""
 
 import gzip
 import threading
@@ -25,7 +25,7 @@ SECRET = "hunter2secret"
 
 
 class Replying(BaseHTTPRequestHandler):
-    """Sends what the test has put up, whatever is asked for."""
+    """Sends the response that the test has set, for every request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -59,7 +59,7 @@ def nothing(key):
 
 
 def got(server, status=200, headers=None, body=PICTURE, path="/a.jpg", **more) -> bytes | PhotoError:
-    """What comes of a picture that the server answers so."""
+    """Fetch a picture from the server, which sends the given response."""
     server.reply = status, headers or {}, body
     (found,) = PhotoFetcher(LIMITS, True, nothing, **more).fetch([server.url + path])
     return found

@@ -1,4 +1,4 @@
-"""Copying, diversity, and how they weigh in the choice; the loss on photos held out; the report."""
+"""Copying, diversity and held-out loss, their weight in the selection, and the report."""
 
 import cv2
 import numpy as np
