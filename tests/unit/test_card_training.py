@@ -1,4 +1,4 @@
-"""Updates in half precision, what repeats itself on a card, and copies between it and the CPU."""
+"""Updates in half precision, reproducibility on a card, and copies between card and CPU."""
 
 import os
 
@@ -49,7 +49,7 @@ def material(model):
 
 
 def updated(model, steps=3, resumed=None):
-    """Losses, weights and state after some updates, from a state where one is given."""
+    """Return losses, weights and state after some updates, after resuming from `resumed` if it is given."""
     with add_adapter(model.unet, PLAN) as adapter:
         updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, 4)
         if resumed:
@@ -60,7 +60,7 @@ def updated(model, steps=3, resumed=None):
 
 @pytest.fixture(scope="module")
 def full(base):
-    """Losses in float32."""
+    """Return the losses of the same updates in float32."""
     return updated(load_model(ModelSettings(path=str(base), device="cpu")))[0]
 
 
