@@ -1,11 +1,11 @@
-"""How fast check looks at phone photos, against a plain loop over `face_recognition`; its cold start and its memory.
+"""Measures check's speed on phone photos against a plain loop over `face_recognition`, its cold start and its memory.
 
     python -m benchmarks.check_speed PHOTO... [--megapixels 12] [--count 10] [--repeats 3]
 
-The peer is the package `face_recognition` (PyPI, 1.3) where it is installed, else the same calls of dlib: decode, HOG
-detector on the full picture enlarged once, landmarks, embedding. Both run in one process on one thread, models loaded,
-in turns A-B-A-B over the same files; the medians of the rounds are compared. Cold start is a worker as `photog worker`
-starts it, from its start to the answer that lies in the bucket; memory is the peak of such a process.
+The peer is the package `face_recognition` (PyPI, 1.3) if it is installed, otherwise the same calls of dlib: decode, HOG
+detector on the full picture enlarged once, landmarks, embedding. Both run in one process on one thread with their
+models loaded, in turns A-B-A-B over the same files; the medians of the rounds are compared. The cold start is the time
+from the start of a `photog worker` process to its answer in the bucket; the memory is the peak of such a process.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from shared.photos import decode_photo
 from shared.photos.assessment import PhotoAssessment, inspect_photo
 from shared.settings import Limits
 
-QUALITY = 90  # of the jpg files made, as phones write them
-MOST = 20  # photos of a request
+QUALITY = 90  # jpg quality of the files, as phones write them
+MOST = 20  # photos in a request
 POLL_SECONDS, PATIENCE_SECONDS = 0.01, 300.0
 WORKER = """
 import atexit, resource, sys
@@ -54,7 +54,7 @@ Result = TypeVar("Result", int, PhotoAssessment)
 
 
 def main() -> None:
-    """Make the files, run both, print seconds and the ratio."""
+    """Make the files, run both programs, and print the seconds and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="*")
     parser.add_argument("--megapixels", type=float, default=12.0)
@@ -64,7 +64,7 @@ def main() -> None:
     missing = [str(path) for path in arguments.photos if not path.is_file()]
     if missing or not arguments.photos:
         sys.exit(f"skipped: no file {', '.join(missing)}; give photos of one person each")
-    cv2.setNumThreads(1)  # dlib's detector has one anyway
+    cv2.setNumThreads(1)  # like dlib's detector
     files = [phone_photo(path, arguments.megapixels) for path in islice(cycle(arguments.photos), arguments.count)]
     compare(files, arguments.repeats, arguments.megapixels)
     for count in (1, MOST):
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
-    """Print how long both take, in turns, and whose verdicts are worse."""
+    """Run both in turns, and print their seconds and how many photos only check refuses."""
     engine, limits = DlibEngine(), Limits()
     name, peer = face_recognition() if find_spec("face_recognition") else ("the same calls of dlib", plain_loop())
     inspect_photo(files[0], engine, limits)  # warm
@@ -86,18 +86,18 @@ def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
     worse = sum(count == 1 and not verdict.usable for count, verdict in zip(counts, verdicts, strict=True))
     a, b = statistics.median(ours), statistics.median(theirs)
     print(f"{len(files)} photos of {megapixels:g} MP, medians of {repeats}: check {a:.2f} s, {name} {b:.2f} s")
-    print(f"check is {b / a:.1f} times as fast; {worse} photos with one face for the loop are refused by check")
+    print(f"check is {b / a:.1f} times as fast; it refuses {worse} photos in which the loop finds exactly one face")
 
 
 def timed(look: Callable[[bytes], Result], files: list[bytes]) -> tuple[float, list[Result]]:
-    """Seconds for all files, and what was found in each."""
+    """Return the seconds for all files, and the result for each."""
     started = time.perf_counter()
     found = [look(data) for data in files]
     return time.perf_counter() - started, found
 
 
 def phone_photo(path: Path, megapixels: float) -> bytes:
-    """The photo enlarged to so many pixels, as a jpg."""
+    """Return the photo enlarged to that many megapixels, as a jpg."""
     image = decode_photo(path.read_bytes(), Limits()).image
     factor = math.sqrt(megapixels * 1e6 / (image.shape[0] * image.shape[1]))
     large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -105,7 +105,10 @@ def phone_photo(path: Path, megapixels: float) -> bytes:
 
 
 def face_recognition() -> tuple[str, Looked]:
-    """The package itself, by its documented calls and their defaults: number of faces found and embedded in a file."""
+    """Return the package's name and a function that counts the faces that it finds and embeds in a file.
+
+    The function uses the documented calls with their defaults.
+    """
     import face_recognition as package
 
     def count(data: bytes) -> int:
@@ -116,7 +119,7 @@ def face_recognition() -> tuple[str, Looked]:
 
 
 def plain_loop() -> Looked:
-    """What `face_recognition` does, where it is not installed."""
+    """Return a function that makes the same calls of dlib as `face_recognition`, for use without that package."""
     detector = dlib.get_frontal_face_detector()
     predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
     encoder = dlib.face_recognition_model_v1(face_recognition_models.face_recognition_model_location())
@@ -130,7 +133,7 @@ def plain_loop() -> Looked:
 
 
 def answered(files: list[bytes]) -> str:
-    """How long from the start of a worker to its answer; its processor time is the same on a busy machine."""
+    """Describe the time from a worker's start to its answer, its processor time (less noisy) and its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder)
         keys = [f"photos/{index}.jpg" for index in range(len(files))]

@@ -1,8 +1,8 @@
-"""A base model of Stable Diffusion 1.5's proportions, small enough to train on a laptop's CPU.
+"""A base model with the proportions of Stable Diffusion 1.5, small enough to train on a laptop's CPU.
 
-Encoding a picture costs 1.3 times its UNet's forward pass in FLOPs at 256 px; with the real one at 512 px it is 1.4
-times. A head of attention is 32 or 64 channels wide, 40 to 160 with the real one: with narrow ones a CPU would spend
-most of a step on softmax, which the real one does not.
+Encoding a picture takes 1.3 times the FLOPs of the UNet's forward pass at 256 px; for the real model at 512 px it is
+1.4 times. Its attention heads are 32 or 64 channels wide, those of the real model 40 to 160: with narrower heads a CPU
+would spend most of a step on softmax, which is not so with the real model.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.tiny_base import TEXT_WIDTH, make_tiny_base
 
 
 def make(folder: Path, size: int) -> Path:
-    """Write the pipeline with random weights; returns `folder`."""
+    """Write the pipeline with random weights to `folder`, and return `folder`."""
     tiny = StableDiffusionPipeline.from_pretrained(make_tiny_base(folder / "text", size), local_files_only=True)
     torch.manual_seed(0)
     assert isinstance(tiny.text_encoder, CLIPTextModel)
@@ -27,7 +27,7 @@ def make(folder: Path, size: int) -> Path:
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
             cross_attention_dim=TEXT_WIDTH,
-            attention_head_dim=2,  # heads, against its name
+            attention_head_dim=2,  # the number of heads, despite its name
         ),
         vae=AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,

@@ -1,11 +1,11 @@
-"""What the checkpoints of a training look like to its own validation, and to pictures that it never sees.
+"""Compares a training's validation of its checkpoints with pictures that the validation does not see.
 
     python -m benchmarks.likeness_by_step PHOTO... [--spacing 100] [--set gamma=5 seed=7 ...] [--sheet FILE]
 
-One row a checkpoint: likeness, copying, diversity and loss on photos held out as validation measures them, the score
-that selection gives, and beside it the mean distance to the person of 16 pictures from noise and of 16 over other
-people's faces, from noise that validation does not use. `--set` changes numbers of the plan that suits the base model.
-The photos' paths are all that it is told of the person; with six or fewer none is held out.
+It prints one row per checkpoint: similarity, copying, diversity and held-out loss as validation measures them, the
+score for selection, and the mean distance to the person of 16 pictures from noise and of 16 pictures from other
+people's faces, with noise that validation does not use. `--set` changes numbers in the plan that suits the base model.
+All photos must show the same person; with six or fewer none is held out.
 """
 
 import argparse
@@ -36,12 +36,12 @@ from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, Settings
 from tests.fake_workspace import Desk
 
-STEPS, SEED = 20, 5  # of the pictures that validation does not see
+STEPS, SEED = 20, 5  # for the pictures that validation does not see
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Mean distances of many pictures to a person."""
+    """Measures the mean distance to a person of pictures that validation does not see."""
 
     model: DiffusionModel
     engine: FaceEngine
@@ -51,7 +51,7 @@ class Judge:
     noise: torch.Tensor
 
     def __call__(self) -> tuple[list[float], list[Image]]:
-        """Of pictures from noise and of pictures over others; and the pictures."""
+        """Return the mean distance of pictures from noise, that of pictures from others' faces, and the pictures."""
         means, shown = [], []
         for strength, starts in ((1.0, self.noise), (STRENGTH, self.starts)):
             made = sample_pictures(self.model, self.said, starts, self.noise, strength, STEPS)
@@ -64,7 +64,7 @@ class Judge:
 
 
 def main() -> int:
-    """Train, judge every checkpoint, print the table."""
+    """Train, judge every checkpoint and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*")
     parser.add_argument("--steps", type=int, default=400)
@@ -95,7 +95,7 @@ def course(
     steps: int,
     spacing: int,
 ) -> list[list[Image]]:
-    """The training as `training_loop` runs it, with a row printed for every checkpoint; their pictures."""
+    """Train as `training_loop` does, print a row for every checkpoint, and return the pictures of each."""
     aside, said = dataset.hold_out(photos), embed_prompts(model)
     learned = prepare_inputs(
         model, {i: one for i, one in enumerate(photos) if i not in aside}, said.prompt, plan, steps
@@ -104,7 +104,7 @@ def course(
         model, engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learned, plan)
     )
     judge, started = judged(model, engine, photos, said), time.process_time()
-    title = f"{'step':>5}{'likeness':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'aside':>8}{'score':>8}"
+    title = f"{'step':>5}{'similar':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'heldout':>8}{'score':>8}"
     print(f"{len(photos)} photos, {len(aside)} held out, rank {plan.rank}, rate {plan.learning_rate}, ", end="")
     print(f"gamma {plan.gamma:.0f}, outside {plan.outside}, crops {plan.crops}, seed {plan.seed}")
     print(title + f"{'from noise':>12}{'over others':>12}  mean distance of {COUNT}", flush=True)
@@ -116,14 +116,14 @@ def course(
                 selection.offer(validate(update.step), adapter.weights())
                 shown.append(row(selection, judge))
     chosen = selection.chosen
-    print(f"chosen: step {chosen.trial.step if chosen else None}; {time.process_time() - started:.0f} s of one core")
+    print(f"chosen: step {chosen.trial.step if chosen else None}; {time.process_time() - started:.0f} s on one core")
     for warning in selection.warnings():
         print(f"warning: {warning}")
     return shown
 
 
 def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: PromptEmbeddings) -> Judge:
-    """The judge of a person, with other people's faces to paint over."""
+    """Return the judge for a person, with other people's faces to start from."""
     side = model.working.size
     faces = [cv2.resize(face, (side, side)) for face in strangers(engine, model.working.framing, side)]
     starts = encode(model, faces).mean
@@ -132,7 +132,7 @@ def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo
 
 
 def row(selection: CheckpointSelection, judge: Judge) -> list[Image]:
-    """Print the last checkpoint's row; the judge's pictures of it."""
+    """Print the row of the last checkpoint, and return the judge's pictures."""
     trial = selection.trials[-1]
     distances, pictures = judge()
     figures = [trial.similarity, trial.copying, trial.diversity, trial.held_out_loss, selection.score(trial)]

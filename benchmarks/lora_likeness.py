@@ -1,10 +1,11 @@
-"""What a LoRA of the default length does on a base model: how near its pictures come to the person, with and without.
+"""Measures how near a base model's pictures come to a person, with and without a LoRA of the default length.
 
     python -m benchmarks.lora_likeness PHOTO... [--steps 400] [--strengths 0.6 0.8] [--sheet sheet.png]
 
-Trains through the whole path, in memory. Then 16 samples from noise and 16 pictures painted over other people's faces
-(of packages' pictures) are made by stock diffusers pipelines from the same noise, once with the LoRA and once without.
-The last row is the mean of the paired differences with its standard error: beyond twice that, it is no chance.
+The training runs through the whole path in memory. Then stock diffusers pipelines make 16 samples from noise and 16
+pictures from other people's faces (in pictures that packages ship), with the same noise, once with the LoRA and once
+without. The last row is the mean of the paired differences with its standard error; a mean of more than twice the
+standard error is unlikely to be chance.
 """
 
 import argparse
@@ -32,12 +33,12 @@ from tests import pictures
 
 COUNT = 16
 STEPS = 30
-STRENGTH = 0.6  # the first of the strengths painted over others
-ENLARGED = 4  # dlib sees no face below 80 px
+STRENGTH = 0.6  # first of the denoising strengths for other people's faces
+ENLARGED = 4  # times; dlib finds no face below 80 px
 
 
 def main() -> int:
-    """Train, paint, measure, print a table."""
+    """Train, make the pictures, measure them and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--steps", type=int, default=400)
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def train(bucket: MemoryBucket, photos: Sequence[Path], steps: int) -> Json:
-    """The answer's data of a training through the whole path; the program ends where it fails."""
+    """Train through the whole path and return the answer's data; exits if the training fails."""
     client = Client(bucket)
     configure = {"user_id": "person", "max_train_steps": steps, "val_save_checkpointing_steps": max(1, steps // 4)}
     body = {"request_id": "r", "images": [client.reference(str(photo)) for photo in photos], "configure": configure}
@@ -91,7 +92,7 @@ def train(bucket: MemoryBucket, photos: Sequence[Path], steps: int) -> Json:
 def paint(
     pipeline: StableDiffusionPipeline, prompt: str, guidance: float, starts: list[Image], strengths: Sequence[float]
 ) -> dict[str, list[Image]]:
-    """Sixteen pictures from noise and at each strength sixteen over other people, always from the same noise."""
+    """Make 16 pictures from noise, and at each strength 16 from other people's faces, always with the same noise."""
     over = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     common = {"prompt": [prompt] * COUNT, "num_inference_steps": STEPS, "guidance_scale": guidance}
     for one in (pipeline, over):
@@ -105,7 +106,7 @@ def paint(
 
 
 def strangers(engine: FaceEngine, framing: float, size: int) -> list[Image]:
-    """Eight faces of packages' pictures and their mirrors, framed as the model wants them."""
+    """Return eight faces in pictures that packages ship and their mirror images, framed as the model expects."""
     crops = []
     for picture in (pictures.group(), pictures.astronaut(), pictures.hopper()):
         for face in engine.detect(picture):
@@ -119,7 +120,7 @@ def strangers(engine: FaceEngine, framing: float, size: int) -> list[Image]:
 
 
 def report(rows: dict[str, dict[str, list[Image]]], engine: FaceEngine, person: Sequence[Embedding]) -> None:
-    """Mean distance to the person, in how many pictures a face was found, and what the LoRA changed."""
+    """Print the mean distances to the person, the numbers of pictures with a face, and what the LoRA has changed."""
     titles = list(next(iter(rows.values())))
     print(" " * 12 + "".join(f"{title:>22}" for title in titles) + f"   mean distance (faces of {COUNT})")
     measured = {
@@ -137,24 +138,24 @@ def report(rows: dict[str, dict[str, list[Image]]], engine: FaceEngine, person: 
 
 
 def distance(engine: FaceEngine, image: Image, person: Sequence[Embedding]) -> float:
-    """Mean distance of a picture's face to the person's photos; not a number without a face."""
+    """Return the mean distance of a picture's face to the person's photos; NaN without a face."""
     shown = embedded(engine, enlarged(image))
     return float("nan") if shown is None else float(np.mean([engine.distance(shown, photo) for photo in person]))
 
 
 def embedded(engine: FaceEngine, image: Image) -> Embedding | None:
-    """The largest face's vector; None without a face."""
+    """Return the face vector of the largest face; None without a face."""
     faces = engine.detect(image)
     return engine.embed(image, largest(faces)) if faces else None
 
 
 def enlarged(image: Image) -> Image:
-    """Large enough for the detector."""
+    """Enlarge a picture enough for the detector."""
     return cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
 
 
 def read(path: Path) -> Image:
-    """A photo as RGB."""
+    """Read a photo as RGB."""
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 

@@ -1,9 +1,9 @@
-"""A worker beside many old answers: how long a new request waits, what an idle worker costs; and a burst of requests.
+"""Measures a worker on a bucket with many old answers: the wait of a new request, the cost of idling, and a burst.
 
     python -m benchmarks.old_answers --answers 100000 --burst 10000
 
-Old requests, claims and answers are written as a worker leaves them; the worker is `photog worker check`, and pictures
-that are not there make requests that cost nothing but what stands around them.
+Old requests, claims and answers are written as a worker leaves them. The worker is `photog worker check`, and the
+requests name pictures that do not exist, so that only photog's overhead is measured.
 """
 
 import argparse
@@ -24,25 +24,25 @@ IDLE_SECONDS = 30.0
 
 
 def main() -> None:
-    """Print a table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--answers", type=int, default=100_000, help="old requests with answers")
-    options.add_argument("--burst", type=int, default=2000, help="requests dropped at once")
-    asked = options.parse_args()
+    """Make the old answers, measure a first and a next start and two bursts, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--answers", type=int, default=100_000, help="old requests with answers")
+    parser.add_argument("--burst", type=int, default=2000, help="requests dropped at once")
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="old-answers-"))
     try:
         for start in ("first start", "next start"):
             if start == "first start":
-                make(folder, asked.answers)
+                make(folder, options.answers)
             measure(folder, start)
-        burst(folder / "burst", asked.burst // 2)
-        burst(folder / "burst", asked.burst)
+        burst(folder / "burst", options.burst // 2)
+        burst(folder / "burst", options.burst)
     finally:
         shutil.rmtree(folder)
 
 
 def make(bucket: Path, number: int) -> None:
-    """Requests that were answered long ago."""
+    """Write requests that were answered long ago."""
     for index in range(number):
         name = f"old{index}"
         body = {"request_id": name, "images": ["gone.jpg"]}
@@ -54,7 +54,7 @@ def make(bucket: Path, number: int) -> None:
 
 
 def measure(bucket: Path, start: str) -> None:
-    """One life of a worker."""
+    """Start a worker, measure its first claim, new requests, idling and memory, and end it."""
     before = f"before-{time.time()}"
     ask(bucket, before)
     begun = time.monotonic()
@@ -73,14 +73,14 @@ def measure(bucket: Path, start: str) -> None:
         cpu, now = seconds(worker.pid), time.monotonic()
         time.sleep(IDLE_SECONDS)
         say(start, "idle", f"{100 * (seconds(worker.pid) - cpu) / (time.monotonic() - now):.2f} % of a core")
-        say(start, "memory", f"{memory(worker.pid)} MB, the process with the models apart")
+        say(start, "memory", f"{memory(worker.pid)} MB, without the process that holds the models")
     finally:
         worker.terminate()
         worker.wait()
 
 
 def burst(bucket: Path, number: int) -> None:
-    """Many requests at once."""
+    """Measure how long a worker takes for many requests at once."""
     shutil.rmtree(bucket, ignore_errors=True)
     worker = run(bucket)
     try:
@@ -97,51 +97,51 @@ def burst(bucket: Path, number: int) -> None:
 
 
 def run(bucket: Path) -> "subprocess.Popen[bytes]":
-    """A worker whose log nobody reads."""
+    """Start a worker and discard its log."""
     command = [sys.executable, "-m", "shared.cli", "worker", "check", str(bucket)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def ask(bucket: Path, name: str) -> None:
-    """Drop a request."""
+    """Put a request into the bucket."""
     write(bucket / f"requests/check/{name}.json", {"request_id": name, "images": ["gone.jpg"]})
 
 
 def write(path: Path, value: Mapping[str, object]) -> None:
-    """An object of the bucket."""
+    """Write an object of the bucket as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
 
 
 def waited(path: Path, since: float) -> float:
-    """Seconds until the object was there."""
+    """Wait for an object, and return the seconds since `since`."""
     until(path.exists)
     return time.monotonic() - since
 
 
 def until(condition: Callable[[], object], limit: float = 1800.0) -> None:
-    """Wait for it; TimeoutError."""
+    """Wait until the condition holds; TimeoutError after `limit` seconds."""
     end = time.monotonic() + limit
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError("it did not happen")
+            raise TimeoutError(f"the worker did not get there in {limit:g} s")
         time.sleep(0.02)
 
 
 def seconds(process: int) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds that a process has used so far."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory(process: int) -> int:
-    """Resident memory in MB."""
+    """Return the resident memory of a process in MB."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) // 1024
 
 
 def say(when: str, what: str, figure: str) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     print(f"{when:<12} {what:<16} {figure}", flush=True)
 
 

@@ -1,12 +1,13 @@
-"""One training in a process of its own, timed from the outside of its optimizer: a script of diffusers, ours, or bare.
+"""Runs one training in this process and times its optimizer steps: a diffusers script, our trainer, or a bare loop.
 
     python -m benchmarks.one_training script PATH ARGUMENT...     an unmodified example script
     python -m benchmarks.one_training ours BASE PHOTOS STEPS RANK
     python -m benchmarks.one_training bare BASE PHOTOS STEPS RANK   forward, backward, step on ready tensors
 
-It takes turns with others: after its first optimizer step, and then after every `TURN` of them, it prints a line of
-JSON and waits for a line on standard input. The line of a turn says how long each of its steps took, from the end of
-the one before, the wait left out; the first line how long everything before took; the last line the peak memory in MB.
+It takes turns with other processes: after its first optimizer step, and then after every `TURN` steps, it prints a line
+of JSON and waits for a line on standard input. The first line says how long everything up to the first step took, the
+line after a turn how long each of its steps took from the end of the step before without the waits, and the last line
+the peak memory in MB.
 """
 
 import json
@@ -32,11 +33,11 @@ from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, ModelSettings
 from tests.fake_workspace import Desk
 
-TURN = 3  # steps; short, so that whatever else the machine does hits all competitors alike
+TURN = 3  # steps; few, so that other load on the machine affects all competitors equally
 
 
 class Turns:
-    """Counts optimizer steps and hands the machine over after each turn."""
+    """Times optimizer steps, and waits after each turn so that another process can run."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
@@ -44,7 +45,7 @@ class Turns:
         self._first = True
 
     def stepped(self) -> None:
-        """One optimizer step has ended."""
+        """Record the end of an optimizer step; at the end of a turn, report and wait for the next turn."""
         self._gaps.append(time.perf_counter() - self._last)
         if self._first or len(self._gaps) == TURN:
             say({"first": self._gaps[0]} if self._first else {"gaps": self._gaps})
@@ -54,7 +55,7 @@ class Turns:
 
 
 def main() -> int:
-    """Run what the arguments say, in turns."""
+    """Run the training that the arguments name, in turns."""
     turns, step = Turns(), torch.optim.AdamW.step
 
     def timed(self: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
@@ -75,12 +76,12 @@ def main() -> int:
 
 
 def say(line: dict[str, Any]) -> None:
-    """A line for whoever gives the turns."""
+    """Print a line of JSON for the process that hands out the turns."""
     print(json.dumps(line), flush=True)
 
 
 def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
-    """Our updates at batch 1, or the least that any trainer of this UNet must do."""
+    """Run our updates at batch 1, or with `bare` the minimum that any trainer of this UNet must do."""
     model = load_model(ModelSettings(path=str(base), device="cpu"))
     files = {path.name: path.read_bytes() for path in sorted(photos.iterdir())}
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
@@ -96,7 +97,7 @@ def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
 
 
 def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learned: TrainingInputs, steps: int) -> None:
-    """Forward, backward and optimizer step on one ready tensor."""
+    """Run forward pass, backward pass and optimizer step on a tensor that is ready."""
     optimizer = torch.optim.AdamW(parameters, fused=True)
     latents, times = learned.cache.latents.mean[:1].clone(), torch.tensor([500])
     for _ in range(steps):

@@ -1,11 +1,11 @@
-"""What photog itself costs a request: from the put of a manifest to its claim, and the worker's memory.
+"""Measures photog's own overhead: the time from the put of a manifest to its claim, and the worker's memory.
 
     python -m benchmarks.overhead [--counts 1 100 1000] [--places folder s3]
 
-A worker process with a function that does nothing serves all manifests, which are put as fast as one client can; so for
-more than one at once the figures include the wait behind the others. `folder` is the watched folder; `s3` is moto's S3,
-EventBridge and SQS on this machine, whose own time is part of it. Memory is the worker's resident set after its first
-request and after its last.
+A worker process whose function does nothing serves all manifests, which one client puts as fast as it can; with more
+than one manifest the figures therefore include the wait for the others. `folder` is the watched folder; `s3` is moto's
+S3, EventBridge and SQS on this machine, and includes the time that moto takes. Memory is the worker's resident set
+after its first and after its last request.
 """
 
 import argparse
@@ -36,26 +36,26 @@ PATIENCE_SECONDS = 900.0
 
 
 class Nothing:
-    """Answers at once."""
+    """A function that answers at once without doing anything."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """An empty answer."""
+        """Return an empty answer."""
         return Answer({})
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """None."""
+        """Return no pointers."""
         return {}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run takes place: a bucket, and a worker's environment."""
+    """A bucket to run in, and the worker's environment for it."""
 
     bucket: Bucket
     environment: dict[str, str]
@@ -63,7 +63,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds from put to claim of each request, seconds in all, MiB after the first and the last request."""
+    """The figures of a run.
+
+    Attributes:
+        waits: seconds from put to claim of each request.
+        seconds: from the first put to the last answer.
+        first, last: the worker's MiB after the first and the last request.
+    """
 
     waits: list[float]
     seconds: float
@@ -72,7 +78,7 @@ class Run:
 
 
 def main() -> None:
-    """Print a row for each place and count."""
+    """Measure and print a row for each place and count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 100, 1000])
     parser.add_argument("--places", nargs="+", choices=list(PLACES), default=list(PLACES))
@@ -110,42 +116,42 @@ def measure(place: Place, count: int) -> Run:
 
 
 def put(bucket: Bucket, name: str) -> float:
-    """Drop a manifest; when it was put."""
+    """Put a manifest into the bucket, and return the time of the put."""
     at = time.time()
     bucket.put(f"requests/check/{name}.json", json.dumps({"request_id": name}).encode())
     return at
 
 
 def answered(bucket: Bucket, count: int) -> None:
-    """Wait for so many answers."""
+    """Wait until the bucket has `count` answers."""
     until = time.monotonic() + PATIENCE_SECONDS
     while sum(info.key.endswith("/result.json") for info in bucket.list("results/check/")) < count:
         if time.monotonic() > until:
             raise TimeoutError(f"{count} answers did not come in {PATIENCE_SECONDS:.0f} s")
-        time.sleep(max(POLL_SECONDS, count / 1000))  # a listing costs the store as much as the worker's calls
+        time.sleep(max(POLL_SECONDS, count / 1000))  # seldom, since listings take the store's time from the worker
 
 
 def claimed(bucket: Bucket, name: str) -> float:
-    """When the worker took the request, by the same machine's clock."""
+    """Return the time at which the worker claimed the request, by this machine's clock."""
     return ClaimRecord.model_validate_json(bucket.get(f"claims/check/{name}/000001.json")).started
 
 
 def resident(process: int) -> float:
-    """MiB of a process."""
+    """Return the resident memory of a process in MiB."""
     line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / KIBIBYTES_PER_MEBIBYTE
 
 
 @contextmanager
 def folder() -> Iterator[Place]:
-    """A folder of its own."""
+    """Provide a bucket in a temporary folder."""
     with tempfile.TemporaryDirectory() as root:
         yield Place(open_bucket(root), dict(os.environ))
 
 
 @contextmanager
 def s3() -> Iterator[Place]:
-    """A bucket on moto, its manifests by EventBridge in a queue."""
+    """Provide a bucket on moto, whose EventBridge sends the manifests' events to a queue."""
     from shared.buckets.aws_clients import S3Settings
     from tests.cloud import REGION, start
 

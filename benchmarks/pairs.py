@@ -1,6 +1,6 @@
-"""People and templates for benchmarks: who is portrayed, in which picture's place, and how good the portrait is.
+"""People, templates and measures for benchmarks of portraits.
 
-Photos are labeled by their path as in `verification.py`; photos that check refuses take no part.
+Photos are labeled by their path as in `verification.py`; photos that check refuses are left out.
 """
 
 import re
@@ -23,12 +23,12 @@ from tests import pictures
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PEOPLE = ("obama", "biden", "families")  # folders with photos of known people
 TEMPLATES = "groups"
-MISSING = 9.0  # distance of a face that nobody finds
+MISSING = 9.0  # stands for the distance of a face that was not found
 
 
 @dataclass(frozen=True, eq=False)
 class Someone:
-    """A person with all usable photos, and the mean of their vectors."""
+    """A person with their usable photos, and the mean of their face vectors."""
 
     name: str
     photos: list[Image]
@@ -37,7 +37,7 @@ class Someone:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """The largest face of a template, which is to become somebody else's."""
+    """A template with its faces, of which the one at `index`, the largest, is to be replaced."""
 
     name: str
     picture: Image
@@ -55,14 +55,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured of one portrait.
+    """The measurements of one portrait.
 
     Attributes:
-        distance: from the person; MISSING where no face was found.
-        sharpness: variance of the Laplacian on the face over the template's, after Pech-Pacheco et al. (2000).
-        grain: the same of the skin alone, as ratio of medians, which neither glasses nor lashes move.
-        found: a face was detected where the template has one.
-        identical: no pixel beyond the face's reach, and none of another face, differs from the template's.
+        distance: from the person; MISSING if no face was found.
+        sharpness: variance of the Laplacian on the face over that of the template, after Pech-Pacheco et al. (2000).
+        grain: the same for bare skin, but as a ratio of medians, on which glasses and lashes have no effect.
+        found: whether a face was detected where the template has one.
+        identical: whether all pixels out of the fusion's reach, and all pixels of other faces, equal the template's.
     """
 
     distance: float
@@ -73,7 +73,7 @@ class Figures:
 
 
 def people(folder: Path, engine: FaceEngine) -> list[Someone]:
-    """The people of the labeled folders, and the one of a package's picture."""
+    """Return the people in the labeled folders, and the one in a picture that a package ships."""
     shown: dict[str, list[tuple[Image, Embedding]]] = {}
     for name in PEOPLE:
         for path in sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES):
@@ -90,7 +90,7 @@ def people(folder: Path, engine: FaceEngine) -> list[Someone]:
 
 
 def places(folder: Path, engine: FaceEngine) -> list[Place]:
-    """The largest face of each template, and of the packages' pictures."""
+    """Return the templates in the folder, and those among the pictures that packages ship."""
     found = {path.stem: read(path) for path in sorted((folder / TEMPLATES).iterdir()) if path.suffix in SUFFIXES}
     found |= {"collins": pictures.astronaut(), "hopper": pictures.hopper(), "friends": pictures.group()}
     made = []
@@ -101,7 +101,7 @@ def places(folder: Path, engine: FaceEngine) -> list[Place]:
 
 
 def distance(engine: FaceEngine, image: Image, face: Face | None, who: Embedding) -> float:
-    """From a face to a person; MISSING where there is none."""
+    """Return the distance of a face to a person; MISSING if there is no face, or it cannot be embedded."""
     try:
         return MISSING if face is None else engine.distance(engine.embed(image, face), who)
     except FaceError:
@@ -109,7 +109,7 @@ def distance(engine: FaceEngine, image: Image, face: Face | None, who: Embedding
 
 
 def measured(engine: FaceEngine, place: Place, portrait: Image, who: Someone) -> Figures:
-    """Look at a portrait that has the template's size."""
+    """Measure a portrait, which must have the template's size."""
     face = there(engine.detect(portrait), place.face)
     points = place.face.landmarks if face is None else face.landmarks
     size = portrait.shape[:2]
@@ -126,14 +126,14 @@ def measured(engine: FaceEngine, place: Place, portrait: Image, who: Someone) ->
 
 
 def there(faces: list[Face], known: Face) -> Face | None:
-    """The face in the place of a known one."""
+    """Return the face that contains the center of a known face and is nearest to it in size; None if there is none."""
     x, y = known.box.center
     inside = [one for one in faces if one.box.left <= x <= one.box.right and one.box.top <= y <= one.box.bottom]
     return min(inside, key=lambda one: abs(one.box.area - known.box.area), default=None)
 
 
 def untouchable(place: Place, points: Points, size: tuple[int, int]) -> Mask:
-    """Where no pixel may differ: beyond the reach of a fusion, and on the other faces."""
+    """Return the pixels that may not change: those out of the fusion's reach, and those of the other faces."""
     y, x = np.mgrid[: size[0], : size[1]]
     center = place.face.landmarks.mean(axis=0)
     slack = float(np.linalg.norm(points.mean(axis=0) - center)) + 0.1 * face_width(points)
@@ -145,7 +145,7 @@ def untouchable(place: Place, points: Points, size: tuple[int, int]) -> Mask:
 
 
 def read(path: Path) -> Image:
-    """A picture as RGB, upright."""
+    """Read a picture as RGB, upright."""
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 

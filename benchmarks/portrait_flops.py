@@ -1,12 +1,13 @@
-"""What one face costs at the real sizes of SD 1.5, ours against EasyPhoto's recipe, counted not timed.
+"""Counts the FLOPs of one face at the real sizes of SD 1.5, for photog and for EasyPhoto's recipe.
 
     python -m benchmarks.portrait_flops
 
-On the meta device: shapes without numbers. The first columns have equal steps and strengths, the contract's defaults:
-50 x 0.45 and 20 x 0.30. EasyPhoto's recipe is that of its diffusers edition (aigc-apps/EasyPhoto at ba2c314): three
-ControlNets (canny, openpose, color) in the first diffusion and two (canny, tile) in the second, in guess mode, so
-beside the words only; guidance in every step; StableDiffusionControlNetInpaintPipeline. Ours is counted by running
-`Diffuser` itself, with the ControlNets that docs/models.md names, so that what it leaves out is left out here.
+It runs on the meta device, where tensors have shapes but no values. The first columns have equal steps and denoising
+strengths, the contract's defaults: 50 x 0.45 and 20 x 0.30. EasyPhoto's recipe is that of its diffusers edition
+(aigc-apps/EasyPhoto at ba2c314): three ControlNets (canny, openpose, color) in the first diffusion and two (canny,
+tile) in the second, in guess mode, so with the prompt only; guidance in every step; and
+StableDiffusionControlNetInpaintPipeline. Ours is counted by running `Diffuser` itself with the ControlNets that
+docs/models.md names, so that work which it skips is not counted.
 """
 
 import sys
@@ -31,14 +32,14 @@ from shared.models.controls import SCALES, Control, prepare_control
 from shared.models.diffusion import DEFAULTS, DiffusionModel, ModelProfile
 from shared.settings import ControlSettings, FewStepSettings
 
-EASYPHOTO = ((50, 0.45, 3), (20, 0.30, 2))  # steps, strength, ControlNets of each diffusion
+EASYPHOTO = ((50, 0.45, 3), (20, 0.30, 2))  # steps, denoising strength and ControlNets of each diffusion
 PARTS = ("UNet", "ControlNets", "hints", "VAE encode", "VAE decode", "words")
 TARGETS = {"equal steps": 0.7, "few-step LoRA": 0.25}
 
 
 @dataclass
 class Cost:
-    """TFLOP and calls by part."""
+    """TFLOP and calls of each part."""
 
     flop: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
     calls: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
@@ -66,20 +67,20 @@ class Networks:
 
 
 class Watched:
-    """Networks on the meta device that answer zeros on the CPU, so that all around them runs as it always does."""
+    """Makes networks compute on the meta device but return zeros on the CPU, so that the code around them can run."""
 
     def __init__(self, cost: Cost) -> None:
         self._cost = cost
 
     def over(self, call: Callable[..., Any], part: str) -> Callable[..., Any]:
-        """The call, counted as `part`; what calls of the same shapes cost and answer is remembered."""
+        """Wrap a call so that it counts as `part`; cost and result are remembered for calls with the same shapes."""
         known: dict[str, tuple[float, Any]] = {}
 
         def counting(*arguments: Any, **named: Any) -> Any:
-            shapes, asked = _shapes((arguments, named)), tree_map_only(torch.Tensor, _to_meta, (arguments, named))
+            shapes, on_meta = _shapes((arguments, named)), tree_map_only(torch.Tensor, _to_meta, (arguments, named))
             if shapes not in known:
                 with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                    answer = call(*asked[0], **asked[1])
+                    answer = call(*on_meta[0], **on_meta[1])
                 known[shapes] = counter.get_total_flops() / TERA, answer
             flop, answer = known[shapes]
             self._cost.add(part, flop, len(arguments[0]))
@@ -88,7 +89,7 @@ class Watched:
         return counting
 
     def model(self, parts: Networks, card: ModelProfile) -> DiffusionModel:
-        """The base model; its tokenizer is never asked."""
+        """Return the base model with counted networks; it needs no tokenizer."""
         parts.unet.forward = self.over(parts.unet.forward, "UNet")
         vae, encode, decode = parts.vae, parts.vae.encode, parts.vae.decode
         encoded = self.over(lambda pixels: encode(pixels).latent_dist.mode(), "VAE encode")
@@ -100,7 +101,7 @@ class Watched:
         )
 
     def control(self, kind: str, net: ControlNetModel) -> Control:
-        """A ControlNet with its kind's own scales and interval."""
+        """Return a counted ControlNet with the default scales and interval of its kind."""
         settings = ControlSettings.model_validate({"kind": kind, "path": "any"})
         control = prepare_control(net, settings, *SCALES[kind])
         net.forward = self.over(net.forward, "ControlNets")
@@ -109,7 +110,7 @@ class Watched:
 
 
 def main() -> int:
-    """Count and print the tables; status 1 if a target is missed."""
+    """Count and print the tables; return 1 if a target is missed."""
     theirs = easyphoto()
     columns = {
         "EasyPhoto": theirs,
@@ -131,39 +132,42 @@ def main() -> int:
 
 
 def networks() -> Networks:
-    """Fresh ones, on the meta device."""
+    """Make new networks on the meta device."""
     with torch.device("meta"):
         text = CLIPTextModel(CLIPTextConfig(**CLIP_L, num_attention_heads=12))
         return Networks(UNet2DConditionModel(**SD15).eval(), AutoencoderKL(**VAE).eval(), text.eval())
 
 
 def working() -> ModelProfile:
-    """SD 1.5's defaults."""
+    """Return the default profile of SD 1.5."""
     return ModelProfile.model_validate(DEFAULTS["sd15"])
 
 
 def few() -> ModelProfile:
-    """The same with a few-step LoRA fused in, which changes no shapes."""
+    """Return the profile of SD 1.5 with a fused few-step LoRA, which changes no shapes."""
     steps = FewStepSettings(path="any").steps
     return working().model_copy(update={"guidance": 1.0, "most_steps": steps})
 
 
 def counted(work: Callable[[], object]) -> float:
-    """TFLOP of a call."""
+    """Return the TFLOP of a call."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / TERA
 
 
 def easyphoto() -> Cost:
-    """Its pipeline's calls: words once a diffusion, the picture and the masked picture encoded, one decode."""
+    """Count the calls of EasyPhoto's pipeline.
+
+    Each diffusion encodes the prompts, the picture and the masked picture once, and decodes once.
+    """
     parts, cost = networks(), Cost()
     net = parts.control()
     latents, states = torch.zeros(1, 4, 64, 64, device="meta"), torch.zeros(1, 77, 768, device="meta")
     shown, picture = torch.zeros(1, 3, 512, 512, device="meta"), torch.zeros(1, 3, 512, 512, device="meta")
     time = torch.ones(1, device="meta")
     unet = counted(lambda: parts.unet(latents, time, states))
-    control = counted(lambda: net(latents, time, states, shown))  # with the picture embedded anew each time
+    control = counted(lambda: net(latents, time, states, shown))  # which embeds the picture each time
     encode, decode = counted(lambda: parts.vae.encode(picture)), counted(lambda: parts.vae.decode(latents))
     words = counted(lambda: parts.text(torch.zeros(1, 77, dtype=torch.long, device="meta")))
     for steps, strength, nets in EASYPHOTO:
@@ -177,7 +181,7 @@ def easyphoto() -> Cost:
 
 
 def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
-    """Both diffusions of a face by `Diffuser`; the words are kept from earlier requests."""
+    """Count both diffusions of a face by `Diffuser`; the prompts are cached from earlier requests."""
     parts, cost = networks(), Cost()
     watched = Watched(cost)
     controls = [watched.control(kind, parts.control()) for kind in kinds]
@@ -198,7 +202,7 @@ def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
 
 
 def scheduler() -> DDIMScheduler:
-    """SD 1.5's."""
+    """Return the scheduler of SD 1.5."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -210,29 +214,29 @@ def scheduler() -> DDIMScheduler:
 
 
 def explain(cost: Cost, theirs: Cost) -> None:
-    """Print what was left out at equal steps, and why."""
+    """Print which work photog skips at equal steps, and why."""
     evaluations = theirs.calls["UNet"] / 2
     lines = (
         (
             "UNet",
-            f"negative words in {cost.calls['UNet'] - evaluations:.0f} of {evaluations:.0f} evaluations only: "
+            f"the negative prompt in {cost.calls['UNet'] - evaluations:.0f} of {evaluations:.0f} evaluations only: "
             f"guidance between the noise levels {working().guided}",
         ),
         (
             "ControlNets",
-            "the first 0.6 of each diffusion only; color not at all, since the noised picture itself "
-            "carries it; pictures embedded once",
+            "in the first 0.6 of each diffusion only; none for color, which the noised picture itself carries; "
+            "pictures are embedded once",
         ),
-        ("VAE encode", "the masked picture, which a UNet of 4 channels never sees"),
-        ("VAE decode", "one more each than EasyPhoto: the picture before, so that only the difference is brought back"),
-        ("words", "kept from request to request"),
+        ("VAE encode", "not of the masked picture, which a UNet with 4 channels never sees"),
+        ("VAE decode", "one more per diffusion, of the unchanged picture, so that only the difference is added back"),
+        ("words", "cached between requests"),
     )
     for part, why in lines:
         print(f"{part:<12}{cost.flop[part] - theirs.flop[part]:>+8.2f}  {why}")
 
 
-def _shapes(asked: Any) -> str:
-    return str([leaf.shape if isinstance(leaf, torch.Tensor) else bool(leaf) for leaf in tree_leaves(asked)])
+def _shapes(arguments: Any) -> str:
+    return str([leaf.shape if isinstance(leaf, torch.Tensor) else bool(leaf) for leaf in tree_leaves(arguments)])
 
 
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:

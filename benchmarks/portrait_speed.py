@@ -1,24 +1,28 @@
-"""How fast a resident portrait is, against what peers do per request; ratios of one run, in turns, medians.
+"""Measures how fast a portrait is with everything in memory, against programs that load everything for each request.
 
     OMP_NUM_THREADS=1 python -m benchmarks.portrait_speed [--repeats 5] [--threads 1]
+
+Both sides run in turns; the ratios are those of their medians.
 
 | figure | ours | against |
 |---|---|---|
 | swapping users | `LoraCache.worn` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
-| a warm portrait | `portrait.make_portrait`, all resident | the same stages, built for this request |
-| of a new template | the same, of a template that was never seen before | as above |
-| four faces | one request for four people of one template | the same template, one person and three times "none" |
+| a warm portrait | `portrait.make_portrait`, everything in memory | the same stages, set up for each request |
+| of a new template | the same, with a template that was never seen before | as above |
+| four faces | one request for four people in one template | the same template, one person and three times "none" |
 
-Built for the request: diffusers' image-to-image pipeline read from disk, the LoRA by `load_lora_weights`, guidance
-in each step, and the detector run anew before each stage; before fusions on the person's photo too, as EasyPhoto does.
-The words, the seed and the number of evaluations are ours. It is spared what such programs pay beside: the detector's
-and the recognizer's weights stay loaded, there is no safety checker, and all but diffusion is our own code.
+Set up for each request means: diffusers' image-to-image pipeline is read from disk, the LoRA is loaded by
+`load_lora_weights`, guidance is on in each step, and the detector runs again before each stage, and before fusions also
+on the person's photo, as in EasyPhoto. Prompts, seed and number of evaluations are the same as ours. Other costs of
+such programs are left out: the weights of detector and recognizer stay loaded, there is no safety checker, and
+everything but diffusion is our code.
 
-How alike the two portraits are is said below the table: their difference inside the face's box, and how near each came.
-Most of that difference is what the autoencoder loses, which stock pipelines put into the picture: 7.5 levels, and 1.4
-once it is taken off theirs too.
+Below the table stands how similar the two portraits are: their difference inside the face's box, and the distance of
+each to the person. Most of the difference is the autoencoder's loss, which stock pipelines leave in the picture: 7.5
+levels, but 1.4 if it is subtracted on their side as well.
 
-On portrait-tiny with random LoRAs of rank 16 and the contract's default knobs, dlib's engine, no bucket.
+The base model is portrait-tiny with random LoRAs of rank 16; knobs are the contract's defaults, the engine is dlib, and
+there is no bucket.
 """
 
 import argparse
@@ -63,7 +67,7 @@ from tests.fake_workspace import Desk
 from tests.trained_users import lora, trained
 
 RANK, PEOPLE = 16, 4
-SWAPS = 20  # of ours in each turn; one takes well under a millisecond
+SWAPS = 20  # on our side in each turn; one takes well under a millisecond
 TARGETS = {
     "swapping users": (50.0, "at least"),
     "a warm portrait": (2.0, "at least"),
@@ -73,12 +77,12 @@ TARGETS = {
 
 Work = Callable[[], object]
 Portraying = Callable[[], list[Json]]
-"""Makes a portrait; what the answer says of its faces."""
+"""Makes a portrait and returns the answer's `faces`."""
 
 
 @dataclass
 class Taken:
-    """Seconds of each round, by the wall's clock and by the processor's; the latter is deaf to other programs."""
+    """Wall and processor seconds of each round; other programs do not affect the processor time."""
 
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
@@ -93,7 +97,7 @@ class Taken:
 
 
 def main() -> int:
-    """Measure and print the table; status 1 if a target is missed."""
+    """Measure and print the table; return 1 if a target is missed."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     settings = Settings(model=ModelSettings(device="cpu", threads=arguments.threads))
@@ -125,13 +129,13 @@ def main() -> int:
 
 
 def in_turns(ours: Work, against: Work, repeats: int) -> tuple[Taken, Taken]:
-    """What each takes, run in turns after one round that does not count."""
+    """Run both in turns and return the times of each; the first round does not count."""
     taken = Taken(), Taken()
     for turn in range(repeats + 1):
         for work, one in zip((ours, against), taken, strict=True):
             wall, processor = time.perf_counter(), time.process_time()
             made = work()
-            # work that returns a number has been done so many times
+            # work that returns an integer has been repeated that many times
             rounds = made if isinstance(made, int) else 1
             if turn:
                 one.add((time.perf_counter() - wall) / rounds, (time.process_time() - processor) / rounds)
@@ -171,7 +175,7 @@ def _warm(models: GenerateModels, desk: Desk) -> Portraying:
 
 
 def _strange(models: GenerateModels, desk: Desk) -> Portraying:
-    """As `_warm`, of a template that nobody has seen before."""
+    """Return work like `_warm`'s, but with a template that was never seen before."""
     numbers = itertools.count()
     template = pictures.hopper()
 
@@ -184,7 +188,7 @@ def _strange(models: GenerateModels, desk: Desk) -> Portraying:
 
 
 def _parity(models: GenerateModels, desk: Desk) -> str:
-    """How alike the portraits of both are, for they are to be the same work."""
+    """Describe how similar the portraits of both sides are, to show that they do the same work."""
     made = []
     for work in (_warm(models, desk), _naive(models, desk)):
         face = work()[0]
@@ -194,14 +198,14 @@ def _parity(models: GenerateModels, desk: Desk) -> str:
     left, top, right, bottom = ours["box"]
     differs = np.abs(our_picture - their_picture)[top:bottom, left:right].mean()
     return (
-        f"the portraits: {differs:.2f} of 255 levels apart inside the face's box; distance to the person "
-        f"{ours['distance']['after']:.3f} ours, {theirs['distance']['after']:.3f} against, "
-        f"{ours['distance']['before']:.3f} the template"
+        f"the portraits differ by {differs:.2f} of 255 levels inside the face's box; distances to the person: "
+        f"ours {ours['distance']['after']:.3f}, theirs {theirs['distance']['after']:.3f}, "
+        f"the template {ours['distance']['before']:.3f}"
     )
 
 
 def _naive(models: GenerateModels, desk: Desk) -> Portraying:
-    """The base model, the words and the LoRA anew for each request, and the detector anew before each stage."""
+    """Return work that loads base model, prompts and LoRA for each request, and runs the detector before each stage."""
 
     def anew(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
         return [replace(stage, work=_detecting(stage)) for stage in plan_face_stages(configure, most_steps)]
@@ -218,7 +222,7 @@ def _naive(models: GenerateModels, desk: Desk) -> Portraying:
 
 
 class Stock:
-    """diffusers' own image-to-image pipeline in the places of `Diffuser` and `LoraCache`, for one request."""
+    """diffusers' image-to-image pipeline in place of `Diffuser` and `LoraCache`, for one request."""
 
     def __init__(self, models: GenerateModels) -> None:
         self._pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(
@@ -279,7 +283,7 @@ def _run(models: GenerateModels, desk: Desk, template: str, people: list[str]) -
 
 
 def _desk(models: GenerateModels, folder: str) -> Desk:
-    """Four people, a template of one face and one of four in a row."""
+    """Return a desk with four people, a template with one face and one with four faces in a row."""
     photos = [pictures.astronaut()[:320, 60:380], pictures.hopper()]
     photos += [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]
     unet = diffusion.load_model(models.settings.model).unet

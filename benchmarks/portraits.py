@@ -1,12 +1,13 @@
-"""How good the portraits are: people x templates through the real path, against what the product promises.
+"""Measures how good the portraits are, for all pairs of people and templates, against what the product promises.
 
     python -m benchmarks.portraits PHOTOS_FOLDER [--people NAME...] [--templates NAME...] [--fusion-only] [--monotone]
                                    [--judge MODEL_FOLDER] [--out sheet.png]
 
-PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). Everybody is
-trained with a LoRA that changes nothing: what is measured is the path, not a training. `--judge` names a folder of an
-insightface model, whose recognizer then judges too. Per pair: distance before, with the default knobs, and with both
-`more_like_me` 1.0; sharpness of the face and grain of its skin, both as shares of the template's; and what is wrong.
+PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). The portraits are
+made by the product's code, but every person has a LoRA that changes nothing, so that no training is measured. `--judge`
+names the folder of an insightface model whose recognizer then measures distances as well. A row has the distance to the
+person before, with the default knobs and with both `more_like_me` knobs at 1.0; the sharpness of the face and the grain
+of its skin as shares of the template's; and what is wrong.
 """
 
 import argparse
@@ -31,12 +32,12 @@ from shared.settings import FaceSettings, Settings
 from tests.fake_workspace import Desk
 from tests.trained_users import lora, trained
 
-RECOGNIZED = 0.6  # distance by dlib below which King (2017) takes two faces for one person
+RECOGNIZED = 0.6  # dlib distance below which King (2017) considers two faces to be the same person
 PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
-SAME_ALREADY = 0.5  # distance: the template shows the person
-CELL = 224  # pixels of a face on the sheet
-NOISE = 0.01  # distance by which landmarks of whole pixels alone may differ
+SAME_ALREADY = 0.5  # distance below which the template shows the person already
+CELL = 224  # side of a face on the sheet in pixels
+NOISE = 0.01  # change of distance that rounding landmarks to whole pixels may cause
 MOST = {"more_like_me_before": 1.0, "more_like_me": 1.0}
 FUSIONS_ONLY: dict[str, object] = {
     "first_denoising_strength": 0.0,
@@ -47,7 +48,7 @@ FUSIONS_ONLY: dict[str, object] = {
 
 
 class Remembering(DlibEngine):
-    """Detects a picture's faces once: every template is used many times."""
+    """Detects the faces of each picture only once, because every template is used many times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Remembering(DlibEngine):
 
 
 class Bench:
-    """The real path over a bucket in memory where everybody is trained."""
+    """Makes portraits with the product's code; objects are in memory, and every person has a trained model."""
 
     def __init__(self, engine: FaceEngine, some: list[Someone], templates: list[Place], fusion_only: bool) -> None:
         settings = Settings()
@@ -74,7 +75,7 @@ class Bench:
             self.objects |= trained(who.name, who.photos, engine, unchanged, self.models.base_model)
 
     def make(self, who: Someone, place: Place, asked: Mapping[str, object]) -> Image:
-        """One portrait, by these knobs and else the default ones; RequestError where refused."""
+        """Make one portrait with the given knobs and the defaults for the others; RequestError if it is refused."""
         desk = Desk(self.objects)
         knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
@@ -86,7 +87,7 @@ class Bench:
 
 
 class Judge:
-    """Another recognizer's opinion, on the faces that the first engine finds."""
+    """Measures distances with a second recognizer, on the faces that the first engine finds."""
 
     def __init__(self, folder: str, engine: FaceEngine) -> None:
         from shared.faces.insightface import InsightfaceEngine
@@ -96,7 +97,7 @@ class Judge:
         self.same_person = self._second.same_person
 
     def person(self, who: Someone) -> Embedding:
-        """The mean vector of somebody's photos."""
+        """Return the mean face vector of a person's photos, normalized."""
         faces = [max(self._engine.detect(photo), key=lambda face: face.box.area) for photo in who.photos]
         vectors = [self._second.embed(photo, face) for photo, face in zip(who.photos, faces, strict=True)]
         mean = np.mean(vectors, axis=0)
@@ -104,22 +105,22 @@ class Judge:
         return unit
 
     def distance(self, image: Image, place: Place, person: Embedding) -> float:
-        """Of the face in the template's place."""
+        """Return the distance to the person of the face in the template's place."""
         return distance(self._second, image, there(self._engine.detect(image), place.face), person)
 
 
 Row = tuple[Someone, Place, float, Figures, Figures, list[float]]
-"""Who, where, distance before, by default, at 1.0, the judge's distances in this order (none without a judge)."""
+"""Person, template, distance before, figures by default and at 1.0, and the judge's distances, if there is a judge."""
 
 
 def main() -> int:
-    """Portray, measure, print; skipped with a reason where there are no photos."""
+    """Make the portraits, measure them and print the figures; exits with a reason if there are no photos."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--people", nargs="*")
     parser.add_argument("--templates", nargs="*")
-    parser.add_argument("--fusion-only", action="store_true", help="neither diffusions nor finishing")
-    parser.add_argument("--monotone", action="store_true", help="also fuse every pair by five degrees")
+    parser.add_argument("--fusion-only", action="store_true", help="without diffusions and finishing")
+    parser.add_argument("--monotone", action="store_true", help="also fuse every pair at five values of the knobs")
     parser.add_argument("--judge", help="folder of an insightface model")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -145,7 +146,7 @@ def main() -> int:
 def portrayed(
     bench: Bench, some: list[Someone], templates: list[Place], judge: Judge | None
 ) -> tuple[list[Row], dict[str, list[Image]]]:
-    """Everybody in every template: figures, printed as they come, and the faces for the sheet by template."""
+    """Portray everybody in every template; print each row, and return the rows and the faces for the sheet."""
     print(
         f"{'person':<18}{'template':<18}{'before':>8}{'default':>8}{'1.0':>7}  sharp grain  judge: before default 1.0"
     )
@@ -172,7 +173,7 @@ def portrayed(
 
 
 def line(row: Row) -> str:
-    """One pair as a line of the table."""
+    """Format a row of the table."""
     who, place, before, default, most, seen = row
     wrong = [] if default.found and most.found else ["no face"]
     wrong += [] if default.identical and most.identical else ["differs outside"]
@@ -184,13 +185,13 @@ def line(row: Row) -> str:
 
 
 def summary(rows: list[Row], judge: Judge | None) -> None:
-    """The figures against the promises."""
+    """Print the figures next to what is promised."""
     default = np.array([row[3].distance for row in rows])
     most = np.array([row[4].distance for row in rows])
     sharp = np.array([row[3].sharpness for row in rows])
     found = all(row[3].found and row[4].found for row in rows)
     identical = all(row[3].identical and row[4].identical for row in rows)
-    print(f"{len(rows)} pairs; before {np.mean([row[2] for row in rows]):.3f} in the mean")
+    print(f"{len(rows)} pairs; mean distance before {np.mean([row[2] for row in rows]):.3f}")
     share, soft = np.mean(default < RECOGNIZED), np.sum(sharp < PROMISED_SHARPNESS)
     print(f"default knobs: mean {default.mean():.3f}, recognized {share:.1%} (>= {PROMISED_SHARE:.0%})")
     print(f"both 1.0: mean {most.mean():.3f} (<= {PROMISED_MEAN}), worst {most.max():.3f} (< {RECOGNIZED})")
@@ -204,7 +205,7 @@ def summary(rows: list[Row], judge: Judge | None) -> None:
 
 
 def monotony(bench: Bench, rows: list[Row]) -> None:
-    """Distances of the fusions alone by degree, and the largest step away from the person; in the mean at the end."""
+    """Print each pair's distances at all DEGREES of the knobs with fusions only, and the mean distances at the end."""
     print("by degree" + " " * 29 + " ".join(f"{degree:>5}" for degree in DEGREES))
     for title, knobs in (("both", ("more_like_me_before", "more_like_me")), ("more_like_me alone", ("more_like_me",))):
         curves = [stepwise(bench, row, title, knobs) for row in rows]
@@ -215,7 +216,7 @@ def monotony(bench: Bench, rows: list[Row]) -> None:
 
 
 def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[float]:
-    """The distances of one pair by degree of these knobs, the others off; printed."""
+    """Print and return the distances of one pair at all DEGREES of these knobs, with the others off."""
     who, place, *_ = row
     off = dict.fromkeys(("more_like_me_before", "more_like_me"), 0.0)
     images = [bench.make(who, place, off | dict.fromkeys(knobs, degree) | FUSIONS_ONLY) for degree in DEGREES]
@@ -228,7 +229,7 @@ def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[f
 
 
 def sheet(cells: dict[str, list[Image]], names: list[str], path: Path) -> None:
-    """A row per template: itself, then everybody's two portraits, by default and by 1.0."""
+    """Write the sheet: a row per template with its face, then everybody's portraits by default and at 1.0."""
     width = CELL * (1 + 2 * len(names))
     rows = [np.zeros((24, width, 3), np.uint8)]
     for index, name in enumerate(names):
@@ -240,7 +241,7 @@ def sheet(cells: dict[str, list[Image]], names: list[str], path: Path) -> None:
 
 
 def close(image: Image, place: Place) -> Image:
-    """The face with what is around it, CELL pixels high and wide."""
+    """Return the face with its surroundings, CELL pixels high and wide."""
     side = place.face.box.square(1.9)
     scale = CELL / side.width
     matrix = np.array([[scale, 0, -side.left * scale], [0, scale, -side.top * scale]])

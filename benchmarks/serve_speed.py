@@ -1,8 +1,9 @@
-"""The queue server: puts a second, latency from put to answer with an echoing worker, memory over many entries.
+"""Measures the queue server: puts per second, latency from put to answer with an echoing worker, and memory.
 
     python -m benchmarks.serve_speed [--entries 20000] [--folder DIR]
 
-The folder's disk decides most of it: a put is accepted when it is synced. Give a folder on the disk that would be used.
+Most of the time is spent on the folder's disk, since a put is accepted only after it is synced. Name a folder on the
+disk that would be used in production.
 """
 
 import argparse
@@ -22,15 +23,15 @@ from serve import wire
 from tests.sdk import Server, workers
 
 INPUT, SINK = "/api/predict/photog_check", "/api/predict/photog_check/sink"
-OTHER = "/api/predict/photog_train_pmml"  # nobody works on it
+OTHER = "/api/predict/photog_train_pmml"  # a queue without a worker
 TOKEN = {"Authorization": "secret"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--entries", type=int, default=20_000, help="entries over which the memory is watched")
+    parser.add_argument("--entries", type=int, default=20_000, help="entries to put while memory is measured")
     parser.add_argument("--puts", type=int, default=2_000)
-    parser.add_argument("--folder", type=Path, help="where the bucket and the state go; a temporary one by default")
+    parser.add_argument("--folder", type=Path, help="folder for the bucket and the state; a temporary one by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         server = Server(Path(folder))
@@ -72,7 +73,7 @@ def request(identity: str) -> str:
 
 
 def one_at_a_time(server: Server, count: int) -> list[float]:
-    """Seconds from the put to its answer, nothing else going on."""
+    """Return the seconds from each put to its answer, with one request at a time."""
     found = []
     with client(server) as one:
         for number in range(count):
@@ -86,7 +87,7 @@ def one_at_a_time(server: Server, count: int) -> list[float]:
 
 
 def flooded(server: Server, count: int) -> list[float]:
-    """The same for puts as fast as they go, seen by a watcher."""
+    """Return the same for puts as fast as possible, with answers received by a watching client."""
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}
 
@@ -117,7 +118,7 @@ def latency(name: str, seconds: list[float]) -> None:
 
 
 def memory(server: Server, entries: int) -> None:
-    """Resident memory while entries pile up in a sink, and after they have been consumed."""
+    """Print the resident memory while entries pile up in a sink, and while they are consumed."""
     print(f"memory: {resident(server):6.0f} MB before")
     with client(server) as one:
         in_steps(
@@ -140,7 +141,7 @@ def in_steps(entries: int, step: Callable[[int], object], server: Server, what: 
 
 
 def resident(server: Server) -> float:
-    """MB of the server process."""
+    """Return the resident memory of the server process in MB."""
     status = Path(f"/proc/{server.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 

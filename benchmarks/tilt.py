@@ -1,14 +1,14 @@
-"""How landmarks turn with the picture: faces turned from -60 to 60 degrees, as jpg of several qualities.
+"""Measures how well landmarks follow a rotation: faces rotated by -60 to 60 degrees, as jpg of several qualities.
 
     python -m benchmarks.tilt [FOLDER] [--engine dlib] [--step 5] [--sheet FILE]
 
-The faces are those of pictures that installed packages ship, and the largest of each picture of FOLDER. A face is first
-measured as its picture is, then in the picture turned about it. Of every tilt the table says how often the face was not
-found, and over the others, median and worst of
+The faces are those in pictures that installed packages ship, and the largest one in each picture of FOLDER. A face is
+measured first in the original picture, then in the picture rotated around it. For every tilt the table shows how often
+the face was not found, and otherwise median and worst of
 
-- the brow's height over the eyes in eye distances, as a difference to the one measured before: no tilt may change it;
-- the roll in degrees, as a difference to the one before plus the tilt;
-- the landmarks turned back, as their mean distance to those before, in eye distances.
+- the change of the brows' height above the eyes, in eye distances; a tilt should not change it;
+- the change of the roll minus the tilt, in degrees;
+- the mean distance of the landmarks, rotated back, to the original ones, in eye distances.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from tests import pictures
 
 MOST = 60  # degrees to either side
 QUALITIES = (80, 90, 95)
-FACE, SIDE = 120, 480  # pixels of the face, and of the square that is turned: nothing of the head leaves it
+FACE, SIDE = 120, 480  # sides in pixels of the face and of the rotated square, which always holds the whole head
 ROW = "{:>6}{:>8}{:>9}{:>16}{:>16}{:>16}"
-TORN = 0.1  # eye distances by which landmarks are off that a portrait shows
+TORN = 0.1  # error of the landmarks in eye distances that is visible in a portrait
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A face on its square: the picture, and what was found before any turn."""
+    """A face in the middle of its square picture, with the landmarks found before any rotation."""
 
     name: str
     image: Image
@@ -48,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a turn changed in the landmarks, by the units of the module's list."""
+    """The change of the landmarks by a rotation, in the units of the module's list."""
 
     brow: float
     roll: float
@@ -56,9 +56,9 @@ class Difference:
 
 
 def main() -> None:
-    """Measure and print; with `--sheet`, draw what was found."""
+    """Measure and print the table; with `--sheet`, draw the landmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", help="pictures of faces, besides those of the packages")
+    parser.add_argument("folder", type=Path, nargs="?", help="more pictures of faces, besides those in packages")
     parser.add_argument("--engine", choices=["dlib", "insightface"], default="dlib")
     parser.add_argument("--step", type=int, default=5, help="degrees between two tilts")
     parser.add_argument("--sheet", type=Path, help="a PNG with the landmarks of each face at each tilt")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
-    """The faces, each in the middle of a square of SIDE pixels and FACE pixels wide."""
+    """Yield the faces, FACE pixels wide, each in the middle of a square of SIDE pixels."""
     group = pictures.group()
     shown: list[tuple[str, Image, Face | None]] = [("collins", pictures.astronaut(), None)]
     shown.append(("hopper", pictures.hopper(), None))
@@ -99,7 +99,7 @@ def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
 
 
 def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) -> Difference | None:
-    """What a clockwise turn by `tilt` degrees changes; None where no face is found."""
+    """Return what a clockwise rotation by `tilt` degrees changes; None if no face is found."""
     found = middle(engine, turned(face.image, tilt, quality))
     if found is None:
         return None
@@ -110,13 +110,13 @@ def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) ->
 
 
 def turned(image: Image, tilt: float, quality: int) -> Image:
-    """The square turned clockwise about its center, through a jpg of this quality."""
+    """Rotate the square clockwise around its center, then compress it as a jpg of this quality."""
     _, data = cv2.imencode(".jpg", turn_upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 def middle(engine: FaceEngine, square: Image) -> Face | None:
-    """The face in the middle of the square; others may stand beside it."""
+    """Return the face in the middle of the square, which may also show others; None if it is not found."""
     half, reach = SIDE / 2, FACE / 2
     return there(
         engine.detect(square), Face(Box(half - reach, half - reach, half + reach, half + reach), np.zeros((68, 2)), 0)
@@ -124,19 +124,19 @@ def middle(engine: FaceEngine, square: Image) -> Face | None:
 
 
 def brow_height(landmarks: Points) -> float:
-    """Mean distance of the brows from the line through the eyes, in eye distances."""
+    """Return the mean distance of the brows from the line through the eyes, in eye distances."""
     left, right = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
     x, y = (right - left) / np.linalg.norm(right - left)
     return float(((landmarks[17:27] - left) @ [y, -x]).mean() / eye_distance(landmarks))
 
 
 def eye_distance(landmarks: Points) -> float:
-    """Pixels between the centers of the eyes."""
+    """Return the distance between the centers of the eyes in pixels."""
     return float(np.linalg.norm(landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)))
 
 
 def row(title: str, found: list[Difference | None]) -> str:
-    """One line of the table."""
+    """Format a row of the table."""
     seen = [one for one in found if one is not None]
     figures = np.abs([(one.brow, one.roll, one.landmarks) for one in seen]) if seen else np.full((1, 3), np.nan)
     columns = [f"{np.median(column):.3f} {column.max():.3f}" for column in figures.T]
@@ -144,7 +144,7 @@ def row(title: str, found: list[Difference | None]) -> str:
 
 
 def draw(engine: FaceEngine, faces: list[Measured], step: int, path: Path) -> None:
-    """A row for each face, a column for each tilt, with the landmarks where they were found."""
+    """Draw the faces with their landmarks, one row per face and one column per tilt."""
     rows = []
     for face in faces:
         views = []

@@ -1,4 +1,4 @@
-"""A `torchvision.transforms` for diffusers' scripts where none is installed: Pillow and torch, as the real one."""
+"""A substitute for `torchvision.transforms` for diffusers' scripts: like the real one, it uses Pillow and torch."""
 
 import sys
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from PIL import Image as Pictures
 
 
 def stand_in() -> None:
-    """Put it in place, where it is needed.
+    """Install the substitute unless torchvision is installed.
 
-    Only after transformers and peft are imported: they would take it for the whole of torchvision.
+    transformers and peft must be imported before, since they would mistake the substitute for all of torchvision.
     """
     assert peft
     assert transformers
@@ -31,13 +31,13 @@ def stand_in() -> None:
 
 
 class InterpolationMode:
-    """Pillow's numbers under torchvision's names."""
+    """Pillow's interpolation constants under torchvision's names."""
 
     NEAREST, LANCZOS, BILINEAR, BICUBIC = 0, 1, 2, 3
 
 
 class Compose:
-    """One transform after the other."""
+    """Applies transforms one after the other."""
 
     def __init__(self, parts: list[Callable[[Any], Any]]) -> None:
         self.parts = parts
@@ -49,7 +49,7 @@ class Compose:
 
 
 class Resize:
-    """The shorter side to `size`."""
+    """Resizes a picture so that its shorter side is `size`."""
 
     def __init__(self, size: int, interpolation: int = InterpolationMode.BILINEAR) -> None:
         self.size, self.interpolation = size, interpolation
@@ -61,7 +61,7 @@ class Resize:
 
 
 class CenterCrop:
-    """A square from the middle."""
+    """Crops a square from the middle."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -72,7 +72,7 @@ class CenterCrop:
 
 
 class RandomCrop(CenterCrop):
-    """A square from anywhere."""
+    """Crops a square at a random position."""
 
     def __call__(self, image: Pictures.Image) -> Pictures.Image:
         left = int(torch.randint(0, image.width - self.size + 1, (1,)))
@@ -81,14 +81,14 @@ class RandomCrop(CenterCrop):
 
 
 class ToTensor:
-    """(3, H, W) in [0, 1]."""
+    """Converts a picture to a tensor, (3, H, W) in [0, 1]."""
 
     def __call__(self, image: Pictures.Image) -> torch.Tensor:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
 
 
 class Normalize:
-    """Less the mean, over the deviation."""
+    """Subtracts the mean and divides by the standard deviation."""
 
     def __init__(self, mean: list[float], deviation: list[float]) -> None:
         self.mean, self.deviation = mean[0], deviation[0]

@@ -1,9 +1,10 @@
-"""What one training step costs at the real sizes of SD 1.5 and SDXL, ours against diffusers' script, counted not timed.
+"""Counts the FLOPs of a training step at the real sizes of SD 1.5 and SDXL, for photog and for diffusers' scripts.
 
     python -m benchmarks.train_flops
 
-On the meta device: shapes without numbers. The script encodes the picture in each step (and SD 1.5's the words too);
-ours does both once. Batch 1, rank 16 on the attention projections, forward and backward.
+It runs on the meta device, where tensors have shapes but no values. The scripts encode the picture in each step, and
+the one for SD 1.5 also the prompt; photog encodes both once. Batch 1, rank 16 on the attention projections, forward and
+backward pass.
 """
 
 import sys
@@ -58,14 +59,14 @@ def main() -> int:
 
 
 def counted(work: Callable[[], None]) -> float:
-    """TFLOP of a call on the meta device."""
+    """Return the TFLOP of a call on the meta device."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / TERA
 
 
 def trained(config: dict[str, Any]) -> None:
-    """One forward and backward of a UNet with an adapter on it."""
+    """Run one forward and backward pass of a UNet with an adapter."""
     unet = UNet2DConditionModel(**config).requires_grad_(False)
     plan = TrainingPlan()
     unet.add_adapter(LoraConfig(r=plan.rank, lora_alpha=plan.alpha, target_modules=list(plan.targets)))
@@ -82,13 +83,13 @@ def trained(config: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def encoded(size: int) -> None:
-    """One picture through the autoencoder's encoder."""
+    """Run the autoencoder's encoder on one picture."""
     AutoencoderKL(**VAE).encode(torch.randn(1, 3, size, size))
 
 
 @torch.no_grad()
 def words() -> None:
-    """One wording through SD 1.5's text encoder."""
+    """Run SD 1.5's text encoder on one prompt."""
     CLIPTextModel(CLIPTextConfig(**CLIP_L, num_attention_heads=12))(torch.zeros(1, 77, dtype=torch.long))
 
 

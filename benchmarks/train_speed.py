@@ -1,13 +1,13 @@
-"""How fast train makes its updates, against diffusers' own scripts and against a bare loop of the same UNet.
+"""Measures how fast train makes its updates, against diffusers' scripts and a bare loop over the same UNet.
 
     python -m benchmarks.train_speed DIFFUSERS [--size 256] [--megapixels 12] [--turns 8]
 
-DIFFUSERS is a checkout of diffusers; its scripts run unmodified. Same base model (of Stable Diffusion's proportions),
-photos, rank, targets, precision (float32), batch 1 and number of updates; two threads. The four are started one after
-the other and then take short turns, a few steps each, while the other three wait; a step's time is from one optimizer
-step to the next. The ratios are medians over the turns. What a script does before the first step and after the last
-one does not count; nor do the first turns. `tests/unit/test_train_latents.py` shows that cached and uncached losses are
-the same.
+DIFFUSERS is a checkout of diffusers, whose scripts run unmodified. All four programs have the same base model (with
+Stable Diffusion's proportions), photos, rank, targets, precision (float32), batch 1 and number of updates, and two
+threads. They are started one after the other and then take short turns of a few steps each while the other three wait.
+The time of a step is that from one optimizer step to the next; the ratios are medians over the turns. Work before the
+first step and after the last one does not count, nor do the first turns. `tests/unit/test_train_latents.py` shows that
+cached and uncached losses are the same.
 """
 
 import argparse
@@ -31,19 +31,20 @@ from tests.pictures import hopper, jpeg, variations
 ROOT = Path(__file__).parents[1]
 BASIC = "examples/dreambooth/train_dreambooth_lora.py"
 ADVANCED = "examples/advanced_diffusion_training/train_dreambooth_lora_sd15_advanced.py"
-RANK, THREADS, WARM = 16, 2, 2  # WARM: turns left out of the times
-PHONE = 12.0  # megapixels of a photo as people have them; the scripts resize them in every step
-SHAPE = 5 / 6  # of a photo, width over height
-TARGETS = {BASIC: 2.0, ADVANCED: 1.3, "bare": 0.9}  # what issue 5 wants of the ratios
+RANK, THREADS, WARM = 16, 2, 2  # WARM: number of first turns that do not count
+PHONE = 12.0  # megapixels of a typical phone photo; the scripts resize the photos in every step
+SHAPE = 5 / 6  # width of a photo over its height
+TARGETS = {BASIC: 2.0, ADVANCED: 1.3, "bare": 0.9}  # least ratio of each one's time to ours
 
 
 @dataclass(eq=False)
 class Competitor:
-    """One of them in its process, which waits unless it has the turn.
+    """One of the programs in its process, which waits unless it has the turn.
 
     Attributes:
-        first: seconds from the imports' end to the first step's end.
-        times: seconds a step, one for each turn.
+        first: seconds from the end of the imports to the end of the first step.
+        times: mean seconds per step, one for each turn.
+        peak_mb: peak memory in MB.
     """
 
     process: subprocess.Popen[str]
@@ -53,7 +54,7 @@ class Competitor:
 
 
 def main() -> int:
-    """Run everything in turn and print the table; skips without a checkout."""
+    """Run all programs in turns and print the table; does nothing without a checkout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("diffusers", nargs="?", type=Path)
     parser.add_argument("--size", type=int, default=256)
@@ -80,7 +81,7 @@ def main() -> int:
 
 
 def photographed(folder: Path, megapixels: float) -> None:
-    """Six photos of one person."""
+    """Write six photos of one person."""
     folder.mkdir()
     height = math.sqrt(megapixels * 1e6 / SHAPE)
     for index, image in enumerate(variations(hopper(), 6)):
@@ -89,7 +90,7 @@ def photographed(folder: Path, megapixels: float) -> None:
 
 
 def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, list[str]]:
-    """The base model on disk, and the command of each competitor."""
+    """Write the base model to disk, and return the command of each competitor."""
     base, photos = make(folder / "base", size), folder / "photos"
     given = {
         "pretrained_model_name_or_path": base,
@@ -117,7 +118,7 @@ def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, 
 
 
 def started(command: list[str], folder: Path) -> Competitor:
-    """One of them, brought to the end of its first step."""
+    """Start a competitor and wait until it has made its first step."""
     settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(ROOT)}
     with open(folder / "errors", "w") as errors:
         process = subprocess.Popen(
@@ -135,7 +136,7 @@ def started(command: list[str], folder: Path) -> Competitor:
 
 
 def answer(one: Competitor, what: str) -> Any:
-    """Give it the turn, and what it says at the end of that."""
+    """Give a competitor the turn, and return the figure `what` that it prints at the end of the turn."""
     assert one.process.stdin is not None
     one.process.stdin.write("go\n")
     one.process.stdin.flush()
@@ -143,7 +144,7 @@ def answer(one: Competitor, what: str) -> Any:
 
 
 def awaited(one: Competitor, what: str) -> Any:
-    """Its next line of that kind, among whatever else it prints; the program ends where it fails."""
+    """Return the figure `what` from the competitor's output, ignoring other lines; exits if the competitor fails."""
     assert one.process.stdout is not None
     for line in one.process.stdout:
         if line.startswith(f'{{"{what}"'):
@@ -152,7 +153,7 @@ def awaited(one: Competitor, what: str) -> Any:
 
 
 def report(runners: dict[str, Competitor]) -> None:
-    """Medians over the turns; a ratio is the median of the turns' own."""
+    """Print the medians over the turns; a ratio is the median of the ratios of each turn."""
     print(f"{'':<76}{'steps/s':>9}{'first step':>12}{'peak MB':>9}{'ours over it':>14}{'wanted':>8}")
     ours = runners["ours"].times[WARM:]
     for name, one in runners.items():

@@ -1,10 +1,10 @@
-"""How well check tells people apart: every labeled pair of some folders, and every pair of a folder of strangers.
+"""Measures how well check tells people apart, on all pairs of labeled photos and all pairs in a folder of strangers.
 
     python -m benchmarks.verification FOLDER... [--strangers FOLDER]
 
-Photos are labeled by their path: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and `family/Dad`, whatever digits
-follow. In the folder of strangers every picture shows another person; it says how many strangers a threshold lets in,
-which a few labeled people cannot. Photos that check does not find usable take no part and are listed.
+Photos are labeled by their path without its last digits: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and
+`family/Dad`. In the folder of strangers every picture shows another person; it tells how many strangers a threshold
+accepts, for which a few labeled people are not enough. Photos that check finds unusable are listed and left out.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Distances = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Photo:
-    """A usable photo and the person that its path names."""
+    """A usable photo, and the person whom its path names."""
 
     path: str
     person: str
@@ -37,7 +37,7 @@ class Photo:
 
 
 def main() -> None:
-    """Measure, print, and skip with a reason where there is nothing to measure."""
+    """Measure and print the figures; exits with a reason if there is nothing to measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="+", help="folders of labeled photos")
     parser.add_argument("--strangers", type=Path, help="folder with one photo of each of many people")
@@ -49,7 +49,10 @@ def main() -> None:
     photos = [photo for folder in arguments.photos for photo in usable(folder, engine, labeled=True)]
     same, different = pairs(photos, engine)
     if not len(same) or not len(different):
-        sys.exit("skipped: no two photos of one person and of two; label them like Dad1.jpg, Dad2.jpg, Mom1.jpg")
+        sys.exit(
+            "skipped: photos of at least two people, and two of one of them, are needed; label them like Dad1.jpg, "
+            "Dad2.jpg, Mom1.jpg"
+        )
     print(f"{len(photos)} usable photos of {len({photo.person for photo in photos})} people:")
     report(same, different, engine.same_person)
     for path_a, path_b, distance in mistakes(photos, engine):
@@ -61,7 +64,7 @@ def main() -> None:
 
 
 def usable(folder: Path, engine: FaceEngine, labeled: bool) -> list[Photo]:
-    """The photos of a folder and its sub-folders that check finds usable; without labels each shows another person."""
+    """Return the usable photos in a folder and its subfolders; without labels each one shows another person."""
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
         name = str(path.relative_to(folder.parent))
@@ -75,7 +78,7 @@ def usable(folder: Path, engine: FaceEngine, labeled: bool) -> list[Photo]:
 
 
 def pairs(photos: list[Photo], engine: FaceEngine) -> tuple[Distances, Distances]:
-    """Distances of all pairs of one person, and of all pairs of two."""
+    """Return the sorted distances of all pairs that show one person, and of all pairs that show two people."""
     same: list[float] = []
     different: list[float] = []
     for a, b in combinations(photos, 2):
@@ -84,25 +87,25 @@ def pairs(photos: list[Photo], engine: FaceEngine) -> tuple[Distances, Distances
 
 
 def mistakes(photos: list[Photo], engine: FaceEngine) -> list[tuple[str, str, float]]:
-    """The pairs on the wrong side of the engine's threshold."""
+    """Return the pairs on the wrong side of the engine's threshold, with their distances."""
     judged = ((a, b, engine.distance(a.embedding, b.embedding)) for a, b in combinations(photos, 2))
     return [(a.path, b.path, d) for a, b, d in judged if (d < engine.same_person) != (a.person == b.person)]
 
 
 def auc(same: Distances, different: Distances) -> float:
-    """Probability that a pair of one person is nearer than a pair of two (Mann-Whitney; ties count half)."""
+    """Return the probability that a pair of one person is nearer than a pair of two (Mann-Whitney; ties count half)."""
     below = np.searchsorted(different, same, side="left")
     upto = np.searchsorted(different, same, side="right")
     return float(1 - (below + upto).mean() / 2 / len(different))
 
 
 def rates(same: Distances, different: Distances, threshold: float) -> tuple[float, float]:
-    """Share of one person's pairs that are refused, and of two people's that are let in."""
+    """Return the share of one person's pairs that are refused, and of two people's pairs that are accepted."""
     return float((same >= threshold).mean()), float((different < threshold).mean())
 
 
 def equal_error(same: Distances, different: Distances) -> tuple[float, float]:
-    """Threshold at which both rates are most alike, the middle of the best range, and their mean there."""
+    """Return the threshold at which both rates are most nearly equal (the middle of that range), and their mean."""
     candidates = np.unique(np.concatenate([same, different, [0.0]]))
     middles = np.append((candidates[:-1] + candidates[1:]) / 2, candidates[-1] + 1e-6)
     gaps = [abs(refused - let_in) for refused, let_in in (rates(same, different, float(at)) for at in middles)]
@@ -119,7 +122,7 @@ def report(same: Distances, different: Distances, threshold: float) -> None:
     print(f"  nearest of two: {', '.join(f'{value:.3f}' for value in different[:5])}")
     print(f"  ROC AUC {auc(same, different):.5f}")
     share = wrong / (len(same) + len(different))
-    print(f"  at {threshold}: {refused:.2%} refused, {let_in:.3%} let in, {share:.2%} of all pairs wrong")
+    print(f"  at {threshold}: {refused:.2%} refused, {let_in:.3%} accepted, {share:.2%} of all pairs wrong")
     print(f"  equal error {error:.2%} at {at:.3f}")
     print(f"  one pair of two people in 1,000 is nearer than {np.quantile(different, 0.001):.3f}")
 

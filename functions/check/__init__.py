@@ -1,1 +1,1 @@
-"""Check photos: usable or not, why, frontal or not."""
+"""Check photos of a person: whether each is usable, why not, and whether the face is frontal."""

@@ -1,4 +1,4 @@
-"""check, joined to an invocation."""
+"""The `check` function: request body in, answer out."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ class CheckFunction:
         self._ignored_face = ignored_face
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Verify the photos; a RequestError is the failed answer."""
+        """Verify the photos; a RequestError becomes the failed answer."""
         request, warnings = validate(CheckRequest, body)
 
         def verified(one_by_one: bool) -> Answer:
@@ -35,13 +35,13 @@ class CheckFunction:
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing: no request leaves anything in memory."""
+        """Do nothing: a verification leaves nothing in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """None: a verification changes nothing."""
+        """Return no pointers: a verification changes nothing."""
         return {}
 
 
 def load(settings: Settings) -> Function:
-    """Load the face engine, once per process."""
+    """Load the face engine; called once per process."""
     return CheckFunction(load_engine(settings.faces), settings.limits, settings.faces.ignored_face)

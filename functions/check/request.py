@@ -6,17 +6,17 @@ from pydantic import Field
 
 from shared.contract.validation import Body, Reference
 
-MOST_IMAGES = 20  # the contract's
+MOST_IMAGES = 20  # as in the contract
 
 
 class CheckConfigure(Body):
-    """The one knob, spelled as the page spells it."""
+    """The knob of a check, spelled as on the product page."""
 
     face_reconize: bool = False
 
 
 class CheckRequest(Body):
-    """Photos, and whether all of them must show one person."""
+    """The photos, and whether they must all show the same person."""
 
     request_id: int | str
     images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]

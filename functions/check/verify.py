@@ -1,4 +1,4 @@
-"""Photos in, a verdict on each out."""
+"""The verification of a request's photos: photos in, a verdict on each out."""
 
 import time
 from collections import Counter
@@ -27,16 +27,16 @@ def verify_photos(
     """Verify every photo of a request.
 
     Args:
-        request: validated; says whether the photos are compared with each other.
-        workspace: fetches the photos and hears how far the work is.
+        request: the validated request; says whether the photos are compared with each other.
+        workspace: fetches the photos and receives the progress.
         engine: finds and compares faces.
-        limits: of one photo.
+        limits: limits for each photo.
         ignored_face: the setting of that name, see `shared.photos.assessment.count_usable`.
-        one_by_one: embed no two faces at once, for want of memory.
+        one_by_one: embed one face at a time, because memory is short.
 
     Returns:
-        The contract's `data`, one check result per image in the order of the request; the message is `success` when
-        every photo is usable, else a sentence with the counts.
+        The contract's `data`, with one check result per image in the order of the request. The message is `success` if
+        every photo is usable, otherwise a sentence with the counts.
     """
     started = time.monotonic()
     if isinstance(engine, BatchEngine) and not one_by_one:
@@ -47,9 +47,9 @@ def verify_photos(
     if request.configure.face_reconize:
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
-    came = request.model_dump(mode="json", exclude_unset=True)
+    received = request.model_dump(mode="json", exclude_unset=True)
     images = [strip_secrets(reference) for reference in request.images]
-    repeated, warnings = echo({"images": images, "configure": came.get("configure", {})})
+    repeated, warnings = echo({"images": images, "configure": received.get("configure", {})})
     data = {
         "request_id": request.request_id,
         **repeated,
@@ -92,7 +92,7 @@ def _result(url: str, verdict: PhotoAssessment) -> Json:
 
 
 def _message(verdicts: list[PhotoAssessment]) -> str:
-    """`success`, or how many photos can be used and what is wrong with the others."""
+    """Return `success`, or a sentence that says how many photos can be used and what is wrong with the others."""
     usable = sum(verdict.usable for verdict in verdicts)
     if usable == len(verdicts):
         return "success"

@@ -1,4 +1,4 @@
-"""The training report as a picture: loss and likeness by step, and what each checkpoint painted."""
+"""The training report as a picture: loss and similarity by step, and the validation pictures of each checkpoint."""
 
 from collections.abc import Sequence
 
@@ -10,27 +10,27 @@ from functions.train.loss_history import Curve
 from functions.train.selection import CheckpointSelection
 from shared.imaging.array_types import Image
 
-HEIGHT, LEAST_WIDTH = 260, 480  # pixels of a panel
-LEFT, BELOW, ABOVE, RIGHT = 64, 36, 36, 16  # pixels around its plot
+HEIGHT, LEAST_WIDTH = 260, 480  # of a panel, in pixels
+LEFT, BELOW, ABOVE, RIGHT = 64, 36, 36, 16  # margins around a panel's plot, in pixels
 FAINT, LINE = (225, 225, 225), (40, 90, 180)
 
 
 def draw_report(selection: CheckpointSelection, curve: Curve, best_step: int) -> bytes:
-    """A PNG: panels of loss, loss on photos held out, and likeness; below them the validation sheet."""
+    """Return a PNG with panels for the loss, the held-out loss and the similarity above the validation sheet."""
     pictures = count_columns(selection.trials, best_step)
     width = max(pictures.shape[1], LEAST_WIDTH)
-    alike = [(trial.step, trial.similarity) for trial in selection.trials if trial.similarity is not None]
-    aside = [(trial.step, trial.held_out_loss) for trial in selection.trials if trial.held_out_loss is not None]
-    panels = [draw_panel("loss", curve, width, best_step), draw_panel("similarity", alike, width, best_step)]
-    if aside:
-        panels.insert(1, draw_panel("loss on photos held out", aside, width, best_step))
+    similarities = [(trial.step, trial.similarity) for trial in selection.trials if trial.similarity is not None]
+    held_out = [(trial.step, trial.held_out_loss) for trial in selection.trials if trial.held_out_loss is not None]
+    panels = [draw_panel("loss", curve, width, best_step), draw_panel("similarity", similarities, width, best_step)]
+    if held_out:
+        panels.insert(1, draw_panel("loss on held-out photos", held_out, width, best_step))
     wide = np.full((pictures.shape[0], width, 3), 255, np.uint8)
     wide[:, : pictures.shape[1]] = pictures
     return encode_png(np.vstack([*panels, wide]))
 
 
 def draw_panel(title: str, points: Sequence[tuple[int, float]], width: int, best_step: int) -> Image:
-    """One curve with its axes, RGB uint8, (HEIGHT, width, 3); the chosen step is a green line."""
+    """Draw one curve with its axes and a green line at the chosen step; RGB uint8, (HEIGHT, width, 3)."""
     canvas = np.full((HEIGHT, width, 3), 255, np.uint8)
     _text(canvas, title, (LEFT, 22), 0.5)
     if not points:

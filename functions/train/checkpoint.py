@@ -1,4 +1,7 @@
-"""A training in the middle, as a file: what the next attempt needs to end where an uninterrupted one would have."""
+"""The state of an unfinished training as a file.
+
+The next attempt resumes from it and ends with the same result as an attempt that was never interrupted.
+"""
 
 import hashlib
 import json
@@ -31,12 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TrainingCheckpoint:
-    """Where a training is.
+    """The state of a training after some of its updates.
 
     Attributes:
-        step: updates made.
-        state: what the next update depends on, see `OptimizerSteps.state`.
-        selection: trials so far, and the weights that may still be chosen.
+        step: number of updates made.
+        state: everything that the next update depends on, see `OptimizerSteps.state`.
+        selection: the evaluations so far, and the weights that may still be chosen.
         curve: the losses so far.
     """
 
@@ -49,14 +52,14 @@ class TrainingCheckpoint:
 def fingerprint(
     photos: Sequence[Photo], aside: Sequence[int], model: DiffusionModel, plan: TrainingPlan, steps: int, spacing: int
 ) -> str:
-    """Equal for two attempts whose updates and validations are the same.
+    """Return a digest that is the same for two attempts that make the same updates and validations, and differs else.
 
-    That takes the same photos, settings, base model and precision, on the same kind of card.
+    It covers the photos, the settings, the base model, its precision, the library versions and the kind of card.
     """
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(photo.material[0].tobytes())
-    said = {
+    facts = {
         "aside": list(aside),
         "model": [model.name, model.working.model_dump(mode="json")],
         "computed": [str(model.dtype), *computer(model.device)],
@@ -64,12 +67,12 @@ def fingerprint(
         "steps": [steps, spacing],
         "versions": {name: version(name) for name in ("torch", "diffusers", "peft")},
     }
-    digest.update(json.dumps(said, sort_keys=True).encode())
+    digest.update(json.dumps(facts, sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def computer(device: torch.device) -> list[str]:
-    """What a device computes like: cards of another kind choose other kernels, which round otherwise."""
+    """Return what identifies a device's arithmetic: other kinds of cards choose kernels that round differently."""
     if device.type != "cuda":
         return [device.type]
     major, minor = torch.cuda.get_device_capability(device)
@@ -77,7 +80,7 @@ def computer(device: torch.device) -> list[str]:
 
 
 def write_checkpoint(checkpoint: TrainingCheckpoint, mark: str) -> bytes:
-    """The checkpoint under the fingerprint that a training must have to go on from it."""
+    """Serialize a checkpoint, with the fingerprint `mark` that a training must have to resume from it."""
     selection = checkpoint.selection
     tensors = {f"state.{name}": tensor for name, tensor in checkpoint.state.items()}
     for index, trial in enumerate(selection.trials):
@@ -95,11 +98,11 @@ def write_checkpoint(checkpoint: TrainingCheckpoint, mark: str) -> bytes:
 
 
 def read_checkpoint(data: bytes, mark: str) -> TrainingCheckpoint | None:
-    """The checkpoint; None where it belongs to other photos, settings or versions, or cannot be read."""
+    """Parse a checkpoint; return None if its fingerprint is not `mark`, or if it cannot be read."""
     try:
         return _read(data, mark)
     except UNREADABLE as error:
-        log.warning("an earlier attempt's checkpoint cannot be read, the training begins anew: %r", error)
+        log.warning("cannot read the checkpoint of an earlier attempt, so the training starts over: %r", error)
         return None
 
 
@@ -109,7 +112,7 @@ def _read(data: bytes, mark: str) -> TrainingCheckpoint | None:
     if header["mark"] != mark:
         return None
     tensors = safetensors.torch.load(data)
-    trials = [_trial(index, said, tensors) for index, said in enumerate(header["trials"])]
+    trials = [_trial(index, fields, tensors) for index, fields in enumerate(header["trials"])]
     selection = CheckpointSelection(trials[0])
     selection.trials = trials
     selection.best = _chosen("best", header, trials, tensors)
@@ -118,9 +121,9 @@ def _read(data: bytes, mark: str) -> TrainingCheckpoint | None:
     return TrainingCheckpoint(header["step"], _below("state.", tensors), selection, curve)
 
 
-def _trial(index: int, said: dict[str, Any], tensors: Tensors) -> Evaluation:
-    pictures = [tensors[f"trials.{index}.{row}"].numpy() for row in range(said.pop("count"))]
-    return Evaluation(**said | {"pictures": pictures})
+def _trial(index: int, fields: dict[str, Any], tensors: Tensors) -> Evaluation:
+    pictures = [tensors[f"trials.{index}.{row}"].numpy() for row in range(fields.pop("count"))]
+    return Evaluation(**fields | {"pictures": pictures})
 
 
 def _chosen(name: str, header: dict[str, Any], trials: list[Evaluation], tensors: Tensors) -> ChosenCheckpoint | None:

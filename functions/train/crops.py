@@ -1,4 +1,4 @@
-"""A face cut out of its photo: close-ups as they are, and upright squares of working size with a mask for the loss."""
+"""Faces cut out of photos: close-ups as the photo shows them, and upright squares of working size with a loss mask."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from shared.faces import pose
 from shared.faces.base import Box, Face
 from shared.imaging.array_types import Image, Mask
 
-ROOM = 1.6  # side of the close-up over that of the crop: a square tilted by 45 degrees, zoomed and shifted, still fits
-DETAIL = 1.25  # pixels of the close-up per pixel of the crop: the last resampling may not alias
+ROOM = 1.6  # close-up side over crop side: leaves room for a crop that is tilted by 45 degrees, zoomed and shifted
+DETAIL = 1.25  # close-up pixels per crop pixel, so that the final resampling does not alias
 HEAD_WIDTH, HEAD_HEIGHT, HEAD_UP = (
     0.68,
     0.85,
     0.12,
-)  # half axes and lift of the head's ellipse per box side
-SOFT = 0.08  # blur of the ellipse's edge per box side
+)  # half axes of the head's ellipse and its shift upwards, as fractions of the face box's side
+SOFT = 0.08  # sigma of the blur of the ellipse's edge, as a fraction of the face box's side
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A slight change of a crop: zoom, turn in degrees, shift in parts of the crop's side, mirrored or not."""
+    """A slight change of a crop: zoom factor, rotation in degrees, shift in fractions of the crop's side, mirroring."""
 
     zoom: float = 1.0
     turn: float = 0.0
@@ -39,7 +39,8 @@ class Crop:
 
     Attributes:
         image: RGB, uint8, (size, size, 3).
-        mask: float32 (size, size): 1 on the head, 0 where the photo ends, a little in between.
+        mask: weight of each pixel in the loss, float32, (size, size): 1 on the head, `outside` away from it, and 0
+            beyond the photo's borders.
     """
 
     image: Image
@@ -47,12 +48,13 @@ class Crop:
 
 
 def crop_face(image: Image, face: Face, factor: float, most: float) -> tuple[Image, Face]:
-    """The part of the photo around a face, and the face in that part's pixels.
+    """Cut out the part of a photo around a face, and return it with the face in its pixel coordinates.
 
     Args:
         image: RGB, uint8, (H, W, 3).
-        factor: side of the part over the longer side of the face's box; the photo's borders cut it off.
-        most: longest side of the result in pixels; smaller parts keep their size.
+        face: in the pixel coordinates of `image`.
+        factor: side of the part over the longer side of the face's box; the part ends at the photo's borders.
+        most: longest side of the result in pixels; a larger part is scaled down, a smaller one keeps its size.
     """
     height, width = image.shape[:2]
     left, top, right, bottom = face.box.square(factor).rounded()
@@ -66,18 +68,20 @@ def crop_face(image: Image, face: Face, factor: float, most: float) -> tuple[Ima
 
 
 def closest_crop(image: Image, face: Face, size: int, framing: float) -> tuple[Image, Face]:
-    """The close-up from which `cut` makes crops of this size and framing without loss; the photo can be let go."""
+    """Return the smallest close-up from which `cut` makes crops of this size and framing without losing detail."""
     return crop_face(image, face, framing * ROOM, size * ROOM * DETAIL)
 
 
 def cut(image: Image, face: Face, size: int, framing: float, outside: float, variation: Variation = STRAIGHT) -> Crop:
-    """The face upright in a square.
+    """Cut out an upright square around a face.
 
     Args:
-        image: RGB, uint8, (H, W, 3), best a close-up of about the wanted scale.
+        image: RGB, uint8, (H, W, 3), preferably a close-up of about the wanted scale.
+        face: in the pixel coordinates of `image`.
         size: side of the square in pixels.
         framing: side of the square over the longer side of the face's box.
-        outside: what the mask is away from the head.
+        outside: value of the mask away from the head.
+        variation: zoom, rotation, shift and mirroring on top of that.
     """
     matrix = _placement(face, size, framing, variation)
     picture = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
@@ -89,7 +93,7 @@ def cut(image: Image, face: Face, size: int, framing: float, outside: float, var
 
 
 def draw_variations(count: int, generator: np.random.Generator) -> list[Variation]:
-    """`count` slightly different crops, the first one straight, each also mirrored."""
+    """Draw `count` slightly different variations, of which the first is `STRAIGHT`; each also comes mirrored."""
     made = [STRAIGHT]
     for _ in range(count - 1):
         x, y = generator.uniform(-0.04, 0.04, 2)
@@ -98,7 +102,7 @@ def draw_variations(count: int, generator: np.random.Generator) -> list[Variatio
 
 
 def _placement(face: Face, size: int, framing: float, variation: Variation) -> NDArray[np.float64]:
-    """The 2 x 3 matrix from the photo's pixels to the crop's."""
+    """Return the 2 x 3 matrix that maps the photo's pixels to the crop's."""
     scale = size * variation.zoom / face.box.square(framing).width
     turn = pose.estimate_pose(face.landmarks).roll + variation.turn
     matrix: NDArray[np.float64] = cv2.getRotationMatrix2D(face.box.center, turn, scale)
@@ -108,7 +112,7 @@ def _placement(face: Face, size: int, framing: float, variation: Variation) -> N
 
 
 def _head(face: Face, size: int, framing: float, variation: Variation) -> Mask:
-    """A soft ellipse where the head is in the crop: upright as the crop is, but for the variation."""
+    """Return a soft elliptical mask of the head in the crop, (size, size); the crop is upright up to the variation."""
     side = size * variation.zoom / framing
     center = size * (0.5 + variation.shift[0]), size * (0.5 + variation.shift[1]) - HEAD_UP * side
     mask = np.zeros((size, size), np.float32)

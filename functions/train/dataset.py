@@ -1,4 +1,4 @@
-"""From references to the photos that a training uses, best first by the verdicts of check; and why not the others."""
+"""The photos of a training, best first by check's verdicts, and the reasons why the other references are left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from shared.photos.assessment import UNDECODABLE, PhotoAssessment, judge_photo, 
 from shared.photos.references import shorten_reference, show_reference
 from shared.settings import Limits
 
-FEWEST, MOST = 5, 20  # photos of a training, the contract's
-TOO_SMALL = 0.25  # of the face that the base model sees; less is four invented pixels for each real one, and more
-REFERENCE_FRAMING = 2.2  # side of a reference picture over the face's box: the head with some room for warping
+FEWEST, MOST = 5, 20  # photos of a training, as in the contract
+TOO_SMALL = 0.25  # face width over the width that the base model works at; smaller faces would be enlarged over 4 times
+REFERENCE_FRAMING = 2.2  # side of a reference photo over the face's box: the head with some room for warping
 REFERENCE_SIDE = 1024  # pixels; templates rarely show a larger face
 
 CloseUp = tuple[Image, Face]
@@ -25,13 +25,15 @@ CloseUp = tuple[Image, Face]
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A usable photo; the picture itself is let go, two close-ups stay.
+    """A usable photo, kept as two close-ups; the full picture is not kept in memory.
 
     Attributes:
-        name: the reference it was fetched by, shortened.
-        quality: rank in [0, 1], see `shared.photos.assessment`.
-        material: close-up to cut crops of working size from.
-        reference: close-up for the user's bundle.
+        name: the reference that it was fetched by, shortened.
+        quality: score in [0, 1], see `shared.photos.assessment`.
+        frontal: whether yaw, pitch and roll are all within 20 degrees.
+        embedding: the face vector.
+        material: close-up from which crops of working size are cut.
+        reference: close-up for the user's record.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Photos from best to worst, and why the others are not among them."""
+    """The usable photos from best to worst, and the `url` and `reason` of each rejected one."""
 
     photos: list[Photo]
     rejected: list[dict[str, str]]
@@ -66,9 +68,18 @@ def prepare_dataset(
     limits: Limits,
     ignored_face: float = 0.0,
 ) -> Dataset:
-    """Fetch and judge the photos, and keep the best; `ignored_face` is the setting of that name.
+    """Fetch and judge the photos, and keep the best ones.
 
-    Raises TooFewPhotos with every rejected photo's reason where fewer than five are usable.
+    Args:
+        references: the photos as the request names them.
+        workspace: fetches the photos and receives the progress.
+        engine: finds and compares faces.
+        working: the base model's working size and framing.
+        limits: limits for each photo.
+        ignored_face: the setting of that name, see `shared.photos.assessment.count_usable`.
+
+    Raises:
+        TooFewPhotos: fewer than five photos are usable; the message says why each of the others was rejected.
     """
     examined = []
     for index, data in enumerate(fetch_in_turn(workspace, references)):
@@ -88,9 +99,10 @@ def prepare_dataset(
 
 
 def hold_out(photos: Sequence[Photo]) -> list[int]:
-    """Which photos no update may see, for validation to go by: none of up to 6, one of 7 to 9, else two.
+    """Return the indices of the photos that are held out of the training for validation.
 
-    From the middle of the ranks, frontal ones first: the best are needed for the training, the worst judge badly.
+    None of up to 6 photos, one of 7 to 9, two of more. They come from the middle of the ranking, frontal ones first:
+    the best photos are needed for the training, and the worst ones are poor judges.
     """
     count = 0 if len(photos) < 7 else 1 if len(photos) < 10 else 2
     middle = range(len(photos) // 2, len(photos))
@@ -105,7 +117,7 @@ def _examine(
     limits: Limits,
     ignored_face: float,
 ) -> _Examined:
-    """Decode once, for the verdict and for the close-ups."""
+    """Judge a photo and cut out its close-ups, decoding it only once."""
     name = shorten_reference(reference) if is_embedded(reference) else show_reference(reference)
     try:
         if isinstance(data, PhotoError):
@@ -121,7 +133,7 @@ def _examine(
 
 
 def _reason(verdict: PhotoAssessment, working: ModelProfile) -> str | None:
-    """Why a photo cannot be used, or None."""
+    """Return why a photo cannot be used, or None if it can."""
     if not verdict.usable:
         return ": ".join([verdict.message, *verdict.warnings[-1:]])
     least = TOO_SMALL * working.size / working.framing

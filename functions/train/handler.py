@@ -1,4 +1,4 @@
-"""train, joined to an invocation."""
+"""The `train` function: request body in, answer out."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ class TrainFunction:
         self._trainer = trainer
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Train; a RequestError is the failed answer."""
+        """Train a LoRA of the person in the photos; a RequestError becomes the failed answer."""
         request, warnings = validate(TrainRequest, body)
         answer = once_more_with_less(
             lambda: train_person(request, workspace, self._trainer),
@@ -37,28 +37,28 @@ class TrainFunction:
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Nothing: no request leaves anything in memory."""
+        """Do nothing: a training leaves nothing in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """The user's model, swapped to this training."""
+        """Return the user's model record, which now names this training."""
         user = model_of(data)
         return {keys.model(user.user_id): user.model_dump(mode="json")}
 
 
 def planned_peak(settings: Settings) -> Json:
-    """Bytes of memory that a training of the configured model takes at most, by what may be chosen."""
+    """Return the peak memory in bytes of a training of the configured model, with and without recomputing."""
     kind, working, shape = configured(settings.model)
     plan = TrainingPlan.suited(working, kind, settings.train)
     start = encoding(shape).total
-    kept, again = (
+    keeping, repeating = (
         max(start, training(shape, plan.batch, plan.rank, plan.targets, recomputing).total)
         for recomputing in (False, True)
     )
-    return {"train": kept, "train_recomputing": again}
+    return {"train": keeping, "train_recomputing": repeating}
 
 
 def load(settings: Settings) -> Function:
-    """Load the face engine and the base model, once per process."""
+    """Load the face engine and the base model; called once per process."""
     return TrainFunction(
         Trainer(
             diffusion.load_model(settings.model),

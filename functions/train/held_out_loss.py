@@ -1,4 +1,4 @@
-"""The loss on photos that no update sees, with the same noise at every checkpoint: where it rises, training is over."""
+"""The loss on the held-out photos, with the same noise at every checkpoint; once it rises, the adapter overfits."""
 
 import torch
 
@@ -7,12 +7,12 @@ from functions.train.loss import DiffusionLoss
 from shared.models.conditioning import Conditioning
 from shared.models.diffusion import DiffusionModel
 
-LEVELS = 8  # noise levels, evenly over all time steps; a checkpoint's probe costs about two updates
+LEVELS = 8  # noise levels, spread evenly over all time steps; one measurement costs about as much as two updates
 SEED = 4321
 
 
 class HeldOutLoss:
-    """The diffusion loss of some crops as a function of the adapter alone."""
+    """The diffusion loss on a fixed set of crops, time steps and noise, so that only the adapter changes it."""
 
     def __init__(self, model: DiffusionModel, cache: LatentCache, words: Conditioning, loss: DiffusionLoss) -> None:
         self._model, self._cache, self._words, self._loss = model, cache, words, loss
@@ -23,7 +23,7 @@ class HeldOutLoss:
 
     @torch.no_grad()
     def __call__(self) -> float:
-        """The mean over crops and noise levels."""
+        """Return the mean loss over all crops and noise levels with the adapter's current weights."""
         latents, masks = self._cache.latents.mean, self._cache.masks
         losses = []
         for time, noise in zip(self._times, self._noise, strict=True):

@@ -1,4 +1,4 @@
-"""The validation sheet: one column per checkpoint, one row per picture, for looking at."""
+"""The validation sheet, for people to look at: one column per checkpoint, one row per picture."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,22 @@ import numpy as np
 from functions.train.validation import Evaluation
 from shared.imaging.array_types import Image
 
-MARGIN = 48  # pixels above each column for its label
+MARGIN = 48  # height of the label above each column, in pixels
 INK, MARK = (40, 40, 40), (20, 130, 40)
 
 
 def draw_grid(trials: Sequence[Evaluation], best_step: int) -> bytes:
-    """A PNG; the chosen checkpoint's label is green."""
+    """Return the validation sheet as a PNG; the label of the chosen checkpoint is green."""
     return encode_png(count_columns(trials, best_step))
 
 
 def count_columns(trials: Sequence[Evaluation], best_step: int) -> Image:
-    """The sheet as a picture."""
+    """Return the validation sheet as an RGB picture, one labeled column per evaluation."""
     return np.hstack([np.vstack([_label(trial, trial.step == best_step), *trial.pictures]) for trial in trials])
 
 
 def encode_png(image: Image) -> bytes:
-    """An RGB picture as the bytes of a PNG file."""
+    """Return an RGB picture as the bytes of a PNG file."""
     return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
 
 

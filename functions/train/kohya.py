@@ -1,4 +1,4 @@
-"""The adapter under the names that A1111, ComfyUI and kohya's own scripts read."""
+"""The adapter in kohya's file format, which A1111, ComfyUI and kohya's scripts read."""
 
 import json
 from typing import Any
@@ -10,14 +10,16 @@ from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import serialize_tensors
 
-BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names for what an adapter fits
+BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names of the architectures
 
 
 def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
-    """A .safetensors in kohya's form; `facts` go into its header, beside what kohya's readers look for.
+    """Return the adapter as a .safetensors file in kohya's format.
 
     Args:
-        weights: of the UNet, under diffusers' names.
+        weights: the adapter's weights for the UNet, under diffusers' names.
+        plan: the settings that the adapter was trained with.
+        facts: metadata for the file's header, next to the entries that readers of the format look for.
     """
     header = {
         "format": "pt",
@@ -35,7 +37,10 @@ def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any])
 
 
 def rename_keys(weights: Weights, alpha: float) -> Weights:
-    """`unet.a.b.to_q.lora.down.weight` as `lora_unet_a_b_to_q.lora_down.weight`, with an alpha for each module."""
+    """Rename weights to kohya's keys and add an alpha for each module.
+
+    `unet.a.b.to_q.lora.down.weight` becomes `lora_unet_a_b_to_q.lora_down.weight`.
+    """
     named: Weights = convert_state_dict_to_kohya(convert_unet_state_dict_to_peft(weights))
-    # diffusers writes the rank as every module's alpha, whatever the adapter was trained with
+    # diffusers writes the rank as the alpha of every module, no matter what alpha the adapter was trained with
     return named | {name: torch.tensor(float(alpha)) for name in named if name.endswith(".alpha")}

@@ -1,4 +1,4 @@
-"""What the autoencoder of a base model makes of crops: latents by photo and crop, made once."""
+"""The latents of all crops of a training, encoded once by the base model's autoencoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,43 +12,48 @@ from shared.imaging.array_types import Image
 from shared.models.diffusion import DiffusionModel
 from shared.models.transfers import sent
 
-PIXELS_AT_ONCE = 512 * 512  # through the autoencoder in one pass: its widest layers hold 128 floats for each of them
+PIXELS_AT_ONCE = 512 * 512  # in one pass of the autoencoder, whose widest layers hold 128 floats for each pixel
 
 CropKey = tuple[int, int]
-"""Which photo, which crop of it."""
+"""Index of a photo, and index of the crop of that photo."""
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Distributions of latents, scaled as the UNet wants them.
+    """Distributions of latents, scaled as the UNet expects them.
 
     Attributes:
-        mean: (N, C, h, w), float32.
-        deviation: of the same shape; None where the autoencoder gives one latent, not a distribution.
+        mean: float32, (N, C, h, w).
+        deviation: standard deviation, of the same shape; None if the autoencoder returns latents and no distribution.
     """
 
     mean: torch.Tensor
     deviation: torch.Tensor | None
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
-        """A draw from each distribution: anew at every use, since one draw kept would become part of the photo."""
+        """Draw once from each distribution, (N, C, h, w).
+
+        Draw again for every use: a draw that is kept adds the same noise to the photo in every update, and is learned.
+        """
         if self.deviation is None:
             return self.mean
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
         return self.mean + self.deviation * noise
 
     def rows(self, chosen: torch.Tensor) -> "Latents":
-        """Some of them, (n,) indices, in that order."""
+        """Select rows by their indices `chosen`, (n,), in that order."""
         return Latents(self.mean[chosen], None if self.deviation is None else self.deviation[chosen])
 
 
 @dataclass(frozen=True, eq=False)
 class LatentCache:
-    """All crops of a training as latents.
+    """All crops of a training as latents, one row per crop.
 
     Attributes:
-        keys: photo and crop of each row: a cache by step would hand a reshuffled loop the wrong picture.
-        masks: (N, 1, h, w), float32, the loss's weight.
+        keys: photo and crop of each row. Rows are found by key and not by step, so that a loop that shuffles
+            differently still gets the right picture.
+        latents: the rows' distributions.
+        masks: the rows' weights in the loss, float32, (N, 1, h, w).
     """
 
     keys: list[CropKey]
@@ -60,7 +65,7 @@ class LatentCache:
 
 
 def cache_latents(model: DiffusionModel, crops: dict[CropKey, Crop]) -> LatentCache:
-    """Encode every crop once; on the model's device."""
+    """Encode every crop once; the cache is on the model's device."""
     keys = sorted(crops)
     latents = encode(model, [crops[key].image for key in keys])
     masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None]
@@ -70,7 +75,7 @@ def cache_latents(model: DiffusionModel, crops: dict[CropKey, Crop]) -> LatentCa
 
 @torch.no_grad()
 def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
-    """Latents of RGB uint8 pictures of working size."""
+    """Encode RGB uint8 pictures of working size."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     parts = [_encode_some(model, part) for part in torch.split(pixels, _at_once(model))]
     deviations = [part.deviation for part in parts if part.deviation is not None]
@@ -79,7 +84,7 @@ def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
 
 @torch.no_grad()
 def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
-    """RGB uint8 pictures of latents (N, C, h, w)."""
+    """Decode latents (N, C, h, w) to RGB uint8 pictures."""
     scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.vae.dtype)
     pictures = []
     for part in torch.split(scaled, _at_once(model)):

@@ -1,4 +1,4 @@
-"""The adapter: put on a UNet for the length of a training, taken off again, and written as a file others can read."""
+"""The LoRA adapter: added to a UNet for one training, removed afterwards, and saved in diffusers' file format."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from functions.train.safetensors_bytes import serialize_tensors
 from shared.models.transfers import fetched
 
 NAME = "photog"
-PREFIX = "unet."  # diffusers tells the UNet's adapter from a text encoder's by it
+PREFIX = "unet."  # by which diffusers tells the UNet's adapter from a text encoder's
 
 Weights = dict[str, torch.Tensor]
 
@@ -26,7 +26,7 @@ class LoraAdapter:
     """A LoRA on a UNet.
 
     Attributes:
-        parameters: what is trained, float32.
+        parameters: the trainable parameters, float32.
     """
 
     def __init__(self, unet: UNet2DConditionModel, config: LoraConfig) -> None:
@@ -34,13 +34,13 @@ class LoraAdapter:
         self.parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
 
     def weights(self) -> Weights:
-        """A copy of the adapter's weights as they are now, on the CPU, under diffusers' names."""
+        """Copy the adapter's current weights to the CPU, under diffusers' names."""
         state = convert_state_dict_to_diffusers(get_peft_model_state_dict(self._unet, adapter_name=NAME))
         return {PREFIX + name: value for name, value in zip(state, fetched(list(state.values())), strict=True)}
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Inside of the block the UNet is the base model's; nothing is learned there."""
+        """Disable the adapter within the block, where the UNet computes as the base model does."""
         self._unet.disable_adapters()
         try:
             yield
@@ -48,7 +48,7 @@ class LoraAdapter:
             self._unet.enable_adapters()
 
     def serialize(self, weights: Weights, facts: dict[str, Any]) -> bytes:
-        """A .safetensors that `load_lora_weights` of a diffusers pipeline accepts; `facts` go into its header."""
+        """Return a .safetensors file for `load_lora_weights` of diffusers' pipelines, with `facts` in its header."""
         config = {PREFIX + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}
         return serialize_tensors(weights, header)
@@ -56,7 +56,10 @@ class LoraAdapter:
 
 @contextmanager
 def add_adapter(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[LoraAdapter]:
-    """A fresh adapter on the UNet; whatever ends the block takes it off and leaves the base as it was, bit for bit."""
+    """Add a new adapter to the UNet for the length of the block.
+
+    When the block ends, also by an exception, the adapter is removed and the base model is bit for bit as before.
+    """
     config = LoraConfig(
         r=plan.rank, lora_alpha=plan.alpha, target_modules=list(plan.targets), init_lora_weights="gaussian"
     )
@@ -67,14 +70,14 @@ def add_adapter(unet: UNet2DConditionModel, plan: TrainingPlan) -> Iterator[Lora
             unet.add_adapter(config, adapter_name=NAME)
         for parameter in unet.parameters():
             if parameter.requires_grad:
-                parameter.data = parameter.data.float()  # in half precision most updates round to nothing
+                parameter.data = parameter.data.float()  # in half precision most updates would round to zero
         yield LoraAdapter(unet, config)
     finally:
         unet.unload_lora()
 
 
 def is_finite(weights: Weights) -> bool:
-    """Whether every weight is a number; a training that ran away leaves some that are not."""
+    """Return whether all weights are finite; after a training that diverged, some are not."""
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 

@@ -1,33 +1,34 @@
-"""The diffusion loss: the scheduler's own target, min-SNR weights by time step, and a mask over the picture."""
+"""The diffusion loss: the scheduler's prediction target, min-SNR weights by time step, and a mask over the picture."""
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from shared.models.conditioning import Conditioning, predict_noise
 
-LEAST = 0.1  # v-prediction's weight goes to 0 with the SNR, and the first step from pure noise would never learn
+LEAST = 0.1  # the weight of v-prediction goes to 0 with the SNR, so the first step from pure noise would learn nothing
 
 
 class DiffusionLoss:
     """Mean squared error of the UNet's prediction, weighted by min-SNR (Hang et al. 2023); in float32.
 
-    In terms of the clean picture every time step weighs min(SNR, gamma). A squared error of the prediction is another
-    one of the clean picture: SNR times epsilon's, SNR + 1 times v's. Hence, with the limits at SNR 0,
+    Measured on the clean picture, the error at a time step has the weight min(SNR, gamma). The squared error of an
+    epsilon prediction is SNR times that of the clean picture, the squared error of a v prediction SNR + 1 times.
+    Hence the weights of the prediction's error are
 
         sample       min(SNR, gamma)
-        epsilon      min(SNR, gamma) / SNR            1 at zero terminal SNR, where the quotient has no value
-        v_prediction min(SNR, gamma) / (SNR + 1)      0 there, raised to LEAST
+        epsilon      min(SNR, gamma) / SNR            at SNR 0 its limit, 1
+        v_prediction min(SNR, gamma) / (SNR + 1)      raised to LEAST where the SNR is below 1
 
     Attributes:
-        dtype: that the UNet computes in; float32, or the half precision that its weights have.
-        steps: of the schedule.
-        weights: by time step.
+        dtype: what the UNet computes in: float32, or the half precision of its weights.
+        steps: number of time steps of the schedule.
+        weights: weight of each time step, float32, (steps,).
     """
 
     def __init__(
         self, scheduler: DDIMScheduler, gamma: float, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        # a scheduler of its own: add_noise moves its tables to the device of what it is given
+        # a separate scheduler: add_noise moves the tables of the one it is called on to the device of its arguments
         self._scheduler = DDIMScheduler.from_config(scheduler.config)
         self._kind = str(scheduler.config.prediction_type)
         self.dtype = dtype
@@ -43,21 +44,22 @@ class DiffusionLoss:
         words: Conditioning,
         masks: torch.Tensor,
     ) -> torch.Tensor:
-        """The loss of one batch, a scalar on the device.
+        """Return the loss of one batch, a scalar on the device.
 
         Args:
-            latents, noise: (B, C, h, w), float32.
-            times: (B,), whole numbers below `steps`.
-            words: of one picture, the same for all.
-            masks: (B, 1, h, w); the loss is the mean over what they weigh.
+            unet: predicts the noise, with its adapter.
+            latents, noise: float32, (B, C, h, w).
+            times: integers below `steps`, (B,).
+            words: the prompt's conditioning for one picture, used for every picture of the batch.
+            masks: weights of the pixels, (B, 1, h, w); each picture's loss is the mean weighted by its mask.
         """
         noisy = self._scheduler.add_noise(latents, noise, times)
-        # on a card the base is in half precision and the adapter is not. In the base's own: any other would be cast to
-        # in every pass, and the copies of the frozen weights kept until its end, 1.6 GB on SD 1.5
+        # on a card the base model is in half precision and the adapter in float32. autocast uses the base model's type:
+        # with another one it would cast the frozen weights in every pass, and keep 1.6 GB of copies on SD 1.5
         half = self.dtype != torch.float32
         with torch.autocast(latents.device.type, self.dtype if half else None, enabled=half):
-            made = predict_noise(unet, noisy, times, words.expand(len(latents))).float()
-        errors = (made - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
+            predicted = predict_noise(unet, noisy, times, words.expand(len(latents))).float()
+        errors = (predicted - self._target(latents, noise, times)).square().mean(dim=1, keepdim=True)
         by_picture = (errors * masks).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         mean: torch.Tensor = (by_picture * self.weights[times]).mean()
         return mean
@@ -72,7 +74,13 @@ class DiffusionLoss:
 
 
 def weights(alphas_cumprod: torch.Tensor, gamma: float, prediction: str) -> torch.Tensor:
-    """Min-SNR weight of every time step, float32, (T,); ValueError for a prediction type that nobody trains."""
+    """Return the min-SNR weight of every time step, float32, (T,).
+
+    Args:
+        alphas_cumprod: share of signal variance at every time step, (T,).
+        gamma: SNR above which the weight of the clean picture's error stays the same.
+        prediction: `epsilon`, `v_prediction` or `sample`; ValueError for any other type.
+    """
     signal = alphas_cumprod.double()
     snr = signal / (1 - signal)
     capped = snr.clamp(max=gamma)
@@ -83,4 +91,6 @@ def weights(alphas_cumprod: torch.Tensor, gamma: float, prediction: str) -> torc
     if prediction == "v_prediction":
         velocity = capped / (snr + 1)
         return torch.where(snr < 1, velocity.clamp(min=LEAST), velocity).float()
-    raise ValueError(f"the base model's scheduler predicts {prediction}; known are epsilon, v_prediction and sample")
+    raise ValueError(
+        f"the base model's scheduler predicts {prediction}; supported are epsilon, v_prediction and sample"
+    )

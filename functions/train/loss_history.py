@@ -1,19 +1,19 @@
-"""The loss as a training goes: a mean of the last steps now and then, and the curve that these make."""
+"""The loss during a training: a mean over the last few steps, read at intervals, and the curve of these means."""
 
 import torch
 
 from functions.train.optimizer_steps import OptimizerStep
 
-LOSS_EVERY = 10  # steps; reading the loss waits for the device
+LOSS_EVERY = 10  # steps between two readings; each reading waits for the device
 
 Curve = list[tuple[int, float]]
 
 
 class LossHistory:
-    """Reads the loss from the device now and then only.
+    """Collects the losses of a training and reads them from the device only every few steps.
 
     Attributes:
-        curve: (step, mean of the losses since the point before).
+        curve: pairs of a step and the mean loss since the previous pair.
     """
 
     def __init__(self, curve: Curve | None = None) -> None:
@@ -22,16 +22,16 @@ class LossHistory:
 
     @property
     def read(self) -> float | None:
-        """The last mean; None before the first."""
+        """The last mean that was read; None before the first reading."""
         return self.curve[-1][1] if self.curve else None
 
     def add(self, update: OptimizerStep, now: bool) -> None:
-        """Take an update into account; with `now` the mean is read even if few have come since."""
+        """Add an update's loss; `now` reads the mean even if fewer than `LOSS_EVERY` losses have been added since."""
         self._unread.append(update.loss)
         if len(self._unread) == LOSS_EVERY or now:
             self.curve.append((update.step, float(torch.stack(self._unread).mean())))
             self._unread = []
 
     def figures(self) -> dict[str, float]:
-        """For the progress."""
+        """Return the figures for progress reports: the last mean loss, if there is one."""
         return {} if self.read is None else {"loss": self.read}

@@ -1,4 +1,4 @@
-"""What can go wrong with a checkpoint that looks like the person: it copies a photo, or it knows one picture only."""
+"""Measures of what can be wrong with a checkpoint that looks like the person: copied photos, pictures all the same."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,13 +10,17 @@ from shared.imaging.array_types import Image
 
 
 def measure_copying(trained: Sequence[float], held_out: Sequence[float]) -> float | None:
-    """How much nearer a portrait is to the nearest photo of the training than to the nearest one held out.
+    """Return how much more similar a portrait is to the nearest training photo than to the nearest held-out photo.
 
-    Of many photos one is nearer by chance than of few: the training's side is the expected maximum of as many photos
-    as were held out, drawn from it without replacement. About 0 for a portrait of the person, above for a copy.
+    The nearest of many photos is nearer by chance than the nearest of few. So the training photos count with the
+    expected maximum over as many of them as were held out, drawn without replacement.
 
     Args:
-        trained, held_out: similarities of the portrait to photos; None where either is empty.
+        trained: similarities of the portrait to the training photos.
+        held_out: similarities of the portrait to the held-out photos.
+
+    Returns:
+        About 0 for a portrait of the person, more for a copy of a photo; None if either list is empty.
     """
     if not trained or not held_out:
         return None
@@ -25,13 +29,13 @@ def measure_copying(trained: Sequence[float], held_out: Sequence[float]) -> floa
 
 
 def expected_best_similarity(scores: Sequence[float], drawn: int) -> float:
-    """The mean of the highest of `drawn` scores over all ways to draw them."""
+    """Return the highest of `drawn` scores, averaged over all ways to draw them from `scores` without replacement."""
     ways = comb(len(scores), drawn)
     return float(sum(score * comb(rank, drawn - 1) for rank, score in enumerate(sorted(scores))) / ways)
 
 
 def measure_diversity(pictures: Sequence[Image]) -> float | None:
-    """Mean absolute difference between every two pictures in levels of 255; None for fewer than two."""
+    """Return the mean absolute difference over all pairs of pictures in levels of 255; None for fewer than two."""
     if len(pictures) < 2:
         return None
     pairs = combinations([picture.astype(np.int16) for picture in pictures], 2)

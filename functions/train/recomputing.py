@@ -1,4 +1,4 @@
-"""Gradient checkpointing where memory is short: layers keep only what enters them, and are run again going back."""
+"""Gradient checkpointing when memory is short: layers keep only their inputs and are run again in the backward pass."""
 
 import logging
 from collections.abc import Iterator
@@ -14,23 +14,23 @@ from shared.models.diffusion import DiffusionModel
 from shared.models.planned_peak import CONTEXT
 from shared.models.shapes import shape
 
-HEADROOM = 1.1  # of what is planned: pieces of memory too small for anything, and the plan's own error of some percent
+HEADROOM = 1.1  # times the planned memory, for fragmentation and for the plan's error of a few percent
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
-    """Inside of the block the UNet is trained so that its card's memory suffices; says whether by recomputing.
+    """Enable gradient checkpointing within the block if the card's memory is short; yields whether it is enabled.
 
-    That costs a third of the speed and saves nine tenths of what is kept; the gradients are the same.
+    It costs a third of the speed and saves nine tenths of the memory for activations; the gradients are the same.
     """
     short = is_short(model, plan)
     if not short:
         yield False
         return
-    log.info("the card's memory is short: layers are run again on the way back")
-    # nothing in these layers is drawn at random, and to remember the generator's state waits for the card
+    log.info("the card's memory is short, so layers are run again in the backward pass (gradient checkpointing)")
+    # these layers draw no random numbers, and saving the generator's state would wait for the card
     model.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
     try:
         yield True
@@ -39,7 +39,7 @@ def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
 
 
 def is_short(model: DiffusionModel, plan: TrainingPlan) -> bool:
-    """Whether a card has less memory for this process than the plan wants without recomputing."""
+    """Return whether the card has less memory for this process than the plan takes without recomputing."""
     if model.device.type != "cuda":
         return False
     planned = planned_peak.training(shape(model), plan.batch, plan.rank, plan.targets, recomputing=False)

@@ -1,4 +1,4 @@
-"""The reference faces of a user's bundle: what face fusion takes the person's features from."""
+"""The user's reference photos, from which face fusion takes the person's features."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from shared.contract.workspace import Workspace
 
 
 def save_references(photos: Sequence[Photo], workspace: Workspace) -> list[ReferenceRecord]:
-    """Keep each photo's close-up as an artifact, best photo first."""
+    """Save each photo's close-up as an artifact and return the records, best photo first."""
     return [_saved(index, photo, workspace) for index, photo in enumerate(photos)]
 
 

@@ -1,4 +1,4 @@
-"""What a training says of itself: in the answer, and in the header of the adapter's file."""
+"""The report of a training in its answer, and the metadata in the header of the adapter's file."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
 def lora_metadata(model: DiffusionModel, plan: TrainingPlan, request: TrainRequest, step: int) -> dict[str, Any]:
-    """For the file's header; the person's photos are not named in it."""
+    """Return the metadata for the adapter file's header; it does not name the person's photos."""
     return {
         "base_model": model.name,
         "architecture": model.architecture,
@@ -33,7 +33,7 @@ def lora_metadata(model: DiffusionModel, plan: TrainingPlan, request: TrainReque
 
 
 def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) -> dict[str, Any]:
-    """Which checkpoint was chosen, and how each of them did; step 0 is the base model."""
+    """Return the chosen checkpoint's step and the scores of every checkpoint; step 0 is the base model."""
     return {
         "best_step": chosen.trial.step,
         "similarity": _rounded(chosen.trial.similarity),
@@ -56,7 +56,7 @@ def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) ->
 def user_record(
     request: TrainRequest, model: DiffusionModel, engine: FaceEngine, references: Sequence[ReferenceRecord]
 ) -> dict[str, Any]:
-    """What generate needs to know of the user, beside the adapter's key."""
+    """Return what generate needs to know about the user besides the adapter's key."""
     return {
         "user_id": request.configure.user_id,
         "request_id": request.request_id,
@@ -67,5 +67,5 @@ def user_record(
     }
 
 
-def _rounded(similarity: float | None) -> float | None:
-    return None if similarity is None else round(similarity, 4)
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)

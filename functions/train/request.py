@@ -6,28 +6,28 @@ from pydantic import AfterValidator, Field
 
 from shared.contract.validation import Body, Reference, UserId
 
-NOBODY = "none"  # in a generate request
-LONGEST_WORD = 64
-MOST_IMAGES = 50  # the best 20 of them are used; the limit keeps one request from holding a worker for hours
+NOBODY = "none"  # the user id in a generate request that leaves a face as it is
+LONGEST_WORD = 64  # characters
+MOST_IMAGES = 50  # only the best 20 are used; the limit keeps one request from occupying a worker for hours
 
 
-def _somebody(user_id: str) -> str:
+def _not_reserved(user_id: str) -> str:
     if user_id == NOBODY:
-        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so nobody can have that id")
+        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so it cannot be a user id: choose another one")
     return user_id
 
 
 class TrainConfigure(Body):
-    """The knobs, as the contract names them."""
+    """The knobs of a training, named as in the contract."""
 
-    user_id: Annotated[UserId, AfterValidator(_somebody)]
+    user_id: Annotated[UserId, AfterValidator(_not_reserved)]
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
     max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
 
 
 class TrainRequest(Body):
-    """Photos of one person, and who that is."""
+    """The photos of one person, and the knobs with the person's user id."""
 
     request_id: int | str
     images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]

@@ -1,4 +1,4 @@
-"""Tensors as the bytes of a .safetensors file, equal for equal contents."""
+"""Serialization to .safetensors with a fixed order, so that equal contents give equal bytes."""
 
 import json
 
@@ -7,9 +7,9 @@ import torch
 
 
 def serialize_tensors(tensors: dict[str, torch.Tensor], header: dict[str, str]) -> bytes:
-    """The file; its header's entries are in order, which safetensors itself leaves to chance."""
+    """Return a .safetensors file with sorted header entries; safetensors itself writes them in arbitrary order."""
     data = safetensors.torch.save(tensors, metadata=header)
     size = int.from_bytes(data[:8], "little")
     ordered = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    ordered += b" " * (-len(ordered) % 8)  # the format wants the tensors aligned
+    ordered += b" " * (-len(ordered) % 8)  # the format requires aligned tensors
     return len(ordered).to_bytes(8, "little") + ordered + data[8 + size :]

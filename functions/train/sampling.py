@@ -1,4 +1,4 @@
-"""Pictures out of the resident base model with whatever adapter it wears: DDIM from a crop or from noise."""
+"""Sampling with the loaded base model and its active adapter: DDIM from a crop or from noise."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from shared.models.transfers import sent
 
 @dataclass(frozen=True, eq=False)
 class PromptEmbeddings:
-    """The prompt and the negative prompt, of one picture each, computed once."""
+    """The conditioning by the prompt and by the negative prompt, each for one picture, computed once."""
 
     prompt: Conditioning
     negative: Conditioning
@@ -28,18 +28,25 @@ def sample_pictures(
     strength: float,
     steps: int,
 ) -> torch.Tensor:
-    """Denoise a batch of latents.
+    """Denoise a batch of latents with DDIM.
 
     Args:
-        starts, noise: (B, C, h, w), float32; at strength 1 the starts do not matter.
-        strength: share in (0, 1] of the `steps` that are taken.
+        model: the base model, with or without an active adapter.
+        words: the prompts.
+        starts: latents to start from, float32, (B, C, h, w); not used at strength 1.
+        noise: float32, (B, C, h, w).
+        strength: denoising strength in (0, 1]: the share of the `steps` that are run.
+        steps: number of steps of the whole schedule.
+
+    Returns:
+        Denoised latents, float32, (B, C, h, w).
     """
     scheduler = DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps, device="cpu")  # on a card each step would wait to know where in the schedule it is
+    scheduler.set_timesteps(steps, device="cpu")  # on a card, looking a time step up would wait for the card each time
     times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
     latents = noise if strength >= 1 else noised(scheduler, starts, noise, times[:1])
-    for time, told in zip(times, sent(times, model.device), strict=True):
-        latents = scheduler.step(_predicted(model, words, latents, told), time, latents).prev_sample
+    for time, on_device in zip(times, sent(times, model.device), strict=True):
+        latents = scheduler.step(_predicted(model, words, latents, on_device), time, latents).prev_sample
     return latents
 
 
@@ -47,11 +54,11 @@ def _predicted(
     model: DiffusionModel, words: PromptEmbeddings, latents: torch.Tensor, time: torch.Tensor
 ) -> torch.Tensor:
     scale = model.working.guidance
-    given = latents.to(model.dtype)
+    inputs = latents.to(model.dtype)
     prompt = words.prompt.expand(len(latents))
     if scale <= 1:
-        return predict_noise(model.unet, given, time, prompt).float()
+        return predict_noise(model.unet, inputs, time, prompt).float()
     both = words.negative.expand(len(latents)).followed_by(prompt)
-    without, following = predict_noise(model.unet, torch.cat([given, given]), time, both).float().chunk(2)
-    guided: torch.Tensor = without + scale * (following - without)
+    negative, positive = predict_noise(model.unet, torch.cat([inputs, inputs]), time, both).float().chunk(2)
+    guided: torch.Tensor = negative + scale * (positive - negative)
     return guided

@@ -1,4 +1,4 @@
-"""Seconds per stage; the time of a stage inside another one counts for the inner one only."""
+"""Seconds per stage; the time of a nested stage counts for the inner stage only."""
 
 import time
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up what its blocks take.
+    """Adds up the time of the blocks that it surrounds.
 
     Attributes:
-        seconds: by name.
+        seconds: time of each stage by its name.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class Stopwatch:
         return time.monotonic() - self._started
 
     def so_far(self, running: str) -> dict[str, float]:
-        """Seconds per stage until now; what the ended ones leave of the total is the `running` one's."""
+        """Return the seconds per stage until now; time that no finished stage took counts for the `running` one."""
         ended = dict(self.seconds)
         ended[running] = ended.get(running, 0.0) + self.total() - sum(self.seconds.values())
         return ended
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count the block under `name`."""
+        """Count the block's time under `name`."""
         started = time.monotonic()
         self._inner.append(0.0)
         try:

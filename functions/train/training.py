@@ -1,4 +1,4 @@
-"""train as a plain call: photos in; an adapter, reference faces and a report out.
+"""The whole training as one call: photos in; an adapter, reference photos and a report out.
 
 photos -> verdicts -> crops -> latents ----+
                                            +-> updates -> every n steps: validation -> selection -> lora.safetensors
@@ -29,16 +29,20 @@ from shared.models.diffusion import DiffusionModel
 from shared.models.residency import present
 from shared.settings import Limits, TrainSettings
 
-MOST_CHECKPOINTS = 50  # validations of one training; each costs as much as several updates
+MOST_CHECKPOINTS = 50  # in one training; the validation of each costs as much as several updates
 
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """What every training of a process shares.
+    """The models and settings that all trainings of a process share.
 
     Attributes:
-        plan: None takes the one that suits the base model, but for what `wanted` says.
-        ignored_face: the setting of that name; the same as check's, so that it accepts the same photos.
+        model: the base model.
+        engine: finds and compares faces.
+        limits: limits for each photo.
+        plan: None for the plan that suits the base model, with the overrides in `wanted`.
+        wanted: the operator's settings, which override the plan's defaults.
+        ignored_face: the setting of that name; check has the same, so that both accept the same photos.
     """
 
     model: DiffusionModel
@@ -49,11 +53,11 @@ class Trainer:
     ignored_face: float = 0.0
 
     def suited(self) -> TrainingPlan:
-        """The plan that is followed."""
+        """Return the plan to train by."""
         return self.plan or TrainingPlan.suited(self.model.working, self.model.architecture, self.wanted)
 
     def sparing(self) -> "Trainer":
-        """With one picture in a pass and as many in an update: for what ran out of memory with more."""
+        """Return a trainer with one picture per pass and equally large updates, for use after running out of memory."""
         plan = self.suited()
         one = plan.model_copy(update={"batch": 1, "accumulation": plan.pictures})
         return replace(self, plan=one)
@@ -68,10 +72,15 @@ class _Outcome:
 
 
 def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -> Answer:
-    """Train the adapter of one person.
+    """Train the adapter of one person, and save it with the reference photos and the report.
 
-    Raises TooFewPhotos where fewer than five photos are usable. What `workspace.progress` raises passes through. In
-    every case the base model is left as it was.
+    Whether it succeeds or fails, the base model is left as it was.
+
+    Raises:
+        TooFewPhotos: fewer than five photos are usable.
+        InternalError: the training diverged before its first checkpoint.
+
+    Whatever `workspace.progress` raises passes through and ends the training.
     """
     watch = Stopwatch()
     with watch("photos"):
@@ -119,12 +128,12 @@ def _trained(
     plan = trainer.suited()
     workspace.progress("latents", 0, 1)
     with watch("latents"):
-        said = embed_prompts(model)
+        prompts = embed_prompts(model)
     with watch("latents"), deterministic(model.device), present(model.device, model.vae):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
-        learned = prepare_inputs(model, trained, said.prompt, plan, steps)
-        judge = prepare_validator(
-            model, trainer.engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learned, plan)
+        inputs = prepare_inputs(model, trained, prompts.prompt, plan, steps)
+        validator = prepare_validator(
+            model, trainer.engine, photos, aside, prompts, prepare_held_out_loss(model, photos, aside, inputs, plan)
         )
         mark = fingerprint(photos, aside, model, plan, steps, spacing)
     with (
@@ -133,7 +142,7 @@ def _trained(
         recomputing(model, plan),
         add_adapter(model.unet, plan) as adapter,
     ):
-        ran = TrainingLoop(model, adapter, learned, plan, judge, workspace, watch, mark).run(steps, spacing)
+        ran = TrainingLoop(model, adapter, inputs, plan, validator, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
         if chosen is None:
             raise InternalError("the training ended without a checkpoint")
@@ -154,4 +163,4 @@ def _thinned(configure: TrainConfigure) -> list[str]:
     spacing, wanted = _spacing(configure), configure.val_save_checkpointing_steps
     if spacing == wanted:
         return []
-    return [f"checkpoints every {spacing} steps instead of {wanted}: {MOST_CHECKPOINTS} are the most of a training"]
+    return [f"checkpoints every {spacing} steps instead of {wanted}: a training makes at most {MOST_CHECKPOINTS}"]

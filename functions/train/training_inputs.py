@@ -1,4 +1,4 @@
-"""Everything that a training needs before its first step, made of photos and prompt by the frozen parts of a base."""
+"""The inputs of a training, computed from photos and prompt by the frozen parts of the base model before any update."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from shared.models.conditioning import Conditioning, encode_prompt
 from shared.models.diffusion import DiffusionModel
 from shared.models.residency import present
 
-TRIGGER = "sks"  # one token to CLIP and to portrait-tiny, of which neither has a picture of a person
-VALIDATED = 2  # photos that validation paints over
+TRIGGER = "sks"  # a single token for CLIP and for portrait-tiny; neither associates a person with it
+VALIDATED = 2  # photos that validation pictures start from
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingInputs:
-    """What the updates learn from: the crops' latents, the prompt, and the loss of the base model."""
+    """What the updates learn from: the crops' latents, the prompt's conditioning, and the loss for the base model."""
 
     cache: LatentCache
     words: Conditioning
@@ -32,12 +32,12 @@ class TrainingInputs:
 
 
 def build_prompt(model: DiffusionModel) -> str:
-    """What every picture of the person is called, in training and later."""
+    """Return the prompt that describes every picture of the person, in training and in generate."""
     return model.working.prompt.format(trigger=TRIGGER)
 
 
 def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
-    """The words of a training, encoded once; what does it is not on the card for longer."""
+    """Encode the prompts of a training, once; the text encoders are on the card only meanwhile."""
     with present(model.device, *model.encoders):
         return PromptEmbeddings(
             encode_prompt(model, build_prompt(model)), encode_prompt(model, model.working.negative_prompt)
@@ -47,11 +47,14 @@ def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
 def prepare_inputs(
     model: DiffusionModel, photos: dict[int, Photo], words: Conditioning, plan: TrainingPlan, steps: int
 ) -> TrainingInputs:
-    """Crops of the photos as latents, no more of them than the steps can see.
+    """Cut and encode the crops to train on, no more than the updates can use.
 
     Args:
-        photos: those to train on, by their number among all.
-        words: the prompt.
+        model: the base model, whose autoencoder must be on its device.
+        photos: the photos to train on, by their index among all photos.
+        words: the prompt's conditioning.
+        plan: says how many crops to make, and with which seed.
+        steps: number of updates.
     """
     count = min(plan.crops, -(-steps * plan.pictures // (2 * len(photos))))
     size, framing = model.working.size, model.working.framing
@@ -69,7 +72,7 @@ def prepare_inputs(
 def prepare_held_out_loss(
     model: DiffusionModel, photos: Sequence[Photo], aside: Sequence[int], learned: TrainingInputs, plan: TrainingPlan
 ) -> HeldOutLoss | None:
-    """The loss on the photos held out, each straight and mirrored; None where there are none."""
+    """Prepare the loss on the held-out photos, each straight and mirrored; None if no photo is held out."""
     size, framing = model.working.size, model.working.framing
     crops: dict[CropKey, Crop] = {}
     for index in aside:
@@ -86,7 +89,10 @@ def prepare_validator(
     words: PromptEmbeddings,
     probe: HeldOutLoss | None,
 ) -> Validator:
-    """Paints over the photos held out, else over the best ones; compares with every other photo of the person."""
+    """Prepare a validator that starts from the held-out photos, or else from the best ones.
+
+    A picture that starts from a photo is compared with all other photos of the person.
+    """
     size, framing = model.working.size, model.working.framing
     painted = [*aside, *(index for index in range(len(photos)) if index not in aside)][:VALIDATED]
     latents = encode(model, [cut(*photos[index].material, size, framing, 0).image for index in painted]).mean

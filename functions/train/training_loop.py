@@ -1,4 +1,4 @@
-"""The course of one training: updates, progress, and every now and then a validation and a checkpoint."""
+"""The loop of one training: updates with progress reports, and a validation and a checkpoint every `spacing` steps."""
 
 import math
 import time
@@ -21,11 +21,13 @@ from shared.models.diffusion import DiffusionModel
 
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
-    """A course that was run.
+    """The outcome of a training loop.
 
     Attributes:
-        resumed: the step of an earlier attempt that it went on from; 0 for none.
-        first: seconds per stage until the first update was made; empty where none was left to make.
+        selection: the evaluations, and the chosen checkpoint.
+        curve: the finite losses by step.
+        resumed: the step of the earlier attempt's checkpoint that the loop continued from; 0 for a fresh start.
+        first: seconds per stage until the first update was made; empty if no update was left to make.
     """
 
     selection: CheckpointSelection
@@ -36,10 +38,17 @@ class TrainingRun:
 
 @dataclass(frozen=True, eq=False)
 class TrainingLoop:
-    """What one training has at hand.
+    """Everything that the loop of one training works with.
 
     Attributes:
-        mark: the training's fingerprint; an earlier attempt's checkpoint must have the same.
+        model: the base model.
+        adapter: on the model's UNet; the updates train it.
+        material: the latents, prompt and loss of the updates.
+        plan: the training's settings.
+        validator: evaluates each checkpoint.
+        workspace: receives progress and checkpoints, and has the earlier attempt's checkpoint.
+        watch: measures the stages.
+        mark: the training's fingerprint; only an earlier attempt's checkpoint with the same fingerprint is used.
     """
 
     model: DiffusionModel
@@ -52,13 +61,16 @@ class TrainingLoop:
     mark: str
 
     def run(self, steps: int, spacing: int) -> TrainingRun:
-        """Make all updates; validate after every `spacing` of them and after the last.
+        """Make `steps` updates; validate and save a checkpoint after every `spacing` of them and after the last.
 
-        Goes on from the last checkpoint of an earlier attempt where there is one. Ends early when the loss is no
-        number any more; the checkpoints until then count. InternalError where there is none.
+        Resumes from the last checkpoint of an earlier attempt, if there is one. Ends early when the loss is no longer
+        finite; the checkpoints made until then count.
+
+        Raises:
+            InternalError: the loss was no longer finite before the first checkpoint.
         """
         updates = OptimizerSteps(self.model.unet, self.adapter, self.material, self.plan, steps)
-        selection, losses = self._begun(updates)
+        selection, losses = self._resume(updates)
         resumed, started = updates.done, time.monotonic()
         first: dict[str, float] = {}
         for update in updates:
@@ -72,11 +84,15 @@ class TrainingLoop:
             if due:
                 selection = self._checkpoint(updates, selection, losses)
         if selection is None:
-            raise InternalError("the training ran away before its first checkpoint: the loss is no number any more")
+            raise InternalError("the training diverged before its first checkpoint: the loss is no longer finite")
         return TrainingRun(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed, first)
 
-    def _begun(self, updates: OptimizerSteps) -> tuple[CheckpointSelection | None, LossHistory]:
-        """What there is of an earlier attempt's work. Nothing is judged yet: the first update need not wait for it."""
+    def _resume(self, updates: OptimizerSteps) -> tuple[CheckpointSelection | None, LossHistory]:
+        """Restore the selection and losses of an earlier attempt, if any; the updates then continue after its last one.
+
+        Without an earlier attempt the selection is None: the base model is evaluated at the first checkpoint, so that
+        the first update need not wait for it.
+        """
         saved = self.workspace.previous(checkpoint.NAME)
         found = None if saved is None else checkpoint.read_checkpoint(saved, self.mark)
         if found is None:
@@ -87,7 +103,7 @@ class TrainingLoop:
     def _checkpoint(
         self, updates: OptimizerSteps, selection: CheckpointSelection | None, losses: LossHistory
     ) -> CheckpointSelection | None:
-        """The selection with this checkpoint in it; at the first one the base model is judged, too."""
+        """Evaluate and save a checkpoint and return the selection; the first one evaluates the base model as well."""
         with self.watch("validation"):
             weights = self.adapter.weights()
             if not is_finite(weights):

@@ -1,4 +1,4 @@
-"""A few pictures by the adapter as it is now, and how much they look like the person."""
+"""Validation: a few pictures made with the adapter's current weights, and how much they look like the person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel
 from shared.models.residency import present
 
-STRENGTH = 0.6  # from a photo: the features are the model's, the pose is the photo's
-STEPS = 12  # DDIM; more sharpens the picture and does not change who it shows
-FROM_NOISE = 2  # pictures by the prompt alone, which show what the adapter knows by itself
-SEED = 1234  # the same noise at every checkpoint: scores differ by the adapter only
-KEPT_SIDE = 192  # pixels of what is kept for the sheet
+STRENGTH = 0.6  # denoising strength from a photo: the facial features come from the model, the pose from the photo
+STEPS = 12  # of DDIM; more steps sharpen the picture and do not change whom it shows
+FROM_NOISE = 2  # pictures from noise, which show what the adapter knows without a photo
+SEED = 1234  # the same noise at every checkpoint, so that only the adapter makes scores differ
+KEPT_SIDE = 192  # longest side in pixels of the pictures kept for the validation sheet
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationStart:
-    """A photo to paint over.
+    """A photo that a validation picture starts from.
 
     Attributes:
-        latents: (C, h, w).
-        others: faces of the person that the result is compared with.
-        held_out: those of them that the training does not see.
+        latents: the photo's latents, (C, h, w).
+        others: face vectors of the person's other photos, with which the picture is compared.
+        held_out: those of them that are held out of the training.
     """
 
     latents: torch.Tensor
@@ -41,10 +41,11 @@ class ValidationStart:
 
 @dataclass(frozen=True, eq=False)
 class ValidationFaces:
-    """The photos' faces.
+    """The face vectors of the person's photos.
 
     Attributes:
-        trained, held_out: those that updates see, and those that they don't.
+        trained: of the photos that the updates see.
+        held_out: of the photos that they do not see.
     """
 
     trained: list[Embedding]
@@ -53,15 +54,15 @@ class ValidationFaces:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One checkpoint's pictures.
+    """The validation pictures of one checkpoint with their scores.
 
     Attributes:
-        step: after so many updates; 0 is the base model.
-        pictures: RGB uint8, at most 192 px a side.
-        similarities: to the person, in [0, 1]; None where no face was found.
-        copying: mean of `measures.copying`; None without photos held out.
-        diversity: of the pictures from noise, `measures.diversity`.
-        held_out_loss: see `HeldOutLoss`; None without photos held out.
+        step: number of updates before the checkpoint; 0 is the base model.
+        pictures: RGB uint8, at most 192 pixels a side.
+        similarities: similarity of each picture to the person, in [0, 1]; None for a picture without a face.
+        copying: mean of `metrics.measure_copying` over the pictures; None if no photo is held out.
+        diversity: `metrics.measure_diversity` of the pictures from noise.
+        held_out_loss: see `HeldOutLoss`; None if no photo is held out.
     """
 
     step: int
@@ -73,24 +74,27 @@ class Evaluation:
 
     @property
     def faces(self) -> int:
-        """Pictures with a face."""
+        """Number of pictures with a face."""
         return sum(score is not None for score in self.similarities)
 
     @property
     def similarity(self) -> float | None:
-        """Mean over all pictures, those without a face as 0; None where no picture has one."""
+        """Mean similarity over all pictures, where one without a face counts as 0; None if no picture has a face."""
         if not self.faces:
             return None
         return float(np.mean([score or 0.0 for score in self.similarities]))
 
 
 class Validator:
-    """Makes and scores the pictures with the model that is in memory anyway; nothing is loaded or merged.
+    """Makes and scores validation pictures with the model that is being trained; nothing is loaded or merged.
 
     Args:
-        starts: photos to paint over; nobody's own embedding is among its `others`.
-        faces: pictures from noise are compared with those held out, without any with all.
-        probe: None without photos held out.
+        model: the base model with the adapter on its UNet.
+        engine: finds and compares faces.
+        words: the prompts.
+        starts: photos to start from; the `others` of each do not include the photo itself.
+        faces: pictures from noise are compared with the held-out faces, or with all faces if none is held out.
+        probe: measures the held-out loss; None if no photo is held out.
     """
 
     def __init__(
@@ -112,13 +116,13 @@ class Validator:
         self._noise = torch.randn(shape, generator=generator, device=self._starts.device)
 
     def __call__(self, step: int) -> Evaluation:
-        """Pictures and scores of the adapter as it is."""
+        """Make and score the pictures with the adapter's current weights, after `step` updates."""
         count = len(self._starts)
         over = sample_pictures(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
         free = sample_pictures(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
         with present(self._model.device, self._model.vae):
             pictures = decode(self._model, torch.cat([over, free]))
-        shown = [self._shown(picture) for picture in pictures]
+        shown = [self._embedded(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
         copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]
         return Evaluation(
@@ -130,7 +134,7 @@ class Validator:
             self._probe() if self._probe else None,
         )
 
-    def _shown(self, picture: Image) -> Embedding | None:
+    def _embedded(self, picture: Image) -> Embedding | None:
         try:
             faces = self._engine.detect(picture)
             return self._engine.embed(picture, largest(faces)) if faces else None
@@ -150,7 +154,7 @@ class Validator:
 
 
 def measure_change(a: Evaluation, b: Evaluation) -> float:
-    """Mean absolute difference of two trials' pictures in levels of 255."""
+    """Return the mean absolute difference between the pictures of two evaluations, in levels of 255."""
     pairs = zip(a.pictures, b.pictures, strict=True)
     return float(np.mean([np.abs(one.astype(np.int16) - other).mean() for one, other in pairs]))
 

@@ -1,4 +1,4 @@
-"""What cards and the libraries that compute on them do wrong, told apart from what is wrong with a request."""
+"""Tells errors of cards and of the libraries that compute on them from errors in a request."""
 
 from shared.devices.failures import device_errors, failure
 from shared.devices.memory import once_more_with_less

@@ -1,4 +1,4 @@
-"""The card that PHOTOG_MODEL__DEVICE names: there and able to compute, or an error that says what is wrong with it."""
+"""Checks that the card that PHOTOG_MODEL__DEVICE names can compute, and otherwise says what is wrong with it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,30 +8,32 @@ from shared.errors import ConfigurationError, OutOfMemory
 if TYPE_CHECKING:
     import torch
 
-# of the releases in constraints.txt: torch 2.13 brings CUDA 13.0, onnxruntime-gpu 1.31 takes any 13; 580 is CUDA 13's
-# first driver, https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+# for the releases in constraints.txt: torch 2.13 ships CUDA 13.0, onnxruntime-gpu 1.31 works with any 13.x; 580 is the
+# first driver for CUDA 13, https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 CUDA_MAJOR, LEAST_DRIVER = 13, 580
 DRIVER = (
     f"The pinned torch and onnxruntime-gpu are built for CUDA {CUDA_MAJOR}, which needs an NVIDIA driver of "
-    f"{LEAST_DRIVER} or newer, and a container needs its card passed (docker run --gpus, nvidia.com/gpu)"
+    f"{LEAST_DRIVER} or newer, and a container must be given the card (docker run --gpus, nvidia.com/gpu)"
 )
 BFLOAT16 = (8, 0)  # compute capability of Ampere, the first that computes in bfloat16
 
 
 class DeviceMissing(ConfigurationError):
-    """The card that the settings name is not there or cannot be used; the message says why, and what to do."""
+    """Raised when the card that the settings name is missing or unusable; the message says why and what to do."""
 
 
 def require_card(device: "torch.device") -> None:
-    """Compute something on a card, so that a worker finds out at its start.
+    """Compute something on a card, so that a worker finds out at its start whether the card works.
 
-    Raises DeviceMissing where starting anew is no help, OutOfMemory where others may have taken its memory.
+    Raises:
+        DeviceMissing: the card cannot be used, and a restart does not help.
+        OutOfMemory: the card's memory is full, perhaps because of other processes.
     """
     import torch
 
     try:
         torch.ones(2, device=device).sum().item()
-    # the second of a torch that is built without CUDA, the third where a call waited for its start
+    # a torch without CUDA raises AssertionError, a call made before CUDA started DeferredCudaCallError
     except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         if isinstance(found := failure(error), OutOfMemory):
             raise found from error
@@ -43,14 +45,14 @@ def require_card(device: "torch.device") -> None:
 
 
 def computes_in_bfloat16(device: "torch.device") -> bool:
-    """Whether this very card does, which need not be the current one."""
+    """Return whether this card, which need not be torch's current one, computes in bfloat16."""
     import torch
 
     return torch.cuda.get_device_capability(device) >= BFLOAT16
 
 
 def describe(device: "torch.device") -> dict[str, Any]:
-    """What is known of a card, for reports: name, compute capability, memory in GB, torch's CUDA."""
+    """Describe a card for reports: its name, compute capability and memory in GB, and torch's CUDA version."""
     import torch
 
     known = torch.cuda.get_device_properties(device)

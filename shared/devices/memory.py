@@ -1,4 +1,4 @@
-"""Work that ran out of memory, done once more with less of it."""
+"""Repeats work that ran out of memory in a way that takes less memory."""
 
 import gc
 import logging
@@ -16,32 +16,38 @@ Made = TypeVar("Made")
 
 
 def once_more_with_less(work: Callable[[], Made], sparing: Callable[[], Made]) -> Made:
-    """What `work` gives, or where memory runs out what `sparing` gives: the same work with one thing at a time.
+    """Return what `work` returns; if it runs out of memory, return what `sparing` returns.
 
-    Raises OutOfMemory where that is too much as well; DeviceError and DeviceBroken as `device_errors`.
+    Args:
+        work: does the work.
+        sparing: does the same work one thing at a time, with less memory.
+
+    Raises:
+        OutOfMemory: `sparing` ran out of memory, too.
+        DeviceError, DeviceBroken: see `device_errors`.
     """
     try:
         with device_errors():
             return work()
     except OutOfMemory as error:
-        log.warning("once more, with one thing at a time: %s", error)
+        log.warning("out of memory, trying again with one thing at a time: %s", error)
         _clear_frames(error)
-    # not within the block above, where the error's trace still holds the frames that hold the tensors
+    # outside the except block, within which the error's traceback keeps alive the frames that refer to the tensors
     with device_errors():
         empty_caches()
         return sparing()
 
 
 def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the functions that failed were holding, whoever still keeps the error: a logger, say."""
+    """Release what the failed functions referred to, even if something, such as a logger, still keeps the error."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def empty_caches() -> None:
-    """Give back what nobody holds any more; torch's cache keeps it from onnxruntime and from other processes."""
-    gc.collect()  # networks and their hooks hold each other
-    torch = sys.modules.get("torch")  # check has none, and must not import it
+    """Release unused memory, including torch's cache, which onnxruntime and other processes cannot use."""
+    gc.collect()  # networks and their hooks refer to each other
+    torch = sys.modules.get("torch")  # not imported by check, which must stay without it
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,1 +1,1 @@
-"""Arrays of pixels: their types, and floats made bytes."""
+"""Arrays of pixels: their types, and their conversion from floats to bytes."""

@@ -1,4 +1,4 @@
-"""The array types that pictures travel in."""
+"""The array types of pictures, masks, points and face vectors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ Mask = NDArray[np.float32]
 """float32 in [0, 1], (H, W)."""
 
 Points = NDArray[np.float64]
-"""(N, 2) positions x, y in pixels."""
+"""Positions x, y in pixels, float64, (N, 2)."""
 
 Embedding = NDArray[np.float64]
-"""A face as a vector; what a distance means is up to the engine that made it."""
+"""A face vector; only the engine that made it knows what a distance between two of them means."""

@@ -1,1 +1,1 @@
-"""Base models: where they are, loading one once; the embedded one lives here."""
+"""Base models: finding and loading them, and planning their memory; the embedded model is stored here."""

@@ -1,7 +1,4 @@
-"""Words as a UNet takes them: text states, and for SDXL the pooled state and the picture's size beside them.
-
-And what ControlNets add to it.
-"""
+"""The inputs that condition a UNet: text states, SDXL's pooled state and picture size, and ControlNets' residuals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,23 +11,23 @@ from shared.models.diffusion import DiffusionModel, TextEncoder
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """What a wording is to a UNet.
+    """Prompts, encoded for a UNet.
 
     Attributes:
-        states: (B, length, width).
-        added: SDXL's `text_embeds` (B, width) and `time_ids` (B, 6); None for SD 1.5.
+        states: text states, (B, length, width).
+        added: SDXL's `text_embeds`, (B, width), and `time_ids`, (B, 6); None for SD 1.5.
     """
 
     states: torch.Tensor
     added: dict[str, torch.Tensor] | None = None
 
     def expand(self, count: int) -> "Conditioning":
-        """The same for every picture of a batch; this one must be of one picture."""
+        """Repeat this conditioning, which must be of one picture, for each of `count` pictures."""
         added = self.added and {name: tensor.expand(count, -1) for name, tensor in self.added.items()}
         return Conditioning(self.states.expand(count, -1, -1), added)
 
     def followed_by(self, other: "Conditioning") -> "Conditioning":
-        """One batch of both."""
+        """Return one batch of this conditioning and, after it, the other one."""
         added = None
         if self.added is not None and other.added is not None:
             added = {name: torch.cat([tensor, other.added[name]]) for name, tensor in self.added.items()}
@@ -39,10 +36,11 @@ class Conditioning:
 
 @torch.no_grad()
 def encode_prompt(model: DiffusionModel, words: str) -> Conditioning:
-    """A wording for one picture of the model's working size, uncropped.
+    """Encode a prompt for one uncropped picture of the model's working size.
 
-    SD 1.5 takes the last layer of its one encoder. SDXL takes the last layer but one of both, side by side, and the
-    second one's projection (Podell et al., "SDXL", 2023, section 2.1 and 2.2 for the size).
+    SD 1.5 uses the last layer of its only text encoder. SDXL concatenates the second-to-last layers of its two
+    encoders, and adds the projection of the second one and the picture's size (Podell et al., "SDXL", 2023, sections
+    2.1 and 2.2).
     """
     if model.second is None:
         return Conditioning(_encoded(model, model.first, words)[0].to(model.dtype))
@@ -55,18 +53,18 @@ def encode_prompt(model: DiffusionModel, words: str) -> Conditioning:
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """What ControlNets add to a UNet's own activations: at each level going down, and in the middle."""
+    """What ControlNets add to the activations of a UNet: a tensor for each skip connection, and one for the middle."""
 
     down: list[torch.Tensor]
     middle: torch.Tensor
 
     def __add__(self, other: "Residuals") -> "Residuals":
-        """Of two ControlNets together, as diffusers' MultiControlNetModel adds them."""
+        """Add the residuals of another ControlNet, as diffusers' MultiControlNetModel does."""
         pairs = zip(self.down, other.down, strict=True)
         return Residuals([one + another for one, another in pairs], self.middle + other.middle)
 
     def after_nothing(self) -> "Residuals":
-        """For a batch of which the first half, the negative words, is not controlled."""
+        """Prepend zeros for a batch whose first half, the one with the negative prompt, is not controlled."""
         return Residuals([_after_zeros(one) for one in self.down], _after_zeros(self.middle))
 
 
@@ -78,9 +76,10 @@ def run_controlnet(
     hint: torch.Tensor,
     scale: float,
 ) -> Residuals:
-    """What a ControlNet makes of noisy latents (B, C, h, w) and its embedded picture, level by level weaker the finer.
+    """Run a ControlNet on noisy latents (B, C, h, w) and its embedded picture `hint`.
 
-    That weighting is diffusers' `guess_mode`, for nets that work beside the words and not beside the negative ones.
+    Finer levels get smaller weights, as in diffusers' `guess_mode`, which is meant for nets that run with the prompt
+    only and not with the negative prompt.
     """
     down, middle = net(
         latents,
@@ -102,8 +101,8 @@ def predict_noise(
     conditioning: Conditioning,
     residuals: Residuals | None = None,
 ) -> torch.Tensor:
-    """What the UNet makes of noisy latents (B, C, h, w)."""
-    made: torch.Tensor = unet(
+    """Return the UNet's prediction for noisy latents (B, C, h, w); of the same shape."""
+    predicted: torch.Tensor = unet(
         latents,
         times,
         conditioning.states,
@@ -111,7 +110,7 @@ def predict_noise(
         down_block_additional_residuals=residuals and tuple(residuals.down),
         mid_block_additional_residual=residuals and residuals.middle,
     ).sample
-    return made
+    return predicted
 
 
 def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""ControlNets beside a base model: loaded once, those that say nothing not at all."""
+"""ControlNets for a base model: loaded once, and skipped if their scales or interval leave them without effect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shared.models.diffusion import DiffusionModel, fit_convolutions
 from shared.models.model_loading import HUB_ID, BaseModelMissing
 from shared.settings import ControlSettings
 
-# scales in the first and the second diffusion, as EasyPhoto's recipe has them
+# scales in the first and the second diffusion, as in EasyPhoto's recipe
 SCALES = {"canny": (0.5, 1.0), "pose": (0.5, 0.0), "tile": (0.0, 1.0)}
 
 
@@ -21,11 +21,11 @@ class Control:
     """A loaded ControlNet.
 
     Attributes:
-        kind: `canny`, `pose` or `tile`: what it is shown.
-        net: takes its picture embedded, so that this is done once and not in each step.
-        embed: does it; of (B, 3, S, S) in 0..1.
-        first, second: scale in the first and the second diffusion.
-        start, end: shares of a diffusion's steps between which it counts.
+        kind: `canny`, `pose` or `tile`: the kind of picture that it is conditioned on.
+        net: the network; it takes its picture embedded, so that it is embedded once and not in each step.
+        embed: embeds a picture, (B, 3, S, S) in [0, 1].
+        first, second: scales in the first and the second diffusion.
+        start, end: shares of a diffusion's steps between which it is active.
     """
 
     kind: str
@@ -37,9 +37,9 @@ class Control:
     end: float
 
     def scale(self, diffusion: str, step: int, steps: int) -> float:
-        """Its scale at a step of the `first` or `second` diffusion; 0 where it need not be run.
+        """Return its scale at a step of the `first` or `second` diffusion; 0 if it need not be run.
 
-        A step counts when it lies inside of the interval as a whole, which is diffusers' reading of
+        It is active in a step that lies in the interval as a whole, which is how diffusers interprets
         `control_guidance_start` and `control_guidance_end`.
         """
         inside = step / steps >= self.start and (step + 1) / steps <= self.end
@@ -47,12 +47,16 @@ class Control:
 
 
 def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Control]:
-    """The configured ControlNets on the base model's device; BaseModelMissing where one is missing or does not fit."""
+    """Load the configured ControlNets to the base model's device.
+
+    Raises:
+        BaseModelMissing: a ControlNet is missing, or does not fit the base model.
+    """
     found = []
     for one in settings:
         first, second = (
-            own if asked is None else asked
-            for own, asked in zip(SCALES[one.kind], (one.first, one.second), strict=True)
+            default if configured is None else configured
+            for default, configured in zip(SCALES[one.kind], (one.first, one.second), strict=True)
         )
         if (first or second) and one.end > one.start:
             net = open_control(one.path, model.dtype).to(model.device).eval().requires_grad_(False)
@@ -63,16 +67,16 @@ def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) ->
 
 
 def prepare_control(net: ControlNetModel, settings: ControlSettings, first: float, second: float) -> Control:
-    """A ControlNet with the embedding of its picture taken apart."""
+    """Separate a ControlNet from the part that embeds its picture."""
     embed: torch.nn.Module = net.controlnet_cond_embedding
     net.controlnet_cond_embedding = torch.nn.Identity()
     return Control(settings.kind, net, embed, first, second, settings.start, settings.end)
 
 
 def open_control(place: str, dtype: torch.dtype) -> ControlNetModel:
-    """A ControlNet of a folder, a .safetensors file or the hub; BaseModelMissing where there is none.
+    """Open a ControlNet from a folder, a .safetensors file or the hub.
 
-    OutOfMemory where there is no room for it.
+    BaseModelMissing if it cannot be opened, OutOfMemory if there is no memory for it.
     """
     path = Path(place).expanduser()
     try:
@@ -92,13 +96,12 @@ def open_control(place: str, dtype: torch.dtype) -> ControlNetModel:
 
 
 def _check(settings: ControlSettings, net: ControlNetModel, model: DiffusionModel) -> None:
-    own, base = net.config, model.unet.config
     for name in ("cross_attention_dim", "block_out_channels", "in_channels"):
-        ours, theirs = getattr(own, name), getattr(base, name)
-        if (list(ours) if isinstance(ours, list | tuple) else ours) != (
-            list(theirs) if isinstance(theirs, list | tuple) else theirs
+        control, base = getattr(net.config, name), getattr(model.unet.config, name)
+        if (list(control) if isinstance(control, list | tuple) else control) != (
+            list(base) if isinstance(base, list | tuple) else base
         ):
             raise BaseModelMissing(
                 f"the {settings.kind} ControlNet {settings.path} was made for another kind of base model: its {name} "
-                f"is {ours}, that of {model.name} is {theirs}"
+                f"is {control}, that of {model.name} is {base}; set its path in PHOTOG_MODEL__CONTROLS to one that fits"
             )

@@ -1,4 +1,4 @@
-"""The same seed, the same bytes: what a card must be told for that, which the CPU does by itself."""
+"""Settings that make a card compute the same bytes from the same seed; the CPU does so by default."""
 
 import os
 from collections.abc import Iterator
@@ -9,21 +9,22 @@ import torch
 import torch.utils.deterministic
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-WORKSPACES = (":4096:8", ":16:8")  # with which NVIDIA promises the same results of cuBLAS; the first is the faster one
+WORKSPACES = (":4096:8", ":16:8")  # those for which NVIDIA promises reproducible cuBLAS results; the first is faster
 
 
 def prepare(device: torch.device) -> None:
-    """Before the first product on a card, which reads its library's settings once."""
+    """Set cuBLAS's workspace; call it before the first matrix product on a card, when cuBLAS reads its settings."""
     if device.type == "cuda" and os.environ.get(WORKSPACE) not in WORKSPACES:
         os.environ[WORKSPACE] = WORKSPACES[0]
 
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Inside of the block a card repeats itself bit for bit: no kernel chosen by timing, no sums in any order.
+    """Make a card reproduce its results bit for bit within the block.
 
-    Strict and not with warnings only, with which torch's attention keeps its unordered sums going backward. All that a
-    UNet and an autoencoder do forward and backward has a deterministic kernel: diffusers' own tests run them so
+    No kernel is chosen by timing, and no sum is taken in arbitrary order. This is torch's strict mode: in its
+    warn-only mode the backward pass of attention would still use unordered sums. Every operation of a UNet and an
+    autoencoder has a deterministic kernel, forward and backward; diffusers' tests run them the same way
     (`diffusers.utils.testing_utils.enable_full_determinism`).
     """
     if device.type != "cuda":
@@ -34,7 +35,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
     benchmark, filled = cudnn.benchmark, filling.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     cudnn.benchmark = False
-    filling.fill_uninitialized_memory = False  # nothing here reads what it has not written
+    filling.fill_uninitialized_memory = False  # filling takes time, and nothing here reads uninitialized memory
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A Stable-Diffusion-shaped base model, loaded once per process and handed to whoever diffuses or trains."""
+"""A base model of Stable Diffusion's form, loaded once per process and shared by diffusion and training."""
 
 import json
 import logging
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 
 CARD = "photog.json"
 Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
-# where no card says otherwise: pixels that the architecture was trained at, and SDXL's interval of guidance
+# for models without a photog.json: the size that the architecture was trained at, and SDXL's interval of guidance
 DEFAULTS: dict[str, dict[str, object]] = {"sd15": {}, "sdxl": {"size": 1024, "guided": (0.28, 5.42)}}
 
 
 class ModelProfile(BaseModel):
-    """How a base model wants its faces: `photog.json` beside `model_index.json`; the defaults suit SD 1.5."""
+    """How to use a base model for faces: `photog.json` beside its `model_index.json`; the defaults suit SD 1.5."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,16 +54,18 @@ class ModelProfile(BaseModel):
     framing: float = Field(2.2, description="side of that square over the longer side of the face's box")
     guidance: float = Field(5.0, description="classifier-free guidance scale; 1 means none")
     guided: tuple[float, float] | None = Field(
-        (0.7, 5.42), description="noise over signal above which, and up to which, guidance matters; None is everywhere"
+        (0.7, 5.42), description="lowest and highest ratio of noise to signal with guidance; None means all"
     )
-    most_steps: int | None = Field(None, description="steps of a distilled model's whole schedule; None is any number")
-    prompt: str = Field("photo of {trigger} person", description="{trigger} is the user's word, or nothing")
-    negative_prompt: str = Field("blurry, deformed, lowres", description="nothing here that takes glasses or age away")
+    most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
+    prompt: str = Field("photo of {trigger} person", description="{trigger} stands for the user's trigger, or is empty")
+    negative_prompt: str = Field(
+        "blurry, deformed, lowres", description="must not contain words that would remove glasses or age"
+    )
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text encoder and the tokens that it reads."""
+    """A text encoder and its tokenizer."""
 
     encoder: CLIPTextModel | CLIPTextModelWithProjection
     tokenizer: CLIPTokenizer
@@ -74,9 +76,11 @@ class DiffusionModel:
     """The parts of a pipeline, in evaluation mode and without gradients, on one device.
 
     Attributes:
-        second: SDXL's other text encoder; None for SD 1.5.
-        dtype: of the UNet; an autoencoder that overflows in half precision keeps its own.
-        architecture: `sd15` or `sdxl`; portrait-tiny is shaped as the first.
+        name: what answers and adapters call the model.
+        working: its working size, framing, guidance and prompts.
+        dtype: precision of the UNet; an autoencoder that overflows in half precision stays in float32.
+        second: SDXL's second text encoder; None for SD 1.5.
+        architecture: `sd15` or `sdxl`; portrait-tiny has the form of `sd15`.
     """
 
     name: str
@@ -98,12 +102,12 @@ class DiffusionModel:
 
     @property
     def encoders(self) -> list[CLIPTextModel | CLIPTextModelWithProjection]:
-        """What makes text states of words."""
+        """All text encoders of the model."""
         return [self.text_encoder, *([self.second.encoder] if self.second else [])]
 
 
 def load_model(settings: ModelSettings) -> DiffusionModel:
-    """Load the configured base model; BaseModelMissing where there is none."""
+    """Load the configured base model; BaseModelMissing if it is not there or cannot be read."""
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
     device = resolve_device(settings.device)
@@ -112,11 +116,11 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
         torch.set_num_threads(settings.threads)
     dtype = choose_precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
-        bars()  # logs are for lines
+        bars()  # progress bars would garble the log
     pipeline = model_loading.open_model(settings, where, kind, dtype).to(device)
     _check(pipeline.unet, where.name)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
-        pipeline.vae.float()  # SDXL's activations leave half precision's range and come out black
+        pipeline.vae.float()  # in float16 the activations of SDXL's autoencoder overflow, and pictures come out black
     second = TextEncoder(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
@@ -137,33 +141,40 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
 
 
 def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
-    """On a card, lay weights out as its half-precision convolutions take them without turning them around."""
+    """On a card, store weights as channels-last, which its half-precision convolutions use without transposing."""
     if device.type == "cuda":
         for part in parts:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def choose_precision(device: torch.device) -> torch.dtype:
-    """CPU float32, which it computes fastest in; CUDA bfloat16, or float16 on cards before Ampere."""
+    """Return float32 for a CPU, where it is fastest, bfloat16 for CUDA, and float16 for cards before Ampere."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
 
 
 def folder_of(settings: ModelSettings) -> Path:
-    """Where the configured base model lies as a folder; BaseModelMissing where it does not."""
+    """Return the folder of the configured base model; BaseModelMissing if it is a file or on the hub."""
     where = model_loading.resolve_source(settings)
     if where.kind != "folder":
-        raise BaseModelMissing(f"{where.place} is no folder")
+        raise BaseModelMissing(f"{where.place} is not a folder: set PHOTOG_MODEL__PATH to a diffusers folder")
     return Path(where.place)
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` as the device that is there; any other name as it is, DeviceMissing where that cannot compute."""
+    """Return the device of that name; `auto` is a card if there is one, else the CPU.
+
+    Raises:
+        DeviceMissing: the named card is not there or cannot compute.
+    """
     if name == "auto":
         found = torch.cuda.is_available()
         if not found and torch.version.cuda is not None:
-            log.warning("torch is built for CUDA and sees no card: on the CPU, unless PHOTOG_MODEL__DEVICE=cuda")
+            log.warning(
+                "torch is built for CUDA but finds no card, so models run on the CPU; PHOTOG_MODEL__DEVICE=cuda makes "
+                "this an error"
+            )
         return torch.device("cuda" if found else "cpu")
     device = torch.device(name)
     if device.type != "cpu":
@@ -172,16 +183,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _check(unet: UNet2DConditionModel, name: str) -> None:
-    """Inpainting checkpoints look at mask and picture beside the latents, which nobody here gives them."""
-    seen, made = unet.config.in_channels, unet.config.out_channels
-    if seen != made:
+    """Refuse inpainting checkpoints, whose UNet expects a mask and a picture that nothing here passes to it."""
+    entering, leaving = unet.config.in_channels, unet.config.out_channels
+    if entering != leaving:
         raise BaseModelMissing(
-            f"{name} is an inpainting checkpoint: its UNet takes {seen} channels where {made} are made; "
-            "take the plain checkpoint that it was made of"
+            f"{name} is an inpainting checkpoint: its UNet takes {entering} channels and returns {leaving}; "
+            "use the ordinary checkpoint that it was made from"
         )
 
 
 def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
-    """The card beside the model, or the architecture's defaults."""
+    """Return the profile in the model's `photog.json`, or the architecture's default."""
     card = Path(where.place) / CARD
     return ModelProfile.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])

@@ -1,4 +1,4 @@
-"""A base model made one of few steps by a LoRA of its kind, with the scheduler that this was distilled for."""
+"""Turns a base model into a few-step model by fusing a distillation LoRA, with the scheduler that it was made for."""
 
 import dataclasses
 from pathlib import Path
@@ -20,20 +20,25 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
     "euler": EulerDiscreteScheduler,
 }
 ADAPTER, PREFIX = "few-step", "unet."
-DEPTH = 4  # down_blocks.2.attentions.1: ten transformer layers of SDXL, 1.4 GB in float32
+DEPTH = 4  # name levels of a part, as in down_blocks.2.attentions.1: ten transformer layers of SDXL, 1.4 GB in float32
 
 Value = TypeVar("Value")
 
 
 def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | None) -> DiffusionModel:
-    """The model with the LoRA added into its UNet's weights, once, and without guidance, which is distilled into it.
+    """Add the LoRA to the weights of the model's UNet and return the model without guidance, which is distilled in.
 
-    Fused and not a second adapter, since that would cost about a quarter of each evaluation, and pictures of a mixed
-    batch can wear one adapter only. The sum is formed in float32 whatever the weights' precision, in one part of the
-    UNet after the other: SDXL's as a whole would take 10 GB of the card. It is this process's UNet that changes: the
-    files do not, and trainings load their own.
+    The LoRA is fused and not a second adapter: that would cost about a quarter of each evaluation, and in a batch of
+    several people each picture can have only one adapter. The sum is computed in float32 whatever the precision of the
+    weights, one part of the UNet after the other, since SDXL's UNet as a whole would take 10 GB of the card. Only the
+    UNet of this process changes; the files do not, and trainings load their own.
 
-    Raises BaseModelMissing where the file cannot be read or does not fit.
+    Args:
+        model: the base model.
+        settings: the LoRA's file, scale, scheduler and steps; None returns the model unchanged.
+
+    Raises:
+        BaseModelMissing: the file cannot be read or does not fit the model.
     """
     if settings is None:
         return model
@@ -48,7 +53,7 @@ def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | No
 
 
 def _part(unet: UNet2DConditionModel, tensor: str) -> str:
-    """Name of the part of the UNet that a LoRA's tensor is for: a group of layers, or a layer that stands alone."""
+    """Return the name of the part of the UNet that a tensor belongs to: a group of layers, or a single layer."""
     pieces = tensor.removeprefix(PREFIX).split(".")
     part: torch.nn.Module = unet
     found: list[str] = []
@@ -71,7 +76,7 @@ def _fuse(
     alphas: dict[str, float] | None,
     settings: FewStepSettings,
 ) -> None:
-    """Add what the LoRA has for one part of the UNet to its weights; BaseModelMissing where it does not fit."""
+    """Add the LoRA's tensors for one part of the UNet to its weights; BaseModelMissing if they do not fit."""
     layers = model.unet.get_submodule(part).float()
     try:
         with device_errors():
@@ -80,7 +85,7 @@ def _fuse(
         raise BaseModelMissing(f"the few-step LoRA {settings.path} does not fit {model.name}: {error}") from error
     model.unet.fuse_lora(lora_scale=settings.scale, adapter_names=[ADAPTER])
     model.unet.unload_lora()
-    # a layer that stands alone was replaced for the time being, and is itself again
+    # a part that is a single layer was wrapped by the adapter; unloading has put the layer itself back
     layers.to(model.dtype)
 
 
@@ -89,7 +94,7 @@ def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, t
     if not path.is_file():
         raise BaseModelMissing(f"no few-step LoRA at {path}: set PHOTOG_MODEL__FEW_STEP__PATH to its .safetensors file")
     try:
-        # the UNet's configuration maps the names of SDXL's blocks in kohya's files
+        # diffusers needs the UNet's configuration to map the block names of SDXL LoRAs in kohya's format
         with device_errors():
             state, alphas = PIPELINES[model.architecture].lora_state_dict(
                 str(path), unet_config=model.unet.config, local_files_only=True
@@ -97,5 +102,7 @@ def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, t
     except (ValueError, OSError, KeyError) as error:
         raise BaseModelMissing(f"the few-step LoRA {path} cannot be read: {error}") from error
     if not any(name.startswith("unet.") for name in state):
-        raise BaseModelMissing(f"the few-step LoRA {path} holds nothing for a UNet")
+        raise BaseModelMissing(
+            f"the few-step LoRA {path} has no weights for a UNet: set PHOTOG_MODEL__FEW_STEP__PATH to another file"
+        )
     return state, alphas or None

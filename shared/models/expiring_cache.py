@@ -1,11 +1,11 @@
-"""What a process remembers between requests, and that not for long: what it knows of people must not outlive its use.
+"""What a process remembers between requests, for a short time only: data of people must not outlive its use.
 
 | from | event | to |
 |---|---|---|
-| unknown | set | kept; beyond `maxsize`, the entry not used for longest goes |
-| kept | `get` within `ttl` seconds of the last use | kept, its time begins anew |
-| kept | `ttl` seconds without use | gone, with whatever call comes next; `expire` is called while nobody asks |
-| kept | `pop`, `popitem` | gone |
+| absent | set | kept; beyond `maxsize` the least recently used entry is removed |
+| kept | `get` within `ttl` seconds of the last use | kept, its time starts again |
+| kept | `ttl` seconds without use | removed by the next call, whichever it is; an idle worker calls `expire` |
+| kept | `pop`, `popitem` | removed |
 """
 
 import time
@@ -14,36 +14,36 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-SECONDS = 600.0  # without use; a person's portraits come in bursts, and reading a LoRA anew takes less than a second
+SECONDS = 600.0  # without use; portraits of a person come in bursts, and reading a LoRA again takes less than a second
 
 Clock = Callable[[], float]
-"""Seconds, from any beginning."""
+"""Returns seconds since an arbitrary moment."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class ExpiringCache(TTLCache[Key, Value]):
-    """Values by key, the ones lately used; in their order, the one not used for longest first.
+    """Recently used values by key, least recently used first.
 
-    In cachetools' TTLCache an entry's time runs from when it was set: here each `get` begins it anew. Only that is a
-    use: `[]`, `values` and whatever else looks at the entries let their time run on.
+    In cachetools' TTLCache the time of an entry runs from when it was set; here each `get` starts it again. Only `get`
+    is a use: `[]`, `values` and other ways to look at entries do not extend their time.
 
     Args:
-        most: entries.
-        seconds: that an entry stays without being used.
-        clock: replaced in tests.
+        most: number of entries to keep at most.
+        seconds: how long an entry is kept without being used.
+        clock: source of the time; replaced in tests.
     """
 
     def __init__(self, most: int, seconds: float = SECONDS, clock: Clock = time.monotonic) -> None:
         super().__init__(most, seconds, timer=clock)
 
     def get(self, key: Key, default: Any = None) -> Any:
-        """The value, whose time begins anew; `default` where there is none."""
+        """Return the value and start its time again; `default` if there is none."""
         self.expire()
         try:
             value = self.pop(key)
         except KeyError:
             return default
-        self[key] = value  # last in order and with all of its time
+        self[key] = value  # set again, it is last in order and its time starts again
         return value

@@ -1,11 +1,11 @@
-"""Where a base model comes from: the embedded one, a diffusers folder, a single .safetensors file, or a hub id.
+"""Finds and opens base models: the embedded one, a diffusers folder, a single .safetensors file, or a hub id.
 
-| `path` | architecture known by |
+| `path` | how its architecture is determined |
 |---|---|
-| `portrait-tiny` | it is Stable Diffusion's |
-| a folder with `model_index.json` | the class that it names |
-| a `.safetensors` file | the names of its tensors: only SDXL has a `conditioner` with a second text encoder |
-| `owner/name` | the class that the hub's `model_index.json` names; fetched once, then out of the hub's cache |
+| `portrait-tiny` | always Stable Diffusion's |
+| a folder with `model_index.json` | by the class that this file names |
+| a `.safetensors` file | by the names of its tensors: only SDXL has a `conditioner` with a second text encoder |
+| `owner/name` | by the class in the hub's `model_index.json`; fetched once, afterwards read from the hub's cache |
 """
 
 import json
@@ -30,16 +30,16 @@ UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety
 
 
 class BaseModelMissing(ConfigurationError):
-    """The configured base model is not there; the message says how to get it."""
+    """Raised when a configured model is missing or cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A place that a base model can be read from.
+    """Where a base model can be read from.
 
     Attributes:
         name: what answers and adapters call the model.
-        place: folder, file or hub id.
+        place: path of the folder or file, or hub id.
         kind: "folder", "file" or "hub".
     """
 
@@ -49,7 +49,7 @@ class ModelSource:
 
 
 def resolve_source(settings: ModelSettings) -> ModelSource:
-    """What the configured path means; BaseModelMissing where nothing is there."""
+    """Return the source that the configured path names; BaseModelMissing if there is none."""
     path = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
     if (path / "model_index.json").is_file():
         return ModelSource(settings.path if settings.path == EMBEDDED else path.name, str(path), "folder")
@@ -64,7 +64,7 @@ def resolve_source(settings: ModelSettings) -> ModelSource:
 
 
 def read_architecture(where: ModelSource) -> str:
-    """`sd15` or `sdxl`; BaseModelMissing for anything else."""
+    """Return `sd15` or `sdxl`; BaseModelMissing for any other architecture."""
     if where.kind == "file":
         with safe_open(where.place, "pt") as opened:
             return "sdxl" if any(name.startswith(SDXL_TENSOR) for name in opened.keys()) else "sd15"  # noqa: SIM118
@@ -74,7 +74,7 @@ def read_architecture(where: ModelSource) -> str:
         try:
             named = DiffusionPipeline.load_config(where.place)["_class_name"]
         except OSError as error:
-            raise BaseModelMissing(f"{where.place} cannot be had from the hub: {error}") from error
+            raise BaseModelMissing(f"{where.place} cannot be fetched from the hub: {error}") from error
     known = {pipeline.__name__: name for name, pipeline in PIPELINES.items()}
     if named not in known:
         raise BaseModelMissing(f"{where.place} is a {named}; base models can be {' or '.join(sorted(known))}")
@@ -84,12 +84,12 @@ def read_architecture(where: ModelSource) -> str:
 def open_model(
     settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
-    """The pipeline, on the CPU; BaseModelMissing where it cannot be read, OutOfMemory where there is no room for it."""
+    """Load the pipeline to the CPU; BaseModelMissing if it cannot be read, OutOfMemory if there is no memory for it."""
     pipeline, options = PIPELINES[kind], dict(UNCHECKED) if kind == "sd15" else {}
     try:
         with device_errors():
             if where.kind == "file":
-                # without a folder of configurations diffusers asks the hub for the architecture's own
+                # without a folder of configurations, diffusers fetches those of the architecture from the hub
                 config = None if settings.config is None else str(settings.config.expanduser())
                 return pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
             local = where.kind == "folder"

@@ -1,4 +1,4 @@
-"""Noise added to latents in float32, with the scheduler's tables on the CPU, where asking them waits for no card."""
+"""Adds noise to latents in float32, with the scheduler's tables on the CPU, so that reading them waits for no card."""
 
 from typing import Protocol
 
@@ -6,24 +6,25 @@ import torch
 
 
 class Noising(Protocol):
-    """What is asked of a diffusers scheduler."""
+    """The part of a diffusers scheduler that is used here."""
 
     def add_noise(
         self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, /
     ) -> torch.Tensor:
-        """Samples of that much noise."""
+        """Return the samples with the noise of these time steps."""
 
 
 def noised(scheduler: Noising, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-    """Latents as noisy as they are at a time; the same bits as the scheduler's own `add_noise`.
+    """Add as much noise to latents as they have at a time step; bit for bit what the scheduler's `add_noise` returns.
 
-    That one takes its table to the latents' device and type: from then on each look into it waits for the card, and in
-    bfloat16 the first time steps have no noise at all. All schedulers add noise as `a * latents + b * noise`: they are
-    asked for the two factors.
+    `add_noise` itself moves the scheduler's table to the device and type of the latents. From then on each look into
+    the table waits for the card, and in bfloat16 the first time steps have no noise at all. But every scheduler adds
+    noise as `a * latents + b * noise`, so `add_noise` is called on the CPU for the two factors only.
 
     Args:
-        latents, noise: (B, C, h, w), float32, on any device.
-        time: (1,), on the CPU.
+        scheduler: gives the factors.
+        latents, noise: float32, (B, C, h, w), on any device.
+        time: the time step, (1,), on the CPU.
     """
     one, none = torch.ones(1), torch.zeros(1)
     signal, share = scheduler.add_noise(one, none, time)[0], scheduler.add_noise(none, one, time)[0]

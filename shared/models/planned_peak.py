@@ -1,19 +1,24 @@
-"""How much of a card's memory a training or a portrait will take at most, worked out from the base model's shape.
+"""The peak of a card's memory in a training or a portrait, calculated from the shape of the base model.
 
-Weights are counted. What is kept for the way back through a UNet is a sum over its layers, of bytes for each picture,
-pixel of latents and channel; tests hold the sums against passes of tensors that have a shape and no memory. Half
-precision is autocast's: norms and what enters them are float32 there. Bytes a channel, half precision | float32:
+Weights are counted. What a training keeps for the backward pass of the UNet is a sum over its layers of bytes for each
+picture, pixel of the latents and channel; tests compare the sums with passes of tensors that have a shape but no
+memory. Half precision means autocast, where norms and their inputs are float32. Bytes kept for each channel:
 
-| layer | kept | when it is recomputed |
-|---|---|---|
-| residual block, in and out | 10 and 10, 2 more in for a shortcut of its own | 12 and 12 | 2 | 4, of what enters |
-| transformer layer | 60, and 12 for each rank of the adapter | 92 and 24 | 2 | 4 |
-| around them: norm, and projections by convolution | 4, and 4 | 4, and 8 | the same |
-| change of size, at the pixels of its convolution | 2 | 4 | the same |
-| last norm and convolution | 10 | 12 | the same |
+| layer | half | float32 | recomputed, half | recomputed, float32 |
+|---|---|---|---|---|
+| residual block, for each channel in and out | 10 | 12 | 2, in only | 4, in only |
+| its shortcut if that is a convolution, for each channel in | 2 | 0 | 0 | 0 |
+| transformer layer | 60 | 92 | 2 | 4 |
+| the adapter of a transformer layer, for each rank | 12 | 24 | 0 | 0 |
+| norm around the transformer layers | 4 | 4 | 4 | 4 |
+| projections around them if they are convolutions | 4 | 8 | 4 | 8 |
+| change of size, at the pixels of its convolution | 2 | 4 | 2 | 4 |
+| last norm and convolution | 10 | 12 | 10 | 12 |
 
-Layers before the first that learns keep nothing. What nothing but a card can show is estimated: its context and its
-libraries' workspaces (CONTEXT), what a layer works with (PASSING) and what the autoencoder does (DECODER).
+Layers before the first one with an adapter keep nothing.
+
+Only a card can show the rest, which is estimated: its context and the workspaces of its libraries (CONTEXT), the memory
+that one layer works with (PASSING) and the autoencoder's (DECODER).
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,24 +33,24 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.upsampling import Upsample2D
 
-CONTEXT = 600_000_000  # bytes of CUDA's context, and of what cuBLAS and cuDNN reserve beside it
-FLOAT = 4  # bytes; what adapters are trained in
-ADAMS = 4  # copies of the adapter: itself, its gradient, and the optimizer's two moments
-PASSING = 36  # bytes a channel and pixel of latents, in half precision, that one layer works with: GEGLU's are widest
-DECODER = 3  # of the widest pictures that the autoencoder has at full size: a layer's input, its norm, its output
+CONTEXT = 600_000_000  # bytes for CUDA's context and for what cuBLAS and cuDNN reserve
+FLOAT = 4  # bytes of a float32, in which adapters are trained
+ADAMS = 4  # copies of the adapter: its weights, their gradient, and the optimizer's two moments
+PASSING = 36  # bytes per channel and latent pixel that the widest layer, GEGLU, works with in half precision
+DECODER = 3  # tensors of the autoencoder's widest full-size layer at once: its input, its norm, its output
 
 
 @dataclass(frozen=True)
 class PlannedPeak:
-    """Bytes at the worst moment.
+    """Bytes in use at the peak.
 
     Attributes:
-        weights: of the UNet, and ControlNets beside it.
-        adapter: LoRAs on it, in a training with gradients and the optimizer's moments.
-        saved: what a training keeps of each pass for the way back.
-        passing: what a layer works with.
-        others: encoders and autoencoder that are there at that moment.
-        context: of the process, before it has done anything.
+        weights: of the UNet and of the ControlNets.
+        adapter: LoRAs on the UNet; in a training with gradients and the optimizer's moments.
+        saved: what a training keeps of a pass for the backward pass.
+        passing: what a single layer works with.
+        others: text encoders and autoencoder, if they are on the card at the peak.
+        context: of the process before it has done anything.
     """
 
     weights: int
@@ -57,19 +62,19 @@ class PlannedPeak:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """All bytes together."""
         return self.weights + self.adapter + self.saved + self.passing + self.others + self.context
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A base model of which only the shape matters: its parts may lie on the meta device.
+    """A base model of which only the shape is used, so that its parts may be on the meta device.
 
     Attributes:
-        encoders: of words.
-        size: side of the pictures that it works on, in pixels.
-        dtype: of its weights.
-        vae_dtype: of the autoencoder's.
+        encoders: the text encoders.
+        size: side of the pictures that the model works on, in pixels.
+        dtype: precision of the weights.
+        vae_dtype: precision of the autoencoder's weights.
     """
 
     unet: UNet2DConditionModel
@@ -81,19 +86,19 @@ class Shape:
 
     @property
     def pixels(self) -> int:
-        """Of one picture's latents."""
+        """Number of pixels in the latents of one picture."""
         side: int = self.size // 2 ** (len(_widths(self.vae)) - 1)
         return side**2
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's bytes for one pixel of the whole picture's latents.
+    """A layer's memory in bytes per pixel of the picture's latents.
 
     Attributes:
-        kept: for the way back.
-        entering: of what must stay when the rest of it is recomputed.
-        recomputed: whether checkpoints are set around it.
+        kept: kept for the backward pass.
+        entering: kept of the layer's input if the rest is recomputed.
+        recomputed: whether gradient checkpointing recomputes the layer.
     """
 
     kept: float
@@ -102,12 +107,13 @@ class _Layer:
 
 
 def training(shape: Shape, batch: int, rank: int, targets: Sequence[str], recomputing: bool) -> PlannedPeak:
-    """Of a training's updates: encoders and autoencoder are away then.
+    """Plan the updates of a training, when text encoders and autoencoder are not on the card.
 
     Args:
-        batch: pictures of one pass.
+        shape: the base model.
+        batch: pictures in one pass.
         rank, targets: of the adapter.
-        recomputing: only what enters each layer is kept, the rest made again on the way back.
+        recomputing: gradient checkpointing is on, so that layers keep their inputs only.
     """
     pictures, layers = batch * shape.pixels, list(_layers(shape, rank))
     learning = adapter(shape.unet, rank, targets)
@@ -124,7 +130,7 @@ def training(shape: Shape, batch: int, rank: int, targets: Sequence[str], recomp
 
 
 def encoding(shape: Shape) -> PlannedPeak:
-    """Of a training's beginning: first the encoders are there, and when they are gone a picture is encoded."""
+    """Plan the start of a training: the text encoders run first, and are off the card when pictures are encoded."""
     leaving = sum(weights(one, shape.dtype) for one in shape.encoders)
     return PlannedPeak(weights(shape.unet, shape.dtype), 0, 0, max(0, coding(shape) - leaving), _others(shape))
 
@@ -132,26 +138,29 @@ def encoding(shape: Shape) -> PlannedPeak:
 def portraits(
     shape: Shape, faces: int, guided: bool, rank: int, targets: Sequence[str], controls: Sequence[torch.nn.Module] = ()
 ) -> PlannedPeak:
-    """Of a diffusion of some faces in one batch, each wearing an adapter of its own.
+    """Plan the diffusion of several faces in one batch, each with its own adapter.
 
     Args:
-        guided: the negative words go through beside the others.
+        shape: the base model.
+        faces: number of faces.
+        guided: with guidance, which doubles the batch by the negative prompt.
+        rank, targets: of the adapters.
         controls: ControlNets.
     """
-    worn = faces * adapter(shape.unet, rank, targets) * shape.dtype.itemsize
+    adapters = faces * adapter(shape.unet, rank, targets) * shape.dtype.itemsize
     beside = sum(weights(net, shape.dtype) for net in controls)
     passing = max(_passing(shape, faces * (2 if guided else 1)), coding(shape))
-    return PlannedPeak(weights(shape.unet, shape.dtype) + beside, worn, 0, passing, _others(shape))
+    return PlannedPeak(weights(shape.unet, shape.dtype) + beside, adapters, 0, passing, _others(shape))
 
 
 def weights(part: torch.nn.Module, dtype: torch.dtype) -> int:
-    """Bytes of a part's parameters."""
+    """Return the bytes of a part's parameters."""
     count: int = sum(parameter.numel() for parameter in part.parameters())
     return count * dtype.itemsize
 
 
 def adapter(unet: UNet2DConditionModel, rank: int, targets: Sequence[str]) -> int:
-    """Numbers of a LoRA on the UNet's modules that these are the ends of the names of."""
+    """Return the number of weights of a LoRA on the modules whose names end in one of the `targets`."""
     ends = tuple(f".{target}" for target in targets)
     layers = [module for name, module in unet.named_modules() if name.endswith(ends)]
     sides = [side for layer in layers for side in _sides(layer)]
@@ -159,7 +168,7 @@ def adapter(unet: UNet2DConditionModel, rank: int, targets: Sequence[str]) -> in
 
 
 def coding(shape: Shape) -> int:
-    """Bytes that one picture takes on its way through the autoencoder."""
+    """Return the bytes that the autoencoder works with for one picture."""
     widths = _widths(shape.vae)
     widest: int = widths[min(1, len(widths) - 1)]
     return DECODER * shape.size**2 * widest * shape.vae_dtype.itemsize
@@ -170,7 +179,7 @@ def _others(shape: Shape) -> int:
 
 
 def _sides(layer: torch.nn.Module) -> list[int]:
-    """Of a LoRA's two matrices, but for the rank; none for what can wear none."""
+    """Return the sides of a LoRA's two matrices other than the rank; empty for a layer without weights."""
     weight = getattr(layer, "weight", None)
     if weight is None:
         return []
@@ -196,14 +205,14 @@ def _passing(shape: Shape, pictures: int) -> int:
 
 
 def _skipped(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
-    """What goes down and is held until it comes up again."""
+    """Yield the residual blocks whose outputs are held for the skip connections."""
     for name, module in unet.down_blocks.named_modules(prefix="down_blocks"):
         if isinstance(module, ResnetBlock2D):
             yield name, module
 
 
 def _layers(shape: Shape, rank: int) -> Iterator[_Layer]:
-    """Those that keep something, in the UNet's order."""
+    """Yield the layers that keep something for the backward pass, in the UNet's order."""
     unet, half = shape.unet, shape.dtype != torch.float32
     learning = False
     for name, module in _blocks(unet):
@@ -228,7 +237,7 @@ def _layers(shape: Shape, rank: int) -> Iterator[_Layer]:
 
 
 def _blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.nn.Module]]:
-    """All that is inside of the UNet's blocks, in the order in which it is run."""
+    """Yield each module inside the UNet's blocks with its block's name, in the order in which they run."""
     for level, block in enumerate(unet.down_blocks):
         yield from _inside(f"down_blocks.{level}", block)
     yield from _inside("mid_block", unet.mid_block)
@@ -237,9 +246,9 @@ def _blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.nn.Module]]
 
 
 def _inside(prefix: str, block: Any) -> Iterator[tuple[str, torch.nn.Module]]:
-    """A residual block, the transformer after it, the next ones, and the change of size."""
+    """Yield a block's modules: each residual block with the transformer after it, then the change of size."""
     attentions = list(getattr(block, "attentions", None) or [])
-    before = 1 if prefix == "mid_block" else 0  # its first residual block comes before all of them
+    before = 1 if prefix == "mid_block" else 0  # whose first residual block comes before all transformers
     for index, resnet in enumerate(block.resnets):
         yield prefix, resnet
         for attention in attentions[max(0, index - before) : index + 1 - before]:
@@ -250,7 +259,7 @@ def _inside(prefix: str, block: Any) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def _share(prefix: str, unet: UNet2DConditionModel) -> float:
-    """Pixels of a block over those of the picture's latents."""
+    """Return the number of pixels in a block over that of the picture's latents."""
     levels = len(unet.config.block_out_channels)
     kind, _, number = prefix.partition(".")
     level = levels - 1

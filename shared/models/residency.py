@@ -1,4 +1,4 @@
-"""Parts of a base model that are on the card only while they are needed, so that others have the room."""
+"""Keeps parts of a base model on the card only while they are needed, so that other parts have the memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def present(device: torch.device, *parts: torch.nn.Module) -> Iterator[None]:
-    """Inside of the block the parts are on the device, afterwards on the CPU, with nothing of theirs left reserved."""
+    """Move the parts to the device for the length of the block, then to the CPU, and release their memory."""
     try:
         for part in parts:
             part.to(device)
@@ -21,6 +21,6 @@ def present(device: torch.device, *parts: torch.nn.Module) -> Iterator[None]:
 
 
 def release(device: torch.device) -> None:
-    """Give back what torch keeps reserved of memory that nothing lives in: pieces of it fit nothing larger."""
+    """Return the memory that torch holds in its cache to the card: cached pieces cannot serve larger allocations."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The shape of a base model, loaded or only configured: what its memory can be planned by, without a weight of it."""
+"""The shape of a base model, loaded or only configured, by which its memory is planned without reading its weights."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ CLIP_BIG_G: dict[str, Any] = {
     "num_attention_heads": 20,
     "projection_dim": 1280,
 }
-# as runwayml/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0 have them; their descendants too
+# as in runwayml/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0, and in the models derived from them
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "sd15": {
         "unet": {"cross_attention_dim": 768, "attention_head_dim": 8},
@@ -61,14 +61,17 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def shape(model: DiffusionModel) -> Shape:
-    """Of a loaded model."""
+    """Return the shape of a loaded model."""
     return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
 
 
 def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
-    """Architecture, card and shape of the configured model, without loading it; BaseModelMissing where there is none.
+    """Return architecture, profile and shape of the configured model without loading it.
 
-    A folder's own configurations are read; a single file and a hub id are taken to have their architecture's.
+    A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
+
+    Raises:
+        BaseModelMissing: the model is not there.
     """
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
@@ -76,12 +79,12 @@ def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     parts = dict(PARTS[kind])
     if folder is not None:
         parts = {name: json.loads((folder / name / "config.json").read_text()) for name in parts}
-    said = working(where, kind)
-    return kind, said, planned(parts, said.size, choose_precision(resolve_device(settings.device)))
+    profile = working(where, kind)
+    return kind, profile, planned(parts, profile.size, choose_precision(resolve_device(settings.device)))
 
 
 def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
-    """Of the parts' configurations; they are made on the meta device, where nothing has values."""
+    """Return the shape that the parts' configurations describe; the parts are on the meta device, without values."""
     vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(parts["unet"])

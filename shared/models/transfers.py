@@ -1,7 +1,7 @@
-"""Tensors on their way between CPU and card: many as one piece, and to the card without the host waiting for it.
+"""Copies of tensors between CPU and card: many in one piece, and to the card without waiting for it.
 
-A copy tensor by tensor costs a card some ten microseconds each, and a LoRA has 256 to 1,120 of them; one out of memory
-that is not pinned holds the host until the card has done all that it was given before.
+Each copy costs some ten microseconds, and a LoRA has 256 to 1,120 tensors. A copy from memory that is not pinned makes
+the host wait until the card has finished all work that was queued before.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import torch
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the CPU on the device; on the CPU the tensor itself."""
+    """Copy a CPU tensor to the device without waiting; returns the tensor itself if the device is the CPU."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def sent_together(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    """Tensors of the CPU on a card, in one copy and of one type that holds them all; on the CPU they themselves."""
+    """Copy CPU tensors to a card in one piece, in a common type; returns the tensors themselves for the CPU."""
     if device.type != "cuda" or not tensors:
         return list(tensors)
     whole = sent(torch.cat([tensor.detach().flatten() for tensor in tensors]), device)
@@ -26,7 +26,7 @@ def sent_together(tensors: Sequence[torch.Tensor], device: torch.device) -> list
 
 
 def fetched(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Copies on the CPU of tensors that are on one device, none sharing memory with another."""
+    """Copy tensors of one device to the CPU; no two copies share memory."""
     if not tensors or tensors[0].device.type != "cuda":
         return [tensor.detach().to("cpu", copy=True).contiguous() for tensor in tensors]
     whole = torch.cat([tensor.detach().flatten() for tensor in tensors]).cpu()

@@ -1,4 +1,4 @@
-"""Pictures from outside: fetching them safely, decoding them safely. Knows nothing of buckets."""
+"""Pictures from outside: fetches and decodes them safely. Knows nothing about buckets."""
 
 from shared.photos.decoding import Decoded, decode_photo
 from shared.photos.fetching import PhotoFetcher, ReadKey, SizeOf

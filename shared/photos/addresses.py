@@ -1,12 +1,13 @@
-"""Which network addresses pictures may come from: the guard against requests that reach into our own network.
+"""The network addresses that pictures may come from: the guard against requests that reach into our own network.
 
-The tables are the IANA registries of special-purpose addresses, as they stood in 2025, written out: what the standard
-library calls global differs between versions of Python. An address is public when no row holds it, or when the
-narrowest row that holds it says so. Of IPv6 only 2000::/3 is unicast that the internet routes (RFC 4291, RFC 3513),
-so that ::127.0.0.1, ::ffff:0:127.0.0.1, fec0::1 and whatever else is written into the rest of it needs no row.
+The tables are the IANA registries of special-purpose addresses as of 2025. They are written out because different
+versions of Python's standard library disagree about which addresses are global. An address is public if no row
+contains it, or if the narrowest row that contains it says so. In IPv6 the internet routes unicast in 2000::/3 only
+(RFC 4291, RFC 3513), so addresses outside it, such as ::127.0.0.1, ::ffff:0:127.0.0.1 and fec0::1, need no rows.
 
-An address that wraps another one (NAT64) is what it wraps; 6to4 and Teredo lead through relays to wherever their
-bits say, and nobody serves pictures there: they are refused, as is an address with a zone, which is of one link.
+An address that embeds another one (NAT64) is judged by the embedded address. 6to4 and Teredo addresses lead through
+relays to the address in their bits, and no pictures are served there, so they are refused. An address with a zone is
+valid on a single link only and is refused, too.
 """
 
 import socket
@@ -61,13 +62,13 @@ NETWORKS6 = [(IPv6Network(network), reachable) for network, reachable, _ in IPV6
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, each once, in the system's order of preference; OSError when there are none."""
+    """Return the distinct addresses of a host in the system's order of preference; OSError if there are none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as the resolver gives it, is one that the whole internet reaches; no for what is none."""
+    """Return whether the whole internet reaches an address from the resolver; False for text that is not an address."""
     try:
         parsed = ip_address(address)
     except ValueError:

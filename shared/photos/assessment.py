@@ -1,15 +1,15 @@
-"""Whether a photo of a person can be used, and how good it is: what check answers and train chooses by.
+"""Judges whether a photo of a person can be used and how good it is, for check's answers and for train's selection.
 
-| code | message | here |
+| code | message | meaning |
 |---|---|---|
-| 1 | success | one whole face, and it has a vector |
-| 2 | Image decode error | not fetched, or not decoded |
-| 3 | Number of face is not 1 | none, several, or one that the border cuts off: the photo shows no one whole face |
+| 1 | success | one whole face, for which the engine gave an embedding |
+| 2 | Image decode error | the photo could not be fetched or decoded |
+| 3 | Number of face is not 1 | no face, several faces, or one face that the border cuts off |
 | 4 | Image detect error | the engine failed while it looked for faces |
-| 5 | Image encoding error | the engine gave no vector for the face |
-| 6 | This photo is not the same person in photos | `same_person` only: not the person that most photos show |
+| 5 | Image encoding error | the engine gave no embedding for the face |
+| 6 | This photo is not the same person in photos | not the person whom most photos show; from `same_person` only |
 
-Why a photo got its code is in its `warnings`.
+A photo's `warnings` say why it got its code.
 """
 
 import math
@@ -40,32 +40,32 @@ MESSAGES = {
 }
 
 FRONTAL_YAW = FRONTAL_PITCH = FRONTAL_ROLL = 20.0  # degrees; hobby checks use 20/15/10, ICAO passports 5/5/8
-WHOLE = 0.98  # share of landmarks within the picture: all but one; a face cut through the cheek keeps 0.91 to 0.93
-BLURRED = 0.02  # sharpness of a good photo blurred by a Gaussian of 1 % of the face's width
-SHARP = 0.2  # sharpness from which more is texture and noise rather than focus
-ADVISED_SIDE = 512  # pixels; the page's advice for training photos
-ADVISED_FACE = 128  # pixels; below it the embedded base model sees an enlarged face
-DIM, GLARING = 0.2, 0.85  # mean luma of a face outside of which detail is lost
+WHOLE = 0.98  # share of landmarks in the picture: all but one; a face cut through the cheek has 0.91 to 0.93
+BLURRED = 0.02  # sharpness of a good photo after a Gaussian blur of 1 % of the face's width
+SHARP = 0.2  # sharpness above which a higher value means texture and noise rather than better focus
+ADVISED_SIDE = 512  # pixels; the product page's advice for training photos
+ADVISED_FACE = 128  # pixels; the embedded base model works on smaller faces enlarged
+DIM, GLARING = 0.2, 0.85  # range of a face's mean luma outside which detail is lost
 NO_MEMORY = "the picture needs more memory than there is: send it smaller"
-BLOWN = 0.1  # share of a face without detail
+BLOWN = 0.1  # share of a face's pixels without detail from which the sender is warned
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoAssessment:
-    """What is known of one photo; keeps no pixels.
+    """The verdict on one photo, and its measurements; contains no pixels.
 
     Attributes:
-        code, message: of the table above.
-        warnings: reasons and advice, for the sender.
-        width, height: of the upright picture in pixels; 0 where it was not decoded.
-        face: the one face in pixels of the upright picture; None with codes 2 to 4.
-        embedding: the engine's vector; with codes 1 and 6.
-        sharpness: of the face, see `faces.appearance`; below 0.02 it is blurred.
+        code, message: see the table above.
+        warnings: reasons and advice for the sender.
+        width, height: of the upright picture in pixels; 0 if it was not decoded.
+        face: the only face, in pixel coordinates of the upright picture; None with codes 2 to 4.
+        embedding: the engine's face vector; present with codes 1 and 6.
+        sharpness: of the face, see `faces.photo_quality`; a face below 0.02 is blurred.
         brightness: mean luma of the face in [0, 1].
-        yaw, pitch, roll: degrees, see `faces.pose`.
+        yaw, pitch, roll: in degrees, see `faces.pose`.
         frontal: whether all three angles are within 20 degrees.
-        quality: total rank in [0, 1], comparable between photos; 0 unless usable.
-        similarity: to the other photos of the person in [0, 1]; None where it was not compared.
+        quality: overall score in [0, 1], comparable between photos; 0 unless the photo is usable.
+        similarity: mean similarity to the other photos of the person in [0, 1]; None if it was not compared.
     """
 
     code: int
@@ -85,25 +85,25 @@ class PhotoAssessment:
 
     @property
     def message(self) -> str:
-        """The contract's words for the code."""
+        """The contract's message for the code."""
         return MESSAGES[self.code]
 
     @property
     def usable(self) -> bool:
-        """Whether the code is 1."""
+        """Whether the photo can be used: its code is 1."""
         return self.code == USABLE
 
 
 def inspect_photo(
     data: bytes | PhotoError, engine: FaceEngine, limits: Limits, ignored_face: float = 0.0
 ) -> PhotoAssessment:
-    """Judge one photo by itself; never raises for what is wrong with the photo.
+    """Judge one photo by itself; a faulty photo gives a verdict and never an exception.
 
     Args:
-        data: the file's bytes, or why they could not be had.
+        data: the file's bytes, or why they could not be fetched.
         engine: finds and embeds faces.
-        limits: of bytes and pixels.
-        ignored_face: see `judge_photo`.
+        limits: limits of bytes and pixels.
+        ignored_face: see `count_usable`.
     """
     if isinstance(data, PhotoError):
         return PhotoAssessment(UNDECODABLE, [data.message])
@@ -115,10 +115,15 @@ def inspect_photo(
 
 
 def judge_photo(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float = 0.0) -> PhotoAssessment:
-    """Judge a decoded photo, RGB uint8 (H, W, 3); `warnings` are those that are known already.
+    """Judge a decoded photo.
 
-    `ignored_face` is the setting of that name: how small a further face must be against the main one to be ignored; 0
-    ignores none. A photo that there is not memory enough to look at is one that could not be decoded.
+    A photo that is too large for the available memory gets the code of one that could not be decoded.
+
+    Args:
+        image: RGB, uint8, (H, W, 3), upright.
+        engine: finds and embeds faces.
+        warnings: the warnings that there are already, from decoding.
+        ignored_face: the setting of that name, see `count_usable`.
     """
     try:
         return _judge_face(image, engine, warnings, ignored_face)
@@ -152,10 +157,11 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
 
 
 def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
-    """The faces that count, and how many do not.
+    """Return the faces that count, and the number of faces that do not.
 
-    Not counted is one whose longer side is at most `ignored` times that of the largest face, and whose center is
-    further from the largest one's than that one is wide. The page's rule is `ignored` 0: every face counts.
+    A face does not count if its longer side is at most `ignored` times that of the largest face and its center is
+    further from the largest face's center than the largest face is wide. With `ignored` 0, the product page's rule,
+    every face counts.
     """
     if not faces or not ignored:
         return faces, 0
@@ -170,7 +176,7 @@ def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
 
 
 def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -> list[PhotoAssessment]:
-    """Verdicts given by a deferred engine, with their vectors; code 5 where there is none after all."""
+    """Fill in the face vectors of verdicts that a `BatchedEmbedding` has deferred; code 5 for a face without one."""
     waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
     places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
     answer = list(verdicts)
@@ -184,11 +190,11 @@ def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -
 
 
 def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list[PhotoAssessment]:
-    """Give code 6 to usable photos of anybody but the person of most photos, and a similarity to the compared ones.
+    """Give code 6 to usable photos that do not show the person whom most photos show, and a similarity to all compared.
 
-    Who that is, is said in `identity_clustering.py`. In a fair tie nobody can say who is meant: every usable photo
-    gets code 6, no similarity, and a warning that says so. A photo that came twice has one vote, and is judged like
-    its first copy. One usable photo is its own person and is compared with nothing.
+    `identity_clustering.py` describes how that person is determined. In a tie it is undecided who is meant: every
+    usable photo gets code 6, no similarity, and a warning that says so. A photo that was sent twice has one vote, and
+    its copies get the verdict of the first. A single usable photo is compared with nothing and stays usable.
     """
     compared = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None and verdict.usable]
     vectors = [vector for index in compared if (vector := verdicts[index].embedding) is not None]
@@ -201,10 +207,10 @@ def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list
     judged = _judged([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
     for row, index in enumerate(compared):
         one = judged[votes.index(first[row])]
-        said = one.warnings[len(verdicts[compared[first[row]]].warnings) :]
+        added = one.warnings[len(verdicts[compared[first[row]]].warnings) :]
         if first[row] != row:
-            said = [*said, f"the same photo as number {compared[first[row]] + 1}: the two count once"]
-        answer[index] = replace(one, warnings=[*verdicts[index].warnings, *said])
+            added = [*added, f"the same photo as number {compared[first[row]] + 1}: the two count once"]
+        answer[index] = replace(one, warnings=[*verdicts[index].warnings, *added])
     return answer
 
 
@@ -226,7 +232,7 @@ def _judged(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceE
 def _tie(most: Majority) -> str:
     if len(most.members) == 1:
         return "no two photos show the same person, so nobody can say who is meant"
-    return f"a tie: several persons are in {len(most.members)} photos each, so nobody can say who is meant"
+    return f"a tie: several people are in {len(most.members)} photos each, so nobody can say who is meant"
 
 
 def _no_face(image: Image, engine: FaceEngine) -> str:
@@ -274,16 +280,19 @@ def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str
 
 
 def _frontal(looks: pose.Pose) -> bool:
-    """Whether all angles are within their limits, to the tenth of a degree that answers show."""
+    """Return whether all angles are within their limits, rounded to tenths of a degree as answers show them."""
     limits = ((looks.yaw, FRONTAL_YAW), (looks.pitch, FRONTAL_PITCH), (looks.roll, FRONTAL_ROLL))
     return all(round(abs(angle), 1) <= limit for angle, limit in limits)
 
 
 def _quality(face: Face, sharpness: float, brightness: float, clipped: float, looks: pose.Pose) -> float:
-    """A product, so that one bad property cannot hide behind good ones; each factor is 1 for a good portrait."""
+    """Return the overall score in [0, 1]; a product, so that good properties cannot make up for a bad one.
+
+    Each factor is 1 for a good portrait.
+    """
     focus = min(sharpness / SHARP, 1.0) ** 0.5
     size = min(face.box.width / (2 * ADVISED_FACE), 1.0) ** 0.5
-    turned = max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll) / 2)  # a tilt is undone by alignment, a turn is not
+    turned = max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll) / 2)  # alignment undoes roll, but not yaw and pitch
     towards = max(1 - turned / 90, 0.0)
     light = min(brightness / (2 * DIM), (1 - brightness) / (1 - GLARING), 1.0) * (1 - clipped)
     return float(focus * size * towards * max(light, 0.0))

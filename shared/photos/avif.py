@@ -1,8 +1,8 @@
-"""An avif file, taken apart at its boxes (ISO 14496-12, 23008-12, AV1-AVIF 1.1) and put together anew with one picture.
+"""Parses the boxes of an avif file (ISO 14496-12, 23008-12, AV1-AVIF 1.1) and rewrites it with a single picture.
 
-What is kept are the primary item, the tiles that it is a grid of, and the same of its transparency. Their AV1 streams
-are looked into as far as their sequence headers: a decoder takes memory for the size that is told there, whatever the
-boxes say, and time for every frame, whether it is shown or not.
+The rewritten file has the primary item, its tiles if it is a grid, and the same of its transparency. Their AV1 streams
+are parsed up to the sequence headers, because a decoder allocates memory for the size in that header, no matter what
+the boxes say, and takes time for every frame, whether it is shown or not.
 """
 
 import struct
@@ -13,14 +13,14 @@ from shared.photos.boxes import BROKEN, CUT_OFF, Meta, read_meta, walk
 from shared.photos.container import ARRAY, Container
 from shared.photos.sequence_header import SequenceHeader, sequence_header
 
-PLANES, MANY_PLANES = 5, 8  # bytes a pixel of 4:2:0 in 10 bits, of 4:4:4 in 12 bits, both with transparency
-FORMS = 12 + ARRAY  # of libavif's RGBA, its copy, Pillow's picture, and what `decode` returns
+PLANES, MANY_PLANES = 5, 8  # bytes per pixel of 4:2:0 with 10 bits and of 4:4:4 with 12 bits, both with transparency
+FORMS = 12 + ARRAY  # bytes per pixel of libavif's RGBA, its copy, Pillow's picture, and the decoded array
 KEPT = (b"ispe", b"pixi", b"auxC")
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A picture or a part of one, as the boxes tell."""
+    """A picture or a part of one, as the boxes describe it."""
 
     kind: bytes
     properties: dict[bytes, bytes]
@@ -36,7 +36,7 @@ class _Item:
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether the bytes begin as an avif file does."""
+    """Return whether the bytes begin like an avif file."""
     if data[4:8] != b"ftyp":
         return False
     brands = data[8 : min(int.from_bytes(data[:4]), 200)]
@@ -44,7 +44,7 @@ def is_avif(data: bytes) -> bool:
 
 
 def read(data: bytes) -> Container:
-    """Take an avif apart; PhotoUndecodable for one that is broken, has more parts or frames than anybody writes."""
+    """Parse an avif file; PhotoUndecodable if it is broken, or exceeds the limits of parts and frames."""
     try:
         top = dict(walk(data))
         meta = read_meta(top.get(b"meta", b""))
@@ -73,7 +73,7 @@ def read(data: bytes) -> Container:
 def _item(meta: Meta, number: int, data: bytes, tile: bool = False) -> _Item:
     kind = meta.kinds.get(number, b"")
     if kind not in ((b"av01",) if tile else (b"av01", b"grid")):
-        raise PhotoUndecodable("an avif of this kind is not read here: send a jpg or png of it")
+        raise PhotoUndecodable("this kind of avif is not supported: send a jpg or png of it")
     found = (meta.properties[index - 1] for index in meta.associations.get(number, []) if index)
     properties: dict[bytes, bytes] = {}
     for name, content in found:
@@ -88,11 +88,11 @@ def _item(meta: Meta, number: int, data: bytes, tile: bool = False) -> _Item:
 
 
 def _check_grid(item: _Item) -> None:
-    """As many tiles as it says, and the size that its boxes say."""
+    """Check that a grid has as many tiles as it declares, and the size that its boxes declare."""
     wide = 4 if item.data[1] & 1 else 2
     sides = int.from_bytes(item.data[4 : 4 + wide]), int.from_bytes(item.data[4 + wide : 4 + 2 * wide])
     if (item.data[2] + 1) * (item.data[3] + 1) != len(item.tiles) or sides != item.size:
-        raise PhotoUndecodable(f"{BROKEN}its tiles make no picture of the size that it says")
+        raise PhotoUndecodable(f"{BROKEN}its tiles do not add up to the size that it declares")
 
 
 def _stored(meta: Meta, number: int, data: bytes) -> bytes:
@@ -103,12 +103,12 @@ def _stored(meta: Meta, number: int, data: bytes) -> bytes:
         raise PhotoUndecodable(f"{BROKEN}{CUT_OFF}")
     meta.left -= sum(end - begin for begin, end in pieces)
     if meta.left < 0 or not pieces:
-        raise PhotoUndecodable(f"{BROKEN}an item in it has no content, or more than there is")
+        raise PhotoUndecodable(f"{BROKEN}an item in it has no content, or more content than the file")
     return b"".join(source[begin:end] for begin, end in pieces)
 
 
 def _alpha(meta: Meta, data: bytes, picture: _Item) -> _Item | None:
-    """The transparency of the same size; None without one."""
+    """Return the item with the picture's transparency, if there is one of the same size."""
     for name, begin, to in meta.references:
         if name == b"auxl" and meta.primary in to:
             found = _item(meta, begin, data)
@@ -119,17 +119,15 @@ def _alpha(meta: Meta, data: bytes, picture: _Item) -> _Item | None:
 
 
 def _checked(item: _Item) -> SequenceHeader:
-    """What the stream of an item says of itself; it has to be what the boxes say."""
+    """Return the sequence header of an item's stream; PhotoUndecodable if its size is not the one in the boxes."""
     header = sequence_header(item.data)
     if (header.width, header.height) != item.size:
-        raise PhotoUndecodable(
-            f"{BROKEN}it has {header.width} x {header.height} pixels, where its boxes say {item.size}"
-        )
+        raise PhotoUndecodable(f"{BROKEN}it has {header.width} x {header.height} pixels, but its boxes say {item.size}")
     return header
 
 
 def _turn(picture: _Item) -> bytes | None:
-    """How it is turned and mirrored, as EXIF says it: that of the file itself does not count (AV1-AVIF, MIAF)."""
+    """Return the rotation and mirroring of the boxes as EXIF; the file's own EXIF is ignored (AV1-AVIF, MIAF)."""
     angle = picture.properties.get(b"irot", b"\0")[0] & 3
     mirror = picture.properties.get(b"imir")
     axis = 2 if mirror is None else mirror[0] & 1
@@ -144,7 +142,7 @@ def _profile(meta: Meta) -> bytes | None:
 
 
 def _written(picture: _Item, alpha: _Item | None) -> bytes:
-    """A file of these items alone."""
+    """Write a file with these items only."""
     items = [picture, *picture.tiles, *((alpha, *alpha.tiles) if alpha else ())]
     numbers = {id(item): number for number, item in enumerate(items, 1)}
     links = [(b"dimg", numbers[id(one)], [numbers[id(tile)] for tile in one.tiles]) for one in items if one.tiles]
@@ -157,7 +155,7 @@ def _written(picture: _Item, alpha: _Item | None) -> bytes:
 
 
 def _described(items: list[_Item], links: list[tuple[bytes, int, list[int]]], begin: int) -> bytes:
-    """The meta box, for items whose contents follow each other from `begin` on."""
+    """Return the meta box for items whose contents follow one another from the offset `begin`."""
     places, entries, properties, owners = b"", b"", [], b""
     for number, item in enumerate(items, 1):
         places += struct.pack(">HHHII", number, 0, 1, begin, len(item.data))

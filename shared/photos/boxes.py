@@ -1,4 +1,4 @@
-"""The boxes of an ISO media file (14496-12), and what the meta box of pictures tells (23008-12)."""
+"""Parses the boxes of an ISO media file (14496-12) and the meta box of pictures (23008-12)."""
 
 import struct
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from shared.errors import PhotoUndecodable
 
-BOXES = 2_000  # within one another; a file of 400 tiles has as many
+BOXES = 2_000  # in one box or at the top level; a file of 400 tiles has as many
 ITEMS = 1_000  # a phone's grid of 48 megapixels has 200 tiles
 EXTENTS = 32  # pieces of one item; encoders write one
 BROKEN, CUT_OFF = "the picture is broken: ", "it is cut off, its end is missing; upload it again"
@@ -14,7 +14,7 @@ BROKEN, CUT_OFF = "the picture is broken: ", "it is cut off, its end is missing;
 
 @dataclass
 class Meta:
-    """The meta box: what is where, and what belongs together."""
+    """The content of the meta box: the items, their places, properties and relations."""
 
     primary: int = 0
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -23,16 +23,16 @@ class Meta:
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
     associations: dict[int, list[int]] = field(default_factory=dict)
     within: bytes = b""
-    left: int = 0  # bytes that items may still take: several may be said to lie in one place
+    left: int = 0  # bytes that items may still occupy; a limit, because several items may name the same place
 
 
 def walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each; of the pixels nothing, they are read by their places."""
+    """Yield name and content of each box; the content of `mdat` is empty, since pixels are read by their offsets."""
     place = count = 0
     while place + 8 <= len(data):
         count += 1
         if count > BOXES:
-            raise PhotoUndecodable(f"the picture has more boxes than the limit of {BOXES}: save it anew")
+            raise PhotoUndecodable(f"the picture has more boxes than the limit of {BOXES}: save it again")
         length, name, head = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8], 8
         if length == 1:
             length, head = int.from_bytes(data[place + 8 : place + 16]), 16
@@ -40,13 +40,13 @@ def walk(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if end > len(data) and name != b"mdat":
             raise PhotoUndecodable(f"{BROKEN}{CUT_OFF}")
         if end < place + head:
-            raise PhotoUndecodable(f"{BROKEN}one of its boxes has no length")
+            raise PhotoUndecodable(f"{BROKEN}one of its boxes has no valid length")
         yield name, b"" if name == b"mdat" else data[place + head : end]
         place = end
 
 
 def read_meta(content: bytes) -> Meta:
-    """What the meta box says; struct.error or IndexError where it ends too early."""
+    """Parse the meta box; struct.error or IndexError if it ends too early."""
     meta, boxes = Meta(), dict(walk(content[4:]))
     if b"pitm" not in boxes:
         raise PhotoUndecodable(f"{BROKEN}there is no still picture in it")
@@ -108,13 +108,13 @@ def _read_associations(content: bytes, meta: Meta) -> None:
 
 
 class _Numbers:
-    """Whole numbers in a row, most significant byte first; struct.error behind the end."""
+    """Reads integers one after the other, most significant byte first; struct.error beyond the end."""
 
     def __init__(self, data: bytes, place: int) -> None:
         self._data, self._place = data, place
 
     def next(self, width: int) -> int:
-        """The next one, of `width` bytes."""
+        """Return the integer in the next `width` bytes."""
         end = self._place + width
         if end > len(self._data):
             raise struct.error("cut off")
@@ -124,4 +124,4 @@ class _Numbers:
 
 def _check_count(count: int, limit: int, what: str) -> None:
     if count > limit:
-        raise PhotoUndecodable(f"the picture has more {what} than the limit of {limit}: save it anew")
+        raise PhotoUndecodable(f"the picture has more {what} than the limit of {limit}: save it again")

@@ -1,8 +1,8 @@
-"""What is known of a picture file before a pixel is made: its header, and the part of it that makes the pixels.
+"""A picture file before its pixels are decoded: its header, and the part of the file that holds the pixels.
 
-A file is walked once, at the speed of `re` and `struct`, and every figure that a decoder's memory and time hang on is
-held against a limit. Pillow is then given the pixels alone: text, EXIF, thumbnails, further frames and trailing data
-have no way to it, so that no flood of them can cost anything.
+A file is parsed once, at the speed of `re` and `struct`, and every figure that determines a decoder's memory or time is
+checked against a limit. Pillow then gets the pixels only: text, EXIF, thumbnails, further frames and trailing data are
+left out, so that floods of them cost nothing.
 """
 
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from shared.errors import PhotoTooLarge, PhotoUndecodable
 from shared.settings import Limits
 
-SIDE = 65_500  # pixels; no JPEG is longer, and PNG needs two rows of memory beside the picture
-BYTES_A_PIXEL = 11  # of the decoder at `photo_pixels`: 1.1 GB; a progressive RGB without subsampling needs 10
-SMALL = 100_000_000  # bytes of the decoder that any picture may take, however low `photo_pixels` is set
-ARRAY = 3  # bytes a pixel of what `decode` returns, beside Pillow's own picture
-ICC_BYTES = 4 * 1024 * 1024  # a profile of tables has less than two of these megabytes
+SIDE = 65_500  # pixels; no JPEG is longer, and PNG needs memory for two more rows
+BYTES_A_PIXEL = 11  # of a decoder at `photo_pixels`, 1.1 GB in all; progressive RGB without subsampling needs 10
+SMALL = 100_000_000  # bytes of memory that a decoder may always use, however low `photo_pixels` is set
+ARRAY = 3  # bytes per pixel of the decoded array, besides Pillow's picture
+ICC_BYTES = 4 * 1024 * 1024  # profiles with tables have less than half of it
 
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """A picture file, taken apart.
+    """A parsed picture file.
 
     Attributes:
-        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
-        width, height: of the pixels as they are stored.
-        memory: bytes that a decoder needs for them at most, by the header.
-        pixels: a file of that format with nothing in it but what makes the pixels.
-        exif, xmp, icc: as they were found, or None.
+        format: format of the content, whatever the file's name: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
+        width, height: of the pixels as stored, before the orientation is applied.
+        memory: most bytes that a decoder needs, according to the header.
+        pixels: a file of that format with nothing but what is needed for the pixels.
+        exif, xmp, icc: the metadata as found, or None.
         animated: whether there are further frames.
     """
 
@@ -42,9 +42,13 @@ class Container:
 
 
 def check_size(width: int, height: int, memory: int, limits: Limits) -> None:
-    """Refuse by the header what would take too much; PhotoTooLarge names the figure and the limit.
+    """Refuse a picture that is too large according to its header.
 
-    `memory` may be `BYTES_A_PIXEL` for each of `limits.photo_pixels`. PhotoUndecodable for a picture without pixels.
+    `memory` may be up to `BYTES_A_PIXEL` times `limits.photo_pixels`.
+
+    Raises:
+        PhotoTooLarge: the message names the figure and its limit.
+        PhotoUndecodable: the picture has no pixels.
     """
     if not width or not height:
         raise PhotoUndecodable("the picture is broken: it has no pixels")

@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to upright sRGB, whatever the file is; limits are checked before pixels are made."""
+"""Decodes picture files of all supported formats to upright sRGB; limits are checked before pixels are decoded."""
 
 import re
 import struct
@@ -21,18 +21,16 @@ from shared.photos.container import Container, check_size
 from shared.photos.profiles import ColorSpace, UnreadableProfile
 from shared.settings import Limits
 
-# What Pillow's plugins raise on broken files; a narrower list would let a fuzzed file stop a worker.
+# What Pillow's plugins raise for broken files; with a narrower list a fuzzed file could stop a worker.
 BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, TypeError, AssertionError),
     *(struct.error, zlib.error),
-    RuntimeError,  # of the avif plugin
+    RuntimeError,  # from the avif plugin
 )
 
-CUT_OFF = re.compile(
-    "truncated|unexpected end|end of file|premature", re.IGNORECASE
-)  # in the words of Pillow's plugins
-STRIP_PIXELS = 4_000_000  # a strip takes 16 MB in each form that it has on its way to RGB
-HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy, Pillow's picture
+CUT_OFF = re.compile("truncated|unexpected end|end of file|premature", re.IGNORECASE)  # as Pillow's plugins put it
+STRIP_PIXELS = 4_000_000  # pixels decoded to RGB at once; each intermediate form of them takes 16 MB
+HEIF_BYTES_A_PIXEL = 16  # planes, libheif's RGB, its copy and Pillow's picture
 UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -42,10 +40,10 @@ UPRIGHT = {
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
 }
-SIDEWAYS = (5, 6, 7, 8)  # rows become columns
-BACKWARDS = (3, 4, 6, 7)  # the first row comes last
+SIDEWAYS = (5, 6, 7, 8)  # orientations in which rows become columns
+BACKWARDS = (3, 4, 6, 7)  # orientations in which the first row comes last
 
-AVIF_MISSING = "avif is not read by the Pillow that is installed here: send a jpg or png"
+AVIF_MISSING = "avif is not supported by the Pillow that is installed here: send a jpg or png"
 AVIF = features.check("avif")
 HEIF = find_spec("pillow_heif") is not None
 if HEIF:
@@ -54,14 +52,15 @@ if HEIF:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A picture, upright.
+    """A decoded picture, upright.
 
     Attributes:
-        image: sRGB, uint8, (H, W, 3), contiguous; EXIF orientation applied.
-        warnings: what was left out or changed on the way, for the sender.
-        format: of the content, whatever the file was called: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
-        icc: the color profile that the file's numbers are meant in, as a file of RGB may have it; None for sRGB's.
-        space, own: the same as a color space, and the file's numbers in it; None where these are `image`.
+        image: sRGB, uint8, (H, W, 3), contiguous, with the EXIF orientation applied.
+        warnings: what was left out or changed, for the sender.
+        format: format of the content, whatever the file's name: JPEG, MPO, PNG, WEBP, AVIF or HEIF.
+        icc: color profile of the file's values, as an RGB file may contain it; None if there is no usable profile.
+        space: the profile's color space; None if the file's values are sRGB already.
+        own: the file's values in that space; None without `keep_own`, or if `image` has the file's values.
     """
 
     image: Image
@@ -72,9 +71,9 @@ class Decoded:
     own: Image | None = None
 
     def returned(self, image: Image) -> Image:
-        """What became of `image`, in sRGB, as the file's profile has its numbers; needs `keep_own`.
+        """Convert an edited version of `self.image` from sRGB to the file's color space; needs `keep_own`.
 
-        Equal to the file's own numbers wherever `image` has not changed.
+        The result has the file's values wherever `image` has not changed.
         """
         if self.space is None or self.own is None:
             return image
@@ -84,19 +83,19 @@ class Decoded:
 def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
     """Decode a picture file.
 
-    Alpha is put on white, 16 bits become 8, CMYK, palette and gray become RGB, an animation gives its first frame,
-    and colors are converted from the file's profile to sRGB.
+    Transparent parts become white, 16 bits become 8, CMYK, palette and gray become RGB, an animation gives its first
+    frame, and colors are converted from the file's profile to sRGB.
 
     Args:
-        data: the file.
-        limits: of bytes, pixels and memory.
-        keep_own: keep the numbers that a profile other than sRGB's is of too, for `Decoded.returned`.
+        data: the file's bytes.
+        limits: limits of bytes, pixels and memory.
+        keep_own: also keep the file's values if its profile is not sRGB's, for `Decoded.returned`.
 
     Raises:
-        PhotoTooLarge: over `limits.photo_bytes`, over `limits.photo_pixels`, a side or the memory of `container.py` by
-            its header, or over the memory that there is.
-        PhotoUndecodable: no jpg, png, webp or avif (heic where pillow-heif is installed), a broken one, or one with
-            more scans, segments, chunks or frames than anybody writes.
+        PhotoTooLarge: the file exceeds `limits.photo_bytes`; or, by its header, `limits.photo_pixels` or the limits of
+            side and memory in `container.py`; or the available memory.
+        PhotoUndecodable: the file is not a jpg, png, webp or avif (or heic, if pillow-heif is installed), is broken, or
+            exceeds the limits of scans, segments, chunks or frames.
     """
     if len(data) > limits.photo_bytes:
         raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
@@ -130,7 +129,7 @@ def _container(data: bytes) -> Container:
 
 
 def _heif(data: bytes) -> Container:
-    """libheif reads the header, and bounds what is in it by itself."""
+    """Read the header with libheif, which has its own limits."""
     with _opened(data, "HEIF") as opened:
         width, height = opened.size
         return Container(
@@ -147,52 +146,52 @@ def _heif(data: bytes) -> Container:
 
 
 def _opened(pixels: bytes, format: str) -> Pillow.Image:
-    """The file with its header read; Pillow's warning of many pixels says nothing beyond our own limit."""
+    """Open a file and read its header, without Pillow's warning about many pixels: we have our own limit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
         return Pillow.open(BytesIO(pixels), formats=["JPEG" if format == "MPO" else format])
 
 
 def _upright(opened: Pillow.Image, container: Container, keep_own: bool) -> Decoded:
-    said: list[str] = []
+    notes: list[str] = []
     if container.animated:
-        said.append("animated: only the first frame was used")
-    orientation = _orientation(container, said)
+        notes.append("animated: only the first frame was used")
+    orientation = _orientation(container, notes)
     if opened.mode.startswith("I"):
-        said.append("16 bits were reduced to 8")
+        notes.append("16 bits were reduced to 8")
     if opened.has_transparency_data:
-        said.append("transparent parts were put on white")
+        notes.append("transparent parts were put on white")
     if opened.mode == "CMYK":
         ink = profiles.srgb_of_cmyk(container.icc)
         if ink is None:
-            said.append("CMYK was converted without its color profile")
-        return Decoded(_pixels(opened, orientation, _rgb if ink is None else ink.apply), said, container.format)
+            notes.append("CMYK was converted without its color profile")
+        return Decoded(_pixels(opened, orientation, _rgb if ink is None else ink.apply), notes, container.format)
     image, icc = _pixels(opened, orientation, _rgb), profiles.rgb_profile(container.icc)
     if icc is None:
-        return Decoded(image, said, container.format)
+        return Decoded(image, notes, container.format)
     space = ColorSpace(icc)
     try:
         if space.is_srgb():
-            return Decoded(image, said, container.format, icc)
+            return Decoded(image, notes, container.format, icc)
     except UnreadableProfile:
-        said.append("its color profile could not be used: its colors were taken for sRGB")
-        return Decoded(image, said, container.format)
+        notes.append("its color profile could not be used: its colors were taken for sRGB")
+        return Decoded(image, notes, container.format)
     own = image.copy() if keep_own else None
     space.to_srgb(image)
-    return Decoded(image, said, container.format, icc, space, own)
+    return Decoded(image, notes, container.format, icc, space, own)
 
 
-def _orientation(container: Container, said: list[str]) -> int:
-    """Unreadable EXIF is no reason to lose the picture."""
+def _orientation(container: Container, notes: list[str]) -> int:
+    """Return the orientation, 1 to 8; unreadable EXIF gives a note and 1, since the picture can still be used."""
     try:
         return exif.read_orientation(container.exif, container.xmp)
     except ValueError:
-        said.append("EXIF could not be read: the picture may lie on its side")
+        notes.append("EXIF could not be read: the picture may lie on its side")
         return 1
 
 
 def _pixels(opened: Pillow.Image, orientation: int, to_rgb: Callable[[Pillow.Image], Pillow.Image]) -> Image:
-    """As an upright array, strip by strip: at once, every form on the way would have the whole picture's memory."""
+    """Return the upright picture, converted strip by strip so that no intermediate form holds the whole picture."""
     width, height = opened.size
     image = np.empty((width, height, 3) if orientation in SIDEWAYS else (height, width, 3), np.uint8)
     rows = max(STRIP_PIXELS // width, 1)
@@ -217,21 +216,23 @@ def _rgb(strip: Pillow.Image) -> Pillow.Image:
 
 
 def _unknown(data: bytes) -> str:
-    """What a file is that we cannot read; its sender can do something about most."""
+    """Return what kind of file it is that cannot be read, and what its sender can do."""
     if _has_brand(data, signatures.HEIC_BRANDS):
-        return "heic is not installed here: send a jpg or png, or have pillow-heif installed beside the workers"
+        return "heic is not supported here: send a jpg or png, or have pillow-heif installed with the workers"
     if avif.is_avif(data):
-        return "the picture is broken: no decoder takes it" if AVIF else AVIF_MISSING
-    return signatures.describe_file(data) or "the bytes are no picture that we read: send a jpg, png, webp or avif"
+        return "the picture is broken: it cannot be decoded" if AVIF else AVIF_MISSING
+    return (
+        signatures.describe_file(data) or "the file is not a picture in a known format: send a jpg, png, webp or avif"
+    )
 
 
 def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
-    """Whether the file is one of boxes, and its main brand one of these."""
+    """Return whether the file is an ISO media file with one of these major brands."""
     return data[4:8] == b"ftyp" and data[8:12] in brands
 
 
 def _broken(error: Exception) -> str:
-    told = str(error) or type(error).__name__
-    if CUT_OFF.search(told):
+    cause = str(error) or type(error).__name__
+    if CUT_OFF.search(cause):
         return "the picture is broken: it is cut off, its end is missing; upload it again"
-    return f"the picture is broken: {told}"
+    return f"the picture is broken: {cause}"

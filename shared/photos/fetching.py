@@ -1,7 +1,8 @@
-"""Bytes of pictures by reference: http(s), data URLs, keys of buckets; all at once, bounded in size, time and reach.
+"""Fetches pictures by reference, concurrently: http(s), data URLs and keys of buckets, with limits of size and time.
 
-Every hop of a redirect is looked up once, its addresses are checked, and the connection goes to the very address that
-was checked, so that a second DNS answer cannot lead elsewhere. Proxies of the environment are not used for that reason.
+For every hop of a redirect the host is looked up once, its addresses are checked, and the connection goes to the
+address that was checked, so that a second DNS answer cannot lead elsewhere. For the same reason proxies from the
+environment are not used.
 """
 
 import asyncio
@@ -25,51 +26,51 @@ from shared.photos.refusals import READ, quote_refusal, quote_title
 from shared.photos.signatures import MESSAGES, describe_file, is_page, is_text
 from shared.settings import Limits
 
-AT_ONCE = 8  # connections of one request; more gain little against one server and cost memory
+AT_ONCE = 8  # connections of one request; more of them gain little with a single server and cost memory
 REDIRECTS = 5
-REFUSAL_SECONDS = 3.0  # for the words of a server that refuses
-MOST_SAID = 1024 * 1024  # bytes of them, unpacked
+REFUSAL_SECONDS = 3.0  # to wait for the body of an error response
+MOST_SAID = 1024 * 1024  # bytes of that body once it is unpacked
 UNAVAILABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
 WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.TimeoutException, "it did not answer in time"),
     (httpx.NetworkError, "the connection broke"),
-    (httpx.ProtocolError, "its server does not keep to HTTP"),
-    (httpx.HTTPError, "its server cannot be asked"),
-    (httpx.InvalidURL, "it is no valid URL"),
+    (httpx.ProtocolError, "its server violates the HTTP protocol"),
+    (httpx.HTTPError, "the request to its server failed"),
+    (httpx.InvalidURL, "it is not a valid URL"),
     (OSError, "it cannot be read"),
-    (ValueError, "it, or what its server says of it, cannot be understood"),
+    (ValueError, "the reference or the server's response is not valid"),
 )
 
 ReadKey = Callable[[str], bytes | None]
-"""Reads a key; None, or a PhotoError that says more, where there is none. Called from several threads at once."""
+"""Reads the object under a key; a missing one is None, or a PhotoError that says more. Called from several threads."""
 SizeOf = Callable[[str], int | None]
-"""Size of a key's object in bytes without reading it; None where there is none or nobody knows."""
+"""Returns the size in bytes of the object under a key without reading it; None if it is missing or its size unknown."""
 Resolve = Callable[[str, int], list[str]]
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
-    """Whoever turns httpx's log on sees one line a request, with the URL as it was: as it may be shown, from now on."""
+    """Replace URLs in httpx's log lines, of which there is one per request, by a form that shows no secrets."""
     if isinstance(record.args, tuple):
         record.args = tuple(show_reference(str(one)) if isinstance(one, httpx.URL) else one for one in record.args)
     return True
 
 
 logging.getLogger("httpx").addFilter(_without_secrets)
-logging.getLogger("httpcore").setLevel(logging.INFO)  # its DEBUG repeats headers, with where a redirect leads
+logging.getLogger("httpcore").setLevel(logging.INFO)  # its DEBUG lines have headers, and with them redirects' secrets
 
 
 class PhotoFetcher:
-    """Fetches the pictures of requests; keeps no connection between two calls.
+    """Fetches the pictures of requests; keeps no connections open between calls.
 
     Args:
-        limits: `photo_bytes` and `fetch_seconds` are per picture.
+        limits: `photo_bytes` and `fetch_seconds` are limits for each picture.
         allow_private: let http(s) reach private, link-local and loopback addresses.
-        read_key: reads keys of the request's own bucket; may raise OSError.
-        buckets: readers for s3://name/key and oss://name/key by the name of the bucket, the own one included.
-        size_of, bucket_sizes: sizes of the objects of the own bucket and of the named ones, where they are known: what
-            is over the limit is then not read at all.
-        resolve: looks a host up; replaced in tests.
-        user_agent: what servers are told who asks; None is our name and release.
+        read_key: reads keys of the request's bucket; may raise OSError.
+        buckets: readers for s3://name/key and oss://name/key by bucket name, including the request's bucket.
+        resolve: looks up a host; replaced in tests.
+        size_of, bucket_sizes: sizes of the objects in the request's bucket and in the named ones, if they are known;
+            an object over the limit is then not read at all.
+        user_agent: the User-Agent header; None for our name and release.
     """
 
     def __init__(
@@ -94,9 +95,9 @@ class PhotoFetcher:
         self._tls: ssl.SSLContext | None = None
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        """The bytes of each picture, or why they cannot be had, in the order given; equal references are fetched once.
+        """Return the bytes of each picture, or the error why they cannot be fetched, in the order of the references.
 
-        Call it from a thread that runs no event loop.
+        Equal references are fetched once. Must be called from a thread without a running event loop.
         """
         distinct = list(dict.fromkeys(references))
         found = dict(zip(distinct, asyncio.run(self._fetch_all(distinct)), strict=True))
@@ -108,7 +109,7 @@ class PhotoFetcher:
             return await asyncio.gather(*(self._fetch_one(client, turn, reference) for reference in references))
 
     def _context(self, references: list[str]) -> ssl.SSLContext | bool:
-        """Reading the certificates takes 20 ms: only where https may be met, and once."""
+        """Create the TLS context once, and only if a URL may need it: reading the certificates takes 20 ms."""
         if self._tls is None and any(reference.lower().startswith("http") for reference in references):
             self._tls = httpx.create_ssl_context()
         return self._tls or False
@@ -140,16 +141,16 @@ class PhotoFetcher:
             if name not in self._buckets:
                 bucket = show_reference(name.rpartition("@")[2])
                 raise PhotoUnavailable(
-                    f"bucket {bucket} is not one that this service may read; PHOTOG_BUCKETS names them"
+                    f"bucket {bucket} is not one that this service may read; PHOTOG_BUCKETS lists those"
                 )
             return await self._object(self._buckets[name], self._bucket_sizes.get(name), key)
         if "://" in reference:
-            raise PhotoUnavailable(f"{show_reference(reference)} is no http(s), s3, oss or data URL, and no key")
+            raise PhotoUnavailable(f"{show_reference(reference)} is not an http(s), s3, oss or data URL, nor a key")
         return await self._object(self._read_key, self._size_of, reference)
 
     async def _object(self, read: ReadKey, size_of: SizeOf | None, key: str) -> bytes:
         if impossible := why_no_key(key):
-            raise PhotoUnavailable(f"{show_reference(key)} is no key: {impossible}")
+            raise PhotoUnavailable(f"{show_reference(key)} cannot be a key: {impossible}")
         size = None if size_of is None else await asyncio.to_thread(size_of, key)
         self._check_size(size or 0)
         data = await asyncio.to_thread(read, key)
@@ -160,7 +161,7 @@ class PhotoFetcher:
     async def _download(self, client: httpx.AsyncClient, url: httpx.URL) -> bytes:
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
-                raise PhotoUnavailable(f"{show_reference(str(url))} is no http(s) address")
+                raise PhotoUnavailable(f"{show_reference(str(url))} is not an http(s) address")
             outcome = await self._hop(client, url, await self._checked(url))
             if isinstance(outcome, bytes):
                 return outcome
@@ -168,7 +169,7 @@ class PhotoFetcher:
         raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {show_reference(str(url))}")
 
     async def _checked(self, url: httpx.URL) -> str:
-        """The address to connect to; one private address among several is enough to refuse."""
+        """Return the address to connect to; PhotoUnavailable if any address of the host is private."""
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
         if not found:
@@ -181,12 +182,12 @@ class PhotoFetcher:
         return found[0]
 
     async def _hop(self, client: httpx.AsyncClient, url: httpx.URL, address: str) -> bytes | httpx.URL:
-        """The picture, or where a redirect leads."""
+        """Request a URL at the checked address; return the picture, or the URL that a redirect leads to."""
         headers = {
             "Host": url.netloc.decode("ascii"),
             "User-Agent": self._user_agent,
             "Accept": "image/*",
-            "Accept-Encoding": "identity",  # pictures are packed already; what comes packed all the same is unpacked
+            "Accept-Encoding": "identity",  # pictures are compressed anyway; a compressed response is still unpacked
         }
         timeout = httpx.Timeout(self._limits.fetch_seconds)
         async with client.stream(
@@ -195,8 +196,8 @@ class PhotoFetcher:
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
             if response.status_code != httpx.codes.OK:
-                told = quote_refusal(await self._beginning(response), str(url))
-                raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{told}")
+                quote = quote_refusal(await self._beginning(response), str(url))
+                raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{quote}")
             body = await self._body(response, url)
             data = await asyncio.to_thread(self._unpacked, body, response.headers.get("Content-Encoding", ""), url)
             _refuse_page(data, url)
@@ -213,7 +214,7 @@ class PhotoFetcher:
         return bytes(parts)
 
     async def _beginning(self, response: httpx.Response) -> bytes:
-        """What a refusal says, as far as it is there soon; without it the status says enough."""
+        """Return the beginning of an error response's body, as much as arrives soon; the status alone says enough."""
         parts = bytearray()
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(REFUSAL_SECONDS):
@@ -247,7 +248,7 @@ class PhotoFetcher:
 
 
 def _refuse_page(data: bytes, url: httpx.URL) -> None:
-    """PhotoUnavailable where a server has sent words instead of a picture, though it says that all is well."""
+    """Raise PhotoUnavailable if a server has sent a page or text instead of a picture, in spite of its status 200."""
     if is_page(data):
         raise PhotoUnavailable(
             f"{show_reference(str(url))} sent a web page instead of a picture{quote_title(data, str(url))}: "
@@ -255,23 +256,23 @@ def _refuse_page(data: bytes, url: httpx.URL) -> None:
         )
     kind = describe_file(data) if is_text(data) else None
     if kind is not None:
-        told = quote_refusal(data, str(url)) if kind in MESSAGES else ""
-        raise PhotoUnavailable(f"{show_reference(str(url))} sent no picture: {kind}{told}")
+        quote = quote_refusal(data, str(url)) if kind in MESSAGES else ""
+        raise PhotoUnavailable(f"{show_reference(str(url))} sent no picture: {kind}{quote}")
 
 
 def _status(code: int) -> str:
-    """With the standard's words for it: the server's own may be anything."""
+    """Return a status code with its standard phrase; the phrase in the response may be anything."""
     return f"{code} {httpx.codes.get_reason_phrase(code)}".rstrip()
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in our words: a library's may repeat the URL with its password, and what the server sent."""
+    """Return the cause in our words; a library's message may contain the URL with its password, or the response."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not accepted: {cause.verify_message}"
         if isinstance(cause, socket.gaierror):
-            return "its host is not known"
+            return "its host is unknown"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""Whom most photos show, from nothing but the distances between their faces."""
+"""Determines the person whom most photos show, from the distances between the faces alone."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Distances = NDArray[np.float64]
-"""(N, N), symmetric: how far apart the faces of each two photos are."""
+"""(N, N), symmetric: the distance between the faces of each pair of photos."""
 
-SAME_PHOTO = 1e-4  # the same file twice is 0 apart, up to rounding; another photo of the person 0.1 and more
+SAME_PHOTO = 1e-4  # copies of a file have distance 0 up to rounding, other photos of the person 0.1 and more
 
 Group = frozenset[int]
-"""Photos of one person, as rows of the distances."""
+"""Photos of one person, as row numbers of the distances."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Majority:
     """The largest group of photos that show one person.
 
     Attributes:
-        members: rows of the distances.
-        tied: another group is as large.
+        members: row numbers of the distances.
+        tied: whether another group is equally large.
     """
 
     members: Group
@@ -29,11 +29,11 @@ class Majority:
 
 
 def find_majority(apart: Distances, limit: float) -> Majority:
-    """The largest group when photos are grouped by person; ValueError when there is no photo.
+    """Group the photos by person and return the largest group; ValueError if there are no photos.
 
-    The two groups whose photos are nearest to each other in the mean are joined again and again, until the nearest are
-    `limit` apart or more (average linkage, Sokal & Michener 1958). No photo's distance to itself takes part, so that
-    none vouches for itself, and relatives who are near to one photo of a person but not to the others stay apart.
+    The two groups with the smallest mean distance between their photos are merged, repeatedly, until the smallest mean
+    distance is `limit` or more (average linkage, Sokal & Michener 1958). A photo's distance to itself never counts, so
+    a relative who is near to one photo of a person but not to the others stays separate.
 
     `scipy.cluster.hierarchy` does the same, but scipy would add 140 MB to check's image for these few lines.
     """
@@ -48,12 +48,12 @@ def find_majority(apart: Distances, limit: float) -> Majority:
 
 
 def find_first_photos(apart: Distances) -> list[int]:
-    """For each photo the first one that is the very same; itself where there is none before it."""
+    """Return for each photo the row number of its first copy, which is its own row number if no copy precedes it."""
     return [int(np.argmax(row < SAME_PHOTO)) for row in apart]
 
 
 def distances_to_others(apart: Distances, row: int, group: Group) -> float:
-    """Mean distance of a photo to the group's photos other than itself; 0 where there are none."""
+    """Return the mean distance of a photo to the group's other photos; 0 if there are no others."""
     others = group - {row}
     return _between(apart, frozenset([row]), others) if others else 0.0
 

@@ -1,4 +1,4 @@
-"""A jpg file, taken apart at its markers (ISO 10918-1, annex B), with the work of its scans bounded."""
+"""Parses the markers of a jpg file (ISO 10918-1, annex B), and limits the work that its scans cause."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from shared.errors import PhotoUndecodable
 from shared.photos.container import ARRAY, Container
 
-SEGMENTS = 5_000  # 50 MB of full segments are 800; phones that append depth maps write a few hundred
-SCANS = 100  # encoders write 6 to 20; every scan is a walk over all of the picture, however few bytes it has
+SEGMENTS = 5_000  # 50 MB of full segments make 800; phones that append depth maps write a few hundred
+SCANS = 100  # encoders write 6 to 20; every scan walks over the whole picture, however few bytes it has
 SCANNED_PIXELS = 2_000_000_000  # 20 scans of 100 megapixels
-ARITHMETIC = 10  # a scan in arithmetic coding counts as so many: it can hide a decision in a thousandth of a bit
+ARITHMETIC = 10  # weight of a scan in arithmetic coding, where a thousandth of a bit may encode a whole decision
 
 MAGIC = b"\xff\xd8\xff"
 MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
-MARKER_AMONG_PIXELS = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # RST0 to RST7 belong to the pixels
+MARKER_AMONG_PIXELS = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # RST0 to RST7 are part of the pixels
 SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 ONE_SCAN_AT_MOST_BUFFERED = {0xC0, 0xC1, 0xC9}
 ARITHMETIC_SOF = {*range(0xC9, 0xD0)} - {0xCC}
@@ -26,7 +26,7 @@ ICC, MPF, GAIN_MAP = b"ICC_PROFILE\0", b"MPF\0", b' hdrgm:Version="'
 
 @dataclass
 class _Header:
-    """What the segments before the first scan say."""
+    """The content of the segments before the first scan."""
 
     kept: list[bytes] = field(default_factory=lambda: [MAGIC[:2]])
     segments: int = 0
@@ -42,7 +42,7 @@ class _Header:
 
 
 def read(data: bytes) -> Container:
-    """Take a jpg apart; PhotoUndecodable for one that is broken, or whose scans or segments are over the limits."""
+    """Parse a jpg file; PhotoUndecodable if it is broken, or exceeds the limits of scans and segments."""
     header = _Header()
     start = _read_header(data, header)
     scans, end = _count_scans(data, start, header.segments)
@@ -64,7 +64,7 @@ def read(data: bytes) -> Container:
 
 
 def _read_header(data: bytes, header: _Header) -> int:
-    """Everything before the first scan; where that begins."""
+    """Read everything before the first scan into `header`, and return the offset of that scan."""
     place = 2
     while found := MARKER.search(data, place):
         marker, place = found[1][0], found.end()
@@ -88,7 +88,7 @@ def _read_segment(marker: int, content: bytes, whole: bytes, header: _Header) ->
     if marker in SOF:
         _read_frame(marker, content, header)
     if marker in (APP0, APP14) or not (APP0 <= marker <= APP15 or marker == COM):
-        header.kept.append(whole)  # APP0 and APP14 tell the color space
+        header.kept.append(whole)  # APP0 and APP14 declare the color space
     elif marker == APP1 and content.startswith(EXIF):
         header.exif.append(content[len(EXIF) :])
     elif marker == APP1 and content.startswith(XMP):
@@ -102,7 +102,7 @@ def _read_segment(marker: int, content: bytes, whole: bytes, header: _Header) ->
 
 def _read_frame(marker: int, content: bytes, header: _Header) -> None:
     if len(content) < 6 or len(content) < 6 + 3 * content[5] or header.frame:
-        raise PhotoUndecodable("the picture is broken: no frame, or more than one, is described in its header")
+        raise PhotoUndecodable("the picture is broken: its header describes no frame, or more than one")
     header.frame, header.components = marker, content[5]
     height, width = int.from_bytes(content[1:3]), int.from_bytes(content[3:5])
     header.size = width, height
@@ -115,7 +115,10 @@ def _read_frame(marker: int, content: bytes, header: _Header) -> None:
 
 
 def _count_scans(data: bytes, start: int, segments: int) -> tuple[int, int]:
-    """How many scans follow, and where the picture ends; a scan may be empty, and take a decoder as long as another."""
+    """Return the number of scans from `start` on, and the offset of the picture's end.
+
+    Empty scans count: they take a decoder as long as any other.
+    """
     scans, place = 0, start
     while found := MARKER_AMONG_PIXELS.search(data, place):
         marker, place = found[1][0], found.end()
@@ -131,23 +134,23 @@ def _count_scans(data: bytes, start: int, segments: int) -> tuple[int, int]:
 
 def _check_segments(segments: int) -> None:
     if segments > SEGMENTS:
-        raise PhotoUndecodable(f"the picture has more segments than the limit of {SEGMENTS}: save it anew")
+        raise PhotoUndecodable(f"the picture has more segments than the limit of {SEGMENTS}: save it again")
 
 
 def _check_work(header: _Header, scans: int) -> None:
     if scans > SCANS:
-        raise PhotoUndecodable(f"the picture has {scans} scans, more than the limit of {SCANS}: save it anew")
+        raise PhotoUndecodable(f"the picture has {scans} scans, more than the limit of {SCANS}: save it again")
     width, height = header.size
     walked = width * height * scans * (ARITHMETIC if header.frame in ARITHMETIC_SOF else 1)
     if scans > 1 and walked > SCANNED_PIXELS:
         raise PhotoUndecodable(
             f"the picture's {scans} scans walk over {walked} pixels, more than the limit of {SCANNED_PIXELS}: save it "
-            "anew, not progressive"
+            "again as a jpg that is not progressive"
         )
 
 
 def _profile(pieces: list[bytes]) -> bytes | None:
-    """Each piece begins with its number and how many there are; all or none."""
+    """Join the pieces of an ICC profile, which begin with their number and their count; None if one is missing."""
     pieces = sorted(pieces)
     if not pieces or len(pieces[0]) < 2 or pieces[0][1] != len(pieces):
         return None

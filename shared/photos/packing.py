@@ -1,14 +1,14 @@
-"""Pictures that came packed: by a server, or by whoever put them into a store.
+"""Unpacks pictures that were compressed by a server or by the program that uploaded them.
 
-| `Content-Encoding` | what is done |
+| `Content-Encoding` | what happens |
 |---|---|
-| none, empty, identity, aws-chunked, binary, utf-8 and whatever else is no compression | the bytes are the picture |
-| gzip, x-gzip, deflate, also several | unpacked, as far as the limit of bytes |
-| br, zstd and other compressions | refused: nobody asked for them |
-| any, but the bytes begin as a picture does | the bytes are the picture: what was said of them is wrong |
+| none, empty, identity, aws-chunked, binary, utf-8 or anything else that is no compression | used as they are |
+| gzip, x-gzip, deflate, also several of them | the bytes are unpacked, up to the limit of bytes |
+| br, zstd and other compressions | refused, since we do not request them |
+| any, but the bytes begin like a picture | used as they are: the header is wrong |
 
-What begins as gzip is unpacked wherever it comes from: stores keep the encoding of an upload beside the object, and
-some lose it.
+Bytes that begin like gzip are unpacked wherever they come from: stores keep the encoding of an upload beside the
+object, and some lose it.
 """
 
 import zlib
@@ -19,32 +19,32 @@ from shared.photos.signatures import is_picture
 GZIP = b"\x1f\x8b"
 GZIPS = {"gzip", "x-gzip"}
 UNREADABLE = {"br", "zstd", "compress", "x-compress", "dcb", "dcz", "bzip2", "x-bzip2", "xz", "lzma", "pack200-gzip"}
-MEMBERS = 100  # of one gzip; who appends writes a few, and each costs a look at all that follows
-LAYERS = 3  # packed within packed
-WRAPPED, RAW = 15, -15  # zlib's windows: deflate as the standard says, and as some servers send it
-WITH_HEADER = 31  # of gzip
+MEMBERS = 100  # of one gzip file; programs that append write a few, and each one means copying all that follows
+LAYERS = 3  # of compression within compression
+WRAPPED, RAW = 15, -15  # zlib's window sizes for deflate as standardized, and for deflate as some servers send it
+WITH_HEADER = 31  # zlib's window size for gzip
 
 
 def unpack(data: bytes, encoding: str, most: int) -> bytes:
-    """The picture in what a server sent.
+    """Return the picture in the body of a server's response.
 
     Args:
         data: the body.
-        encoding: its `Content-Encoding`, empty where there is none.
-        most: bytes that the picture may have.
+        encoding: its `Content-Encoding`; empty if there is none.
+        most: limit for the bytes of the picture.
 
     Raises:
-        PhotoTooLarge: there is more in it; found out without unpacking more.
-        PhotoUndecodable: it is packed in a way that we don't read, or broken.
+        PhotoTooLarge: the picture has more bytes; no more than the limit are unpacked.
+        PhotoUndecodable: the compression is not supported, or broken.
     """
     codings = [one.strip().lower() for one in encoding.split(",")]
     for coding in reversed(codings[-LAYERS:]):
         if is_picture(data):
             return data
         if coding in UNREADABLE:
-            raise PhotoUndecodable(f"it comes compressed by {coding}, which was not asked for and is not read")
+            raise PhotoUndecodable(f"it is compressed by {coding}, which was not requested and is not supported")
         if coding in GZIPS and data and not data.startswith(GZIP):
-            raise PhotoUndecodable("it is said to come compressed by gzip, and is neither that nor a picture")
+            raise PhotoUndecodable("its Content-Encoding is gzip, but it is neither compressed by gzip nor a picture")
         if coding == "deflate":
             data = _inflated(data, most)
         elif coding in GZIPS:
@@ -53,7 +53,7 @@ def unpack(data: bytes, encoding: str, most: int) -> bytes:
 
 
 def open_packed(data: bytes, most: int) -> bytes:
-    """The picture in a file that is packed with gzip; any other file as it is. Errors as of `unpack`."""
+    """Return the content of a file that is compressed by gzip, or any other file unchanged. Raises as `unpack` does."""
     for _ in range(LAYERS):
         if not data.startswith(GZIP):
             break
@@ -66,7 +66,7 @@ def _gunzipped(data: bytes, most: int) -> bytes:
     while data.startswith(GZIP):
         members += 1
         if members > MEMBERS:
-            raise PhotoUndecodable(f"it is packed in more than {MEMBERS} pieces of gzip")
+            raise PhotoUndecodable(f"it is compressed by gzip in more than {MEMBERS} pieces: upload it uncompressed")
         piece, data = _piece(data, WITH_HEADER, most - len(unpacked), most)
         unpacked += piece
     return bytes(unpacked)
@@ -80,14 +80,14 @@ def _inflated(data: bytes, most: int) -> bytes:
 
 
 def _piece(data: bytes, window: int, left: int, most: int) -> tuple[bytes, bytes]:
-    """What the first stream holds, `left` bytes at most, and what follows it."""
+    """Return the content of the first stream, at most `left` bytes, and the bytes that follow the stream."""
     unpacking = zlib.decompressobj(window)
     try:
         piece = unpacking.decompress(data, left + 1)
     except zlib.error as error:
-        raise PhotoUndecodable("it comes compressed, and that is broken: upload it again") from error
+        raise PhotoUndecodable("it is compressed, and the compressed data are broken: upload it again") from error
     if len(piece) > left:
         raise PhotoTooLarge(f"the picture has more than the limit of {most} bytes once it is unpacked")
     if not unpacking.eof:
-        raise PhotoUndecodable("it comes compressed, and is cut off: upload it again")
+        raise PhotoUndecodable("it is compressed, and is cut off: upload it again")
     return piece, unpacking.unused_data

@@ -1,4 +1,4 @@
-"""A png file, taken apart at its chunks (W3C PNG 3rd edition), with their number and what they unpack to bounded."""
+"""Parses the chunks of a png file (W3C PNG 3rd edition), and limits their number and their unpacked size."""
 
 import zlib
 from collections.abc import Iterator
@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 from shared.errors import PhotoUndecodable
 from shared.photos.container import ARRAY, ICC_BYTES, Container
 
-CHUNKS = 100_000  # encoders write one for every 8 kB or more: 6,400 in 50 MB; some one a row, 65,500 at most
-TEXT_BYTES = 1024 * 1024  # unpacked; only EXIF and XMP are looked at, which have a tenth of it
+CHUNKS = 100_000  # encoders write one per 8 kB or more, 6,400 in 50 MB; some write one per row, 65,500 at most
+TEXT_BYTES = 1024 * 1024  # of an unpacked text; only EXIF and XMP are read, which have a tenth of that
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 NEEDED = (b"PLTE", b"tRNS")
-HEADER_BYTES = 768  # of the longest chunk that is needed beside the pixels: a palette of 256 colors
+HEADER_BYTES = 768  # of the longest chunk that is needed besides the pixels, a palette of 256 colors
 EXIF_TEXT, XMP_TEXT = b"Raw profile type exif", b"XML:com.adobe.xmp"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-BYTES_BY_COLOR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # of Pillow's picture; gray of 16 bits has 2
+BYTES_BY_COLOR = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # bytes per pixel of Pillow's picture by color type; 16-bit gray has 2
 
 
 @dataclass
 class _Parts:
-    """The chunks that matter, sorted by what for."""
+    """The chunks that matter, sorted by purpose."""
 
     kept: list[bytes] = field(default_factory=list)
     pixels: list[bytes] = field(default_factory=list)
-    told: dict[bytes, bytes] = field(default_factory=dict)
+    metadata: dict[bytes, bytes] = field(default_factory=dict)
     frames: int = 0
     first_is_frame: bool = False
     ended: bool = False
 
 
 def read(data: bytes) -> Container:
-    """Take a png apart; PhotoUndecodable for one that is broken, or has too many chunks."""
+    """Parse a png file; PhotoUndecodable if it is broken, or has too many chunks."""
     parts = _Parts()
     for name, content, whole in _chunks(data):
         if name == b"IDAT":
@@ -40,8 +40,8 @@ def read(data: bytes) -> Container:
         else:
             parts.ended = bool(parts.pixels)
             _sort(name, content, whole, parts)
-    told = parts.told
-    header = told.get(b"IHDR", b"")
+    metadata = parts.metadata
+    header = metadata.get(b"IHDR", b"")
     if len(header) < 13 or not parts.pixels:
         raise PhotoUndecodable("the picture is broken: it has no header, or no pixels")
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
@@ -52,25 +52,25 @@ def read(data: bytes) -> Container:
         height,
         width * height * (pixel + ARRAY),
         b"".join([MAGIC, *parts.kept, _chunk(b"IDAT", b"".join(parts.pixels)), _chunk(b"IEND", b"")]),
-        told.get(b"eXIf") or _exif(told.get(EXIF_TEXT)),
-        _text(told.get(XMP_TEXT)),
-        _profile(told.get(b"iCCP")),
+        metadata.get(b"eXIf") or _exif(metadata.get(EXIF_TEXT)),
+        _text(metadata.get(XMP_TEXT)),
+        _profile(metadata.get(b"iCCP")),
         parts.frames > 0 and parts.frames + (not parts.first_is_frame) > 1,
     )
 
 
 def _sort(name: bytes, content: bytes, whole: bytes, parts: _Parts) -> None:
-    """Keep what makes pixels as it is, with its checksum; note what tells something; leave the rest."""
+    """Keep a chunk as a whole if the pixels need it, keep the content of metadata, and drop everything else."""
     before = not parts.pixels
     if name in NEEDED and before:
         parts.kept.append(whole)
-    elif name == b"IHDR" and name not in parts.told:
+    elif name == b"IHDR" and name not in parts.metadata:
         parts.kept.insert(0, whole)
-        parts.told[name] = content
+        parts.metadata[name] = content
     elif name in (b"eXIf", b"iCCP"):
-        parts.told[name] = content
+        parts.metadata[name] = content
     elif name in TEXTS and content.startswith((EXIF_TEXT + b"\0", XMP_TEXT + b"\0")):
-        parts.told[content[: content.index(b"\0")]] = name + content
+        parts.metadata[content[: content.index(b"\0")]] = name + content
     elif name == b"acTL" and before:
         parts.frames = int.from_bytes(content[:4])
     elif name == b"fcTL" and before:
@@ -78,13 +78,13 @@ def _sort(name: bytes, content: bytes, whole: bytes, parts: _Parts) -> None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Name, content and the whole of each up to the end; the last one may be cut off."""
+    """Yield the name, content and whole of each chunk up to IEND; the last one may be cut off."""
     place, count = len(MAGIC), 0
     while place + 8 <= len(data):
         length, name = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
         count += 1
         if count > CHUNKS:
-            raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it anew")
+            raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it again")
         if name == b"IEND":
             return
         whole = data[place : place + 12 + length] if length <= HEADER_BYTES else b""
@@ -97,7 +97,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes | None:
-    """None for what is broken, or larger than the limit once unpacked."""
+    """Unpack zlib data; None if they are broken, or larger than the limit once unpacked."""
     unpacking = zlib.decompressobj()
     try:
         content = unpacking.decompress(packed, limit)
@@ -107,7 +107,7 @@ def _unpacked(packed: bytes, limit: int) -> bytes | None:
 
 
 def _text(chunk: bytes | None) -> bytes | None:
-    """The text of a tEXt, zTXt or iTXt chunk."""
+    """Return the text of a tEXt, zTXt or iTXt chunk."""
     if chunk is None:
         return None
     name, content = chunk[:4], chunk[chunk.index(b"\0") + 1 :]
@@ -122,7 +122,7 @@ def _text(chunk: bytes | None) -> bytes | None:
 
 
 def _exif(chunk: bytes | None) -> bytes | None:
-    """EXIF as ImageMagick hides it in a text: three lines of heading, then hexadecimal."""
+    """Return the EXIF that ImageMagick writes as text: three heading lines, then hexadecimal."""
     text = _text(chunk)
     if text is None or len(text) > TEXT_BYTES:
         return None
@@ -133,6 +133,6 @@ def _exif(chunk: bytes | None) -> bytes | None:
 
 
 def _profile(chunk: bytes | None) -> bytes | None:
-    """A name, a method, then the profile packed."""
+    """Return the ICC profile of an iCCP chunk: a name, the compression method, then the compressed profile."""
     name, _, content = (chunk or b"").partition(b"\0")
     return _unpacked(content[1:], ICC_BYTES) if name and content[:1] == b"\0" else None

@@ -1,13 +1,13 @@
-"""Color profiles: pictures of any color space are worked on in sRGB, and are given back in their own.
+"""Color profiles: pictures of any color space are processed in sRGB and returned in their own color space.
 
-| profile of the file | `image` | given back |
+| profile of the file | picture while processed | picture that is returned |
 |---|---|---|
-| none, sRGB's, broken | the file's numbers | the same, with the profile unless it is broken |
-| of RGB: Adobe RGB, Display P3, ProPhoto, linear | converted to sRGB | the file's own numbers, with the profile |
-| of gray | the same, by its curve | the same, with an RGB profile of that curve: a PNG of RGB may have no other |
-| of CMYK, on CMYK | converted to sRGB | sRGB |
+| none, sRGB, or broken | the file's values | the same values, with the profile unless it is broken |
+| RGB: Adobe RGB, Display P3, ProPhoto, linear | converted to sRGB | in the file's color space, with its profile |
+| gray | converted by its curve | the same, with an RGB profile of that curve: an RGB PNG may have no gray profile |
+| CMYK, in a CMYK file | converted to sRGB | sRGB |
 
-Conversions are littlecms', relative colorimetric with black point compensation, as image editors convert by default.
+littlecms converts, relative colorimetric with black point compensation, which is the default of image editors.
 """
 
 import struct
@@ -26,23 +26,23 @@ from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.photos.container import ICC_BYTES
 
-HEADER, ENTRY = 128, 12  # bytes of an ICC profile's header, and of an entry of its table of tags
+HEADER, ENTRY = 128, 12  # bytes of an ICC profile's header, and of an entry in its tag table
 SPACE, SIGNATURE = slice(16, 20), slice(36, 40)
 CURVES = (b"rTRC", b"gTRC", b"bTRC")
 GRAY_CURVE = b"kTRC"
 MOST_TAGS = 100  # real profiles have 9 to 30
 STRIP_PIXELS = 1_000_000
-ALIKE = 2  # levels that profiles of sRGB differ by: makers round its curve differently
+ALIKE = 2  # levels by which sRGB profiles of different makers differ, because they round its curve differently
 LATTICE = np.array(range(0, 256, 32)) + 15
 
 
 class UnreadableProfile(PhotogError):
-    """littlecms makes no conversion of the profile."""
+    """Raised when littlecms cannot convert with a profile."""
 
 
 @dataclass(frozen=True, eq=False)
 class ColorSpace:
-    """An RGB color space: an ICC profile that can be read and written in."""
+    """The RGB color space of an ICC profile, with conversions from and to sRGB."""
 
     profile: bytes
 
@@ -55,27 +55,32 @@ class ColorSpace:
         return _transform(_srgb(), _opened(self.profile), "RGB")
 
     def is_srgb(self) -> bool:
-        """Whether numbers mean the same in it as in sRGB. UnreadableProfile where the profile is broken or one-way."""
+        """Return whether values mean the same colors as in sRGB.
+
+        Raises:
+            UnreadableProfile: the profile is broken, or converts in one direction only.
+        """
         lattice = np.stack(np.meshgrid(LATTICE, LATTICE, LATTICE), axis=-1).reshape(1, -1, 3).astype(np.uint8)
         meant = _converted(lattice, self._inwards)
         _converted(lattice, self._outwards)
         return int(np.abs(meant.astype(int) - lattice).max()) <= ALIKE
 
     def to_srgb(self, image: Image) -> None:
-        """Turn a picture, (H, W, 3), in place from this space into sRGB."""
+        """Convert a picture, (H, W, 3), in place from this space to sRGB."""
         for strip in _strips(image.shape):
             image[strip] = _converted(image[strip], self._inwards)
 
     def returned(self, image: Image, before: Image, own: Image) -> Image:
-        """An sRGB picture in this space.
+        """Convert an edited picture from sRGB to this space.
 
         Args:
-            image: as it is now, of the size of `before` or an integer times that.
-            before: as `to_srgb` made it of `own`.
-            own: the file's numbers, in this space.
+            image: the edited picture in sRGB, of the size of `before` or an integer multiple of it.
+            before: the unedited picture in sRGB, as `to_srgb` has made it from `own`.
+            own: the file's values in this space.
 
         Returns:
-            (H, W, 3): `own` wherever `image` is `before`; elsewhere with what sRGB could not hold of `own` added.
+            (H, W, 3): equal to `own` wherever `image` equals `before`; elsewhere `image` converted, plus the part of
+            `own` that sRGB could not represent.
         """
         times = len(image) // len(before)
         result = np.empty_like(image)
@@ -84,13 +89,13 @@ class ColorSpace:
             made = _converted(image[rows], self._outwards) + self._beyond(before, own, strip, times)
             result[rows] = np.clip(made, 0, 255).astype(np.uint8)
             if times == 1:
-                # neutral stays neutral: the conversion may leave gray's channels a level apart
+                # keep neutral gray neutral: after the conversion its channels may differ by a level
                 gray = _gray(image[rows]) & _gray(own[rows]) & np.any(image[rows] != before[rows], axis=-1)
                 result[rows][gray] = result[rows][gray][:, 1:2]
         return result
 
     def _beyond(self, before: Image, own: Image, strip: slice, times: int) -> NDArray[np.int16]:
-        """What sRGB could not hold of some rows, and roundings, enlarged."""
+        """Return what the conversion to sRGB has lost of some rows, with rounding errors, enlarged by `times`."""
         first, last = max(strip.start - 1, 0), min(strip.stop + 1, len(before))
         lost = own[first:last].astype(np.int16) - _converted(before[first:last], self._outwards)
         if times > 1:
@@ -101,7 +106,7 @@ class ColorSpace:
 
 
 def srgb_of_cmyk(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
-    """From CMYK, by the profile, to sRGB; None where that is none of CMYK."""
+    """Return the conversion from a CMYK profile to sRGB; None if the profile is missing, broken or not a CMYK one."""
     if profile is None or not _of(profile, b"CMYK"):
         return None
     try:
@@ -111,7 +116,10 @@ def srgb_of_cmyk(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
 
 
 def rgb_profile(profile: bytes | None) -> bytes | None:
-    """The profile for the RGB of a file: itself, one of RGB with the curve of gray, or None of another space."""
+    """Return a profile for a file's RGB values: an RGB profile itself, or an RGB profile with a gray profile's curve.
+
+    None for a profile of another color space, or without a valid size.
+    """
     if profile is None or not HEADER <= len(profile) <= ICC_BYTES:
         return None
     if _of(profile, b"RGB "):
@@ -154,20 +162,20 @@ def _converted(image: Image, transform: ImageCms.ImageCmsTransform) -> Image:
 
 
 def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of a picture, some at a time."""
+    """Yield slices of a picture's rows, each of about STRIP_PIXELS pixels."""
     rows = max(1, STRIP_PIXELS // shape[1])
     for top in range(0, shape[0], rows):
         yield slice(top, min(top + rows, shape[0]))
 
 
 def _gray(image: Image) -> NDArray[np.bool_]:
-    """Where all three channels are equal, (H, W)."""
+    """Return the pixels whose three channels are equal, (H, W)."""
     equal: NDArray[np.bool_] = (image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])
     return equal
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
-    """What a profile has, by signature; empty where its table is broken."""
+    """Return a profile's tags by signature; empty if its tag table is broken."""
     try:
         (count,) = struct.unpack_from(">I", profile, HEADER)
         entries = [struct.unpack_from(">4sII", profile, HEADER + 4 + ENTRY * n) for n in range(min(count, MOST_TAGS))]
@@ -177,7 +185,7 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
 
 
 def _profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A profile of these tags. Without the time of its making: the same request gives the same bytes."""
+    """Build a profile from tags, with a constant creation time, so that the same request gives the same bytes."""
     table, content = struct.pack(">I", len(tags)), b""
     begin = HEADER + len(table) + ENTRY * len(tags)
     for name, data in tags.items():

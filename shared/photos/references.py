@@ -1,4 +1,4 @@
-"""References to pictures as messages, logs and answers may show them; see `shared.contract.references`."""
+"""The forms of references that messages, logs and answers may show; see `shared.contract.references`."""
 
 from shared.contract.references import (
     CUT,

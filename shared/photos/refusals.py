@@ -1,7 +1,7 @@
-"""What a server says instead of sending a picture, as far as it helps the sender of the request and shows no secret.
+"""Quotes what a server says instead of sending a picture, if it helps the sender of the request and shows no secret.
 
-Stores answer in XML, as S3, OSS, Azure and Google do, or in JSON; others in text or with a page. Kept are the words
-that say why, without whatever of the URL a message may not show, however the server repeats it.
+Stores answer in XML, as S3, OSS, Azure and Google do, or in JSON; other servers with text or a page. Quoted is the
+part that says why, without the parts of the URL that messages may not show, in whatever form the server repeats them.
 """
 
 import html
@@ -13,9 +13,9 @@ from shared.contract.redaction import redact
 from shared.photos.references import CUT, NAME, NAMELESS_SECRET, show_reference
 from shared.photos.signatures import is_page
 
-READ = 16 * 1024  # bytes of a refusal that are looked at; Azure's have 500, Amazon's with a whole signature 3,000
-LONGEST = 240  # characters that are repeated
-FEWEST = 4  # characters of a part of the URL that is looked for: shorter ones stand in every text
+READ = 16 * 1024  # bytes of a body that are read; Azure's have 500, Amazon's with a whole signature 3,000
+LONGEST = 240  # characters that are quoted
+FEWEST = 4  # characters of the shortest part of a URL that is searched for; shorter ones occur in every text
 
 XML = re.compile(r"<(?:\w+:)?(Code|Message|Details?|AuthenticationErrorDetail|Reason)>\s*([^<]{1,600})", re.IGNORECASE)
 JSON = re.compile(
@@ -37,26 +37,26 @@ TELLING = re.compile(f"{EXPIRED.pattern}|{SKEWED.pattern}|{AGENT.pattern}", re.I
 
 
 def quote_refusal(body: bytes, url: str) -> str:
-    """What a body says and what to do about it, to be put behind a message; empty where it says nothing.
+    """Return a quote of a body with advice, to be appended to a message; empty if the body says nothing.
 
     Args:
-        body: its beginning, unpacked.
-        url: that was asked, with everything that must not be repeated.
+        body: beginning of the body, unpacked.
+        url: the URL of the request, with the secrets that must not be repeated.
     """
     words = _words(body[:READ].decode("utf-8", "replace"))
-    said = _line(_without_secrets(words, url))
-    return f' and says "{said}"{_advice(words)}' if said else ""
+    quote = _line(_without_secrets(words, url))
+    return f' and says "{quote}"{_advice(words)}' if quote else ""
 
 
 def quote_title(body: bytes, url: str) -> str:
-    """What a page calls itself, in brackets; empty where it does not."""
+    """Return the title of a page, quoted in parentheses; empty if it has none."""
     found = TITLE.search(body[:READ].decode("utf-8", "replace"))
-    said = _line(_without_secrets(html.unescape(found[1]), url)) if found else ""
-    return f' ("{said}")' if said else ""
+    title = _line(_without_secrets(html.unescape(found[1]), url)) if found else ""
+    return f' ("{title}")' if title else ""
 
 
 def _words(text: str) -> str:
-    """What the text says in words: of XML and JSON the members that tell why, of a page what is seen."""
+    """Return the words that say why: from the telling members of XML and JSON, or from the visible text of a page."""
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         found = [_unescaped(value) for _, value in JSON.findall(text)]
     elif is_page(text.encode()):
@@ -70,8 +70,8 @@ def _words(text: str) -> str:
     else:
         sentences = [one for one in SENTENCE.split(text) if one.strip()]
         found = [one for one in sentences if TELLING.search(one)][:2] or sentences[:2]
-    told = (" ".join(one.split()) for one in found)
-    return ": ".join(dict.fromkeys(one for one in told if one))
+    lines = (" ".join(one.split()) for one in found)
+    return ": ".join(dict.fromkeys(one for one in lines if one))
 
 
 def _unescaped(value: str) -> str:
@@ -83,16 +83,16 @@ def _unescaped(value: str) -> str:
 
 def _advice(text: str) -> str:
     if EXPIRED.search(text):
-        return ": the link has expired, sign it anew"
+        return ": the link has expired, sign it again"
     if SKEWED.search(text):
-        return ": the clock of whoever signed the link is wrong (skewed), or the link is not valid yet; sign it anew"
+        return ": the link was signed by a machine with a wrong clock, or is not valid yet; sign it again"
     if AGENT.search(text):
-        return ": PHOTOG_USER_AGENT sets how this service calls itself"
+        return ": PHOTOG_USER_AGENT sets the User-Agent header that this service sends"
     return ""
 
 
 def _without_secrets(text: str, url: str) -> str:
-    """Without anything of the URL that its form for messages leaves out, and without what looks like a secret."""
+    """Remove everything of the URL that `show_reference` leaves out, and whatever else looks like a secret."""
     seen = set(PIECES.split(show_reference(url))) | _names(url)
     hidden = {one for piece in PIECES.split(url) for one in (piece, unquote(piece), unquote_plus(piece))}
     hidden |= {one for piece in hidden for one in PIECES.split(piece)}
@@ -104,7 +104,7 @@ def _without_secrets(text: str, url: str) -> str:
 
 
 def _names(url: str) -> set[str]:
-    """What the parameters of the URL are called: words that errors have in them, as SignatureDoesNotMatch."""
+    """Return the names of the URL's parameters; error messages contain these words, as in SignatureDoesNotMatch."""
     pairs = [one.partition("=") for one in SEPARATORS.split(url)[1:]]
     values = {piece for _, _, value in pairs for one in (value, unquote(value)) for piece in PIECES.split(one)}
     named = {name for name, equals, _ in pairs if equals and NAME.fullmatch(name)}

@@ -1,18 +1,23 @@
-"""What an AV1 stream says of itself before it is decoded (AV1 specification, 5.3 to 5.5): its size and its frames."""
+"""Reads size and number of frames of an AV1 stream without decoding it (AV1 specification, 5.3 to 5.5)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.errors import PhotoUndecodable
 
-FRAMES = 8  # a still has one, a layered one four; a frame that is not shown takes as long as another
-UNITS = 10_000  # tile groups and what else is between frames
-SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6  # of obu_type
+FRAMES = 8  # a still picture has one, a layered one four; hidden frames take as long to decode as visible ones
+UNITS = 10_000  # open bitstream units: frames, tile groups and others
+SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6  # values of obu_type
 
 
 @dataclass(frozen=True)
 class SequenceHeader:
-    """Profile 0 is 4:2:0 or gray of 8 or 10 bits, 1 adds 4:4:4, 2 adds 12 bits; sizes in pixels."""
+    """The sequence header of a stream.
+
+    Attributes:
+        profile: 0 is 4:2:0 or gray with 8 or 10 bits, 1 adds 4:4:4, 2 adds 12 bits.
+        width, height: in pixels.
+    """
 
     profile: int
     width: int
@@ -20,7 +25,7 @@ class SequenceHeader:
 
 
 def sequence_header(stream: bytes) -> SequenceHeader:
-    """The one header of a stream; PhotoUndecodable for none, several that differ, or too many frames."""
+    """Return the sequence header of a stream; PhotoUndecodable for none, for different ones, or for too many frames."""
     found, frames = set(), 0
     for kind, content in _units(stream):
         if kind == SEQUENCE:
@@ -29,7 +34,7 @@ def sequence_header(stream: bytes) -> SequenceHeader:
     if frames > FRAMES:
         raise PhotoUndecodable(f"the picture has {frames} frames in one item, more than the limit of {FRAMES}")
     if len(found) != 1:
-        raise PhotoUndecodable(f"the picture is broken: it has {len(found)} headers of its pixels instead of one")
+        raise PhotoUndecodable(f"the picture is broken: it has {len(found)} sequence headers instead of one")
     return found.pop()
 
 
@@ -38,7 +43,7 @@ def _units(stream: bytes) -> Iterator[tuple[int, bytes]]:
     while place < len(stream):
         count += 1
         if count > UNITS:
-            raise PhotoUndecodable(f"the picture has more parts than the limit of {UNITS}: save it anew")
+            raise PhotoUndecodable(f"the picture has more parts than the limit of {UNITS}: save it again")
         first = stream[place]
         place += 2 if first & 4 else 1
         length = len(stream) - place
@@ -51,13 +56,13 @@ def _units(stream: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _leb128(stream: bytes, place: int) -> tuple[int, int]:
-    """A length, and where it ends."""
+    """Read a length in LEB128; return it and the offset after it."""
     value = 0
     for number, byte in enumerate(stream[place : place + 8]):
         value |= (byte & 127) << 7 * number
         if byte < 128:
             return value, place + number + 1
-    raise PhotoUndecodable("the picture is broken: one of its parts has no length")
+    raise PhotoUndecodable("the picture is broken: one of its parts has no valid length")
 
 
 def _header(content: bytes) -> SequenceHeader:
@@ -68,7 +73,7 @@ def _header(content: bytes) -> SequenceHeader:
         bits.next(5)
     else:
         if bits.next(1):  # timing_info_present_flag
-            raise PhotoUndecodable("an avif made of a film is not read here: send a jpg or png of it")
+            raise PhotoUndecodable("avif files made from videos are not supported: send a jpg or png of a frame")
         delays = bits.next(1)
         for _ in range(bits.next(5) + 1):
             bits.next(12)
@@ -81,14 +86,14 @@ def _header(content: bytes) -> SequenceHeader:
 
 
 class _Bits:
-    """Bits in a row, most significant first."""
+    """Reads bits one after the other, most significant first."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data[:128]), 8 * len(data[:128])
 
     def next(self, width: int) -> int:
-        """The number in the next `width` bits."""
+        """Return the integer in the next `width` bits."""
         self._left -= width
         if self._left < 0:
-            raise PhotoUndecodable("the picture is broken: the header of its pixels is cut off")
+            raise PhotoUndecodable("the picture is broken: its sequence header is cut off")
         return self._value >> self._left & ((1 << width) - 1)

@@ -1,23 +1,23 @@
-"""A webp file, taken apart at its chunks (RFC 9649); of an animation the first frame is kept."""
+"""Parses the chunks of a webp file (RFC 9649), and keeps the first frame of an animation."""
 
 from collections.abc import Iterator
 
 from shared.errors import PhotoUndecodable
 from shared.photos.container import Container
 
-CHUNKS = 20_000  # an animation has one a frame: 20,000 are ten minutes
+CHUNKS = 20_000  # an animation has one per frame, so this is about ten minutes
 BYTES_A_PIXEL = 16  # measured: two canvases of libwebp, Pillow's copy of one, and Pillow's picture
-ALPHA_AND_ANIMATION = 0x12  # of VP8X's flags; the others announce chunks that are left out
+ALPHA_AND_ANIMATION = 0x12  # the flags of VP8X that are kept; the others announce chunks that are left out
 PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 
 
 def is_webp(data: bytes) -> bool:
-    """Whether the bytes begin as a webp file does."""
+    """Return whether the bytes begin like a webp file."""
     return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
 def read(data: bytes) -> Container:
-    """Take a webp apart; PhotoUndecodable for one that is broken, or has too many chunks."""
+    """Parse a webp file; PhotoUndecodable if it is broken, or has too many chunks."""
     found: dict[bytes, bytes] = {}
     kept: list[bytes] = []
     frames = 0
@@ -46,15 +46,15 @@ def read(data: bytes) -> Container:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each, as far as the file says that it goes."""
+    """Yield name and content of each chunk, up to the length that the file declares."""
     place, count, end = 12, 0, 8 + int.from_bytes(data[4:8], "little")
     while place + 8 <= end:
         count += 1
         if count > CHUNKS:
-            raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it anew")
+            raise PhotoUndecodable(f"the picture has more chunks than the limit of {CHUNKS}: save it again")
         length = int.from_bytes(data[place + 4 : place + 8], "little")
         if place + 8 + length > min(end, len(data)):
-            raise PhotoUndecodable("the picture is broken: it is cut off within a chunk, upload it again")
+            raise PhotoUndecodable("the picture is broken: it is cut off within a chunk; upload it again")
         yield data[place : place + 4], data[place + 8 : place + 8 + length]
         place += 8 + length + (length & 1)
 
@@ -64,7 +64,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _size(first: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk: the canvas of VP8X, or the header of the one picture."""
+    """Return width and height from the first chunk: VP8X's canvas, or the header of the only picture."""
     name, content = first[:4], first[8:]
     if name == b"VP8X" and len(content) >= 10:
         return 1 + int.from_bytes(content[4:7], "little"), 1 + int.from_bytes(content[7:10], "little")

@@ -1,4 +1,4 @@
-"""check as a whole: a request's body in, the contract's answer out."""
+"""The check function as a whole: a request's body in, the contract's answer out."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, pho
 
 
 def test_an_answer_has_the_words_of_the_contract(photos):
-    """By the function that the settings load."""
+    """Answer with the function that the settings load."""
     request = body("hopper0.jpg", face_reconize=False)
     answer = load(Settings()).answer(request, Desk(photos))
     assert answer.message == "success"
@@ -93,7 +93,7 @@ def test_two_strangers_in_two_photos_are_a_tie_that_says_so(check, photos):
 
 def test_the_engine_failing_on_one_photo_costs_only_that_photo(check, photos):
     class Moody:
-        """dlib, but it finds nothing in square photos and embeds no small face."""
+        """A dlib engine that finds no face in square photos and cannot embed small faces."""
 
         name, same_person = "moody", 0.6
 
@@ -119,7 +119,7 @@ def test_the_engine_failing_on_one_photo_costs_only_that_photo(check, photos):
 
 
 def test_the_faces_of_a_request_are_embedded_in_one_run(tmp_path, photos):
-    """With insightface; toy networks find a bright square and take its color for the person."""
+    """Toy networks for insightface find a bright square and identify the person by its color."""
     folder = model_folder(tmp_path / "toy")
     function = load(Settings(faces=FaceSettings(engine="insightface", model=str(folder), provider="cpu")))
     runs, embed_all = [], function._engine.embed_all

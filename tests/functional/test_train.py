@@ -1,4 +1,4 @@
-"""train from photos to answer, on a base model with random weights."""
+"""The train function from photos to answer, on a base model with random weights."""
 
 import gc
 import json
@@ -31,10 +31,10 @@ INTERRUPTED = 6
 
 
 class Recognizing:
-    """dlib for photos; in pictures of working size it sees the person from as far away as it is told.
+    """dlib for photos; in pictures of working size it reports the person at the given distances.
 
     Args:
-        distances: of the pictures of one validation after the other; None is no face.
+        distances: distance of the pictures in each validation, one after the other; None means that no face is found.
     """
 
     name, same_person = "recognizing", 0.6
@@ -65,7 +65,7 @@ class Recognizing:
 
 
 class InterruptingDesk(Desk):
-    """Stops the work between the first checkpoint and the last."""
+    """Stops the training between the first and the last checkpoint."""
 
     def progress(self, stage, step, steps, eta_seconds=None, **figures):
         super().progress(stage, step, steps, eta_seconds, **figures)
@@ -75,7 +75,7 @@ class InterruptingDesk(Desk):
 
 @pytest.fixture(autouse=True)
 def rough_validation(monkeypatch):
-    """More denoising makes the pictures of random weights no better."""
+    """Reduce the validation steps: more denoising does not improve the pictures of random weights."""
     monkeypatch.setattr(validation, "STEPS", 3)
 
 
@@ -225,7 +225,7 @@ def test_only_the_same_photos_and_settings_are_resumed(model, engine, photos):
 
 
 def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
-    """Also after another training in the same process."""
+    """This also holds after another training in the same process."""
     files = []
     for _ in range(2):
         answer, desk = trained(model, engine, photos, steps=12)
@@ -270,7 +270,7 @@ def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
 
 
 def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):
-    """Epsilon instead of v, an autoencoder that gives distributions, guidance."""
+    """It predicts epsilon instead of v, has an autoencoder that returns distributions, and uses guidance."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vae = AutoencoderKL(

@@ -151,7 +151,7 @@ def test_a_broken_context_is_known_as_one_and_stays_broken():
     """In a process of its own: no other test could use the card afterwards."""
     command = [sys.executable, "-c", BREAKS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert ended.stdout.count("is broken until its process is started anew") == 2, ended.stderr
+    assert ended.stdout.count("is broken until its process is restarted") == 2, ended.stderr
 
 
 @with_card

@@ -1,4 +1,4 @@
-"""Updates in half precision, what repeats itself on a card, and copies between it and the CPU."""
+"""Updates in half precision, reproducibility on a card, and copies between card and CPU."""
 
 import os
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Whose an error is: what libraries say of a card is no picture's fault, and what they say of code is no card's."""
+"""Errors of devices: a library's error about a card is not the picture's fault, and one about code not the card's."""
 
 import errno
 import weakref
@@ -150,7 +150,7 @@ def test_errors_that_the_caller_knows_better_pass():
 
 
 class Tensor:
-    """Stands for what a frame of the failed work holds."""
+    """Stands for an object that a frame of the failed work refers to."""
 
 
 def test_the_memory_of_what_failed_is_free_before_the_caches_are_emptied(monkeypatch):
@@ -240,7 +240,7 @@ def test_a_card_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
 
 @pytest.mark.parametrize(("asked", "bf16"), [("cuda:0", False), ("cuda:1", True)])
 def test_the_precision_is_that_of_the_card_that_is_named(asked, bf16, monkeypatch):
-    """A T4 as the first card and an A10 as the second, whichever is the current one."""
+    """Simulate a T4 as the first card and an A10 as the second, whichever is current."""
     cards = {0: (7, 5), 1: (8, 6)}
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[torch.device(device).index])
     assert computes_in_bfloat16(torch.device(asked)) is bf16

@@ -1,4 +1,4 @@
-"""Pictures embedded in requests, in every form of base64 that programs write; and their names in answers."""
+"""Pictures inside requests, in every form in which programs write base64, and how answers name them."""
 
 import random
 from base64 import b64encode, encodebytes, urlsafe_b64encode

@@ -1,4 +1,4 @@
-"""Pictures from a bucket: a fault of one picture is its own, an unavailable store is not."""
+"""Pictures from a bucket: a fault of one picture concerns that picture only; an unreachable store concerns them all."""
 
 import json
 import unicodedata
@@ -13,7 +13,7 @@ from shared.settings import Settings
 
 
 class Failing(MemoryBucket):
-    """A bucket that raises one error on every read."""
+    """A bucket that raises the same error for every read."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ DECOMPOSED, COMPOSED = (unicodedata.normalize(form, "photos/Zoë/müller.jpg") f
 
 
 def said(bucket, reference: str) -> str:
-    """Return why a picture in the bucket cannot be fetched."""
+    """Return why a picture cannot be read from the bucket."""
     (error,) = make_fetcher(bucket, {"other": bucket}, Settings()).fetch([reference])
     assert isinstance(error, PhotoUnavailable), error
     return error.message

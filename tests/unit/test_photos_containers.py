@@ -1,4 +1,4 @@
-"""Containers: what a picture file carries beside its pixels changes none of them, and what it tells is still heard."""
+"""Containers: data besides the pixels of a picture file does not change them, and metadata is still read."""
 
 import struct
 from io import BytesIO
@@ -38,7 +38,7 @@ def turned(tag: int = 0x0112, value: int = 6) -> Pillow.Exif:
 
 
 def as_pillow_sees_it(data: bytes) -> np.ndarray:
-    """The picture by Pillow alone, which is given the whole file."""
+    """Return the picture as Pillow alone decodes it from the whole file."""
     with Pillow.open(BytesIO(data)) as opened:
         return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
 

@@ -34,7 +34,7 @@ def saved(picture: Pillow.Image, format: str, **options) -> bytes:
 
 
 def quadrants() -> np.ndarray:
-    """Four colors, wider than high: any wrong turn or mirror shows."""
+    """Return four colors, wider than high, so that any wrong rotation or mirroring is noticed."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20, :30], image[:20, 30:], image[20:, :30], image[20:, 30:] = (
         (255, 0, 0),
@@ -46,7 +46,7 @@ def quadrants() -> np.ndarray:
 
 
 def header_of_a_png(width: int, height: int) -> bytes:
-    """A bomb: a few bytes that announce many pixels."""
+    """Return a bomb: a few bytes that announce many pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -1,4 +1,4 @@
-"""Fetching: pictures from a real server on this machine, and what is refused on the way."""
+"""Fetching: pictures from a real server on this machine, and references that are refused."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ KILOBYTE = 1024
 
 
 class Photographs(BaseHTTPRequestHandler):
-    """Paths are what the tests ask for; `hits` counts them."""
+    """Answers by path as the tests need it; `hits` counts the requests of each path."""
 
     protocol_version = "HTTP/1.1"
 
@@ -159,13 +159,13 @@ def test_buckets_are_read_by_name_and_others_refused():
 )
 def test_keys_cannot_leave_the_bucket(key):
     asked = []
-    assert "is no key" in refusal(fetcher(asked.append, buckets={"mine": asked.append}).fetch([key]))
+    assert "cannot be a key" in refusal(fetcher(asked.append, buckets={"mine": asked.append}).fetch([key]))
     assert asked == []
 
 
 @pytest.mark.parametrize("reference", ["ftp://a/b.jpg", "file:///etc/passwd", "gopher://a/1"])
 def test_other_schemes_are_refused(reference):
-    assert "is no http(s), s3, oss or data URL" in refusal(fetcher(lambda key: b"leak").fetch([reference]))
+    assert "is not an http(s), s3, oss or data URL" in refusal(fetcher(lambda key: b"leak").fetch([reference]))
 
 
 def test_a_photo_that_is_not_there_says_so(server):
@@ -217,7 +217,7 @@ def test_redirects_are_followed_up_to_five(server):
 
 
 def test_redirects_to_other_schemes_are_refused(server):
-    assert "is no http(s) address" in refusal(fetcher().fetch([server.url + "/to/file:///etc/passwd"]))
+    assert "is not an http(s) address" in refusal(fetcher().fetch([server.url + "/to/file:///etc/passwd"]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Formats: avif is read within its bounds, and every other kind of file is told by name, with what to do about it."""
+"""Formats: avif is read within its limits; for every other kind of file the message names it and says what to do."""
 
 import struct
 import tracemalloc
@@ -41,44 +41,44 @@ KINDS = {
     "empty": (b"", "is empty"),
     "zeros": (bytes(5000), "nothing but zeros"),
     "white space": (b" \n" * 900, "nothing but white space"),
-    "gif": (saved(hopper(), "GIF"), "a gif is not read"),
-    "bmp": (saved(hopper(), "BMP"), "a bmp is not read"),
-    "tiff": (saved(hopper(), "TIFF"), "a tiff, or a camera's raw file"),
-    "ico": (saved(hopper(), "ICO"), "an? ico is not read"),
-    "jpeg 2000": (saved(hopper(), "JPEG2000"), "a jpeg 2000 is not read"),
-    "jpeg xl": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(90), "a jpeg xl is not read"),
+    "gif": (saved(hopper(), "GIF"), "gif files are not supported"),
+    "bmp": (saved(hopper(), "BMP"), "bmp files are not supported"),
+    "tiff": (saved(hopper(), "TIFF"), "tiff and raw files of cameras"),
+    "ico": (saved(hopper(), "ICO"), "ico files are not supported"),
+    "jpeg 2000": (saved(hopper(), "JPEG2000"), "jpeg 2000 files are not supported"),
+    "jpeg xl": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(90), "jpeg xl files are not supported"),
     "canon's raw": (b"II*\0\x10\0\0\0CR\2\0" + bytes(90), "raw file"),
     "canon's newer raw": (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(90), "raw file"),
     "fuji's raw": (b"FUJIFILMCCD-RAW 0201" + bytes(90), "raw file"),
     "nikon's raw": (b"MM\0*\0\0\0\x08" + bytes(90), "raw file"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "heic is not installed"),
-    "heif": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200), "heic is not installed"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "heic is not supported"),
+    "heif": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200), "heic is not supported"),
     "photoshop": (b"8BPS\0\1" + bytes(90), "Photoshop"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a pdf is a document"),
     "svg": (b'<?xml version="1.0"?>\n<!-- a -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an svg is a drawing"),
-    "mp4": (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2" + bytes(90), "a video is no photo"),
-    "quicktime": (b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(90), "a video is no photo"),
-    "matroska": (b"\x1aE\xdf\xa3" + bytes(90), "a video is no photo"),
-    "avi": (b"RIFF\0\1\0\0AVI LIST" + bytes(90), "a video is no photo"),
+    "mp4": (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2" + bytes(90), "a video is not a photo"),
+    "quicktime": (b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(90), "a video is not a photo"),
+    "matroska": (b"\x1aE\xdf\xa3" + bytes(90), "a video is not a photo"),
+    "avi": (b"RIFF\0\1\0\0AVI LIST" + bytes(90), "a video is not a photo"),
     "mp3": (b"ID3\4\0" + bytes(90), "a sound file"),
     "zip": (b"PK\3\4" + bytes(90), "an archive"),
     "page": (b"\xef\xbb\xbf \n<!DOCTYPE HTML><html>", "a web page"),
     "xml": (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "this is XML"),
     "json": (b'{"message": "no"}', "this is JSON"),
-    "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "pointer of git-lfs"),
+    "git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git-lfs pointer"),
     "git-annex": (b"/annex/objects/SHA256E-s1--0.jpg\n", "a pointer to a file"),
     "base64": (b"/9j/4AAQSkZJRgABAQAAAQABAAD", "as base64 text"),
-    "converted": (JPEG.decode("latin-1").encode(), "a conversion of text"),
-    "replaced": (JPEG.decode("utf-8", "replace").encode(), "a conversion of text"),
-    "converted png": (PNG.replace(b"\r\n", b"\n"), "a conversion of text"),
+    "converted": (JPEG.decode("latin-1").encode(), "a text conversion"),
+    "replaced": (JPEG.decode("utf-8", "replace").encode(), "a text conversion"),
+    "converted png": (PNG.replace(b"\r\n", b"\n"), "a text conversion"),
     "form": (b"------x\r\nContent-Disposition: form-data\r\n\r\n" + JPEG, "an upload form"),
     "aws-chunked": (b"2a;chunk-signature=" + b"0" * 64 + b"\r\n" + JPEG, "aws-chunked"),
-    "after an empty line": (b"\r\n" + JPEG, "2 bytes stand before the picture"),
-    "after a byte order mark": (b"\xef\xbb\xbf" + PNG, "3 bytes stand before the picture"),
+    "after an empty line": (b"\r\n" + JPEG, "2 bytes before the picture"),
+    "after a byte order mark": (b"\xef\xbb\xbf" + PNG, "3 bytes before the picture"),
     "apple double": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(90), "beside a file"),
     "shortcut": (b"[InternetShortcut]\r\nURL=http://a\r\n", "a link to a page"),
     "text": (b"hello", "this is text"),
-    "something": (b"\x07\x93\xfe\x01" * 30, "no picture that we read"),
+    "something": (b"\x07\x93\xfe\x01" * 30, "not a picture in a known format"),
 }
 KINDS["page of windows"] = ("<html><body>".encode("utf-16"), "a web page")
 
@@ -191,7 +191,7 @@ def test_a_stream_that_announces_more_than_its_boxes_is_refused():
     item = tile(hopper(160))
     wrong = avif._Item(item.kind, item.properties | {b"ispe": bytes(4) + struct.pack(">II", 96, 96)}, item.data)
     decode_photo(large, LIMITS)
-    with pytest.raises(PhotoUndecodable, match="160 x 160 pixels, where its boxes say"):
+    with pytest.raises(PhotoUndecodable, match="160 x 160 pixels, but its boxes say"):
         decode_photo(avif._written(wrong, None), LIMITS)
 
 
@@ -208,7 +208,7 @@ def test_items_that_are_said_to_lie_in_one_place_do_not_multiply_it():
     places = data.index(b"iloc") + 12
     for number in range(3):
         struct.pack_into(">II", data, places + 14 * number + 6, 0, len(data))
-    with pytest.raises(PhotoUndecodable, match="more than there is"):
+    with pytest.raises(PhotoUndecodable, match="more content than the file"):
         decode_photo(bytes(data), LIMITS)
 
 
@@ -227,5 +227,5 @@ def test_a_damaged_avif_never_raises_anything_else():
 
 def test_without_a_decoder_an_avif_is_told_to_be_one(monkeypatch):
     monkeypatch.setattr(decoding, "AVIF", False)
-    with pytest.raises(PhotoUndecodable, match="avif is not read by the Pillow"):
+    with pytest.raises(PhotoUndecodable, match="avif is not supported by the Pillow"):
         decode_photo(AVIF, LIMITS)

@@ -1,4 +1,4 @@
-"""Color profiles: colors are the same ones whatever space a file has them in, and go back as they came."""
+"""Color profiles: colors stay the same whatever the file's color space, and are returned in that space."""
 
 from io import BytesIO
 

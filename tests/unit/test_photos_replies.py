@@ -1,4 +1,4 @@
-"""What servers send beside pictures: packed, with odd headings, words instead of pictures, words that say why not."""
+"""Unusual responses of servers: compressed pictures, odd headers, text instead of pictures, and error messages."""
 
 import gzip
 import threading
@@ -25,7 +25,7 @@ SECRET = "hunter2secret"
 
 
 class Replying(BaseHTTPRequestHandler):
-    """Sends what the test has put up, whatever is asked for."""
+    """Sends the response that the test has set, for every request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -59,7 +59,7 @@ def nothing(key):
 
 
 def got(server, status=200, headers=None, body=PICTURE, path="/a.jpg", **more) -> bytes | PhotoError:
-    """What comes of a picture that the server answers so."""
+    """Fetch a picture from the server, which sends the given response."""
     server.reply = status, headers or {}, body
     (found,) = PhotoFetcher(LIMITS, True, nothing, **more).fetch([server.url + path])
     return found
@@ -118,7 +118,7 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit(server, encoding, body):
         ("gzip", gzip.compress(PICTURE)[:-2000], "cut off"),
         ("gzip", b"\x1f\x8b\x08" + bytes(30), "broken"),
         ("deflate", b"no deflate", "broken"),
-        ("gzip", b"nothing of the kind", "compressed by gzip, and is neither"),
+        ("gzip", b"nothing of the kind", "neither compressed by gzip nor a picture"),
         ("br", b"\x8b\x03\x80", "compressed by br"),
         ("zstd", b"\x28\xb5\x2f\xfd", "compressed by zstd"),
         ("gzip", gzip.compress(b"") * (MEMBERS + 1), f"more than {MEMBERS} pieces"),
@@ -175,7 +175,7 @@ GOOGLE = (
     "<Details>The provided token has expired. Request signature expired at: 2025-01-01T00:00:00+00:00</Details></Error>"
 )
 REFUSALS = [
-    (403, S3.format("AccessDenied", "Request has expired"), ["AccessDenied: Request has expired", "sign it anew"]),
+    (403, S3.format("AccessDenied", "Request has expired"), ["AccessDenied: Request has expired", "sign it again"]),
     (403, S3.format("RequestTimeTooSkewed", "The difference is too large."), ["RequestTimeTooSkewed", "clock"]),
     (400, S3.format("ExpiredToken", "The provided token has expired."), ["ExpiredToken", "has expired"]),
     (403, S3.format("AccessDenied", "Access &lt;Denied&gt;"), ["AccessDenied: Access <Denied>"]),
@@ -188,8 +188,8 @@ REFUSALS = [
     ),
     (403, S3.format("InvalidAccessKeyId", "The AWS Access Key Id you"), ["InvalidAccessKeyId: The AWS Access Key Id"]),
     (401, '{"error": "invalid_token", "error_description": "Unknown"}', ["invalid_token: Unknown"]),
-    (401, "ExpiredToken: Sessions end after one hour", ["ExpiredToken: Sessions end", "sign it anew"]),
-    (403, '{"error": {"code": 403, "message": "The link is expi\\u0072ed"}}', ["The link is expired", "sign it anew"]),
+    (401, "ExpiredToken: Sessions end after one hour", ["ExpiredToken: Sessions end", "sign it again"]),
+    (403, '{"error": {"code": 403, "message": "The link is expi\\u0072ed"}}', ["The link is expired", "sign it again"]),
     (401, '{"error": "token_expired", "error_description": "Token \\"x\\" expired"}', ["token_expired", "expired"]),
     (403, "URL signature expired\n", ["URL signature expired"]),
     (403, "Request time is skewed. Ask again.", ["skewed"]),

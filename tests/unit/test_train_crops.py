@@ -16,7 +16,7 @@ def face(engine):
 
 
 def at_border():
-    """A face whose box touches the left border; the landmarks only say that it is upright."""
+    """Return a face whose box touches the left border; its landmarks matter only because they are upright."""
     landmarks = np.zeros((68, 2))
     landmarks[:, 0] = np.linspace(10, 90, 68)
     landmarks[:, 1] = np.tile([100, 120], 34)

@@ -1,4 +1,4 @@
-"""Which photos a training uses."""
+"""The selection of a training's photos."""
 
 from io import BytesIO
 from types import SimpleNamespace
@@ -110,7 +110,7 @@ def test_the_held_out_are_frontal_and_not_the_best():
 
 
 def test_photos_in_a_wide_space_are_learned_from_in_the_colors_that_they_show(engine, person):
-    """A phone's Display P3, an editor's ProPhoto: their numbers taken for sRGB's would make pale people."""
+    """A phone's Display P3 or an editor's ProPhoto would make people pale if their values were taken for sRGB."""
     profile = color_profiles.rgb("ProPhoto")
 
     def wide(data):

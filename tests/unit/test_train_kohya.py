@@ -1,4 +1,4 @@
-"""The adapter in kohya's form, read back by a stock pipeline."""
+"""The adapter in kohya's format, loaded by a stock pipeline."""
 
 import json
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """The file, and what the UNet predicts while it wears the adapter."""
+    """Return the adapter's file, and the UNet's prediction with the adapter."""
     unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
     with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)

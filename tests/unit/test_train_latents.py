@@ -1,4 +1,4 @@
-"""What is cached is what would have been computed."""
+"""Cached latents equal those that would be computed for every step."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def distributed(base):
-    """The same base with an autoencoder that gives distributions, as Stable Diffusion's does."""
+    """The same base model with an autoencoder that returns distributions, like Stable Diffusion's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vae = AutoencoderKL(
@@ -47,7 +47,7 @@ def crops(count=6):
 
 
 def plain_loss(model, crop, noise, posterior_noise, times, states):
-    """The loss as a script without any cache computes it: encode this picture now, draw from its distribution."""
+    """Compute the loss like a script without a cache: encode the picture now and draw from its distribution."""
     pixels = torch.from_numpy(crop.image).permute(2, 0, 1)[None].float() / 127.5 - 1
     encoded = model.vae.encode(pixels)
     if hasattr(encoded, "latent_dist"):

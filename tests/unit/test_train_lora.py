@@ -1,4 +1,4 @@
-"""The adapter: on, off, and as a file."""
+"""The adapter: enabled, disabled, and saved as a file."""
 
 import json
 
@@ -34,7 +34,7 @@ def prediction(unet):
 
 
 def disturb(adapter):
-    """As a training would, at once."""
+    """Change the adapter's weights as a training would, in one go."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         for parameter in adapter.parameters:
@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_adapter(unet):
 
 
 def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp_path):
-    """Rank and alpha differ here, so the scale must have come through the file."""
+    """Rank and alpha differ here, so the scale can only come from the file."""
     with add_adapter(unet, PLAN) as adapter:
         disturb(adapter)
         expected = prediction(unet)

@@ -49,7 +49,7 @@ def test_a_perfect_prediction_costs_nothing(prediction):
 
 
 def test_all_predictions_weigh_the_clean_pictures_error_alike():
-    """The same error of the clean picture costs the same, whatever the base model predicts."""
+    """The same error of the clean picture has the same loss, whatever the base model predicts."""
     signal = scheduler("epsilon").alphas_cumprod.double()
     snr = signal / (1 - signal)
     clean = weights(signal, 5.0, "sample").double()

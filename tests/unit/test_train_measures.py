@@ -1,4 +1,4 @@
-"""Copying, diversity, and how they weigh in the choice; the loss on photos held out; the report."""
+"""Copying, diversity and held-out loss, their weight in the selection, and the report."""
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def test_a_copying_checkpoint_loses_to_an_honest_one():
     selection = chosen(trial(50, 0.6, copying=0.02), trial(100, 0.7, copying=0.3))
     assert selection.chosen.trial.step == 50
     selection = chosen(trial(50, 0.7, copying=0.3))
-    assert "nearer to a photo of the training" in selection.warnings()[0]
+    assert "more similar to a training photo" in selection.warnings()[0]
 
 
 def test_a_checkpoint_past_the_least_loss_on_photos_held_out_loses():
@@ -59,7 +59,7 @@ def test_a_checkpoint_past_the_least_loss_on_photos_held_out_loses():
     selection = chosen(honest, trial(100, 0.62, held_out_loss=0.9), base=base)
     assert selection.chosen.trial is honest
     assert selection.warnings() == [
-        "the loss on photos held out has risen by 12% at the end: step 50 was kept, fewer steps suffice"
+        "the loss on the held-out photos had risen by 12% at the end: step 50 was kept; fewer steps are enough"
     ]
     assert chosen(honest, trial(100, 0.62, held_out_loss=0.79), base=base).chosen.trial.step == 100
 

@@ -1,4 +1,4 @@
-"""What a train request may say."""
+"""The validation of train requests."""
 
 import pytest
 

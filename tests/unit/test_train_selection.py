@@ -1,4 +1,4 @@
-"""Which checkpoint is kept."""
+"""The selection of the checkpoint to keep."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What the updates see, and how fast they go."""
+"""The batches and time steps of the updates, and the learning rate."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def base(tmp_path_factory):
 
 
 def updated(model, plan):
-    """The losses and the adapter after three updates on eight made-up crops."""
+    """Return the losses and the adapter after three updates on eight synthetic crops."""
     generator = torch.Generator().manual_seed(3)
     latents = Latents(torch.randn(8, 16, 8, 8, generator=generator), torch.full((8, 16, 8, 8), 0.1))
     masks = torch.rand(8, 1, 8, 8, generator=generator)  # of different weight in sum: a mean of means would differ

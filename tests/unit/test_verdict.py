@@ -40,7 +40,7 @@ class Faulty:
 
 
 def people(*vectors):
-    """Usable verdicts at these places on a line; nearer than 1 is one person."""
+    """Return usable verdicts at these positions on a line, where a distance below 1 means the same person."""
     return [PhotoAssessment(USABLE, embedding=np.array([float(vector), 0.0]), quality=0.5) for vector in vectors]
 
 

@@ -1,1 +1,1 @@
-"""portrait-tiny: a Stable-Diffusion-shaped pipeline of faces at 128 px, small enough to ship."""
+"""portrait-tiny: a pipeline of Stable Diffusion's form for faces at 96 px, small enough to ship."""

@@ -1,6 +1,6 @@
-"""How portrait-tiny was made: prepare the portraits, train autoencoder and denoiser, export, measure.
+"""The recipe of portrait-tiny: prepare the portraits, train autoencoder and denoiser, export and evaluate the pipeline.
 
     python -m shared.models.portrait_tiny.recipe PORTRAITS --work DIR
 
-Every stage resumes from its checkpoint in DIR, so several runs of an hour add up.
+Every stage resumes from its checkpoint in DIR, so the work can be split into several runs.
 """

@@ -1,4 +1,4 @@
-"""One command for the whole recipe; stages can run one by one, and two at a time in two processes."""
+"""The command that runs the recipe; its stages can also run one by one, and two of them at once in two processes."""
 
 import argparse
 import logging
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("portraits", type=Path, help="folder of portraits, *.jpg")
     parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints")
     parser.add_argument("--out", type=Path, default=pipeline.WEIGHTS, help="folder for the finished pipeline")
-    parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage; may be given again")
+    parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage; may be repeated")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--decoder-pictures", type=int, default=DecoderPlan.pictures)
     parser.add_argument("--denoiser-pictures", type=int, default=DenoiserPlan.pictures)

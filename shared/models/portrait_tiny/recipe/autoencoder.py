@@ -1,9 +1,10 @@
 """The autoencoder: 96 px to 24 x 24 x 8 and back, an AutoencoderTiny of which only the decoder is trained.
 
-The encoder is the principal components of 4 x 4 patches, whitened, written into the convolutions of an encoder without
-blocks, which is linear. It needs no training, keeps nearly all that 8 of 48 numbers can keep (32.4 dB with a linear
-decoder), and its latents have a known deviation by construction; so the denoiser can train beside the decoder. A
-jointly trained encoder of the same size reached 20.7 dB in the time in which this decoder reached 26.6.
+The encoder projects 4 x 4 patches onto their whitened principal components, which are written into the convolutions of
+an encoder without blocks, which is linear. It needs no training, it keeps nearly all that 8 of 48 numbers can keep
+(32.4 dB with a linear decoder), and the standard deviation of its latents is known by construction, so the denoiser can
+be trained at the same time as the decoder. With an encoder of the same size that was trained as well, the autoencoder
+reached 20.7 dB in the time in which this one reached 26.6 dB.
 """
 
 import logging
@@ -23,15 +24,15 @@ log = logging.getLogger(__name__)
 
 CHANNELS = 8
 PATCH = 4
-WIDTH = 64  # at least the 48 numbers of a patch, which the encoder carries before it chooses
+WIDTH = 64  # channels; at least the 48 numbers of a patch, all of which the encoder carries up to its projection
 DECODER_BLOCKS = (3, 3, 1)
-DEVIATION = 0.5  # of the latents; the decoder squashes them by 3 tanh(x / 3), which edges of 6 deviations shall survive
-LATENT_NOISE = 0.015  # the decoder learns to shrug off the denoiser's last errors
+DEVIATION = 0.5  # of the latents, small enough that edges of 6 deviations survive the decoder's 3 tanh(x / 3)
+LATENT_NOISE = 0.015  # added in training, so that the decoder tolerates the denoiser's remaining errors
 
 
 @dataclass(frozen=True)
 class DecoderPlan:
-    """How long and how fast to train."""
+    """Length, batch size and learning rate of the decoder's training."""
 
     pictures: int = 20_000
     batch: int = 8
@@ -41,14 +42,14 @@ class DecoderPlan:
 
 @dataclass(frozen=True)
 class Components:
-    """Whitened principal components of 4 x 4 patches: `latent = basis @ (patch - mean)`, of DEVIATION each."""
+    """Whitened principal components of 4 x 4 patches: `latent = basis @ (patch - mean)`, with DEVIATION each."""
 
     mean: torch.Tensor
     basis: torch.Tensor
 
     @classmethod
     def of(cls, pixels: torch.Tensor) -> "Components":
-        """From pictures (N, 3, H, W) in [-1, 1]."""
+        """Compute the components of pictures, (N, 3, H, W) in [-1, 1]."""
         patches = functional.pixel_unshuffle(pixels, PATCH).permute(0, 2, 3, 1).reshape(-1, 3 * PATCH**2)
         mean = patches.mean(0)
         variances, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
@@ -58,9 +59,12 @@ class Components:
 
 
 def chosen(vectors: torch.Tensor) -> list[int]:
-    """Which components to keep, of (48, 48) by falling variance: the three colors of a whole patch, then by rank.
+    """Return the indices of the components to keep: the three that carry a patch's mean color, then the strongest.
 
-    By rank alone green against magenta is the ninth, and every picture would lose it.
+    By rank alone, green against magenta would be the ninth component, and every picture would lose it.
+
+    Args:
+        vectors: components as columns, (48, 48), by falling variance.
     """
     means = vectors.T.reshape(-1, 3, PATCH**2).mean(2) * PATCH
     colors = means.square().sum(1).topk(3).indices.tolist()
@@ -69,7 +73,7 @@ def chosen(vectors: torch.Tensor) -> list[int]:
 
 
 def untrained(components: Components) -> AutoencoderTiny:
-    """The autoencoder with its final encoder and a decoder that has learned nothing."""
+    """Return the autoencoder with its final encoder and an untrained decoder."""
     stages = len(DECODER_BLOCKS)
     model = AutoencoderTiny(
         encoder_block_out_channels=(WIDTH,) * stages,
@@ -85,10 +89,10 @@ def untrained(components: Components) -> AutoencoderTiny:
 
 @torch.no_grad()
 def write_components(model: AutoencoderTiny, components: Components) -> None:
-    """Set the encoder's four convolutions so that together they are the projection onto the components.
+    """Set the encoder's four convolutions so that together they project onto the components.
 
-    The first passes the colors; two of stride 2 gather 2 x 2 neighbors each, whose positions their kernels pick; the
-    last projects. AutoencoderTiny feeds its encoder (x + 1) / 2, which the last convolution undoes.
+    The first passes the colors on. The next two, of stride 2, each gather 2 x 2 neighbors into channels. The last one
+    projects. It also undoes that AutoencoderTiny passes (x + 1) / 2 to its encoder.
     """
     first, *gathering, last = model.encoder.layers
     for layer in (first, *gathering, last):
@@ -112,14 +116,14 @@ def write_components(model: AutoencoderTiny, components: Components) -> None:
 
 
 def loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """Squared error for the figure, absolute error of the gradients for the eye."""
+    """Return the decoder's loss: squared and absolute error for the PSNR, and error of the gradients for sharpness."""
     rows = functional.l1_loss(decoded.diff(dim=2), pixels.diff(dim=2))
     columns = functional.l1_loss(decoded.diff(dim=3), pixels.diff(dim=3))
     return functional.mse_loss(decoded, pixels) + 0.2 * functional.l1_loss(decoded, pixels) + 0.4 * (rows + columns)
 
 
 def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTiny:
-    """Train the decoder up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
+    """Train the decoder up to the plan's number of pictures, resuming from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
     components = Components.of(tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]]))
     model = untrained(components)
@@ -127,7 +131,7 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
     checkpoint = RecipeCheckpoint(work / "decoder.pt", model, optimizer, averaging=0.99)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
     for each in (model, checkpoint.averaged):
-        write_components(each, components)  # a checkpoint brings the encoder of its time along
+        write_components(each, components)  # resuming has loaded the encoder that was current when it was saved
     generator = np.random.default_rng(plan.seed + first)
     for step in range(first, steps):
         for group in optimizer.param_groups:
@@ -153,7 +157,7 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
 
 @torch.no_grad()
 def held_out_psnr(model: AutoencoderTiny, portraits: Portraits) -> float:
-    """Mean over the held-out portraits of the peak signal-to-noise ratio in dB, pixels clipped as a picture's are."""
+    """Return the mean peak signal-to-noise ratio of the held-out portraits in dB, with pixels clipped to [-1, 1]."""
     pixels = tensor([centered(image) for image in portraits.canvases[portraits.training :]])
     errors = (model.decoder(model.encoder(pixels)).clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3))
     return float((10 * torch.log10(4 / errors)).mean())

@@ -1,4 +1,4 @@
-"""A training's state on disk, with the moving average of its weights, so that a run can be cut at any moment."""
+"""The state of a training on disk, with the moving average of its weights, so that a run can be interrupted anytime."""
 
 import copy
 import math
@@ -10,10 +10,13 @@ from torch import nn
 
 
 class RecipeCheckpoint:
-    """Saves and restores model, optimizer, average and step; `average` is called once a step.
+    """Saves and restores model, optimizer, averaged weights and step; call `average` once per step.
 
     Args:
-        averaging: decay per step of the weights' moving average, which is what gets shipped.
+        path: the checkpoint's file.
+        model: the model in training.
+        optimizer: its optimizer.
+        averaging: decay per step of the weights' moving average, which is what the pipeline ships.
     """
 
     def __init__(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, averaging: float) -> None:
@@ -22,7 +25,7 @@ class RecipeCheckpoint:
         self._steps = 0
 
     def resume(self) -> int:
-        """The step to go on from; 0 where there is no checkpoint."""
+        """Load the checkpoint and return the step to continue from; 0 if there is no checkpoint."""
         if not self.path.exists():
             return 0
         state = torch.load(self.path, weights_only=True)
@@ -33,7 +36,7 @@ class RecipeCheckpoint:
         return self._steps
 
     def save(self, step: int) -> None:
-        """Write beside and rename, so that a cut leaves the older state."""
+        """Write to another file and rename it, so that an interruption leaves the previous checkpoint."""
         state = {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -46,7 +49,7 @@ class RecipeCheckpoint:
 
     @torch.no_grad()
     def average(self) -> None:
-        """Move the average towards the model; faster during the first steps, when the weights still run."""
+        """Move the average towards the model; faster in the first steps, when the weights change most."""
         self._steps += 1
         decay = min(self._averaging, (1 + self._steps) / (10 + self._steps))
         current = self.model.state_dict()
@@ -58,6 +61,6 @@ class RecipeCheckpoint:
 
 
 def cosine(step: int, steps: int, warm_up: int = 100) -> float:
-    """Factor of the learning rate: a linear rise, then half a cosine down to 2 %."""
+    """Return the learning rate's factor at a step: a linear rise times half a cosine down to 2 %."""
     rise = min(1.0, (step + 1) / warm_up)
     return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))

@@ -1,4 +1,4 @@
-"""The UNet and the text encoder, trained together on the latents to predict v."""
+"""The denoiser: UNet and text encoder, trained together on the autoencoder's latents to predict v."""
 
 import logging
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from shared.models.portrait_tiny.recipe.schedule import STEPS, signal_levels
 log = logging.getLogger(__name__)
 
 BLOCKS = (80, 160, 192)
-MIRRORED = (0, 2, 1)  # direction of a mirrored portrait
+MIRRORED = (0, 2, 1)  # index of each direction's mirror image: ahead, right, left
 
 
 @dataclass(frozen=True)
 class DenoiserPlan:
-    """How long and how fast to train."""
+    """Length, batch size, learning rate and share of empty captions of the denoiser's training."""
 
     pictures: int = 131_200
     batch: int = 16
@@ -35,7 +35,7 @@ class DenoiserPlan:
 
 
 class Denoiser(nn.Module):
-    """UNet and text encoder as one module, since they are trained, averaged and saved together."""
+    """UNet and text encoder as one module, because they are trained, averaged and saved together."""
 
     def __init__(self, tokens: CLIPTokenizer) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Denoiser(nn.Module):
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=128,
-            attention_head_dim=(2, 5, 6),  # number of heads, whatever the name says
+            attention_head_dim=(2, 5, 6),  # the number of heads, despite its name
             norm_num_groups=16,
         )
         self.text = text.encoder(tokens)
@@ -56,14 +56,14 @@ class Denoiser(nn.Module):
         self.register_buffer("tokens", padded, persistent=False)
 
     def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
-        """v for latents (N, 8, 24, 24), timesteps (N,) and indices of captions (N,)."""
+        """Predict v for latents (N, 8, 24, 24), timesteps (N,) and indices of captions (N,)."""
         states = self.text(self.tokens).last_hidden_state[captions]
         predicted: torch.Tensor = self.unet(noisy, timesteps, states).sample
         return predicted
 
 
 def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan, work: Path) -> Denoiser:
-    """Train up to the plan's number of pictures, going on from the checkpoint in `work` if there is one."""
+    """Train up to the plan's number of pictures, resuming from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
     model = Denoiser(text.tokenizer())
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=1e-2, fused=True)
@@ -94,7 +94,7 @@ def train(autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan
 def batch(
     autoencoder: AutoencoderTiny, portraits: Portraits, plan: DenoiserPlan, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents of augmented portraits, and the index of each one's caption."""
+    """Draw a batch: latents of augmented portraits, and the indices of their captions."""
     images, captions = [], []
     for row in generator.integers(0, portraits.training, plan.batch):
         image, mirrored = augmented(portraits.canvases[row], generator)
@@ -110,7 +110,7 @@ def batch(
 def loss(
     model: Denoiser, latents: torch.Tensor, captions: torch.Tensor, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """Mean squared error of v (Salimans & Ho 2022) at timesteps spread evenly over the batch."""
+    """Return the mean squared error of v (Salimans & Ho 2022), with timesteps spread evenly over the batch."""
     count = len(latents)
     spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     timesteps = (spread * STEPS).long()
@@ -123,7 +123,7 @@ def loss(
 
 @torch.no_grad()
 def held_out_loss(model: Denoiser, autoencoder: AutoencoderTiny, portraits: Portraits) -> float:
-    """The loss on the held-out portraits, always with the same noise."""
+    """Return the loss on the held-out portraits, always with the same noise."""
     rows = range(portraits.training, len(portraits.canvases))
     latents = autoencoder.encoder(tensor([centered(portraits.canvases[row]) for row in rows])) / DEVIATION
     captions = torch.tensor([2 * int(portraits.directions[row]) + int(portraits.smiles[row]) for row in rows])

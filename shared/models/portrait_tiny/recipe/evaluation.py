@@ -1,4 +1,4 @@
-"""The held-out figures of a finished pipeline, by stock diffusers pipelines, and the sheets to look at."""
+"""Evaluates a finished pipeline on the held-out portraits with stock diffusers pipelines, and writes picture sheets."""
 
 import logging
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ log = logging.getLogger(__name__)
 
 STRENGTHS = (0.30, 0.45, 0.60)
 STEPS = 50
-ENLARGED = 4  # dlib finds no face below 80 px, and a face of the working size has 55
+ENLARGED = 4  # times; dlib finds no face below 80 px, and at the working size a face has 55
 SHOWN = 16
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the model card says.
+    """The figures for the model's README.
 
     Attributes:
-        psnr: of the autoencoder on the held-out portraits, dB.
-        distances: median distance from original to img2img by strength; the autoencoder alone at 0.
-        lost: by strength, held-out faces that the engine no longer finds.
-        faces_from_noise: of 16 samples, those in which the engine finds a face.
+        psnr: PSNR of the autoencoder on the held-out portraits, in dB.
+        distances: median face distance between original and img2img by strength; 0 is the autoencoder alone.
+        lost: number of held-out portraits by strength in which the engine no longer finds a face.
+        faces_from_noise: number of the 16 samples in which the engine finds a face.
     """
 
     psnr: float
@@ -42,7 +42,7 @@ class Figures:
 
 
 def evaluate(folder: Path, portraits: Portraits, engine: FaceEngine, out: Path) -> Figures:
-    """Measure the pipeline in `folder` and write `img2img.png` and `samples.png` to `out`."""
+    """Measure the pipeline in `folder`, and write `img2img.png` and `samples.png` to `out`."""
     working = ModelProfile.model_validate_json((folder / CARD).read_text())
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)

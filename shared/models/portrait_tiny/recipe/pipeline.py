@@ -1,4 +1,4 @@
-"""The finished pipeline: checkpoints in, a plain diffusers folder in half precision out."""
+"""Exports the finished pipeline: checkpoints in, an ordinary diffusers folder in half precision out."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ WORKING = ModelProfile(
 
 
 def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
-    """The averaged weights of the checkpoints in `work` as a pipeline."""
+    """Build a pipeline from the averaged weights of the checkpoints in `work`."""
     training = tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]])
     tokens = text.tokenizer()
     vae, denoiser = untrained(Components.of(training)), Denoiser(tokens)
@@ -39,14 +39,14 @@ def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
 
 
 def export(portraits: Portraits, work: Path, out: Path) -> None:
-    """Write the pipeline and its card of working size and framing to `out`."""
+    """Write the pipeline and its `photog.json` to `out`."""
     assemble(portraits, work).to(torch.float16).save_pretrained(out)
     (out / CARD).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
     _drop_derived(out / "vae" / "config.json")
 
 
 def _drop_derived(path: Path) -> None:
-    """AutoencoderTiny writes a key that it warns of when it reads it; it makes the value anew anyway."""
+    """Remove a key that AutoencoderTiny writes but warns about when it reads it; it computes the value anyway."""
     config = json.loads(path.read_text())
     config.pop("block_out_channels", None)
     path.write_text(json.dumps(config, indent=2) + "\n")

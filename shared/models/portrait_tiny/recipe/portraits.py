@@ -1,4 +1,4 @@
-"""The data: faces of the portraits on a canvas with room for augmentation, and a caption that their landmarks give."""
+"""The training data: portraits' faces on canvases with room for augmentation, and captions from their landmarks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,26 @@ from numpy.typing import NDArray
 from shared.faces.base import Face, FaceEngine, largest
 from shared.imaging.array_types import Image
 
-SIZE = 96  # working size of the model in pixels: the portraits' own resolution, so that nothing it learns is enlarged
-FRAMING = 1.75  # side of the crop over dlib's box: forehead to below the chin, ears, no shoulders
+SIZE = 96  # working size of the model in pixels: the portraits' resolution, so that it never learns from enlargements
+FRAMING = 1.75  # side of the crop over that of dlib's box: from the forehead to below the chin, ears, no shoulders
 CANVAS = 132  # pixels kept of each face, so that crops can shift, turn and zoom
-HELD_OUT = 40  # portraits that no training sees, spread evenly over the sorted names
-TURNED = 0.12  # nose offset over eye distance, from where a face is said to look aside
-SMILING = 0.09  # gap between the inner lips over the mouth's width, from where teeth show
+HELD_OUT = 40  # portraits that are held out of all training, spread evenly over the sorted names
+TURNED = 0.12  # nose offset over eye distance from which the caption says that a face looks to a side
+SMILING = 0.09  # gap between the inner lips over the mouth's width from which teeth show
 
 DIRECTIONS = ("looking ahead", "looking left", "looking right")
 
 
 @dataclass(frozen=True)
 class Portraits:
-    """Canvases (N, 132, 132, 3) uint8, one direction and one smile flag each; the first rows are for training."""
+    """Portraits with what their captions say.
+
+    Attributes:
+        canvases: RGB, uint8, (N, 132, 132, 3).
+        directions: indices into DIRECTIONS, (N,).
+        smiles: whether each person smiles, (N,).
+        training: number of the first rows that are for training; the others are held out.
+    """
 
     canvases: NDArray[np.uint8]
     directions: NDArray[np.int64]
@@ -40,7 +47,7 @@ class Portraits:
 
 
 def prepare(folder: Path, engine: FaceEngine) -> Portraits:
-    """Find the face of every portrait below `folder`; those without one are left out."""
+    """Find the face of every portrait in `folder`; portraits without a face are left out."""
     rows: list[tuple[Image, int, bool]] = []
     held: list[tuple[Image, int, bool]] = []
     paths = sorted(folder.glob("*.jpg"))
@@ -57,7 +64,7 @@ def prepare(folder: Path, engine: FaceEngine) -> Portraits:
 
 
 def canvas(image: Image, face: Face) -> Image:
-    """The face with more room around it than the model sees, mirrored where the picture ends."""
+    """Return the face with more room around it than the model sees, reflected beyond the picture's borders."""
     side = face.box.square(FRAMING * CANVAS / SIZE)
     scale = CANVAS / side.width
     matrix = np.array([[scale, 0, -side.left * scale], [0, scale, -side.top * scale]])
@@ -68,7 +75,7 @@ def canvas(image: Image, face: Face) -> Image:
 
 
 def direction(face: Face) -> int:
-    """Index into DIRECTIONS: where the nose tip lies between the outer eye corners."""
+    """Return the index into DIRECTIONS, by the position of the nose tip between the outer corners of the eyes."""
     points = face.landmarks
     eyes = points[45, 0] - points[36, 0]
     offset = (points[30, 0] - (points[36, 0] + points[45, 0]) / 2) / max(eyes, 1)
@@ -76,18 +83,18 @@ def direction(face: Face) -> int:
 
 
 def smiles(face: Face) -> bool:
-    """Whether the inner lips stand apart, as in a smile that shows teeth."""
+    """Return whether the inner lips are apart, as in a smile that shows teeth."""
     points = face.landmarks
     return bool(np.linalg.norm(points[62] - points[66]) > SMILING * np.linalg.norm(points[48] - points[54]))
 
 
 def caption(direction_index: int, smiling: bool) -> str:
-    """The sentence that goes with a portrait in training."""
+    """Return the caption of a portrait in training."""
     return f"portrait photo of a person, {DIRECTIONS[direction_index]}, {'smiling' if smiling else 'serious'}"
 
 
 def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, bool]:
-    """A crop of working size with a mild shift, turn, zoom and change of light; and whether it was mirrored."""
+    """Return a crop of working size with random mild shift, rotation, zoom and light, and whether it is mirrored."""
     angle, zoom = generator.uniform(-6, 6), generator.uniform(0.92, 1.1)
     matrix = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), angle, zoom)
     matrix[:, 2] += (SIZE - CANVAS) / 2 + generator.uniform(-4, 4, 2)
@@ -100,12 +107,12 @@ def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, b
 
 
 def centered(portrait: Image) -> Image:
-    """The crop of working size with no change, as the held-out figures use it."""
+    """Return the unchanged crop of working size, with which the held-out portraits are measured."""
     start = (CANVAS - SIZE) // 2
     return portrait[start : start + SIZE, start : start + SIZE]
 
 
 def tensor(images: list[Image]) -> torch.Tensor:
-    """(N, 3, H, W) float32 in [-1, 1]."""
+    """Return pictures as one tensor, float32, (N, 3, H, W), in [-1, 1]."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
     return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1

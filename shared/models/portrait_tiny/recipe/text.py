@@ -1,4 +1,4 @@
-"""A small text side: a byte-level CLIP tokenizer that takes any text, and a CLIP text encoder of 0.5 M weights."""
+"""The text part: a byte-level CLIP tokenizer that takes any text, and a CLIP text encoder of 0.5 M weights."""
 
 import json
 import tempfile
@@ -29,12 +29,12 @@ END = "</w>"
 
 
 def captions() -> list[str]:
-    """Every caption of the training, then the empty one that guidance needs."""
+    """Return every caption of the training, and last the empty one, which guidance needs."""
     return [caption(direction, smiling) for direction in range(len(DIRECTIONS)) for smiling in (False, True)] + [""]
 
 
 def tokenizer() -> CLIPTokenizer:
-    """All bytes, alone and at a word's end, and whole tokens for the words of the captions and a few more."""
+    """Return a tokenizer with all bytes, within a word and at its end, and tokens for the captions' words and WORDS."""
     letters = _byte_letters()
     merges: list[tuple[str, str]] = []
     words = sorted({word for text in captions() for word in text.replace(",", " ").split()} | set(WORDS))
@@ -54,7 +54,7 @@ def tokenizer() -> CLIPTokenizer:
 
 
 def encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
-    """Untrained; hidden size 128, two layers."""
+    """Return an untrained text encoder with hidden size 128 and two layers."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokens),
@@ -72,7 +72,10 @@ def encoder(tokens: CLIPTokenizer) -> CLIPTextModel:
 
 
 def _byte_letters() -> list[str]:
-    """The letters by which byte-level BPE writes the 256 bytes: printable ones as they are, the others from 256 up."""
+    """Return the characters by which byte-level BPE writes the 256 bytes.
+
+    Printable bytes stand for themselves, the others for the code points from 256 on.
+    """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
