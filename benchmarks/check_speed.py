@@ -29,10 +29,10 @@ import face_recognition_models
 import numpy as np
 from PIL import Image as Pillow
 
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.photos import decode_photo
 from shared.photos.assessment import PhotoAssessment, inspect_photo
-from shared.settings import Limits
+from shared.settings import FaceSettings, Limits
 
 QUALITY = 90  # jpg quality of the files, as phones write them
 MOST = 20  # photos in a request
@@ -73,7 +73,7 @@ def main() -> None:
 
 def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
     """Run both in turns, and print their seconds and how many photos only check refuses."""
-    engine, limits = DlibEngine(), Limits()
+    engine, limits = load_engine(FaceSettings(intra_threads=1)), Limits()
     name, peer = face_recognition() if find_spec("face_recognition") else ("the same calls of dlib", plain_loop())
     inspect_photo(files[0], engine, limits)  # warm
     ours, theirs = [], []

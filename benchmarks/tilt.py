@@ -1,6 +1,6 @@
 """Measures how well landmarks follow a rotation: faces rotated by -60 to 60 degrees, as jpg of several qualities.
 
-    python -m benchmarks.tilt [FOLDER] [--engine dlib] [--step 5] [--sheet FILE]
+    python -m benchmarks.tilt [FOLDER] [--engine mesh] [--step 5] [--sheet FILE]
 
 The faces are those in pictures that installed packages ship, and the largest one in each picture of FOLDER. A face is
 measured first in the original picture, then in the picture rotated around it. For every tilt the table shows how often
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure and print the table; with `--sheet`, draw the landmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="more pictures of faces, besides those in packages")
-    parser.add_argument("--engine", choices=["dlib", "insightface"], default="dlib")
+    parser.add_argument("--engine", choices=["mesh", "dlib", "insightface"], default="mesh")
     parser.add_argument("--step", type=int, default=5, help="degrees between two tilts")
     parser.add_argument("--sheet", type=Path, help="a PNG with the landmarks of each face at each tilt")
     arguments = parser.parse_args()

@@ -1,6 +1,8 @@
 """Measures how well check tells people apart, on all pairs of labeled photos and all pairs in a folder of strangers.
 
-    python -m benchmarks.verification FOLDER... [--strangers FOLDER]
+    python -m benchmarks.verification FOLDER... [--strangers FOLDER] [--engine mesh dlib]
+
+With several engines each is reported in turn, and then every photo's verdict by all of them in one table.
 
 Photos are labeled by their path without its last digits: `obama/1.jpg` and `family/Dad2.jpg` show `obama/` and
 `family/Dad`. In the folder of strangers every picture shows another person; it tells how many strangers a threshold
@@ -18,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.faces import FaceEngine
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding
-from shared.photos.assessment import inspect_photo
-from shared.settings import Limits
+from shared.photos.assessment import PhotoAssessment, inspect_photo
+from shared.settings import FaceSettings, Limits
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+ROW = "{:<36}"
 Distances = NDArray[np.float64]
 
 
@@ -41,40 +44,72 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="+", help="folders of labeled photos")
     parser.add_argument("--strangers", type=Path, help="folder with one photo of each of many people")
+    parser.add_argument("--engine", nargs="+", choices=["mesh", "dlib", "insightface"], default=["mesh"])
     arguments = parser.parse_args()
     missing = [str(folder) for folder in arguments.photos if not folder.is_dir()]
     if missing:
         sys.exit(f"skipped: no folder {', '.join(missing)}; give folders with labeled photos of people")
-    engine = DlibEngine()
-    photos = [photo for folder in arguments.photos for photo in usable(folder, engine, labeled=True)]
-    same, different = pairs(photos, engine)
-    if not len(same) or not len(different):
-        sys.exit(
-            "skipped: photos of at least two people, and two of one of them, are needed; label them like Dad1.jpg, "
-            "Dad2.jpg, Mom1.jpg"
-        )
-    print(f"{len(photos)} usable photos of {len({photo.person for photo in photos})} people:")
-    report(same, different, engine.same_person)
-    for path_a, path_b, distance in mistakes(photos, engine):
-        print(f"  wrong: {path_a} and {path_b} are {distance:.3f} apart")
-    if arguments.strangers is not None and arguments.strangers.is_dir():
-        _, strangers = pairs(usable(arguments.strangers, engine, labeled=False), engine)
-        print(f"strangers in {arguments.strangers}:")
-        report(same, strangers, engine.same_person)
+    engines = {name: load_engine(FaceSettings(engine=name)) for name in arguments.engine}
+    verdicts = {}
+    for name, engine in engines.items():
+        verdicts[name] = {key: one for folder in arguments.photos for key, one in judged(folder, engine).items()}
+        photos = labeled(verdicts[name])
+        same, different = pairs(photos, engine)
+        if not len(same) or not len(different):
+            sys.exit("skipped: no two photos of one person and of two; label them like Dad1.jpg, Dad2.jpg, Mom1.jpg")
+        print(f"{name}: {len(photos)} usable photos of {len({photo.person for photo in photos})} people:")
+        report(same, different, engine.same_person)
+        for path_a, path_b, distance in mistakes(photos, engine):
+            print(f"  wrong: {path_a} and {path_b} are {distance:.3f} apart")
+        if arguments.strangers is not None and arguments.strangers.is_dir():
+            found = judged(arguments.strangers, engine)
+            _, strangers = pairs(one_each(found), engine)
+            print(f"strangers in {arguments.strangers}:")
+            report(same, strangers, engine.same_person)
+    print_verdicts(verdicts)
 
 
-def usable(folder: Path, engine: FaceEngine, labeled: bool) -> list[Photo]:
-    """Return the usable photos in a folder and its subfolders; without labels each one shows another person."""
-    found = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
-        name = str(path.relative_to(folder.parent))
-        verdict = inspect_photo(path.read_bytes(), engine, Limits())
-        if verdict.embedding is None:
-            print(f"  left out: {name}: {verdict.message} ({'; '.join(verdict.warnings)})")
-            continue
-        person = re.sub(r"\d+\.\w+$", "", name) if labeled else name
-        found.append(Photo(name, person, verdict.embedding))
-    return found
+def one_each(verdicts: dict[str, PhotoAssessment]) -> list[Photo]:
+    """Return the usable photos of a folder in which each shows another person."""
+    return [Photo(key, key, one.embedding) for key, one in verdicts.items() if one.embedding is not None]
+
+
+def judged(folder: Path, engine: FaceEngine) -> dict[str, PhotoAssessment]:
+    """What check says of each photo of a folder and its sub-folders, by its path."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return {str(path.relative_to(folder.parent)): inspect_photo(path.read_bytes(), engine, Limits()) for path in paths}
+
+
+def print_verdicts(verdicts: dict[str, dict[str, PhotoAssessment]]) -> None:
+    """Every photo's verdict by each engine: code, frontal, yaw, pitch, roll, width of the face; then what differs."""
+    head = ["photo", *(f"{name}: code frontal yaw pitch roll face" for name in verdicts)]
+    print(ROW.format(*head[:1]) + "".join(f"{title:<44}" for title in head[1:]))
+    different = []
+    for path in next(iter(verdicts.values())):
+        found = [of_engine[path] for of_engine in verdicts.values()]
+        print(ROW.format(path) + "".join(f"{shown(one):<44}" for one in found), flush=True)
+        if len({one.code for one in found}) > 1:
+            different.append(f"{path}: {' | '.join('; '.join([one.message, *one.warnings]) for one in found)}")
+    print(
+        "\n".join(["verdicts that differ:", *different]) if different else "all engines give all photos the same code"
+    )
+
+
+def shown(verdict: PhotoAssessment) -> str:
+    """One photo's verdict as the table has it."""
+    if verdict.face is None:
+        return f"{verdict.code}"
+    angles = f"{verdict.yaw:6.1f} {verdict.pitch:6.1f} {verdict.roll:6.1f}"
+    return f"{verdict.code} {'yes' if verdict.frontal else 'no':<4} {angles} {verdict.face.box.width:5.0f}"
+
+
+def labeled(verdicts: dict[str, PhotoAssessment]) -> list[Photo]:
+    """The usable photos, with the person that each path names."""
+    return [
+        Photo(path, re.sub(r"\d+\.\w+$", "", path), verdict.embedding)
+        for path, verdict in verdicts.items()
+        if verdict.embedding is not None
+    ]
 
 
 def pairs(photos: list[Photo], engine: FaceEngine) -> tuple[Distances, Distances]:

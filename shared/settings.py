@@ -45,16 +45,18 @@ class Scan(BaseModel):
 class FaceSettings(BaseModel):
     """The face engine, and which faces of a photo count."""
 
-    engine: Literal["dlib", "insightface"] = Field(
-        "dlib", description="dlib is embedded and runs anywhere; insightface is the gpu profile's and ships no weights"
+    engine: Literal["mesh", "dlib", "insightface"] = Field(
+        "mesh",
+        description="mesh is embedded, runs anywhere and may be used commercially; dlib's landmarks may not be, it is "
+        "for users who were trained with it; insightface is the gpu profile's and ships no weights",
     )
     model: str = Field(
         "buffalo_l", description="for insightface: a folder of .onnx files, or the name of one in ~/.insightface/models"
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="onnxruntime's provider for insightface, the fuser and the people network: auto uses CUDA if it "
-        "is available, cuda fails if it is not",
+        description="onnxruntime's provider for mesh, insightface, the fuser and the people network: auto uses CUDA if "
+        "it is available, cuda fails if it is not",
     )
     intra_threads: int = Field(
         0, ge=0, description="onnxruntime's CPU threads within one operation; 0 is one per core, too many beside torch"

@@ -5,15 +5,17 @@ from hashlib import blake2b
 from typing import Any
 
 from shared.faces.base import Face
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
+from shared.settings import FaceSettings
 
 
 class Remembering:
-    """dlib with a memory. What it found is given to many, so its arrays are read-only."""
+    """The default engine with a memory. What it found is given to many, so its arrays are read-only."""
 
     def __init__(self) -> None:
-        self._engine, self._known = DlibEngine(), dict[Hashable, Any]()
+        self._engine = load_engine(FaceSettings(provider="cpu", intra_threads=1))
+        self._known: dict[Hashable, Any] = {}
         self.name, self.same_person = self._engine.name, self._engine.same_person
         self.distance = self._engine.distance
 

@@ -35,5 +35,5 @@ def second_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def engine() -> Remembering:
-    """Faces, for tests of everything that begins with them; tests/unit/test_faces.py is about dlib itself."""
+    """Faces, for tests of everything that begins with them; tests/unit/test_faces_mesh.py is about it itself."""
     return Remembering()

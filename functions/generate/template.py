@@ -60,6 +60,12 @@ def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) ->
     return found
 
 
+def warn_of_lying(found: Sequence[Face]) -> list[str]:
+    """A warning where all faces lie on their side: the portrait is made as it lies."""
+    side = name_lying_faces(found)
+    return [f"{FIELD}: {side}"] if side else []
+
+
 def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
     """Check that each face that a person takes is large enough and not turned too far away.
 
@@ -78,7 +84,7 @@ def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"
-    angles = pose.estimate_pose(face.landmarks)
+    angles = pose.of(face)
     for angle, direction in ((angles.yaw, "to the side"), (angles.pitch, "up or down")):
         if abs(angle) > settings.most_turned:
             return f"looks {abs(angle):.0f} degrees {direction}, more than the limit of {settings.most_turned:.0f}"

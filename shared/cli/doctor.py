@@ -35,6 +35,11 @@ PACKAGES = (
     "transformers",
     "boto3",
 )
+LICENSES = {
+    "mesh": "usable commercially: Apache-2.0 and CC0",
+    "dlib": "non-commercial: its 68-point landmarks were trained on iBUG 300-W",
+    "insightface": "the published weights are for non-commercial research only",
+}
 
 
 def doctor(
@@ -50,6 +55,7 @@ def doctor(
         "functions": installed_functions(),
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),
+        "licenses": {"faces": LICENSES[settings.faces.engine]},
     }
     if place is not None:
         try:
@@ -71,12 +77,14 @@ def _faces(settings: Settings) -> Json:
         engine = load_engine(settings.faces)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"engine": settings.faces.engine, "missing": str(error)}
-    if settings.faces.engine == "dlib":
-        return {"engine": engine.name}
-    from shared.faces.networks import folder_of
+    found = {"engine": engine.name}
+    if settings.faces.engine == "insightface":
+        from shared.faces.networks import folder_of
 
-    provider = getattr(engine, "provider", None)
-    return {"engine": engine.name, "folder": str(folder_of(settings.faces)), "provider": provider}
+        found["folder"] = str(folder_of(settings.faces))
+    if (provider := getattr(engine, "provider", None)) is not None:
+        found["provider"] = provider
+    return found
 
 
 def _diffusion(settings: Settings) -> Json:

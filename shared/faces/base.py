@@ -69,11 +69,14 @@ class Face:
         box: around the face, brows to chin.
         landmarks: the 68 points of the iBUG 300-W scheme, (68, 2), in pixels of the picture.
         score: the detector's confidence; its scale is the engine's own.
+        mesh: where the engine has them, the 478 points of MediaPipe's face mesh, (478, 3), z in pixels, too,
+            and growing away from the camera. The last ten are the irises' and are far off at times.
     """
 
     box: Box
     landmarks: Points
     score: float
+    mesh: Points | None = None
 
 
 class FaceEngine(Protocol):

@@ -62,3 +62,30 @@ def crop_face(image: Image, box: Box, face: int, side: int) -> ResizedCrop:
     square = cv2.copyMakeBorder(cut, above, below, before, behind, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
     return ResizedCrop(cv2.resize(square, (side, side), interpolation=interpolation), left, top, side / size)
+
+
+def quick_closeup(image: Image, box: Box, face: int, side: int) -> ResizedCrop:
+    """Do what `crop_face` does in a tenth of the time for large faces: halve the cut as long as that leaves enough."""
+    reach = box.width * side / face / 2
+    steps = int(np.log2(max(2 * reach / side, 1)))
+    if steps == 0:
+        return crop_face(image, box, face, side)
+    height, width = image.shape[:2]
+    x, y = box.center
+    left, right = (int(np.clip(x + sign * (reach + 1), 0, width)) for sign in (-1, 1))
+    top, bottom = (int(np.clip(y + sign * (reach + 1), 0, height)) for sign in (-1, 1))
+    small = image[top:bottom, left:right]
+    if min(small.shape[:2]) < 2**steps:
+        return crop_face(image, box, face, side)
+    for _ in range(steps):
+        small = halved(small)
+    times = 2**steps
+    moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
+    view = crop_face(small, moved.scaled(1 / times), face, side)
+    return ResizedCrop(view.image, left + view.left * times, top + view.top * times, view.factor / times)
+
+
+def halved(image: Image) -> Image:
+    """Half as large, each pixel the mean of four; an odd last row or column is left out."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

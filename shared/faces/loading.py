@@ -6,12 +6,19 @@ from shared.errors import how_to_install
 from shared.faces.base import EngineUnavailable, FaceEngine
 from shared.settings import FaceSettings
 
+DLIB_NEEDED = ("dlib", "face_recognition_models")
 NEEDED = ("insightface", "onnxruntime", "onnx", "skimage", "scipy", "requests", "tqdm")  # by the insightface engine
 
 
 def load_engine(settings: FaceSettings) -> FaceEngine:
     """Load it, once per process; EngineUnavailable says what to install or to download."""
+    if settings.engine == "mesh":
+        from shared.faces.mesh import MeshEngine
+
+        return MeshEngine(settings)
     if settings.engine == "dlib":
+        if missing := [name for name in DLIB_NEEDED if find_spec(name) is None]:
+            raise EngineUnavailable(f"the dlib engine needs {', '.join(missing)}: {how_to_install('dlib')}")
         from shared.faces.dlib import DlibEngine
 
         return DlibEngine()

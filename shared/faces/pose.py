@@ -1,10 +1,16 @@
-"""Which way a face looks, from its 68 landmarks and a generic head."""
+"""Which way a face looks: from its 68 landmarks and a generic head, and from its mesh, where there is one.
+
+The generic head takes some frontal faces for turned ones, by 16 degrees and more; the mesh's own depth says too little
+of heads that are turned. So where there is a mesh both are asked, and their mean is taken. With limits of 20 degrees it
+agrees with the eye on all of 21 labeled photos, 16 frontal and 5 not.
+"""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from shared.faces.base import Face
 from shared.faces.rotation import measure_roll
 from shared.imaging.array_types import Points
 
@@ -31,6 +37,12 @@ HEAD = np.array(
 )
 FAR = 8.0  # camera distance in face spans; portraits are taken from 1 m and more
 RESTING_PITCH = -2.0  # degrees that the head reads of a straight look: 407 studio portraits, median -1.5, frontal -2.4
+# of the mesh: points that lie alike left and right, and two on the line down the face that no mouth moves
+SIDES = [(33, 263), (133, 362), (127, 356), (234, 454), (58, 288)]
+FOREHEAD, NOSE = 10, 2
+UNDERSTATED = 1.5  # degrees of the generic head's yaw to one of the mesh's, over 213 faces
+# what a straight look reads of the mesh's depth, and of landmarks out of a mesh: medians of 59 studio portraits
+RESTING_MESH_PITCH, RESTING_MAPPED_PITCH = 1.2, -1.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,15 @@ class Pose:
     yaw: float
     pitch: float
     roll: float
+
+
+def of(face: Face) -> Pose:
+    """The pose of a face, by all that is known of it."""
+    seen = estimate_pose(face.landmarks)
+    if face.mesh is None:
+        return seen
+    yaw, pitch = _by_mesh(face.mesh)
+    return Pose((seen.yaw + yaw) / 2, (seen.pitch - RESTING_MAPPED_PITCH + pitch) / 2, seen.roll)
 
 
 def estimate_pose(landmarks: Points) -> Pose:
@@ -66,3 +87,16 @@ def estimate_pose(landmarks: Points) -> Pose:
     yaw = np.degrees(np.arctan2(forward[0], -forward[2]))
     pitch = np.degrees(np.arcsin(np.clip(-forward[1], -1, 1)))
     return Pose(float(yaw), float(pitch - RESTING_PITCH), measure_roll(landmarks))
+
+
+def _by_mesh(mesh: Points) -> tuple[float, float]:
+    """Yaw and pitch in degrees from a mesh's own depth, (478, 3)."""
+    across = _unit(np.mean([_unit(mesh[right] - mesh[left]) for left, right in SIDES], axis=0))
+    down = mesh[NOSE] - mesh[FOREHEAD]
+    ahead = -np.cross(across, _unit(down - across * (across @ down)))
+    yaw = UNDERSTATED * np.degrees(np.arcsin(np.clip(across[2], -1, 1)))
+    return float(yaw), float(np.degrees(np.arcsin(np.clip(-ahead[1], -1, 1))) - RESTING_MESH_PITCH)
+
+
+def _unit(vector: Points) -> Points:
+    return vector / max(float(np.linalg.norm(vector)), 1e-6)

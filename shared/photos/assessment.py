@@ -247,10 +247,9 @@ def _side(faces: Sequence[Face]) -> list[str]:
 
 def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
     height, width = image.shape[:2]
-    sharpness = photo_quality.measure_sharpness(image, face)
-    brightness = photo_quality.measure_brightness(image, face)
-    clipped = photo_quality.measure_clipping(image, face)
-    looks = pose.estimate_pose(face.landmarks)
+    seen = photo_quality.measured(image, face)
+    sharpness, brightness, clipped = seen.sharpness, seen.brightness, seen.clipped
+    looks = pose.of(face)
     advice = _side([face])
     if min(width, height) < ADVISED_SIDE:
         advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")

@@ -51,6 +51,14 @@ def test_doctor_reports_versions_models_and_conditional_writes(bucket):
     assert list(bucket.list("probes/")) == []
 
 
+def test_doctor_says_whether_the_face_engine_may_be_used_commercially(monkeypatch):
+    for engine, told in (("mesh", "usable commercially"), ("dlib", "non-commercial")):
+        monkeypatch.setenv("PHOTOG_FACES__ENGINE", engine)
+        report = json.loads(here("doctor", "--json").stdout)
+        assert report["faces"]["engine"] == engine
+        assert report["licenses"]["faces"].startswith(told)
+
+
 def test_doctor_says_what_is_missing_and_exits_with_1(monkeypatch, tmp_path):
     monkeypatch.setenv("PHOTOG_MODEL__PATH", str(tmp_path / "nowhere"))
     done = here("doctor")

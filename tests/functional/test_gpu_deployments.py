@@ -159,7 +159,8 @@ def test_the_docs_name_the_driver_that_the_pinned_releases_need():
 
 
 @pytest.mark.parametrize("function", ["train", "generate"])
-def test_images_take_the_pinned_onnxruntime_for_cards_whichever_extra_brings_onnxruntime(function):
+def test_images_take_the_pinned_onnxruntime_for_cards_unless_torch_is_the_one_for_cpus(function):
     (line,) = [rest for name, rest in instructions(DOCKERFILES[function]) if name == "RUN" and "onnxruntime" in rest]
     assert "pip install --constraint constraints.txt onnxruntime-gpu" in line
-    assert "*insightface*|*enhance*)" in line
+    assert 'case "${PIP_EXTRA_INDEX_URL}" in */cpu*) ;; *)' in line
+    assert "pip uninstall --yes onnxruntime &&" in line, "both give the same module, so one has to go"

@@ -9,9 +9,9 @@ from functions.train.lora import add_adapter
 from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import embed_prompts, prepare_inputs
-from shared.faces.dlib import DlibEngine
+from shared.faces.mesh import MeshEngine
 from shared.models.diffusion import load_model
-from shared.settings import Limits, ModelSettings
+from shared.settings import FaceSettings, Limits, ModelSettings
 from tests.fake_workspace import Desk
 from tests.pictures import hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
@@ -38,7 +38,9 @@ def test_some_hundred_steps_learn_the_photos(tmp_path):
     """The loss of random weights falls by a tenth at least, by attention alone."""
     model = load_model(ModelSettings(path=str(make_tiny_base(tmp_path)), device="cpu"))
     files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
-    photos = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits()).photos
+    photos = prepare_dataset(
+        list(files), Desk(files), MeshEngine(FaceSettings(provider="cpu")), model.working, Limits()
+    ).photos
     said = embed_prompts(model)
     learned = prepare_inputs(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)
     with add_adapter(model.unet, PLAN) as adapter:

@@ -14,9 +14,11 @@ from tests.deployment import FUNCTIONS, ROOT
 # the extras without which a module is never loaded; all others need none
 HOMES = {
     "shared.models": ("diffusion",),
+    "shared.models.portrait_tiny.recipe": ("diffusion", "dlib"),
+    "shared.faces.dlib": ("dlib",),
+    "shared.faces.dlib_landmarks": ("dlib",),
     "shared.faces.insightface": ("insightface",),
     "shared.faces.networks": ("insightface",),
-    "shared.faces.onnx_sessions": ("enhance",),
     "shared.devices.card": ("diffusion",),
     "shared.buckets.s3": ("cloud",),
     "shared.runtime.http": ("http",),

@@ -1,4 +1,4 @@
-"""The embedded face engine on real pictures: what is a face, where it is, and whose."""
+"""The dlib engine on real pictures: what is a face, where it is, and whose."""
 
 import cv2
 import numpy as np

@@ -10,13 +10,12 @@ from functions.generate.fusion import rigid
 from functions.generate.fusion.warp import plan_movement
 from functions.generate.glasses import lenses, min_cost_path
 from functions.generate.glasses.aligned_face import WIDTH, AlignedFace
-from shared.faces.dlib import DlibEngine
 from tests import pictures
 
 
 @pytest.fixture(scope="module")
-def points():
-    return max(DlibEngine().detect(pictures.astronaut()), key=lambda face: face.score).landmarks
+def points(engine):
+    return engine.detect(pictures.astronaut())[-1].landmarks
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,13 @@ from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse, pose
 from functions.generate.fusion.warp import REACH, plan_movement
 from functions.generate.person import choose_reference
 from shared.faces import pose
-from shared.faces.dlib import DlibEngine
 from tests import pictures
 
 DEGREES = (0.25, 0.5, 0.75, 1.0)
 
 
-@pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
-
-
 def best(engine, image):
-    return max(engine.detect(image), key=lambda face: face.score)
+    return engine.detect(image)[-1]
 
 
 @pytest.fixture(scope="module")

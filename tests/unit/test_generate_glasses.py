@@ -11,22 +11,13 @@ from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frame
 from functions.generate.glasses import bridge_and_temples, detection
 from functions.generate.glasses.aligned_face import AlignedFace
 from functions.generate.person import choose_reference
-from shared.faces.dlib import DlibEngine
 from tests import pictures
-
-
-@pytest.fixture(scope="module")
-def engine():
-    return DlibEngine()
 
 
 @pytest.fixture(scope="module")
 def portrayals(engine):
     images = {"hopper": pictures.hopper(), "astronaut": pictures.astronaut()}
-    return {
-        name: ReferencePhoto(image, max(engine.detect(image), key=lambda face: face.score).landmarks)
-        for name, image in images.items()
-    }
+    return {name: ReferencePhoto(image, engine.detect(image)[-1].landmarks) for name, image in images.items()}
 
 
 def test_glasses_are_told_from_bare_eyes(portrayals):

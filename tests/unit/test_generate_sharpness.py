@@ -7,7 +7,8 @@ import pytest
 from functions.generate.face import light, masks
 from functions.generate.face.landmarks import face_width
 from functions.generate.fusion import detail_match
-from shared.faces.dlib import DlibEngine
+from shared.faces.mesh import MeshEngine
+from shared.settings import FaceSettings
 from tests import pictures
 
 SIGMAS = (2.0, 3.0, 5.0)
@@ -18,7 +19,7 @@ class Subject:
 
     def __init__(self):
         image = cv2.resize(pictures.astronaut()[:256, 96:352], None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-        (face,) = DlibEngine().detect(image)
+        (face,) = MeshEngine(FaceSettings(provider="cpu")).detect(image)
         self.lightness = light.to_lab(image)[..., 0]
         self.face = masks.face(face.landmarks, image.shape[:2])
         self.width = face_width(face.landmarks)

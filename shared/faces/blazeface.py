@@ -1,0 +1,247 @@
+"""Places where a face may be, by BlazeFace (Bazarevsky et al. 2019), full and short range.
+
+| network | sees | finds |
+|---|---|---|
+| full range, 192 px | the whole picture, and windows of 0.43 of its longer side | faces from 2 % of that side |
+| short range, 128 px | the whole picture | faces that fill it |
+
+What they find are candidates: each has to be confirmed by whoever looks closer. On a face that is the wrong way up both
+see an upright one, eyes at the mouth, with a lower score than when it is upright: so each candidate is looked at again
+in four turns, and those whose score is about the best are what it may be.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from shared.faces.base import Box
+from shared.faces.face_crop import ResizedCrop, halved, quick_closeup
+from shared.faces.onnx_sessions import open_session
+from shared.faces.rotation import measure_eye_tilt, turn_back, turn_upright, wrap_angle
+from shared.imaging.array_types import Image, Points
+from shared.settings import FaceSettings
+
+SEARCHED_SIDE = 893  # long side that the windows are cut from: they are twice as large as the network sees them
+FULL_SIDE, SHORT_SIDE = 192, 128  # pixels that the networks see
+FULL_GRIDS = ((48, 1),)  # cells a side, and candidates a cell
+SHORT_GRIDS = ((16, 2), (8, 6))
+LIKELY = 0.5  # score of a candidate, MediaPipe's own default
+WINDOW = 0.43  # of the long side: six windows cover a picture of 5:4
+OVERLAP = 0.12  # of a window, at least, a twentieth of the long side: larger faces are seen in the whole picture
+EDGE = 0.01  # of a window: a box that reaches so near to an inner border is cut off by it; its neighbor shows it whole
+SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
+WITHIN = 0.7  # of the smaller box, covered by a better one, from which it is a part of that face
+
+TURNS = (0.0, 90.0, 180.0, 270.0)  # in which a candidate is looked at again
+TURNED_FACE, TURNED_SIDE = 72, 192  # pixels of the candidate and of the square around it that is turned
+TOUCHED = 0.3  # of the smaller box: on a face that is the wrong way up a candidate may lie beside it by half
+CONFIRMED = 0.7  # score of a second look: faces have 0.79 and more, what was taken for one 0.65 at most
+AS_LIKELY = 0.12  # of the score below the best turn's: of 300 turned faces 92 % are told by the best alone
+APART = 45.0  # degrees of roll up to which two turns show the same way up
+
+
+MIDDLE = Box(*[(TURNED_SIDE - TURNED_FACE) / 2] * 2, *[(TURNED_SIDE + TURNED_FACE) / 2] * 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Where a face may be.
+
+    Attributes:
+        box: brows to chin, about, in pixels of the picture.
+        eyes: (2, 2), the one on the left of an upright face first, in pixels of the picture.
+        score: the detector's confidence in [0, 1].
+    """
+
+    box: Box
+    eyes: Points
+    score: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of a picture: its corner, which may lie outside, and its side in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+class BlazeFace:
+    """Both networks, loaded from a folder."""
+
+    def __init__(self, folder: Path, settings: FaceSettings) -> None:
+        self._full = _Network(open_session(folder / "blazeface_full.onnx", settings), FULL_SIDE, FULL_GRIDS)
+        self._short = _Network(open_session(folder / "blazeface_short.onnx", settings), SHORT_SIDE, SHORT_GRIDS)
+
+    def candidates(self, image: Image) -> list[Candidate]:
+        """All candidates of an RGB picture, best first; several of one face are merged."""
+        small, factor = _searched(image)
+        height, width = small.shape[:2]
+        whole = _whole(width, height)
+        found = [*self._full.look(small, whole), *self._short.look(small, whole)]
+        for window in _windows(width, height):
+            found += [one for one in self._full.look(small, window) if not _cut_off(one.box, window, width, height)]
+        return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merged(found)]
+
+    def turned(self, image: Image, candidate: Candidate) -> list[Candidate]:
+        """The candidate as each turn that is likely shows it, best first; empty where no turn shows any."""
+        view = quick_closeup(image, candidate.box, TURNED_FACE, TURNED_SIDE)
+        found = []
+        for turn in TURNS:
+            roll = measure_eye_tilt(*candidate.eyes) + turn
+            seen = self._short.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE))
+            middle = [one for one in seen if one.score >= CONFIRMED and _overlap(one.box, MIDDLE)[1] > TOUCHED]
+            if middle:
+                found.append(_turned_back(max(middle, key=lambda one: one.score), view, roll))
+        likely: list[Candidate] = []
+        for one in sorted(found, key=lambda one: -one.score):
+            rolls = [abs(wrap_angle(measure_eye_tilt(*one.eyes) - measure_eye_tilt(*other.eyes))) for other in likely]
+            if not likely or (one.score >= likely[0].score - AS_LIKELY and min(rolls) > APART):
+                likely.append(one)
+        return likely
+
+
+class _Network:
+    """One BlazeFace: 16 numbers a candidate (box, six points), relative to the center of its cell."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, side: int, grids: tuple[tuple[int, int], ...]) -> None:
+        self._session = session
+        self._side = side
+        self._input = session.get_inputs()[0].name
+        self._cells = np.concatenate([_cells(*grid) for grid in grids])
+
+    def look(self, image: Image, window: Window) -> list[Candidate]:
+        """The likely candidates of a window, in pixels of the picture."""
+        view = _view(image, window, self._side).astype(np.float32)[None] / 127.5 - 1
+        places, scores = sorted(self._session.run(None, {self._input: view}), key=lambda output: -output.shape[-1])
+        likely = scores[0, :, 0] >= np.log(LIKELY / (1 - LIKELY))
+        numbers = places[0][likely].astype(float) / self._side
+        centers = numbers[:, :2] + self._cells[likely]
+        points = numbers[:, 4:].reshape(-1, 6, 2) + self._cells[likely][:, None]
+        corner = np.array([window.left, window.top])
+        return [
+            Candidate(
+                Box(*((center - size / 2) * window.side + corner), *((center + size / 2) * window.side + corner)),
+                eyes * window.side + corner,
+                float(1 / (1 + np.exp(-score))),
+            )
+            for center, size, eyes, score in zip(
+                centers, numbers[:, 2:4], points[:, :2], scores[0][likely, 0].astype(float), strict=True
+            )
+        ]
+
+
+def _turned_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
+    """What was found in a turned close-up, in the picture; its box stays a square around the same center."""
+    center, *eyes = view.outwards(turn_back(np.array([found.box.center, *found.eyes]), view.image, roll))
+    half = max(found.box.width, found.box.height) / view.factor / 2
+    return Candidate(Box(*(center - half), *(center + half)), np.array(eyes), found.score)
+
+
+def _cells(count: int, each: int) -> Points:
+    """Centers of a grid's cells in [0, 1], row by row, each so many times."""
+    y, x = np.mgrid[:count, :count]
+    centers: Points = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) / count
+    return np.repeat(centers, each, axis=0)
+
+
+def _searched(image: Image) -> tuple[Image, float]:
+    """The picture as it is searched, and its pixels per pixel of the picture; halving first is ten times as fast."""
+    factor = 1.0
+    while max(image.shape[:2]) >= 2 * SEARCHED_SIDE and min(image.shape[:2]) >= 2:
+        image, factor = halved(image), factor / 2
+    rest = SEARCHED_SIDE / max(image.shape[:2])
+    if rest >= 1:
+        return image, factor
+    height, width = (max(round(size * rest), 1) for size in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), factor * rest
+
+
+def _whole(width: int, height: int) -> Window:
+    side = max(width, height)
+    return Window((width - side) // 2, (height - side) // 2, side)
+
+
+def _windows(width: int, height: int) -> Iterator[Window]:
+    """Overlapping squares that cover the picture; none where it has hardly more pixels than the network sees."""
+    side = round(max(width, height) * WINDOW)
+    if side <= FULL_SIDE:
+        return
+    for top in _starts(height, side):
+        for left in _starts(width, side):
+            yield Window(left, top, side)
+
+
+def _starts(total: int, side: int) -> list[int]:
+    if total <= side:
+        return [(total - side) // 2]
+    count = int(np.ceil((total - side) / (side * (1 - OVERLAP)))) + 1
+    return [round(at) for at in np.linspace(0, total - side, count)]
+
+
+def _view(image: Image, window: Window, side: int) -> Image:
+    """The window in (side, side) pixels; black outside of the picture."""
+    height, width = image.shape[:2]
+    factor = side / window.side
+    part = image[
+        max(window.top, 0) : min(window.top + window.side, height),
+        max(window.left, 0) : min(window.left + window.side, width),
+    ]
+    size = [min(max(round(length * factor), 1), side) for length in part.shape[1::-1]]
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    x, y = (
+        min(round(max(-corner, 0) * factor), side - length)
+        for corner, length in zip((window.left, window.top), size, strict=True)
+    )
+    view = np.zeros((side, side, 3), np.uint8)
+    view[y : y + size[1], x : x + size[0]] = small
+    return view
+
+
+def _cut_off(box: Box, window: Window, width: int, height: int) -> bool:
+    """Whether a border of the window that is none of the picture cuts through the box."""
+    edge = EDGE * window.side
+    right, bottom = window.left + window.side, window.top + window.side
+    return (
+        (window.left > 0 and box.left < window.left + edge)
+        or (window.top > 0 and box.top < window.top + edge)
+        or (right < width and box.right > right - edge)
+        or (bottom < height and box.bottom > bottom - edge)
+    )
+
+
+def _merged(found: list[Candidate]) -> list[Candidate]:
+    """One candidate for each place, the mean of those there by their scores; best first."""
+    waiting = sorted(found, key=lambda one: -one.score)
+    merged = []
+    while waiting:
+        best = waiting[0]
+        overlaps = [_overlap(best.box, one.box) for one in waiting]
+        same = [one for one, (union, _) in zip(waiting, overlaps, strict=True) if union > SAME_FACE] or [best]
+        merged.append(_mean(same))
+        waiting = [
+            one
+            for one, (union, smaller) in zip(waiting, overlaps, strict=True)
+            if one is not best and union <= SAME_FACE and smaller <= WITHIN
+        ]
+    return merged
+
+
+def _mean(same: list[Candidate]) -> Candidate:
+    weights = np.array([one.score for one in same])
+    corners = np.array([(one.box.left, one.box.top, one.box.right, one.box.bottom) for one in same])
+    box = Box(*np.average(corners, axis=0, weights=weights).tolist())
+    return Candidate(box, np.average([one.eyes for one in same], axis=0, weights=weights), same[0].score)
+
+
+def _overlap(a: Box, b: Box) -> tuple[float, float]:
+    """What two boxes have in common: of both together, and of the smaller one."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    common = max(width, 0.0) * max(height, 0.0)
+    return common / (a.area + b.area - common), common / min(a.area, b.area)

@@ -1,0 +1,117 @@
+"""The 478 points of a face by MediaPipe's face mesh (Kartynnik et al. 2019), and whether there is a face at all.
+
+The network sees a square, 1.5 times the box around the face's points, turned until the eyes are level. A detector's box
+and eyes are true to a tenth, so it looks twice: the first look's points say where the second one is taken.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.faces.base import Box
+from shared.faces.face_crop import ResizedCrop, quick_closeup
+from shared.faces.onnx_sessions import open_session
+from shared.faces.rotation import measure_eye_tilt
+from shared.imaging.array_types import Image, Points
+from shared.settings import FaceSettings
+
+POINTS, IRISES = 478, 468  # all, and the first of the irises'
+RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners, of the person's own right and left; the first is on the picture's left
+SIDE = 256  # pixels that the network sees
+AROUND = 1.5  # sides of the square that it sees, in those of the box around the points
+CLOSEUP_FACE, CLOSEUP_SIDE = 288, 640  # of the square: a little more than the network sees, with room for a turn
+
+Points3D = NDArray[np.float64]
+"""(N, 3): x, y in pixels of the picture, z in the same unit, growing away from the camera."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A square around a face, turned as the face is.
+
+    Attributes:
+        x, y: its center in pixels.
+        side: in pixels.
+        roll: in degrees, positive clockwise.
+    """
+
+    x: float
+    y: float
+    side: float
+    roll: float
+
+    @property
+    def box(self) -> Box:
+        half = self.side / 2
+        return Box(self.x - half, self.y - half, self.x + half, self.y + half)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the network saw.
+
+    Attributes:
+        points: (478, 3), see Points3D; the last ten are the irises', which are far off at times.
+        presence: logit of there being a face.
+        unrest: how far the points lie from those of the look before, in the mean, in sides of their box.
+    """
+
+    points: Points3D
+    presence: float
+    unrest: float
+
+
+class FaceMesh:
+    """The network, loaded from a folder."""
+
+    def __init__(self, folder: Path, settings: FaceSettings) -> None:
+        self._session = open_session(folder / "face_mesh_478.onnx", settings)
+        self._input = self._session.get_inputs()[0].name
+
+    def look(self, image: Image, box: Box, eyes: Points) -> Look:
+        """The points of the face in a detector's box, whose eyes are about here; two looks."""
+        x, y = box.center
+        place = Place(x, y, AROUND * max(box.width, box.height), measure_eye_tilt(*eyes))
+        view = quick_closeup(image, place.box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        first, _ = self._seen(view, place)
+        second = around(first)
+        points, presence = self._seen(view, second)
+        moved = np.linalg.norm(points[:IRISES, :2] - first[:IRISES, :2], axis=1).mean()
+        return Look(points, presence, float(moved) * AROUND / second.side)
+
+    def _seen(self, view: ResizedCrop, place: Place) -> tuple[Points3D, float]:
+        inwards = _inwards(view, place)
+        crop = cv2.warpAffine(
+            view.image, inwards, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        outputs = self._session.run(None, {self._input: crop[None].astype(np.float32) / 255})
+        numbers = next(one for one in outputs if one.size == 3 * POINTS).reshape(POINTS, 3).astype(float)
+        presence = next(one for one in outputs if one.ndim == 4 and one.size == 1)
+        back = cv2.invertAffineTransform(inwards)
+        inside = (numbers[:, :2] - 0.5) @ back[:, :2].T + back[:, 2]
+        flat = (inside + 0.5) / view.factor + [view.left - 0.5, view.top - 0.5]
+        return np.column_stack([flat, numbers[:, 2] * place.side / SIDE]), float(presence.ravel()[0])
+
+
+def around(points: Points3D) -> Place:
+    """The square in which the network expects a face that has these points."""
+    flat = points[:, :2]
+    roll = measure_eye_tilt(flat[RIGHT_EYE], flat[LEFT_EYE])
+    angle = np.radians(roll)
+    level = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # of row vectors
+    turned = flat @ level
+    least, most = turned.min(axis=0), turned.max(axis=0)
+    x, y = (least + most) / 2 @ level.T
+    return Place(float(x), float(y), AROUND * float((most - least).max()), roll)
+
+
+def _inwards(view: ResizedCrop, place: Place) -> NDArray[np.float64]:
+    """From pixels of the close-up to those of the upright square that the network sees, (2, 3)."""
+    factor = SIDE / (place.side * view.factor)
+    angle = np.radians(place.roll)
+    turn = factor * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    center = (np.array([place.x + 0.5 - view.left, place.y + 0.5 - view.top])) * view.factor - 0.5
+    return np.column_stack([turn, np.array([SIDE, SIDE]) / 2 - 0.5 - turn @ center])
