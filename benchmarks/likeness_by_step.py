@@ -30,7 +30,7 @@ from functions.train.sampling import PromptEmbeddings, sample_pictures
 from functions.train.selection import CheckpointSelection
 from functions.train.training_inputs import embed_prompts, prepare_held_out_loss, prepare_inputs, prepare_validator
 from shared.faces import FaceEngine
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, Settings
@@ -75,7 +75,7 @@ def main() -> int:
     if not arguments.photos:
         print("skipped: give five or more photos of one person")
         return 0
-    model, engine = load_model(Settings().model), DlibEngine()
+    model, engine = load_model(Settings().model), load_engine(Settings().faces)
     changes = {name: float(number) for name, number in (one.split("=") for one in arguments.set)}
     plan = TrainingPlan(**TrainingPlan.suited(model.working).model_dump() | changes)
     desk = Desk({name: Path(name).read_bytes() for name in arguments.photos})

@@ -23,7 +23,7 @@ from shared.buckets import MemoryBucket
 from shared.contract.manifests import Json
 from shared.events import ObjectCreated
 from shared.faces.base import FaceEngine, largest
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import folder_of, load_model
 from shared.operations.client import Client
@@ -48,7 +48,7 @@ def main() -> int:
     if not arguments.photos:
         print("skipped: give five or more photos of one person")
         return 0
-    bucket, engine = MemoryBucket(), DlibEngine()
+    bucket, engine = MemoryBucket(), load_engine(Settings().faces)
     data = train(bucket, arguments.photos, arguments.steps)
     person = [embedding for photo in arguments.photos if (embedding := embedded(engine, read(photo))) is not None]
     pipeline = StableDiffusionPipeline.from_pretrained(

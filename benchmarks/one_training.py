@@ -27,10 +27,10 @@ from functions.train.loss_history import LossHistory
 from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import TrainingInputs, embed_prompts, prepare_inputs
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.models.conditioning import predict_noise
 from shared.models.diffusion import DiffusionModel, load_model
-from shared.settings import Limits, ModelSettings
+from shared.settings import FaceSettings, Limits, ModelSettings
 from tests.fake_workspace import Desk
 
 TURN = 3  # steps; few, so that other load on the machine affects all competitors equally
@@ -85,7 +85,7 @@ def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
     model = load_model(ModelSettings(path=str(base), device="cpu"))
     files = {path.name: path.read_bytes() for path in sorted(photos.iterdir())}
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
-    data = prepare_dataset(list(files), Desk(files), DlibEngine(), model.working, Limits())
+    data = prepare_dataset(list(files), Desk(files), load_engine(FaceSettings()), model.working, Limits())
     learned = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
     with add_adapter(model.unet, plan) as adapter:
         if bare:

@@ -56,7 +56,7 @@ from functions.generate.output import NAME
 from functions.generate.request import GenerateConfigure
 from functions.generate.stages import Advance, Stage
 from shared.contract.manifests import Json
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Image
 from shared.models import diffusion
 from shared.models.diffusion import EMBEDDED_FOLDER
@@ -101,7 +101,7 @@ def main() -> int:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     settings = Settings(model=ModelSettings(device="cpu", threads=arguments.threads))
-    models = GenerateModels(settings, DlibEngine(), diffusion.load_model(settings.model))
+    models = GenerateModels(settings, load_engine(Settings().faces), diffusion.load_model(settings.model))
     print(f"{'':<18}{'ours ms':>10}{'against ms':>12}{'ratio':>9}{'by processor':>14}   target")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:

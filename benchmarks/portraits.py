@@ -1,7 +1,7 @@
 """Measures how good the portraits are, for all pairs of people and templates, against what the product promises.
 
     python -m benchmarks.portraits PHOTOS_FOLDER [--people NAME...] [--templates NAME...] [--fusion-only] [--monotone]
-                                   [--judge MODEL_FOLDER] [--out sheet.png]
+                                   [--engine mesh|dlib] [--judge MODEL_FOLDER] [--out sheet.png]
 
 PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). The portraits are
 made by the product's code, but every person has a LoRA that changes nothing, so that no training is measured. `--judge`
@@ -25,7 +25,7 @@ from functions.generate import portrait
 from functions.generate.models import GenerateModels
 from shared.errors import RequestError
 from shared.faces import Face, FaceEngine
-from shared.faces.dlib import DlibEngine
+from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
 from shared.settings import FaceSettings, Settings
@@ -47,18 +47,24 @@ FUSIONS_ONLY: dict[str, object] = {
 }
 
 
-class Remembering(DlibEngine):
-    """Detects the faces of each picture only once, because every template is used many times."""
+class Remembering:
+    """A face engine that detects the faces of each picture only once, because every template is used many times."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: dict[int, list[Face]] = {}
+    def __init__(self, engine: FaceEngine) -> None:
+        self._engine, self._seen = engine, dict[int, list[Face]]()
+        self.name, self.same_person = engine.name, engine.same_person
 
     def detect(self, image: Image) -> list[Face]:
         known = hash(image.tobytes())
         if known not in self._seen:
-            self._seen[known] = super().detect(image)
+            self._seen[known] = self._engine.detect(image)
         return self._seen[known]
+
+    def embed(self, image: Image, face: Face) -> Embedding:
+        return self._engine.embed(image, face)
+
+    def distance(self, one: Embedding, other: Embedding) -> float:
+        return self._engine.distance(one, other)
 
 
 class Bench:
@@ -121,12 +127,13 @@ def main() -> int:
     parser.add_argument("--templates", nargs="*")
     parser.add_argument("--fusion-only", action="store_true", help="without diffusions and finishing")
     parser.add_argument("--monotone", action="store_true", help="also fuse every pair at five values of the knobs")
+    parser.add_argument("--engine", choices=["mesh", "dlib"], default="mesh", help="finds faces and measures distances")
     parser.add_argument("--judge", help="folder of an insightface model")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if not arguments.photos.is_dir():
         sys.exit(f"skipped: no folder {arguments.photos}")
-    engine = Remembering()
+    engine = Remembering(load_engine(FaceSettings(engine=arguments.engine)))
     some = [one for one in people(arguments.photos, engine) if not arguments.people or one.name in arguments.people]
     templates = [
         one for one in places(arguments.photos, engine) if not arguments.templates or one.name in arguments.templates
