@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from functions.train.crops import Crop
 from shared.imaging.array_types import Image
+from shared.models import latent_codec
 from shared.models.diffusion import DiffusionModel
 from shared.models.transfers import sent
 
@@ -85,10 +86,9 @@ def encode(model: DiffusionModel, images: Sequence[Image]) -> Latents:
 @torch.no_grad()
 def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
     """Decode latents (N, C, h, w) to RGB uint8 pictures."""
-    scaled = (latents / model.vae.config.scaling_factor + _shift(model)).to(model.vae.dtype)
     pictures = []
-    for part in torch.split(scaled, _at_once(model)):
-        pixels = model.vae.decode(part).sample.float().clamp(-1, 1)
+    for part in torch.split(latents, _at_once(model)):
+        pixels = latent_codec.decode(model.vae, part)[0].float().clamp(-1, 1)
         levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         pictures += [np.ascontiguousarray(picture) for picture in levels]
     return pictures
@@ -99,14 +99,4 @@ def _at_once(model: DiffusionModel) -> int:
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    pixels = (sent(levels, model.device).float() / 127.5 - 1).to(model.vae.dtype)
-    encoded = model.vae.encode(pixels)
-    factor = model.vae.config.scaling_factor
-    if hasattr(encoded, "latent_dist"):
-        mean, deviation = encoded.latent_dist.mean.float(), encoded.latent_dist.std.float()
-        return Latents((mean - _shift(model)) * factor, deviation * factor)
-    return Latents((encoded.latents.float() - _shift(model)) * factor, None)
-
-
-def _shift(model: DiffusionModel) -> float:
-    return float(getattr(model.vae.config, "shift_factor", None) or 0.0)
+    return Latents(*latent_codec.encode(model.vae, sent(levels, model.device).float() / 127.5 - 1))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDIMScheduler
 
-from shared.models.conditioning import Conditioning, predict_noise
+from shared.models.conditioning import Conditioning, guide, predict_noise
 from shared.models.diffusion import DiffusionModel
 from shared.models.noise import noised
 from shared.models.transfers import sent
@@ -60,5 +60,4 @@ def _predicted(
         return predict_noise(model.unet, inputs, time, prompt).float()
     both = words.negative.expand(len(latents)).followed_by(prompt)
     negative, positive = predict_noise(model.unet, torch.cat([inputs, inputs]), time, both).float().chunk(2)
-    guided: torch.Tensor = negative + scale * (positive - negative)
-    return guided
+    return guide(negative, positive, scale)

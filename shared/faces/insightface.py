@@ -22,6 +22,7 @@ from skimage.transform import SimilarityTransform
 from shared.devices import device_errors
 from shared.faces.base import Box, Chip, Face, FaceError
 from shared.faces.face_crop import crop_face
+from shared.faces.five_points import five_points
 from shared.faces.networks import FaceNetworks, load_networks
 from shared.faces.rotation import measure_eye_tilt
 from shared.faces.settling import settle
@@ -146,12 +147,6 @@ class InsightfaceEngine:
             self.detect(blank)
             self._face(blank, Box(128, 128, 384, 384), 0.0, 0.0)
             self._embedded([blank[:CHIP_SIDE, :CHIP_SIDE]])
-
-
-def five_points(landmarks: Points) -> Points:
-    """Eyes, tip of the nose and corners of the mouth out of the 68 landmarks, (5, 2)."""
-    eyes = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
-    return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]])
 
 
 def _unit(vector: NDArray[np.float64]) -> Embedding | FaceError:

@@ -122,3 +122,13 @@ def _encoded(model: DiffusionModel, text: TextEncoder, words: str, **options: bo
         words, padding="max_length", truncation=True, max_length=text.tokenizer.model_max_length, return_tensors="pt"
     )
     return text.encoder(tokens.input_ids.to(model.device), **options)
+
+
+def guide(without: torch.Tensor, with_words: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return the noise predicted under classifier-free guidance (Ho & Salimans, 2022), of the same shape.
+
+    Args:
+        without, with_words: predicted for the negative prompt and for the prompt.
+        scale: 1 returns the prediction for the prompt.
+    """
+    return without + scale * (with_words - without)

@@ -21,7 +21,6 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from functions.generate.diffusion import control_images as drawing
@@ -30,7 +29,8 @@ from functions.generate.diffusion.inpaint_region import InpaintRegion
 from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
-from shared.models.conditioning import Conditioning, Residuals, predict_noise, run_controlnet
+from shared.models import latent_codec
+from shared.models.conditioning import Conditioning, Residuals, guide, predict_noise, run_controlnet
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.diffusion import DiffusionModel
@@ -218,7 +218,7 @@ class Diffuser:
         twice = torch.cat([seen, seen])
         both = predict_noise(unet, twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
-        return without + self._model.working.guidance * (with_words - without)
+        return guide(without, with_words, self._model.working.guidance)
 
     def _is_guided(self, time: torch.Tensor) -> bool:
         """Return whether guidance matters at this time, which must be on the CPU."""
@@ -240,14 +240,8 @@ class Diffuser:
         return max(1, DECODED_AT_ONCE // self._model.working.size**2)
 
     def _encode(self, patches: NDArray[np.uint8]) -> torch.Tensor:
-        vae = self._model.vae
-        shift, scale = _latent_scale(vae)
-        latents = []
-        for pixels in torch.split(self._to_tensor(patches), self._batch_size(len(patches))):
-            encoded = vae.encode((pixels * 2 - 1).to(vae.dtype))
-            mode = encoded.latent_dist.mode() if isinstance(vae, AutoencoderKL) else encoded.latents
-            latents.append((mode.float() - shift) * scale)
-        return torch.cat(latents)
+        parts = torch.split(self._to_tensor(patches), self._batch_size(len(patches)))
+        return torch.cat([latent_codec.encode(self._model.vae, pixels * 2 - 1)[0] for pixels in parts])
 
     def _decode_difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Return decoded `changed` minus decoded `latents`, both (B, C, h, w).
@@ -262,12 +256,7 @@ class Diffuser:
 
         A picture with any value that is not finite is NaN throughout.
         """
-        vae = self._model.vae
-        shift, scale = _latent_scale(vae)
-        scaled = (latents / scale + shift).to(vae.dtype)
-        pixels: torch.Tensor = vae.decode(scaled).sample
-        # checked before clamping, which would make infinity white; the latents too: the decoder's norms may zero it
-        sound = torch.isfinite(scaled).flatten(1).all(1) & torch.isfinite(pixels).flatten(1).all(1)
+        pixels, sound = latent_codec.decode(self._model.vae, latents)
         limited = torch.where(sound[:, None, None, None], pixels.clamp(-1, 1), torch.nan)
         return limited.float().permute(0, 2, 3, 1) * 127.5
 
@@ -276,8 +265,3 @@ def _require_finite(difference: torch.Tensor) -> None:
     failed = [index for index, part in enumerate(difference) if not torch.isfinite(part).all()]
     if failed:
         raise DiffusionFailed(failed)
-
-
-def _latent_scale(vae: AutoencoderKL | AutoencoderTiny) -> tuple[float, float]:
-    """Return the shift and the factor between autoencoder and UNet: UNet latents = (encoded - shift) * factor."""
-    return float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)

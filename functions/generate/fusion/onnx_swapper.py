@@ -28,7 +28,8 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, compose, find_frames
 from shared.faces.base import EngineUnavailable
-from shared.faces.insightface import CHIP_SIDE, five_points
+from shared.faces.five_points import five_points
+from shared.faces.insightface import CHIP_SIDE
 from shared.faces.onnx_sessions import open_session
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 from shared.imaging.quantization import round_to_levels

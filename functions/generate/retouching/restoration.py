@@ -5,16 +5,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import masks
-from functions.generate.face.landmarks import EYES, fit_similarity
+from functions.generate.face.landmarks import fit_similarity
 from functions.generate.networks.image_network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.faces.five_points import five_points
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
 
 SIDE = 512  # pixels; input size of GFPGAN and RestoreFormer
 # eyes, tip of the nose and corners of the mouth of an aligned FFHQ face at 512 px, as facexlib aligns for both networks
 FFHQ = np.array([[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]])
-NOSE_TIP, MOUTH_CORNERS = 30, (48, 54)
 STRANGER = 0.5  # of the engine's same-person distance; a face that changed more is dropped, as in EasyPhoto
 
 
@@ -35,9 +35,7 @@ def restore_face(
         RGB, uint8, (H, W, 3); bit-identical to `image` outside the face. Detail finer than 1/512 of the aligned face
         stays.
     """
-    eyes = [landmarks[side].mean(axis=0) for side in EYES]
-    points = np.array([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]])
-    onto = fit_similarity(points, FFHQ)
+    onto = fit_similarity(five_points(landmarks), FFHQ)
     f, s = onto.factor, onto.shift
     matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
     aligned = _align(image, matrix, onto.scale)
