@@ -36,7 +36,7 @@ def test_a_workers_lines_are_json_name_their_request_and_tell_no_secret_and_its_
         bucket.put("requests/check/c\u2028d.json", b'{"request_id": "r3", "images": 1}')
         bucket.put("requests/check/d.json", b'{"request_id": [')
         until(lambda: (bucket.root / "results/check/r1/result.json").exists(), 60)
-        port = re.search(r"metrics are on port (\d+)", log.read_text())
+        port = re.search(r"metrics are served on port (\d+)", log.read_text())
         assert port is not None
         until(lambda: 'photog_errors_total{service="check",type="InvalidManifest"} 1.0' in scraped(port[1]))
         metrics = scraped(port[1])
