@@ -232,7 +232,7 @@ class TestSeveralPeople:
     @pytest.mark.parametrize("user_id", ["collins", ["collins", "hopper", "none"]])
     def test_other_counts_are_refused_with_both_numbers(self, generate, user_id):
         with pytest.raises(
-            FaceCountMismatch, match=r"two\.png shows 2 faces, but (1 user_id|3 user_ids) came"
+            FaceCountMismatch, match=r"two\.png shows 2 faces, but the request has (1 user_id|3 user_ids):"
         ) as error:
             generate("two.png", user_id)
         assert error.value.field == "configure.user_id"
