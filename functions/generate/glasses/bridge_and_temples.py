@@ -21,7 +21,7 @@ Along = NDArray[np.float64]
 # largest thickness and least depth of a bridge; of 686 faces without glasses, none has a depth above 7.5 and 10.7
 BRIDGES = ((13, 8.0), (17, 12.0))
 COLOR = 0.5  # lightness that one unit of chroma less than the skin's counts for
-UNBROKEN = 0.25  # quantile of the columns' depths that must reach the least depth
+UNBROKEN = 0.3  # quantile of the columns' depths that must reach the least depth; from 0.35 on bare faces do as well
 ROOM = 0.15  # share of the distance between the eyes' inner corners that is left out on each side
 HIGH = 0.06  # face widths above the root of the nose where a bridge may be
 SLOPE = 2  # samples that a bar may rise or fall from one column to the next
