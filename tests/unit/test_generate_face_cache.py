@@ -42,7 +42,7 @@ def picture(level, size=(4, 6, 3)):
     return np.full(size, level, np.uint8)
 
 
-class TestAcquainted:
+class TestMemoryOfFaces:
     def test_a_picture_is_looked_at_once(self, eyes):
         cached = CachedFaceEngine(eyes)
         seen = [cached.detect(picture(7)) for _ in range(3)]
