@@ -1,11 +1,12 @@
 """Which points of a template's face and of a person's photo belong together, and where they shall lie.
 
-| known | the person's face in the template's pose | what is drawn | what moves |
+| known | the person's face on the template's head | what is drawn | what moves |
 |---|---|---|---|
 | landmarks | the photo's, turned and scaled in the plane | landmarks and ten points on the forehead | the same |
-| face meshes of both | the photo's mesh, turned in space | all of its points | landmarks and hairline |
+| face meshes of both | the same, or turned in space as far as the poses differ | all of its points | landmarks and hairline |
 
-Between the template's face and the person's, the target lies at the share of the shape that the degree allows.
+Between the template's face and the person's, the target lies at the share of the shape that the degree allows. A face
+that is turned in space has the right pose but less likeness, by two recognizers: as long as the poses agree, it is not.
 """
 
 from dataclasses import dataclass
@@ -56,25 +57,26 @@ def correspond(
     Args:
         landmarks, mesh: of the template's face, (68, 2) and (478, 3), in pixels.
         photo_landmarks, photo_mesh: of the face in the photo, in its pixels.
-        shape: the share of the person's shape, 0 to 1, which is reduced if the poses differ.
+        shape: the share of the person's shape, 0 to 1.
     """
-    shape *= pose_agreement(photo_landmarks, landmarks)
-    if mesh is None or photo_mesh is None:
-        target = landmarks + shape * (fit_similarity(photo_landmarks, landmarks)(photo_landmarks) - landmarks)
+    agreement = pose_agreement(photo_landmarks, landmarks)
+    place = fit_similarity(photo_landmarks, landmarks)
+    if mesh is None or photo_mesh is None:  # another pose's shape would turn the head: then little of it is taken
+        target = landmarks + shape * agreement * (place(photo_landmarks) - landmarks)
         moved_to = with_forehead(target)
         return Correspondence(
             target, None, with_forehead(landmarks), moved_to, with_forehead(photo_landmarks), moved_to
         )
-    placed = mesh + shape * (turn_into_pose(photo_mesh, mesh) - mesh)
+    flat = np.column_stack([place(photo_mesh[:, :2]), place.scale * photo_mesh[:, 2]])
+    turned = turn_into_pose(photo_mesh, mesh)
+    placed = mesh + shape * (turned + agreement * (flat - turned) - mesh)
     target = map_landmarks(placed)
     moved, moved_to = (np.vstack([points, one[HAIRLINE, :2]]) for points, one in ((landmarks, mesh), (target, placed)))
     return Correspondence(target, placed, moved, moved_to, photo_mesh[:IRISES, :2], placed[:IRISES, :2])
 
 
 def pose_agreement(source: Points, target: Points) -> float:
-    """Return how much of the photo's face shape may be taken over, LEAST_SHAPE to 1, by how well the poses agree.
-
-    The shape of a face in another pose would turn the head.
+    """Return how well the poses agree, LEAST_SHAPE to 1: how much of the photo's shape fits the head as it is.
 
     Args:
         source, target: landmarks of the photo's face and of the face to be changed, (68, 2) each.
