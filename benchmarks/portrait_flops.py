@@ -149,7 +149,7 @@ def few() -> ModelProfile:
     return working().model_copy(update={"guidance": 1.0, "most_steps": steps})
 
 
-def counted(work: Callable[[], object]) -> float:
+def count_flops(work: Callable[[], object]) -> float:
     """Return the TFLOP of a call."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
@@ -166,10 +166,10 @@ def easyphoto() -> Cost:
     latents, states = torch.zeros(1, 4, 64, 64, device="meta"), torch.zeros(1, 77, 768, device="meta")
     shown, picture = torch.zeros(1, 3, 512, 512, device="meta"), torch.zeros(1, 3, 512, 512, device="meta")
     time = torch.ones(1, device="meta")
-    unet = counted(lambda: parts.unet(latents, time, states))
-    control = counted(lambda: net(latents, time, states, shown))  # which embeds the picture each time
-    encode, decode = counted(lambda: parts.vae.encode(picture)), counted(lambda: parts.vae.decode(latents))
-    words = counted(lambda: parts.text(torch.zeros(1, 77, dtype=torch.long, device="meta")))
+    unet = count_flops(lambda: parts.unet(latents, time, states))
+    control = count_flops(lambda: net(latents, time, states, shown))  # which embeds the picture each time
+    encode, decode = count_flops(lambda: parts.vae.encode(picture)), count_flops(lambda: parts.vae.decode(latents))
+    words = count_flops(lambda: parts.text(torch.zeros(1, 77, dtype=torch.long, device="meta")))
     for steps, strength, nets in EASYPHOTO:
         evaluations = Denoising(steps, strength).effective
         cost.add("UNet", 2 * evaluations * unet, 2 * evaluations)

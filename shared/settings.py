@@ -193,7 +193,7 @@ class NotifySettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _signed(self) -> "NotifySettings":
+    def _require_secret(self) -> "NotifySettings":
         if self.webhooks and self.webhook_secret is None:
             raise ValueError("webhooks are always signed: set PHOTOG_NOTIFY__WEBHOOK_SECRET")
         return self

@@ -105,12 +105,14 @@ def _diffusion(settings: Settings) -> Json:
             known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {name: _planned(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()}
+    planned = {
+        name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
+    }
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known
 
 
-def _planned(gigabytes: float, memory: float | None) -> str:
+def _describe_peak(gigabytes: float, memory: float | None) -> str:
     """A planned peak beside the card's memory; no reason to fail, since it is an estimate."""
     return f"{gigabytes:.1f} GB" + (", more than the card has" if memory is not None and gigabytes > memory else "")
 

@@ -137,7 +137,7 @@ class Invocation:
     def _refuse(self, key: str, error: RequestError) -> Outcome:
         """Answer a manifest without a usable id under an id made from its bytes."""
         identity = invalid_id(self._reader.digest(key))
-        if self._publisher.answered(identity):
+        if self._publisher.is_answered(identity):
             return Outcome.ALREADY
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
@@ -150,11 +150,11 @@ class Invocation:
         first = self._claims.first(manifest.request_id)
         if first is not None and not first.accepts(*manifest.spellings):
             return self._conflict(manifest, key, first)
-        while not self._publisher.answered(manifest.request_id):
+        while not self._publisher.is_answered(manifest.request_id):
             claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
             if isinstance(claim, ClaimBusy):
                 return Outcome.BUSY
-            if self._publisher.answered(manifest.request_id):
+            if self._publisher.is_answered(manifest.request_id):
                 break
             if isinstance(claim, AttemptsUsedUp):
                 kind = DeviceError if claim.by_devices else AttemptsExhausted
@@ -178,7 +178,7 @@ class Invocation:
         envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
         if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
-        if first.manifest != key or self._publisher.answered(manifest.request_id):
+        if first.manifest != key or self._publisher.is_answered(manifest.request_id):
             return Outcome.CONFLICT
         return self._overwritten(manifest, key, first)
 
@@ -262,7 +262,7 @@ class Invocation:
             manifest.require_right()
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -275,7 +275,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
+        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes

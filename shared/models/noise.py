@@ -14,7 +14,7 @@ class Noising(Protocol):
         """Return the samples with the noise of these time steps."""
 
 
-def noised(scheduler: Noising, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+def add_noise(scheduler: Noising, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     """Add as much noise to latents as they have at a time step; bit for bit what the scheduler's `add_noise` returns.
 
     `add_noise` itself moves the scheduler's table to the device and type of the latents. From then on each look into

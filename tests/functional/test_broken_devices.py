@@ -39,7 +39,7 @@ from shared.runtime.worker import Worker
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
 from tests.echo import QUICK, Echo, invocation
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
 
 LIMITS = Limits()
@@ -144,11 +144,11 @@ def test_dlib_on_a_card_is_judged_by_what_it_says(said, kind, monkeypatch):
 def test_no_photo_is_refused_for_a_card_that_fails(toy, error, kind):
     broken(toy, error)
     objects = {f"photos/{number}": PHOTO for number in range(5)}
-    desk, names = Desk(objects), list(objects)
+    workspace, names = FakeWorkspace(objects), list(objects)
     with pytest.raises(kind):
-        CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": names}, desk)
+        CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": names}, workspace)
     with pytest.raises(kind):  # and not TooFewPhotos
-        prepare_dataset(names, desk, toy, ModelProfile(), LIMITS)
+        prepare_dataset(names, workspace, toy, ModelProfile(), LIMITS)
     with pytest.raises(kind):  # and not PhotoError
         template.find_faces(CHIP, "photos/1", 1, toy)
 
@@ -169,7 +169,7 @@ def test_check_embeds_one_face_after_the_other_where_all_at_once_are_too_many(to
     lit = np.zeros((640, 640, 3), np.uint8)
     lit[288:320, 320:352] = 255
     objects = {f"photos/{number}": pictures.png(lit) for number in range(3)}
-    answer = CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": list(objects)}, Desk(objects))
+    answer = CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": list(objects)}, FakeWorkspace(objects))
     assert runs == [3, 1, 1, 1]
     assert [one["code"] for one in answer.data["check_results"]] == [1, 1, 1]
 
@@ -186,7 +186,7 @@ def test_generate_takes_one_face_at_a_time_then(monkeypatch):
         return "answer"
 
     monkeypatch.setattr(generate, "make_portrait", run)
-    assert generate.GenerateFunction(models).answer({}, Desk()) == "answer"
+    assert generate.GenerateFunction(models).answer({}, FakeWorkspace()) == "answer"
     assert seen == [(4, models.lora_cache), (1, models.lora_cache)]
     assert models.settings.generate.faces_at_once == 4, "the next request has all of them again"
 
@@ -196,15 +196,15 @@ def test_train_takes_one_picture_a_pass_then_and_as_many_an_update(monkeypatch):
     plans = []
 
     def run(request, workspace, trainer):
-        plans.append(trainer.suited())
+        plans.append(trainer.choose_plan())
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train, "train_person", run)
     body = {"request_id": "r1", "images": [f"photos/{n}" for n in range(5)], "configure": {"user_id": "ann"}}
     with pytest.raises(OutOfMemory):
-        train.TrainFunction(Trainer(model, None, LIMITS)).answer(body, Desk())
+        train.TrainFunction(Trainer(model, None, LIMITS)).answer(body, FakeWorkspace())
     assert [(plan.batch, plan.accumulation) for plan in plans] == [(4, 1), (1, 4)]
-    assert plans[1] == TrainingPlan.suited(ModelProfile()).model_copy(update={"batch": 1, "accumulation": 4})
+    assert plans[1] == TrainingPlan.for_model(ModelProfile()).model_copy(update={"batch": 1, "accumulation": 4})
 
 
 # --- a card that stays broken ------------------------------------------------------------------------------------

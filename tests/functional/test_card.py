@@ -28,7 +28,7 @@ from shared.lifecycle.shutdown import HandedBack
 from shared.models import controls, distillation_lora
 from shared.models.diffusion import load_model
 from shared.settings import ControlSettings, FewStepSettings, Limits, ModelSettings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import astronaut, hopper, jpeg, variations
 from tests.pretend_card import pretend_card
 from tests.tiny_base import make_tiny_control
@@ -86,7 +86,7 @@ def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
     squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(len(people))]
     faces = [InpaintRegion(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
     worn = [name and adapters.lora(name, lambda: "etag", partial(beside.users.get, name)) for name in people]
-    with adapters.worn(worn):
+    with adapters.activate(worn):
         if watch:
             watch.clear()
         return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.working.most_steps))
@@ -147,9 +147,9 @@ def body(photos, steps=STEPS, spacing=SPACING):
     return {"request_id": 7, "images": list(photos), "configure": knobs}
 
 
-def trained(model, engine, photos, desk=None):
-    """The answer, the desk and the pictures of all validations."""
-    desk, pictures, real = desk or Desk(photos), [], validation.Validator.__call__
+def train(model, engine, photos, workspace=None):
+    """The answer, the workspace and the pictures of all validations."""
+    workspace, pictures, real = workspace or FakeWorkspace(photos), [], validation.Validator.__call__
     plan = TrainingPlan(batch=2, accumulation=2, rank=4, alpha=4, learning_rate=1e-3)
 
     def judged(validator, step):
@@ -160,11 +160,11 @@ def trained(model, engine, photos, desk=None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "STEPS", 3)
         patch.setattr(validation.Validator, "__call__", judged)
-        answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), desk)
-    return answer, desk, np.stack(pictures)
+        answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), workspace)
+    return answer, workspace, np.stack(pictures)
 
 
-class InterruptingDesk(Desk):
+class InterruptingWorkspace(FakeWorkspace):
     """Stops the work between the first checkpoint and the last."""
 
     def progress(self, stage, step, steps, eta_seconds=None, **figures):
@@ -183,7 +183,7 @@ def full(bases, engine, photos):
 
     @cache
     def made(kind):
-        return trained(load_model(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
+        return train(load_model(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
 
     return made
 
@@ -196,13 +196,13 @@ def test_a_training_goes_on_where_another_stopped_to_the_same_bytes_and_is_the_o
 ):
     with pretend_card(bfloat16=PRECISIONS[precision]):
         model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
-        desk = InterruptingDesk(photos)
+        workspace = InterruptingWorkspace(photos)
         with pytest.raises(HandedBack):
-            trained(model, engine, photos, desk)
-        resumed, after, _ = trained(model, engine, photos, Desk(desk.objects, attempt=2))
-        whole, desk, pictures = trained(model, engine, photos)
+            train(model, engine, photos, workspace)
+        resumed, after, _ = train(model, engine, photos, FakeWorkspace(workspace.objects, attempt=2))
+        whole, workspace, pictures = train(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
-    assert after.objects[resumed.data["lora"]] == desk.objects[whole.data["lora"]]
+    assert after.objects[resumed.data["lora"]] == workspace.objects[whole.data["lora"]]
     exact, _, theirs = full(kind)
     assert losses(whole) == pytest.approx(losses(exact), rel=0.02)
     assert np.abs(pictures.astype(int) - theirs).max() <= NEAR
@@ -239,9 +239,9 @@ def test_a_card_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     failing_once(monkeypatch, PLACES[place], torch.AcceleratorError("CUDA error: unspecified launch failure"))
     with pytest.raises(DeviceBroken):
-        trained(model, engine, photos)
+        train(model, engine, photos)
     failing_once(monkeypatch, PLACES[place], torch.OutOfMemoryError("CUDA out of memory"))
-    answer, *_ = trained(model, engine, photos)
+    answer, *_ = train(model, engine, photos)
     assert answer.data["steps"] == STEPS, "once more, with one picture a pass"
     after = model.unet.state_dict()
     assert after.keys() == before.keys()

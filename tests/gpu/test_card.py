@@ -27,9 +27,9 @@ from shared.models import diffusion
 from shared.photos import decode_photo
 from shared.settings import FaceSettings, Limits, ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
-from tests.trained_users import lora, trained
+from tests.trained_users import lora, make_trained_user
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def model() -> diffusion.DiffusionModel:
 def people(engine, tmp_path_factory) -> dict[str, bytes]:
     base = diffusion.load_model(ModelSettings(device="cpu"))
     made = lora(base.unet, str(tmp_path_factory.mktemp("loras")), scale=0.05)
-    return trained(WHO, [pictures.astronaut()[:320, 60:380]], engine, made, base.name)
+    return make_trained_user(WHO, [pictures.astronaut()[:320, 60:380]], engine, made, base.name)
 
 
 def worker(device: str, engine) -> GenerateFunction:
@@ -61,10 +61,10 @@ def worker(device: str, engine) -> GenerateFunction:
 
 def portrait(function: GenerateFunction, people: dict[str, bytes]) -> np.ndarray:
     """Of the small template, RGB."""
-    desk = Desk(people | {"template.png": pictures.png(pictures.hopper()[::2, ::2])})
+    workspace = FakeWorkspace(people | {"template.png": pictures.png(pictures.hopper()[::2, ::2])})
     body = {"request_id": "r1", "template_image": "template.png", "configure": KNOBS}
-    data = function.answer(body, desk).data
-    return decode_photo(desk.objects[data["image_key"]], Limits()).image.astype(float)
+    data = function.answer(body, workspace).data
+    return decode_photo(workspace.objects[data["image_key"]], Limits()).image.astype(float)
 
 
 @pytest.mark.skipif(not SEEN_BY_THE_DRIVER and not torch.cuda.is_available(), reason="there is no card here")
@@ -106,11 +106,11 @@ def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine):
     begun = time.monotonic()
     knobs = {"user_id": WHO, "max_train_steps": 40, "val_save_checkpointing_steps": 20}
     body = {"request_id": "r1", "images": list(photos), "configure": knobs}
-    desk = Desk(photos)
-    data = TrainFunction(Trainer(model, engine, Limits())).answer(body, desk).data
+    workspace = FakeWorkspace(photos)
+    data = TrainFunction(Trainer(model, engine, Limits())).answer(body, workspace).data
     peak = torch.cuda.max_memory_allocated(model.device) / 1e9
     log.info("40 updates: %.1f s, %.2f GB", time.monotonic() - begun, peak)
-    assert desk.objects[data["lora"]]
+    assert workspace.objects[data["lora"]]
     assert all(np.isfinite(one["loss"]) for one in data["checkpoints"] if one.get("loss") is not None)
     after = model.unet.state_dict()
     assert set(after) == set(before)

@@ -21,7 +21,7 @@ from shared.errors import OutOfMemory
 from shared.models import distillation_lora, planned_peak
 from shared.models.controls import open_control
 from shared.models.diffusion import load_model
-from shared.models.shapes import PARTS, planned
+from shared.models.shapes import PARTS, build_shape
 from shared.settings import FewStepSettings, ModelSettings, Settings
 from tests.pretend_card import in_float32, pretend_card
 from tests.tiny_base import make_tiny_base, make_tiny_control
@@ -99,7 +99,7 @@ def norms_of_a_card(monkeypatch):
 )
 def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_card, kind, changes, size, batch, dtype, again):
     parts = PARTS[kind] | {"unet": PARTS[kind]["unet"] | changes}
-    plan = planned_peak.training(planned(parts, size, dtype), batch, 8, ATTENTION, again)
+    plan = planned_peak.training(build_shape(parts, size, dtype), batch, 8, ATTENTION, again)
     assert plan.saved == pytest.approx(kept(parts["unet"], size, batch, dtype, again), rel=0.1)
 
 
@@ -107,14 +107,14 @@ def test_the_weights_are_those_of_the_published_models():
     """By their model cards and files: parameters of UNet, autoencoder and encoders, in millions."""
     counts = {}
     for kind in PARTS:
-        shape = planned(PARTS[kind], 512, torch.float32)
+        shape = build_shape(PARTS[kind], 512, torch.float32)
         parts = (shape.unet, shape.vae, *shape.encoders)
         counts[kind] = [round(planned_peak.weights(part, torch.float32) / 4e6, 1) for part in parts]
     assert counts == {"sd15": [859.5, 83.7, 123.1], "sdxl": [2567.5, 83.7, 123.1, 694.7]}
 
 
 def test_sdxl_trains_on_16_gb_by_recomputing_and_so_do_its_portraits():
-    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+    shape = build_shape(PARTS["sdxl"], 1024, torch.bfloat16)
     plain, again = (planned_peak.training(shape, 1, 8, ATTENTION, recomputing) for recomputing in (False, True))
     assert (round(plain.weights / 1e9, 1), round(plain.adapter / 1e9, 1)) == (5.1, 0.2)
     assert (round(plain.saved / 1e9, 1), round(again.saved / 1e9, 1)) == (7.7, 0.5)
@@ -131,7 +131,7 @@ def test_doctor_is_told_without_loading_a_weight(base):
 
 def test_doctor_says_what_is_more_than_a_card_has(monkeypatch):
     """By SDXL's figures at 1024 pixels, on cards of 8 to 80 GB."""
-    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+    shape = build_shape(PARTS["sdxl"], 1024, torch.bfloat16)
     peaks = {
         name: planned_peak.training(shape, 1, 8, ATTENTION, again).total
         for name, again in (("train", False), ("train_recomputing", True))

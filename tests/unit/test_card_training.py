@@ -19,8 +19,8 @@ from shared.models import determinism
 from shared.models.conditioning import encode_prompt
 from shared.models.determinism import deterministic
 from shared.models.diffusion import load_model
-from shared.models.noise import noised
-from shared.models.transfers import fetched, sent, sent_together
+from shared.models.noise import add_noise
+from shared.models.transfers import copy_all_to_cpu, copy_all_to_device, copy_to_device
 from shared.settings import ModelSettings
 from tests.pretend_card import pretend_card
 from tests.tiny_base import make_tiny_base
@@ -39,8 +39,8 @@ def base(tmp_path_factory):
 def material(model):
     generator = torch.Generator().manual_seed(3)
     mean = torch.randn(8, 16, 8, 8, generator=generator)
-    latents = Latents(sent(mean, model.device), None)
-    cache = LatentCache([(row, 0) for row in range(8)], latents, sent(torch.ones(8, 1, 8, 8), model.device))
+    latents = Latents(copy_to_device(mean, model.device), None)
+    cache = LatentCache([(row, 0) for row in range(8)], latents, copy_to_device(torch.ones(8, 1, 8, 8), model.device))
     loss = DiffusionLoss(model.scheduler, PLAN.gamma, model.device, model.dtype)
     return TrainingInputs(cache, encode_prompt(model, "photo of sks person"), loss)
 
@@ -138,9 +138,9 @@ def test_the_state_comes_home_in_one_copy_and_the_weights_in_another(runs):
 def test_tensors_travel_together_and_arrive_as_they_were():
     tensors = [torch.arange(6.0).reshape(2, 3), torch.ones(2, 1, 1, 1, dtype=torch.float16), torch.tensor(7.0)]
     with pretend_card() as card:
-        there = sent_together(tensors, CUDA)
+        there = copy_all_to_device(tensors, CUDA)
         assert (sum(card.pinned.values()), card.to_card) == (1, {})
-        back = fetched(there)
+        back = copy_all_to_cpu(there)
     assert all(torch.equal(one, other.to(one.dtype)) for one, other in zip(back, tensors, strict=True))
     assert len({one.untyped_storage().data_ptr() for one in back}) == 3
 
@@ -152,7 +152,7 @@ def test_noise_is_added_as_the_scheduler_does_it_and_its_table_stays_where_it_is
     for one in (ours, theirs):
         one.set_timesteps(10)
     for time in ours.timesteps:
-        assert torch.equal(noised(ours, latents, noise, time[None]), theirs.add_noise(latents, noise, time[None]))
+        assert torch.equal(add_noise(ours, latents, noise, time[None]), theirs.add_noise(latents, noise, time[None]))
     assert ours.alphas_cumprod.dtype == torch.float32
 
 
@@ -161,9 +161,9 @@ def test_the_first_time_step_has_its_noise_in_half_precision_too():
     latents, noise, first = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), torch.tensor([1])
     lost = scheduler.add_noise(latents.bfloat16(), noise.bfloat16(), first)
     assert lost.abs().max() == 0 or not torch.allclose(
-        lost.float(), noised(DDIMScheduler(**BETAS), latents, noise, first)
+        lost.float(), add_noise(DDIMScheduler(**BETAS), latents, noise, first)
     )
-    assert noised(DDIMScheduler(**BETAS), latents, noise, first).min() > 0.03
+    assert add_noise(DDIMScheduler(**BETAS), latents, noise, first).min() > 0.03
 
 
 class TestRepeating:

@@ -25,9 +25,9 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion.lora import Lora, fit_lora
 from functions.generate.diffusion.lora_file import LoraError, Tensors, parse_lora
-from functions.generate.diffusion.mixed_batch import mixed
+from functions.generate.diffusion.mixed_batch import mix_adapters
 from shared.models.expiring_cache import Clock, ExpiringCache
-from shared.models.transfers import sent_together
+from shared.models.transfers import copy_all_to_device
 
 __all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 
@@ -118,7 +118,7 @@ class LoraCache:
                 self._find_layers()
 
     @contextmanager
-    def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
+    def activate(self, loras: Sequence[Lora | None]) -> Iterator[None]:
         """Inside the block, use these LoRAs for the pictures of a batch, in this order.
 
         Args:
@@ -126,7 +126,7 @@ class LoraCache:
                 guidance, the order repeats.
         """
         names = self._copy_in(loras)
-        with mixed(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
+        with mix_adapters(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
             yield
 
     @contextmanager
@@ -157,7 +157,7 @@ class LoraCache:
                 # about 20 ms slower for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
                     values = [lora.tensors[part] for part in resident.names]
-                    torch._foreach_copy_(resident.tensors, sent_together(values, resident.tensors[0].device))
+                    torch._foreach_copy_(resident.tensors, copy_all_to_device(values, resident.tensors[0].device))
                 resident.wearer = lora
         return [slots[lora] for lora in loras]
 

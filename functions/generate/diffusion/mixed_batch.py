@@ -11,28 +11,28 @@ from contextlib import contextmanager
 import torch
 from peft.tuners.lora import LoraLayer
 
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
 Places = dict[str, torch.Tensor]  # indices of the pictures that wear each adapter
 
 
 @contextmanager
-def mixed(layers: Sequence[LoraLayer], names: Sequence[str | None]) -> Iterator[None]:
+def mix_adapters(layers: Sequence[LoraLayer], names: Sequence[str | None]) -> Iterator[None]:
     """Inside of the block each layer applies to a batch's pictures the adapters of these names, in their order.
 
     A batch of any multiple of them repeats the order. None is the bare layer.
     """
-    places = _remembered_places(names)
+    places = _cache_places(names)
     try:
         for layer in layers:
-            vars(layer)["forward"] = _mixing(layer, places)
+            vars(layer)["forward"] = _mix_in(layer, places)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
 
 
-def _remembered_places(names: Sequence[str | None]) -> Callable[[int, torch.device], Places]:
+def _cache_places(names: Sequence[str | None]) -> Callable[[int, torch.device], Places]:
     """What gives the places in a batch of so many pictures, on the device where that is."""
     known: dict[tuple[int, torch.device], Places] = {}
 
@@ -40,7 +40,7 @@ def _remembered_places(names: Sequence[str | None]) -> Callable[[int, torch.devi
         if (count, device) not in known:
             worn = list(names) * (count // len(names))
             known[count, device] = {
-                name: sent(torch.tensor([place for place, one in enumerate(worn) if one == name]), device)
+                name: copy_to_device(torch.tensor([place for place, one in enumerate(worn) if one == name]), device)
                 for name in dict.fromkeys(worn)
                 if name is not None
             }
@@ -49,7 +49,7 @@ def _remembered_places(names: Sequence[str | None]) -> Callable[[int, torch.devi
     return places
 
 
-def _mixing(layer: LoraLayer, places: Callable[[int, torch.device], Places]) -> Callable[..., torch.Tensor]:
+def _mix_in(layer: LoraLayer, places: Callable[[int, torch.device], Places]) -> Callable[..., torch.Tensor]:
     def forward(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
         made: torch.Tensor = layer.base_layer(states, *others, **named)
         for name, where in places(len(states), states.device).items():

@@ -91,7 +91,7 @@ class OnnxFuser:
         if free is not None:
             taken = taken * crop.cut(free)
         original = original or crop
-        drawn = original.palette.adapted(drawn, crop.image)
+        drawn = original.palette.scale_changes(drawn, crop.image)
         shares = BlendWeights.of(min(degree, 1.0))
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
         return FaceView(image, landmarks.copy(), frames)

@@ -8,9 +8,9 @@ from diffusers import StableDiffusionPipeline
 
 from shared.models.diffusion import CARD, EMBEDDED_FOLDER, ModelProfile
 from shared.models.portrait_tiny.recipe import text
-from shared.models.portrait_tiny.recipe.autoencoder import Components, untrained
+from shared.models.portrait_tiny.recipe.autoencoder import Components, build_untrained
 from shared.models.portrait_tiny.recipe.denoiser import Denoiser
-from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, centered, tensor
+from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, crop_center, tensor
 from shared.models.portrait_tiny.recipe.schedule import scheduler
 
 WEIGHTS = EMBEDDED_FOLDER
@@ -21,9 +21,9 @@ WORKING = ModelProfile(
 
 def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
     """Build a pipeline from the averaged weights of the checkpoints in `work`."""
-    training = tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]])
+    training = tensor([crop_center(image) for image in portraits.canvases[: portraits.training : 3]])
     tokens = text.tokenizer()
-    vae, denoiser = untrained(Components.of(training)), Denoiser(tokens)
+    vae, denoiser = build_untrained(Components.of(training)), Denoiser(tokens)
     vae.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["averaged"])
     denoiser.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averaged"])
     return StableDiffusionPipeline(
