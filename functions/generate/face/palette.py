@@ -153,13 +153,13 @@ class Palette:
         color = natural + (1 - natural) * min(1.0, self.strength / USUAL_STRENGTH)
         tone = modeled + (1 - modeled) * min(1.0, self.contrast / MODELED)
 
-        def scaled(new: light.Lab, old: light.Lab) -> Image:
+        def scale(new: light.Lab, old: light.Lab) -> Image:
             lightness = old[..., 0] + tone * (new[..., 0] - old[..., 0])
             away_new, away_old = (lab[..., 1:] - _tint_at(self.curve, lab[..., 0]) for lab in (new, old))
             tint = _tint_at(self.curve, lightness) + away_old + color * (away_new - away_old)
             return light.to_rgb(np.dstack([lightness, tint]))
 
-        return _change_pixels(after, before, scaled)
+        return _change_pixels(after, before, scale)
 
     def limit_tint(self, image: Image, template: Image) -> Image:
         """Limit the pixels that differ from the template to the tint of a one-tint palette.
