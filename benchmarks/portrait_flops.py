@@ -88,7 +88,7 @@ class Watched:
 
         return counting
 
-    def model(self, parts: Networks, card: ModelProfile) -> DiffusionModel:
+    def model(self, parts: Networks, profile: ModelProfile) -> DiffusionModel:
         """Return the base model with counted networks; it needs no tokenizer."""
         parts.unet.forward = self.over(parts.unet.forward, "UNet")
         vae, encode, decode = parts.vae, parts.vae.encode, parts.vae.decode
@@ -97,7 +97,7 @@ class Watched:
         vae.decode = self.over(decode, "VAE decode")
         tokenizer: Any = None
         return DiffusionModel(
-            "sd15", card, parts.unet, vae, parts.text, tokenizer, scheduler(), torch.device("cpu"), torch.float32
+            "sd15", profile, parts.unet, vae, parts.text, tokenizer, scheduler(), torch.device("cpu"), torch.float32
         )
 
     def control(self, kind: str, net: ControlNetModel) -> Control:
@@ -180,14 +180,14 @@ def easyphoto() -> Cost:
     return cost
 
 
-def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
+def ours(profile: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     """Count both diffusions of a face by `Diffuser`; the prompts are cached from earlier requests."""
     parts, cost = networks(), Cost()
     watched = Watched(cost)
     controls = [watched.control(kind, parts.control()) for kind in kinds]
-    diffuser = Diffuser(watched.model(parts, card), controls)
+    diffuser = Diffuser(watched.model(parts, profile), controls)
     words = Conditioning(torch.zeros(1, 77, 768))
-    side = card.size
+    side = profile.size
     canvas = InpaintRegion(
         np.zeros((side, side, 3), np.uint8),
         Box(0, 0, side, side),
@@ -197,7 +197,7 @@ def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
         seed=0,
     )
     for first, (steps, strength, _) in zip((True, False), EASYPHOTO, strict=True):
-        diffuser.repaint([canvas], Denoising(steps, strength, "first" if first else "second", card.most_steps))
+        diffuser.repaint([canvas], Denoising(steps, strength, "first" if first else "second", profile.most_steps))
     return cost
 
 

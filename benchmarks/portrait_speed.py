@@ -231,7 +231,7 @@ class Stock:
             EMBEDDED_FOLDER, dtype=torch.float32, safety_checker=None, local_files_only=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
-        self._card = models.diffuser.working
+        self._profile = models.diffuser.working
 
     def lora(self, key: str, version: Callable[[], str | None], read: Callable[[], bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -246,14 +246,14 @@ class Stock:
     ) -> list[Image]:
         painted = []
         for canvas in canvases:
-            patch = canvas.patch(self._card.size)
+            patch = canvas.patch(self._profile.size)
             made = self._pipeline(
-                prompt=" ".join(self._card.prompt.format(trigger="").split()),
-                negative_prompt=self._card.negative_prompt,
+                prompt=" ".join(self._profile.prompt.format(trigger="").split()),
+                negative_prompt=self._profile.negative_prompt,
                 image=PIL.Image.fromarray(patch),
                 strength=denoising.strength,
                 num_inference_steps=denoising.steps,
-                guidance_scale=self._card.guidance,
+                guidance_scale=self._profile.guidance,
                 generator=torch.Generator().manual_seed(canvas.seed),
                 output_type="np",
             ).images[0]

@@ -253,9 +253,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
 
     @model_validator(mode="after")
-    def _on_one_card(self) -> "Settings":
+    def _on_one_gpu(self) -> "Settings":
         """Put onnxruntime on torch's GPU, unless another one is set."""
-        _, _, card = self.model.device.partition(":")
-        if card and self.faces.device_id is None:
-            self.faces = self.faces.model_copy(update={"device_id": int(card)})
+        _, _, gpu = self.model.device.partition(":")
+        if gpu and self.faces.device_id is None:
+            self.faces = self.faces.model_copy(update={"device_id": int(gpu)})
         return self

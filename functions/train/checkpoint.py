@@ -54,7 +54,7 @@ def fingerprint(
 ) -> str:
     """Return a digest that is the same for two attempts that make the same updates and validations, and differs else.
 
-    It covers the photos, the settings, the base model, its precision, the library versions and the kind of card.
+    It covers the photos, the settings, the base model, its precision, the library versions and the kind of GPU.
     """
     digest = hashlib.sha256()
     for photo in photos:
@@ -72,7 +72,7 @@ def fingerprint(
 
 
 def computer(device: torch.device) -> list[str]:
-    """Return what identifies a device's arithmetic: other kinds of cards choose kernels that round differently."""
+    """Return what identifies a device's arithmetic: other kinds of GPUs choose kernels that round differently."""
     if device.type != "cuda":
         return [device.type]
     major, minor = torch.cuda.get_device_capability(device)

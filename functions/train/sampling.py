@@ -42,7 +42,7 @@ def sample_pictures(
         Denoised latents, float32, (B, C, h, w).
     """
     scheduler = DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps, device="cpu")  # on a card, looking a time step up would wait for the card each time
+    scheduler.set_timesteps(steps, device="cpu")  # on a GPU, looking a time step up would wait for the GPU each time
     times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
     latents = noise if strength >= 1 else add_noise(scheduler, starts, noise, times[:1])
     for time, on_device in zip(times, copy_to_device(times, model.device), strict=True):

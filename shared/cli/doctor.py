@@ -91,7 +91,7 @@ def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
-    from shared.devices.card import describe
+    from shared.devices.gpu import describe
     from shared.models.diffusion import resolve_device
     from shared.models.model_loading import resolve_source
 
@@ -113,8 +113,8 @@ def _diffusion(settings: Settings) -> Json:
 
 
 def _describe_peak(gigabytes: float, memory: float | None) -> str:
-    """A planned peak beside the card's memory; no reason to fail, since it is an estimate."""
-    return f"{gigabytes:.1f} GB" + (", more than the card has" if memory is not None and gigabytes > memory else "")
+    """A planned peak beside the GPU's memory; no reason to fail, since it is an estimate."""
+    return f"{gigabytes:.1f} GB" + (", more than the GPU has" if memory is not None and gigabytes > memory else "")
 
 
 def _version(name: str) -> str | None:

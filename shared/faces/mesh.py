@@ -10,7 +10,7 @@
 | tilted by more than 110 degrees | nothing: the picture is the wrong way up, which `lying.advise_turn` says |
 | all else | a face, with its roll |
 
-The weights lie in `weights/`, with their card and licenses.
+The weights lie in `weights/`, with their model card and licenses.
 """
 
 from pathlib import Path

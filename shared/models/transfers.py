@@ -1,7 +1,7 @@
-"""Copies of tensors between CPU and card: many in one piece, and to the card without waiting for it.
+"""Copies of tensors between CPU and GPU: many in one piece, and to the GPU without waiting for it.
 
 Each copy costs some ten microseconds, and a LoRA has 256 to 1,120 tensors. A copy from memory that is not pinned makes
-the host wait until the card has finished all work that was queued before.
+the host wait until the GPU has finished all work that was queued before.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def copy_to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def copy_all_to_device(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    """Copy CPU tensors to a card in one piece, in a common type; returns the tensors themselves for the CPU."""
+    """Copy CPU tensors to a GPU in one piece, in a common type; returns the tensors themselves for the CPU."""
     if device.type != "cuda" or not tensors:
         return list(tensors)
     whole = copy_to_device(torch.cat([tensor.detach().flatten() for tensor in tensors]), device)

@@ -64,7 +64,7 @@ def platform() -> Iterator[Platform]:
     made.entry.stop()
 
 
-def test_an_instance_whose_card_broke_has_the_call_made_again_elsewhere_and_ends(platform):
+def test_an_instance_whose_gpu_broke_has_the_call_made_again_elsewhere_and_ends(platform):
     def break_it(body, workspace) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 

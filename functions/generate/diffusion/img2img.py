@@ -38,7 +38,7 @@ from shared.models.noise import add_noise
 from shared.models.transfers import copy_to_device
 
 FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled with
-DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a card: 1.6 GB in half precision, 3.2 in float32
+DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a GPU: 1.6 GB in half precision, 3.2 in float32
 
 
 class DiffusionFailed(PhotogError):
@@ -183,7 +183,7 @@ class Diffuser:
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         scheduler, latents = self._scheduler, sample.latents
-        # the schedule stays on the CPU: on the card, each decision that depends on a time would wait for it
+        # the schedule stays on the CPU: on the GPU, each decision that depends on a time would wait for it
         scheduler.set_timesteps(denoising.schedule, device="cpu")
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
         device_times = copy_to_device(times, latents.device)

@@ -50,7 +50,7 @@ class OnnxFuser:
 
     Args:
         path: the .onnx file.
-        settings: provider, card and threads of onnxruntime.
+        settings: provider, GPU and threads of onnxruntime.
 
     Raises:
         EngineUnavailable: the file is missing, is not an ONNX model, or has another signature.

@@ -12,7 +12,7 @@ from PIL import Image as Pictures
 
 from shared.faces.base import Face, FaceEngine, largest
 from shared.imaging.array_types import Image
-from shared.models.diffusion import CARD, ModelProfile
+from shared.models.diffusion import PROFILE_FILE, ModelProfile
 from shared.models.portrait_tiny.recipe.autoencoder import held_out_psnr
 from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, crop_center
 
@@ -43,7 +43,7 @@ class Figures:
 
 def evaluate(folder: Path, portraits: Portraits, engine: FaceEngine, out: Path) -> Figures:
     """Measure the pipeline in `folder`, and write `img2img.png` and `samples.png` to `out`."""
-    working = ModelProfile.model_validate_json((folder / CARD).read_text())
+    working = ModelProfile.model_validate_json((folder / PROFILE_FILE).read_text())
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     originals = [crop_center(canvas) for canvas in portraits.canvases[portraits.training :]]

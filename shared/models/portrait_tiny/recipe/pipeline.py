@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from shared.models.diffusion import CARD, EMBEDDED_FOLDER, ModelProfile
+from shared.models.diffusion import EMBEDDED_FOLDER, PROFILE_FILE, ModelProfile
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import Components, build_untrained
 from shared.models.portrait_tiny.recipe.denoiser import Denoiser
@@ -41,7 +41,7 @@ def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
 def export(portraits: Portraits, work: Path, out: Path) -> None:
     """Write the pipeline and its `photog.json` to `out`."""
     assemble(portraits, work).to(torch.float16).save_pretrained(out)
-    (out / CARD).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
+    (out / PROFILE_FILE).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
     _drop_derived(out / "vae" / "config.json")
 
 

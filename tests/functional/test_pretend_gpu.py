@@ -1,6 +1,6 @@
-"""train and generate on a card, which is pretended: nothing is mixed, nothing waits, and half precision is near enough.
+"""train and generate on a GPU, which is pretended: nothing is mixed, nothing waits, and half precision is near enough.
 
-`tests/pretend_card.py` says what of a real card can be seen so.
+`tests/pretend_gpu.py` says what of a real GPU can be seen so.
 """
 
 from copy import copy
@@ -30,7 +30,7 @@ from shared.models.diffusion import load_model
 from shared.settings import ControlSettings, FewStepSettings, Limits, ModelSettings
 from tests.fake_workspace import FakeWorkspace
 from tests.pictures import astronaut, hopper, jpeg, variations
-from tests.pretend_card import pretend_card
+from tests.pretend_gpu import pretend_gpu
 from tests.tiny_base import make_tiny_control
 from tests.tiny_sdxl import make_tiny_sdxl
 from tests.trained_users import lora, make_visible_base
@@ -111,13 +111,13 @@ SLOW = [pytest.param(*one, marks=pytest.mark.slow) for one in ALL if one not in 
 
 @pytest.fixture(scope="module")
 def portraits(bases, beside):
-    """Pictures by architecture, case and precision, None for float32, and what the card was asked; each made once."""
+    """Pictures by architecture, case and precision, None for float32, and what the GPU was asked; each made once."""
 
     @cache
     def made(kind, case, precision=None):
         if precision is None:
             return repainted(bases[kind], beside[kind], "cpu", **CASES[case]), None
-        with pretend_card(bfloat16=PRECISIONS[precision]) as watch:
+        with pretend_gpu(bfloat16=PRECISIONS[precision]) as watch:
             return repainted(bases[kind], beside[kind], "cuda", watch, **CASES[case]), copy(watch)
 
     return made
@@ -133,12 +133,12 @@ def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels
 
 
 @pytest.mark.parametrize(("kind", "case", "precision"), QUICK)
-def test_no_step_of_a_diffusion_waits_for_the_card(portraits, kind, case, precision):
+def test_no_step_of_a_diffusion_waits_for_the_gpu(portraits, kind, case, precision):
     """But for LCM, whose noise diffusers draws on the CPU at each evaluation and copies as it does."""
     _, watch = portraits(kind, case, precision)
     assert watch.waits == {}
     assert sum(watch.to_host.values()) == 1  # the pictures
-    waited = {line for line in watch.to_card if "scheduler.step(" not in line or "LCM" not in case}
+    waited = {line for line in watch.to_gpu if "scheduler.step(" not in line or "LCM" not in case}
     assert not waited, "copies for which the host waits"
 
 
@@ -194,7 +194,7 @@ def full(bases, engine, photos):
 def test_a_training_goes_on_where_another_stopped_to_the_same_bytes_and_is_the_one_in_float32_but_for_rounding(
     full, bases, kind, precision, engine, photos
 ):
-    with pretend_card(bfloat16=PRECISIONS[precision]):
+    with pretend_gpu(bfloat16=PRECISIONS[precision]):
         model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
         workspace = InterruptingWorkspace(photos)
         with pytest.raises(HandedBack):
@@ -232,7 +232,7 @@ PLACES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_a_card_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_as_it_was(
+def test_a_gpu_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_as_it_was(
     bases, engine, photos, monkeypatch, place
 ):
     model = load_model(ModelSettings(path=str(bases["sd15"]), device="cpu"))
