@@ -271,7 +271,7 @@ class Invocation:
             manifest.require_right()
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -284,7 +284,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
+        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
