@@ -71,7 +71,7 @@ def measure_misfit(source: Points, target: Points) -> float:
 
 
 def hairline(mesh: Points | None) -> Points | None:
-    """Return the points of a face mesh, (478, 3), along which its forehead ends, (9, 2); None without a mesh."""
+    """Return the points of a face mesh, (478, 3), along which its forehead ends, (7, 2); None without a mesh."""
     return None if mesh is None else mesh[HAIRLINE, :2]
 
 

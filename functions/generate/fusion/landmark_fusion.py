@@ -167,7 +167,8 @@ def compose(
     mixed = base + share[..., None] * (drawn - base)
     grained = light.match_grain(mixed, bare, original.lab, original.skin, crop.width)
     smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
-    mixed[..., 0] = detail_match.match_sharpness(grained, smooth, outline, soft, wanted, original.face, crop.width)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * features)
+    mixed[..., 0] = detail_match.match_sharpness(grained, smooth, outline, free, wanted, original.face, crop.width)
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 
