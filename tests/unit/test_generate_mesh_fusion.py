@@ -7,6 +7,7 @@ from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.landmarks import face_width, fit_similarity, hairline
 from functions.generate.fusion.correspondence import correspond, pose_agreement, turn_into_pose
+from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.person import mirror_image
 from shared.faces.mesh_landmarks import landmarks as map_landmarks
@@ -106,6 +107,24 @@ def test_with_a_mesh_the_face_reaches_up_to_the_hairline(person):
     above = round(float(top[:, 1].min() - 0.1 * crop.width))
     assert crop.face[:above].max() < masks.LEAST
     assert np.array_equal(crop.face[round(crop.points[30, 1]) :], without.face[round(crop.points[30, 1]) :])
+
+
+@pytest.mark.parametrize("lightness", [40, 85])
+def test_the_forehead_ends_below_a_strand_of_hair_and_goes_on_beside_it(person, lightness):
+    """A wrinkle lies level, and does not end it."""
+    points, width = person.landmarks, face_width(person.landmarks)
+    skin = np.full(person.image.shape[:2], 65, np.float32)
+    brow = points[17:27, 1].mean()
+    x = round(float(points[19, 0]))
+    end, top = round(float(brow - 0.15 * width)), round(float(brow - 0.35 * width))
+    strand, wrinkle = skin.copy(), skin.copy()
+    strand[top:end, x : x + 2] = lightness
+    wrinkle[end : end + 2, round(float(points[18, 0])) : round(float(points[25, 0]))] = lightness
+    assert clear_forehead(points, wrinkle)[end, x] == 1
+    clear = clear_forehead(points, strand)
+    assert clear[end - 3, x] < 0.1
+    assert clear[round(float(brow)), x] == 1
+    assert clear[end - 3, round(float(points[24, 0]))] == 1
 
 
 def test_a_mirrored_photo_has_no_mesh_until_it_is_looked_at(person):

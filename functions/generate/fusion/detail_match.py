@@ -17,7 +17,7 @@ RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, por
 NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
 WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
 RAISED_SKIN = 0.2  # of what eyes, brows, nose and mouth are raised by: with all, a small photo's skin looks embossed
-MOST_RAISED = 2.0  # a larger factor makes halos and etched teeth
+MOST_RAISED = 2.5  # a larger factor makes halos and etched teeth
 
 
 def defocus(lightness: Lightness, where: Mask, template: Lightness, where_template: Mask, width: float) -> Lightness:

@@ -23,6 +23,7 @@ from functions.generate.face.palette import Palette
 from functions.generate.fusion import detail_match
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
+from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
@@ -137,6 +138,8 @@ def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWe
     tone = original.palette.tone(theirs)
     shift = light.equalize(drawn, crop.lab, crop.bare * skin_drawn, crop.skin, crop.width, tone)
     taken = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness) * (1 - kept)
+    if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
+        taken *= clear_forehead(crop.points, drawn[..., 0])
     face = original.palette.tint(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
     return compose(crop, face, original, shares, taken, own * (1 - kept))
 
