@@ -84,9 +84,8 @@ def require_finite(weights: Weights) -> None:
 
 def require_sane(trial: Evaluation, base: Evaluation) -> None:
     """Raise TrainingDiverged if a checkpoint's held-out loss is not finite, or far above the base model's."""
-    if trial.held_out_loss is None or not base.held_out_loss:
+    loss, before = trial.held_out_loss, base.held_out_loss
+    if loss is None or not before:
         return
-    if not trial.held_out_loss <= DIVERGED * base.held_out_loss:  # nor is NaN
-        raise TrainingDiverged(
-            f"the loss on the held-out photos is {trial.held_out_loss:.3g}, the base model's was {base.held_out_loss:.3g}"
-        )
+    if not loss <= DIVERGED * before:  # nor is NaN
+        raise TrainingDiverged(f"the loss on the held-out photos is {loss:.3g}, the base model's was {before:.3g}")

@@ -3,6 +3,7 @@
 import gc
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from tests.fake_workspace import Desk
 from tests.pictures import coffee, hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 
+ROOT = Path(__file__).parents[2]
 SIZE = 64
 PICTURES = 4  # of one validation: two over photos, two from noise
 STEPS, SPACING = 8, 4  # with one checkpoint on the way
@@ -252,6 +254,10 @@ def test_a_training_ends_when_it_no_longer_helps_and_says_at_which_step_and_why(
     assert [one["step"] for one in data["checkpoints"]] == [0, SPACING, 2 * SPACING]
     assert max(step for stage, step, *_ in desk.said if stage == "training") == 2 * SPACING
     assert desk.objects[data["lora"]]
+    sample = json.loads((ROOT / "events/train-answer.json").read_text())["data"]
+    assert sample.keys() - {"committed"} == data.keys()
+    assert sample["stopped"].keys() == data["stopped"].keys()
+    assert {*sample["checkpoints"][0]} == {*data["checkpoints"][0]}
 
 
 def test_with_a_patience_of_zero_every_step_is_made_and_the_same_checkpoint_is_kept(model, engine, photos):
