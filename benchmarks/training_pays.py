@@ -241,7 +241,7 @@ class Studio:
 def main() -> int:
     """Train, make the portraits that are left to make, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", nargs="?", type=Path)
     parser.add_argument("--people", type=Path, nargs="*", default=[])
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--judge", type=Path)
@@ -251,9 +251,10 @@ def main() -> int:
     parser.add_argument("--setting", default="default", choices=SETTINGS)
     parser.add_argument("--report", action="store_true", help="only print the tables of what has been measured")
     arguments = parser.parse_args()
+    if arguments.out is None or not (arguments.report or (arguments.people and arguments.photos and arguments.judge)):
+        print("skipped: give a folder for the results, people, templates and a recognizer")
+        return 0
     if not arguments.report:
-        if arguments.judge is None or arguments.photos is None or not arguments.people:
-            sys.exit("skipped: give --people, --photos and --judge")
         engine = Remembering(load_engine(Settings().faces))
         judge = Judge(arguments.judge, engine)
         sitters = {folder.name: sitter(folder, engine, judge) for folder in arguments.people}
