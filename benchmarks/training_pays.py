@@ -34,7 +34,7 @@ import safetensors.torch
 from insightface.utils.face_align import arcface_dst
 from skimage.transform import SimilarityTransform
 
-from benchmarks.pairs import SUFFIXES, Place, Someone, distance, measured, places, read, there
+from benchmarks.pairs import SUFFIXES, Place, Someone, distance, measure_portrait, places, read, there
 from benchmarks.portraits import Remembering, close
 from functions.generate import portrait
 from functions.generate.models import GenerateModels
@@ -55,9 +55,9 @@ from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
 from shared.settings import Limits, Settings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import jpeg, png
-from tests.trained_users import lora, trained
+from tests.trained_users import lora, make_trained_user
 
 TEMPLATES = ("detection1", "detection2", "detection3", "obama_and_biden", "collins", "hopper")
 PHOTOS = 8  # of a training, of which one is held out
@@ -129,7 +129,7 @@ class Judge:
         return unit
 
 
-class Recorder(Desk):
+class Recorder(FakeWorkspace):
     """Keeps the adapter of every checkpoint in a folder, and goes on from the last one there."""
 
     def __init__(self, objects: dict[str, bytes], folder: Path) -> None:
@@ -178,11 +178,11 @@ class Studio:
         }
         model, started = diffusion.load_model(Settings().model), time.process_time()
         plan = TrainingPlan.suited(model.working).model_copy(update={"patience": 0})
-        desk, configure = Recorder(photos, folder), {"user_id": name, "max_train_steps": steps}
+        workspace, configure = Recorder(photos, folder), {"user_id": name, "max_train_steps": steps}
         body = {"request_id": name, "images": list(photos), "configure": configure}
-        data = TrainFunction(Trainer(model, self.engine, Limits(), plan)).answer(body, desk).data
-        (folder / f"{CHOSEN}.safetensors").write_bytes(desk.objects[data["lora"]])
-        (folder / "report.png").write_bytes(desk.objects[data["report"]])
+        data = TrainFunction(Trainer(model, self.engine, Limits(), plan)).answer(body, workspace).data
+        (folder / f"{CHOSEN}.safetensors").write_bytes(workspace.objects[data["lora"]])
+        (folder / "report.png").write_bytes(workspace.objects[data["report"]])
         told = data | {"references": [], "cpu_seconds": round(time.process_time() - started, 1)}
         (folder / "answer.json").write_text(json.dumps(told))
 
@@ -191,12 +191,12 @@ class Studio:
         place, user = self.templates[task.template], f"{task.person}-{task.lora}"
         if user not in self._users:
             self._users[user] = self._user(user, task)
-        desk = Desk(self._pictures | self._users[user])
+        workspace = FakeWorkspace(self._pictures | self._users[user])
         users = [user if index == place.index else "none" for index in range(len(place.faces))]
         knobs = {"seed": task.seed, "image_format": "png", "user_id": users} | SETTINGS[task.setting]
         body = {"request_id": "r", "template_image": place.key, "configure": knobs}
-        key = str(portrait.make_portrait(body, desk, self._models).data["image_key"])
-        made = np.asarray(cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR))
+        key = str(portrait.make_portrait(body, workspace, self._models).data["image_key"])
+        made = np.asarray(cv2.imdecode(np.frombuffer(workspace.objects[key], np.uint8), cv2.IMREAD_COLOR))
         return np.ascontiguousarray(made[..., ::-1])
 
     def picture(self, task: Task) -> Path:
@@ -209,9 +209,9 @@ class Studio:
         """Return the objects that make a person with this LoRA a trained user; only a trained one has the trigger."""
         known = self.sitters[task.person].known
         if task.lora == NONE:
-            return trained(user, known.photos, self.engine, self._unchanged, self._models.base_model)
+            return make_trained_user(user, known.photos, self.engine, self._unchanged, self._models.base_model)
         file = (self.out / task.person / f"{task.lora}.safetensors").read_bytes()
-        objects = trained(user, known.photos, self.engine, file, self._models.base_model)
+        objects = make_trained_user(user, known.photos, self.engine, file, self._models.base_model)
         model = json.loads(objects[keys.model(user)]) | {"trigger": TRIGGER}
         return objects | {keys.model(user): json.dumps(model).encode()}
 
@@ -228,7 +228,7 @@ class Studio:
     def measure(self, task: Task, image: Image) -> dict[str, Any]:
         """Return the figures of a portrait."""
         who, place = self.sitters[task.person].known, self.templates[task.template]
-        figures = measured(self.engine, place, image, who)
+        figures = measure_portrait(self.engine, place, image, who)
         return {
             "cosine": self.cosine(image, task),
             "distance": figures.distance,

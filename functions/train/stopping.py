@@ -69,7 +69,7 @@ def find_overfitting(trials: Sequence[Evaluation], patience: int) -> EarlyStop |
 
 def require_converging(losses: LossHistory) -> None:
     """Raise TrainingDiverged if the losses are no longer finite, or far above those of the first updates."""
-    if losses.read is not None and not math.isfinite(losses.read):
+    if losses.latest is not None and not math.isfinite(losses.latest):
         raise TrainingDiverged("the loss is no longer finite")
     growth = losses.growth()
     if growth is not None and growth > GROWN:

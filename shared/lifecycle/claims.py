@@ -173,11 +173,11 @@ class Claims:
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Write a new beat; returns the updated record, or None if another attempt has taken over."""
-        if self.superseded(request_id, record):
+        if self.is_superseded(request_id, record):
             return None
         return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
 
-    def superseded(self, request_id: str, record: ClaimRecord) -> bool:
+    def is_superseded(self, request_id: str, record: ClaimRecord) -> bool:
         """Return whether another attempt has taken over."""
         return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
 
@@ -242,7 +242,7 @@ class Claims:
         return record.released or bool(record.ended) or self._is_stale(request_id, record)
 
     def _is_stale(self, request_id: str, record: ClaimRecord) -> bool:
-        unchanged = self._observations.unchanged(self._prefix(request_id), _encode(record))
+        unchanged = self._observations.seconds_unchanged(self._prefix(request_id), _encode(record))
         return unchanged >= STALE_LEASES * self._lease.seconds
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:

@@ -135,7 +135,7 @@ class Invocation:
             identity = invalid_id(self._reader.digest(key))
         except MissingObject:
             return Outcome.IGNORED
-        if self._publisher.answered(identity):
+        if self._publisher.is_answered(identity):
             return Outcome.ALREADY
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
@@ -146,7 +146,7 @@ class Invocation:
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
         """Serve a request; one that nobody has served before takes the fewest store calls."""
-        answered = self._publisher.answered(manifest.request_id)
+        answered = self._publisher.is_answered(manifest.request_id)
         claim = None if answered else self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
         if claim is None:
             first = self._claims.first(manifest.request_id)
@@ -156,12 +156,12 @@ class Invocation:
             attempt = claim or self._claims.acquire(manifest.request_id, key, manifest.sha256)
             if isinstance(attempt, ClaimBusy):
                 return Outcome.BUSY
-            if self._publisher.answered(manifest.request_id):
+            if self._publisher.is_answered(manifest.request_id):
                 break  # by another worker a moment ago, or by the erasure of its user
             outcome = self._attempt(manifest, attempt)
             if outcome is not None:
                 return outcome
-            claim, answered = None, self._publisher.answered(manifest.request_id)
+            claim, answered = None, self._publisher.is_answered(manifest.request_id)
         return Outcome.ALREADY
 
     def _attempt(self, manifest: Manifest, claim: HeldClaim | AttemptsUsedUp) -> Outcome | None:
@@ -185,7 +185,7 @@ class Invocation:
         envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
         if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
-        if first.manifest != key or self._publisher.answered(manifest.request_id):
+        if first.manifest != key or self._publisher.is_answered(manifest.request_id):
             return Outcome.CONFLICT
         return self._overwritten(manifest, key, first)
 
@@ -271,7 +271,7 @@ class Invocation:
             manifest.require_right()
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -284,7 +284,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
+        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes

@@ -46,7 +46,7 @@ class Publisher:
         self._pointers = Pointers(bucket)
         self._announcements: dict[str, tuple[str, float]] = {}
 
-    def answered(self, request_id: str) -> bool:
+    def is_answered(self, request_id: str) -> bool:
         """Return whether the answer exists; if its worker may have died early, complete what follows from it."""
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
@@ -67,7 +67,7 @@ class Publisher:
         unanswered = {}
         for info in list(self._bucket.list(prefix)):
             request_id = info.key.removeprefix(prefix).removesuffix(".json")
-            if not self.answered(request_id) and is_invalid_id(request_id):
+            if not self.is_answered(request_id) and is_invalid_id(request_id):
                 unanswered[request_id] = info.etag
         self._withdraw(unanswered)
 
@@ -80,7 +80,7 @@ class Publisher:
             self._hooks.committing(self._function.name, envelope["request_id"])
             self._finish(envelope)
         else:
-            self.answered(envelope["request_id"])
+            self.is_answered(envelope["request_id"])
         return written
 
     def announce(self, request_id: str) -> bool:
@@ -178,7 +178,7 @@ class Publisher:
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
         pointers = self._get_pointers(envelope) if pointers is None else pointers
-        if pointers and (committed := self._committed(envelope)) is not None:
+        if pointers and (committed := self._commit_time(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
@@ -201,7 +201,7 @@ class Publisher:
                 return info.modified
         return time.time()
 
-    def _committed(self, envelope: Json) -> float | None:
+    def _commit_time(self, envelope: Json) -> float | None:
         """Return the moment recorded in an answer; None if the answer is gone because its user was erased.
 
         An answer of an earlier version has no moment. It was given after its last attempt began plus the time that this

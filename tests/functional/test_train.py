@@ -22,7 +22,7 @@ from shared.faces.base import Box, Face
 from shared.lifecycle.shutdown import HandedBack
 from shared.models.diffusion import load_model
 from shared.settings import Limits, ModelSettings, Settings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import coffee, hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 
@@ -67,7 +67,7 @@ class Recognizing:
         return self._distances[(self._seen - 1) // PICTURES]
 
 
-class InterruptingDesk(Desk):
+class InterruptingWorkspace(FakeWorkspace):
     """Stops the training in a stage and step, by default between the first and the last checkpoint."""
 
     def __init__(self, objects, stage="training", step=INTERRUPTED, attempt=1):
@@ -107,15 +107,15 @@ def body(photos, steps=STEPS, spacing=SPACING, **more):
     return {"request_id": 7, "images": list(photos), "configure": knobs | more}
 
 
-def trained(model, engine, photos, desk=None, plan=None, **knobs):
-    desk = desk or Desk(photos)
+def train(model, engine, photos, workspace=None, plan=None, **knobs):
+    workspace = workspace or FakeWorkspace(photos)
     function = TrainFunction(Trainer(model, engine, Limits(), plan))
-    return function.answer(body(photos, **knobs), desk), desk
+    return function.answer(body(photos, **knobs), workspace), workspace
 
 
 def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photos):
     recognizing = Recognizing(engine, [0.7, 0.5, 0.2, 0.4])
-    answer, desk = trained(model, recognizing, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
+    answer, workspace = train(model, recognizing, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
     data = answer.data
     assert answer.message == "success"
     assert (data["best_step"], data["steps"], data["user_id"]) == (12, 18, "grace")
@@ -128,14 +128,14 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert set(before) == {"photos", "latents", "training"}
     assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
-    assert desk.objects[data["lora"]]
-    assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
+    assert workspace.objects[data["lora"]]
+    assert cv2.imdecode(np.frombuffer(workspace.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
     json.dumps(data, allow_nan=False)
 
 
 def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path):
-    answer, desk = trained(model, engine, photos, steps=10)
-    (tmp_path / "lora.safetensors").write_bytes(desk.objects[answer.data["lora"]])
+    answer, workspace = train(model, engine, photos, steps=10)
+    (tmp_path / "lora.safetensors").write_bytes(workspace.objects[answer.data["lora"]])
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
@@ -149,59 +149,61 @@ def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path
 
 
 def test_every_photo_leaves_a_reference_face(model, engine, photos):
-    answer, desk = trained(model, engine, photos, steps=2)
+    answer, workspace = train(model, engine, photos, steps=2)
     user = TrainFunction(Trainer(model, engine, Limits())).pointers(answer.data)["users/grace/model.json"]
     references = UserModel.model_validate(user).references
     assert len(references) == answer.data["images_used"] == 7
     for reference in references:
-        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(desk.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB)
+        image = cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(workspace.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB
+        )
         vector = engine.embed(image, Face(Box(*reference.box), np.array(reference.landmarks), 1.0))
         assert engine.distance(vector, np.array(reference.embedding)) < 0.1
 
 
 def test_without_a_face_in_any_validation_picture_there_still_is_a_lora(model, engine, photos):
-    answer, desk = trained(model, Recognizing(engine, [None] * 3), photos)
+    answer, workspace = train(model, Recognizing(engine, [None] * 3), photos)
     assert answer.data["best_step"] == STEPS
     assert answer.data["similarity"] is None
     assert "no face was found in any validation picture" in answer.data["warnings"][0]
-    assert desk.objects[answer.data["lora"]]
+    assert workspace.objects[answer.data["lora"]]
 
 
 def test_an_adapter_that_learns_nothing_is_reported(model, engine, photos):
-    answer, _ = trained(model, engine, photos, steps=4, plan=TrainingPlan(learning_rate=1e-9))
+    answer, _ = train(model, engine, photos, steps=4, plan=TrainingPlan(learning_rate=1e-9))
     assert any("train for more steps" in warning for warning in answer.data["warnings"])
 
 
 def test_an_interrupted_training_leaves_the_base_model_as_it_was(model, engine, photos):
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
+        train(model, engine, photos, workspace=workspace)
     after = model.unet.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert [name.split("/", 4)[-1] for name in desk.objects.keys() - photos.keys()] == [checkpoint.NAME]
+    assert [name.split("/", 4)[-1] for name in workspace.objects.keys() - photos.keys()] == [checkpoint.NAME]
 
 
 def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
-    resumed, after = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2))
-    whole, desk = trained(model, engine, photos)
+        train(model, engine, photos, workspace=workspace)
+    resumed, after = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects, attempt=2))
+    whole, workspace = train(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
     trained_steps = [step for stage, step, *_ in after.said if stage == "training"]
     assert trained_steps == list(range(SPACING + 1, STEPS + 1))
     for key in ("lora", "lora_kohya", "validation", "report"):
-        assert after.objects[resumed.data[key]] == desk.objects[whole.data[key]], key
+        assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
     assert resumed.data["checkpoints"] == whole.data["checkpoints"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_none(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
-    (data,) = [data for name, data in desk.objects.items() if name.endswith(checkpoint.NAME)]
+        train(model, engine, photos, workspace=workspace)
+    (data,) = [data for name, data in workspace.objects.items() if name.endswith(checkpoint.NAME)]
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     mark = json.loads(header["__metadata__"][checkpoint.HEADER])["mark"]
     assert checkpoint.read_checkpoint(data, mark)
@@ -214,20 +216,20 @@ def test_a_training_leaves_nothing_of_the_person_in_memory(model, engine, photos
         gc.collect()
         return sum(type(one) in (torch.Tensor, torch.nn.Parameter) for one in gc.get_objects())
 
-    trained(model, engine, photos, steps=2)
+    train(model, engine, photos, steps=2)
     before = living()
-    trained(model, engine, photos, steps=2)
+    train(model, engine, photos, steps=2)
     assert living() == before
 
 
 def test_only_the_same_photos_and_settings_are_resumed(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
+        train(model, engine, photos, workspace=workspace)
     another = {"0.jpg": jpeg(cv2.resize(hopper(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))}
-    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects | another, attempt=2))
+    answer, _ = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects | another, attempt=2))
     assert answer.data["resumed_at"] == 0
-    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2), steps=STEPS + 1)
+    answer, _ = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects, attempt=2), steps=STEPS + 1)
     assert answer.data["resumed_at"] == 0
 
 
@@ -235,8 +237,8 @@ def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
     """This also holds after another training in the same process."""
     files = []
     for _ in range(2):
-        answer, desk = trained(model, engine, photos, steps=12)
-        files.append(desk.objects[answer.data["lora"]])
+        answer, workspace = train(model, engine, photos, steps=12)
+        files.append(workspace.objects[answer.data["lora"]])
     assert files[0] == files[1]
 
 
@@ -245,15 +247,15 @@ LIKENESS = [0.7, 0.3] + [0.5] * 9  # distances: the base model, a good checkpoin
 
 
 def test_a_training_ends_when_it_no_longer_helps_and_says_at_which_step_and_why(model, engine, photos):
-    answer, desk = trained(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
+    answer, workspace = train(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
     data = answer.data
     assert (data["steps"], data["best_step"]) == (24, SPACING)
     assert (data["stopped"]["step"], data["stopped"]["reason"]) == (2 * SPACING, "overfitting")
     assert "has not risen" in data["stopped"]["message"]
     assert "error" not in data["stopped"]
     assert [one["step"] for one in data["checkpoints"]] == [0, SPACING, 2 * SPACING]
-    assert max(step for stage, step, *_ in desk.said if stage == "training") == 2 * SPACING
-    assert desk.objects[data["lora"]]
+    assert max(step for stage, step, *_ in workspace.said if stage == "training") == 2 * SPACING
+    assert workspace.objects[data["lora"]]
     sample = json.loads((ROOT / "events/train-answer.json").read_text())["data"]
     assert sample.keys() - {"committed"} == data.keys()
     assert sample["stopped"].keys() == data["stopped"].keys()
@@ -262,7 +264,7 @@ def test_a_training_ends_when_it_no_longer_helps_and_says_at_which_step_and_why(
 
 def test_with_a_patience_of_zero_every_step_is_made_and_the_same_checkpoint_is_kept(model, engine, photos):
     patient = OVERFITTING.model_copy(update={"patience": 0})
-    answer, _ = trained(model, Recognizing(engine, LIKENESS), photos, steps=12, plan=patient)
+    answer, _ = train(model, Recognizing(engine, LIKENESS), photos, steps=12, plan=patient)
     assert answer.data["stopped"] is None
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, 4, 8, 12]
     assert answer.data["best_step"] == SPACING
@@ -270,21 +272,21 @@ def test_with_a_patience_of_zero_every_step_is_made_and_the_same_checkpoint_is_k
 
 def test_a_resumed_training_ends_at_the_step_of_an_uninterrupted_one(model, engine, photos):
     """Whether it was killed before the checkpoint that ended it, at it, or after it."""
-    whole, desk = trained(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
+    whole, workspace = train(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
     for stage, step, seen in (("training", INTERRUPTED, 2), ("training", 2 * SPACING, 2), ("saving", 0, 3)):
-        killed = InterruptingDesk(photos, stage, step)
+        killed = InterruptingWorkspace(photos, stage, step)
         with pytest.raises(HandedBack):
-            trained(model, Recognizing(engine, LIKENESS), photos, desk=killed, steps=24, plan=OVERFITTING)
-        left, again = Recognizing(engine, LIKENESS[seen:]), Desk(killed.objects, attempt=2)
-        resumed, after = trained(model, left, photos, desk=again, steps=24, plan=OVERFITTING)
+            train(model, Recognizing(engine, LIKENESS), photos, workspace=killed, steps=24, plan=OVERFITTING)
+        left, again = Recognizing(engine, LIKENESS[seen:]), FakeWorkspace(killed.objects, attempt=2)
+        resumed, after = train(model, left, photos, workspace=again, steps=24, plan=OVERFITTING)
         assert resumed.data["resumed_at"] == (2 * SPACING if stage == "saving" else SPACING)
         for key in ("lora", "lora_kohya", "validation", "report"):
-            assert after.objects[resumed.data[key]] == desk.objects[whole.data[key]], key
+            assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
         for key in ("stopped", "checkpoints", "best_step", "warnings"):
             assert resumed.data[key] == whole.data[key], key
 
 
-class LosingDesk(InterruptingDesk):
+class DivergingWorkspace(InterruptingWorkspace):
     """Multiplies the adapter's weights by a factor after one update, as a learning rate that is too high would."""
 
     def __init__(self, objects, unet, step, factor, ends_in="never", attempt=1):
@@ -302,8 +304,10 @@ class LosingDesk(InterruptingDesk):
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1e4])
 def test_a_training_that_diverges_keeps_the_best_checkpoint_before_that(model, engine, photos, factor):
-    desk = LosingDesk(photos, model.unet, SPACING + 1, factor)
-    answer, _ = trained(model, Recognizing(engine, [0.7, 0.5] + [0.1] * 9), photos, desk=desk, steps=3 * SPACING)
+    workspace = DivergingWorkspace(photos, model.unet, SPACING + 1, factor)
+    answer, _ = train(
+        model, Recognizing(engine, [0.7, 0.5] + [0.1] * 9), photos, workspace=workspace, steps=3 * SPACING
+    )
     stopped = answer.data["stopped"]
     assert SPACING < stopped["step"] <= 2 * SPACING
     assert stopped["reason"] == "diverged"
@@ -311,73 +315,73 @@ def test_a_training_that_diverges_keeps_the_best_checkpoint_before_that(model, e
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, SPACING]
     assert answer.data["best_step"] == SPACING
     assert f"diverged at step {stopped['step']}" in answer.data["warnings"][0]
-    tensors = safetensors.torch.load(desk.objects[answer.data["lora"]])
+    tensors = safetensors.torch.load(workspace.objects[answer.data["lora"]])
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     json.dumps(answer.data, allow_nan=False)
 
 
 def test_a_training_that_diverged_and_was_killed_diverges_again_and_keeps_the_same(model, engine, photos):
     answers, loras = [], []
-    killed = LosingDesk(photos, model.unet, SPACING + 1, float("nan"), ends_in="saving")
+    killed = DivergingWorkspace(photos, model.unet, SPACING + 1, float("nan"), ends_in="saving")
     with pytest.raises(HandedBack):
-        trained(model, Recognizing(engine, LIKENESS), photos, desk=killed, steps=3 * SPACING)
+        train(model, Recognizing(engine, LIKENESS), photos, workspace=killed, steps=3 * SPACING)
     for objects, attempt, seen in ((killed.objects, 2, 2), (photos, 1, 0)):
-        desk = LosingDesk(objects, model.unet, SPACING + 1, float("nan"), attempt=attempt)
+        workspace = DivergingWorkspace(objects, model.unet, SPACING + 1, float("nan"), attempt=attempt)
         recognizing = Recognizing(engine, LIKENESS[seen:])
-        answers.append(trained(model, recognizing, photos, desk=desk, steps=3 * SPACING)[0].data)
-        loras.append(desk.objects[answers[-1]["lora"]])
+        answers.append(train(model, recognizing, photos, workspace=workspace, steps=3 * SPACING)[0].data)
+        loras.append(workspace.objects[answers[-1]["lora"]])
     assert [data["resumed_at"] for data in answers] == [SPACING, 0]
     assert answers[0]["stopped"] == answers[1]["stopped"]
     assert loras[0] == loras[1]
 
 
 def test_a_training_that_diverges_before_its_first_checkpoint_is_a_typed_error(model, engine, photos):
-    desk = LosingDesk(photos, model.unet, 1, float("nan"))
+    workspace = DivergingWorkspace(photos, model.unet, 1, float("nan"))
     with pytest.raises(TrainingDiverged, match=r"before its first checkpoint.*LEARNING_RATE") as raised:
-        trained(model, engine, photos, desk=desk)
+        train(model, engine, photos, workspace=workspace)
     assert not raised.value.retryable
-    assert desk.objects.keys() == photos.keys(), "nothing of it is kept"
-    trained(model, engine, photos, steps=1)
+    assert workspace.objects.keys() == photos.keys(), "nothing of it is kept"
+    train(model, engine, photos, steps=1)
 
 
 def test_a_learning_rate_that_is_far_too_high_is_noticed(model, engine, photos):
     with pytest.raises(TrainingDiverged):
-        trained(model, engine, photos, steps=60, spacing=60, plan=TrainingPlan(learning_rate=50.0))
+        train(model, engine, photos, steps=60, spacing=60, plan=TrainingPlan(learning_rate=50.0))
 
 
 def test_progress_names_stage_step_and_loss(model, engine, photos):
-    _, desk = trained(model, engine, photos)
-    stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
+    _, workspace = train(model, engine, photos)
+    stages = list(dict.fromkeys(stage for stage, *_ in workspace.said))
     assert stages == ["photos", "latents", "training", "saving"]
-    steps = [(step, figures) for stage, step, _, figures in desk.said if stage == "training"]
+    steps = [(step, figures) for stage, step, _, figures in workspace.said if stage == "training"]
     assert [step for step, _ in steps] == list(range(1, STEPS + 1))
     assert steps[-1][1]["loss"] > 0
 
 
 def test_checkpoints_beyond_reason_are_thinned_out_with_a_warning(model, engine, photos, monkeypatch):
     monkeypatch.setattr(training, "MOST_CHECKPOINTS", 3)
-    answer, _ = trained(model, Recognizing(engine, [None] * 9), photos, steps=8, spacing=1)
+    answer, _ = train(model, Recognizing(engine, [None] * 9), photos, steps=8, spacing=1)
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, 3, 6, 8]
     assert answer.data["warnings"][0].startswith("checkpoints every 3 steps instead of 1")
 
 
 def test_too_few_usable_photos_is_an_error_before_any_training(model, engine, photos):
     few = dict(list(photos.items())[:4]) | {"cup.jpg": jpeg(coffee()[:200, :200])}
-    desk = Desk(few)
+    workspace = FakeWorkspace(few)
     with pytest.raises(TooFewPhotos, match=r"cup\.jpg"):
-        trained(model, engine, few, desk=desk)
-    assert "training" not in {stage for stage, *_ in desk.said}
+        train(model, engine, few, workspace=workspace)
+    assert "training" not in {stage for stage, *_ in workspace.said}
 
 
 def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, photos):
-    desk = Desk(photos)
+    workspace = FakeWorkspace(photos)
     with pytest.raises(InvalidField, match="max_train_steps"):
-        trained(model, engine, photos, desk=desk, steps=0)
-    assert desk.said == []
+        train(model, engine, photos, workspace=workspace, steps=0)
+    assert workspace.said == []
 
 
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
-    answer, _ = trained(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
+    answer, _ = train(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
 
 
@@ -397,9 +401,9 @@ def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):
     )
     working = model.working.model_copy(update={"guidance": 5.0})
     like = replace(model, vae=vae.eval().requires_grad_(False), scheduler=scheduler, working=working)
-    answer, desk = trained(like, engine, photos)
+    answer, workspace = train(like, engine, photos)
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, SPACING, STEPS]
-    assert desk.objects[answer.data["lora"]]
+    assert workspace.objects[answer.data["lora"]]
 
 
 def test_the_function_loads_from_settings_once(folder):
