@@ -177,7 +177,7 @@ class Studio:
             f"{index}.jpg": jpeg(photo, 95) for index, photo in enumerate(topped_up(self.sitters[name].known.photos))
         }
         model, started = diffusion.load_model(Settings().model), time.process_time()
-        plan = TrainingPlan.suited(model.working).model_copy(update={"patience": 0})
+        plan = TrainingPlan.for_model(model.working).model_copy(update={"patience": 0})
         workspace, configure = Recorder(photos, folder), {"user_id": name, "max_train_steps": steps}
         body = {"request_id": name, "images": list(photos), "configure": configure}
         data = TrainFunction(Trainer(model, self.engine, Limits(), plan)).answer(body, workspace).data

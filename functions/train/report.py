@@ -12,7 +12,7 @@ from functions.train.training_inputs import TRIGGER, build_prompt
 from shared.contract.users import ReferenceRecord
 from shared.errors import TrainingDiverged
 from shared.faces import FaceEngine
-from shared.models.diffusion import DiffusionModel
+from shared.models.diffusion import EMBEDDED, DiffusionModel
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
@@ -72,6 +72,17 @@ def divergence(stop: EarlyStop | None, best_step: int) -> list[str]:
     return [
         f"the training diverged at step {stop.step}: {stop.message}; step {best_step} was kept. A lower "
         "PHOTOG_TRAIN__LEARNING_RATE on the worker prevents it"
+    ]
+
+
+def base_model_warnings(model: DiffusionModel) -> list[str]:
+    """Return the warning that a training on the embedded base model is not worth its time; empty on any other."""
+    if model.name != EMBEDDED:
+        return []
+    return [
+        f"with the default knobs a LoRA of {EMBEDDED} adds less likeness to portraits than another photo of the person "
+        "or a higher more_like_me: their likeness comes from the fusion of the photos. Train on Stable Diffusion "
+        "base models"
     ]
 
 

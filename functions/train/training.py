@@ -112,6 +112,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
             *_warn_of_spacing(request.configure),
             *report.divergence(outcome.ran.stop, best),
             *selection.warnings(),
+            *report.base_model_warnings(trainer.model),
         ],
         "seconds": _round_seconds(watch.seconds),
         "seconds_to_first_step": _round_seconds(outcome.ran.first),

@@ -385,6 +385,12 @@ def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
 
 
+def test_on_the_embedded_base_model_the_answer_says_that_a_training_adds_little(model, engine, photos):
+    embedded = replace(model, name="portrait-tiny")
+    answer, _ = train(embedded, Recognizing(engine, [0.7, 0.3]), photos, steps=2)
+    assert sum("a LoRA of portrait-tiny adds" in warning for warning in answer.data["warnings"]) == 1
+
+
 def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):
     """It predicts epsilon instead of v, has an autoencoder that returns distributions, and uses guidance."""
     with torch.random.fork_rng(devices=[]):
