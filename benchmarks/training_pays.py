@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_pays OUT --people FOLDER... --photos PHOTOS --judge FILE
                                        [--steps 400] [--until 09:05] [--sheet sheet.png [--setting default]]
-    python -m benchmarks.training_pays OUT --report
+    python -m benchmarks.training_pays OUT --report [--sheet sheet.png]
 
 Each FOLDER has three or more photos of one person and names them. Every third photo is set aside: portraits are
 compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because a training
@@ -59,7 +59,7 @@ from tests.fake_workspace import FakeWorkspace
 from tests.pictures import jpeg, png
 from tests.trained_users import lora, make_trained_user
 
-TEMPLATES = ("detection1", "detection2", "detection3", "obama_and_biden", "collins", "hopper")
+TEMPLATES = ("detection1", "detection2", "two_people", "obama_and_biden", "collins", "hopper")
 PHOTOS = 8  # of a training, of which one is held out
 SEEDS = (1, 2, 3)
 SIDE = 112  # of what the judge sees of a face, in pixels
@@ -166,6 +166,11 @@ class Studio:
             self._unchanged = lora(diffusion.load_model(settings.model).unet, folder, scale=0.0)
         self._pictures = {place.key: png(place.picture) for place in templates}
         self._users: dict[str, dict[str, bytes]] = {}
+        for place in templates:
+            write_face(out / "templates" / f"{place.name}.png", place.picture, place)
+        for name, sitter in sitters.items():
+            photo = sitter.known.photos[0]
+            write_face(out / name / "photo.png", photo, Place(name, photo, self.engine.detect(photo), 0))
 
     def train(self, name: str, steps: int) -> None:
         """Train a person to the last step, if that has not been done, and keep the answer."""
@@ -198,12 +203,6 @@ class Studio:
         key = str(portrait.make_portrait(body, workspace, self._models).data["image_key"])
         made = np.asarray(cv2.imdecode(np.frombuffer(workspace.objects[key], np.uint8), cv2.IMREAD_COLOR))
         return np.ascontiguousarray(made[..., ::-1])
-
-    def picture(self, task: Task) -> Path:
-        """Return the file for the face of a portrait."""
-        folder = self.out / task.person / task.setting.replace(", ", "-").replace(" ", "-")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{task.template}-{task.seed}-{task.lora}.png"
 
     def _user(self, user: str, task: Task) -> dict[str, bytes]:
         """Return the objects that make a person with this LoRA a trained user; only a trained one has the trigger."""
@@ -261,8 +260,8 @@ def main() -> int:
         templates = [place for place in places(arguments.photos, engine) if place.name in TEMPLATES]
         studio = Studio(arguments.out, sitters, templates, judge)
         run(studio, arguments.steps, arguments.until)
-        if arguments.sheet:
-            cv2.imwrite(str(arguments.sheet), sheet(studio, arguments.setting)[..., ::-1])
+    if arguments.sheet:
+        cv2.imwrite(str(arguments.sheet), sheet(arguments.out, arguments.setting)[..., ::-1])
     report(arguments.out)
     return 0
 
@@ -322,7 +321,7 @@ def run(studio: Studio, steps: int, until: str) -> None:
         try:
             made = studio.make(task)
             figures = studio.measure(task, made)
-            cv2.imwrite(str(studio.picture(task)), close(made, studio.templates[task.template])[..., ::-1])
+            write_face(picture_file(studio.out, task), made, studio.templates[task.template])
         except RequestError as error:
             figures = {"refused": error.message}
         with path.open("a") as file:
@@ -342,7 +341,8 @@ def report(out: Path) -> None:
         for row in rows(out)
         if row.get("cosine") is not None
     }
-    print(f"{'setting':<30}{'pairs':>6}{'none':>8}{'LoRA':>8}{'difference':>18}   sharpness, none and LoRA")
+    counts = f"{'people':>7}{'pairs':>6}"
+    print(f"{'setting':<30}{counts}{'none':>8}{'LoRA':>8}{'difference':>18}{'nearer':>8}   sharpness, none and LoRA")
     for setting in SETTINGS:
         compare(setting, {task: row for task, row in found.items() if task.setting == setting}, CHOSEN)
     for step in sorted({int(task.lora) for task in found if task.lora.isdigit()}):
@@ -354,7 +354,7 @@ def report(out: Path) -> None:
 
 def compare(title: str, found: dict[Task, dict[str, Any]], which: str) -> None:
     """Print the row of one setting: means, and the paired difference with its standard error over people."""
-    pairs = [(task, found[replace(task, lora=NONE)], found[task]) for task in found if task.lora == which]
+    pairs = [(task, found.get(replace(task, lora=NONE)), found[task]) for task in found if task.lora == which]
     pairs = [(task, plain, with_lora) for task, plain, with_lora in pairs if plain is not None]
     if not pairs:
         return
@@ -368,7 +368,9 @@ def compare(title: str, found: dict[Task, dict[str, Any]], which: str) -> None:
     )
     none, chosen, *sharp = columns.mean(axis=0)
     change = f"{means.mean():+.3f} +- {error:.3f}"
-    print(f"{title:<30}{len(pairs):>6}{none:>8.3f}{chosen:>8.3f}{change:>18}   {sharp[0]:.2f} {sharp[1]:.2f}")
+    nearer = sum(with_lora["cosine"] > plain["cosine"] for _, plain, with_lora in pairs)
+    counts = f"{len(by_person):>7}{len(pairs):>6}"
+    print(f"{title:<30}{counts}{none:>8.3f}{chosen:>8.3f}{change:>18}{nearer:>8}   {sharp[0]:.2f} {sharp[1]:.2f}")
 
 
 def noise(found: dict[Task, dict[str, Any]]) -> None:
@@ -401,18 +403,33 @@ def stopping(out: Path) -> None:
         print(f"{data['cpu_seconds']:>8.0f}{saved:>7.0f}")
 
 
-def sheet(studio: Studio, setting: str) -> Image:
-    """Draw each person in each template by a setting: the template, the portrait without a LoRA, the one with it."""
+def sheet(out: Path, setting: str) -> Image:
+    """Draw each person in each template by a setting: a photo; then template, portrait without a LoRA, and with it."""
     lines = []
-    for name, sitter in studio.sitters.items():
-        photo = sitter.known.photos[0]
-        cells = [close(photo, Place(name, photo, studio.engine.detect(photo), 0))]
-        for place in studio.templates.values():
-            files = [studio.picture(Task(name, place.name, setting, SEEDS[0], which)) for which in (NONE, CHOSEN)]
-            made = [read(file) if file.exists() else np.zeros_like(cells[0]) for file in files]
-            cells += [close(place.picture, place), *made]
+    for answer in sorted(out.glob("*/answer.json")):
+        cells = [read(answer.parent / "photo.png")]
+        for template in TEMPLATES:
+            tasks = [Task(answer.parent.name, template, setting, SEEDS[0], which) for which in (NONE, CHOSEN)]
+            files = [out / "templates" / f"{template}.png", *(picture_file(out, task) for task in tasks)]
+            cells += [read(file) if file.exists() else np.zeros_like(cells[0]) for file in files]
         lines.append(np.hstack(cells))
     return np.vstack(lines)
+
+
+def picture_file(out: Path, task: Task) -> Path:
+    """Return the file for the face of a portrait."""
+    return (
+        out
+        / task.person
+        / task.setting.replace(", ", "-").replace(" ", "-")
+        / (f"{task.template}-{task.seed}-{task.lora}.png")
+    )
+
+
+def write_face(file: Path, image: Image, place: Place) -> None:
+    """Write the face of a picture with its surroundings."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), close(image, place)[..., ::-1])
 
 
 if __name__ == "__main__":
