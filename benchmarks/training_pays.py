@@ -354,8 +354,11 @@ def report(out: Path) -> None:
 
 def compare(title: str, found: dict[Task, dict[str, Any]], which: str) -> None:
     """Print the row of one setting: means, and the paired difference with its standard error over people."""
-    pairs = [(task, found.get(replace(task, lora=NONE)), found[task]) for task in found if task.lora == which]
-    pairs = [(task, plain, with_lora) for task, plain, with_lora in pairs if plain is not None]
+    pairs = [
+        (task, plain, row)
+        for task, row in found.items()
+        if task.lora == which and (plain := found.get(replace(task, lora=NONE))) is not None
+    ]
     if not pairs:
         return
     by_person: dict[str, list[float]] = {}
