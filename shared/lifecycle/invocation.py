@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
@@ -132,7 +132,17 @@ class Invocation:
         """
         self._claims.close_owed()
         self._publisher.finish_left()
-        self._function.evict(lambda key: self._bucket.head(key) is not None)
+        self._function.evict(self._may_exist)
+
+    def _may_exist(self, key: str) -> bool:
+        """Return whether an object exists, or cannot be seen: then what is cached of it goes once it is not used."""
+        try:
+            return self._bucket.head(key) is not None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("whether %s still exists cannot be seen: %s", key, error)
+            return True
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:
         """Answer a manifest without a usable id under an id made from its bytes."""
