@@ -458,6 +458,35 @@ def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, na
     ]
 
 
+def linked(tmp_path):
+    """A folder in which photos can also be reached by links: of their folder, and of a file."""
+    bucket = FolderBucket(tmp_path / "bucket")
+    for name in ("ann", "both", "bob"):
+        bucket.put(f"photos/{name}.jpg", b"photo")
+    (bucket.root / "album").symlink_to("photos")
+    (bucket.root / "favorite.jpg").symlink_to("album/ann.jpg")
+    (bucket.root / "away").symlink_to(tmp_path)
+    return bucket
+
+
+@pytest.mark.parametrize("name", ["favorite.jpg", "album/ann.jpg", "photos/ann.jpg"])
+def test_a_photo_that_is_named_by_a_link_goes_itself(tmp_path, name):
+    bucket = linked(tmp_path)
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [name, "away/x.jpg"]})
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["photos/ann.jpg", "requests/train/t.json"]
+
+
+def test_a_photo_that_another_person_names_by_a_link_stays(tmp_path):
+    bucket = linked(tmp_path)
+    put(bucket, "requests/train/t.json", train("t", "ann", "both.jpg", "bob.jpg"))
+    put(bucket, "requests/train/b.json", train("b", "bob") | {"images": ["album/both.jpg"]})
+    put(bucket, "requests/generate/g.json", generate("g", "bob") | {"template_image": "album/bob.jpg"})
+    Erasure(bucket, QUICK.lease).forget("ann")
+    assert [key for key in keys(bucket) if key.startswith("photos/")] == [
+        f"photos/{n}.jpg" for n in ("ann", "bob", "both")
+    ]
+
+
 SIGNED = "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=900&X-Amz-Signature=0123abcd"
 MINIO = "http://minio:9000"
 OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
@@ -474,6 +503,8 @@ OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
         (None, "https://own.s3-accelerate.amazonaws.com/shop/"),
         (None, "https://own.s3.cn-north-1.amazonaws.com.cn/shop/"),
         (None, "https://s3.amazonaws.com/own/shop/"),
+        (None, "https://s3.amazonaws.com/own/./x/../shop/"),
+        (None, "https://own.s3\u3002amazonaws\u3002com/shop/"),
         (None, "https://s3.eu-central-1.amazonaws.com/own/shop/"),
         ("https://s3.eu-central-1.amazonaws.com", "https://own.s3.amazonaws.com/shop/"),
         (MINIO, "http://minio:9000/own/shop/"),
@@ -512,7 +543,10 @@ def test_the_http_url_of_another_place_is_none_of_this_buckets_photos(endpoint, 
     assert Erasure(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
 
 
-@pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])
+@pytest.mark.parametrize(
+    "url",
+    ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/", "s3:x://own/shop/", "s3:///shop/"],
+)
 def test_the_url_of_another_place_is_none_of_this_buckets_photos(url):
     bucket = Store("s3://own/shop")
     bucket.put("photos/1.jpg", b"photo")
