@@ -70,8 +70,11 @@ class UserDataSearch:
         self._unclear.clear()
         requests = self._requests()
         own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
-        names = self._own_photos(user_id, requests, own)
+        strays = self._strays()
+        named = {one.key: one for one in strays if user_id in one.users}
+        names = self._own_photos([*requests, *strays], own | named)
         photos = sorted(key for key in names if self._reader.exists(key))
+        named |= {one.key: one for one in strays if not one.users and not one.photos.isdisjoint(names)}
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
         own = {one.key: one for one in checks} | own  # in this order, as checks are found by the photos of trainings
         accepted, conflicts = self._sorted_out(own.values())
@@ -87,12 +90,13 @@ class UserDataSearch:
         artifacts += self._notifications(known)
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
-        held = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
+        held = [*puts, *artifacts, *photos, *named, *self._failing(user_id, own), *own, *answers, *claims]
         return UserData(
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
-            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)},
+            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)}
+            | {one.key: [one.photos & set(photos)] for one in named.values()},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
@@ -104,9 +108,16 @@ class UserDataSearch:
     def _requests(self) -> list[Mention]:
         ours = (info for info in self._reader.listed(keys.REQUESTS) if _is_manifest(info.key))
         requests = list(self._reader.read(ours, partial(mentions.read_manifest, self._places)))
-        others = (info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key))
-        self._unclear += [*requests, *self._reader.read(others, mentions.read_unclear)]
+        self._unclear += requests
         return requests
+
+    def _strays(self) -> list[Mention]:
+        """Return what is named by objects that no worker reads as a request, because of where they lie."""
+        others = [info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key)]
+        others += self._reader.misspelled(keys.REQUESTS)
+        strays = list(self._reader.read(others, partial(mentions.read_stray, self._places)))
+        self._unclear += [*strays, *self._reader.read(self._reader.linked(keys.REQUESTS), mentions.read_linked)]
+        return strays
 
     def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
         """Return the user's requests whose ids are theirs, and the conflict objects of the others."""
@@ -146,7 +157,7 @@ class UserDataSearch:
             claims=[info.key for info in self._reader.listed(keys.claims(function, request_id))],
         )
 
-    def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
+    def _own_photos(self, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
         """Return the keys of pictures that only the user's trainings name, whether they still exist or not."""
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {

@@ -174,10 +174,8 @@ class Evicting(Echo):
 
 
 ANSWER = {"request_id": "r1", "code": "error", "message": "", "data": {}}
-NO_ANSWERS = [
-    *GARBAGE[1:],
-    *(json.dumps(ANSWER | more).encode() for more in ({"data": []}, {"code": 1}, {"request_id": 1})),
-]
+WRONG: list[dict[str, object]] = [{"data": []}, {"code": 1}, {"request_id": 1}]
+NO_ANSWERS = [*GARBAGE[1:], *(json.dumps(ANSWER | more).encode() for more in WRONG)]
 
 
 @pytest.mark.parametrize("answer", NO_ANSWERS)

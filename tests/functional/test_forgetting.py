@@ -606,3 +606,70 @@ def test_pictures_within_objects_and_a_person_beside_configure_are_the_users_too
     put(bucket, "requests/train/b.json", train("b", "bob", "bob/1.jpg") | {"user_id": "ann"})
     removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert removed == ["photos/ann/1.jpg", "photos/ann/2.jpg", "requests/train/t.json", "requests/train/u.json"]
+
+
+SPELLINGS = [
+    "Requests/train/",
+    "REQUESTS/Train/",
+    "requests /train/",
+    "requests/Train/",
+    "requests/",
+    "requests/other/",
+]
+STRAYS = [*(f"{folder}t9.json" for folder in SPELLINGS), "requests/train/t9.json.txt", "requests/train/.t9.json"]
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_a_request_that_lies_where_no_worker_reads_it_is_the_users_all_the_same(bucket, name):
+    put(bucket, name, train("t9", "ann", "ann/1.jpg", "both.jpg"))
+    put(bucket, f"{name}.bob", train("t9", "bob", "both.jpg"))
+    put(bucket, "results/train/t9/result.json", {"request_id": "t9", "data": {"user_id": "bob"}})
+    forgetting = Erasure(bucket, QUICK.lease)
+    assert set(forgetting.forget("ann")) == {name, "photos/ann/1.jpg"}
+    assert forgetting.holdings("ann").remaining() == []
+    assert bucket.head("results/train/t9/result.json"), "nobody served it, so the answer under its id is another's"
+
+
+def test_a_check_that_lies_where_no_worker_reads_it_goes_with_its_photos(bucket):
+    put(bucket, "requests/train/t.json", train("t", "ann", "ann/1.jpg"))
+    put(bucket, "requests/Check/c.json", {"request_id": "c", "images": ["photos/ann/1.jpg"]})
+    put(bucket, "requests/Check/d.json", {"request_id": "d", "images": ["photos/bob/1.jpg"]})
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
+    assert removed == ["photos/ann/1.jpg", "requests/Check/c.json", "requests/train/t.json"]
+
+
+class Misspelled(MemoryBucket):
+    """A store with a manifest under a key that photog cannot use."""
+
+    def misspelled(self, root):
+        yield "/requests/train/t9.json"
+
+
+def test_what_cannot_be_read_because_of_its_key_is_told():
+    bucket = Misspelled()
+    put(bucket, "requests/train/t.json", train("t", "ann"))
+    forgetting = Erasure(bucket, QUICK.lease)
+    assert forgetting.forget("ann") == ["requests/train/t.json"]
+    assert forgetting.holdings("ann").remaining() == ["/requests/train/t9.json"]
+
+
+def test_what_lies_in_a_functions_folder_that_is_a_link_is_found(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    for folder in ("incoming", "requests"):
+        (bucket.root / folder).mkdir()
+    (bucket.root / "requests" / "train").symlink_to("../incoming")
+    bucket.put("photos/ann.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann", "ann.jpg"))
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["photos/ann.jpg", "requests/train/t.json"]
+    assert list((bucket.root / "incoming").iterdir()) == []
+
+
+def test_a_manifest_by_a_link_is_told(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    put(bucket, "elsewhere/t.json", train("t", "ann"))
+    put(bucket, "requests/train/b.json", train("b", "bob"))
+    (bucket.root / "requests/train/t.json").symlink_to("../../elsewhere/t.json")
+    (bucket.root / "requests/train/gone.json").symlink_to("nowhere")
+    (bucket.root / "requests/train/out.json").symlink_to("/etc/hostname")
+    assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/t.json"]
+    assert Erasure(bucket, QUICK.lease).holdings("bob").remaining() == ["requests/train/b.json"]
