@@ -123,10 +123,7 @@ class Invocation:
             return Outcome.BUSY
         except RequestError as error:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
-        try:
-            return self._serve(manifest, created.key)
-        except BeingRead:
-            return Outcome.BUSY
+        return self._serve(manifest, created.key)
 
     def tidy(self) -> None:
         """Tidy up between requests.
@@ -187,9 +184,9 @@ class Invocation:
             if info is None:
                 return False
             accepted = self._reader.read(first.manifest, info.size)
-        except (StoreUnavailable, BeingRead):
+        except StoreUnavailable:
             raise
-        except (BucketError, RequestError):
+        except (BucketError, RequestError):  # BeingRead is raised: the delivery is repeated
             return False
         return accepted.sha256 == manifest.sha256 and first.accepts(*accepted.spellings)
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from serve.database import Database, StateUnavailable
-from serve.message import Message, decode_message, encode_message, message_key
+from serve.message import LARGEST_COUNTED, LARGEST_INDEX, Message, decode_message, encode_message, message_key
 from serve.queue_index import QueueIndex, ServiceQueue
 from serve.recovery import Recovery
 from serve.sequence import IndexSequence
@@ -301,6 +301,21 @@ def test_two_records_with_one_index_both_keep_their_answer_under_different_ones(
         assert attributes(client, INPUT)["stream.length"] == "2"
     with served.running() as client:
         assert places(client) == found
+
+
+@pytest.mark.parametrize("forged", [LARGEST_INDEX, LARGEST_INDEX - 1, LARGEST_COUNTED + 1])
+@pytest.mark.parametrize("where", ["record", "sunk record", "block end"])
+def test_an_index_that_no_server_reaches_leaves_indexes_for_all_others(served, forged, where):
+    if where == "block end":
+        served.bucket.put("queue/photog_check.indexes.json", json.dumps({"source": forged, "sink": forged}).encode())
+    else:
+        place = {"source": forged, "request_id": "r9"} if where == "record" else {"sink": forged, "inline": True}
+        one = record(1, **place)
+        served.bucket.put(one.key, encode_message(one, request(9).encode()))
+    for turn in range(2):
+        with served.running() as client:
+            assert 0 < put(client, request(turn))[0] < 10_000
+            assert 0 < put(client, b"x", SINK)[0] < 10_000
 
 
 def test_a_record_that_is_overwritten_with_garbage_holds_up_no_other_and_crashes_no_answer(served):
