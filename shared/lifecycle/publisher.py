@@ -21,8 +21,9 @@ from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, Function, FunctionUnavailable
 from shared.contract.hooks import AttemptHook
-from shared.contract.manifests import REQUEST_ID, Json, decode, encode, is_invalid_id, running
+from shared.contract.manifests import REQUEST_ID, Json, encode, is_invalid_id, running
 from shared.events import completion_event
+from shared.lifecycle.answers import parse_answer
 from shared.lifecycle.claims import Claims
 from shared.lifecycle.pointers import Pointers, is_plausible
 from shared.observability.failing_keys import Failures
@@ -32,10 +33,6 @@ log = logging.getLogger(__name__)
 LARGEST = 256 * 1024 * 1024  # bytes of an answer that is read back; the setting's default is a tenth of it
 ATTEMPT = re.compile(r"a\d+/")
 COMMITTED = "committed"  # member of an answer that pointers name: its moment, see `pointers.py`
-
-
-class DamagedAnswer(BucketError):
-    """An answer was not written by photog, or not for this request; only this one fails."""
 
 
 class Publisher:
@@ -63,7 +60,7 @@ class Publisher:
         if self._is_announced(request_id):
             text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
-                envelope = _parse_answer(self.result_key(request_id), request_id, text)
+                envelope = parse_answer(self.result_key(request_id), request_id, text)
                 self._clear_left(request_id, text.decode(), envelope["code"])
                 self._finish(envelope)
         return True
@@ -248,18 +245,6 @@ class Publisher:
         started = max((record.started for record in self._claims.all(request_id)), default=0.0)
         took = is_plausible(envelope["data"].get("cost_time")) or 0.0
         return max(0.0, min(result.modified, started + took))
-
-
-def _parse_answer(key: str, request_id: str, text: bytes) -> Json:
-    """Return the answer; raises DamagedAnswer if photog cannot have written it."""
-    try:
-        envelope = decode(text)
-    except ValueError:
-        envelope = {}
-    written = envelope.get("code") in ("OK", "error") and envelope.get("request_id") == request_id
-    if not (written and isinstance(envelope.get("data"), dict) and isinstance(envelope.get("message"), str)):
-        raise DamagedAnswer(f"{key} is no answer of photog's to this request; restore it, or remove it")
-    return envelope
 
 
 @contextmanager

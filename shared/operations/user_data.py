@@ -7,7 +7,7 @@ from functools import partial
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import USER_ID
+from shared.contract.manifests import NOBODY, USER_ID
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations import mentions
 from shared.operations.mentions import Mention, Naming, Reader
@@ -64,7 +64,7 @@ class UserDataSearch:
 
     def find(self, user_id: str) -> UserData:
         """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
-        if not USER_ID.fullmatch(user_id):
+        if not USER_ID.fullmatch(user_id) or user_id == NOBODY:
             raise InvalidKey(f"{user_id!r} is not a user id")
         self._reader.begin()
         self._unclear.clear()
