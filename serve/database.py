@@ -4,7 +4,7 @@
 |---|---|---|
 | absent, empty | opened | new |
 | of this version and bucket, and whole | opened | in use, perhaps behind the records |
-| of another version or bucket, truncated, damaged, or no file | opened | set aside as `state.sqlite.bad-<time>`, a new one made |
+| of another version or bucket, damaged, or no file | opened | set aside as `state.sqlite.bad-<time>`, a new one made |
 | in use | a query finds it damaged | the same; the caller is told to ask again |
 | new, or just opened | before the first query | `fill` updates it from the bucket's records |
 
