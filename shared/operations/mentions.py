@@ -97,9 +97,9 @@ class Reader:
         self.faults.clear()
         self._garbage.clear()
 
-    def listed(self, prefix: str) -> list[ObjectInfo]:
+    def list_objects(self, prefix: str) -> list[ObjectInfo]:
         """Return the objects that can be listed; in a root also those of functions' folders that are links."""
-        links = self._bucket.passed_over(prefix, deep=False) if prefix in keys.ROOTS else ()
+        links = self._bucket.find_unlisted(prefix, deep=False) if prefix in keys.ROOTS else ()
         return [*self._list(prefix), *(info for key, why in links if why != NO_KEY for info in self._list(f"{key}/"))]
 
     def _list(self, prefix: str) -> list[ObjectInfo]:
@@ -116,14 +116,14 @@ class Reader:
     def misspelled(self, root: str) -> list[ObjectInfo]:
         """Return the objects below other spellings of a root, such as `Requests/`."""
         try:
-            return self._look_up((key, NO_KEY) for key in self._bucket.misspelled(root))
+            return self._look_up((key, NO_KEY) for key in self._bucket.find_misspelled(root))
         except UnreadableFolder as error:
             self.faults |= dict.fromkeys(error.folders, str(error))
             return []
 
     def linked(self, root: str) -> list[ObjectInfo]:
         """Return the files of the bucket that links below a root lead to, under the keys of the links."""
-        return self._look_up(self._bucket.passed_over(root))
+        return self._look_up(self._bucket.find_unlisted(root))
 
     def _look_up(self, entries: Iterable[tuple[str, str]]) -> list[ObjectInfo]:
         """Return those entries that are objects; it is a fault if one may be an object under a name that no key has."""
