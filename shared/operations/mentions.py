@@ -113,7 +113,7 @@ class Reader:
             self.faults[prefix] = str(error)
         return found
 
-    def misspelled(self, root: str) -> list[ObjectInfo]:
+    def list_misspelled(self, root: str) -> list[ObjectInfo]:
         """Return the objects below other spellings of a root, such as `Requests/`."""
         try:
             return self._look_up((key, NO_KEY) for key in self._bucket.find_misspelled(root))
@@ -121,7 +121,7 @@ class Reader:
             self.faults |= dict.fromkeys(error.folders, str(error))
             return []
 
-    def linked(self, root: str) -> list[ObjectInfo]:
+    def list_linked(self, root: str) -> list[ObjectInfo]:
         """Return the files of the bucket that links below a root lead to, under the keys of the links."""
         return self._look_up(self._bucket.find_unlisted(root))
 

@@ -114,9 +114,9 @@ class UserDataSearch:
     def _read_strays(self) -> list[Mention]:
         """Return what is named by objects that no worker reads as a request, because of where they lie."""
         others = [info for info in self._reader.list_objects(keys.REQUESTS) if not _is_manifest(info.key)]
-        others += self._reader.misspelled(keys.REQUESTS)
+        others += self._reader.list_misspelled(keys.REQUESTS)
         strays = list(self._reader.read(others, partial(mentions.read_stray, self._places)))
-        self._unclear += [*strays, *self._reader.read(self._reader.linked(keys.REQUESTS), mentions.read_linked)]
+        self._unclear += [*strays, *self._reader.read(self._reader.list_linked(keys.REQUESTS), mentions.read_linked)]
         return strays
 
     def _sort_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
