@@ -149,21 +149,22 @@ class Claims:
             records.append(record)
         return records
 
+    def acquire_first(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | None:
+        """Claim the request if it has no claim at all; None if it has one, whoever holds it. One store call at most."""
+        self.close_owed()
+        if self._observations.knows(self._prefix(request_id)):
+            return None
+        record = self._create(request_id, 1, manifest, payload_sha256)
+        return None if record is None else HeldClaim(record)
+
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""
         self.close_owed()
         records = self.all(request_id)
         if records and not self._is_free(request_id, records[-1]):
             return ClaimBusy()
-        record = ClaimRecord(
-            owner=self._owner,
-            attempt=_next_number(records),
-            nonce=secrets.token_hex(8),
-            payload_sha256=payload_sha256,
-            manifest=manifest,
-            started=time.time(),
-        )
-        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _encode(record)):
+        record = self._create(request_id, _next_number(records), manifest, payload_sha256)
+        if record is None:
             return ClaimBusy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
@@ -214,6 +215,19 @@ class Claims:
             key, number = self._key(request_id, _next_number(records)), _next_number(records)
             taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
             self._bucket.put_if_absent(key, _encode(records[-1].model_copy(update=taken)))
+
+    def _create(self, request_id: str, attempt: int, manifest: str, payload_sha256: str) -> ClaimRecord | None:
+        """Create our claim; None if another worker has created the same attempt."""
+        record = ClaimRecord(
+            owner=self._owner,
+            attempt=attempt,
+            nonce=secrets.token_hex(8),
+            payload_sha256=payload_sha256,
+            manifest=manifest,
+            started=time.time(),
+        )
+        created = self._bucket.put_if_absent(self._key(request_id, attempt), _encode(record))
+        return record if created else None
 
     def _close(self, request_id: str, record: ClaimRecord) -> None:
         self._unclosed[self._key(request_id, record.attempt)] = record

@@ -42,6 +42,10 @@ class Observations:
         self._met.append(token)
         return now - seen.since
 
+    def knows(self, place: str) -> bool:
+        """Return whether another worker's claim was seen at a place."""
+        return place in self._seen
+
     def forget(self, place: str) -> None:
         """Forget a place whose claim is no longer another worker's."""
         self._seen.pop(place, None)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import Function
-from shared.contract.hooks import AttemptHook
+from shared.contract.hooks import Attempt, AttemptHook
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
 from shared.events import completion_event
 from shared.lifecycle.claims import Claims
@@ -83,31 +83,34 @@ class Publisher:
             self.is_answered(envelope["request_id"])
         return written
 
-    def announce(self, request_id: str) -> None:
-        """Record that an answer is about to be written, for the workers that come after a crash.
+    def announce(self, request_id: str) -> bool:
+        """Record that an answer is about to be written, for the workers that come after a crash; False if it fails.
 
-        If this cannot be written, the answer still can: only a crash in the next moment would go unseen.
+        Then the answer still can be written: only a crash in the next moment would go unseen.
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
         key = keys.progress(self._function.name, request_id)
         with _tolerate_errors(key):
             self._bucket.put(key, encode(running(request_id, data)))
+            return True
+        return False
 
-    def publish(self, envelope: Json, attempt: int) -> None:
+    def publish(self, envelope: Json, attempt: Attempt) -> None:
         """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
         request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
         if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
             envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
-        elif not self._is_announced(request_id):
+        elif not attempt.announced.is_set() and not self._is_announced(request_id):
             self.announce(request_id)  # a full disk refused it; without it, nobody would complete this after a crash
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self.clear(request_id, attempt)
+            self.clear(request_id, attempt.number)
             return
-        for earlier in range(1, attempt + (envelope["code"] != "OK")):
+        for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
-        self.clear(request_id, attempt, keys.SCRATCH)
+        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.saved):
+            self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
