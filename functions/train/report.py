@@ -80,9 +80,8 @@ def base_model_warnings(model: DiffusionModel) -> list[str]:
     if model.name != EMBEDDED:
         return []
     return [
-        f"with the default knobs a LoRA of {EMBEDDED} adds less likeness to portraits than another photo of the person "
-        "or a higher more_like_me: their likeness comes from the fusion of the photos. Train on Stable Diffusion "
-        "base models"
+        f"a LoRA of {EMBEDDED} adds less likeness to portraits than another seed changes it (docs/portraits.md): their "
+        "likeness comes from the photos. Train on a Stable Diffusion base model"
     ]
 
 
