@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from functions.generate.face.landmarks import face_width
-from functions.generate.request import NOBODY
+from shared.contract.manifests import NOBODY
 from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
