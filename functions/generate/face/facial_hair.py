@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import masks
-from functions.generate.face.landmarks import EYES, LIPS, face_width
+from functions.generate.face.landmarks import LIPS, fit_upright
 from functions.generate.face.light import Lab
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.imaging.array_types import Mask, Points
 
 WIDTH = 128  # pixels across the upright face
-SIZE = (288, 256)  # of the upright canvas; it reaches 0.6 face widths below the chin
+SIDE = 288  # pixels of the upright square; it reaches 0.6 face widths below the chin
+SIZE = (SIDE, SIDE)
 MARGIN = 0.6  # face widths around the face that a picture must have for all of that
 SMOOTH, DETAIL, AREA = 1.2, 2.5, 4.0  # sigmas in pixels: of colors, of the detail's band, and of its strength
 STRONGEST = 12.0  # lightness; stronger detail is an edge
@@ -30,12 +32,12 @@ LOWEST = np.array([-1.0, -1.5, -1.5, -1.0, -1.0], np.float32)  # bounds of the f
 HIGHEST = np.array([0.6, 1.0, 1.0, 2.0, 2.0], np.float32)
 FEWEST = 12  # pixels from which a region can be judged; the far side of a turned face has fewer
 # the model: of the features, of their products in the order of np.triu_indices, and of 1
-OF_FEATURES = [-1.11, -6.07, -3.46, -0.40, 3.21]
-OF_PRODUCTS = [2.17, -4.34, -5.01, -2.09, -0.50, 1.22, 5.31, -0.22, 1.95, -0.22, -0.17, -0.24, -0.03, -0.36, -0.77]
-WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.68], np.float32)
+OF_FEATURES = [-1.12, -6.10, -3.45, -0.31, 3.06]
+OF_PRODUCTS = [2.11, -4.33, -4.97, -2.14, -0.49, 1.17, 5.37, -0.14, 1.90, -0.29, -0.16, -0.24, 0.01, -0.47, -0.69]
+WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.65], np.float32)
 # rows: moustache, chin, jaws; columns: mean likeness of lip, chin and jaws, the lesser of both jaws', and 1
 PRESENCE = np.array(
-    [[13.89, 0.81, 4.37, 0.83, -9.84], [1.68, 16.02, 0.90, -5.84, -6.77], [0.16, 15.98, 2.40, -4.30, -7.72]], np.float32
+    [[13.86, 0.85, 4.29, 0.97, -9.75], [1.68, 15.91, 0.84, -5.71, -6.67], [0.22, 15.94, 2.16, -4.10, -7.63]], np.float32
 )
 UNSURE, SURE = 0.5, 0.8  # likeness of a region from which its hair counts, and from which it counts in full
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
@@ -108,7 +110,7 @@ class UprightFace:
     """A face WIDTH pixels wide whose eyes are level.
 
     Attributes:
-        lab: LAB, (*SIZE, 3).
+        lab: LAB, (SIDE, SIDE, 3).
         points: its landmarks, (68, 2), in pixels of `lab`.
         matrix: affine map from the picture to it, (2, 3).
     """
@@ -120,16 +122,8 @@ class UprightFace:
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "UprightFace":
         """Take the face with the landmarks `points`, (68, 2), out of a picture, LAB, (H, W, 3)."""
-        across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
-        scale = WIDTH / face_width(points)
-        angle = np.degrees(np.arctan2(across[1], across[0]))
-        center = points.mean(axis=0)
-        matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), float(angle), scale)
-        matrix[:, 2] += np.array([SIZE[1] / 2, 0.45 * SIZE[0]]) - center
-        if scale < 0.7:  # the affine warp does not average: blur first, so that fine detail does not alias
-            lab = cv2.GaussianBlur(lab, (0, 0), 0.45 / scale)
-        turned = cv2.warpAffine(lab, matrix, SIZE[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return cls(turned, points @ matrix[:, :2].T + matrix[:, 2], matrix)
+        matrix = fit_upright(points, WIDTH, (SIDE / 2, 0.45 * SIDE))
+        return cls(warp_antialiased(lab, matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2], matrix)
 
     def back(self, mask: Mask, size: tuple[int, int]) -> Mask:
         """Return a mask of the upright face as one of the picture, which has that height and width."""
@@ -139,7 +133,7 @@ class UprightFace:
 
 
 def measure_features(face: UprightFace) -> Features | None:
-    """Return each pixel's features, (*SIZE, 5); None if the cheeks are not visible.
+    """Return each pixel's features, (SIDE, SIDE, 5); None if the cheeks are not visible.
 
     Lightness and color are relative to the cheeks' skin, interpolated between both cheeks because of light from a side.
     """
@@ -185,7 +179,7 @@ def hair_likeness(features: Features) -> Mask:
 
 
 def judge_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
-    """Return how surely lip, chin and jaws have hair, (3,), by the likeness of hair of an upright face, (*SIZE)."""
+    """Return how surely lip, chin and jaws have hair, (3,), by the likeness of hair, (SIDE, SIDE), upright."""
     means = mean_of_regions(likeness, points)
     return _logistic(PRESENCE[:, :4] @ means + PRESENCE[:, 4])
 
@@ -216,7 +210,7 @@ def _cheeks(points: Points) -> list[Points]:
 
 
 def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask) -> tuple[Mask, bool]:
-    """Return the mask of the hair, (*SIZE), and whether the beard goes on beyond it.
+    """Return the mask of the hair, (SIDE, SIDE), and whether the beard goes on beyond it.
 
     The graph cut (Rother et al., "GrabCut", 2004) learns the colors of hair from what is surely hair, and those of all
     else from the skin above and from what is too far away to be a beard.
@@ -264,7 +258,7 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
 
 
 def _distance(looks: NDArray[np.float32], hair: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return each pixel's squared Mahalanobis distance to those under `hair`, in color and roughness, (*SIZE, 4).
+    """Return each pixel's squared Mahalanobis distance to those under `hair`, in color and roughness, (SIDE, SIDE, 4).
 
     The lower half of a beard lies in the chin's shade, so being darker counts for nothing.
     """
@@ -284,7 +278,7 @@ def _connected(found: NDArray[np.uint8], certain: NDArray[np.bool_]) -> NDArray[
 
 
 def _spread(points: Points, moustache: float, chin: float, jaw: float) -> Mask:
-    """Return how surely each place of the lower face may have hair, (*SIZE), by how surely its region has."""
+    """Return how surely each place of the lower face may have hair, (SIDE, SIDE), by how surely its region has."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     mouth = points[LIPS].mean(axis=0)
     half = 0.5 * (points[54, 0] - points[48, 0]) + 0.06 * WIDTH

@@ -177,7 +177,7 @@ def _blend(
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     taken = np.maximum(usable, beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
-    face = beards.shave(original.palette.tinted(lit, drawn, theirs), skin, crop)
+    face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
     return compose(crop, face, original, shares, taken, own * (1 - kept), beards)
 
 

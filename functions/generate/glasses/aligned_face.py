@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face.landmarks import EYES, face_width
+from functions.generate.face.landmarks import fit_upright
 from functions.generate.face.light import Lab, Lightness
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.imaging.array_types import Points
 
 WIDTH = 192  # pixels across the face
@@ -32,16 +33,8 @@ class AlignedFace:
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "AlignedFace":
         """Align the face with the landmarks `points`, (68, 2), in pixels of `lab`."""
-        center = points.mean(axis=0)
-        across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
-        scale = WIDTH / face_width(points)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), angle, scale)
-        matrix[:, 2] += SIDE / 2 - center
-        if scale < 0.5:  # the affine warp does not average: blur first, so that fine detail does not alias
-            lab = cv2.GaussianBlur(lab, (0, 0), 0.4 / scale)
-        turned = cv2.warpAffine(lab, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return cls(turned, points @ matrix[:, :2].T + matrix[:, 2], matrix)
+        matrix = fit_upright(points, WIDTH, (SIDE / 2, SIDE / 2))
+        return cls(warp_antialiased(lab, matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2], matrix)
 
     @property
     def lightness(self) -> Lightness:
