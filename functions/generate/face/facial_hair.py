@@ -43,6 +43,8 @@ UNSURE, SURE = 0.5, 0.8  # likeness of a region from which its hair counts, and 
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
+SKIN_HUE = np.array([0.63, 0.78], np.float32)  # direction of skin's a and b, from gray
+UNNATURAL = 20.0  # distance in a and b from that direction that hair has only in colored light
 SEEDS = 20  # certain pixels from which hair can be cut out
 BESIDE, BELOW = 0.08, 0.50  # face widths that hair is followed beyond the outline: beside the jaws and below the chin
 # squared Mahalanobis distances to the hair inside the outline: up to the first, a pixel beyond it is probably hair;
@@ -54,8 +56,9 @@ RISE = 0.1  # face widths below the nose, over which the hair of the jaws sets i
 ROUNDS = 2  # of the graph cut
 SEED = 15  # of its random numbers, fixed so that every run gives the same mask
 SOFTNESS = 0.012  # face widths, sigma of the mask's border
-LONG = 0.12  # share of the limit beyond the outline that hair crosses, from which the beard is longer
-COVERED = 0.5  # share of the upper lip that looks like hair, from which the moustache hangs over it
+NEAR, LONG = 0.05, 0.004  # face widths before BELOW; squared face widths of hair there, from which the beard is longer
+NECK, WIDE = 0.5, 0.012  # half the width of a neck, in face widths; squared face widths of hair beside it
+COVERED = 0.6  # share of the upper lip that looks like hair, from which the moustache hangs over it
 
 Features = NDArray[np.float32]
 """(..., 5): lightness, a and b relative to the cheeks' skin, detail relative to theirs, and relative to the light."""
@@ -69,7 +72,8 @@ class FacialHair:
         mask: where it is, (H, W); all 0 for a face without.
         moustache, chin, jaw: how surely each of them has hair, 0 to 1.
         long: whether the beard goes on where the mask ends.
-        over_lips: whether hair hangs over the lips.
+        wide: whether it spreads beyond what a neck would hide.
+        over_lips: whether hair hangs over the upper lip.
     """
 
     mask: Mask
@@ -77,12 +81,13 @@ class FacialHair:
     chin: float
     jaw: float
     long: bool
+    wide: bool
     over_lips: bool
 
     @classmethod
     def none(cls, size: tuple[int, int]) -> "FacialHair":
         """Return no facial hair, for a picture of that height and width."""
-        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False)
+        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False, False)
 
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "FacialHair":
@@ -91,18 +96,19 @@ class FacialHair:
         features = measure_features(upright)
         if features is None:
             return cls.none(lab.shape[:2])
-        likeness = hair_likeness(features)
+        likeness = hair_likeness(features) * _has_natural_color(upright.lab)
         moustache, chin, jaw = (_ramp(value) for value in judge_regions(likeness, upright.points))
         if max(moustache, chin, jaw) == 0:
             return cls.none(lab.shape[:2])
         surely = _spread(upright.points, moustache, chin, jaw)
         hair, long = _cut_out(upright, features, likeness, surely)
+        wide = float(hair[:, _beside_neck(upright.points)].sum()) > WIDE * WIDTH**2
         if not hair.any():
             return cls.none(lab.shape[:2])
         lips = masks.lips(upright.points, SIZE)
         soft = cv2.GaussianBlur(hair * surely, (0, 0), SOFTNESS * WIDTH) * (1 - lips)
         over = moustache > 0 and _covers_lips(upright, hair)
-        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, over)
+        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, wide, over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +182,14 @@ def expand(features: Features) -> NDArray[np.float32]:
 def hair_likeness(features: Features) -> Mask:
     """Return how much each pixel looks like hair beside the cheeks' skin, 0 to 1, by features of shape (..., 5)."""
     return _logistic(expand(features) @ WEIGHTS)
+
+
+def _has_natural_color(lab: Lab) -> NDArray[np.bool_]:
+    """Return which pixels have a color between gray and skin, as all hair has, (SIDE, SIDE); a shirt may have others."""
+    tint = cv2.GaussianBlur(lab[..., 1:], (0, 0), SMOOTH)
+    along = np.maximum(tint @ SKIN_HUE, 0)
+    off: NDArray[np.float32] = np.linalg.norm(tint - along[..., None] * SKIN_HUE, axis=-1)
+    return off < UNNATURAL
 
 
 def judge_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
@@ -252,9 +266,8 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
     found[part] = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
     opened = cv2.morphologyEx(found, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THIN, THIN)))
     found = _connected(np.where(within, found, opened), certain)
-    edge = reach & (away > limit - 3 / WIDTH) & (down >= 1)
-    long = bool(edge.any() and found[edge].mean() > LONG)
-    return found.astype(np.float32), long
+    end = reach & (away > limit - NEAR) & (down >= 1)
+    return found.astype(np.float32), float(found[end].sum()) > LONG * WIDTH**2
 
 
 def _distance(looks: NDArray[np.float32], hair: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -287,6 +300,12 @@ def _spread(points: Points, moustache: float, chin: float, jaw: float) -> Mask:
     surely = np.where(beside, sides, np.where(y < mouth[1], moustache, chin)).astype(np.float32)
     spread: Mask = cv2.GaussianBlur(surely, (0, 0), 0.03 * WIDTH)
     return spread
+
+
+def _beside_neck(points: Points) -> NDArray[np.bool_]:
+    """Return which columns of an upright face, (SIDE,), lie beside its neck."""
+    off: NDArray[np.float64] = np.abs(np.arange(SIDE) - points[[4, 12], 0].mean())
+    return off > NECK * WIDTH
 
 
 def _covers_lips(face: UprightFace, hair: Mask) -> bool:

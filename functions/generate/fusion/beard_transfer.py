@@ -16,6 +16,7 @@ import numpy as np
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
+from functions.generate.face.facial_hair import NECK, FacialHair
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lab
 from shared.imaging.array_types import Image, Mask
@@ -32,11 +33,23 @@ DEEPEST, SHADED, LIT = (
     1.08,
 )  # lightness relative to the face's skin: hair up to the first, neck from the second to the last
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
-NECK = (0.42, 0.5)  # half the width of a neck in face widths: surely, and at most
+SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.015  # face widths that single hairs stick out of a beard
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
 BORDER = 0.012  # face widths that skin must be away from collars and hair
+
+
+def list_difficulties(template: FacialHair, person: FacialHair) -> list[str]:
+    """Say what of both faces' hair cannot follow the person cleanly."""
+    found = {
+        "the template's beard reaches further down than it is taken off": template.long and not person.long,
+        "the template's beard is wider than a neck, and what lies behind it is guessed": template.wide
+        and not person.wide,
+        "the person's beard reaches further down than it is brought along": person.long,
+        "the person's moustache hides their upper lip": person.over_lips,
+    }
+    return [difficulty for difficulty, there in found.items() if there]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +137,7 @@ def _neck_column(crop: FaceCrop) -> Mask:
     across = np.array([down[1], -down[0]]) / np.linalg.norm(down)
     middle = points[[4, 12]].mean(axis=0)
     off = np.abs((x - middle[0]) * across[0] + (y - middle[1]) * across[1]) / crop.width
-    column: Mask = np.clip((NECK[1] - off) / (NECK[1] - NECK[0]), 0, 1).astype(np.float32)
+    column: Mask = np.clip((NECK - off) / (NECK - SURELY_NECK), 0, 1).astype(np.float32)
     return column
 
 
