@@ -49,10 +49,13 @@ SEEDS = 20  # certain pixels from which hair can be cut out
 BESIDE, BELOW = 0.08, 0.50  # face widths that hair is followed beyond the outline: beside the jaws and below the chin
 # squared Mahalanobis distances to the hair inside the outline: up to the first, a pixel beyond it is probably hair;
 # from the second on, it is none
-LIKE, UNLIKE = 9.0, 25.0
+LIKE, UNLIKE = 14.0, 25.0
 ROUGHNESS = 10.0  # lightness that one unit of the detail's logarithm counts for in that distance: collars are smooth
 THIN = 9  # pixels; what is narrower beyond the outline is a crease of the neck or the edge of a collar
-RISE = 0.1  # face widths below the nose, over which the hair of the jaws sets in; above are the whiskers of the temples
+WHISKERS, FADE = (
+    0.18,
+    0.12,
+)  # face widths above the nose's base that beards reach at the temples, and over which they fade
 ROUNDS = 2  # of the graph cut
 SEED = 15  # of its random numbers, fixed so that every run gives the same mask
 SOFTNESS = 0.012  # face widths, sigma of the mask's border
@@ -185,7 +188,7 @@ def hair_likeness(features: Features) -> Mask:
 
 
 def _has_natural_color(lab: Lab) -> NDArray[np.bool_]:
-    """Return which pixels have a color between gray and skin, as all hair has, (SIDE, SIDE); a shirt may have others."""
+    """Return which pixels have a color between gray and skin, as all hair has, (SIDE, SIDE); shirts have others."""
     tint = cv2.GaussianBlur(lab[..., 1:], (0, 0), SMOOTH)
     along = np.maximum(tint @ SKIN_HUE, 0)
     off: NDArray[np.float32] = np.linalg.norm(tint - along[..., None] * SKIN_HUE, axis=-1)
@@ -239,7 +242,9 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
     down = np.clip((y - mouth) / max(chin - mouth, 1), 0, 1)
     away = cv2.distanceTransform((~within).astype(np.uint8), cv2.DIST_L2, 5) / WIDTH
     limit = BESIDE + (BELOW - BESIDE) * down
-    lower = (y > points[31:36, 1].mean()) & ~lips & (surely > 0)
+    x = np.arange(SIDE)
+    between = (x > points[36, 0]) & (x < points[45, 0])
+    lower = (y > points[31:36, 1].mean() - np.where(between, 0, WHISKERS * WIDTH)) & ~lips & (surely > 0)
     inside = lower & within
     bearded = inside & (surely > 0.5)
     level = float(np.clip(np.quantile(likeness[bearded], QUANTILE), *CERTAIN)) if bearded.any() else CERTAIN[1]
@@ -296,7 +301,7 @@ def _spread(points: Points, moustache: float, chin: float, jaw: float) -> Mask:
     mouth = points[LIPS].mean(axis=0)
     half = 0.5 * (points[54, 0] - points[48, 0]) + 0.06 * WIDTH
     beside = np.abs(x - mouth[0]) > half
-    sides = jaw * np.clip((y - points[31:36, 1].mean()) / (RISE * WIDTH), 0, 1)
+    sides = jaw * np.clip((y - points[31:36, 1].mean() + WHISKERS * WIDTH) / (FADE * WIDTH), 0, 1)
     surely = np.where(beside, sides, np.where(y < mouth[1], moustache, chin)).astype(np.float32)
     spread: Mask = cv2.GaussianBlur(surely, (0, 0), 0.03 * WIDTH)
     return spread
