@@ -39,7 +39,7 @@ WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.65], np.float32)
 PRESENCE = np.array(
     [[13.86, 0.85, 4.29, 0.97, -9.75], [1.68, 15.91, 0.84, -5.71, -6.67], [0.22, 15.94, 2.16, -4.10, -7.63]], np.float32
 )
-UNSURE, SURE = 0.5, 0.8  # likeness of a region from which its hair counts, and from which it counts in full
+UNSURE, SURE = 0.6, 0.9  # likeness of a region from which its hair counts, and from which it counts in full
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -203,18 +203,18 @@ def judge_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
 
 def mean_of_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
     """Return the mean likeness of hair on lip, chin and jaws, and the lesser of both jaws', (4,)."""
-    lip, chin, *jaws = (_mean(likeness, _fill(region)) for region in regions(points))
+    lip, chin, *jaws = (_mean(likeness, region) for region in region_masks(points))
     return np.array([lip, chin, (jaws[0] + jaws[1]) / 2, min(jaws)], np.float32)
 
 
-def regions(points: Points) -> list[Points]:
-    """Return the outlines of upper lip, chin, left and right jaw, (N, 2) each, by the landmarks of an upright face."""
+def region_masks(points: Points) -> list[NDArray[np.bool_]]:
+    """Return the masks of upper lip, chin, left and right jaw, (SIDE, SIDE) each, by landmarks of an upright face."""
     base = np.stack([np.interp(np.linspace(0, 4, 7), range(5), points[31:36, axis]) for axis in (0, 1)], axis=1)
     base[[0, -1]] = _between(base[[0, -1]], points[[48, 54]], 0.35)
     lip = _band(base, points[48:55], 0.3, 0.85)
     chin = _band(points[[59, 58, 57, 56, 55]], points[6:11], 0.35, 0.85)
     jaws = [_band(points[side], points[[corner]], 0.12, 0.5) for side, corner in (([3, 4, 5], 48), ([13, 12, 11], 54))]
-    return [lip, chin, *jaws]
+    return [_fill(region) for region in (lip, chin, *jaws)]
 
 
 def _cheeks(points: Points) -> list[Points]:
@@ -251,7 +251,7 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
     certain = inside & (likeness > level)
     if np.count_nonzero(certain) < SEEDS:
         return np.zeros(SIZE, np.float32), False
-    reach = lower & ~within & (away < limit)
+    reach = lower & ~within & (away < limit) & (y > points[31:36, 1].mean())
     unlike = _distance(np.dstack([face.lab, ROUGHNESS * features[..., 4]]), certain)
     state = np.full(SIZE, cv2.GC_BGD, np.uint8)
     state[inside | reach & (unlike < UNLIKE)] = cv2.GC_PR_BGD
