@@ -154,9 +154,18 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
 
 def _fuse(job: FaceJob, degree: float) -> None:
     fused = job.fuser.fuse(
-        job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original, job.hair
+        job.image,
+        job.landmarks,
+        job.photo,
+        degree,
+        job.editable,
+        job.frames,
+        job.original,
+        job.mesh,
+        job.hair,
     )
-    job.image, job.landmarks, job.frames, job.hair = fused.image, fused.landmarks, fused.frames, fused.hair
+    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+    job.mesh, job.hair = fused.mesh, fused.hair
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
