@@ -22,7 +22,7 @@ from functions.generate.face.landmarks import face_width, fit_similarity, with_f
 from functions.generate.face.palette import Palette
 from functions.generate.fusion import detail_match
 from functions.generate.fusion.blend_weights import BlendWeights
-from functions.generate.fusion.occlusion import usable_mask
+from functions.generate.fusion.occlusion import spare, usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
 from functions.generate.fusion.warp import Picture, draw, plan_movement
@@ -44,12 +44,16 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
+        hidden: the share of the face that it hides, 0 to 1.
     """
 
     image: Image
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    occluder: Mask | None = None
+    hidden: float = 0.0
 
     @cached_property
     def frames(self) -> Mask:
@@ -103,6 +107,8 @@ def fuse(
         if frames.any():  # only one pair of glasses on the nose: keep the template's
             drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
+        if person.occluder is not None:
+            kept = np.maximum(kept, spare(_draw_photo(person, person.occluder, crop.points, crop.size), crop.width))
         moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own)
     return FaceView(moved, target, frames)
 
