@@ -23,6 +23,7 @@ from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.network import OccluderNetwork
 from shared.imaging.array_types import Image, Mask, Points
 
+VIEW = 0.8  # face widths around a face that the network's canvas shows at most
 SURE, POSSIBLE = 0.8, 0.4  # share from which a pixel starts an object, and up to which the object goes on
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
@@ -75,17 +76,18 @@ def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> 
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return None
-    matrix = aligned_face.align(crop.points)
-    rough = find_objects(crop.image, crop.points, matrix, network)
+    view = FaceCrop.of(image, landmarks, VIEW)
+    rough = find_objects(view.image, view.points, network)
     if not rough.any():
         return None
-    share = _find_edges(crop, rough, matrix)
+    share = _find_edges(crop, rough)
     covered = float((share * crop.face).sum() / max(float(crop.face.sum()), 1.0))
     return Occluder(share, crop.rows, crop.columns, measure_hidden(crop.points, share), covered)
 
 
-def find_objects(image: Image, points: Points, matrix: aligned_face.Matrix, network: OccluderNetwork) -> Mask:
+def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask:
     """Return the share of objects in each pixel of the canvas, (SIDE, SIDE); too small objects are left out."""
+    matrix = aligned_face.align(points)
     canvas = aligned_face.draw_canvas(image, matrix)
     placed = aligned_face.transform(points, matrix)
     size = aligned_face.SIDE, aligned_face.SIDE
@@ -118,7 +120,7 @@ def measure_hidden(landmarks: Points, occluder: Mask) -> float:
     return float(np.mean(shares))
 
 
-def _find_edges(crop: FaceCrop, rough: Mask, matrix: aligned_face.Matrix) -> Mask:
+def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
     """Return the objects' share of each pixel of the crop, (h, w), with exact edges."""
     factor = min(1.0, WORKING_WIDTH / crop.width)
     height, width = (max(1, round(side * factor)) for side in crop.size)
