@@ -111,7 +111,7 @@ class Database:
         self._filled, self._filling = True, False
         self._damage: str | None = None
         self._mend_after = self._fill_after = float("-inf")
-        self._connection = self._opened()
+        self._connection = self._open_or_replace()
 
     def fill_with(self, fill: Callable[[], None]) -> None:
         """Set the function that updates the rows from the bucket's records.
@@ -195,7 +195,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             _set_aside(self._path, self._damage)
-            self._connection = self._opened()
+            self._connection = self._open_or_replace()
             self._damage, self._filled = None, False
         if not self._filled:
             if now < self._fill_after:
@@ -208,7 +208,7 @@ class Database:
                 self._filling = False
                 self._fill_after = float("-inf") if self._filled else time.monotonic() + FILLING_SECONDS
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_or_replace(self) -> sqlite3.Connection:
         try:
             return _open(self._path, self._address)
         except (sqlite3.DatabaseError, _Unfit) as error:

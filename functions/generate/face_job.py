@@ -82,7 +82,7 @@ class FaceJob:
     configure: GenerateConfigure
 
     @property
-    def shown(self) -> FaceView:
+    def template_view(self) -> FaceView:
         """The template's face, unchanged."""
         return FaceView(self.template, self.template_landmarks, self.template_frames)
 

@@ -164,7 +164,7 @@ class S3Bucket(Bucket):
                 if is_usable_key(name):
                     yield name
 
-    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+    def find_unlisted(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
         for key in sorted(self._misnamed.kept):
             below = key.removeprefix(check_folder(folder))
             if below != key and (deep or "/" not in below):
@@ -173,8 +173,8 @@ class S3Bucket(Bucket):
                 else:
                     self._misnamed.kept.discard(key)
 
-    def misspelled(self, root: str) -> Iterator[str]:
-        yield from self._misspelled(root, "", DEEPEST)
+    def find_misspelled(self, root: str) -> Iterator[str]:
+        yield from self._find_misspelled(root, "", DEEPEST)
 
     def delete(self, key: str) -> None:
         with self._translate_errors(key):
@@ -200,8 +200,8 @@ class S3Bucket(Bucket):
                     removed.append(f"unfinished upload of {key}")
         return removed
 
-    def _misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
-        """Yield like `misspelled`, within a folder whose key has no real name, such as / or ./"""
+    def _find_misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
+        """Yield like `find_misspelled`, within a folder whose key has no real name, such as / or ./"""
         for page in itertools.islice(self._pages(below, {"Delimiter": "/"}), MOST_PAGES):
             found = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
             found += [entry["Key"] for entry in page.get("Contents", []) if entry["Size"]]
@@ -209,7 +209,7 @@ class S3Bucket(Bucket):
                 if is_misspelled(key, root):
                     yield from self._raw(key) if key.endswith("/") else [key]
                 elif depth and key.endswith("/") and not names(key):
-                    yield from self._misspelled(root, key, depth - 1)
+                    yield from self._find_misspelled(root, key, depth - 1)
 
     def _raw(self, prefix: str) -> Iterator[str]:
         """Yield keys of non-empty objects below a prefix that need not be usable."""

@@ -46,7 +46,7 @@ class Manifest:
         """Earlier versions also hashed knobs at their defaults; the first ones also nulls, and 777 apart from "777"."""
         return self.sha256, canonical_hash(meant_before(self.body, self.request_id)), canonical_hash(self.body)
 
-    def warned(self, data: Json) -> Json:
+    def add_warnings(self, data: Json) -> Json:
         """Return the data of its answer with the warnings added."""
         return data | {"warnings": [*self.warnings, *data.get("warnings", [])]} if self.warnings else data
 

@@ -9,7 +9,7 @@ from shared.imaging.array_types import Embedding, Image
 class BatchedEmbedding:
     """A face engine over one that embeds several faces at once. Keeps a chip of each face, no photo.
 
-    `embed` answers a place in the queue, one number; `embedded` turns places into vectors.
+    `embed` answers a place in the queue, one number; `embed_collected` turns places into vectors.
     """
 
     def __init__(self, engine: BatchEngine) -> None:
@@ -30,7 +30,7 @@ class BatchedEmbedding:
         """As the engine, between vectors and not places."""
         return self._engine.distance(a, b)
 
-    def embedded(self, places: list[Embedding]) -> list[Embedding | FaceError]:
+    def embed_collected(self, places: list[Embedding]) -> list[Embedding | FaceError]:
         """The vectors of these places, or why there is none."""
         vectors = self._engine.embed_all(self._chips)
         return [vectors[int(place[0])] for place in places]

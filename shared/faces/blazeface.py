@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 
 from shared.faces.base import Box
-from shared.faces.face_crop import ResizedCrop, halved, quick_closeup
+from shared.faces.face_crop import ResizedCrop, halve, quick_closeup
 from shared.faces.onnx_sessions import open_session
 from shared.faces.rotation import measure_eye_tilt, turn_back, turn_upright, wrap_angle
 from shared.imaging.array_types import Image, Points
@@ -80,15 +80,15 @@ class BlazeFace:
 
     def candidates(self, image: Image) -> list[Candidate]:
         """All candidates of an RGB picture, best first; several of one face are merged."""
-        small, factor = _searched(image)
+        small, factor = _reduce(image)
         height, width = small.shape[:2]
         whole = _whole(width, height)
         found = [*self._full.look(small, whole), *self._short.look(small, whole)]
         for window in _windows(width, height):
-            found += [one for one in self._full.look(small, window) if not _cut_off(one.box, window, width, height)]
-        return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merged(found)]
+            found += [one for one in self._full.look(small, window) if not _is_cut_off(one.box, window, width, height)]
+        return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merge(found)]
 
-    def turned(self, image: Image, candidate: Candidate) -> list[Candidate]:
+    def detect_rotated(self, image: Image, candidate: Candidate) -> list[Candidate]:
         """The candidate as each turn that is likely shows it, best first; empty where no turn shows any."""
         view = quick_closeup(image, candidate.box, TURNED_FACE, TURNED_SIDE)
         found = []
@@ -97,7 +97,7 @@ class BlazeFace:
             seen = self._short.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE))
             middle = [one for one in seen if one.score >= CONFIRMED and _overlap(one.box, MIDDLE)[1] > TOUCHED]
             if middle:
-                found.append(_turned_back(max(middle, key=lambda one: one.score), view, roll))
+                found.append(_rotate_back(max(middle, key=lambda one: one.score), view, roll))
         likely: list[Candidate] = []
         for one in sorted(found, key=lambda one: -one.score):
             rolls = [abs(wrap_angle(measure_eye_tilt(*one.eyes) - measure_eye_tilt(*other.eyes))) for other in likely]
@@ -136,7 +136,7 @@ class _Network:
         ]
 
 
-def _turned_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
+def _rotate_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
     """What was found in a turned close-up, in the picture; its box stays a square around the same center."""
     center, *eyes = view.outwards(turn_back(np.array([found.box.center, *found.eyes]), view.image, roll))
     half = max(found.box.width, found.box.height) / view.factor / 2
@@ -150,11 +150,11 @@ def _cells(count: int, each: int) -> Points:
     return np.repeat(centers, each, axis=0)
 
 
-def _searched(image: Image) -> tuple[Image, float]:
+def _reduce(image: Image) -> tuple[Image, float]:
     """The picture as it is searched, and its pixels per pixel of the picture; halving first is ten times as fast."""
     factor = 1.0
     while max(image.shape[:2]) >= 2 * SEARCHED_SIDE and min(image.shape[:2]) >= 2:
-        image, factor = halved(image), factor / 2
+        image, factor = halve(image), factor / 2
     rest = SEARCHED_SIDE / max(image.shape[:2])
     if rest >= 1:
         return image, factor
@@ -203,7 +203,7 @@ def _view(image: Image, window: Window, side: int) -> Image:
     return view
 
 
-def _cut_off(box: Box, window: Window, width: int, height: int) -> bool:
+def _is_cut_off(box: Box, window: Window, width: int, height: int) -> bool:
     """Whether a border of the window that is none of the picture cuts through the box."""
     edge = EDGE * window.side
     right, bottom = window.left + window.side, window.top + window.side
@@ -215,7 +215,7 @@ def _cut_off(box: Box, window: Window, width: int, height: int) -> bool:
     )
 
 
-def _merged(found: list[Candidate]) -> list[Candidate]:
+def _merge(found: list[Candidate]) -> list[Candidate]:
     """One candidate for each place, the mean of those there by their scores; best first."""
     waiting = sorted(found, key=lambda one: -one.score)
     merged = []

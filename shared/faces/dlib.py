@@ -79,7 +79,7 @@ class DlibEngine:
     def _by_histogram(self, image: Image) -> list[tuple[Box, float]]:
         """HOG's boxes with their scores, the doubtful ones confirmed."""
         factor = min(DETECTION_SIDE / max(image.shape[:2]), MOST_ENLARGEMENT)
-        boxes, scores, _ = self._detector.run(_resized(image, factor), 0, DOUBTFUL)
+        boxes, scores, _ = self._detector.run(_resize(image, factor), 0, DOUBTFUL)
         found: list[tuple[Box, float]] = []
         doubts = 0
         for box, score in zip(boxes, scores, strict=True):  # dlib sorts them, best first
@@ -106,7 +106,7 @@ class DlibEngine:
         factor = min(SEARCH_SIDE / max(image.shape[:2]), 1.0)
         if min(image.shape[:2]) * factor < LOOK_FACE / 2:
             return []  # thinner than half a face; the network does not take what is thinner than its filters
-        detections = [found for found in self._network(_resized(image, factor), 0) if found.confidence >= CONFIRMED]
+        detections = [found for found in self._network(_resize(image, factor), 0) if found.confidence >= CONFIRMED]
         return [(_box(found.rect).scaled(1 / factor), float(found.confidence)) for found in detections]
 
 
@@ -127,7 +127,7 @@ def _overlap(a: Box, b: Box) -> float:
     return common / (a.area + b.area - common)
 
 
-def _resized(image: Image, factor: float) -> Image:
+def _resize(image: Image, factor: float) -> Image:
     if factor == 1:
         return np.ascontiguousarray(image)
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR

@@ -42,7 +42,7 @@ class LandmarkTrees:
         view = crop_face(image, box, FACE, SIDE)
         place = view.box_inwards(box)
         tilts = self._tilts(image, box)
-        found = {tilt: settle(self._look, view.image, place, tilt, _framed, SHIFTS) for tilt in tilts}
+        found = {tilt: settle(self._look, view.image, place, tilt, _box_around, SHIFTS) for tilt in tilts}
         best = min(tilts, key=lambda tilt: _doubt(found[tilt], place.width, tilt, tilts[tilt]))
         if found[best].unrest <= RESTLESS * place.width:
             return view.outwards(found[best].points)
@@ -71,7 +71,7 @@ class LandmarkTrees:
         return max((score for score, off in zip(scores, offsets, strict=True) if off < TILT_FACE / 2), default=FAINT)
 
 
-def _framed(points: Points) -> Box:
+def _box_around(points: Points) -> Box:
     """Where dlib's boxes are around these points, by the median of many; the detector's own is true to a tenth."""
     center = points.mean(axis=0)
     side = WIDTH * float(np.sqrt(((points - center) ** 2).sum(axis=1).mean()))

@@ -78,14 +78,14 @@ def quick_closeup(image: Image, box: Box, face: int, side: int) -> ResizedCrop:
     if min(small.shape[:2]) < 2**steps:
         return crop_face(image, box, face, side)
     for _ in range(steps):
-        small = halved(small)
+        small = halve(small)
     times = 2**steps
     moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
     view = crop_face(small, moved.scaled(1 / times), face, side)
     return ResizedCrop(view.image, left + view.left * times, top + view.top * times, view.factor / times)
 
 
-def halved(image: Image) -> Image:
+def halve(image: Image) -> Image:
     """Half as large, each pixel the mean of four; an odd last row or column is left out."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

@@ -76,13 +76,13 @@ class FaceMesh:
         x, y = box.center
         place = Place(x, y, AROUND * max(box.width, box.height), measure_eye_tilt(*eyes))
         view = quick_closeup(image, place.box, CLOSEUP_FACE, CLOSEUP_SIDE)
-        first, _ = self._seen(view, place)
+        first, _ = self._look_once(view, place)
         second = around(first)
-        points, presence = self._seen(view, second)
+        points, presence = self._look_once(view, second)
         moved = np.linalg.norm(points[:IRISES, :2] - first[:IRISES, :2], axis=1).mean()
         return Look(points, presence, float(moved) * AROUND / second.side)
 
-    def _seen(self, view: ResizedCrop, place: Place) -> tuple[Points3D, float]:
+    def _look_once(self, view: ResizedCrop, place: Place) -> tuple[Points3D, float]:
         inwards = _inwards(view, place)
         crop = cv2.warpAffine(
             view.image, inwards, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

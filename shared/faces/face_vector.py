@@ -55,7 +55,7 @@ def chip(image: Image, landmarks: Points) -> Chip:
 
     Raises FaceError where the landmarks lie in one place.
     """
-    factor, turn, shift = _fitted(landmarks[ALIGNED])
+    factor, turn, shift = _fit(landmarks[ALIGNED])
     x, y = np.linalg.solve(turn, np.array([SIDE / 2, SIDE / 2]) - shift)
     half = SIDE / factor / 2
     view = quick_closeup(image, Box(x - half, y - half, x + half, y + half), CLOSEUP_FACE, CLOSEUP_SIDE)
@@ -69,7 +69,7 @@ def chip(image: Image, landmarks: Points) -> Chip:
     )
 
 
-def _fitted(points: Points) -> tuple[float, Points, Points]:
+def _fit(points: Points) -> tuple[float, Points, Points]:
     """The similarity that brings the points to the average with the least squares: factor, matrix and shift."""
     from_x, from_y = (points - points.mean(axis=0)).T
     to_x, to_y = (AVERAGE - AVERAGE.mean(axis=0)).T

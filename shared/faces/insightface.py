@@ -99,7 +99,7 @@ class InsightfaceEngine:
         vectors: list[Embedding | FaceError] = []
         step = self._batch or max(len(chips), 1)
         for start in range(0, len(chips), step):
-            vectors += self._embedded(list(chips[start : start + step]))
+            vectors += self._embed_chips(list(chips[start : start + step]))
         return vectors
 
     def distance(self, a: Embedding, b: Embedding) -> float:
@@ -130,13 +130,13 @@ class InsightfaceEngine:
         points = self._landmarks.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), detection)
         return points[:, :2].astype(float)
 
-    def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
+    def _embed_chips(self, chips: list[Chip]) -> list[Embedding | FaceError]:
         try:
             with device_errors(but=OF_THE_PICTURE):
                 features = self._recognizer.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
         except UNSUITABLE as error:
             if len(chips) > 1:  # which of them it is shows when each is by itself
-                return [vector for chip in chips for vector in self._embedded([chip])]
+                return [vector for chip in chips for vector in self._embed_chips([chip])]
             return [FaceError(f"insightface could not embed this face: {error}")]
         return [_unit(vector) for vector in features.astype(float)]
 
@@ -146,7 +146,7 @@ class InsightfaceEngine:
             blank = np.zeros((CLOSEUP_SIDE, CLOSEUP_SIDE, 3), np.uint8)
             self.detect(blank)
             self._face(blank, Box(128, 128, 384, 384), 0.0, 0.0)
-            self._embedded([blank[:CHIP_SIDE, :CHIP_SIDE]])
+            self._embed_chips([blank[:CHIP_SIDE, :CHIP_SIDE]])
 
 
 def _unit(vector: NDArray[np.float64]) -> Embedding | FaceError:

@@ -10,7 +10,7 @@
 | tilted by more than 110 degrees | nothing: the picture is the wrong way up, which `lying.advise_turn` says |
 | all else | a face, with its roll |
 
-The weights lie in `weights/`, with their card and licenses.
+The weights lie in `weights/`, with their model card and licenses.
 """
 
 from pathlib import Path
@@ -73,12 +73,12 @@ class MeshEngine:
             found = [
                 (look, candidate.score)
                 for candidate in self._detector.candidates(image)[:MOST_CANDIDATES]
-                if (look := self._confirmed(image, candidate)) is not None
+                if (look := self._confirm(image, candidate)) is not None
             ]
         faces: list[Face] = []
         for look, score in sorted(found, key=lambda one: -one[0].presence):
             points = landmarks(look.points)
-            face = Face(framed(points), points, score, look.points)
+            face = Face(box_around(points), points, score, look.points)
             if not any(_is_same(face, other) for other in faces):
                 faces.append(face)
         upright = [face for face in faces if abs(measure_roll(face.landmarks)) <= MOST_ROLL]
@@ -103,9 +103,9 @@ class MeshEngine:
         self._mesh.look(blank, Box(0, 0, SIDE, SIDE), np.array([[0.3, 0.4], [0.7, 0.4]]) * SIDE)
         self._recognizer.vector(blank)
 
-    def _confirmed(self, image: Image, candidate: Candidate) -> Look | None:
+    def _confirm(self, image: Image, candidate: Candidate) -> Look | None:
         """What the mesh sees in the turn that it likes best; None where it sees no face in any."""
-        turns = self._detector.turned(image, candidate)
+        turns = self._detector.detect_rotated(image, candidate)
         if all(abs(measure_eye_tilt(*one.eyes)) > SURELY_OVER for one in turns):
             return None
         looks = [self._mesh.look(image, one.box, one.eyes) for one in turns]
@@ -113,7 +113,7 @@ class MeshEngine:
         return best if best is not None and best.presence >= PRESENT and best.unrest <= UNREST else None
 
 
-def framed(points: Points) -> Box:
+def box_around(points: Points) -> Box:
     """The box of a face that has these landmarks."""
     center = points.mean(axis=0)
     side = WIDTH * float(np.sqrt(((points - center) ** 2).sum(axis=1).mean()))

@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime on the provider, the card and the threads that the settings name; needs nothing else."""
+"""Sessions of onnxruntime on the provider, the GPU and the threads that the settings name; needs nothing else."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from shared.devices import failure
-from shared.devices.card import DRIVER
+from shared.devices.gpu import DRIVER
 from shared.errors import OutOfMemory
 from shared.faces.base import EngineUnavailable
 from shared.settings import MEBIBYTE, FaceSettings
@@ -51,7 +51,7 @@ def open_session(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSes
     if used != wanted and settings.provider == "cuda":
         raise EngineUnavailable(
             f"{path.name} runs on {used} though CUDA was asked for: CUDA or cuDNN cannot be loaded, or there is no "
-            f"card. {DRIVER}; or set PHOTOG_FACES__PROVIDER=cpu"
+            f"GPU. {DRIVER}; or set PHOTOG_FACES__PROVIDER=cpu"
         )
     if used != wanted:
         log.warning("%s runs on %s: onnxruntime has %s but could not load it", path.name, used, wanted)
@@ -77,12 +77,12 @@ def providers(settings: FaceSettings, wanted: str) -> list[str | tuple[str, dict
     """As `InferenceSession` takes them: with the CPU for operations that CUDA lacks, and never TensorRT."""
     if wanted != CUDA:
         return [CPU]
-    card = {
+    gpu = {
         "device_id": settings.device_id or 0,
         "gpu_mem_limit": settings.arena_mebibytes * MEBIBYTE,
         "arena_extend_strategy": settings.arena_extend_strategy,
     }
-    return [(CUDA, card), CPU]
+    return [(CUDA, gpu), CPU]
 
 
 @functools.cache

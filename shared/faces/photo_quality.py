@@ -22,10 +22,10 @@ class Seen:
     clipped: float
 
 
-def measured(image: Image, face: Face) -> Seen:
+def measure(image: Image, face: Face) -> Seen:
     """All at once: bringing a large face to its size takes longer than the rest."""
-    gray = _measured(image, face)
-    return Seen(_sharpness(gray), _brightness(gray), _clipped(gray))
+    gray = _crop_gray(image, face)
+    return Seen(_sharpness(gray), _brightness(gray), _clipping(gray))
 
 
 def measure_sharpness(image: Image, face: Face) -> float:
@@ -33,17 +33,17 @@ def measure_sharpness(image: Image, face: Face) -> float:
 
     An enlarged small face counts as little as it shows. Variance of the Laplacian after Pech-Pacheco et al. (2000).
     """
-    return _sharpness(_measured(image, face))
+    return _sharpness(_crop_gray(image, face))
 
 
 def measure_brightness(image: Image, face: Face) -> float:
     """Mean luma of the face in [0, 1]."""
-    return _brightness(_measured(image, face))
+    return _brightness(_crop_gray(image, face))
 
 
 def measure_clipping(image: Image, face: Face) -> float:
     """Share of the face in [0, 1] that is black or white without detail."""
-    return _clipped(_measured(image, face))
+    return _clipping(_crop_gray(image, face))
 
 
 def is_whole(face: Face, width: int, height: int) -> float:
@@ -62,11 +62,11 @@ def _brightness(gray: np.ndarray) -> float:
     return float(gray.mean() / 255)
 
 
-def _clipped(gray: np.ndarray) -> float:
+def _clipping(gray: np.ndarray) -> float:
     return float(((gray < DARK) | (gray > BRIGHT)).mean())
 
 
-def _measured(image: Image, face: Face) -> np.ndarray:
+def _crop_gray(image: Image, face: Face) -> np.ndarray:
     crop = _within(face.box, image)
     interpolation = cv2.INTER_AREA if crop.shape[0] > MEASURED_SIDE else cv2.INTER_LINEAR
     resized = cv2.resize(crop, (MEASURED_SIDE, MEASURED_SIDE), interpolation=interpolation)

@@ -57,22 +57,22 @@ def settle(
         framing: None leaves the box where the detector has it.
         shifts: looks around the place besides the one in it; the points of a steady face hardly change.
     """
-    turned, here = turn_upright(view, tilt), _moved(place, view, -tilt)
+    turned, here = turn_upright(view, tilt), _move(place, view, -tilt)
     points = look(turned, here)
     for _ in range(MOST_TURNS):
         off, wanted = measure_roll(points), framing(points) if framing else here
         if abs(off) <= LEVEL and _beside(here, wanted) <= IN_PLACE:
             break
-        place = _moved(wanted, view, tilt)
+        place = _move(wanted, view, tilt)
         tilt = tilt if abs(off) <= LEVEL else wrap_angle(tilt + off)
-        turned, here = turn_upright(view, tilt), _moved(place, view, -tilt)
+        turned, here = turn_upright(view, tilt), _move(place, view, -tilt)
         points = look(turned, here)
-    looks = np.array([points, *(look(turned, _shifted(here, *one)) for one in shifts)])
+    looks = np.array([points, *(look(turned, _shift(here, *one)) for one in shifts)])
     unrest = np.linalg.norm(looks[1:] - looks[0], axis=-1).mean() if shifts else 0.0
     return SettledFace(turn_back(np.median(looks, axis=0), view, tilt), tilt, float(unrest))
 
 
-def _moved(box: Box, view: Image, degrees: float) -> Box:
+def _move(box: Box, view: Image, degrees: float) -> Box:
     """A box as upright as this one, around where its center is when the turn of the view by so much is undone."""
     ((x, y),) = turn_back(np.array([box.center]), view, degrees)
     return Box(x - box.width / 2, y - box.height / 2, x + box.width / 2, y + box.height / 2)
@@ -84,7 +84,7 @@ def _beside(box: Box, other: Box) -> float:
     return max(abs(x - other_x), abs(y - other_y), abs(box.width - other.width)) / box.width
 
 
-def _shifted(box: Box, right: float, down: float) -> Box:
+def _shift(box: Box, right: float, down: float) -> Box:
     """The box moved by shares of its width."""
     x, y = right * box.width, down * box.width
     return Box(box.left + x, box.top + y, box.right + x, box.bottom + y)

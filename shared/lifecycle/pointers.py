@@ -47,7 +47,7 @@ class Pointers:
             now: by the store's clock, in seconds since 1970.
         """
         seen = [_microseconds(present) for key in pointers if (present := self._present(key)) is not None]
-        seen += [_committed(swap) for key in pointers for swap in self._present_swaps(key)]
+        seen += [_moment(swap) for key in pointers for swap in self._present_swaps(key)]
         return max(_microseconds(now), max(seen, default=0) + 1) / MICROSECONDS
 
     def swap(self, pointer: str, content: Json, name: str, committed: float) -> None:
@@ -108,7 +108,7 @@ def _swap_key(pointer: str, committed: float, name: str) -> str:
     return f"{_swaps(pointer)}{_microseconds(committed):020d}-{digest}.json"
 
 
-def _committed(swap: str) -> int:
+def _moment(swap: str) -> int:
     """Return the moment in a swap's key, in microseconds."""
     return int(swap.rpartition("/")[2].partition("-")[0])
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import Function
-from shared.contract.hooks import AttemptHook
+from shared.contract.hooks import Attempt, AttemptHook
 from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
 from shared.events import completion_event
 from shared.lifecycle.claims import Claims
@@ -46,7 +46,7 @@ class Publisher:
         self._pointers = Pointers(bucket)
         self._announcements: dict[str, tuple[str, float]] = {}
 
-    def answered(self, request_id: str) -> bool:
+    def is_answered(self, request_id: str) -> bool:
         """Return whether the answer exists; if its worker may have died early, complete what follows from it."""
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
@@ -67,7 +67,7 @@ class Publisher:
         unanswered = {}
         for info in list(self._bucket.list(prefix)):
             request_id = info.key.removeprefix(prefix).removesuffix(".json")
-            if not self.answered(request_id) and is_invalid_id(request_id):
+            if not self.is_answered(request_id) and is_invalid_id(request_id):
                 unanswered[request_id] = info.etag
         self._withdraw(unanswered)
 
@@ -80,34 +80,37 @@ class Publisher:
             self._hooks.committing(self._function.name, envelope["request_id"])
             self._finish(envelope)
         else:
-            self.answered(envelope["request_id"])
+            self.is_answered(envelope["request_id"])
         return written
 
-    def announce(self, request_id: str) -> None:
-        """Record that an answer is about to be written, for the workers that come after a crash.
+    def announce(self, request_id: str) -> bool:
+        """Record that an answer is about to be written, for the workers that come after a crash; False if it fails.
 
-        If this cannot be written, the answer still can: only a crash in the next moment would go unseen.
+        Then the answer still can be written: only a crash in the next moment would go unseen.
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
         key = keys.progress(self._function.name, request_id)
         with _tolerate_errors(key):
             self._bucket.put(key, encode(running(request_id, data)))
+            return True
+        return False
 
-    def publish(self, envelope: Json, attempt: int) -> None:
+    def publish(self, envelope: Json, attempt: Attempt) -> None:
         """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
         request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
         if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
             envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
-        elif not self._is_announced(request_id):
+        elif not attempt.announced.is_set() and not self._is_announced(request_id):
             self.announce(request_id)  # a full disk refused it; without it, nobody would complete this after a crash
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self.clear(request_id, attempt)
+            self.clear(request_id, attempt.number)
             return
-        for earlier in range(1, attempt + (envelope["code"] != "OK")):
+        for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
-        self.clear(request_id, attempt, keys.SCRATCH)
+        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.saved):
+            self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
@@ -175,7 +178,7 @@ class Publisher:
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
         pointers = self._get_pointers(envelope) if pointers is None else pointers
-        if pointers and (committed := self._committed(envelope)) is not None:
+        if pointers and (committed := self._commit_time(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
@@ -198,7 +201,7 @@ class Publisher:
                 return info.modified
         return time.time()
 
-    def _committed(self, envelope: Json) -> float | None:
+    def _commit_time(self, envelope: Json) -> float | None:
         """Return the moment recorded in an answer; None if the answer is gone because its user was erased.
 
         An answer of an earlier version has no moment. It was given after its last attempt began plus the time that this

@@ -136,7 +136,9 @@ class Erasure:
 
     def _collect(self, user_id: str) -> set[str]:
         """Remove half-written files and return their names."""
-        folders = [keys.result_folder(function, request_id) for function, request_id in self._search.known(user_id)]
+        folders = [
+            keys.result_folder(function, request_id) for function, request_id in self._search.list_found(user_id)
+        ]
         found: set[str] = set()
         self._try(HALF_WRITTEN, lambda _: found.update(self._bucket.collect(folders)))
         return found

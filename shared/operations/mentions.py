@@ -96,7 +96,7 @@ class Reader:
         self.faults.clear()
         self._garbage.clear()
 
-    def listed(self, prefix: str) -> list[ObjectInfo]:
+    def list_objects(self, prefix: str) -> list[ObjectInfo]:
         """Return the objects that can be listed."""
         found = []
         try:

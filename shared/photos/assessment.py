@@ -153,7 +153,7 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
         embedding = engine.embed(image, face)
     except FaceError as error:
         return PhotoAssessment(UNENCODED, [*warnings, str(error)], width, height, face)
-    return _measured(image, face, embedding, warnings)
+    return _assess(image, face, embedding, warnings)
 
 
 def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
@@ -180,7 +180,7 @@ def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -
     waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
     places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
     answer = list(verdicts)
-    for index, vector in zip(waiting, engine.embedded(places), strict=True):
+    for index, vector in zip(waiting, engine.embed_collected(places), strict=True):
         one = verdicts[index]
         if isinstance(vector, FaceError):
             answer[index] = PhotoAssessment(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
@@ -204,7 +204,7 @@ def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list
     apart = np.array([[engine.distance(a, b) for b in vectors] for a in vectors])
     first = find_first_photos(apart)
     votes = [row for row, copied in enumerate(first) if row == copied]
-    judged = _judged([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
+    judged = _judge_majority([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
     for row, index in enumerate(compared):
         one = judged[votes.index(first[row])]
         added = one.warnings[len(verdicts[compared[first[row]]].warnings) :]
@@ -214,7 +214,7 @@ def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list
     return answer
 
 
-def _judged(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceEngine) -> list[PhotoAssessment]:
+def _judge_majority(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceEngine) -> list[PhotoAssessment]:
     """Usable verdicts on different photos, with what their distances say."""
     if len(verdicts) < 2:
         return list(verdicts)
@@ -245,9 +245,9 @@ def _side(faces: Sequence[Face]) -> list[str]:
     return [advice] if advice else []
 
 
-def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
+def _assess(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
     height, width = image.shape[:2]
-    seen = photo_quality.measured(image, face)
+    seen = photo_quality.measure(image, face)
     sharpness, brightness, clipped = seen.sharpness, seen.brightness, seen.clipped
     looks = pose.of(face)
     advice = _side([face])

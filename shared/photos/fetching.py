@@ -120,7 +120,7 @@ class PhotoFetcher:
         async with turn:
             try:
                 async with asyncio.timeout(self._limits.fetch_seconds):
-                    return self._bounded(await self._get(client, reference))
+                    return self._require_size(await self._get(client, reference))
             except PhotoError as error:
                 return error
             except TimeoutError:
@@ -162,13 +162,13 @@ class PhotoFetcher:
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
                 raise PhotoUnavailable(f"{show_reference(str(url))} is not an http(s) address")
-            outcome = await self._hop(client, url, await self._checked(url))
+            outcome = await self._hop(client, url, await self._check_address(url))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
         raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {show_reference(str(url))}")
 
-    async def _checked(self, url: httpx.URL) -> str:
+    async def _check_address(self, url: httpx.URL) -> str:
         """Return the address to connect to; PhotoUnavailable if any address of the host is private."""
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
@@ -199,7 +199,7 @@ class PhotoFetcher:
                 quote = quote_refusal(await self._beginning(response), str(url))
                 raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{quote}")
             body = await self._body(response, url)
-            data = await asyncio.to_thread(self._unpacked, body, response.headers.get("Content-Encoding", ""), url)
+            data = await asyncio.to_thread(self._unpack, body, response.headers.get("Content-Encoding", ""), url)
             _refuse_page(data, url)
             return data
 
@@ -227,7 +227,7 @@ class PhotoFetcher:
         except PhotoError:
             return b""
 
-    def _unpacked(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
+    def _unpack(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
         try:
             return unpack(body, encoding, self._limits.photo_bytes)
         except PhotoTooLarge as error:
@@ -235,7 +235,7 @@ class PhotoFetcher:
         except PhotoError as error:
             raise PhotoUnavailable(f"{show_reference(str(url))}: {error.message}") from error
 
-    def _bounded(self, data: bytes) -> bytes:
+    def _require_size(self, data: bytes) -> bytes:
         self._check_size(len(data))
         return data
 

@@ -46,9 +46,9 @@ def unpack(data: bytes, encoding: str, most: int) -> bytes:
         if coding in GZIPS and data and not data.startswith(GZIP):
             raise PhotoUndecodable("its Content-Encoding is gzip, but it is neither compressed by gzip nor a picture")
         if coding == "deflate":
-            data = _inflated(data, most)
+            data = _inflate(data, most)
         elif coding in GZIPS:
-            data = _gunzipped(data, most)
+            data = _gunzip(data, most)
     return open_packed(data, most)
 
 
@@ -57,11 +57,11 @@ def open_packed(data: bytes, most: int) -> bytes:
     for _ in range(LAYERS):
         if not data.startswith(GZIP):
             break
-        data = _gunzipped(data, most)
+        data = _gunzip(data, most)
     return data
 
 
-def _gunzipped(data: bytes, most: int) -> bytes:
+def _gunzip(data: bytes, most: int) -> bytes:
     unpacked, members = bytearray(), 0
     while data.startswith(GZIP):
         members += 1
@@ -72,7 +72,7 @@ def _gunzipped(data: bytes, most: int) -> bytes:
     return bytes(unpacked)
 
 
-def _inflated(data: bytes, most: int) -> bytes:
+def _inflate(data: bytes, most: int) -> bytes:
     try:
         return _piece(data, WRAPPED, most, most)[0]
     except PhotoUndecodable:

@@ -58,7 +58,7 @@ def quote_title(body: bytes, url: str) -> str:
 def _words(text: str) -> str:
     """Return the words that say why: from the telling members of XML and JSON, or from the visible text of a page."""
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        found = [_unescaped(value) for _, value in JSON.findall(text)]
+        found = [_unescape(value) for _, value in JSON.findall(text)]
     elif is_page(text.encode()):
         page = UNSEEN.sub(" ", text)
         named = TITLE.search(page)
@@ -74,7 +74,7 @@ def _words(text: str) -> str:
     return ": ".join(dict.fromkeys(one for one in lines if one))
 
 
-def _unescaped(value: str) -> str:
+def _unescape(value: str) -> str:
     try:
         return str(json.loads(value))
     except ValueError:

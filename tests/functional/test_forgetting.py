@@ -26,7 +26,7 @@ from tests.echo import QUICK, until
 from tests.unprivileged import place, unprivileged
 
 
-class Stand:
+class FakeFunction:
     """A function that only leaves behind what the real ones do."""
 
     def __init__(self, name, work=lambda workspace: None):
@@ -52,11 +52,11 @@ def bucket(request, tmp_path):
     return made
 
 
-def serve(bucket, function, body, stand=None):
+def serve(bucket, function, body, fake=None):
     Client(bucket).submit(function, body)
     key = f"requests/{function}/{body['request_id']}.json"
-    stand = stand or Stand(function)
-    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0), [BucketNotifier(bucket)])
+    fake = fake or FakeFunction(function)
+    invocation = Invocation(bucket, fake, QUICK, "w", Shutdown(1.0), [BucketNotifier(bucket)])
     return invocation.receive(ObjectCreated(key))
 
 
@@ -108,8 +108,8 @@ def test_what_was_claimed_before_ids_were_compared_as_text_goes_too(bucket):
 def test_a_manifest_that_is_not_utf_8_is_found_like_any_other(bucket, encoding):
     text = json.dumps(train("r1", "ann", "ann/1.jpg") | {"x": "caf\xe9"}, ensure_ascii=False)
     bucket.put("requests/train/r1.json", text.encode(encoding))
-    stand = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
-    stand.receive(ObjectCreated("requests/train/r1.json"))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
+    invocation.receive(ObjectCreated("requests/train/r1.json"))
     Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in keys(bucket) if "r1" in key or "ann/1" in key] == []
 
@@ -156,7 +156,7 @@ def test_a_request_cannot_name_other_peoples_objects_as_photos_to_be_removed(buc
 def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_with(bucket):
     serve(bucket, "train", train("1", "bob", "bob/1.jpg"))
     bucket.put("requests/train/other.json", json.dumps(train("1", "ann", "ann/1.jpg")).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/other.json")) is Outcome.CONFLICT
     removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in removed if "conflict-" in key]
@@ -167,7 +167,7 @@ def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_
 
 def conflicting(bucket, body, key):
     bucket.put(key, json.dumps(body).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated(key)) is Outcome.CONFLICT
     return {info.key for info in bucket.list(f"results/train/{body['request_id']}/conflict-")}
 
@@ -191,7 +191,7 @@ def test_an_id_that_became_free_may_be_used_by_another_while_forgetting_still_sw
     conflicting(bucket, train("1", "bob", "bob/1.jpg"), "requests/train/bobs.json")
     forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/bobs.json")) is Outcome.ANSWERED
     before = keys(bucket)
     assert forgetting.holdings("ann").keys == []
@@ -212,7 +212,7 @@ def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
 
     outcomes = []
     body = train("t-ann", "ann", "ann/1.jpg")
-    thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, Stand("train", work))))
+    thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, FakeFunction("train", work))))
     thread.start()
     assert begun.wait(10)
     removed = Erasure(bucket, QUICK.lease).forget("ann")
@@ -223,9 +223,9 @@ def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
 
 
 def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_path):
-    bucket, stop, stand = FolderBucket(tmp_path / "bucket"), threading.Event(), Stand("train")
+    bucket, stop, fake = FolderBucket(tmp_path / "bucket"), threading.Event(), FakeFunction("train")
     bucket.put("photos/ann/1.jpg", b"photo")
-    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, fake, QUICK, "w", Shutdown(1.0))
     trigger = FolderTrigger(bucket, "train", Scan(seconds=0.2, settle_seconds=0.5))
     thread = threading.Thread(target=trigger.run, args=(invocation.receive, stop))
     thread.start()
@@ -235,10 +235,10 @@ def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_pat
         assert Erasure(bucket, QUICK.lease).forget("ann")
         time.sleep(1.0)
         assert keys(bucket) == []
-        assert stand.runs == ["t-ann"]
+        assert fake.runs == ["t-ann"]
         Client(bucket).submit("train", train("t-ann", "ann", "ann/1.jpg"))
         until(lambda: bucket.head("users/ann/model.json"))
-        assert stand.runs == ["t-ann", "t-ann"], "asked anew it is served anew"
+        assert fake.runs == ["t-ann", "t-ann"], "asked anew it is served anew"
     finally:
         stop.set()
         thread.join(10)
@@ -332,7 +332,7 @@ def test_what_quotes_the_user_and_is_not_understood_is_told_and_left(bucket):
 def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bucket):
     body = {"images": ["photos/ann/1.jpg"], "configure": {"user_id": "ann"}}  # without a request_id
     bucket.put("requests/train/x.json", json.dumps(body).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/x.json")) is Outcome.ANSWERED
     assert [key for key in keys(bucket) if "invalid-" in key]
     Erasure(bucket, QUICK.lease).forget("ann")

@@ -227,9 +227,9 @@ def test_while_the_bucket_fails_a_lost_state_is_not_taken_for_empty(tmp_path):
     listing, bucket.list = bucket.list, fail
     database.fill_with(Recovery(store).run)
     with pytest.raises(BucketError, match="no answer"):
-        store.ledger.known("photog_check")
+        store.index.record_sizes("photog_check")
     with pytest.raises(StateUnavailable):
-        store.ledger.known("photog_check")
+        store.index.record_sizes("photog_check")
     bucket.list = listing
     until(lambda: _known(store) == {identity})
     database.close()
@@ -237,7 +237,7 @@ def test_while_the_bucket_fails_a_lost_state_is_not_taken_for_empty(tmp_path):
 
 def _known(store):
     try:
-        return set(store.ledger.known("photog_check"))
+        return set(store.index.record_sizes("photog_check"))
     except StateUnavailable:
         return None
 

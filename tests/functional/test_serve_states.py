@@ -274,7 +274,7 @@ def until_it_dies(store, served, moment):
     if moment == "add":
         store.put(queue, request("r3").encode(), {}, 0)
     elif moment == "remove":
-        store.remove(queue, [store.ledger.find(queue, 3, 1, {})[0].uuid])
+        store.remove(queue, [store.index.find(queue, 3, 1, {})[0].uuid])
     follower = Dispatcher(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 1.0)
     for _ in range(3):
         follower.look()
@@ -282,7 +282,7 @@ def until_it_dies(store, served, moment):
 
 
 @pytest.mark.parametrize("moment", ["add", "answer", "release", "claim", "remove"])
-def test_a_crash_between_the_bucket_and_the_ledger_loses_and_doubles_nothing(served, moment, monkeypatch):
+def test_a_crash_between_the_bucket_and_the_index_loses_and_doubles_nothing(served, moment, monkeypatch):
     with served.running() as client:
         identities = {put(client, request(f"r{number}"))[1] for number in range(3)}
     served.work()

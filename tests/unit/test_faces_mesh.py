@@ -23,8 +23,8 @@ from shared.faces.rotation import measure_roll, turn_back, turn_upright
 from shared.photos.assessment import inspect_photo, judge_photo
 from shared.settings import FaceSettings, Limits
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import make_trained_user
 
 SETTINGS = FaceSettings(engine="mesh", provider="cpu", intra_threads=1)
 
@@ -49,7 +49,7 @@ def wall(picture: np.ndarray, face: Face, width: int, side: int) -> np.ndarray:
     return made
 
 
-def turned(image: np.ndarray, face: Face, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def rotate(image: np.ndarray, face: Face, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """The face's surroundings turned clockwise, and where its landmarks are then."""
     view = crop_face(image, face.box, 150, 500)
     back = turn_upright(view.image, -degrees)
@@ -93,7 +93,7 @@ def test_a_face_that_fills_the_photo_is_found(engine, hopper, margin):
 @pytest.mark.parametrize("picture", [pictures.astronaut, pictures.hopper])
 def test_landmarks_turn_with_the_picture(engine, picture, degrees):
     (face,) = engine.detect(picture())
-    image, expected = turned(picture(), face, degrees)
+    image, expected = rotate(picture(), face, degrees)
     (found,) = engine.detect(image)
     eyes = np.linalg.norm(expected[42:48].mean(axis=0) - expected[36:42].mean(axis=0))
     assert np.linalg.norm(found.landmarks - expected, axis=1).mean() < 0.06 * eyes
@@ -102,7 +102,7 @@ def test_landmarks_turn_with_the_picture(engine, picture, degrees):
 def faces_turned(engine, degrees):
     shown = [(image, face) for image in (pictures.astronaut(), pictures.hopper()) for face in engine.detect(image)]
     shown += [(pictures.group(), face) for face in engine.detect(pictures.group())]
-    return [turned(image, face, degrees)[0] for image, face in shown]
+    return [rotate(image, face, degrees)[0] for image, face in shown]
 
 
 @pytest.mark.parametrize("degrees", [135, 180, 225])
@@ -254,8 +254,10 @@ def test_neither_dlib_nor_the_landmark_file_is_loaded():
 def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_as_before(engine):
     """Their landmarks stay those that were stored; their vectors are made anew, near to the stored ones."""
     photos = pictures.variations(pictures.hopper(), 3)
-    objects = trained("u1", photos, DlibEngine(), b"", "portrait-tiny")
-    who = person.load_person("u1", Desk(objects), engine, Limits(), OccluderNetwork(FaceSettings(provider="cpu")))
+    objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
+    who = person.load_person(
+        "u1", FakeWorkspace(objects), engine, Limits(), OccluderNetwork(FaceSettings(provider="cpu"))
+    )
     assert who.model.face_engine == "dlib"
     for portrayal, reference in zip(who.portrayals, who.model.references, strict=True):
         assert portrayal.landmarks == pytest.approx(np.array(reference.landmarks))

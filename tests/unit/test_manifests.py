@@ -241,7 +241,7 @@ def test_a_member_that_stands_twice_is_told_at_any_depth_in_json_and_in_the_samp
         manifest = parse(spelled.encode())
         assert manifest.request_id == "b"
         assert list(manifest.warnings) == told
-    assert manifest.warned({"warnings": ["other"]})["warnings"] == [*told, "other"]
+    assert manifest.add_warnings({"warnings": ["other"]})["warnings"] == [*told, "other"]
 
 
 def test_members_that_stand_twice_are_told_within_bounds():

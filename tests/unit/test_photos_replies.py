@@ -24,7 +24,7 @@ DEFLATED = RAW.compress(PICTURE) + RAW.flush()
 SECRET = "hunter2secret"
 
 
-class Replying(BaseHTTPRequestHandler):
+class ReplyHandler(BaseHTTPRequestHandler):
     """Sends the response that the test has set, for every request."""
 
     protocol_version = "HTTP/1.1"
@@ -44,7 +44,7 @@ class Replying(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Replying)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ReplyHandler)
     server.asked, server.url = [], f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -100,15 +100,15 @@ def gradient(rng: np.random.Generator, shape: tuple[int, int], strength: float) 
     return np.asarray(np.exp(strength * along), np.float32)
 
 
-def shaded(rng: np.random.Generator, alpha: Mask, color: Color, depth: float = 0.5) -> Canvas:
-    """Return a canvas, (H, W, 3), of a color that is shaded as a round body with the outline of `alpha`."""
+def shade(rng: np.random.Generator, alpha: Mask, color: Color, depth: float = 0.5) -> Canvas:
+    """Return a canvas, (H, W, 3), of a color that is shade as a round body with the outline of `alpha`."""
     inside = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     roundness = np.sqrt(np.clip(inside / max(float(inside.max()), 1.0), 0, 1))
     light = (1 - depth * (1 - roundness)) * gradient(rng, alpha.shape, rng.normal(0, 0.5))
     return np.asarray(color * light[..., None], np.float32)
 
 
-def textured(rng: np.random.Generator, canvas: Canvas, textures: list[Image]) -> Canvas:
+def add_texture(rng: np.random.Generator, canvas: Canvas, textures: list[Image]) -> Canvas:
     """Return the canvas with a random texture: a piece of a picture, stripes, dots, noise or none."""
     shape = canvas.shape[:2]
     kind = rng.random()

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from functions.generate.face import masks
 from functions.generate.face.landmarks import face_width, mirror
-from functions.generate.occlusion.aligned_face import SIDE, align, draw_canvas, transform
+from functions.generate.occlusion.aligned_face import SIDE, align, transform
 from shared.faces import FaceEngine
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.faces.base import largest
 from shared.imaging.array_types import Image, Mask, Points
 from tools.occluder_recipe.brushes import Canvas, any_color, blob, fill, gradient, noise, stroke, uniform
@@ -58,7 +59,7 @@ def prepare(folder: Path, engine: FaceEngine) -> Faces:
         if found := engine.detect(image):
             landmarks = largest(found).landmarks
             matrix = align(landmarks, PAINTED)
-            canvases.append(draw_canvas(image, matrix, PAINTED))
+            canvases.append(warp_antialiased(image, matrix, PAINTED))
             points.append(transform(landmarks, matrix))
     return Faces(np.stack(canvases), np.stack(points))
 

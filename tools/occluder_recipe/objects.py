@@ -15,6 +15,7 @@ from tools.occluder_recipe.brushes import (
     Canvas,
     Color,
     Cutout,
+    add_texture,
     any_color,
     blob,
     curve,
@@ -24,9 +25,8 @@ from tools.occluder_recipe.brushes import (
     noise,
     piece,
     put,
-    shaded,
+    shade,
     stroke,
-    textured,
     uniform,
 )
 
@@ -116,11 +116,11 @@ def _palm(scene: Scene, palm: Points, back: Points, width: float, skin: Color) -
     outline = blob(rng, palm + back * width * 0.5, width * uniform(rng, 0.55, 0.8), 0.12)
     wrist = width * uniform(rng, 0.35, 0.5)
     alpha = fill(scene.shape, [outline, _bar(palm, far, across * wrist)])
-    pixels = shaded(rng, alpha, skin, uniform(rng, 0.15, 0.5))
+    pixels = shade(rng, alpha, skin, uniform(rng, 0.15, 0.5))
     if rng.random() < 0.4:
         begin = palm + back * uniform(rng, 0.3, 0.8) * scene.width
         sleeve = fill(scene.shape, [_bar(begin, far, across * wrist * uniform(rng, 1.1, 1.8))])
-        pixels = put(pixels, Cutout(textured(rng, shaded(rng, sleeve, any_color(rng)), scene.textures), sleeve))
+        pixels = put(pixels, Cutout(add_texture(rng, shade(rng, sleeve, any_color(rng)), scene.textures), sleeve))
         alpha = np.maximum(alpha, sleeve)
     return Cutout(pixels, alpha)
 
@@ -130,7 +130,7 @@ def _finger(scene: Scene, line: Points, thick: float, tone: Color) -> Cutout:
     rng, along = scene.rng, line[-1] - line[0]
     across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-3) * thick
     alpha = stroke(scene.shape, line, thick)
-    pixels = shaded(rng, alpha, tone, uniform(rng, 0.2, 0.55))
+    pixels = shade(rng, alpha, tone, uniform(rng, 0.2, 0.55))
     for joint in (0.35, 0.65):
         at = line[int(joint * (len(line) - 1))]
         crease = stroke(scene.shape, np.stack([at - 0.4 * across, at + 0.4 * across]), max(1, thick * 0.06))
@@ -166,13 +166,13 @@ def microphone(scene: Scene) -> Cutout:
     dark = np.full(3, uniform(rng, 12, 70), np.float32)
     color = dark if rng.random() < 0.6 else any_color(rng)
     spot = np.exp(-np.square(distance(shape, center + rng.normal(0, 0.4, 2) * radius) / (0.7 * radius)))
-    surface = shaded(rng, ball, color, 0.6) + spot[..., None] * uniform(rng, 0, 110)
+    surface = shade(rng, ball, color, 0.6) + spot[..., None] * uniform(rng, 0, 110)
     if rng.random() < 0.6:
         y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
         period = uniform(rng, 2.5, 6)
         wire = np.sin(2 * np.pi * (x + y) / period) * np.sin(2 * np.pi * (x - y) / period)
         surface = surface * np.exp(uniform(rng, 0.1, 0.5) * wire)[..., None]
-    stem = textured(rng, shaded(rng, grip, dark if rng.random() < 0.7 else any_color(rng)), scene.textures)
+    stem = add_texture(rng, shade(rng, grip, dark if rng.random() < 0.7 else any_color(rng)), scene.textures)
     pixels = stem * (1 - ball[..., None]) + surface * ball[..., None]
     return Cutout(np.asarray(pixels, np.float32), np.maximum(ball, grip))
 
@@ -193,7 +193,7 @@ def cup(scene: Scene) -> Cutout:
     rim = fill(shape, [top + np.cos(circle)[:, None] * across * half + np.sin(circle)[:, None] * down * flat])
     side = side_of(shape, top, across) / half
     light = 1 - 0.4 * np.square(np.clip(side - rng.normal(0, 0.5), -1.4, 1.4)) * uniform(rng, 0.3, 1)
-    pixels = textured(rng, np.broadcast_to(any_color(rng), (*shape, 3)), scene.textures) * light[..., None]
+    pixels = add_texture(rng, np.broadcast_to(any_color(rng), (*shape, 3)), scene.textures) * light[..., None]
     if rng.random() < 0.4:  # a label or a band
         band = np.abs(side_of(shape, top + down * length * uniform(rng, 0.2, 0.8), down)) < length * uniform(
             rng, 0.05, 0.2
@@ -238,9 +238,9 @@ def mask(scene: Scene) -> Cutout:
     alpha = fill(shape, outlines)
     common = [(238, 240, 242), (170, 205, 225), (90, 160, 200), (25, 25, 28), (120, 190, 180), (245, 245, 245)]
     color = np.array(common[rng.integers(len(common))], np.float32) if rng.random() < 0.65 else any_color(rng)
-    pixels = shaded(rng, alpha, color * np.exp(rng.normal(0, 0.12)), uniform(rng, 0.1, 0.5))
+    pixels = shade(rng, alpha, color * np.exp(rng.normal(0, 0.12)), uniform(rng, 0.1, 0.5))
     if rng.random() < 0.3:
-        pixels = textured(rng, pixels, scene.textures)
+        pixels = add_texture(rng, pixels, scene.textures)
     folds = int(rng.integers(0, 5))
     for _ in range(folds):
         height = uniform(rng, 0.15, 0.9)
@@ -331,7 +331,7 @@ def brim(scene: Scene) -> Cutout:
             )
             outer = [points[8] + sign * across * 2 * width, middle + sign * across * 2 * width]
             alpha = np.maximum(alpha, fill(shape, [np.vstack([edge, *outer])]))
-    pixels = textured(rng, shaded(rng, alpha, any_color(rng), uniform(rng, 0, 0.4)), scene.textures)
+    pixels = add_texture(rng, shade(rng, alpha, any_color(rng), uniform(rng, 0, 0.4)), scene.textures)
     if rng.random() < 0.6:  # the edge of the brim
         rim = stroke(shape, low + up * 0.015 * width, uniform(rng, 0.01, 0.06) * width)[..., None]
         pixels = pixels * (1 - rim) + any_color(rng) * rim
@@ -340,7 +340,7 @@ def brim(scene: Scene) -> Cutout:
             shape,
             [np.vstack([low, right + up * 3 * width, left + up * 3 * width]) + up * uniform(rng, 0.05, 0.25) * width],
         )
-        other = textured(rng, shaded(rng, crown, any_color(rng)), scene.textures)
+        other = add_texture(rng, shade(rng, crown, any_color(rng)), scene.textures)
         pixels = pixels * (1 - crown[..., None]) + other * crown[..., None]
     return Cutout(np.asarray(pixels, np.float32), alpha)
 
@@ -386,7 +386,7 @@ def thing(scene: Scene) -> Cutout:
             )
         ]
     alpha = fill(shape, outlines)
-    pixels = textured(rng, shaded(rng, alpha, any_color(rng), uniform(rng, 0, 0.6)), scene.textures)
+    pixels = add_texture(rng, shade(rng, alpha, any_color(rng), uniform(rng, 0, 0.6)), scene.textures)
     return Cutout(np.asarray(pixels, np.float32), alpha)
 
 
@@ -398,7 +398,7 @@ def flesh(scene: Scene) -> Cutout:
     if rng.random() < 0.5:
         pixels = piece(rng, scene.people, scene.canvas.shape)
     else:
-        pixels = shaded(rng, alpha, any_skin(scene), uniform(rng, 0.1, 0.6))
+        pixels = shade(rng, alpha, any_skin(scene), uniform(rng, 0.1, 0.6))
         pixels = pixels * np.exp(noise(rng, shape, uniform(rng, 5, 30))[..., None] * uniform(rng, 0, 0.15))
     return Cutout(np.asarray(pixels, np.float32), alpha)
 

@@ -79,7 +79,7 @@ def train(shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float |
             progress = min(spent / minutes if minutes else seen / plan.samples, 1.0)
             warm = min(1.0, (seen + plan.batch) / (60 * plan.batch))
             for settings in optimizer.param_groups:
-                settings["lr"] = plan.rate * warm * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6
+                settings["lr"] = float(plan.rate * warm * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6)
             if start == 0:
                 order = rng.permutation(len(group))
             loss = _update(network, optimizer, group[order[start : start + plan.batch]], rng)

@@ -157,7 +157,7 @@ def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWe
     tone = original.palette.tone(theirs)
     shift = light.equalize(drawn, crop.lab, crop.bare * skin_drawn, crop.skin, crop.width, tone)
     taken = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness) * (1 - kept)
-    face = original.palette.tinted(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
+    face = original.palette.tint(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
     return compose(crop, face, original, shares, taken, own * (1 - kept))
 
 

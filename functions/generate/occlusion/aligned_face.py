@@ -3,7 +3,6 @@
 The recipe that trains the network aligns its faces by the same functions.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,6 @@ from shared.imaging.array_types import Image, Points
 SIDE = 112  # pixels of the canvas
 # eyes, tip of the nose and corners of the mouth on the canvas: ArcFace's, reduced so that chin and forehead are visible
 ANCHORS = np.array([[40.95, 46.08], [70.90, 45.92], [56.02, 63.12], [43.72, 80.65], [68.52, 80.51]])
-SHARPEST = 0.4  # of a pixel of the canvas: sigma of the blur before a larger picture is reduced
 
 Matrix = NDArray[np.float64]
 """(2, 3): an affine map of the plane."""
@@ -28,23 +26,6 @@ def align(landmarks: Points, side: int = SIDE) -> Matrix:
     onto = fit_similarity(five_points(landmarks), (ANCHORS + 0.5) * (side / SIDE) - 0.5)
     f, s = onto.factor, onto.shift
     return np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
-
-
-def draw_canvas(image: Image, matrix: Matrix, side: int = SIDE) -> Image:
-    """Draw the picture, RGB, uint8, (H, W, 3), on the canvas, (side, side, 3), without aliasing."""
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.5:  # averaged down to about the canvas's scale first; the warp only interpolates
-        factor = 1.5 * scale
-        size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-        stretch = np.array([size[0] / image.shape[1], size[1] / image.shape[0]])
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        linear = matrix[:, :2] / stretch
-        matrix = np.column_stack([linear, matrix[:, 2] + matrix[:, :2] @ (0.5 / stretch - 0.5)])
-        scale /= factor
-    if scale < 1:
-        image = cv2.GaussianBlur(image, (0, 0), SHARPEST / scale)
-    drawn: Image = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return drawn
 
 
 def transform(points: Points, matrix: Matrix) -> Points:

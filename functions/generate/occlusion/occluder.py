@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop, rescale
 from functions.generate.face.gaussian import blur
-from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE
+from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE, with_forehead
 from functions.generate.face.light import Lab, to_lab
 from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.network import OccluderNetwork
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.imaging.array_types import Image, Mask, Points
 
 VIEW = 0.8  # face widths around a face that the network's canvas shows at most
+VIEW_WIDTH = 160  # pixels across a face to which a larger one is reduced before it is drawn on that canvas
 SURE, POSSIBLE = 0.8, 0.4  # share from which a pixel starts an object, and up to which the object goes on
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
@@ -76,7 +78,7 @@ def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> 
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return None
-    view = FaceCrop.of(image, landmarks, VIEW)
+    view = FaceCrop.of(image, landmarks, VIEW).scaled(VIEW_WIDTH)
     rough = find_objects(view.image, view.points, network)
     if not rough.any():
         return None
@@ -88,10 +90,12 @@ def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> 
 def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask:
     """Return the share of objects in each pixel of the canvas, (SIDE, SIDE); too small objects are left out."""
     matrix = aligned_face.align(points)
-    canvas = aligned_face.draw_canvas(image, matrix)
+    canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
     placed = aligned_face.transform(points, matrix)
     size = aligned_face.SIDE, aligned_face.SIDE
-    share = network(aligned_face.planes(canvas, placed)) * masks.face(placed, size, -BESIDE, 0.01)
+    share = network(aligned_face.planes(canvas, placed)) * masks.soft(
+        [with_forehead(placed)], placed, size, BESIDE, 0.01
+    )
     area = float(masks.face(placed, size, 0.0, 0.0).sum())
     _, pieces, stats, _ = cv2.connectedComponentsWithStats((share > POSSIBLE).astype(np.uint8), connectivity=8)
     kept = np.zeros(size, np.uint8)
