@@ -34,7 +34,7 @@ class Plan:
     """
 
     samples: int = 120_000
-    batch: int = 32
+    batch: int = 16
     rate: float = 2e-3
     seed: int = 15
 

@@ -26,8 +26,11 @@ from shared.imaging.array_types import Image, Mask, Points
 
 VIEW = 0.8  # face widths around a face that the network's canvas shows at most
 VIEW_WIDTH = 160  # pixels across a face to which a larger one is reduced before it is drawn on that canvas
-SURE, POSSIBLE = 0.8, 0.4  # share from which a pixel starts an object, and up to which the object goes on
+SURE, POSSIBLE = 0.8, 0.35  # share from which a pixel starts an object, and up to which the object goes on
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
+INSIDE = 0.02  # face widths inside the outline, from where a piece lies before the face, and not beside it
+BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
+HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
 WORKING_WIDTH = 320  # pixels across the face at which the edges are found
 BAND = 0.035  # face widths on both sides of the network's border in which the edge is looked for: two of its pixels
@@ -96,16 +99,30 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
     share = network(aligned_face.planes(canvas, placed)) * masks.soft(
         [with_forehead(placed)], placed, size, BESIDE, 0.01
     )
-    area = float(masks.face(placed, size, 0.0, 0.0).sum())
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats((share > POSSIBLE).astype(np.uint8), connectivity=8)
+    inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
+    _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
     kept = np.zeros(size, np.uint8)
-    for number, row in enumerate(stats[1:], start=1):
+    for number in range(1, int(pieces.max()) + 1):
         piece = pieces == number
-        if row[cv2.CC_STAT_AREA] >= SMALLEST * area and share[piece].max() >= SURE:
-            kept[piece] = 1
+        before = int((piece & inside).sum())
+        large = before >= max(SMALLEST * float(inside.sum()), BEFORE * float(piece.sum()))
+        if large and share[piece].max() >= SURE:
+            kept |= fill_holes(piece)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
-    objects: Mask = share * near if kept.any() else np.zeros_like(share)
+    objects: Mask = np.maximum(share * near, kept * SURE) if kept.any() else np.zeros_like(share)
     return objects
+
+
+def fill_holes(piece: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup."""
+    filled = piece.astype(np.uint8)
+    _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
+    height, width = piece.shape
+    for number, (left, top, across, down, area) in enumerate(stats):
+        enclosed = left > 0 and top > 0 and left + across < width and top + down < height
+        if number > 0 and enclosed and area <= HOLE * float(piece.sum()):
+            filled[gaps == number] = 1
+    return filled
 
 
 def measure_hidden(landmarks: Points, occluder: Mask) -> float:
