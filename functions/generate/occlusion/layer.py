@@ -29,7 +29,7 @@ ENOUGH = 0.05  # weight of the skin from which its mean counts
 GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
-MOVING, HELD, FADING, OUTLINE = 0.6, 0.16, 0.06, 0.03
+MOVING, HELD, FADING, OUTLINE = 0.8, 0.32, 0.06, 0.03
 
 
 @dataclass(frozen=True, eq=False)
