@@ -12,7 +12,7 @@ from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.expiring_cache import Clock, ExpiringCache
 
-PICTURES = 256  # in the cache; each takes a digest and, per face, 3 kB for the landmarks and the embedding
+PICTURES = 256  # in the cache; each takes a digest and, per face, 14 kB for the mesh, the landmarks and the embedding
 
 Value = TypeVar("Value")
 

@@ -1,7 +1,7 @@
 """A face job: one person for one of the template's faces, from crop to paste."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from shared.imaging.array_types import Image, Mask, Points
 CROP = 3.0  # side of the portrait area, in sides of the face's box, as in EasyPhoto
 # pixels: width of the face and side of the crop in which the finished face is detected; recognizers use 100 to 112
 LOOK_FACE, LOOK_SIDE = 100, 200
+CLOSE_FACE, CLOSE_SIDE = 220, 440  # the same for a reference photo: the mesh's network sees faces of 170 pixels
 OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # face widths, around the faces of other jobs
 
 Area = tuple[slice, slice]
@@ -49,6 +50,7 @@ class FaceJob:
         template, template_landmarks, template_frames: the crop without what lies before the face, RGB, uint8,
             (H, W, 3), the landmarks of its face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
         image, landmarks, frames: the same three as they are now.
+        mesh: the points of the face's mesh as they are now, (478, 3); None if the engine gives none.
         photo: the person's reference photo that is nearest in pose and expression.
         fuser: fuses the photo's face with the template's.
         original: the template's face, whose sharpness and colors the result must have.
@@ -71,6 +73,7 @@ class FaceJob:
     image: Image
     landmarks: Points
     frames: Mask
+    mesh: Points | None
     photo: ReferencePhoto
     fuser: Fuser
     original: FaceCrop
@@ -140,7 +143,9 @@ def prepare_face_job(
     landmarks = face.landmarks - corner
     layer = lift_occluder(np.ascontiguousarray(picture[area]), landmarks, occluder, area)
     crop = layer.cleared
+    mesh = None if face.mesh is None else face.mesh - [*corner, 0]
     frames = find_frames(crop, landmarks)
+    photo = person.choose_reference(who.portrayals, landmarks)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,
@@ -154,9 +159,10 @@ def prepare_face_job(
         image=crop,
         landmarks=landmarks,
         frames=frames,
-        photo=person.choose_reference(who.portrayals, landmarks),
+        mesh=mesh,
+        photo=photo if mesh is None else _look_closely(photo, models.engine),
         fuser=models.fuser,
-        original=FaceCrop.of(crop, landmarks),
+        original=FaceCrop.of(crop, landmarks, mesh=mesh),
         editable=_editable_mask(landmarks, others, crop.shape[:2]) * layer.movable(landmarks),
         square=_diffusion_square(face, crop.shape, corner, configure, models.framing),
         words=models.prompt_cache.of(who.model.trigger, configure.additional_prompt),
@@ -171,6 +177,15 @@ def lift_occluder(crop: Image, landmarks: Points, occluder: Occluder | None, are
     if occluder is None:
         return OccluderLayer(crop, np.zeros(crop.shape[:2], np.float32), crop)
     return OccluderLayer.of(crop, landmarks, occluder.cut(*area))
+
+
+def _look_closely(photo: ReferencePhoto, engine: FaceEngine) -> ReferencePhoto:
+    """Return the photo with the mesh of its face, and the landmarks of that mesh, if the engine gives one.
+
+    A person's record has landmarks only: it may be of another engine.
+    """
+    seen = _detect_again(photo.image, photo.landmarks, engine, CLOSE_FACE, CLOSE_SIDE)
+    return photo if seen.mesh is None else replace(photo, landmarks=seen.landmarks, mesh=seen.mesh)
 
 
 def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfigure) -> Area:
@@ -257,13 +272,16 @@ def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine)
     return engine.distance(vector, who.embedding)
 
 
-def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
+def _detect_again(
+    image: Image, landmarks: Points, engine: FaceEngine, across: int = LOOK_FACE, side: int = LOOK_SIDE
+) -> Face:
     """Detect the face at the landmarks anew; return a face made of the landmarks if none is detected there.
 
-    Only the surroundings of the face are searched, so that the cost does not grow with the picture.
+    Only the surroundings of the face are searched, so that the cost does not grow with the picture. There the face is
+    `across` pixels wide, in a square of `side` pixels.
     """
     known = _face_of(landmarks)
-    view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
+    view = crop_face(image, known.box.square(1.0), across, side)
     expected = view.box_inwards(known.box)
     x, y = expected.center
     try:
@@ -274,7 +292,10 @@ def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     if not there:
         return known
     seen = min(there, key=lambda one: abs(one.box.area - expected.area))
-    return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score)
+    mesh = (
+        None if seen.mesh is None else np.column_stack([view.outwards(seen.mesh[:, :2]), seen.mesh[:, 2] / view.factor])
+    )
+    return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score, mesh)
 
 
 def _face_of(landmarks: Points) -> Face:

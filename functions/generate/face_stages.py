@@ -159,8 +159,10 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
 
 
 def _fuse(job: FaceJob, degree: float) -> None:
-    fused = job.fuser.fuse(job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original)
-    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+    fused = job.fuser.fuse(
+        job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original, job.mesh
+    )
+    job.image, job.landmarks, job.frames, job.mesh = fused.image, fused.landmarks, fused.frames, fused.mesh
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:

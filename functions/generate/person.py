@@ -81,10 +81,11 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
 
 
 def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
-    """Return the photo mirrored left to right, with its landmarks."""
+    """Return the photo mirrored left to right, with its landmarks; a mesh has to be looked for anew."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
     occluder = None if portrayal.occluder is None else np.ascontiguousarray(portrayal.occluder[:, ::-1])
-    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]), occluder=occluder)
+    landmarks = mirror(portrayal.landmarks, image.shape[1])
+    return replace(portrayal, image=image, landmarks=landmarks, mesh=None, occluder=occluder)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:

@@ -13,10 +13,10 @@ from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
-from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
+from functions.generate.request import GenerateConfigure, GenerateRequest
 from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract.function import Answer
-from shared.contract.manifests import Json
+from shared.contract.manifests import NOBODY, Json
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face

@@ -74,6 +74,7 @@ class OnnxFuser:
         free: Mask | None = None,
         frames: Mask | None = None,
         original: FaceCrop | None = None,
+        mesh: Points | None = None,
     ) -> FaceView:
         """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are.
 
@@ -82,9 +83,9 @@ class OnnxFuser:
         """
         frames = find_frames(base, landmarks) if frames is None else frames
         image = base.copy()
-        crop = FaceCrop.of(base, landmarks)
+        crop = FaceCrop.of(base, landmarks, mesh=mesh)
         if degree <= 0 or crop.empty:
-            return FaceView(image, landmarks.copy(), frames)
+            return FaceView(image, landmarks.copy(), frames, mesh)
         if person.identity is None:
             raise ValueError("the reference photo has no identity: a network needs the person's embedding")
         drawn, taken = self._swap(crop.image, crop.points, person.identity)
@@ -95,7 +96,7 @@ class OnnxFuser:
         drawn = original.palette.scale_changes(drawn, crop.image)
         shares = BlendWeights.of(min(degree, 1.0))
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
-        return FaceView(image, landmarks.copy(), frames)
+        return FaceView(image, landmarks.copy(), frames, mesh)
 
     def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """Return the patch with the face changed by the network, and the mask of the area that the network covers."""

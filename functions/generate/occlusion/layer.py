@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
+from functions.generate.face.landmarks import with_forehead
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
 
@@ -77,7 +78,7 @@ class OccluderLayer:
         crop = FaceCrop.of(self.picture, landmarks, margin=MOVING)
         if self.empty or crop.empty:
             return free
-        outside = 1 - masks.face(crop.points, crop.size, 0.0, OUTLINE)
+        outside = 1 - masks.soft([with_forehead(crop.points)], crop.points, crop.size, 0.0, OUTLINE)
         leaving = ((crop.cut(self.share) > 0.5) & (outside > 0.1)).astype(np.uint8)
         near = cv2.dilate(leaving, _disc(HELD * crop.width)).astype(np.float32)
         free[crop.rows, crop.columns] = 1 - np.clip(blur(near, FADING * crop.width) * outside, 0, 1)
@@ -115,7 +116,7 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
         missing -= trust
     if seen.any():
         painted += missing * np.median(crop.image[seen], axis=0) + _grain(crop, seen)
-    inside = hole & (masks.face(crop.points, crop.size, -BESIDE, 0.02) > 0)
+    inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
     return crop.paste(round_to_levels(painted), inside)
 
 
