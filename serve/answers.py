@@ -11,6 +11,7 @@ from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
 from shared.contract.manifests import Json, failure, running
 from shared.errors import InternalError
+from shared.lifecycle.answers import DamagedAnswer
 from shared.operations.client import Client
 from shared.settings import Limits
 
@@ -32,7 +33,7 @@ class Answers:
             data = self._put(one) if queue.side == "source" else self._answer(one)
         except MissingObject:
             return None
-        except (NotAMessage, ValueError) as error:
+        except (NotAMessage, DamagedAnswer) as error:
             # the object was overwritten; the consumer that waits for this entry is told so and may delete it
             log.error("%s of %s cannot be read: %s", queue, one.uuid, error)
             unreadable = InternalError("the bucket's object for this entry cannot be read; delete the entry")
@@ -52,11 +53,7 @@ class Answers:
         return Frame(0, one.tags, _encode(running(one.request_id, data)))
 
     def _progress(self, service: str, request_id: str) -> Json | None:
-        try:
-            progress = self._client.progress(self._store.services[service], request_id)
-        except (ValueError, KeyError, TypeError):  # not written by a worker
-            return None
-        return progress if isinstance(progress, dict) else None
+        return self._client.progress(self._store.services[service], request_id)
 
     def _put(self, one: Entry) -> bytes:
         return decode_message(self._bucket.get(message_key(one.service, one.uuid)))[1]
@@ -69,11 +66,7 @@ class Answers:
         if record.error is not None:
             return _encode(record.error)
         envelope = self._client.answer(self._store.services[one.service], record.request_id or "")
-        if envelope is None:
-            return None
-        if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
-            raise ValueError("the answer is not an object with data")
-        return _encode(embed_picture(envelope, record, self._bucket, self._limits))
+        return None if envelope is None else _encode(embed_picture(envelope, record, self._bucket, self._limits))
 
 
 def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limits) -> Json:

@@ -24,6 +24,7 @@ from shared.buckets.base import BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, failure
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
+from shared.lifecycle.answers import DamagedAnswer
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations.client import Client
 from shared.settings import Lease
@@ -106,7 +107,8 @@ class Dispatcher:
         except Exception as error:  # the boundary between requests: others wrote the claims and answers that are read
             if self._holds.hold(one.uuid):
                 log.exception("%s %s cannot be followed; it is tried again", self._service, one.request_id)
-            self._failed_in_a_row += isinstance(error, BucketError | OSError)
+            of_the_store = isinstance(error, BucketError | OSError) and not isinstance(error, DamagedAnswer)
+            self._failed_in_a_row += of_the_store
             if self._failed_in_a_row >= STORE_BROKEN:
                 raise
             return False

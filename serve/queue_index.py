@@ -13,6 +13,7 @@ from shared.errors import PhotogError
 Side = Literal["source", "sink"]
 
 QUEUED, RELEASED, RUNNING, ANSWERED = "queued", "released", "running", "answered"
+STATES = (QUEUED, RELEASED, RUNNING, ANSWERED)
 IN_QUEUE = {"source": "source IS NOT NULL AND sink IS NULL", "sink": "sink IS NOT NULL"}
 
 
@@ -271,6 +272,9 @@ def tag_condition(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
 
 
 def read_entry(row: sqlite3.Row, side: Side) -> Entry:
-    """Return a row as an entry of the queue on one side."""
+    """Return a row as an entry of the queue on one side; raises ValueError if this server cannot have written it."""
     values = {name: row[name] for name in Entry.__dataclass_fields__ if name not in ("index", "tags")}
-    return Entry(index=row[side], tags=json.loads(row["tags"]), **values)
+    tags = json.loads(row["tags"])
+    if not isinstance(tags, dict) or values["state"] not in STATES:
+        raise ValueError("its tags are no object, or its state is none")
+    return Entry(index=row[side], tags=tags, **values)

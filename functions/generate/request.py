@@ -6,7 +6,6 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from shared.contract.validation import Body, Reference, UserId
 
-NOBODY = "none"  # the user_id that leaves a face as it is
 MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
 LONGEST_PROMPT = 2000  # characters of additional_prompt; the text encoders read about 77 words of it
 LONGEST_WORD = 64  # characters
@@ -51,6 +50,16 @@ class GenerateConfigure(Body):
     seed: Seed | None = None
     image_format: Literal["base64", "png"] = "base64"
     additional_prompt: Annotated[str, Field(max_length=LONGEST_PROMPT)] = ""
+
+    @property
+    def fuses_before(self) -> bool:
+        """Whether the first face fusion changes anything."""
+        return self.apply_face_fusion_before and self.more_like_me_before > 0
+
+    @property
+    def fuses_after(self) -> bool:
+        """Whether the second face fusion changes anything."""
+        return self.apply_face_fusion_after and self.more_like_me > 0
 
 
 class GenerateRequest(Body):

@@ -26,7 +26,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
@@ -309,10 +315,8 @@ class S3Bucket(Bucket):
             raise self._error(key, error) from error
 
     def _error(self, key: str, error: Exception) -> BucketError:
-        if isinstance(error, NO_CREDENTIALS):
-            return StoreMisconfigured(f"{self.address}: {error}; {GET_CREDENTIALS}")
         if not isinstance(error, ClientError):
-            return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
+            return self._error_without_reply(key, error)
         code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in ABSENT:
             return MissingObject(f"no object {key} in {self.address}")
@@ -326,6 +330,13 @@ class S3Bucket(Bucket):
             )
         away = code in OF_THE_STORE or status == 429 or not 400 <= status < 500
         return (StoreUnavailable if away else BucketError)(f"{key} in {self.address}: {error}")
+
+    def _error_without_reply(self, key: str, error: Exception) -> BucketError:
+        if isinstance(error, NO_CREDENTIALS):
+            return StoreMisconfigured(f"{self.address}: {error}; {GET_CREDENTIALS}")
+        if isinstance(error, ParamValidationError):  # of the bucket's name, as keys are checked before
+            return StoreMisconfigured(f"{self.address} cannot be a bucket: {error}")
+        return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
 
 
 def _forbid_overwrite(request: Any, **context: Any) -> None:

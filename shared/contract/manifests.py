@@ -13,6 +13,7 @@ from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. cannot be folder names
+NOBODY = "none"  # in place of a user id, leaves a face as it is; no user has this id
 RUNNING = "502"  # the hosted product's code for a request that is not done yet
 
 LONGEST_MESSAGE = 2000  # characters of an error message in an answer

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
@@ -127,7 +127,17 @@ class Invocation:
         """
         self._claims.close_owed()
         self._publisher.finish_left()
-        self._function.evict(lambda key: self._bucket.head(key) is not None)
+        self._function.evict(self._may_exist)
+
+    def _may_exist(self, key: str) -> bool:
+        """Return whether an object exists, or cannot be seen: then what is cached of it goes once it is not used."""
+        try:
+            return self._bucket.head(key) is not None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("whether %s still exists cannot be seen: %s", key, error)
+            return True
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:
         """Answer a manifest without a usable id under an id made from its bytes."""
@@ -150,7 +160,11 @@ class Invocation:
         claim = None if answered else self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
         if claim is None:
             first = self._claims.first(manifest.request_id)
-            if first is not None and not first.accepts(*manifest.spellings):
+            if (
+                first is not None
+                and not first.accepts(*manifest.spellings)
+                and not self._means_as_much(first, manifest)
+            ):
                 return self._conflict(manifest, key, first)
         while not answered:
             attempt = claim or self._claims.acquire(manifest.request_id, key, manifest.sha256)
@@ -173,6 +187,16 @@ class Invocation:
             return Outcome.ANSWERED
         with request_context(self._function.name, manifest.request_id, claim.record.attempt):
             return self._run(manifest, claim.record)
+
+    def _means_as_much(self, first: ClaimRecord, manifest: Manifest) -> bool:
+        """Return whether the body that was accepted means the same by today's rules, by which it was not yet hashed."""
+        try:
+            accepted = self._reader.read(first.manifest)
+        except StoreUnavailable:
+            raise
+        except (BucketError, RequestError):  # BeingRead is raised: the delivery is repeated
+            return False
+        return accepted is not None and accepted.sha256 == manifest.sha256 and first.accepts(*accepted.spellings)
 
     def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
         """Answer a body whose id belongs to another body; the other body's answer is never touched."""

@@ -77,7 +77,8 @@ class Pointers:
         """Return the keys of a pointer's swaps; the greatest is the newest."""
         folder = _swaps(pointer)
         keys = [info.key for info in self._bucket.list(folder)]
-        return [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
+        swaps = [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
+        return [key for key in swaps if _moment(key) < _microseconds(LATEST)]
 
     def _present(self, pointer: str) -> float | None:
         """Return when the answer that the pointer names was committed; None if no pointer can be read."""
@@ -95,7 +96,7 @@ class Pointers:
 
 def is_plausible(committed: object) -> float | None:
     """Return a moment that photog can have written; None for anything else."""
-    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
+    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed < LATEST
     return float(committed) if known else None  # type: ignore[arg-type]
 
 

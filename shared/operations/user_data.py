@@ -7,7 +7,7 @@ from functools import partial
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import USER_ID
+from shared.contract.manifests import NOBODY, USER_ID
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations import mentions
 from shared.operations.mentions import Mention, Naming, Reader
@@ -64,14 +64,17 @@ class UserDataSearch:
 
     def find(self, user_id: str) -> UserData:
         """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
-        if not USER_ID.fullmatch(user_id):
+        if not USER_ID.fullmatch(user_id) or user_id == NOBODY:
             raise InvalidKey(f"{user_id!r} is not a user id")
         self._reader.begin()
         self._unclear.clear()
         requests = self._requests()
         own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
-        names = self._own_photos(user_id, requests, own)
+        strays = self._read_strays()
+        named = {one.key: one for one in strays if user_id in one.users}
+        names = self._own_photos([*requests, *strays], own | named)
         photos = sorted(key for key in names if self._reader.exists(key))
+        named |= {one.key: one for one in strays if not one.users and not one.photos.isdisjoint(names)}
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
         own = {one.key: one for one in checks} | own  # in this order, as checks are found by the photos of trainings
         accepted, conflicts = self._sort_out(own.values())
@@ -87,12 +90,13 @@ class UserDataSearch:
         artifacts += self._notifications(known)
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
-        held = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
+        held = [*puts, *artifacts, *photos, *named, *self._failing(user_id, own), *own, *answers, *claims]
         return UserData(
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
-            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)},
+            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)}
+            | {one.key: [one.photos & set(photos)] for one in named.values()},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
@@ -104,9 +108,16 @@ class UserDataSearch:
     def _requests(self) -> list[Mention]:
         ours = (info for info in self._reader.list_objects(keys.REQUESTS) if _is_manifest(info.key))
         requests = list(self._reader.read(ours, partial(mentions.read_manifest, self._places)))
-        others = (info for info in self._reader.list_objects(keys.REQUESTS) if not _is_manifest(info.key))
-        self._unclear += [*requests, *self._reader.read(others, mentions.read_unclear)]
+        self._unclear += requests
         return requests
+
+    def _read_strays(self) -> list[Mention]:
+        """Return what is named by objects that no worker reads as a request, because of where they lie."""
+        others = [info for info in self._reader.list_objects(keys.REQUESTS) if not _is_manifest(info.key)]
+        others += self._reader.list_misspelled(keys.REQUESTS)
+        strays = list(self._reader.read(others, partial(mentions.read_stray, self._places)))
+        self._unclear += [*strays, *self._reader.read(self._reader.list_linked(keys.REQUESTS), mentions.read_linked)]
+        return strays
 
     def _sort_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
         """Return the user's requests whose ids are theirs, and the conflict objects of the others."""
@@ -146,7 +157,7 @@ class UserDataSearch:
             claims=[info.key for info in self._reader.list_objects(keys.claims(function, request_id))],
         )
 
-    def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
+    def _own_photos(self, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
         """Return the keys of pictures that only the user's trainings name, whether they still exist or not."""
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {

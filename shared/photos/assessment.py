@@ -147,7 +147,7 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
         found = f"{len(faces)} faces were found" if faces else _no_face(image, engine)
         return PhotoAssessment(NOT_ONE_FACE, [*warnings, *_side(faces), found], width, height)
     face = faces[0]
-    if photo_quality.is_whole(face, width, height) < WHOLE:
+    if photo_quality.measure_visible_share(face, width, height) < WHOLE:
         return PhotoAssessment(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
     try:
         embedding = engine.embed(image, face)
@@ -176,11 +176,11 @@ def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
 
 
 def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -> list[PhotoAssessment]:
-    """Fill in the face vectors of verdicts that a `BatchedEmbedding` has deferred; code 5 for a face without one."""
+    """Replace the placeholders of a `BatchedEmbedding` by embeddings; a face that cannot be embedded gets code 5."""
     waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
-    places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
+    placeholders = [verdict.embedding for verdict in verdicts if verdict.embedding is not None]
     answer = list(verdicts)
-    for index, vector in zip(waiting, engine.embed_collected(places), strict=True):
+    for index, vector in zip(waiting, engine.embed_collected(placeholders), strict=True):
         one = verdicts[index]
         if isinstance(vector, FaceError):
             answer[index] = PhotoAssessment(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
@@ -249,7 +249,7 @@ def _assess(image: Image, face: Face, embedding: Embedding, warnings: list[str])
     height, width = image.shape[:2]
     seen = photo_quality.measure(image, face)
     sharpness, brightness, clipped = seen.sharpness, seen.brightness, seen.clipped
-    looks = pose.of(face)
+    looks = pose.measure_pose(face)
     advice = _side([face])
     if min(width, height) < ADVISED_SIDE:
         advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")

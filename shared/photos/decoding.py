@@ -221,6 +221,8 @@ def _unknown(data: bytes) -> str:
         return "heic is not supported here: send a jpg or png, or have pillow-heif installed with the workers"
     if avif.is_avif(data):
         return "the picture is broken: it cannot be decoded" if AVIF else AVIF_MISSING
+    if signatures.is_picture(data):
+        return "the picture is broken: its header cannot be read"
     return (
         signatures.describe_file(data) or "the file is not a picture in a known format: send a jpg, png, webp or avif"
     )

@@ -12,10 +12,11 @@ import pytest
 
 from functions.generate import person, template
 from functions.generate.face.landmarks import mirror
+from functions.generate.occlusion.network import OccluderNetwork
 from shared.errors import NoFaceInTemplate
 from shared.faces import Box, Face, FaceError, mesh, pose
 from shared.faces.dlib import DlibEngine
-from shared.faces.face_crop import crop_face, quick_closeup
+from shared.faces.face_crop import crop_face, crop_face_quickly
 from shared.faces.loading import load_engine
 from shared.faces.mesh_landmarks import landmarks
 from shared.faces.rotation import measure_roll, turn_back, turn_upright
@@ -182,9 +183,9 @@ def test_landmarks_in_one_place_have_no_vector(engine):
 
 
 @pytest.mark.parametrize("box", [Box(100, 60, 420, 380), Box(-300, -200, 500, 600), Box(300, 300, 700, 700)])
-def test_a_quick_closeup_knows_where_its_pixels_come_from(box):
+def test_a_crop_face_quickly_knows_where_its_pixels_come_from(box):
     y, x = np.mgrid[:600, :512]
-    view = quick_closeup(np.stack([x / 2, y / 3, 0 * x], axis=-1).round().astype(np.uint8), box, 30, 60)
+    view = crop_face_quickly(np.stack([x / 2, y / 3, 0 * x], axis=-1).round().astype(np.uint8), box, 30, 60)
     assert view.image.shape == (60, 60, 3)
     for column, row in np.random.default_rng(0).integers(0, 60, (200, 2)):
         ((x, y),) = view.outwards(np.array([[column, row]]) + 0.5)
@@ -212,12 +213,12 @@ def test_a_vector_is_the_one_that_dlib_gives(engine):
 
 
 def test_a_frontal_portrait_reads_as_frontal_and_a_profile_does_not(engine, hopper):
-    looks = pose.of(hopper)
+    looks = pose.measure_pose(hopper)
     assert max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll)) < 10
     profile = engine.detect(pictures.group())[4]
-    assert abs(pose.of(profile).yaw) > 45
+    assert abs(pose.measure_pose(profile).yaw) > 45
     bare = Face(hopper.box, hopper.landmarks, hopper.score)
-    assert pose.of(bare) == pose.estimate_pose(hopper.landmarks)
+    assert pose.measure_pose(bare) == pose.estimate_pose(hopper.landmarks)
 
 
 def test_a_photo_that_ends_where_the_cheek_does_is_usable_and_one_that_cuts_it_is_not(engine, hopper):
@@ -254,7 +255,8 @@ def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_a
     """Their landmarks stay those that were stored; their vectors are made anew, near to the stored ones."""
     photos = pictures.variations(pictures.hopper(), 3)
     objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
-    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits())
+    occluders = OccluderNetwork(FaceSettings(provider="cpu"))
+    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits(), occluders)
     assert who.model.face_engine == "dlib"
     for portrayal, reference in zip(who.portrayals, who.model.references, strict=True):
         assert portrayal.landmarks == pytest.approx(np.array(reference.landmarks))

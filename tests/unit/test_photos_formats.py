@@ -78,6 +78,7 @@ KINDS = {
     "apple double": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(90), "beside a file"),
     "shortcut": (b"[InternetShortcut]\r\nURL=http://a\r\n", "a link to a page"),
     "text": (b"hello", "this is text"),
+    "impossible png": (PNG[:24] + b"\4\2" + PNG[26:], "its header cannot be read"),
     "something": (b"\x07\x93\xfe\x01" * 30, "not a picture in a known format"),
 }
 KINDS["page of windows"] = ("<html><body>".encode("utf-16"), "a web page")

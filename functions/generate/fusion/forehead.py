@@ -10,7 +10,7 @@ from shared.imaging.array_types import Mask, Points
 
 WORKING_WIDTH = 160  # pixels across the face; strands are a few pixels wide there
 LONGEST = 0.06  # face widths across; a line that is longer lies level, as a wrinkle does
-STRAND = 6.0  # lightness by which a strand is darker or lighter than what lies beside it
+STRAND = 9.0  # lightness by which a strand is darker or lighter than what lies beside it
 LOWEST = 0.07  # face widths above the middle of the brows; below it lie the brows themselves
 HIGHEST = 0.45  # nothing of a face is higher
 BESIDE = 0.05  # face widths to each side of a strand that end with it
