@@ -109,7 +109,8 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
         if large and share[piece].max() >= SURE:
             kept |= fill_holes(piece)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
-    objects: Mask = np.maximum(share * near, kept * SURE) if kept.any() else np.zeros_like(share)
+    holes = (kept > 0) & (share <= POSSIBLE)
+    objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
     return objects
 
 
