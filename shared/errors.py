@@ -90,6 +90,10 @@ class TooFewPhotos(RequestError):
     """There are fewer usable photos than a training needs; the message says what was wrong with the others."""
 
 
+class TrainingDiverged(RequestError):
+    """The training exploded before its first checkpoint; the worker needs a lower PHOTOG_TRAIN__LEARNING_RATE."""
+
+
 class UnknownUser(RequestError):
     """No training exists for this user_id; train it first."""
 

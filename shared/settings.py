@@ -148,6 +148,12 @@ class TrainSettings(BaseModel):
     accumulation: int | None = Field(None, ge=1, description="passes per update, as if their pictures were one batch")
     crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each of them also mirrored")
     outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of the pixels outside the head")
+    patience: int | None = Field(
+        None,
+        ge=0,
+        description="checkpoints without a rise in likeness after which a training ends early, if its held-out loss "
+        "rises; 0 makes every training go to its last step",
+    )
     seed: int | None = Field(None, description="another seed trains another adapter from the same photos")
 
 

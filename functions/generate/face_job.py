@@ -60,6 +60,7 @@ class FaceJob:
         lora: the person's LoRA; None if it was trained for another base model.
         seed: seed of this face's noise.
         configure: the knobs of the request.
+        hair: mask, (H, W), of the template's facial hair, wherever a fusion has moved it; None before the first one.
     """
 
     person: Person
@@ -83,11 +84,13 @@ class FaceJob:
     lora: Lora | None
     seed: int
     configure: GenerateConfigure
+    hair: Mask | None = None
 
     @property
     def template_view(self) -> FaceView:
         """The template's face, unchanged."""
-        return FaceView(self.template, self.template_landmarks, self.template_frames)
+        hair = self.original.facial_hair.mask
+        return FaceView(self.template, self.template_landmarks, self.template_frames, hair=hair)
 
     @property
     def user_id(self) -> str:

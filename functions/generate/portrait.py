@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from functions.generate import output, person, template
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
+from functions.generate.fusion.beard_transfer import list_difficulties
+from functions.generate.fusion.fuser import LandmarkFuser
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
@@ -50,6 +52,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, people, occluders, workspace, models)
+    warnings += warn_of_facial_hair(jobs)
     face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
@@ -86,6 +89,19 @@ def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels)
         f"{models.base_model}; train again"
         for user_id, who in people.items()
         if who.model.base_model != models.base_model
+    ]
+
+
+def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face whose beard or moustache cannot follow the person cleanly.
+
+    A network as the fuser paints facial hair as it likes; nothing is said of it.
+    """
+    return [
+        f"face {job.index + 1} from the left: {difficulty}"
+        for job in jobs
+        if isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
+        for difficulty in list_difficulties(job.original.facial_hair, job.photo.facial_hair)
     ]
 
 

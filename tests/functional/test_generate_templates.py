@@ -14,7 +14,7 @@ from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
-from tests import color_profiles, pictures
+from tests import beards, color_profiles, pictures
 from tests.fake_workspace import FakeWorkspace
 from tests.occluders import cover
 from tests.trained_users import lora, make_trained_user, make_visible_base
@@ -100,6 +100,15 @@ def test_transparent_parts_are_put_on_white_and_said(portrayed):
     assert (made[520:] == 255).all()
     assert near(data)
     assert any("white" in warning for warning in data["warnings"])
+
+
+def test_a_beard_too_long_to_be_taken_off_is_said(portrayed, engine):
+    hopper = pictures.hopper()
+    points = engine.detect(hopper)[0].landmarks
+    long = beards.grow(hopper, points, beards.full(points, hopper.shape[:2], 0.9), beards.GRAY)
+    said = portrayed(pictures.png(long))[1]["warnings"]
+    assert said == ["face 1 from the left: the template's beard reaches further down than it is taken off"]
+    assert portrayed(pictures.png(hopper))[1]["warnings"] == []
 
 
 def test_a_tiny_face_is_refused_with_its_width_and_the_limit(portrayed):
