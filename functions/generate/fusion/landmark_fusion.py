@@ -159,8 +159,10 @@ def _blend(
     skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person))
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
-    skin = crop.bare * skin_drawn * (1 - beards.person)
-    shift = light.equalize(drawn, crop.lab, skin, crop.skin * (1 - beards.template), crop.width, tone)
+    # stubble looks much like skin and shows the light as skin does; a dark beard would darken the chin below it
+    skin = crop.bare * skin_drawn * (1 - beards.person * (1 - skin_drawn))
+    skin_base = crop.skin * (1 - beards.template * (1 - crop.skin_likeness))
+    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     taken = np.maximum(usable, beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
