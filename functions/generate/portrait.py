@@ -10,6 +10,7 @@ from functions.generate.face_stages import plan_face_stages
 from functions.generate.fusion.beard_transfer import list_difficulties
 from functions.generate.fusion.fuser import LandmarkFuser
 from functions.generate.models import GenerateModels
+from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
@@ -45,9 +46,12 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     faces = template.find_faces(decoded.image, request.template_image, len(knobs.user_id), models.cached_engine)
     warnings += template.warn_of_lying(faces)
     template.check_faces(faces, knobs.user_id, request.template_image, models.settings.generate)
+    occluders = template.find_occluders(
+        decoded.image, faces, knobs.user_id, request.template_image, models.occluders, models.settings.generate
+    )
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
-    jobs = prepare_jobs(picture, people, workspace, models)
+    jobs = prepare_jobs(picture, people, occluders, workspace, models)
     warnings += warn_of_facial_hair(jobs)
     face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
@@ -73,7 +77,8 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
     """Read each person of the request once; by user_id."""
     wanted = [user_id for user_id in dict.fromkeys(knobs.user_id) if user_id != NOBODY]
     return {
-        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits) for user_id in wanted
+        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits, models.occluders)
+        for user_id in wanted
     }
 
 
@@ -101,7 +106,11 @@ def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
 
 
 def prepare_jobs(
-    picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, models: GenerateModels
+    picture: PictureJob,
+    people: Mapping[str, Person],
+    occluders: Sequence[Occluder | None],
+    workspace: Workspace,
+    models: GenerateModels,
 ) -> list[FaceJob]:
     """Prepare one job per face that a person takes; each job gets a different seed for its noise."""
     knobs = picture.configure
@@ -111,6 +120,7 @@ def prepare_jobs(
             picture.image,
             picture.faces,
             index,
+            occluders[index],
             knobs,
             (picture.seed + SEEDS_PER_FACE * index) % SEEDS,
             workspace,

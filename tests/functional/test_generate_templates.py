@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pictures
 
 from functions.generate import portrait, template
-from functions.generate.face import light
+from functions.generate.face import light, masks
 from functions.generate.models import GenerateModels
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
@@ -16,6 +16,7 @@ from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
 from tests import beards, color_profiles, pictures
 from tests.fake_workspace import FakeWorkspace
+from tests.occluders import cover
 from tests.trained_users import lora, make_trained_user, make_visible_base
 
 FUSION = {
@@ -181,6 +182,22 @@ def rendered(models, people):
         return Pictures.open(BytesIO(workspace.objects[answer.data["image_key"]]))
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["cup", "hand", "microphone"])
+def test_what_lies_before_a_face_stays_before_it_through_all_stages(rendered, models, kind):
+    image = pictures.hopper()
+    (face,) = models.engine.detect(image)
+    covered, alpha = cover(kind, image, face.landmarks)
+    made = np.asarray(rendered(pictures.png(covered), **EVERYTHING | {"background_restore": False}))
+    deep = cv2.erode((alpha > 0.99).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    same = (made == covered).all(axis=-1)
+    near = masks.face(face.landmarks, image.shape[:2], -0.05, 0.0) > 0
+    assert same[deep & near].mean() > 0.98
+    # far from the face it may move by a part of a pixel, with all that is there
+    assert np.abs(made.astype(int) - covered)[deep & ~near].mean() < 4
+    outline = masks.face(face.landmarks, image.shape[:2]) > 0.9
+    assert same[outline & (alpha == 0)].mean() < 0.2, "the face itself is another's"
 
 
 def uncolored(image):

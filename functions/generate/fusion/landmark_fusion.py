@@ -25,7 +25,7 @@ from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
-from functions.generate.fusion.occlusion import usable_mask
+from functions.generate.fusion.occlusion import spare, usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
 from functions.generate.fusion.warp import Picture, draw, plan_movement
@@ -43,6 +43,8 @@ class ReferencePhoto:
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
+        occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
+        hidden: the share of the face that it hides, 0 to 1.
     """
 
     image: Image
@@ -50,6 +52,8 @@ class ReferencePhoto:
     identity: Embedding | None = None
     glasses: bool = False
     mesh: Points | None = None
+    occluder: Mask | None = None
+    hidden: float = 0.0
 
     @cached_property
     def frames(self) -> Mask:
@@ -116,6 +120,8 @@ def fuse(
         if person.facial_hair.mask.any():
             theirs = np.clip(_draw_photo(person, person.facial_hair.mask, points, crop), 0, 1)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
+        if person.occluder is not None:
+            kept = np.maximum(kept, spare(_draw_photo(person, person.occluder, points, crop), crop.width))
         beards = BeardTransfer.of(crop.cut(hair), theirs, crop.width)
         moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own, beards)
     return FaceView(moved, points.landmarks, frames, points.mesh, hair)
