@@ -166,8 +166,11 @@ def _blend(
     skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person))
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
-    skin = crop.bare * skin_drawn * (1 - beards.person)
-    shift = light.equalize(drawn, crop.lab, skin, crop.skin * (1 - beards.template), crop.width, tone)
+    # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
+    bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, crop.skin_likeness))
+    skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
+    skin_base = crop.skin * (1 - beards.template * bristly_base)
+    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(crop.points, drawn[..., 0])
