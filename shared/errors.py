@@ -103,7 +103,7 @@ class NoFaceInTemplate(RequestError):
 
 
 class UnsuitableFace(RequestError):
-    """A face in the template is too small or turned too far away; choose another picture, or "none" for that face."""
+    """A template's face is too small, turned too far or hidden too much; choose another picture, or "none" for it."""
 
 
 class FaceCountMismatch(RequestError):

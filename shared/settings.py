@@ -220,6 +220,13 @@ class GenerateSettings(BaseModel):
         description="degrees that a template's face may be turned aside, up or down, measured by its landmarks; beyond "
         "it half the face is hidden, landmarks are guesses, and frontal photos smear",
     )
+    most_hidden: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="share of eyes, nose and mouth, a third each, that hands, cups or masks may hide of a template's "
+        "face; a mask over nose and mouth hides up to two thirds",
+    )
     fuser: Path | None = Field(
         None,
         description=".onnx file with the signature of inswapper_128, which fuses faces instead of the landmark warp; "
