@@ -44,12 +44,14 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        name: what the answer calls it: its reference in the request, or its key in the bucket.
     """
 
     image: Image
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    name: str = ""
 
     @cached_property
     def frames(self) -> Mask:
