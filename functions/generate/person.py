@@ -27,7 +27,6 @@ from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode_photo
 from shared.photos.person_photos import (
     JudgedPhoto,
-    PersonPhoto,
     PersonPhotos,
     describe_rejected,
     gather_person_photos,
@@ -106,8 +105,9 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
     if not found.photos:
         raise NoUsableReference(f"{place}: no picture can be used. {describe_rejected(found.rejected)}", place)
     mean = np.mean([photo.embedding for photo in found.photos], axis=0)
-    portrayals = [_portray(photo, mean) for photo in found.photos]
+    photos = [_describe_photo(one.name, one.close_up[0], one.close_up[1].landmarks) for one in found.photos]
     name = wanted.user_id or f"the person of {place}"
+    portrayals = [replace(photo, identity=mean) for photo in photos]
     return Person(name, place, wanted.user_id, None, portrayals, mean, found)
 
 
@@ -135,9 +135,9 @@ def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]))
 
 
-def _portray(photo: PersonPhoto, mean: Embedding) -> ReferencePhoto:
-    image, face = photo.close_up
-    return ReferencePhoto(image, face.landmarks, mean, wears_glasses(image, face.landmarks), name=photo.name)
+def _describe_photo(name: str, image: Image, landmarks: Points) -> ReferencePhoto:
+    """Return a photo with what is seen in it, whether it came with the request or from the bucket."""
+    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks), name=name)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
@@ -181,7 +181,7 @@ def _load_photo(
     landmarks = np.array(reference.landmarks, float)
     if not _is_face(landmarks, Box(*reference.box), image):
         raise unusable_error(user_id, f"has landmarks that cannot be a face in the photo {reference.key}")
-    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks), name=reference.key)
+    return _describe_photo(reference.key, image, landmarks)
 
 
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:
