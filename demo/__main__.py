@@ -25,7 +25,10 @@ from shared.settings import Settings
 OUT = Path("out/demo")
 PHOTOS = 6
 SIDE = 640  # width and height of a photo in pixels
-WAYS = {"instant": "--no-train", "trained": "--train"}  # in this order: a training then takes the kept photos' place
+WAYS = {
+    "instant": ["--no-train"],
+    "trained": ["--train"],
+}  # in this order: a training then takes the kept photos' place
 
 
 def main() -> int:
@@ -36,8 +39,8 @@ def main() -> int:
     cv2.imwrite(str(template), cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR))
     say(f"made {len(photos)} photos from one picture of Eileen Collins (NASA); template: Grace Hopper (US Navy)")
     made: dict[str, Json] = {}
-    for way, option in WAYS.items():
-        arguments = [*photos, "--template", template, "--user", "eileen", "--bucket", OUT / "bucket", option]
+    for way, options in WAYS.items():
+        arguments = [*photos, "--template", template, "--user", "eileen", "--bucket", OUT / "bucket", *options]
         arguments += ["--out", OUT / f"portrait-{way}.png", "--json"]
         say("$ photog portrait " + " ".join(map(str, arguments)))
         command = [sys.executable, "-P", "-m", "shared.cli", "portrait", *map(str, arguments)]

@@ -6,7 +6,7 @@ from hashlib import sha256
 from shared.errors import PhotoError, PhotoUnavailable
 
 
-class Desk:
+class FakeWorkspace:
     """Implements `shared.contract.workspace.Workspace` for tests of a function alone."""
 
     def __init__(

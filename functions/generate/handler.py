@@ -13,7 +13,7 @@ from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
 from shared.models.planned_peak import portraits
-from shared.models.shapes import configured
+from shared.models.shapes import read_configured
 from shared.settings import Settings
 
 LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # rank and modules of the LoRAs that train makes
@@ -54,7 +54,7 @@ def planned_peak(settings: Settings) -> Json:
     ControlNets are assumed to be large: each is counted as the down and middle blocks of the base model's UNet, of
     which it is a copy.
     """
-    _, working, shape = configured(settings.model)
+    _, working, shape = read_configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
     nets = [shape.unet.down_blocks, shape.unet.mid_block] * len(settings.model.controls)
     planned = portraits(shape, settings.generate.faces_at_once, guided, LORA_RANK, LORA_TARGETS, nets)

@@ -13,10 +13,10 @@ from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
-from functions.generate.request import NOBODY, FaceAssignment, GenerateConfigure, GenerateRequest
+from functions.generate.request import FaceAssignment, GenerateConfigure, GenerateRequest
 from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract.function import Answer
-from shared.contract.manifests import Json, encode
+from shared.contract.manifests import NOBODY, Json, encode
 from shared.contract.validation import bound_text, validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face
@@ -61,9 +61,15 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     told, kept_warnings = describe_people(knobs, people, workspace, models)
     told |= {"faces": describe_faces(faces, described, models), "trained": all(job.lora is not None for job in jobs)}
     data, unfit = output.save_portrait(
-        decoded.returned(picture.image), knobs.image_format, workspace, limits, made, decoded.icc, len(encode(told))
+        decoded.to_file_space(picture.image),
+        knobs.image_format,
+        workspace,
+        limits,
+        made,
+        decoded.icc,
+        len(encode(told)),
     )
-    data |= told | {"user_id": user_id_as_asked(body), "seed": seed}
+    data |= told | {"user_id": requested_user_id(body), "seed": seed}
     data["warnings"] = warnings + kept_warnings + unfit
     if by:
         data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
@@ -193,7 +199,7 @@ def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModel
     return models.enhancers.by(knobs.photo_enhancement_method)
 
 
-def user_id_as_asked(body: Json) -> object:
+def requested_user_id(body: Json) -> object:
     """Return the user_id in the form that the request has it: one id or a list; None if it has only references."""
     configure = body["configure"]
     return configure.get("model_id") if configure.get("user_id") is None else configure["user_id"]

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from shared.contract.manifests import NOBODY
 from shared.contract.validation import Body, Reference, UserId
 
-NOBODY = "none"  # the user_id that leaves a face as it is
 MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
 MOST_REFERENCES = 20  # pictures of one person, as in a check
 MOST_REFERENCES_TOGETHER = 100  # of all people of a request; each takes up to a second, and 3 MB of memory

@@ -11,7 +11,7 @@ from functions.train.crops import Crop
 from shared.imaging.array_types import Image
 from shared.models import latent_codec
 from shared.models.diffusion import DiffusionModel
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
 PIXELS_AT_ONCE = 512 * 512  # in one pass of the autoencoder, whose widest layers hold 128 floats for each pixel
 
@@ -70,7 +70,7 @@ def cache_latents(model: DiffusionModel, crops: dict[CropKey, Crop]) -> LatentCa
     keys = sorted(crops)
     latents = encode(model, [crops[key].image for key in keys])
     masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None]
-    masks = sent(masks, model.device)
+    masks = copy_to_device(masks, model.device)
     return LatentCache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
 
 
@@ -99,4 +99,4 @@ def _at_once(model: DiffusionModel) -> int:
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    return Latents(*latent_codec.encode(model.vae, sent(levels, model.device).float() / 127.5 - 1))
+    return Latents(*latent_codec.encode(model.vae, copy_to_device(levels, model.device).float() / 127.5 - 1))

@@ -14,7 +14,7 @@ from peft.utils import get_peft_model_state_dict
 
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import serialize_tensors
-from shared.models.transfers import fetched
+from shared.models.transfers import copy_all_to_cpu
 
 NAME = "photog"
 PREFIX = "unet."  # by which diffusers tells the UNet's adapter from a text encoder's
@@ -36,7 +36,7 @@ class LoraAdapter:
     def weights(self) -> Weights:
         """Copy the adapter's current weights to the CPU, under diffusers' names."""
         state = convert_state_dict_to_diffusers(get_peft_model_state_dict(self._unet, adapter_name=NAME))
-        return {PREFIX + name: value for name, value in zip(state, fetched(list(state.values())), strict=True)}
+        return {PREFIX + name: value for name, value in zip(state, copy_all_to_cpu(list(state.values())), strict=True)}
 
     @contextmanager
     def off(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ GAMMA = 5.0  # Hang et al., "Efficient Diffusion Training via Min-SNR Weighting 
 SDXL: dict[str, Any] = {
     "rank": 8,  # 70 attention blocks instead of 16: as many weights as rank 28 on SD 1.5
     "alpha": 8,
-    "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a card of 40 GB
+    "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a GPU of 40 GB
     "learning_rate": 1e-4,  # the rate of diffusers and kohya for a batch of one at this size
 }
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -28,7 +28,7 @@ SMALL = 256  # largest working size of models like the embedded one, with narrow
 
 
 class TrainingPlan(BaseModel):
-    """The settings of one training; `suited` chooses those that depend on the base model."""
+    """The settings of one training; `for_model` chooses those that depend on the base model."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,7 +55,7 @@ class TrainingPlan(BaseModel):
         return self.batch * self.accumulation
 
     @classmethod
-    def suited(
+    def for_model(
         cls, working: ModelProfile, architecture: str = "sd15", wanted: TrainSettings | None = None
     ) -> "TrainingPlan":
         """Return the plan for a base model of this working size and architecture; `wanted` overrides the defaults.

@@ -7,8 +7,8 @@ from diffusers import DDIMScheduler
 
 from shared.models.conditioning import Conditioning, guide, predict_noise
 from shared.models.diffusion import DiffusionModel
-from shared.models.noise import noised
-from shared.models.transfers import sent
+from shared.models.noise import add_noise
+from shared.models.transfers import copy_to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,22 +42,20 @@ def sample_pictures(
         Denoised latents, float32, (B, C, h, w).
     """
     scheduler = DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps, device="cpu")  # on a card, looking a time step up would wait for the card each time
+    scheduler.set_timesteps(steps, device="cpu")  # on a GPU, looking a time step up would wait for the GPU each time
     times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
-    latents = noise if strength >= 1 else noised(scheduler, starts, noise, times[:1])
-    for time, on_device in zip(times, sent(times, model.device), strict=True):
-        latents = scheduler.step(_predicted(model, words, latents, on_device), time, latents).prev_sample
+    latents = noise if strength >= 1 else add_noise(scheduler, starts, noise, times[:1])
+    for time, on_device in zip(times, copy_to_device(times, model.device), strict=True):
+        latents = scheduler.step(_predict(model, words, latents, on_device), time, latents).prev_sample
     return latents
 
 
-def _predicted(
-    model: DiffusionModel, words: PromptEmbeddings, latents: torch.Tensor, time: torch.Tensor
-) -> torch.Tensor:
+def _predict(model: DiffusionModel, words: PromptEmbeddings, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     scale = model.working.guidance
     inputs = latents.to(model.dtype)
     prompt = words.prompt.expand(len(latents))
     if scale <= 1:
         return predict_noise(model.unet, inputs, time, prompt).float()
-    both = words.negative.expand(len(latents)).followed_by(prompt)
+    both = words.negative.expand(len(latents)).concatenate(prompt)
     negative, positive = predict_noise(model.unet, torch.cat([inputs, inputs]), time, both).float().chunk(2)
     return guide(negative, positive, scale)

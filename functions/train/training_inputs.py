@@ -37,7 +37,7 @@ def build_prompt(model: DiffusionModel) -> str:
 
 
 def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
-    """Encode the prompts of a training, once; the text encoders are on the card only meanwhile."""
+    """Encode the prompts of a training, once; the text encoders are on the GPU only meanwhile."""
     with present(model.device, *model.encoders):
         return PromptEmbeddings(
             encode_prompt(model, build_prompt(model)), encode_prompt(model, model.working.negative_prompt)

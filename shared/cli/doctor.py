@@ -14,7 +14,7 @@ from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
 from shared.devices import device_errors
-from shared.errors import ConfigurationError, DeviceError
+from shared.errors import ConfigurationError, DeviceError, explain_failed_import
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed_functions, planned_peaks
 from shared.settings import Settings
@@ -91,10 +91,12 @@ def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
-    from shared.devices.card import describe
-    from shared.models.diffusion import resolve_device
-    from shared.models.model_loading import resolve_source
-
+    try:
+        from shared.devices.gpu import describe
+        from shared.models.diffusion import resolve_device
+        from shared.models.model_loading import resolve_source
+    except (ImportError, RuntimeError) as error:
+        return {"missing": explain_failed_import(error)}
     try:
         where = resolve_source(settings.model)
     except ConfigurationError as error:
@@ -105,14 +107,16 @@ def _diffusion(settings: Settings) -> Json:
             known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {name: _planned(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()}
+    planned = {
+        name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
+    }
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known
 
 
-def _planned(gigabytes: float, memory: float | None) -> str:
-    """A planned peak beside the card's memory; no reason to fail, since it is an estimate."""
-    return f"{gigabytes:.1f} GB" + (", more than the card has" if memory is not None and gigabytes > memory else "")
+def _describe_peak(gigabytes: float, memory: float | None) -> str:
+    """A planned peak beside the GPU's memory; no reason to fail, since it is an estimate."""
+    return f"{gigabytes:.1f} GB" + (", more than the GPU has" if memory is not None and gigabytes > memory else "")
 
 
 def _version(name: str) -> str | None:

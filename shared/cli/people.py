@@ -9,7 +9,7 @@ from shared.cli.console import AsJson, existing_bucket, finish, log_to_stderr, s
 from shared.cli.identity import require_user
 from shared.cli.own_workers import report_what_stays, run_workers
 from shared.cli.pictures import Pictures, files_of
-from shared.cli.requests import Photos, train_body, trained
+from shared.cli.requests import Photos, describe_training, train_body
 from shared.operations.client import Client
 from shared.settings import Settings
 
@@ -47,4 +47,4 @@ def add(
     ):
         kept.append(name)
         answer = submit_request(client, "train", body, options)
-    finish(answer, as_json, trained(answer, pictures), pictures.named)
+    finish(answer, as_json, describe_training(answer, pictures), pictures.replace_keys)

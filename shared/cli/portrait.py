@@ -16,13 +16,13 @@ from shared.cli.pictures import Pictures, files_of, require_file
 from shared.cli.requests import (
     Knobs,
     check_body,
+    describe_training,
     generate_body,
     knobs_of,
     likenesses,
     save_portrait,
     tell_unreadable,
     train_body,
-    trained,
     verdicts,
 )
 from shared.cli.sheet import SUFFIXES, contact_sheet
@@ -155,7 +155,7 @@ def _make(
         body = train_body(references, identity, order.steps, _checkpoint_interval(order.steps))
         training, references = submit_request(client, "train", body, options), []
         if training["code"] != "OK" or not as_json:
-            finish(training, as_json, trained(training, pictures), pictures.named)
+            finish(training, as_json, describe_training(training, pictures), pictures.replace_keys)
     body = generate_body(pictures.reference(order.template), [identity], order.configure, references)
     made = submit_request(client, "generate", body, options)
     if made["code"] == "OK":
@@ -168,7 +168,7 @@ def _make(
         answers = {"check": checked, "train": training, "generate": made}
         show({name: answer for name, answer in answers.items() if answer is not None} | {"out": str(out)})
     else:
-        finish(made, as_json, _summary(made, settings, out, sheet), pictures.named)
+        finish(made, as_json, _summary(made, settings, out, sheet), pictures.replace_keys)
 
 
 def _check(
@@ -183,7 +183,7 @@ def _check(
     references = [pictures.reference(photo) for photo in files]
     checked = submit_request(client, "check", check_body(references, True), options)
     if checked["code"] != "OK" or not as_json:
-        finish(checked, False, verdicts(checked, files, pictures), pictures.named)
+        finish(checked, False, verdicts(checked, files, pictures), pictures.replace_keys)
         tell_unreadable(checked, files)
     usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
     return usable or references, checked

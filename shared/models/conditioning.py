@@ -26,7 +26,7 @@ class Conditioning:
         added = self.added and {name: tensor.expand(count, -1) for name, tensor in self.added.items()}
         return Conditioning(self.states.expand(count, -1, -1), added)
 
-    def followed_by(self, other: "Conditioning") -> "Conditioning":
+    def concatenate(self, other: "Conditioning") -> "Conditioning":
         """Return one batch of this conditioning and, after it, the other one."""
         added = None
         if self.added is not None and other.added is not None:
@@ -43,8 +43,8 @@ def encode_prompt(model: DiffusionModel, words: str) -> Conditioning:
     2.1 and 2.2).
     """
     if model.second is None:
-        return Conditioning(_encoded(model, model.first, words)[0].to(model.dtype))
-    outputs = [_encoded(model, text, words, output_hidden_states=True) for text in (model.first, model.second)]
+        return Conditioning(_encode(model, model.first, words)[0].to(model.dtype))
+    outputs = [_encode(model, text, words, output_hidden_states=True) for text in (model.first, model.second)]
     states = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1).to(model.dtype)
     size = model.working.size
     sizes = torch.tensor([[size, size, 0, 0, size, size]], device=model.device, dtype=model.dtype)
@@ -117,7 +117,7 @@ def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.zeros_like(tensor), tensor])
 
 
-def _encoded(model: DiffusionModel, text: TextEncoder, words: str, **options: bool) -> Any:
+def _encode(model: DiffusionModel, text: TextEncoder, words: str, **options: bool) -> Any:
     tokens = text.tokenizer(
         words, padding="max_length", truncation=True, max_length=text.tokenizer.model_max_length, return_tensors="pt"
     )

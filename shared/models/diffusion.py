@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
-from shared.devices.card import computes_in_bfloat16, require_card
+from shared.devices.gpu import computes_in_bfloat16, require_gpu
 from shared.models import determinism, model_loading
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.settings import ModelSettings
@@ -39,7 +39,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-CARD = "photog.json"
+PROFILE_FILE = "photog.json"
 Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
 # for models without a photog.json: the size that the architecture was trained at, and SDXL's interval of guidance
 DEFAULTS: dict[str, dict[str, object]] = {"sd15": {}, "sdxl": {"size": 1024, "guided": (0.28, 5.42)}}
@@ -141,14 +141,14 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
 
 
 def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
-    """On a card, store weights as channels-last, which its half-precision convolutions use without transposing."""
+    """On a GPU, store weights as channels-last, which its half-precision convolutions use without transposing."""
     if device.type == "cuda":
         for part in parts:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def choose_precision(device: torch.device) -> torch.dtype:
-    """Return float32 for a CPU, where it is fastest, bfloat16 for CUDA, and float16 for cards before Ampere."""
+    """Return float32 for a CPU, where it is fastest, bfloat16 for CUDA, and float16 for GPUs before Ampere."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
@@ -163,22 +163,22 @@ def folder_of(settings: ModelSettings) -> Path:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is a card if there is one, else the CPU.
+    """Return the device of that name; `auto` is a GPU if there is one, else the CPU.
 
     Raises:
-        DeviceMissing: the named card is not there or cannot compute.
+        DeviceMissing: the named GPU is not there or cannot compute.
     """
     if name == "auto":
         found = torch.cuda.is_available()
         if not found and torch.version.cuda is not None:
             log.warning(
-                "torch is built for CUDA but finds no card, so models run on the CPU; PHOTOG_MODEL__DEVICE=cuda makes "
+                "torch is built for CUDA but finds no GPU, so models run on the CPU; PHOTOG_MODEL__DEVICE=cuda makes "
                 "this an error"
             )
         return torch.device("cuda" if found else "cpu")
     device = torch.device(name)
     if device.type != "cpu":
-        require_card(device)
+        require_gpu(device)
     return device
 
 
@@ -194,5 +194,5 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
 
 def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
     """Return the profile in the model's `photog.json`, or the architecture's default."""
-    card = Path(where.place) / CARD
-    return ModelProfile.model_validate(json.loads(card.read_text()) if card.is_file() else DEFAULTS[kind])
+    profile = Path(where.place) / PROFILE_FILE
+    return ModelProfile.model_validate(json.loads(profile.read_text()) if profile.is_file() else DEFAULTS[kind])

@@ -1,4 +1,4 @@
-"""The peak of a card's memory in a training or a portrait, calculated from the shape of the base model.
+"""The peak of a GPU's memory in a training or a portrait, calculated from the shape of the base model.
 
 Weights are counted. What a training keeps for the backward pass of the UNet is a sum over its layers of bytes for each
 picture, pixel of the latents and channel; tests compare the sums with passes of tensors that have a shape but no
@@ -17,7 +17,7 @@ memory. Half precision means autocast, where norms and their inputs are float32.
 
 Layers before the first one with an adapter keep nothing.
 
-Only a card can show the rest, which is estimated: its context and the workspaces of its libraries (CONTEXT), the memory
+Only a GPU can show the rest, which is estimated: its context and the workspaces of its libraries (CONTEXT), the memory
 that one layer works with (PASSING) and the autoencoder's (DECODER).
 """
 
@@ -49,7 +49,7 @@ class PlannedPeak:
         adapter: LoRAs on the UNet; in a training with gradients and the optimizer's moments.
         saved: what a training keeps of a pass for the backward pass.
         passing: what a single layer works with.
-        others: text encoders and autoencoder, if they are on the card at the peak.
+        others: text encoders and autoencoder, if they are on the GPU at the peak.
         context: of the process before it has done anything.
     """
 
@@ -107,7 +107,7 @@ class _Layer:
 
 
 def training(shape: Shape, batch: int, rank: int, targets: Sequence[str], recomputing: bool) -> PlannedPeak:
-    """Plan the updates of a training, when text encoders and autoencoder are not on the card.
+    """Plan the updates of a training, when text encoders and autoencoder are not on the GPU.
 
     Args:
         shape: the base model.
@@ -130,7 +130,7 @@ def training(shape: Shape, batch: int, rank: int, targets: Sequence[str], recomp
 
 
 def encoding(shape: Shape) -> PlannedPeak:
-    """Plan the start of a training: the text encoders run first, and are off the card when pictures are encoded."""
+    """Plan the start of a training: the text encoders run first, and are off the GPU when pictures are encoded."""
     leaving = sum(weights(one, shape.dtype) for one in shape.encoders)
     return PlannedPeak(weights(shape.unet, shape.dtype), 0, 0, max(0, coding(shape) - leaving), _others(shape))
 
@@ -198,13 +198,13 @@ def _passing(shape: Shape, pictures: int) -> int:
         for name, module in _blocks(shape.unet)
         if isinstance(module, Transformer2DModel)
     )
-    skipped = sum(_share(name, shape.unet) * module.out_channels for name, module in _skipped(shape.unet))
+    skipped = sum(_share(name, shape.unet) * module.out_channels for name, module in _skip_sources(shape.unet))
     half = shape.dtype.itemsize / 2
     passing: float = half * pictures * shape.pixels * (PASSING * widest + 2 * skipped)
     return round(passing)
 
 
-def _skipped(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
+def _skip_sources(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
     """Yield the residual blocks whose outputs are held for the skip connections."""
     for name, module in unet.down_blocks.named_modules(prefix="down_blocks"):
         if isinstance(module, ResnetBlock2D):

@@ -65,7 +65,7 @@ def shape(model: DiffusionModel) -> Shape:
     return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
 
 
-def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
+def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     """Return architecture, profile and shape of the configured model without loading it.
 
     A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
@@ -80,10 +80,10 @@ def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     if folder is not None:
         parts = {name: json.loads((folder / name / "config.json").read_text()) for name in parts}
     profile = working(where, kind)
-    return kind, profile, planned(parts, profile.size, choose_precision(resolve_device(settings.device)))
+    return kind, profile, build_shape(parts, profile.size, choose_precision(resolve_device(settings.device)))
 
 
-def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
+def build_shape(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
     """Return the shape that the parts' configurations describe; the parts are on the meta device, without values."""
     vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
     with torch.device("meta"):

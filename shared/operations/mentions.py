@@ -25,8 +25,9 @@ from shared.buckets.base import (
     StoreUnavailable,
     UnreadableFolder,
 )
+from shared.buckets.misnamed import NO_KEY
 from shared.contract import keys
-from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
+from shared.contract.manifests import NOBODY, REQUEST_ID, Json, invalid_id, parse
 from shared.contract.meaning import DEFAULTS
 from shared.errors import RequestError
 from shared.lifecycle.manifest_reader import require_key
@@ -39,7 +40,7 @@ CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
 LOOSE = 1 << 20  # bytes of a manifest that is not a valid request but is still parsed
 ARTIFACT = re.compile(keys.RESULTS + r"(train|generate)/([^/]+)/a[0-9]+/.")
-REFERENCES, NOBODY = "references", "none"  # of generate's `configure`: pictures of people, and a face without one
+REFERENCES = "references"  # of generate's `configure`: pictures of people
 KNOBS = {"seed", *DEFAULTS}
 
 T = TypeVar("T")
@@ -104,8 +105,12 @@ class Reader:
         self.faults.clear()
         self._garbage.clear()
 
-    def listed(self, prefix: str) -> list[ObjectInfo]:
-        """Return the objects that can be listed."""
+    def list_objects(self, prefix: str) -> list[ObjectInfo]:
+        """Return the objects that can be listed; in a root also those of functions' folders that are links."""
+        links = self._bucket.find_unlisted(prefix, deep=False) if prefix in keys.ROOTS else ()
+        return [*self._list(prefix), *(info for key, why in links if why != NO_KEY for info in self._list(f"{key}/"))]
+
+    def _list(self, prefix: str) -> list[ObjectInfo]:
         found = []
         try:
             for info in self._bucket.list(prefix):
@@ -115,6 +120,33 @@ class Reader:
         except InvalidKey as error:
             self.faults[prefix] = str(error)
         return found
+
+    def list_misspelled(self, root: str) -> list[ObjectInfo]:
+        """Return the objects below other spellings of a root, such as `Requests/`."""
+        try:
+            return self._look_up((key, NO_KEY) for key in self._bucket.find_misspelled(root))
+        except UnreadableFolder as error:
+            self.faults |= dict.fromkeys(error.folders, str(error))
+            return []
+
+    def list_linked(self, root: str) -> list[ObjectInfo]:
+        """Return the files of the bucket that links below a root lead to, under the keys of the links."""
+        return self._look_up(self._bucket.find_unlisted(root))
+
+    def _look_up(self, entries: Iterable[tuple[str, str]]) -> list[ObjectInfo]:
+        """Return those entries that are objects; it is a fault if one may be an object under a name that no key has."""
+        found = []
+        for key, why in entries:
+            try:
+                found.append(self._bucket.head(key))
+            except InvalidKey:
+                if why == NO_KEY:  # else a link that leads out of the bucket
+                    self.faults[key] = f"{NO_KEY}, so whom it names is unknown: inspect it"
+            except StoreUnavailable:
+                raise
+            except BucketError as error:
+                self.faults[key] = str(error)
+        return [info for info in found if info is not None]
 
     def exists(self, key: str) -> bool:
         """Return whether an object exists; True with a fault if it may exist but cannot be seen."""
@@ -188,21 +220,28 @@ def read_manifest(places: Places, key: str, text: bytes) -> Mention:
             raise ValueError("not a manifest") from error
         body, sha256 = _parse_object(text), hashlib.sha256(text).hexdigest()
         request_id, spellings = invalid_id(sha256), (sha256,)
-    function, configure = keys.without_empty_names(key).split("/")[1], body.get("configure")
-    people = _people(configure) or _people(body)
-    photos: dict[str | None, frozenset[str]] = {}
-    for user, pictures in _portrayed(function, people, body):
-        photos[user] = photos.get(user, frozenset()) | _pictures(places, pictures)
-    return Mention(
-        key,
-        function,
-        request_id,
-        spellings,
-        people,
-        photos,
-        _pictures(places, body.get("template_image")),
-        frozenset() if people else _quoted(body),
-    )
+    function = keys.without_empty_names(key).split("/")[1]
+    people = _people(body.get("configure")) or _people(body)
+    photos, templates = _photos(places, function, people, body), _pictures(places, body.get("template_image"))
+    quoted = frozenset() if people else _quoted(body)
+    return Mention(key, function, request_id, spellings, people, photos, templates, quoted)
+
+
+def read_stray(places: Places, key: str, text: bytes) -> Mention:
+    """Return what an object names as a request would, although no worker reads it where it lies.
+
+    Raises ValueError if it is not JSON or too large to be searched as such.
+    """
+    if len(text) > LOOSE:
+        raise ValueError("too large to be searched as JSON")
+    value = json.loads(text)
+    body = value if isinstance(value, dict) else {}
+    people = _people(body.get("configure")) or _people(body)
+    # which function is meant only decides whose its photos are
+    function = "generate" if _has_references(body) else "train" if people else "check"
+    photos, templates = _photos(places, function, people, body), _pictures(places, body.get("template_image"))
+    quoted = frozenset() if people else _quoted(body) if body else ids(value)
+    return Mention(key, function, "", (), people, photos, templates, quoted)
 
 
 def read_put(places: Places, key: str, text: bytes) -> Mention:
@@ -217,8 +256,11 @@ def read_answer(key: str, text: bytes) -> Naming:
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
 
-def read_unclear(key: str, text: bytes) -> Naming:
-    """Return the strings that may be a user id in an object that names no person in the right place."""
+def read_linked(key: str, text: bytes) -> Naming:
+    """Return the strings that may be a user id in a file that a link leads to; it stays, since the link is not ours.
+
+    Raises ValueError if it is not JSON or too large to be searched as such.
+    """
     if len(text) > LOOSE:
         raise ValueError("too large to be searched as JSON")
     return Naming(key, frozenset(), ids(json.loads(text)))
@@ -243,6 +285,19 @@ def read_event(key: str, text: bytes) -> Naming:
 def read_failing(key: str, text: bytes) -> Naming:
     """Return the failing key."""
     return Naming(key, frozenset(_strings(_parse_object(text).get("key"))))
+
+
+def _photos(places: Places, function: str, people: frozenset[str], body: Json) -> Mapping[str | None, frozenset[str]]:
+    """Return the keys of a body's pictures by the user whom they show; None for somebody without an id."""
+    photos: dict[str | None, frozenset[str]] = {}
+    for user, pictures in _portrayed(function, people, body):
+        photos[user] = photos.get(user, frozenset()) | _pictures(places, pictures)
+    return photos
+
+
+def _has_references(body: Json) -> bool:
+    configure = body.get("configure")
+    return isinstance(configure, dict) and bool(configure.get(REFERENCES))
 
 
 def _portrayed(function: str, people: frozenset[str], body: Json) -> Iterator[tuple[str | None, object]]:
@@ -274,9 +329,9 @@ def _takers(configure: object, faces: int) -> list[list[str | None]]:
 
 def _quoted(body: Json) -> frozenset[str]:
     """Return the strings that may be a user id in a body that names nobody, apart from pictures and known knobs."""
-    configure = body.get("configure")
-    if isinstance(configure, dict) and configure.get(REFERENCES):
-        body = body | {"configure": {name: one for name, one in configure.items() if name not in KNOBS}}
+    if _has_references(body):
+        configure = {name: one for name, one in body["configure"].items() if name not in KNOBS}
+        body = body | {"configure": configure}
     return ids([value for name, value in body.items() if name not in ("request_id", "template_image")])
 
 

@@ -17,8 +17,8 @@ from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, make_visible_base, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_visible_base
 
 # fusions alone, without any diffusion: what is said here of references needs no more
 KNOBS: dict[str, Any] = {
@@ -80,7 +80,7 @@ def files(engine, base, settings, tmp_path_factory):
         "small.jpg": cv2.resize(COLLINS, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA),
     }  # fmt: skip
     folder = str(tmp_path_factory.mktemp("loras"))
-    user = trained(
+    user = make_trained_user(
         "ann",
         [pictures.astronaut()[:320, 60:380]],
         engine,
@@ -93,7 +93,7 @@ def files(engine, base, settings, tmp_path_factory):
 
 @pytest.fixture
 def desk(files):
-    return Desk(files)
+    return FakeWorkspace(files)
 
 
 def ask(worker, desk, template="template.png", request_id="r1", **configure):

@@ -24,7 +24,7 @@ from shared.operations.erasure import Erasure
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
 from tests.echo import QUICK
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.tiny_base import make_tiny_base
 
 KNOBS = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0, "seed": 1, "image_format": "png"}
@@ -56,7 +56,7 @@ def body(*images, user_id="ann"):
 
 
 def test_checked_photos_are_kept_with_their_points_and_nothing_is_trained(train, photos):
-    desk = Desk(photos, "t1", function="train")
+    desk = FakeWorkspace(photos, "t1", function="train")
     data = train.answer(body("1.jpg", "cup.jpg", "stranger.jpg", "2.jpg", "blurred.jpg"), desk).data
     assert (data["user_id"], data["trained"], data["steps"], data["lora"]) == ("ann", False, 0, None)
     assert (data["best_step"], data["similarity"], data["checkpoints"]) == (None, None, [])
@@ -77,11 +77,11 @@ def test_checked_photos_are_kept_with_their_points_and_nothing_is_trained(train,
 
 
 def test_one_photo_is_enough_and_none_is_an_error_that_names_each(train, photos):
-    assert train.answer(body("1.jpg"), Desk(photos)).data["images_used"] == 1
+    assert train.answer(body("1.jpg"), FakeWorkspace(photos)).data["images_used"] == 1
     with pytest.raises(
         TooFewPhotos, match=r"cup\.jpg: .*no face was found; blurred\.jpg: the face is blurred"
     ) as refused:
-        train.answer(body("cup.jpg", "blurred.jpg"), Desk(photos))
+        train.answer(body("cup.jpg", "blurred.jpg"), FakeWorkspace(photos))
     assert refused.value.field == "images"
 
 

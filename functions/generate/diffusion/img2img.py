@@ -34,11 +34,11 @@ from shared.models.conditioning import Conditioning, Residuals, guide, predict_n
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.diffusion import DiffusionModel
-from shared.models.noise import noised
-from shared.models.transfers import sent
+from shared.models.noise import add_noise
+from shared.models.transfers import copy_to_device
 
 FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled with
-DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a card: 1.6 GB in half precision, 3.2 in float32
+DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a GPU: 1.6 GB in half precision, 3.2 in float32
 
 
 class DiffusionFailed(PhotogError):
@@ -169,27 +169,27 @@ class Diffuser:
                 ]
                 hints.append((control, control.embed(self._to_tensor(np.stack(drawn)).to(self._model.dtype))))
         words, negative = (
-            reduce(Conditioning.followed_by, wordings)
+            reduce(Conditioning.concatenate, wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
         )
         return Sample(
             latents,
-            sent(torch.from_numpy(np.stack(masks))[:, None], latents.device),
+            copy_to_device(torch.from_numpy(np.stack(masks))[:, None], latents.device),
             words,
-            negative.followed_by(words),
+            negative.concatenate(words),
             hints,
             [torch.Generator("cpu").manual_seed(canvas.seed) for canvas in canvases],
         )
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         scheduler, latents = self._scheduler, sample.latents
-        # the schedule stays on the CPU: on the card, each decision that depends on a time would wait for it
+        # the schedule stays on the CPU: on the GPU, each decision that depends on a time would wait for it
         scheduler.set_timesteps(denoising.schedule, device="cpu")
         times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
-        device_times = sent(times, latents.device)
+        device_times = copy_to_device(times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
-        noise = sent(torch.stack(drawn), latents.device)
-        current = noised(scheduler, latents, noise, times[:1])
+        noise = copy_to_device(torch.stack(drawn), latents.device)
+        current = add_noise(scheduler, latents, noise, times[:1])
         for index, time in enumerate(times):
             seen = scheduler.scale_model_input(current, time).to(self._model.dtype)
             residuals = self._run_controls(sample, seen, device_times[index], denoising.diffusion, index, len(times))
@@ -197,7 +197,7 @@ class Diffuser:
             made = self._predict(sample, seen, device_times[index], residuals, guided).float()
             current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
             following = times[index + 1 : index + 2]
-            unchanged = noised(scheduler, latents, noise, following) if len(following) else latents
+            unchanged = add_noise(scheduler, latents, noise, following) if len(following) else latents
             current = sample.mask * current + (1 - sample.mask) * unchanged
             step_done()
         return current
@@ -231,7 +231,7 @@ class Diffuser:
 
     def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""
-        return sent(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
+        return copy_to_device(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
 
     def _batch_size(self, count: int) -> int:
         """Return how many of `count` pictures go through the autoencoder in one pass."""
