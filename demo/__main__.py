@@ -28,7 +28,7 @@ SIDE = 640  # width and height of a photo in pixels
 WAYS = {
     "instant": ["--no-train"],
     "trained": ["--train"],
-}  # in this order: a training then takes the kept photos' place
+}  # in this order: a training replaces kept photos
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import FakeWorkspace
-from tests.trained_users import lora, make_visible_base
+from tests.trained_users import lora, make_trained_user, make_visible_base
 
 # fusions alone, without any diffusion: what is said here of references needs no more
 KNOBS: dict[str, Any] = {
