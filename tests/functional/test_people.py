@@ -1,6 +1,10 @@
 """People who are kept without a training: checked photos in, a user whom generate knows out."""
 
+import base64
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +14,7 @@ from functions.generate.handler import GenerateFunction
 from functions.generate.models import GenerateModels
 from functions.train.handler import TrainFunction
 from functions.train.training import Trainer
-from shared.buckets import MemoryBucket
+from shared.buckets import FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import encode
 from shared.contract.users import UserModel
@@ -23,11 +27,18 @@ from shared.operations.client import Client
 from shared.operations.erasure import Erasure
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
-from tests.echo import QUICK
+from tests.echo import QUICK, until
 from tests.fake_workspace import FakeWorkspace
+from tests.serving import Served as Queue
+from tests.serving import get, put
 from tests.tiny_base import make_tiny_base
 
-KNOBS = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0, "seed": 1, "image_format": "png"}
+KNOBS: dict[str, Any] = {
+    "first_denoising_strength": 0.0,
+    "second_denoising_strength": 0.0,
+    "seed": 1,
+    "image_format": "png",
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +99,22 @@ def test_one_photo_is_enough_and_none_is_an_error_that_names_each(train, photos)
 class Served:
     """A bucket with the workers of train and generate, served one request at a time."""
 
-    def __init__(self, train, generate, photos):
-        self.bucket = MemoryBucket()
+    def __init__(self, train, generate, photos, bucket=None, settings=QUICK):
+        self.bucket = bucket or MemoryBucket()
         for name, data in photos.items():
             self.bucket.put(f"photos/{name}", data)
         self.bucket.put("template.png", pictures.png(cv2.resize(pictures.hopper(), None, fx=0.5, fy=0.5)))
         self._workers = {
-            one.name: Invocation(self.bucket, one, QUICK, one.name, Shutdown(1.0)) for one in (train, generate)
+            one.name: Invocation(self.bucket, one, settings, one.name, Shutdown(1.0)) for one in (train, generate)
         }
 
     def __call__(self, function, request_id, configure, **more):
         """The answer to a request."""
         Client(self.bucket).submit(function, {"request_id": request_id, "configure": configure} | more)
+        return self.answer(function, request_id)
+
+    def answer(self, function, request_id):
+        """The answer to a request whose manifest is in the bucket."""
         assert self._workers[function].receive(ObjectCreated(keys.request(function, request_id))) is Outcome.ANSWERED
         return json.loads(self.bucket.get(keys.result(function, request_id)))
 
@@ -179,3 +194,65 @@ def test_a_model_that_no_portrait_can_have_kept_is_refused(served, changes):
     served.bucket.put(keys.model("bob"), encode(record | changes))
     error = served.portray("g2", user_id="bob")["data"]["error"]
     assert error["type"] == UnknownUser.__name__
+
+
+class PhotoHandler(BaseHTTPRequestHandler):
+    """Answers every request with the server's photo."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.photo)))
+        self.end_headers()
+        self.wfile.write(self.server.photo)
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+@pytest.fixture
+def address(photos):
+    """The address of a server of one photo."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), PhotoHandler) as server:
+        server.photo = photos["1.jpg"]
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/1.jpg"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_reference_may_be_of_every_kind_that_images_are(train, function, photos, address, tmp_path):
+    FolderBucket(tmp_path / "other").put("faces/1.jpg", photos["1.jpg"])
+    settings = QUICK.model_copy(update={"buckets": {"other": str(tmp_path / "other")}, "private_addresses": True})
+    served = Served(train, function, photos, settings=settings)
+    embedded = base64.b64encode(photos["1.jpg"]).decode()
+    kinds = {
+        "key": "photos/1.jpg", "s3": "s3://other/faces/1.jpg", "oss": "oss://other/faces/1.jpg", "http": address,
+        "data": f"data:image/jpeg;base64,{embedded}", "base64": embedded,
+    }  # fmt: skip
+    for kind, reference in kinds.items():
+        data = served.portray(kind, references=[reference])["data"]
+        assert [len(one["used"]) for one in data["references"]] == [1], kind
+        left = {info.key for info in served.bucket.list("results/")}
+        assert {key for key in left if f"/{kind}/" in key} == {data["image_key"], keys.result("generate", kind)}
+    data = served.portray("gone", references=["photos/1.jpg", "photos/gone.jpg", "s3://unknown/a.jpg"])["data"]
+    assert [one["url"] for one in data["references"][0]["rejected"]] == ["photos/gone.jpg", "s3://unknown/a.jpg"]
+
+
+def test_the_sdk_s_queue_takes_references_and_gives_the_portrait(train, function, photos, tmp_path):
+    queue = Queue(tmp_path)
+    served = Served(train, function, photos, queue.bucket)
+    path = "/api/predict/photog_pre_pmml"
+    configure = {name: value for name, value in KNOBS.items() if name != "image_format"}
+    body = {"request_id": "p1", "template_image": "template.png", "configure": configure}
+    body["configure"] |= {"references": ["photos/1.jpg", "photos/cup.jpg"], "user_id": "bob"}
+    with queue.running() as client:
+        _, identity = put(client, json.dumps(body), path)
+        until(lambda: queue.bucket.head(keys.request("generate", "p1")))
+        served.answer("generate", "p1")
+        [frame] = get(client, f"{path}/sink", requestId=identity)
+    answer = json.loads(frame.data)
+    assert (answer["code"], answer["data"]["trained"]) == ("OK", False)
+    assert base64.b64decode(answer["data"]["image"]).startswith(b"\x89PNG")
+    assert [one["url"] for one in answer["data"]["references"][0]["rejected"]] == ["photos/cup.jpg"]
+    assert served.portray("p2", user_id="bob")["code"] == "OK"
