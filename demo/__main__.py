@@ -5,6 +5,7 @@ mirroring it. The portrait is made twice, without a training and with one, and t
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from matplotlib.cbook import get_sample_data
 from shared.buckets import FolderBucket
 from shared.cli import sheet
 from shared.cli.likeness import THRESHOLDS
+from shared.cli.portrait import KEEP_STAGES
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 from shared.settings import Settings
@@ -45,7 +47,7 @@ def main() -> int:
         say("$ photog portrait " + " ".join(map(str, arguments)))
         command = [sys.executable, "-P", "-m", "shared.cli", "portrait", *map(str, arguments)]
         started = time.monotonic()
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | KEEP_STAGES, check=False)
         if done.returncode:
             say(done.stdout.decode())
             return done.returncode

@@ -33,7 +33,7 @@ from shared.settings import ModelSettings, Settings
 FEWEST, MOST = 5, 20  # photos: the minimum of a training, the maximum of a check
 STEPS = 400  # of a training, unless --steps says otherwise
 SEED = {"seed": 0}  # the same command makes the same portrait
-KEEP_STAGES = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}
+KEEP_STAGES = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}  # for the sheet
 INSTANT = "no training needed on {model}; `--train` does it anyway"
 
 
@@ -94,7 +94,7 @@ def portrait(
     functions = (["check"] if order.files else []) + (["train"] if order.steps else []) + ["generate"]
     with (
         report_what_stays(client.bucket.address, what) as people,
-        run_workers(client, settings, functions, KEEP_STAGES) as options,
+        run_workers(client, settings, functions, KEEP_STAGES if sheet else None) as options,
     ):
         _make(order, client, people, options, settings, out, sheet, as_json)
 
