@@ -114,6 +114,16 @@ class GenerateConfigure(Body):
         return value
 
     @property
+    def fuses_before(self) -> bool:
+        """Whether the first face fusion changes anything."""
+        return self.apply_face_fusion_before and self.more_like_me_before > 0
+
+    @property
+    def fuses_after(self) -> bool:
+        """Whether the second face fusion changes anything."""
+        return self.apply_face_fusion_after and self.more_like_me > 0
+
+    @property
     def assignments(self) -> list[FaceAssignment]:
         """Who takes each face of the template, from left to right."""
         lists = self.references or [[]] * len(self.user_id or [])

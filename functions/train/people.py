@@ -43,7 +43,7 @@ def keep_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -
             "face_engine": engine.name,
             "trigger": "",
             "references": [reference.model_dump(mode="json") for reference in references],
-            **dict.fromkeys(("lora", "lora_kohya", "validation", "report", "best_step", "similarity")),
+            **dict.fromkeys(("lora", "lora_kohya", "validation", "report", "best_step", "similarity", "stopped")),
             "checkpoints": [],
             "steps": 0,
             "resumed_at": 0,

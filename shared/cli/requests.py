@@ -248,7 +248,9 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
         return "\n".join([*rejected, f"{data['user_id']}: {data['images_used']} photos kept, without a training"])
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
-    return "\n".join([*rejected, line])
+    stopped = data.get("stopped")
+    ended = [f"ended at step {stopped['step']}: {stopped['message']}"] if stopped else []
+    return "\n".join([*rejected, *ended, line])
 
 
 def likenesses(made: Json) -> list[str]:

@@ -117,8 +117,11 @@ def training_rows(client: Client, trained: Json | None) -> list[Row]:
     data = {} if trained is None else trained["data"]
     if not data.get("validation"):
         return []
+    heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
+    if stopped := data.get("stopped"):
+        heading += f", ended at step {stopped['step']}"
     sheet = Cell(load_picture(client, data["validation"]), "validation pictures by step, similarity above")
-    return [Row(f"Training: step {data['best_step']} of {data['steps']} chosen", [sheet], 360)]
+    return [Row(heading, [sheet], 360)]
 
 
 def _fit(row: Row) -> list[Pictures.Image]:

@@ -23,8 +23,9 @@ ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
-MANIFESTS = {path.stem for path in EVENTS.glob("*.json") if path.stem.partition("-")[0] in NAMES}
-SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS)
+ANSWERS = {"train-answer"}
+MANIFESTS = {path.stem for path in EVENTS.glob("*.json") if path.stem.partition("-")[0] in NAMES} - ANSWERS
+SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS - ANSWERS)
 
 
 def sample(name):
