@@ -25,6 +25,7 @@ from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
+from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import spare, usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
@@ -170,6 +171,8 @@ def _blend(
     skin = crop.bare * skin_drawn * (1 - beards.person)
     shift = light.equalize(drawn, crop.lab, skin, crop.skin * (1 - beards.template), crop.width, tone)
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
+    if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
+        usable *= clear_forehead(crop.points, drawn[..., 0])
     taken = np.maximum(usable, beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
     face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
@@ -212,8 +215,10 @@ def compose(
     shaven = 1 - original.cut(original.facial_hair.mask)
     grained = light.match_grain(mixed, bare, original.lab, original.skin * shaven, crop.width)
     smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
+    sharp = np.maximum(features, hair).astype(np.float32)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp)
     mixed[..., 0] = detail_match.match_sharpness(
-        grained, smooth, outline * (1 - hair), soft, wanted, original.face * shaven, crop.width
+        grained, smooth, outline * (1 - hair), free, wanted, original.face * shaven, crop.width
     )
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
