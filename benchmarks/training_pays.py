@@ -40,7 +40,6 @@ from benchmarks.portraits import Remembering, close
 from functions.generate import portrait
 from functions.generate.models import GenerateModels
 from functions.train import checkpoint
-from functions.train.dataset import REFERENCE_SIDE
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.stopping import find_overfitting
@@ -55,6 +54,7 @@ from shared.faces.five_points import five_points
 from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
+from shared.photos.person_photos import LONGEST_SIDE
 from shared.settings import Limits, Settings
 from tests.fake_workspace import FakeWorkspace
 from tests.pictures import jpeg, png
@@ -277,8 +277,8 @@ def sitter(folder: Path, engine: FaceEngine, judge: Judge) -> Sitter:
 
 
 def shrunk(photo: Image) -> Image:
-    """Return the photo with at most REFERENCE_SIDE pixels a side, as a reference has."""
-    scale = REFERENCE_SIDE / max(photo.shape[:2])
+    """Return the photo with at most LONGEST_SIDE pixels a side, as a reference has."""
+    scale = LONGEST_SIDE / max(photo.shape[:2])
     return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else photo
 
 

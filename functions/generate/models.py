@@ -10,6 +10,7 @@ from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.reference_cache import ReferenceCache
 from shared.faces import FaceEngine
 from shared.models.controls import Control
 from shared.models.diffusion import DiffusionModel
@@ -23,6 +24,7 @@ class GenerateModels:
         settings: the settings of the process.
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
+        reference_cache: references of requests that were judged before.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
@@ -37,6 +39,7 @@ class GenerateModels:
     ) -> None:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
+        self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
         self.most_steps = model.working.most_steps
         self.lora_cache = LoraCache(model.unet)
@@ -54,11 +57,15 @@ class GenerateModels:
         return alone
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+        """Drop what belongs to objects that are gone, and what has not been used for a while.
+
+        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
+        prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
         """
         self.cached_engine.expire()
         self.prompt_cache.expire()
+        self.reference_cache.evict(exists)
         self.lora_cache.evict(exists)

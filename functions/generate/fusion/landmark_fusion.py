@@ -43,6 +43,7 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        name: what the answer calls it: its reference in the request, or its key in the bucket.
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
@@ -52,6 +53,7 @@ class ReferencePhoto:
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    name: str = ""
     mesh: Points | None = None
     occluder: Mask | None = None
     hidden: float = 0.0
