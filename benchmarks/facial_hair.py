@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--fit", action="store_true", help="fit the model to all faces and print it")
     arguments = parser.parse_args()
-    faces = list(labeled(arguments.folders, load_engine(FaceSettings(engine="mesh"))))
+    faces = list(list_labeled(arguments.folders, load_engine(FaceSettings(engine="mesh"))))
     if not faces:
         sys.exit("skipped: none of the labeled pictures is below these folders")
     show(np.mean([judge(faces, split) for split in range(SPLITS)], axis=0), faces)
@@ -86,7 +86,7 @@ def main() -> int:
     return 0
 
 
-def labeled(folders: Sequence[Path], engine: FaceEngine) -> Iterator[Labeled]:
+def list_labeled(folders: Sequence[Path], engine: FaceEngine) -> Iterator[Labeled]:
     """Yield the labeled faces that are below the folders."""
     there = {
         f"{path.parent.name}/{path.stem}": path

@@ -180,7 +180,7 @@ class Studio:
             return
         folder.mkdir(parents=True, exist_ok=True)
         photos = {
-            f"{index}.jpg": jpeg(photo, 95) for index, photo in enumerate(topped_up(self.sitters[name].known.photos))
+            f"{index}.jpg": jpeg(photo, 95) for index, photo in enumerate(top_up(self.sitters[name].known.photos))
         }
         model, started = diffusion.load_model(Settings().model), time.process_time()
         plan = TrainingPlan.for_model(model.working).model_copy(update={"patience": 0})
@@ -282,7 +282,7 @@ def shrunk(photo: Image) -> Image:
     return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else photo
 
 
-def topped_up(photos: Sequence[Image]) -> list[Image]:
+def top_up(photos: Sequence[Image]) -> list[Image]:
     """Return the photos, with mirrored and brightened copies if there are fewer than PHOTOS."""
     mirrored = [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]
     lit = [cv2.convertScaleAbs(photo, alpha=factor) for factor in (1.12, 0.88) for photo in (*mirrored, *photos)]
