@@ -173,10 +173,11 @@ def _blend(
     skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = crop.skin * (1 - beards.template * bristly_base)
     shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
+    beyond = 1 - masks.face(crop.points, crop.size, 0.0, 0.01)  # there, what is no neck is filled in
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(crop.points, drawn[..., 0])
-    taken = np.maximum(usable, beards.either) * (1 - kept)
+    taken = np.maximum(usable, np.maximum(beards.person, beards.template * beyond)) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
     face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
     return compose(crop, face, original, shares, taken, own * (1 - kept), beards)
