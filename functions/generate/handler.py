@@ -10,7 +10,6 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
-from shared.models.planned_peak import portraits
 from shared.models.shapes import configured
 from shared.settings import Settings
 
@@ -46,16 +45,11 @@ class GenerateFunction:
 
 
 def planned_peak(settings: Settings) -> Json:
-    """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate".
-
-    ControlNets are assumed to be large: each is counted as the down and middle blocks of the base model's UNet, of
-    which it is a copy.
-    """
-    _, working, shape = configured(settings.model)
+    """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate"."""
+    _, working, footprint = configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
-    nets = [shape.unet.down_blocks, shape.unet.mid_block] * len(settings.model.controls)
-    planned = portraits(shape, settings.generate.faces_at_once, guided, LORA_RANK, LORA_TARGETS, nets)
-    return {"generate": planned.total}
+    faces, controls = settings.generate.faces_at_once, len(settings.model.controls)
+    return {"generate": footprint.portraits(faces, guided, LORA_RANK, LORA_TARGETS, controls).total}
 
 
 def load(settings: Settings) -> Function:

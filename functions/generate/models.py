@@ -10,8 +10,8 @@ from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
 from shared.faces import FaceEngine
+from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
-from shared.models.diffusion import DiffusionModel
 from shared.settings import Settings
 
 
@@ -24,7 +24,7 @@ class GenerateModels:
         cached_engine: the same engine with a cache, for templates, which are often used again.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
-        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
+        step_count: the rule by which the base model counts the steps of a diffusion.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
         enhancers: the networks of photo_fix, super_resolution and background_restore, as far as they are configured.
@@ -36,8 +36,8 @@ class GenerateModels:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
         self.base_model, self.framing = model.name, model.working.framing
-        self.most_steps = model.working.most_steps
-        self.lora_cache = LoraCache(model.unet)
+        self.step_count = model.step_count
+        self.lora_cache = LoraCache(model.denoiser)
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)

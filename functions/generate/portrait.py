@@ -46,7 +46,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, people, workspace, models)
-    face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
+    face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
     context = RunContext(workspace, models, Progress(workspace, steps), {})

@@ -9,8 +9,7 @@ from diffusers.utils import convert_state_dict_to_kohya, convert_unet_state_dict
 from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import serialize_tensors
-
-BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names of the architectures
+from shared.models.architectures import ARCHITECTURES
 
 
 def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
@@ -26,7 +25,7 @@ def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any])
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(plan.rank),
         "ss_network_alpha": str(plan.alpha),
-        "ss_base_model_version": BASES.get(facts["architecture"], facts["architecture"]),
+        "ss_base_model_version": ARCHITECTURES[facts["architecture"]].kohya,
         "ss_sd_model_name": str(facts["base_model"]),
         "ss_learning_rate": str(plan.learning_rate),
         "ss_seed": str(plan.seed),

@@ -10,7 +10,7 @@ from functions.train.selection import CheckpointSelection, ChosenCheckpoint
 from functions.train.training_inputs import TRIGGER, build_prompt
 from shared.contract.users import ReferenceRecord
 from shared.faces import FaceEngine
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 

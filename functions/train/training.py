@@ -24,8 +24,8 @@ from shared.contract.function import Answer
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError
 from shared.faces import FaceEngine
+from shared.models.base_model import DiffusionModel
 from shared.models.determinism import deterministic
-from shared.models.diffusion import DiffusionModel
 from shared.models.residency import present
 from shared.settings import Limits, TrainSettings
 
@@ -129,7 +129,7 @@ def _trained(
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         prompts = embed_prompts(model)
-    with watch("latents"), deterministic(model.device), present(model.device, model.vae):
+    with watch("latents"), deterministic(model.device), present(model.device, model.autoencoder):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
         inputs = prepare_inputs(model, trained, prompts.prompt, plan, steps)
         validator = prepare_validator(
@@ -140,7 +140,7 @@ def _trained(
         watch("training"),
         deterministic(model.device),
         recomputing(model, plan),
-        add_adapter(model.unet, plan) as adapter,
+        add_adapter(model, plan) as adapter,
     ):
         ran = TrainingLoop(model, adapter, inputs, plan, validator, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen

@@ -1,4 +1,4 @@
-"""The shape of a base model, loaded or only configured, by which its memory is planned without reading its weights."""
+"""The shape of a base model that is only configured, by which its memory is planned without reading its weights."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,10 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from shared.models import model_loading
-from shared.models.diffusion import DiffusionModel, ModelProfile, choose_precision, resolve_device, working
-from shared.models.planned_peak import Shape
+from shared.models.diffusion import choose_precision, resolve_device, working
+from shared.models.planned_peak import Footprint
+from shared.models.profile import ModelProfile
+from shared.models.unet_footprint import UNetFootprint
 from shared.settings import ModelSettings
 
 VAE: dict[str, Any] = {
@@ -60,13 +62,8 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def shape(model: DiffusionModel) -> Shape:
-    """Return the shape of a loaded model."""
-    return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
-
-
-def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
-    """Return architecture, profile and shape of the configured model without loading it.
+def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
+    """Return architecture, profile and footprint of the configured model without loading it.
 
     A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
 
@@ -83,8 +80,8 @@ def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     return kind, profile, planned(parts, profile.size, choose_precision(resolve_device(settings.device)))
 
 
-def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
-    """Return the shape that the parts' configurations describe; the parts are on the meta device, without values."""
+def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:
+    """Return the footprint of what the parts' configurations describe; the parts are on the meta device."""
     vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(parts["unet"])
@@ -93,4 +90,4 @@ def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> 
         if "text_encoder_2" in parts:
             encoders.append(CLIPTextModelWithProjection(CLIPTextConfig(**parts["text_encoder_2"])))
     upcast = dtype == torch.float16 and vae.config.get("force_upcast")
-    return Shape(unet, vae, encoders, size, dtype, torch.float32 if upcast else dtype)
+    return UNetFootprint(unet, vae, encoders, size, dtype, torch.float32 if upcast else dtype)

@@ -99,7 +99,7 @@ def norms_of_a_card(monkeypatch):
 )
 def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_card, kind, changes, size, batch, dtype, again):
     parts = PARTS[kind] | {"unet": PARTS[kind]["unet"] | changes}
-    plan = planned_peak.training(planned(parts, size, dtype), batch, 8, ATTENTION, again)
+    plan = planned(parts, size, dtype).training(batch, 8, ATTENTION, again)
     assert plan.saved == pytest.approx(kept(parts["unet"], size, batch, dtype, again), rel=0.1)
 
 
@@ -115,11 +115,11 @@ def test_the_weights_are_those_of_the_published_models():
 
 def test_sdxl_trains_on_16_gb_by_recomputing_and_so_do_its_portraits():
     shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
-    plain, again = (planned_peak.training(shape, 1, 8, ATTENTION, recomputing) for recomputing in (False, True))
+    plain, again = (shape.training(1, 8, ATTENTION, recomputing) for recomputing in (False, True))
     assert (round(plain.weights / 1e9, 1), round(plain.adapter / 1e9, 1)) == (5.1, 0.2)
     assert (round(plain.saved / 1e9, 1), round(again.saved / 1e9, 1)) == (7.7, 0.5)
     assert again.total < 8e9 < 13e9 < plain.total
-    assert planned_peak.portraits(shape, 4, True, 8, ATTENTION).total < 12e9
+    assert shape.portraits(4, True, 8, ATTENTION).total < 12e9
 
 
 def test_doctor_is_told_without_loading_a_weight(base):
@@ -133,10 +133,10 @@ def test_doctor_says_what_is_more_than_a_card_has(monkeypatch):
     """By SDXL's figures at 1024 pixels, on cards of 8 to 80 GB."""
     shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
     peaks = {
-        name: planned_peak.training(shape, 1, 8, ATTENTION, again).total
+        name: shape.training(1, 8, ATTENTION, again).total
         for name, again in (("train", False), ("train_recomputing", True))
     }
-    peaks["generate"] = planned_peak.portraits(shape, 4, True, 8, ATTENTION).total
+    peaks["generate"] = shape.portraits(4, True, 8, ATTENTION).total
     monkeypatch.setattr(doctor, "planned_peaks", lambda settings: peaks)
     too_much = {}
     for gigabytes in (8, 12, 16, 24, 80):

@@ -9,9 +9,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion import lora_cache
-from functions.generate.diffusion.cross_attention_cache import cache_cross_attention
 from functions.generate.diffusion.lora_cache import LoraCache
 from shared.models import diffusion
+from shared.models.cross_attention_cache import cache_cross_attention
 from shared.models.expiring_cache import SECONDS
 from shared.settings import ModelSettings
 from tests.clock import Clock

@@ -1,11 +1,11 @@
-"""A user's LoRA, checked to fit the base model's UNet before it is used."""
+"""A user's LoRA, checked to fit the base model's denoiser before it is used."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ModelMixin
 from peft import LoraConfig
 
 from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, LoraPart, Tensors
@@ -33,14 +33,14 @@ class Lora:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
-    """Convert the file's parts to a LoRA for this UNet.
+def fit_lora(file: LoraFile, denoiser: ModelMixin) -> Lora:
+    """Convert the file's parts to a LoRA for this denoiser.
 
     Raises:
-        LoraError: the UNet has no such module, a matrix has another size, or values are not finite or too large for
-            the UNet's precision.
+        LoraError: the denoiser has no such module, a matrix has another size, or values are not finite or too large for
+            the denoiser's precision.
     """
-    weights = _weights(unet)
+    weights = _weights(denoiser)
     spelled = {KOHYA_UNET + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
     parts: dict[str, LoraPart] = {}
     for written, part in file.parts.items():
@@ -58,11 +58,11 @@ def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
     return Lora(shape, tensors, _config(parts, file.rooted))
 
 
-def _weights(unet: UNet2DConditionModel) -> Tensors:
+def _weights(denoiser: ModelMixin) -> Tensors:
     """Return the weights of all modules that can have a LoRA, by the module's name."""
     layers = {
         name: getattr(module, "base_layer", module)
-        for name, module in unet.named_modules()
+        for name, module in denoiser.named_modules()
         if WRAPPING.isdisjoint(name.split("."))
     }
     return {
