@@ -10,10 +10,11 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
+from shared.models.architectures import ARCHITECTURES, ATTENTION
 from shared.models.shapes import configured
 from shared.settings import Settings
 
-LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # rank and modules of the LoRAs that train makes
+LORA_RANK = 16  # of the LoRAs that train makes, at most
 
 
 class GenerateFunction:
@@ -46,10 +47,11 @@ class GenerateFunction:
 
 def planned_peak(settings: Settings) -> Json:
     """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate"."""
-    _, working, footprint = configured(settings.model)
+    kind, working, footprint = configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
     faces, controls = settings.generate.faces_at_once, len(settings.model.controls)
-    return {"generate": footprint.portraits(faces, guided, LORA_RANK, LORA_TARGETS, controls).total}
+    targets = ARCHITECTURES[kind].training.get("targets", ATTENTION)
+    return {"generate": footprint.portraits(faces, guided, LORA_RANK, targets, controls).total}
 
 
 def load(settings: Settings) -> Function:

@@ -12,6 +12,7 @@ from functions.generate.networks.enhancers import Enhancers
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
+from shared.models.licenses import warn_of_license
 from shared.settings import Settings
 
 
@@ -25,6 +26,7 @@ class GenerateModels:
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         step_count: the rule by which the base model counts the steps of a diffusion.
+        license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
         enhancers: the networks of photo_fix, super_resolution and background_restore, as far as they are configured.
@@ -37,7 +39,8 @@ class GenerateModels:
         self.cached_engine = CachedFaceEngine(engine)
         self.base_model, self.framing = model.name, model.working.framing
         self.step_count = model.step_count
-        self.lora_cache = LoraCache(model.denoiser)
+        self.license_warnings = warn_of_license(model.name, model.working.license)
+        self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix)
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)

@@ -39,7 +39,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
     check_size(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, models)
-    warnings += warn_of_other_base_models(people, models) + list_warnings(knobs, models)
+    warnings += models.license_warnings + warn_of_other_base_models(people, models) + list_warnings(knobs, models)
     faces = template.find_faces(decoded.image, request.template_image, len(knobs.user_id), models.cached_engine)
     warnings += template.warn_of_lying(faces)
     template.check_faces(faces, knobs.user_id, request.template_image, models.settings.generate)

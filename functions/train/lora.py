@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
@@ -29,13 +28,13 @@ class LoraAdapter:
     """
 
     def __init__(self, model: DiffusionModel, config: LoraConfig) -> None:
-        self._denoiser, self._config, self._prefix = model.denoiser, config, f"{model.lora_prefix}."
+        self._model, self._denoiser, self._config = model, model.denoiser, config
         self.parameters = [parameter for parameter in model.denoiser.parameters() if parameter.requires_grad]
 
     def weights(self) -> Weights:
         """Copy the adapter's current weights to the CPU, under diffusers' names."""
-        state = convert_state_dict_to_diffusers(get_peft_model_state_dict(self._denoiser, adapter_name=NAME))
-        return {self._prefix + name: value for name, value in zip(state, fetched(list(state.values())), strict=True)}
+        state = self._model.name_lora(get_peft_model_state_dict(self._denoiser, adapter_name=NAME))
+        return dict(zip(state, fetched(list(state.values())), strict=True))
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -48,7 +47,8 @@ class LoraAdapter:
 
     def serialize(self, weights: Weights, facts: dict[str, Any]) -> bytes:
         """Return a .safetensors file for `load_lora_weights` of diffusers' pipelines, with `facts` in its header."""
-        config = {self._prefix + name: _plain(value) for name, value in self._config.to_dict().items()}
+        prefix = f"{self._model.lora_prefix}."
+        config = {prefix + name: _plain(value) for name, value in self._config.to_dict().items()}
         header = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config), "photog": json.dumps(facts)}
         return serialize_tensors(weights, header)
 

@@ -26,6 +26,7 @@ from shared.errors import InternalError
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
 from shared.models.determinism import deterministic
+from shared.models.licenses import warn_of_license
 from shared.models.residency import present
 from shared.settings import Limits, TrainSettings
 
@@ -107,7 +108,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
-        "warnings": [*_thinned(request.configure), *selection.warnings()],
+        "warnings": [*_licensed(trainer.model), *_thinned(request.configure), *selection.warnings()],
         "seconds": _rounded(watch.seconds),
         "seconds_to_first_step": _rounded(outcome.ran.first),
         "cost_time": watch.total(),
@@ -148,7 +149,7 @@ def _trained(
             raise InternalError("the training ended without a checkpoint")
         facts = report.lora_metadata(model, plan, request, chosen.trial.step)
         lora = adapter.serialize(chosen.weights, facts)
-        return _Outcome(ran, chosen, lora, kohya.serialize_kohya(chosen.weights, plan, facts))
+        return _Outcome(ran, chosen, lora, kohya.serialize_kohya(model, chosen.weights, plan, facts))
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:
@@ -157,6 +158,10 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
 
 def _spacing(configure: TrainConfigure) -> int:
     return max(configure.val_save_checkpointing_steps, -(-configure.max_train_steps // MOST_CHECKPOINTS))
+
+
+def _licensed(model: DiffusionModel) -> list[str]:
+    return warn_of_license(model.name, model.working.license)
 
 
 def _thinned(configure: TrainConfigure) -> list[str]:

@@ -92,8 +92,9 @@ def _diffusion(settings: Settings) -> Json:
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
     from shared.devices.card import describe
-    from shared.models.diffusion import resolve_device
-    from shared.models.model_loading import resolve_source
+    from shared.models.diffusion import resolve_device, working
+    from shared.models.licenses import describe_license
+    from shared.models.model_loading import read_architecture, resolve_source
 
     try:
         where = resolve_source(settings.model)
@@ -107,7 +108,7 @@ def _diffusion(settings: Settings) -> Json:
         return {"model": settings.model.path, "missing": str(error)}
     planned = {name: _planned(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()}
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
-    return found | known
+    return found | known | {"license": describe_license(working(where, read_architecture(where)).license)}
 
 
 def _planned(gigabytes: float, memory: float | None) -> str:

@@ -7,14 +7,14 @@
 | noise to a strength, and a step of denoising | `schedule`, a `Schedule` |
 | the network's prediction | `predict`, inside of `reusing` |
 | what the network learns: time steps, target, weights | `objective`, a `TrainingObjective` |
-| the modules that a LoRA adapts, and their names in files | `denoiser`, `lora_prefix` |
+| the modules that a LoRA adapts, and their names in files | `denoiser`, `name_lora`, `rename_lora` |
 | the memory that it takes | `footprint`, a `Footprint` |
 
 Latents are what the denoiser sees as a picture, float32, (B, C, h, w), however a family packs them for its network.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
@@ -169,6 +169,13 @@ class DiffusionModel(ABC):
             are finite throughout, the latents as well: a norm in the decoder may hide what is not.
         """
 
+    def referring(self, conditioning: Conditioning, latents: torch.Tensor) -> Conditioning:
+        """Let each picture of the conditioning refer to the picture that is repainted, of latents (B, C, h, w).
+
+        Families whose network is not made to look at a picture beside the noisy one return the conditioning as it is.
+        """
+        return conditioning
+
     @property
     def step_count(self) -> StepCount:
         """How many steps of a schedule a denoising strength takes."""
@@ -205,6 +212,14 @@ class DiffusionModel(ABC):
     @abstractmethod
     def objective(self, gamma: float) -> TrainingObjective:
         """Return what the denoiser learns; `gamma` limits the weights of families that weigh by signal over noise."""
+
+    @abstractmethod
+    def name_lora(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Name an adapter's tensors, which have peft's names, as diffusers' pipelines save them, in the same order."""
+
+    @abstractmethod
+    def rename_lora(self, weights: Mapping[str, torch.Tensor], alpha: float) -> dict[str, torch.Tensor]:
+        """Rename a LoRA's tensors from diffusers' names to those that ComfyUI and its like read; adds each alpha."""
 
     @abstractmethod
     def footprint(self) -> "Footprint":

@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -14,9 +16,13 @@ from shared.models import determinism, model_loading
 from shared.models.architectures import ARCHITECTURES
 from shared.models.base_model import DiffusionModel
 from shared.models.conditioning import TextEncoder
+from shared.models.flux2_klein import Flux2KleinModel
+from shared.models.licenses import find_license
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.models.profile import CARD, ModelProfile
+from shared.models.rectified_flow import FlowModel
 from shared.models.unet_model import UNetModel
+from shared.models.z_image import ZImageModel
 from shared.settings import ModelSettings
 
 __all__ = [
@@ -32,6 +38,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+FLOW_MODELS: dict[str, type[FlowModel]] = {"z-image": ZImageModel, "flux2-klein": Flux2KleinModel}
+DISTILLED_STEPS = 4  # of FLUX.2 klein, by its model card
+
 
 def load_model(settings: ModelSettings) -> DiffusionModel:
     """Load the configured base model; BaseModelMissing if it is not there or cannot be read."""
@@ -44,7 +53,32 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
     dtype = choose_precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # progress bars would garble the log
+    if kind in model_loading.FLOWS:
+        return _load_flow(settings, where, kind, device, dtype)
     return _load_unet(settings, where, kind, device, dtype)
+
+
+def _load_flow(
+    settings: ModelSettings, where: model_loading.ModelSource, kind: str, device: torch.device, dtype: torch.dtype
+) -> FlowModel:
+    if dtype == torch.float16:
+        raise BaseModelMissing(
+            f"{where.name} computes in bfloat16, which {device} cannot: take a card since Ampere, or set "
+            "PHOTOG_MODEL__DEVICE=cpu"
+        )
+    pipeline = model_loading.open_flow(settings, where, kind, dtype)
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        part.eval().requires_grad_(False)
+    for part in (pipeline.transformer, pipeline.vae):
+        part.to(device)  # the text encoder goes there when there are words
+    fit_convolutions(device, pipeline.vae)
+    profile = distilled(working(where, kind), pipeline.config)
+    model = FLOW_MODELS[kind](where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype)
+    if profile.size % model.patch:
+        raise BaseModelMissing(
+            f"the photog.json of {where.name} has a size of {profile.size}: set one that {model.patch} divides"
+        )
+    return model
 
 
 def _load_unet(
@@ -71,6 +105,13 @@ def _load_unet(
         second=second,
         architecture=kind,
     )
+
+
+def distilled(profile: ModelProfile, config: Mapping[str, Any]) -> ModelProfile:
+    """Return the profile for a pipeline with this configuration; a distilled one has no guidance and few steps."""
+    if not config.get("is_distilled"):
+        return profile
+    return profile.model_copy(update={"guidance": 1.0, "most_steps": profile.most_steps or DISTILLED_STEPS})
 
 
 def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
@@ -126,6 +167,11 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
 
 
 def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
-    """Return the profile in the model's `photog.json`, or the architecture's default."""
+    """Return the model's profile with the license that is known.
+
+    Fields that its `photog.json` leaves out are those of the architecture.
+    """
     card = Path(where.place) / CARD
-    return ModelProfile.model_validate(json.loads(card.read_text()) if card.is_file() else ARCHITECTURES[kind].profile)
+    told = json.loads(card.read_text()) if card.is_file() else {}
+    profile = ModelProfile.model_validate(dict(ARCHITECTURES[kind].profile) | told)
+    return profile.model_copy(update={"license": profile.license or find_license(where, kind)})

@@ -86,7 +86,7 @@ def weights(part: torch.nn.Module, dtype: torch.dtype) -> int:
 def adapter(denoiser: torch.nn.Module, rank: int, targets: Sequence[str]) -> int:
     """Return the number of weights of a LoRA on the modules whose names end in one of the `targets`."""
     ends = tuple(f".{target}" for target in targets)
-    layers = [module for name, module in denoiser.named_modules() if name.endswith(ends)]
+    layers = [module for name, module in denoiser.named_modules() if f".{name}".endswith(ends)]
     sides = [side for layer in layers for side in _sides(layer)]
     return rank * sum(sides)
 

@@ -18,6 +18,7 @@ class ModelProfile(BaseModel):
     )
     most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
     prompt: str = Field("photo of {trigger} person", description="{trigger} stands for the user's trigger, or is empty")
+    license: str | None = Field(None, description="name of the model's license; None looks for it in its README.md")
     negative_prompt: str = Field(
         "blurry, deformed, lowres", description="must not contain words that would remove glasses or age"
     )

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -18,7 +19,7 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from shared.models import latent_codec
+from shared.models import latent_codec, lora_names
 from shared.models.base_model import Conditioning, DiffusionModel, Schedule
 from shared.models.conditioning import Residuals, TextEncoder, TextStates, encode_prompt, predict_noise
 from shared.models.cross_attention_cache import cache_cross_attention
@@ -95,7 +96,7 @@ class UNetModel(DiffusionModel):
     second: TextEncoder | None = None
     architecture: str = "sd15"
 
-    lora_prefix = "unet"
+    lora_prefix = lora_names.UNET
 
     @property
     def denoiser(self) -> UNet2DConditionModel:
@@ -151,6 +152,14 @@ class UNetModel(DiffusionModel):
     def objective(self, gamma: float) -> UNetObjective:
         """Return the scheduler's prediction target with min-SNR weights."""
         return UNetObjective(self.scheduler, gamma, self.device)
+
+    def name_lora(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Name an adapter's tensors as diffusers' pipelines save them."""
+        return lora_names.name_for_unet(state)
+
+    def rename_lora(self, weights: Mapping[str, torch.Tensor], alpha: float) -> dict[str, torch.Tensor]:
+        """Rename a LoRA's tensors to kohya's names."""
+        return lora_names.rename_for_kohya(weights, alpha)
 
     def footprint(self) -> UNetFootprint:
         """Return what plans the memory that the model takes."""

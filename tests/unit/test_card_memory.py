@@ -13,12 +13,13 @@ from functions.generate.diffusion.img2img import DECODED_AT_ONCE, Diffuser
 from functions.generate.handler import planned_peak as portraits_planned
 from functions.train import recomputing as memory
 from functions.train.handler import planned_peak as training_planned
-from functions.train.plan import ATTENTION, TrainingPlan
+from functions.train.plan import TrainingPlan
 from functions.train.recomputing import is_short, recomputing
 from functions.train.training_inputs import embed_prompts
 from shared.cli import doctor
 from shared.errors import OutOfMemory
 from shared.models import distillation_lora, planned_peak
+from shared.models.architectures import ATTENTION
 from shared.models.controls import open_control
 from shared.models.diffusion import load_model
 from shared.models.shapes import PARTS, planned

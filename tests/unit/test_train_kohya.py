@@ -33,7 +33,7 @@ def trained(folder):
     model = load_model(ModelSettings(path=str(folder), device="cpu"))
     with add_adapter(model, PLAN) as adapter:
         disturb(adapter)
-        return kohya.serialize_kohya(adapter.weights(), PLAN, FACTS), prediction(model.unet)
+        return kohya.serialize_kohya(model, adapter.weights(), PLAN, FACTS), prediction(model.unet)
 
 
 def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, trained, tmp_path):

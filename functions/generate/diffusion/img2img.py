@@ -153,6 +153,7 @@ class Diffuser:
             reduce(lambda batch, one: batch.followed_by(one), wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
         )
+        words, negative = (self._model.referring(wording, latents) for wording in (words, negative))
         return Sample(
             latents,
             sent(torch.from_numpy(np.stack(masks))[:, None], latents.device),

@@ -8,7 +8,7 @@ import torch
 from diffusers import ModelMixin
 from peft import LoraConfig
 
-from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, LoraPart, Tensors
+from functions.generate.diffusion.lora_file import KOHYA, LoraError, LoraFile, LoraPart, Tensors
 
 WRAPPING = {"base_layer", "lora_A", "lora_B"}  # peft's names of the modules inside an adapted module
 
@@ -33,15 +33,22 @@ class Lora:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def fit_lora(file: LoraFile, denoiser: ModelMixin) -> Lora:
+def fit_lora(file: LoraFile, denoiser: ModelMixin, prefix: str | None = None) -> Lora:
     """Convert the file's parts to a LoRA for this denoiser.
+
+    Args:
+        file: the file.
+        denoiser: the base model's denoiser.
+        prefix: what diffusers' names begin with for it; None accepts all.
 
     Raises:
         LoraError: the denoiser has no such module, a matrix has another size, or values are not finite or too large for
             the denoiser's precision.
     """
+    if None not in (file.prefix, prefix) and file.prefix != prefix:
+        raise LoraError(f"this LoRA was made for a {file.prefix}, and the base model has a {prefix}: train again")
     weights = _weights(denoiser)
-    spelled = {KOHYA_UNET + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
+    spelled = {KOHYA + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
     parts: dict[str, LoraPart] = {}
     for written, part in file.parts.items():
         name = spelled.get(written)
