@@ -38,7 +38,7 @@ test: lint
 extras: $(READY)
 	PHOTOG_TEST_PYTHONS=1 $(BIN)/python -m pytest tests/functional/test_extras.py tests/scenario/test_pythons.py
 
-# on a machine with an NVIDIA card; elsewhere all of it is skipped. docs/gpu.md says what it shows
+# on a machine with an NVIDIA GPU; elsewhere all of it is skipped. docs/gpu.md says what it shows
 test-gpu: $(READY)
 	$(BIN)/python -m pytest tests/gpu -v -o log_cli=true -o log_cli_level=INFO --durations 0
 

@@ -68,7 +68,7 @@ def main() -> None:
     files = [phone_photo(path, arguments.megapixels) for path in islice(cycle(arguments.photos), arguments.count)]
     compare(files, arguments.repeats, arguments.megapixels)
     for count in (1, MOST):
-        print(f"a new worker answers {count} photos after {answered(list(islice(cycle(files), count)))}")
+        print(f"a new worker answers {count} photos after {serve_check(list(islice(cycle(files), count)))}")
 
 
 def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
@@ -78,9 +78,9 @@ def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
     inspect_photo(files[0], engine, limits)  # warm
     ours, theirs = [], []
     for _ in range(repeats):
-        seconds, verdicts = timed(lambda data: inspect_photo(data, engine, limits), files)
+        seconds, verdicts = measure_seconds(lambda data: inspect_photo(data, engine, limits), files)
         ours.append(seconds)
-        seconds, counts = timed(peer, files)
+        seconds, counts = measure_seconds(peer, files)
         theirs.append(seconds)
         print(f"  round: check {ours[-1]:.2f} s, {name} {theirs[-1]:.2f} s", flush=True)
     worse = sum(count == 1 and not verdict.usable for count, verdict in zip(counts, verdicts, strict=True))
@@ -89,7 +89,7 @@ def compare(files: list[bytes], repeats: int, megapixels: float) -> None:
     print(f"check is {b / a:.1f} times as fast; it refuses {worse} photos in which the loop finds exactly one face")
 
 
-def timed(look: Callable[[bytes], Result], files: list[bytes]) -> tuple[float, list[Result]]:
+def measure_seconds(look: Callable[[bytes], Result], files: list[bytes]) -> tuple[float, list[Result]]:
     """Return the seconds for all files, and the result for each."""
     started = time.perf_counter()
     found = [look(data) for data in files]
@@ -132,7 +132,7 @@ def plain_loop() -> Looked:
     return count
 
 
-def answered(files: list[bytes]) -> str:
+def serve_check(files: list[bytes]) -> str:
     """Describe the time from a worker's start to its answer, its processor time (less noisy) and its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder)

@@ -79,7 +79,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(arguments.repeats):
             for name, work in works.items():
-                times[name].append(timed(work, CLOCKS[arguments.clock][0]))
+                times[name].append(measure_seconds(work, CLOCKS[arguments.clock][0]))
         print_row(title, {name: min(found) for name, found in times.items()})
     clock = CLOCKS[arguments.clock][1]
     found = {name: min(cold(name, arguments.photos[0], clock) for _ in range(arguments.repeats)) for name in engines}
@@ -89,7 +89,7 @@ def main() -> None:
 def tasks(photos: list[Path], count: int) -> dict[str, Callable[[FaceEngine], Work]]:
     """What is timed, by what it is called in the table: for an engine, the work that is ready to be done."""
     large = [phone_photo(path, MEGAPIXELS) for path in islice(cycle(photos), count)]
-    upright = reduced(decode_photo(photos[0].read_bytes(), Limits()).image)
+    upright = reduce_to(decode_photo(photos[0].read_bytes(), Limits()).image)
     aside, over = (np.ascontiguousarray(cv2.rotate(upright, t)) for t in (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180))
     return {
         f"check of {count} photos of {MEGAPIXELS:g} MP": lambda one: (
@@ -106,7 +106,7 @@ def landmarks_of(image: Image, engine: FaceEngine) -> Work:
     """The landmarks alone, of the largest face, with all looks that each engine takes."""
     if isinstance(engine, MeshEngine):
         candidate = engine._detector.candidates(image)[0]
-        confirm = engine._confirmed
+        confirm = engine._confirm
 
         def look_again() -> Points:
             look = confirm(image, candidate)
@@ -119,13 +119,13 @@ def landmarks_of(image: Image, engine: FaceEngine) -> Work:
     return lambda: trees.landmarks(image, box)
 
 
-def reduced(image: Image) -> Image:
+def reduce_to(image: Image) -> Image:
     """At most SIDE pixels long."""
     factor = min(SIDE / max(image.shape[:2]), 1.0)
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def timed(work: Work, clock: Callable[[], float]) -> float:
+def measure_seconds(work: Work, clock: Callable[[], float]) -> float:
     """Seconds by this clock."""
     started = clock()
     work()

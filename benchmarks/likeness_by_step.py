@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image as Pictures
 
-from benchmarks.lora_likeness import COUNT, STRENGTH, embedded, enlarged, strangers
+from benchmarks.lora_likeness import COUNT, STRENGTH, embed_largest, enlarge, strangers
 from functions.train import dataset
 from functions.train.latents import decode, encode
 from functions.train.lora import add_adapter
@@ -34,7 +34,7 @@ from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import Limits, Settings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 
 STEPS, SEED = 20, 5  # for the pictures that validation does not see
 
@@ -57,7 +57,7 @@ class Judge:
             made = sample_pictures(self.model, self.said, starts, self.noise, strength, STEPS)
             images = decode(self.model, made)
             shown += images
-            found = [one for image in images if (one := embedded(self.engine, enlarged(image))) is not None]
+            found = [one for image in images if (one := embed_largest(self.engine, enlarge(image))) is not None]
             gaps = [self.engine.distance(one, photo) for one in found for photo in self.person]
             means.append(float(np.mean(gaps)) if gaps else float("nan"))
         return means, shown
@@ -77,9 +77,9 @@ def main() -> int:
         return 0
     model, engine = load_model(Settings().model), load_engine(Settings().faces)
     changes = {name: float(number) for name, number in (one.split("=") for one in arguments.set)}
-    plan = TrainingPlan(**TrainingPlan.suited(model.working).model_dump() | changes)
-    desk = Desk({name: Path(name).read_bytes() for name in arguments.photos})
-    photos = dataset.prepare_dataset(arguments.photos, desk, engine, model.working, Limits()).photos
+    plan = TrainingPlan(**TrainingPlan.for_model(model.working).model_dump() | changes)
+    workspace = FakeWorkspace({name: Path(name).read_bytes() for name in arguments.photos})
+    photos = dataset.prepare_dataset(arguments.photos, workspace, engine, model.working, Limits()).photos
     rows = course(model, engine, photos, plan, arguments.steps, arguments.spacing)
     if arguments.sheet:
         sheet = np.vstack([np.hstack(images) for images in rows])
@@ -103,7 +103,7 @@ def course(
     validate = prepare_validator(
         model, engine, photos, aside, said, prepare_held_out_loss(model, photos, aside, learned, plan)
     )
-    judge, started = judged(model, engine, photos, said), time.process_time()
+    judge, started = make_judge(model, engine, photos, said), time.process_time()
     title = f"{'step':>5}{'similar':>10}{'faces':>6}{'copying':>9}{'diversity':>10}{'heldout':>8}{'score':>8}"
     print(f"{len(photos)} photos, {len(aside)} held out, rank {plan.rank}, rate {plan.learning_rate}, ", end="")
     print(f"gamma {plan.gamma:.0f}, outside {plan.outside}, crops {plan.crops}, seed {plan.seed}")
@@ -122,7 +122,7 @@ def course(
     return shown
 
 
-def judged(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: PromptEmbeddings) -> Judge:
+def make_judge(model: DiffusionModel, engine: FaceEngine, photos: list[dataset.Photo], said: PromptEmbeddings) -> Judge:
     """Return the judge for a person, with other people's faces to start from."""
     side = model.working.size
     faces = [cv2.resize(face, (side, side)) for face in strangers(engine, model.working.framing, side)]

@@ -50,7 +50,7 @@ def main() -> int:
         return 0
     bucket, engine = MemoryBucket(), load_engine(Settings().faces)
     data = train(bucket, arguments.photos, arguments.steps)
-    person = [embedding for photo in arguments.photos if (embedding := embedded(engine, read(photo))) is not None]
+    person = [embedding for photo in arguments.photos if (embedding := embed_largest(engine, read(photo))) is not None]
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder_of(Settings().model), safety_checker=None, dtype=torch.float32
     )
@@ -139,17 +139,17 @@ def report(rows: dict[str, dict[str, list[Image]]], engine: FaceEngine, person: 
 
 def distance(engine: FaceEngine, image: Image, person: Sequence[Embedding]) -> float:
     """Return the mean distance of a picture's face to the person's photos; NaN without a face."""
-    shown = embedded(engine, enlarged(image))
+    shown = embed_largest(engine, enlarge(image))
     return float("nan") if shown is None else float(np.mean([engine.distance(shown, photo) for photo in person]))
 
 
-def embedded(engine: FaceEngine, image: Image) -> Embedding | None:
+def embed_largest(engine: FaceEngine, image: Image) -> Embedding | None:
     """Return the face vector of the largest face; None without a face."""
     faces = engine.detect(image)
     return engine.embed(image, largest(faces)) if faces else None
 
 
-def enlarged(image: Image) -> Image:
+def enlarge(image: Image) -> Image:
     """Enlarge a picture enough for the detector."""
     return cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
 

@@ -63,13 +63,17 @@ def measure(bucket: Path, start: str) -> None:
         say(
             start,
             "first claim",
-            f"{waited(bucket / f'claims/check/{before}/000001.json', begun):.1f} s after the start",
+            f"{wait_for_object(bucket / f'claims/check/{before}/000001.json', begun):.1f} s after the start",
         )
-        waited(bucket / f"results/check/{before}/result.json", begun)
+        wait_for_object(bucket / f"results/check/{before}/result.json", begun)
         for number in range(3):
             name = f"new-{number}-{time.time()}"
             ask(bucket, name)
-            say(start, "new request", f"{waited(bucket / f'results/check/{name}/result.json', time.monotonic()):.2f} s")
+            say(
+                start,
+                "new request",
+                f"{wait_for_object(bucket / f'results/check/{name}/result.json', time.monotonic()):.2f} s",
+            )
         cpu, now = seconds(worker.pid), time.monotonic()
         time.sleep(IDLE_SECONDS)
         say(start, "idle", f"{100 * (seconds(worker.pid) - cpu) / (time.monotonic() - now):.2f} % of a core")
@@ -113,7 +117,7 @@ def write(path: Path, value: Mapping[str, object]) -> None:
     path.write_text(json.dumps(value))
 
 
-def waited(path: Path, since: float) -> float:
+def wait_for_object(path: Path, since: float) -> float:
     """Wait for an object, and return the seconds since `since`."""
     until(path.exists)
     return time.monotonic() - since

@@ -30,7 +30,7 @@ from functions.train.training_inputs import TrainingInputs, embed_prompts, prepa
 from shared.faces.loading import load_engine
 from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import FaceSettings, Limits, ModelSettings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 
 TURN = 3  # steps; few, so that other load on the machine affects all competitors equally
 
@@ -43,7 +43,7 @@ class Turns:
         self._gaps: list[float] = []
         self._first = True
 
-    def stepped(self) -> None:
+    def record_step(self) -> None:
         """Record the end of an optimizer step; at the end of a turn, report and wait for the next turn."""
         self._gaps.append(time.perf_counter() - self._last)
         if self._first or len(self._gaps) == TURN:
@@ -59,7 +59,7 @@ def main() -> int:
 
     def timed(self: torch.optim.AdamW, *arguments: Any, **options: Any) -> Any:
         result = step(self, *arguments, **options)
-        turns.stepped()
+        turns.record_step()
         return result
 
     torch.optim.AdamW.step = timed  # type: ignore[method-assign, assignment]
@@ -84,7 +84,7 @@ def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
     model = load_model(ModelSettings(path=str(base), device="cpu"))
     files = {path.name: path.read_bytes() for path in sorted(photos.iterdir())}
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
-    data = prepare_dataset(list(files), Desk(files), load_engine(FaceSettings()), model.working, Limits())
+    data = prepare_dataset(list(files), FakeWorkspace(files), load_engine(FaceSettings()), model.working, Limits())
     learned = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
     with add_adapter(model, plan) as adapter:
         if bare:

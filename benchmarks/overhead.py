@@ -104,15 +104,15 @@ def measure(place: Place, count: int) -> Run:
     worker = subprocess.Popen(command, env=place.environment)
     try:
         put(place.bucket, "warm")
-        answered(place.bucket, 1)
+        await_answers(place.bucket, 1)
         first, started = resident(worker.pid), time.time()
         put_at = {name: put(place.bucket, name) for name in (f"r{number}" for number in range(count))}
-        answered(place.bucket, count + 1)
+        await_answers(place.bucket, count + 1)
         seconds, last = time.time() - started, resident(worker.pid)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait()
-    return Run([claimed(place.bucket, name) - at for name, at in put_at.items()], seconds, first, last)
+    return Run([read_claim_time(place.bucket, name) - at for name, at in put_at.items()], seconds, first, last)
 
 
 def put(bucket: Bucket, name: str) -> float:
@@ -122,7 +122,7 @@ def put(bucket: Bucket, name: str) -> float:
     return at
 
 
-def answered(bucket: Bucket, count: int) -> None:
+def await_answers(bucket: Bucket, count: int) -> None:
     """Wait until the bucket has `count` answers."""
     until = time.monotonic() + PATIENCE_SECONDS
     while sum(info.key.endswith("/result.json") for info in bucket.list("results/check/")) < count:
@@ -131,7 +131,7 @@ def answered(bucket: Bucket, count: int) -> None:
         time.sleep(max(POLL_SECONDS, count / 1000))  # seldom, since listings take the store's time from the worker
 
 
-def claimed(bucket: Bucket, name: str) -> float:
+def read_claim_time(bucket: Bucket, name: str) -> float:
     """Return the time at which the worker claimed the request, by this machine's clock."""
     return ClaimRecord.model_validate_json(bucket.get(f"claims/check/{name}/000001.json")).started
 

@@ -108,7 +108,7 @@ def distance(engine: FaceEngine, image: Image, face: Face | None, who: Embedding
         return MISSING
 
 
-def measured(engine: FaceEngine, place: Place, portrait: Image, who: Someone) -> Figures:
+def measure_portrait(engine: FaceEngine, place: Place, portrait: Image, who: Someone) -> Figures:
     """Measure a portrait, which must have the template's size."""
     face = there(engine.detect(portrait), place.face)
     points = place.face.landmarks if face is None else face.landmarks

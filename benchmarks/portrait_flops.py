@@ -90,7 +90,7 @@ class Watched:
 
         return counting
 
-    def model(self, parts: Networks, card: ModelProfile) -> UNetModel:
+    def model(self, parts: Networks, profile: ModelProfile) -> UNetModel:
         """Return the base model with counted networks; it needs no tokenizer."""
         parts.unet.forward = self.over(parts.unet.forward, "UNet")
         vae, encode, decode = parts.vae, parts.vae.encode, parts.vae.decode
@@ -99,7 +99,7 @@ class Watched:
         vae.decode = self.over(decode, "VAE decode")
         tokenizer: Any = None
         return UNetModel(
-            "sd15", card, parts.unet, vae, parts.text, tokenizer, scheduler(), torch.device("cpu"), torch.float32
+            "sd15", profile, parts.unet, vae, parts.text, tokenizer, scheduler(), torch.device("cpu"), torch.float32
         )
 
     def control(self, kind: str, net: ControlNetModel) -> Control:
@@ -151,7 +151,7 @@ def few() -> ModelProfile:
     return working().model_copy(update={"guidance": 1.0, "most_steps": steps})
 
 
-def counted(work: Callable[[], object]) -> float:
+def count_flops(work: Callable[[], object]) -> float:
     """Return the TFLOP of a call."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
@@ -168,10 +168,10 @@ def easyphoto() -> Cost:
     latents, states = torch.zeros(1, 4, 64, 64, device="meta"), torch.zeros(1, 77, 768, device="meta")
     shown, picture = torch.zeros(1, 3, 512, 512, device="meta"), torch.zeros(1, 3, 512, 512, device="meta")
     time = torch.ones(1, device="meta")
-    unet = counted(lambda: parts.unet(latents, time, states))
-    control = counted(lambda: net(latents, time, states, shown))  # which embeds the picture each time
-    encode, decode = counted(lambda: parts.vae.encode(picture)), counted(lambda: parts.vae.decode(latents))
-    words = counted(lambda: parts.text(torch.zeros(1, 77, dtype=torch.long, device="meta")))
+    unet = count_flops(lambda: parts.unet(latents, time, states))
+    control = count_flops(lambda: net(latents, time, states, shown))  # which embeds the picture each time
+    encode, decode = count_flops(lambda: parts.vae.encode(picture)), count_flops(lambda: parts.vae.decode(latents))
+    words = count_flops(lambda: parts.text(torch.zeros(1, 77, dtype=torch.long, device="meta")))
     for steps, strength, nets in EASYPHOTO:
         evaluations = Denoising(steps, strength).effective
         cost.add("UNet", 2 * evaluations * unet, 2 * evaluations)
@@ -182,14 +182,14 @@ def easyphoto() -> Cost:
     return cost
 
 
-def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
+def ours(profile: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     """Count both diffusions of a face by `Diffuser`; the prompts are cached from earlier requests."""
     parts, cost = networks(), Cost()
     watched = Watched(cost)
     controls = [watched.control(kind, parts.control()) for kind in kinds]
-    diffuser = Diffuser(watched.model(parts, card), controls)
+    diffuser = Diffuser(watched.model(parts, profile), controls)
     words = TextStates(torch.zeros(1, 77, 768))
-    side = card.size
+    side = profile.size
     canvas = InpaintRegion(
         np.zeros((side, side, 3), np.uint8),
         Box(0, 0, side, side),
@@ -200,7 +200,7 @@ def ours(card: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     )
     for first, (steps, strength, _) in zip((True, False), EASYPHOTO, strict=True):
         diffuser.repaint(
-            [canvas], Denoising(steps, strength, "first" if first else "second", StepCount(card.most_steps))
+            [canvas], Denoising(steps, strength, "first" if first else "second", StepCount(profile.most_steps))
         )
     return cost
 

@@ -6,7 +6,7 @@ Both sides run in turns; the ratios are those of their medians.
 
 | figure | ours | against |
 |---|---|---|
-| swapping users | `LoraCache.worn` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
+| swapping users | `LoraCache.activate` with another LoRA each time | `load_lora_weights` and `unload_lora_weights` |
 | a warm portrait | `portrait.make_portrait`, everything in memory | the same stages, set up for each request |
 | of a new template | the same, with a template that was never seen before | as above |
 | four faces | one request for four people in one template | the same template, one person and three times "none" |
@@ -64,8 +64,8 @@ from shared.models.step_count import StepCount
 from shared.photos import decode_photo
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_trained_user
 
 RANK, PEOPLE = 16, 4
 SWAPS = 20  # on our side in each turn; one takes well under a millisecond
@@ -106,13 +106,13 @@ def main() -> int:
     print(f"{'':<18}{'ours ms':>10}{'against ms':>12}{'ratio':>9}{'by processor':>14}   target")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
-        desk = _desk(models, folder)
-        parity = _parity(models, desk)
+        workspace = _make_workspace(models, folder)
+        parity = _parity(models, workspace)
         pairs = {
             "swapping users": lambda: (_swapping(models, folder), _stock(folder)),
-            "a warm portrait": lambda: (_warm(models, desk), _naive(models, desk)),
-            "of a new template": lambda: (_strange(models, desk), _naive(models, desk)),
-            "four faces": lambda: (_faces(models, desk, PEOPLE), _faces(models, desk, 1)),
+            "a warm portrait": lambda: (_warm(models, workspace), _naive(models, workspace)),
+            "of a new template": lambda: (_strange(models, workspace), _naive(models, workspace)),
+            "four faces": lambda: (_faces(models, workspace, PEOPLE), _faces(models, workspace, 1)),
         }
         for name, pair in pairs.items():
             ours, against = (taken.medians for taken in in_turns(*pair(), arguments.repeats))
@@ -150,7 +150,7 @@ def _swapping(models: GenerateModels, folder: str) -> Work:
 
     def swap() -> int:
         for index in range(SWAPS):
-            with adapters.worn([people[index % PEOPLE]]):
+            with adapters.activate([people[index % PEOPLE]]):
                 pass
         return SWAPS
 
@@ -171,29 +171,31 @@ def _stock(folder: str) -> Work:
     return swap
 
 
-def _warm(models: GenerateModels, desk: Desk) -> Portraying:
-    return lambda: _run(models, desk, "one.png", ["p0"])
+def _warm(models: GenerateModels, workspace: FakeWorkspace) -> Portraying:
+    return lambda: _run(models, workspace, "one.png", ["p0"])
 
 
-def _strange(models: GenerateModels, desk: Desk) -> Portraying:
+def _strange(models: GenerateModels, workspace: FakeWorkspace) -> Portraying:
     """Return work like `_warm`'s, but with a template that was never seen before."""
     numbers = itertools.count()
     template = pictures.hopper()
 
     def request() -> list[Json]:
         template[0, 0] = next(numbers)
-        desk.objects["new.png"] = pictures.png(template)
-        return _run(models, desk, "new.png", ["p0"])
+        workspace.objects["new.png"] = pictures.png(template)
+        return _run(models, workspace, "new.png", ["p0"])
 
     return request
 
 
-def _parity(models: GenerateModels, desk: Desk) -> str:
+def _parity(models: GenerateModels, workspace: FakeWorkspace) -> str:
     """Describe how similar the portraits of both sides are, to show that they do the same work."""
     made = []
-    for work in (_warm(models, desk), _naive(models, desk)):
+    for work in (_warm(models, workspace), _naive(models, workspace)):
         face = work()[0]
-        picture = decode_photo(next(data for key, data in desk.objects.items() if key.endswith(NAME)), Limits()).image
+        picture = decode_photo(
+            next(data for key, data in workspace.objects.items() if key.endswith(NAME)), Limits()
+        ).image
         made.append((face, picture.astype(float)))
     (ours, our_picture), (theirs, their_picture) = made
     left, top, right, bottom = ours["box"]
@@ -205,7 +207,7 @@ def _parity(models: GenerateModels, desk: Desk) -> str:
     )
 
 
-def _naive(models: GenerateModels, desk: Desk) -> Portraying:
+def _naive(models: GenerateModels, workspace: FakeWorkspace) -> Portraying:
     """Return work that loads base model, prompts and LoRA for each request, and runs the detector before each stage."""
 
     def anew(configure: GenerateConfigure, count: StepCount) -> list[Stage[FaceJob]]:
@@ -217,7 +219,7 @@ def _naive(models: GenerateModels, desk: Desk) -> Portraying:
         fresh.lora_cache = fresh.diffuser = stock
         fresh.cached_engine = CachedFaceEngine(models.engine)
         with patch.object(portrait, "plan_face_stages", anew):
-            return _run(fresh, desk, "one.png", ["p0"])
+            return _run(fresh, workspace, "one.png", ["p0"])
 
     return request
 
@@ -230,14 +232,14 @@ class Stock:
             EMBEDDED_FOLDER, dtype=torch.float32, safety_checker=None, local_files_only=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
-        self._card = models.diffuser.working
+        self._profile = models.diffuser.working
 
     def lora(self, key: str, version: Callable[[], str | None], read: Callable[[], bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "lora.safetensors").write_bytes(read())
             self._pipeline.load_lora_weights(folder, weight_name="lora.safetensors")
 
-    def worn(self, loras: Sequence[None]) -> AbstractContextManager[None]:
+    def activate(self, loras: Sequence[None]) -> AbstractContextManager[None]:
         return nullcontext()
 
     def repaint(
@@ -245,14 +247,14 @@ class Stock:
     ) -> list[Image]:
         painted = []
         for canvas in canvases:
-            patch = canvas.patch(self._card.size)
+            patch = canvas.patch(self._profile.size)
             made = self._pipeline(
-                prompt=" ".join(self._card.prompt.format(trigger="").split()),
-                negative_prompt=self._card.negative_prompt,
+                prompt=" ".join(self._profile.prompt.format(trigger="").split()),
+                negative_prompt=self._profile.negative_prompt,
                 image=PIL.Image.fromarray(patch),
                 strength=denoising.strength,
                 num_inference_steps=denoising.steps,
-                guidance_scale=self._card.guidance,
+                guidance_scale=self._profile.guidance,
                 generator=torch.Generator().manual_seed(canvas.seed),
                 output_type="np",
             ).images[0]
@@ -271,30 +273,30 @@ def _detecting(stage: Stage[FaceJob]) -> Callable[[Sequence[FaceJob], GenerateMo
     return work
 
 
-def _faces(models: GenerateModels, desk: Desk, count: int) -> Work:
+def _faces(models: GenerateModels, workspace: FakeWorkspace, count: int) -> Work:
     people = [f"p{index}" if index < count else "none" for index in range(PEOPLE)]
-    return lambda: _run(models, desk, "four.png", people)
+    return lambda: _run(models, workspace, "four.png", people)
 
 
-def _run(models: GenerateModels, desk: Desk, template: str, people: list[str]) -> list[Json]:
+def _run(models: GenerateModels, workspace: FakeWorkspace, template: str, people: list[str]) -> list[Json]:
     configure = {"user_id": people, "seed": 1, "image_format": "png"}
     body = {"request_id": "r1", "template_image": template, "configure": configure}
-    faces: list[Json] = portrait.make_portrait(body, desk, models).data["faces"]
+    faces: list[Json] = portrait.make_portrait(body, workspace, models).data["faces"]
     return faces
 
 
-def _desk(models: GenerateModels, folder: str) -> Desk:
-    """Return a desk with four people, a template with one face and one with four faces in a row."""
+def _make_workspace(models: GenerateModels, folder: str) -> FakeWorkspace:
+    """Return a workspace with four people, a template with one face and one with four faces in a row."""
     photos = [pictures.astronaut()[:320, 60:380], pictures.hopper()]
     photos += [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]
     unet = diffusion.load_model(models.settings.model).denoiser
     people: dict[str, bytes] = {}
     for index, photo in enumerate(photos):
         file = lora(unet, folder, RANK, index, scale=0.02)
-        people |= trained(f"p{index}", [photo], models.engine, file, models.base_model)
+        people |= make_trained_user(f"p{index}", [photo], models.engine, file, models.base_model)
     row: Image = np.hstack([pictures.hopper()[:512], pictures.astronaut()])
     four = np.hstack([row, row[:, ::-1]])
-    return Desk(people | {"one.png": pictures.png(pictures.hopper()), "four.png": pictures.png(four)})
+    return FakeWorkspace(people | {"one.png": pictures.png(pictures.hopper()), "four.png": pictures.png(four)})
 
 
 def _arguments() -> argparse.Namespace:

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.pairs import Figures, Place, Someone, distance, measured, people, places, there
+from benchmarks.pairs import Figures, Place, Someone, distance, measure_portrait, people, places, there
 from functions.generate import portrait
 from functions.generate.models import GenerateModels
 from shared.errors import RequestError
@@ -29,8 +29,8 @@ from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
 from shared.settings import FaceSettings, Settings
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_trained_user
 
 RECOGNIZED = 0.6  # dlib distance below which King (2017) considers two faces to be the same person
 PROMISED_SHARE, PROMISED_MEAN, PROMISED_SHARPNESS = 0.9, 0.40, 0.8
@@ -78,17 +78,17 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             unchanged = lora(diffusion.load_model(settings.model).denoiser, folder, scale=0.0)
         for who in some:
-            self.objects |= trained(who.name, who.photos, engine, unchanged, self.models.base_model)
+            self.objects |= make_trained_user(who.name, who.photos, engine, unchanged, self.models.base_model)
 
     def make(self, who: Someone, place: Place, asked: Mapping[str, object]) -> Image:
         """Make one portrait with the given knobs and the defaults for the others; RequestError if it is refused."""
-        desk = Desk(self.objects)
+        workspace = FakeWorkspace(self.objects)
         knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
         knobs |= {**asked, **FUSIONS_ONLY} if self.fusion_only else asked
         body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
-        key = str(portrait.make_portrait(body, desk, self.models).data["image_key"])
-        made = np.asarray(cv2.imdecode(np.frombuffer(desk.objects[key], np.uint8), cv2.IMREAD_COLOR))
+        key = str(portrait.make_portrait(body, workspace, self.models).data["image_key"])
+        made = np.asarray(cv2.imdecode(np.frombuffer(workspace.objects[key], np.uint8), cv2.IMREAD_COLOR))
         return np.ascontiguousarray(made[..., ::-1])
 
 
@@ -140,7 +140,7 @@ def main() -> int:
     ]
     bench = Bench(engine, some, templates, arguments.fusion_only)
     judge = Judge(arguments.judge, engine) if arguments.judge else None
-    rows, cells = portrayed(bench, some, templates, judge)
+    rows, cells = make_portraits(bench, some, templates, judge)
     if rows:
         summary(rows, judge)
     if arguments.monotone:
@@ -150,7 +150,7 @@ def main() -> int:
     return 0
 
 
-def portrayed(
+def make_portraits(
     bench: Bench, some: list[Someone], templates: list[Place], judge: Judge | None
 ) -> tuple[list[Row], dict[str, list[Image]]]:
     """Portray everybody in every template; print each row, and return the rows and the faces for the sheet."""
@@ -170,7 +170,7 @@ def portrayed(
         except RequestError as error:
             print(f"{who.name:<18}{place.name:<18}refused: {error.message}")
             continue
-        figures = [measured(bench.engine, place, image, who) for image in made]
+        figures = [measure_portrait(bench.engine, place, image, who) for image in made]
         seen = [judge.distance(image, place, opinions[who.name]) for image in (place.picture, *made)] if judge else []
         rows.append((who, place, before, figures[0], figures[1], seen))
         print(line(rows[-1]), flush=True)
@@ -227,7 +227,7 @@ def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[f
     who, place, *_ = row
     off = dict.fromkeys(("more_like_me_before", "more_like_me"), 0.0)
     images = [bench.make(who, place, off | dict.fromkeys(knobs, degree) | FUSIONS_ONLY) for degree in DEGREES]
-    distances = [measured(bench.engine, place, image, who).distance for image in images]
+    distances = [measure_portrait(bench.engine, place, image, who).distance for image in images]
     back = max(after - before for before, after in pairwise(distances))
     marked = f"  back by {back:.3f}" if back > 0 else ""
     shown = " ".join(f"{one:.3f}" for one in distances)

@@ -43,7 +43,7 @@ def main() -> None:
             client(server).delete(OTHER, params={"_trunc_": "true", "_index_": 10**9})
             with workers(server.bucket, 1):
                 latency("one at a time", one_at_a_time(server, 200))
-                latency(f"{arguments.puts} in a row, watched", flooded(server, arguments.puts))
+                latency(f"{arguments.puts} in a row, watched", flood(server, arguments.puts))
             memory(server, arguments.entries)
         finally:
             server.stop()
@@ -86,7 +86,7 @@ def one_at_a_time(server: Server, count: int) -> list[float]:
     return found
 
 
-def flooded(server: Server, count: int) -> list[float]:
+def flood(server: Server, count: int) -> list[float]:
     """Return the same for puts as fast as possible, with answers received by a watching client."""
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}

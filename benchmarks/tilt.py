@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="a PNG with the landmarks of each face at each tilt")
     arguments = parser.parse_args()
     engine = load_engine(FaceSettings(engine=arguments.engine))
-    faces = list(measured(engine, arguments.folder))
+    faces = list(measure_faces(engine, arguments.folder))
     print(f"{len(faces)} faces at jpg qualities {', '.join(map(str, QUALITIES))}, {engine.name}; median and worst")
     print(ROW.format("tilt", "looks", "missing", "brow height", "roll", "landmarks"))
     everything: list[Difference | None] = []
@@ -79,7 +79,7 @@ def main() -> None:
         draw(engine, faces, arguments.step, arguments.sheet)
 
 
-def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
+def measure_faces(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
     """Yield the faces, FACE pixels wide, each in the middle of a square of SIDE pixels."""
     group = pictures.group()
     shown: list[tuple[str, Image, Face | None]] = [("collins", pictures.astronaut(), None)]
@@ -100,7 +100,7 @@ def measured(engine: FaceEngine, folder: Path | None) -> Iterator[Measured]:
 
 def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) -> Difference | None:
     """Return what a clockwise rotation by `tilt` degrees changes; None if no face is found."""
-    found = middle(engine, turned(face.image, tilt, quality))
+    found = middle(engine, rotate(face.image, tilt, quality))
     if found is None:
         return None
     back = turn_back(found.landmarks, face.image, -tilt)
@@ -109,7 +109,7 @@ def difference(engine: FaceEngine, face: Measured, tilt: float, quality: int) ->
     return Difference(brow_height(found.landmarks) - brow_height(face.landmarks), float(off), float(apart))
 
 
-def turned(image: Image, tilt: float, quality: int) -> Image:
+def rotate(image: Image, tilt: float, quality: int) -> Image:
     """Rotate the square clockwise around its center, then compress it as a jpg of this quality."""
     _, data = cv2.imencode(".jpg", turn_upright(image, -tilt), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
@@ -149,7 +149,7 @@ def draw(engine: FaceEngine, faces: list[Measured], step: int, path: Path) -> No
     for face in faces:
         views = []
         for tilt in range(-MOST, MOST + 1, step):
-            view = turned(face.image, tilt, QUALITIES[1])
+            view = rotate(face.image, tilt, QUALITIES[1])
             found = middle(engine, view)
             for x, y in [] if found is None else found.landmarks:
                 cv2.circle(view, (round(x), round(y)), 1, (0, 255, 0), cv2.FILLED)

@@ -48,8 +48,8 @@ def main() -> int:
     """Count and print the table."""
     print(f"{'':<22}{'UNet':>9}{'VAE encode':>12}{'words':>8}{'script':>9}{'ours':>8}{'ratio':>7}   TFLOP a step")
     for name, config, size, said in (("SD 1.5, 512 px", SD15, 512, True), ("SDXL, 1024 px", SDXL, 1024, False)):
-        unet, picture = counted(partial(trained, config)), counted(partial(encoded, size))
-        text = counted(words) if said else 0.0
+        unet, picture = count_flops(partial(train_once, config)), count_flops(partial(encode_picture, size))
+        text = count_flops(words) if said else 0.0
         script = unet + picture + text
         print(
             f"{name:<22}{unet:>9.3f}{picture:>12.3f}{text:>8.3f}{script:>9.3f}{unet:>8.3f}{script / unet:>7.2f}",
@@ -58,14 +58,14 @@ def main() -> int:
     return 0
 
 
-def counted(work: Callable[[], None]) -> float:
+def count_flops(work: Callable[[], None]) -> float:
     """Return the TFLOP of a call on the meta device."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / TERA
 
 
-def trained(config: dict[str, Any]) -> None:
+def train_once(config: dict[str, Any]) -> None:
     """Run one forward and backward pass of a UNet with an adapter."""
     unet = UNet2DConditionModel(**config).requires_grad_(False)
     plan = TrainingPlan()
@@ -82,7 +82,7 @@ def trained(config: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def encoded(size: int) -> None:
+def encode_picture(size: int) -> None:
     """Run the autoencoder's encoder on one picture."""
     AutoencoderKL(**VAE).encode(torch.randn(1, 3, size, size))
 

@@ -66,9 +66,9 @@ def main() -> int:
         return 0
     turns = WARM + arguments.turns
     with tempfile.TemporaryDirectory() as folder:
-        photographed(Path(folder) / "photos", arguments.megapixels)
-        commands = prepared(Path(folder), arguments.diffusers, arguments.size, 1 + turns * TURN)
-        runners = {name: started(command, Path(folder)) for name, command in commands.items()}
+        save_photos(Path(folder) / "photos", arguments.megapixels)
+        commands = prepare(Path(folder), arguments.diffusers, arguments.size, 1 + turns * TURN)
+        runners = {name: start(command, Path(folder)) for name, command in commands.items()}
         for _ in range(turns):
             for one in runners.values():
                 one.times.append(statistics.mean(answer(one, "gaps")))
@@ -80,7 +80,7 @@ def main() -> int:
     return 0
 
 
-def photographed(folder: Path, megapixels: float) -> None:
+def save_photos(folder: Path, megapixels: float) -> None:
     """Write six photos of one person."""
     folder.mkdir()
     height = math.sqrt(megapixels * 1e6 / SHAPE)
@@ -89,7 +89,7 @@ def photographed(folder: Path, megapixels: float) -> None:
         (folder / f"{index}.jpg").write_bytes(jpeg(large))
 
 
-def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, list[str]]:
+def prepare(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, list[str]]:
     """Write the base model to disk, and return the command of each competitor."""
     base, photos = make(folder / "base", size), folder / "photos"
     given = {
@@ -117,7 +117,7 @@ def prepared(folder: Path, diffusers: Path, size: int, steps: int) -> dict[str, 
     return commands | {"bare": [*one, "bare", *mine]}
 
 
-def started(command: list[str], folder: Path) -> Competitor:
+def start(command: list[str], folder: Path) -> Competitor:
     """Start a competitor and wait until it has made its first step."""
     settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": str(ROOT)}
     with open(folder / "errors", "w") as errors:
@@ -131,7 +131,7 @@ def started(command: list[str], folder: Path) -> Competitor:
             text=True,
         )
     one = Competitor(process)
-    one.first = awaited(one, "first")
+    one.first = await_report(one, "first")
     return one
 
 
@@ -140,10 +140,10 @@ def answer(one: Competitor, what: str) -> Any:
     assert one.process.stdin is not None
     one.process.stdin.write("go\n")
     one.process.stdin.flush()
-    return awaited(one, what)
+    return await_report(one, what)
 
 
-def awaited(one: Competitor, what: str) -> Any:
+def await_report(one: Competitor, what: str) -> Any:
     """Return the figure `what` from the competitor's output, ignoring other lines; exits if the competitor fails."""
     assert one.process.stdout is not None
     for line in one.process.stdout:

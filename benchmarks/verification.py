@@ -52,8 +52,8 @@ def main() -> None:
     engines = {name: load_engine(FaceSettings(engine=name)) for name in arguments.engine}
     verdicts = {}
     for name, engine in engines.items():
-        verdicts[name] = {key: one for folder in arguments.photos for key, one in judged(folder, engine).items()}
-        photos = labeled(verdicts[name])
+        verdicts[name] = {key: one for folder in arguments.photos for key, one in assess_all(folder, engine).items()}
+        photos = list_labeled(verdicts[name])
         same, different = pairs(photos, engine)
         if not len(same) or not len(different):
             sys.exit("skipped: no two photos of one person and of two; label them like Dad1.jpg, Dad2.jpg, Mom1.jpg")
@@ -62,7 +62,7 @@ def main() -> None:
         for path_a, path_b, distance in mistakes(photos, engine):
             print(f"  wrong: {path_a} and {path_b} are {distance:.3f} apart")
         if arguments.strangers is not None and arguments.strangers.is_dir():
-            found = judged(arguments.strangers, engine)
+            found = assess_all(arguments.strangers, engine)
             _, strangers = pairs(one_each(found), engine)
             print(f"strangers in {arguments.strangers}:")
             report(same, strangers, engine.same_person)
@@ -74,7 +74,7 @@ def one_each(verdicts: dict[str, PhotoAssessment]) -> list[Photo]:
     return [Photo(key, key, one.embedding) for key, one in verdicts.items() if one.embedding is not None]
 
 
-def judged(folder: Path, engine: FaceEngine) -> dict[str, PhotoAssessment]:
+def assess_all(folder: Path, engine: FaceEngine) -> dict[str, PhotoAssessment]:
     """What check says of each photo of a folder and its sub-folders, by its path."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return {str(path.relative_to(folder.parent)): inspect_photo(path.read_bytes(), engine, Limits()) for path in paths}
@@ -87,7 +87,7 @@ def print_verdicts(verdicts: dict[str, dict[str, PhotoAssessment]]) -> None:
     different = []
     for path in next(iter(verdicts.values())):
         found = [of_engine[path] for of_engine in verdicts.values()]
-        print(ROW.format(path) + "".join(f"{shown(one):<44}" for one in found), flush=True)
+        print(ROW.format(path) + "".join(f"{format_verdict(one):<44}" for one in found), flush=True)
         if len({one.code for one in found}) > 1:
             different.append(f"{path}: {' | '.join('; '.join([one.message, *one.warnings]) for one in found)}")
     print(
@@ -95,7 +95,7 @@ def print_verdicts(verdicts: dict[str, dict[str, PhotoAssessment]]) -> None:
     )
 
 
-def shown(verdict: PhotoAssessment) -> str:
+def format_verdict(verdict: PhotoAssessment) -> str:
     """One photo's verdict as the table has it."""
     if verdict.face is None:
         return f"{verdict.code}"
@@ -103,7 +103,7 @@ def shown(verdict: PhotoAssessment) -> str:
     return f"{verdict.code} {'yes' if verdict.frontal else 'no':<4} {angles} {verdict.face.box.width:5.0f}"
 
 
-def labeled(verdicts: dict[str, PhotoAssessment]) -> list[Photo]:
+def list_labeled(verdicts: dict[str, PhotoAssessment]) -> list[Photo]:
     """The usable photos, with the person that each path names."""
     return [
         Photo(path, re.sub(r"\d+\.\w+$", "", path), verdict.embedding)

@@ -11,6 +11,7 @@ from serve.wire import Frame
 from shared.buckets.base import Bucket, MissingObject
 from shared.contract.manifests import Json, failure, running
 from shared.errors import InternalError
+from shared.lifecycle.answers import DamagedAnswer
 from shared.operations.client import Client
 from shared.settings import Limits
 
@@ -32,31 +33,27 @@ class Answers:
             data = self._put(one) if queue.side == "source" else self._answer(one)
         except MissingObject:
             return None
-        except (NotAMessage, ValueError) as error:
+        except (NotAMessage, DamagedAnswer) as error:
             # the object was overwritten; the consumer that waits for this entry is told so and may delete it
             log.error("%s of %s cannot be read: %s", queue, one.uuid, error)
             unreadable = InternalError("the bucket's object for this entry cannot be read; delete the entry")
-            data = _written(failure(one.request_id or "", unreadable, {}))
+            data = _encode(failure(one.request_id or "", unreadable, {}))
         return None if data is None else Frame(one.index, one.tags, data)
 
     def pending(self, service: str, tag: str) -> Frame | None:
         """Return the progress of an unanswered put (code 502) in a frame without an index; None for an unknown put."""
-        one = self._store.ledger.of_tag(service, tag)
+        one = self._store.index.of_tag(service, tag)
         if one is None or one.state == "answered" or one.request_id is None:
             return None
         data: Json = {"stage": "queued", "step": 0, "steps": 1, "eta_seconds": None}
         if one.state == "running":
             data = self._progress(service, one.request_id) or data | {"stage": "start"}
         else:
-            data["ahead"] = self._store.ledger.ahead(one)
-        return Frame(0, one.tags, _written(running(one.request_id, data)))
+            data["ahead"] = self._store.index.ahead(one)
+        return Frame(0, one.tags, _encode(running(one.request_id, data)))
 
     def _progress(self, service: str, request_id: str) -> Json | None:
-        try:
-            progress = self._client.progress(self._store.services[service], request_id)
-        except (ValueError, KeyError, TypeError):  # not written by a worker
-            return None
-        return progress if isinstance(progress, dict) else None
+        return self._client.progress(self._store.services[service], request_id)
 
     def _put(self, one: Entry) -> bytes:
         return decode_message(self._bucket.get(message_key(one.service, one.uuid)))[1]
@@ -67,13 +64,9 @@ class Answers:
         if record.inline:
             return decode_message(self._bucket.get(key))[1]
         if record.error is not None:
-            return _written(record.error)
+            return _encode(record.error)
         envelope = self._client.answer(self._store.services[one.service], record.request_id or "")
-        if envelope is None:
-            return None
-        if not isinstance(envelope, dict) or not isinstance(envelope.get("data"), dict):
-            raise ValueError("the answer is not an object with data")
-        return _written(embed_picture(envelope, record, self._bucket, self._limits))
+        return None if envelope is None else _encode(embed_picture(envelope, record, self._bucket, self._limits))
 
 
 def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limits) -> Json:
@@ -88,6 +81,6 @@ def embed_picture(envelope: Json, record: Message, bucket: Bucket, limits: Limit
     return envelope | {"data": data | {"image": base64.b64encode(bucket.get(key)).decode("ascii")}}
 
 
-def _written(envelope: Json) -> bytes:
+def _encode(envelope: Json) -> bytes:
     """Return the answer on one line, as the hosted product sends it."""
     return json.dumps(envelope, ensure_ascii=False).encode()

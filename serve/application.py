@@ -88,7 +88,7 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))
-    app.add_exception_handler(RequestRefused, _refused)
+    app.add_exception_handler(RequestRefused, _answer_refusal)
     app.state.stopping = polling.end
     return app
 
@@ -97,7 +97,7 @@ def _add_own(app: FastAPI, metrics: Metrics, store: Store, serve: ServeSettings)
     @app.get("/healthz", summary="Whether the server and its state work; with a token, what it holds", tags=["server"])
     async def healthz(request: Request) -> JSONResponse:
         services = await run_in_threadpool(
-            lambda: {service: {state: n for state, (n, _) in store.ledger.states(service).items()}
+            lambda: {service: {state: n for state, (n, _) in store.index.states(service).items()}
                      for service in store.services}
         )  # fmt: skip
         if not is_any_token(serve, request.headers.get("Authorization")):
@@ -117,7 +117,7 @@ async def _give_up(store: Store, seconds: float) -> None:
     """Release what consumers held before the start, if they have not come back after `seconds`."""
     await asyncio.sleep(seconds)
     await run_in_threadpool(store.deliveries.give_up)
-    for signal in store.bells.values():
+    for signal in store.change_signals.values():
         signal.ring()
 
 
@@ -130,6 +130,6 @@ def _answering(status: int, headers: dict[str, str]) -> Callable[[Request, Excep
     return answer
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _answer_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefused)
     return PlainTextResponse(error.message, error.status, error.headers)

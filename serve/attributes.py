@@ -14,7 +14,7 @@ PRIORITY_HEADER = "X-EAS-QueueService-Priority"
 
 def entry_attributes(store: Store, queue: ServiceQueue, payload_bytes: int) -> dict[str, str]:
     """Return the attributes of a queue; every value is a string."""
-    length, first, last = store.ledger.bounds(queue)
+    length, first, last = store.index.bounds(queue)
     consumers, now = store.deliveries.consumers(queue), time.time()
     attributes = {
         "meta.header.group": GROUP_HEADER,
@@ -51,7 +51,7 @@ def describe_position(store: Store, queue: ServiceQueue, one: Entry) -> Json:
         holder = f"{one.service}.{one.owner}"
     if holder is not None:
         return {"ConsumerId": holder, "IsPending": True, "WaitCount": 0}
-    ahead = store.ledger.ahead(one) if queue.side == "source" else len(store.ledger.below(queue, one.index))
+    ahead = store.index.ahead(one) if queue.side == "source" else len(store.index.below(queue, one.index))
     return {"ConsumerId": "", "IsPending": False, "WaitCount": ahead}
 
 

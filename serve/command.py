@@ -43,7 +43,7 @@ def serve(
     --token of their own.
     """
     log_to_stderr()
-    settings, configured = Settings(), _configured(token or [], state)
+    settings, configured = Settings(), _read_settings(token or [], state)
     _require_free(host, port)
     place = bucket_at(bucket)
     folder = configured.state or _folder(settings.home, place.address)
@@ -62,7 +62,7 @@ def serve(
     server = Server(app, host, port, configured, connection_bounds(configured))
     # uvicorn drains and then raises the signal again, whose default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stopped)
+        signal.signal(number, _ignore_signal)
     server.run()
 
 
@@ -78,11 +78,11 @@ def _require_free(host: str, port: int) -> None:
         fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host")
 
 
-def _stopped(number: int, frame: FrameType | None) -> None:
+def _ignore_signal(number: int, frame: FrameType | None) -> None:
     """Do nothing: the server has already stopped for this signal."""
 
 
-def _configured(tokens: list[str], state: Path | None) -> ServeSettings:
+def _read_settings(tokens: list[str], state: Path | None) -> ServeSettings:
     """Return the environment's settings with the options on top; end the program where they cannot work."""
     try:
         settings = ServeSettings()

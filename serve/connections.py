@@ -53,9 +53,9 @@ class _Writing:
         """Start another answer or frame; its time begins when the client is first too slow for it."""
         self._since = None
 
-    def paused(self, transport: asyncio.Transport) -> None:
+    def watch(self, transport: asyncio.Transport) -> None:
         """Begin to watch: too many bytes are unsent."""
-        self.resumed()
+        self.stop()
         now = self._loop.time()
         self._since = self._since or now
         if now - self._since > self._longest:
@@ -64,7 +64,7 @@ class _Writing:
         left = transport.get_write_buffer_size()
         self._timer = self._loop.call_later(self._period, self._check, transport, left)
 
-    def resumed(self) -> None:
+    def stop(self) -> None:
         """Stop watching: the bytes were sent, or the connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
@@ -74,7 +74,7 @@ class _Writing:
         if before - transport.get_write_buffer_size() < SLOWEST * self._period:
             transport.abort()
         else:
-            self.paused(transport)
+            self.watch(transport)
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -98,7 +98,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
-        self._writing.resumed()
+        self._writing.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -124,7 +124,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()
-        self._writing.resumed()
+        self._writing.stop()
         super().handle_websocket_upgrade()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -133,11 +133,11 @@ class HttpConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing.paused(self.transport)
+        self._writing.watch(self.transport)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._writing.resumed()
+        self._writing.stop()
 
     def _await_head(self) -> None:
         self._in_head, self._received = True, 0
@@ -198,16 +198,16 @@ class WatchConnection(WebSocketsSansIOProtocol):
         self.logger.setLevel(logging.WARNING)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._writing.resumed()
+        self._writing.stop()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._writing.paused(self.transport)
+        self._writing.watch(self.transport)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._writing.resumed()
+        self._writing.stop()
 
     async def send(self, message: Any) -> None:
         self._writing.begin()

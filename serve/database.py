@@ -4,7 +4,7 @@
 |---|---|---|
 | absent, empty | opened | new |
 | of this version and bucket, and whole | opened | in use, perhaps behind the records |
-| of another version or bucket, truncated, damaged | opened | set aside as `state.sqlite.bad-<time>`, a new one made |
+| of another version or bucket, damaged, or no file | opened | set aside as `state.sqlite.bad-<time>`, a new one made |
 | in use | a query finds it damaged | the same; the caller is told to ask again |
 | new, or just opened | before the first query | `fill` updates it from the bucket's records |
 
@@ -14,11 +14,13 @@ So the server relies only on rows that the records confirm, and damage to the fi
 import contextlib
 import fcntl
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from shared.errors import PhotogError
@@ -26,12 +28,15 @@ from shared.errors import PhotogError
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x70687467  # SQLite's application_id, which tells the file from those of other programs
-VERSION = 2  # of the tables below; a file of another version is made anew from the bucket
+BESIDE = ("-wal", "-shm", "-journal", "")  # ends of the names of SQLite's files; the last is that of the state itself
+VERSION = 3  # of the tables below; a file of another version is made anew from the bucket
 SCHEMA = """
 CREATE TABLE bucket (address TEXT NOT NULL) STRICT;
 CREATE TABLE puts (
-    uuid TEXT PRIMARY KEY, service TEXT NOT NULL, source INTEGER, sink INTEGER, state TEXT NOT NULL,
-    tag TEXT NOT NULL, tags TEXT NOT NULL, priority INTEGER NOT NULL, request_id TEXT, sha256 TEXT,
+    uuid TEXT PRIMARY KEY, service TEXT NOT NULL, source INTEGER, sink INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'released', 'running', 'answered')),
+    tag TEXT NOT NULL, tags TEXT NOT NULL CHECK (json_type(tags) = 'object'),
+    priority INTEGER NOT NULL, request_id TEXT, sha256 TEXT,
     size INTEGER NOT NULL, accepted REAL NOT NULL, claimed REAL, answered REAL, owner TEXT
 ) STRICT;
 CREATE UNIQUE INDEX by_source ON puts (service, source);
@@ -111,7 +116,7 @@ class Database:
         self._filled, self._filling = True, False
         self._damage: str | None = None
         self._mend_after = self._fill_after = float("-inf")
-        self._connection = self._opened()
+        self._connection = self._open_or_replace()
 
     def fill_with(self, fill: Callable[[], None]) -> None:
         """Set the function that updates the rows from the bucket's records.
@@ -195,7 +200,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             _set_aside(self._path, self._damage)
-            self._connection = self._opened()
+            self._connection = self._open_or_replace()
             self._damage, self._filled = None, False
         if not self._filled:
             if now < self._fill_after:
@@ -208,7 +213,7 @@ class Database:
                 self._filling = False
                 self._fill_after = float("-inf") if self._filled else time.monotonic() + FILLING_SECONDS
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_or_replace(self) -> sqlite3.Connection:
         try:
             return _open(self._path, self._address)
         except (sqlite3.DatabaseError, _Unfit) as error:
@@ -220,6 +225,9 @@ class Database:
 
 def _open(path: Path, address: str | None) -> sqlite3.Connection:
     """Open a file that is whole and of this bucket, or make one. Raises DatabaseError or _Unfit."""
+    for one in (path.with_name(path.name + suffix) for suffix in BESIDE):
+        if os.path.lexists(one) and not one.is_file():
+            raise _Unfit(f"{one.name} is no file")
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
@@ -237,12 +245,29 @@ def _open(path: Path, address: str | None) -> sqlite3.Connection:
 def _create(connection: sqlite3.Connection, address: str | None) -> None:
     """Create the tables, all or none: a process that dies in between leaves an empty file."""
     connection.execute("BEGIN IMMEDIATE")
-    for statement in SCHEMA.split(";"):
-        connection.execute(statement)
+    _create_tables(connection)
     connection.execute("INSERT INTO bucket VALUES (?)", (address or "",))
     connection.execute(f"PRAGMA application_id={APPLICATION}")
     connection.execute(f"PRAGMA user_version={VERSION}")
     connection.execute("COMMIT")
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+
+
+def _list_tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """Return all that a file declares: tables, indexes, views and triggers, with their text."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
+    return [tuple(row) for row in rows]
+
+
+@cache
+def _expected_tables() -> list[tuple[str, ...]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        _create_tables(connection)
+        return _list_tables(connection)
 
 
 def _check(connection: sqlite3.Connection, address: str | None) -> None:
@@ -250,6 +275,8 @@ def _check(connection: sqlite3.Connection, address: str | None) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if (application, version) != (APPLICATION, VERSION):
         raise _Unfit(f"it is of another version or program ({application:#x}, {version})")
+    if _list_tables(connection) != _expected_tables():
+        raise _Unfit("its tables were changed")
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _Unfit(f"it is damaged: {found}")
@@ -270,14 +297,14 @@ def _damages(error: sqlite3.DatabaseError) -> bool:
 def _set_aside(path: Path, reason: str) -> None:
     """Rename a file that cannot be used, so that its fault can be examined. Raises OSError where it cannot be moved."""
     name = f"{path.name}.bad-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}"
-    for suffix in ("-wal", "-shm", ""):
+    for suffix in BESIDE:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(name + suffix))
     shown = " ".join(reason.split())
     log.error("the state %s is made anew from the bucket; the old file is kept as %s: %s", path, name, shown)
-    aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(("-wal", "-shm")))
+    aside = (one for one in path.parent.glob(f"{path.name}.bad-*") if not one.name.endswith(BESIDE[:-1]))
     for old in sorted(aside)[:-KEPT]:
-        for suffix in ("-wal", "-shm", ""):
+        for suffix in BESIDE:
             _discard(old.with_name(old.name + suffix))
 
 

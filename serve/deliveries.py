@@ -145,7 +145,7 @@ class Deliveries:
             _advance(connection, values)
         return found
 
-    def claimed(self, queue: ServiceQueue, owner: str, index: int) -> None:
+    def claim(self, queue: ServiceQueue, owner: str, index: int) -> None:
         """Note that a worker has claimed an entry of an input queue; workers form a group named like the service."""
         values = _values(queue, queue.service, owner) | {"position": index}
         with self._database.transaction() as connection:

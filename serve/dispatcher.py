@@ -24,6 +24,7 @@ from shared.buckets.base import BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, failure
 from shared.errors import ConflictingRequest, InvalidManifest, RequestError
+from shared.lifecycle.answers import DamagedAnswer
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations.client import Client
 from shared.settings import Lease
@@ -42,9 +43,9 @@ class Dispatcher:
         self, store: Store, service: str, metrics: Metrics, lease: Lease, longest_lead: int, poll_seconds: float
     ) -> None:
         self._store, self._service, self._metrics, self._poll = store, service, metrics, poll_seconds
-        self._function, self._bucket, self._ledger = store.services[service], store.bucket, store.ledger
+        self._function, self._bucket, self._index = store.services[service], store.bucket, store.index
         self._claims = Claims(store.bucket, self._function, lease, "serve")
-        self._client, self._lead = Client(store.bucket), ReleaseWindow(longest_lead)
+        self._client, self._window = Client(store.bucket), ReleaseWindow(longest_lead)
         self._stages = StageTimings(self._client, self._function, service, metrics)
         self._holds = BackoffHolds()
         self._failed_in_a_row = 0
@@ -69,13 +70,13 @@ class Dispatcher:
         """
         unclaimed, moved, self._failed_in_a_row = set[str](), False, 0
         held = self._holds.now()
-        for entries in _by_request(self._ledger.under_way(self._service)):
+        for entries in _by_request(self._index.under_way(self._service)):
             first = entries[0]
             state = first.uuid not in held and self._safely(first, partial(self._follow, entries, quiet))
             moved |= state
             if not state and first.state == RELEASED:
                 unclaimed.add(first.uuid)
-        return self._release(self._lead.room(unclaimed), held) or moved
+        return self._release(self._window.room(unclaimed), held) or moved
 
     def _run(self) -> None:
         pause, wake, well = SHORTEST_PAUSE, self._store.wake[self._service], True
@@ -104,13 +105,14 @@ class Dispatcher:
             self._store.disown(ServiceQueue(self._service, "source"), one.uuid)
             return True
         except Exception as error:  # the boundary between requests: others wrote the claims and answers that are read
-            if self._holds.failed(one.uuid):
+            if self._holds.hold(one.uuid):
                 log.exception("%s %s cannot be followed; it is tried again", self._service, one.request_id)
-            self._failed_in_a_row += isinstance(error, BucketError | OSError)
+            of_the_store = isinstance(error, BucketError | OSError) and not isinstance(error, DamagedAnswer)
+            self._failed_in_a_row += of_the_store
             if self._failed_in_a_row >= STORE_BROKEN:
                 raise
             return False
-        self._holds.passed(one.uuid)
+        self._holds.forget(one.uuid)
         self._failed_in_a_row = 0
         return moved
 
@@ -121,11 +123,11 @@ class Dispatcher:
         if waiting:
             claim = self._claims.first(request_id)
             if claim is None:
-                return quiet and self._vanished(entries)
+                return quiet and self._refuse_if_vanished(entries)
             if not self._is_of(claim, waiting[0]):
-                return self._refuse(entries, self._taken(request_id, claim.manifest))
+                return self._refuse(entries, self._conflict(request_id, claim.manifest))
             for one in waiting:
-                self._claimed(one, claim.owner)
+                self._note_claim(one, claim.owner)
         if self._bucket.head(keys.result(self._function, request_id)) is None:
             self._stages.look(request_id)
             return bool(waiting)
@@ -138,17 +140,17 @@ class Dispatcher:
             self._answer(one, None, envelope["code"])
         return True
 
-    def _claimed(self, one: Entry, owner: str) -> None:
+    def _note_claim(self, one: Entry, owner: str) -> None:
         now = time.time()
-        self._ledger.claim(one.uuid, owner, now)
-        self._store.deliveries.claimed(ServiceQueue(self._service, "source"), owner, one.index)
+        self._index.claim(one.uuid, owner, now)
+        self._store.deliveries.claim(ServiceQueue(self._service, "source"), owner, one.index)
         self._metrics.stage(self._service, "waiting", now - one.accepted)
 
     def _release(self, room: int, held: Set[str]) -> bool:
         """Answer puts that need no worker, and release the next ones while there is room."""
         moved = False
-        for one in self._ledger.turn(self._service, TURNS, held):
-            needs_worker = one.request_id is not None and not self._ledger.rival(one)
+        for one in self._index.turn(self._service, TURNS, held):
+            needs_worker = one.request_id is not None and not self._index.rival(one)
             if needs_worker and room <= 0:
                 break
             if self._safely(one, partial(self._start, one)):
@@ -158,8 +160,8 @@ class Dispatcher:
     def _start(self, one: Entry) -> bool:
         if one.request_id is None:
             return self._refuse([one], InvalidManifest("the data is not a request"))
-        if self._ledger.rival(one):
-            return self._refuse([one], self._taken(one.request_id, "an earlier put"))
+        if self._index.rival(one):
+            return self._refuse([one], self._conflict(one.request_id, "an earlier put"))
         return self._manifest(one)
 
     def _manifest(self, one: Entry) -> bool:
@@ -167,18 +169,18 @@ class Dispatcher:
         key = self._manifest_key(one)
         record = self._bucket.find(message_key(self._service, one.uuid))
         if record is None:
-            self._ledger.remove([one.uuid])  # taken back at this moment, or the record was deleted
+            self._index.remove([one.uuid])  # taken back at this moment, or the record was deleted
             return False
         body = decode_message(record)[1]
         first = self._claims.first(one.request_id or "")
         if first is not None and not self._is_of(first, one):
-            return self._refuse([one], self._taken(one.request_id, first.manifest))
+            return self._refuse([one], self._conflict(one.request_id, first.manifest))
         if not self._bucket.put_if_absent(key, body):
             there = read_request(self._bucket.get(key))
             if there is None or one.sha256 not in there.spellings:
-                return self._refuse([one], self._taken(one.request_id, key))
-        self._ledger.release(one.uuid)
-        self._lead.released(one.uuid)
+                return self._refuse([one], self._conflict(one.request_id, key))
+        self._index.release(one.uuid)
+        self._window.add(one.uuid)
         return True
 
     def _is_of(self, claim: ClaimRecord, one: Entry) -> bool:
@@ -192,7 +194,7 @@ class Dispatcher:
             return False
         return manifest is not None and claim.payload_sha256 in manifest.spellings
 
-    def _vanished(self, entries: list[Entry]) -> bool:
+    def _refuse_if_vanished(self, entries: list[Entry]) -> bool:
         """Refuse a request whose manifest was deleted before any worker claimed it; return whether that is so."""
         key = self._manifest_key(entries[0])
         if self._bucket.head(key) is not None or self._claims.first(entries[0].request_id or "") is not None:
@@ -208,9 +210,9 @@ class Dispatcher:
     def _answer(self, one: Entry, error: Json | None, code: str) -> None:
         record = self._store.answer(one, error)
         if record is not None:
-            self._metrics.answered(self._service, code)
+            self._metrics.count_answer(self._service, code)
 
-    def _taken(self, request_id: str | None, by: str) -> ConflictingRequest:
+    def _conflict(self, request_id: str | None, by: str) -> ConflictingRequest:
         return ConflictingRequest(
             f"request_id {request_id} was used by {by} with another body; put this body under a new id", "request_id"
         )

@@ -13,7 +13,7 @@ class BackoffHolds:
         self._clock = clock
         self._held: dict[str, tuple[float, float]] = {}
 
-    def failed(self, uuid: str) -> bool:
+    def hold(self, uuid: str) -> bool:
         """Hold a put for twice as long as the last time; return whether this is its first failure."""
         now = self._clock()
         self._held = {one: held for one, held in self._held.items() if held[0] + LONGEST_SECONDS > now}
@@ -22,7 +22,7 @@ class BackoffHolds:
         self._held[uuid] = now + pause, pause
         return first
 
-    def passed(self, uuid: str) -> None:
+    def forget(self, uuid: str) -> None:
         """Forget the failures of a put."""
         self._held.pop(uuid, None)
 

@@ -13,7 +13,8 @@ from shared.contract.manifests import REQUEST_ID, Json
 from shared.contract.validation import describe_errors
 from shared.errors import PhotogError
 
-LARGEST_INDEX = 2**62  # well below SQLite's largest integer
+LARGEST_INDEX = 2**62  # of a record that is read; well below SQLite's largest integer
+LARGEST_COUNTED = 2**61  # of indexes that ours continue after, or a forged record would leave no index for any other
 LARGEST_PRIORITY = 2**63 - 1
 LONGEST_HEADER = 1024 * 1024  # bytes; the tags come in a URL, which the server limits to far less
 

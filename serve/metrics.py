@@ -26,15 +26,15 @@ class Metrics:
             "photog_stage_seconds", "Time in each stage of a request", ["service", "stage"], registry=self._registry
         )
 
-    def put(self, queue: str) -> None:
+    def count_put(self, queue: str) -> None:
         """Count a put that was accepted."""
         self._puts.labels(queue).inc()
 
-    def answered(self, service: str, code: str) -> None:
+    def count_answer(self, service: str, code: str) -> None:
         """Count a put that was answered, with OK or error."""
         self._answers.labels(service, code).inc()
 
-    def consumed(self, queue: str, entries: int) -> None:
+    def count_consumed(self, queue: str, entries: int) -> None:
         """Count entries that were committed or deleted."""
         self._consumed.labels(queue).inc(entries)
 
@@ -58,7 +58,7 @@ class _Backlog(Collector):
         ready = GaugeMetricFamily("photog_ready", "Answers that have not been consumed yet", labels=["service"])
         now = time.time()
         for service in self._store.services:
-            states = self._store.ledger.states(service)
+            states = self._store.index.states(service)
             counts = {state: count for state, (count, _) in states.items()}
             open_since = [first for state, (_, first) in states.items() if state in (QUEUED, RELEASED, RUNNING)]
             backlog.add_metric([service], counts.get(QUEUED, 0) + counts.get(RELEASED, 0))

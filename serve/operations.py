@@ -61,10 +61,10 @@ class Operations:
         tags, priority = asked.labels(), asked.priority()
         if queue.side == "source" and "requestId" in tags:
             raise BadParameter("the input queue sets the tag requestId itself; use another name")
-        async with self._budget.hold(self._expected(request)):
+        async with self._budget.hold(self._expected_bytes(request)):
             body = await self._body(request)
             index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
-        self._metrics.put(str(queue))
+        self._metrics.count_put(str(queue))
         return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
 
     async def read(self, request: Request, queue: ServiceQueue) -> Response:
@@ -84,15 +84,15 @@ class Operations:
         )
         raw = asked.flag("_raw_")
         found = await self._polling.get(queue, wanted, request)
-        sent = BackgroundTask(self._sent, queue, found) if found.taken else None
-        return _raw(found, sent) if raw else _framed(found, sent)
+        sent = BackgroundTask(self._remove_sent, queue, found) if found.taken else None
+        return _raw(found, sent) if raw else _frame(found, sent)
 
     async def remove(self, request: Request, queue: ServiceQueue) -> Response:
         """Delete or truncate; answer with the number of entries removed."""
         asked = Parameters(request.query_params, request.headers)
         if asked.flag("_trunc_"):
             index = asked.number("_index_", 0)
-            return await self._remove(queue, await run_in_threadpool(self._store.ledger.below, queue, index))
+            return await self._remove(queue, await run_in_threadpool(self._store.index.below, queue, index))
         return await self._remove_at(queue, asked)
 
     async def commit(self, request: Request, queue: ServiceQueue) -> Response:
@@ -126,7 +126,7 @@ class Operations:
         )
 
     def _search(self, queue: ServiceQueue, index: int) -> dict[str, object]:
-        found = self._store.ledger.find(queue, index, 1, {})
+        found = self._store.index.find(queue, index, 1, {})
         if not found or found[0].index != index:
             raise RequestRefused(404, f"{queue} has no entry {index}")
         return describe_position(self._store, queue, found[0])
@@ -135,17 +135,17 @@ class Operations:
         if not asked.has("_indexes_"):
             raise BadParameter("_indexes_ is missing: name the entries, separated by commas")
         indexes = asked.numbers("_indexes_")
-        return await self._remove(queue, await run_in_threadpool(self._store.ledger.at, queue, indexes))
+        return await self._remove(queue, await run_in_threadpool(self._store.index.at, queue, indexes))
 
     async def _remove(self, queue: ServiceQueue, uuids: list[str]) -> Response:
         removed = await run_in_threadpool(self._store.remove, queue, uuids)
-        self._metrics.consumed(str(queue), removed)
+        self._metrics.count_consumed(str(queue), removed)
         return PlainTextResponse(str(removed))
 
-    def _sent(self, queue: ServiceQueue, found: FoundEntries) -> None:
-        self._metrics.consumed(str(queue), self._polling.sent(queue, found))
+    def _remove_sent(self, queue: ServiceQueue, found: FoundEntries) -> None:
+        self._metrics.count_consumed(str(queue), self._polling.remove_sent(queue, found))
 
-    def _expected(self, request: Request) -> int:
+    def _expected_bytes(self, request: Request) -> int:
         """Return how many bytes of memory a body needs: its Content-Length, or the limit if it has none."""
         length = request.headers.get("Content-Length", "")
         size = min(int(length), self._payload_bytes) if length.isdecimal() and len(length) < 20 else self._payload_bytes
@@ -179,7 +179,7 @@ def header_value(text: str) -> str:
     return text if fits_header(text) else quote(text)
 
 
-def _framed(found: FoundEntries, sent: BackgroundTask | None) -> Response:
+def _frame(found: FoundEntries, sent: BackgroundTask | None) -> Response:
     data = several(found.frames)
     found.frames.clear()
     return PacedResponse(data, PROTOBUF, found.hold, sent)

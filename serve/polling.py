@@ -55,11 +55,11 @@ class Getter:
         """Wait for entries and return them; nothing is taken for a client that has gone."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wanted.wait_seconds * (1 - EARLY)
-        with self._store.bells[queue].listening() as changed:
+        with self._store.change_signals[queue].listening() as changed:
             while True:
                 changed.clear()
-                found = await self._found(queue, wanted)
-                if await self._gone(request, found):
+                found = await self._find(queue, wanted)
+                if await self._is_gone(request, found):
                     await run_in_threadpool(self._store.put_back, queue, found.taken)
                     return FoundEntries()
                 left = until - loop.time()
@@ -78,16 +78,16 @@ class Getter:
     def end(self) -> None:
         """Answer all waiting gets with what there is, because the server is stopping."""
         self._ending = True
-        for bell in self._store.bells.values():
-            bell.ring()
+        for signal in self._store.change_signals.values():
+            signal.ring()
 
-    def sent(self, queue: ServiceQueue, found: FoundEntries) -> int:
+    def remove_sent(self, queue: ServiceQueue, found: FoundEntries) -> int:
         """Remove the entries that a client has taken and received; return how many there were."""
         removed = self._store.remove(queue, found.taken)
         self._store.put_back(queue, found.taken)
         return removed
 
-    async def _gone(self, request: Request, found: FoundEntries) -> bool:
+    async def _is_gone(self, request: Request, found: FoundEntries) -> bool:
         try:
             gone = await request.is_disconnected()
         except BaseException:
@@ -97,7 +97,7 @@ class Getter:
             found.free()
         return gone
 
-    async def _found(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
+    async def _find(self, queue: ServiceQueue, wanted: GetRequest) -> FoundEntries:
         """Return the entries at present, with the memory that they take; if there are none, nothing is read."""
         if not await run_in_threadpool(self._store.find, queue, wanted.first, 1, wanted.tags, False):
             return FoundEntries()

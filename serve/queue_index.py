@@ -13,6 +13,7 @@ from shared.errors import PhotogError
 Side = Literal["source", "sink"]
 
 QUEUED, RELEASED, RUNNING, ANSWERED = "queued", "released", "running", "answered"
+STATES = (QUEUED, RELEASED, RUNNING, ANSWERED)
 IN_QUEUE = {"source": "source IS NOT NULL AND sink IS NULL", "sink": "sink IS NOT NULL"}
 
 
@@ -71,23 +72,23 @@ class QueueIndex:
         Raises IndexTaken if another record has one of its indexes.
         """
         with self.database.transaction() as connection:
-            if not _written(connection, record, size):
-                raise IndexTaken(record, _sides_taken(connection, record))
+            if not _write(connection, record, size):
+                raise IndexTaken(record, _find_taken_sides(connection, record))
 
     def add_all(self, records: Iterable[tuple[Message, int]]) -> list[IndexTaken]:
         """Write many rows at once; return the records whose indexes are taken."""
         taken = list[IndexTaken]()
         with self.database.transaction() as connection:
             for record, size in records:
-                if not _written(connection, record, size):
-                    taken.append(IndexTaken(record, _sides_taken(connection, record)))
+                if not _write(connection, record, size):
+                    taken.append(IndexTaken(record, _find_taken_sides(connection, record)))
         return taken
 
     def answer(self, record: Message, size: int) -> None:
         """Move a put to the sink; watchers of the input queue lose it. Raises IndexTaken."""
         with self.database.transaction() as connection:
-            if not _written(connection, record, size):
-                raise IndexTaken(record, _sides_taken(connection, record))
+            if not _write(connection, record, size):
+                raise IndexTaken(record, _find_taken_sides(connection, record))
             connection.execute("DELETE FROM deliveries WHERE uuid=? AND side='source'", (record.uuid,))
 
     def release(self, uuid: str) -> None:
@@ -204,7 +205,7 @@ class QueueIndex:
         )
         return rows[0][0], rows[0][1] or 0, rows[0][2] or 0
 
-    def known(self, service: str) -> dict[str, int]:
+    def record_sizes(self, service: str) -> dict[str, int]:
         """Return for each row, by uuid, the size in bytes of the record that it was made from."""
         rows = self.database.rows("SELECT uuid, size FROM puts WHERE service=:service", {"service": service})
         return {row[0]: row[1] for row in rows}
@@ -229,7 +230,7 @@ class QueueIndex:
         return [row[0] for row in rows]
 
 
-def _written(connection: sqlite3.Connection, record: Message, size: int) -> bool:
+def _write(connection: sqlite3.Connection, record: Message, size: int) -> bool:
     """Update the row from the record, but not how far a worker is; False if another row has one of its indexes."""
     values = record.model_dump(include={"uuid", "service", "source", "sink", "priority", "request_id", "sha256"})
     values |= {"tags": json.dumps(record.tags), "tag": record.tags["requestId"], "size": size}
@@ -249,7 +250,7 @@ def _written(connection: sqlite3.Connection, record: Message, size: int) -> bool
     return True
 
 
-def _sides_taken(connection: sqlite3.Connection, record: Message) -> list[Side]:
+def _find_taken_sides(connection: sqlite3.Connection, record: Message) -> list[Side]:
     values = {"uuid": record.uuid, "service": record.service, "source": record.source, "sink": record.sink}
     query = "SELECT 1 FROM puts WHERE service=:service AND {0}=:{0} AND uuid<>:uuid"
     sides: tuple[Side, ...] = ("source", "sink")
@@ -271,6 +272,9 @@ def tag_condition(tags: Mapping[str, str]) -> tuple[str, dict[str, object]]:
 
 
 def read_entry(row: sqlite3.Row, side: Side) -> Entry:
-    """Return a row as an entry of the queue on one side."""
+    """Return a row as an entry of the queue on one side; raises ValueError if this server cannot have written it."""
     values = {name: row[name] for name in Entry.__dataclass_fields__ if name not in ("index", "tags")}
-    return Entry(index=row[side], tags=json.loads(row["tags"]), **values)
+    tags = json.loads(row["tags"])
+    if not isinstance(tags, dict) or values["state"] not in STATES:
+        raise ValueError("its tags are no object, or its state is none")
+    return Entry(index=row[side], tags=tags, **values)

@@ -40,7 +40,7 @@ class Recovery:
             self._service(service)
 
     def _service(self, service: str) -> None:
-        known, ledger = self._store.ledger.known(service), self._store.ledger
+        known, index = self._store.index.record_sizes(service), self._store.index
         sizes, foreign = dict[str, int](), dict[str, str]()
         begin = prefix(service)
         for info in self._store.bucket.list(begin):
@@ -51,8 +51,8 @@ class Recovery:
                 foreign[info.key] = "its name is no uuid"
         gone = known.keys() - sizes.keys()
         changed = [uuid for uuid, size in sizes.items() if known.get(uuid) != size]
-        ledger.remove(gone)
-        ledger.forget(uuid for uuid in changed if uuid in known)
+        index.remove(gone)
+        index.forget(uuid for uuid in changed if uuid in known)
         taken = self._read([begin + uuid for uuid in changed], sizes, foreign)
         for one in sorted(taken, key=lambda one: (one.record.accepted, one.record.uuid)):
             self._store.reindex(one)
@@ -73,7 +73,7 @@ class Recovery:
                         rows.append((found, sizes[found.uuid]))
                     elif found is not None:
                         foreign[key] = found
-                taken += self._store.ledger.add_all(rows)
+                taken += self._store.index.add_all(rows)
         return taken
 
     def _record(self, key: str) -> Message | str | None:

@@ -24,7 +24,7 @@ class ReleaseWindow:
         self._last = self._changed = float("-inf")
         self._released: dict[str, float] = {}
 
-    def released(self, uuid: str) -> None:
+    def add(self, uuid: str) -> None:
         """Note that a manifest has just been released."""
         self._last = self._released[uuid] = self._clock()
 

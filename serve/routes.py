@@ -65,12 +65,12 @@ def _add(app: FastAPI, calls: Operations, side: Side) -> None:
             tags=list(tags),
             operation_id=f"{side}_{call.__name__}",
             responses=dict(RESPONSES),
-            openapi_extra=_documented(parameters, method == "POST"),
+            openapi_extra=_document(parameters, method == "POST"),
         )
     app.add_api_websocket_route(path, watch)
 
 
-def _documented(parameters: dict[str, str], body: bool) -> dict[str, object]:
+def _document(parameters: dict[str, str], body: bool) -> dict[str, object]:
     """Return the parameters for OpenAPI; FastAPI does not read them, because every unknown parameter is a tag."""
     listed: list[dict[str, object]] = [
         {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}

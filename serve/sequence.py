@@ -3,13 +3,13 @@
 Indexes are taken in blocks. The end of a block is written to the bucket, at `queue/<service>.indexes.json`, before any
 index of it is given out, and a server begins after the highest of three: that end, the end in the SQLite file, and the
 indexes of the records. Unless it is lost, none of the three is ever below an index that was given out; so a start costs
-a gap, and an index is given twice only if all three are lost.
+a gap, and an index is given twice only if all three are lost. Numbers that no server reaches are not counted.
 """
 
 import logging
 
 from serve.database import Database, StateUnavailable
-from serve.message import LARGEST_INDEX
+from serve.message import LARGEST_COUNTED
 from serve.queue_index import ServiceQueue
 from shared.buckets.base import Bucket
 from shared.contract import keys
@@ -42,9 +42,10 @@ class IndexSequence:
 
     def _highest(self, queue: ServiceQueue) -> int:
         rows = self._database.rows(
-            "SELECT max((SELECT coalesce(max(reserved), 0) FROM indexes WHERE service=:service AND side=:side), "
-            f"(SELECT coalesce(max({queue.side}), 0) FROM puts WHERE service=:service))",
-            {"service": queue.service, "side": queue.side},
+            "SELECT max((SELECT coalesce(max(reserved), 0) FROM indexes WHERE service=:service AND side=:side "
+            "AND reserved<=:most), "
+            f"(SELECT coalesce(max({queue.side}), 0) FROM puts WHERE service=:service AND {queue.side}<=:most))",
+            {"service": queue.service, "side": queue.side, "most": LARGEST_COUNTED},
         )
         return max(int(rows[0][0]), self._ends(queue.service).get(queue.side, 0))
 
@@ -72,7 +73,7 @@ class IndexSequence:
             return {}
         if not isinstance(ends, dict):
             return {}
-        return {side: end for side, end in ends.items() if type(end) is int and 0 <= end <= LARGEST_INDEX}
+        return {side: end for side, end in ends.items() if type(end) is int and 0 <= end <= LARGEST_COUNTED}
 
 
 def _key(service: str) -> str:

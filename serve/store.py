@@ -40,9 +40,9 @@ class Store:
 
     def __init__(self, bucket: Bucket, database: Database, services: Mapping[str, str], longest_queue: int) -> None:
         self.bucket, self.services, self.longest_queue = bucket, dict(services), longest_queue
-        self.ledger, self.deliveries = QueueIndex(database), Deliveries(database)
+        self.index, self.deliveries = QueueIndex(database), Deliveries(database)
         self._indexes = IndexSequence(database, bucket)
-        self.bells = {queue: ChangeSignal() for queue in self.queues()}
+        self.change_signals = {queue: ChangeSignal() for queue in self.queues()}
         self.wake = {service: threading.Event() for service in services}
         self._moving = {service: threading.RLock() for service in services}
         self._parsing = threading.Lock()
@@ -57,7 +57,7 @@ class Store:
 
         The put is durable once this returns: the record is in the bucket, whatever happens to this process.
         """
-        length, _, _ = self.ledger.bounds(queue)
+        length, _, _ = self.index.bounds(queue)
         if length >= self.longest_queue:
             raise QueueFull(f"{queue} holds {length} entries, {self.longest_queue} are allowed; put again later")
         fields = self._request(body) if queue.side == "source" else {"inline": True}
@@ -75,11 +75,11 @@ class Store:
             **fields,
         )
         try:
-            record = self._write(record, body, self.ledger.add)
+            record = self._write(record, body, self.index.add)
         except sqlite3.Error:  # such as a full disk: a put that was reported as not accepted must not run
             self.bucket.delete(record.key)
             raise
-        self._changed(queue)
+        self._signal_change(queue)
         return record.source or record.sink or index, record.tags["requestId"]
 
     def answer(self, one: Entry, error: Json | None = None) -> Message | None:
@@ -92,17 +92,17 @@ class Store:
         with self._moving[one.service]:
             data = self.bucket.find(message_key(one.service, one.uuid))
             if data is None:
-                self.ledger.remove([one.uuid])
+                self.index.remove([one.uuid])
                 return None
             record, body = decode_message(data)
             if record.sink is None:
                 answer = {"answered": time.time(), "error": record.error or error}
                 record = record.model_copy(update={"sink": self._indexes.next(queue), **answer})
-                record = self._write(record, body, self.ledger.answer)
+                record = self._write(record, body, self.index.answer)
             else:
-                self._enter(record, body, len(data), self.ledger.answer)
-        self._changed(queue)
-        self.bells[ServiceQueue(one.service, "source")].ring()
+                self._enter(record, body, len(data), self.index.answer)
+        self._signal_change(queue)
+        self.change_signals[ServiceQueue(one.service, "source")].ring()
         return record
 
     def reindex(self, taken: IndexTaken) -> None:
@@ -113,15 +113,15 @@ class Store:
             return
         record, body = decode_message(data)
         log.error("%s; it gets a new one", taken)
-        self._write(self._moved(record, taken.sides), body, self.ledger.add)
+        self._write(self._move(record, taken.sides), body, self.index.add)
 
     def disown(self, queue: ServiceQueue, one: str) -> None:
         """Remove an entry whose object is no longer a record; the object is left in the bucket."""
         log.error(
             "%s is no longer a record; it is left where it is, and is in no queue", message_key(queue.service, one)
         )
-        self.ledger.remove([one])
-        self._changed(queue)
+        self.index.remove([one])
+        self._signal_change(queue)
 
     def _write(self, record: Message, body: bytes, enter: Callable[[Message, int], None]) -> Message:
         """Write the record, then its row; return it as it was written, perhaps with other indexes."""
@@ -135,10 +135,10 @@ class Store:
             try:
                 enter(record, size)
             except StateUnavailable:
-                self.ledger.database.ensure()  # made anew, perhaps with this record and perhaps without
+                self.index.database.ensure()  # made anew, perhaps with this record and perhaps without
             except IndexTaken as taken:
                 log.error("%s; it gets a new one", taken)
-                record = self._moved(record, taken.sides)
+                record = self._move(record, taken.sides)
                 data = encode_message(record, body)
                 self.bucket.put(record.key, data)
                 size = len(data)
@@ -146,7 +146,7 @@ class Store:
                 return record
         raise StateUnavailable(f"{record.key} is in the bucket and cannot be entered into the state; ask again")
 
-    def _moved(self, record: Message, sides: list[Side]) -> Message:
+    def _move(self, record: Message, sides: list[Side]) -> Message:
         return record.model_copy(
             update={side: self._indexes.next(ServiceQueue(record.service, side)) for side in sides}
         )
@@ -158,15 +158,15 @@ class Store:
             with self._moving[queue.service]:
                 for one in some:
                     self.bucket.delete(message_key(queue.service, one))
-                self.ledger.remove(some)
+                self.index.remove(some)
         if uuids:
-            self._changed(queue)
+            self._signal_change(queue)
         return len(uuids)
 
     def find(self, queue: ServiceQueue, first: int, length: int, tags: Mapping[str, str], take: bool) -> list[Entry]:
         """Return entries that are not taken; with `take` no other call gets them until `put_back` or `remove`."""
         with self._moving[queue.service]:
-            found = self.ledger.find(queue, first, length, tags, self.taken(queue.service))
+            found = self.index.find(queue, first, length, tags, self.list_taken(queue.service))
             if take:
                 self._taken[queue.service].update(one.uuid for one in found)
         return found
@@ -175,15 +175,15 @@ class Store:
         """Make entries that were taken available to others again, unless they were removed."""
         with self._moving[queue.service]:
             self._taken[queue.service].difference_update(uuids)
-        self.bells[queue].ring()
+        self.change_signals[queue].ring()
 
-    def taken(self, service: str) -> frozenset[str]:
+    def list_taken(self, service: str) -> frozenset[str]:
         """Return the entries that gets with auto_delete are handing out at present."""
         with self._moving[service]:
             return frozenset(self._taken[service])
 
-    def _changed(self, queue: ServiceQueue) -> None:
-        self.bells[queue].ring()
+    def _signal_change(self, queue: ServiceQueue) -> None:
+        self.change_signals[queue].ring()
         self.wake[queue.service].set()
 
     def _request(self, body: bytes) -> Json:

@@ -108,11 +108,11 @@ class Watcher:
         if self._open.get(consumer) is sending:
             del self._open[consumer]
         await run_in_threadpool(self._store.deliveries.disconnect, session)
-        self._store.bells[asked.queue].ring()
+        self._store.change_signals[asked.queue].ring()
         _report(asked, failed)
 
     async def _send(self, socket: WebSocket, asked: Subscription, session: str) -> None:
-        with self._store.bells[asked.queue].listening() as changed:
+        with self._store.change_signals[asked.queue].listening() as changed:
             while True:
                 changed.clear()
                 entry = await run_in_threadpool(self._next, asked, session)
@@ -131,7 +131,13 @@ class Watcher:
     def _next(self, asked: Subscription, session: str) -> Entry | None:
         """Return the next entry, pending from now on."""
         return self._store.deliveries.hand_out(
-            asked.queue, asked.gid, asked.uid, session, asked.first, asked.tags, self._store.taken(asked.queue.service)
+            asked.queue,
+            asked.gid,
+            asked.uid,
+            session,
+            asked.first,
+            asked.tags,
+            self._store.list_taken(asked.queue.service),
         )
 
     def _frame(self, asked: Subscription, entry: Entry) -> Frame | None:

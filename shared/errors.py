@@ -22,6 +22,20 @@ def how_to_install(extra: str) -> str:
     return f"pip install '.[{extra}]' in photog's checkout"
 
 
+def explain_failed_import(error: BaseException) -> str:
+    """Return why a package cannot be imported, and what to do about it if the reason is torchvision.
+
+    transformers and diffusers import torchvision if it is installed, and replace its error by several of their own, so
+    the first of the chain is shown.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = f"{type(error).__name__}: {error}"
+    if "torchvision" in reason:
+        return f"torchvision is not the one made for the torch that is installed; install both from one index: {reason}"
+    return reason
+
+
 class RequestError(PhotogError):
     """Base class of the errors that answer a request; the message is for the sender."""
 

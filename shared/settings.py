@@ -194,7 +194,7 @@ class NotifySettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _signed(self) -> "NotifySettings":
+    def _require_secret(self) -> "NotifySettings":
         if self.webhooks and self.webhook_secret is None:
             raise ValueError("webhooks are always signed: set PHOTOG_NOTIFY__WEBHOOK_SECRET")
         return self
@@ -254,9 +254,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
 
     @model_validator(mode="after")
-    def _on_one_card(self) -> "Settings":
+    def _on_one_gpu(self) -> "Settings":
         """Put onnxruntime on torch's GPU, unless another one is set."""
-        _, _, card = self.model.device.partition(":")
-        if card and self.faces.device_id is None:
-            self.faces = self.faces.model_copy(update={"device_id": int(card)})
+        _, _, gpu = self.model.device.partition(":")
+        if gpu and self.faces.device_id is None:
+            self.faces = self.faces.model_copy(update={"device_id": int(gpu)})
         return self

@@ -10,7 +10,7 @@ from shared.imaging.array_types import Embedding, Image
 from shared.settings import FaceSettings
 
 
-class Remembering:
+class CachedEngine:
     """The default engine with a memory. What it found is given to many, so its arrays are read-only."""
 
     def __init__(self) -> None:
@@ -20,16 +20,16 @@ class Remembering:
         self.distance = self._engine.distance
 
     def detect(self, image: Image) -> list[Face]:
-        return list(self._once(_picture(image), lambda: self._looked(image)))
+        return list(self._once(_picture(image), lambda: self._detect(image)))
 
     def embed(self, image: Image, face: Face) -> Embedding:
         which = (*_picture(image), face.box, face.landmarks.tobytes())
-        return self._once(which, lambda: _fixed(self._engine.embed(image, face)))
+        return self._once(which, lambda: _freeze(self._engine.embed(image, face)))
 
-    def _looked(self, image: Image) -> list[Face]:
+    def _detect(self, image: Image) -> list[Face]:
         faces = self._engine.detect(image)
         for face in faces:
-            _fixed(face.landmarks)
+            _freeze(face.landmarks)
         return faces
 
     def _once(self, key: Hashable, answer: Callable[[], Any]) -> Any:
@@ -42,6 +42,6 @@ def _picture(image: Image) -> tuple[Hashable, ...]:
     return image.shape, blake2b(image.tobytes()).digest()
 
 
-def _fixed(array: Embedding) -> Embedding:
+def _freeze(array: Embedding) -> Embedding:
     array.flags.writeable = False
     return array

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cached_engine import Remembering
+from tests.cached_engine import CachedEngine
 from tests.cloud import Cloud, start
-from tests.second_store import started
+from tests.second_store import start_localstack
 
 SCENARIOS = Path(__file__).parent / "scenario"
 
@@ -29,11 +29,11 @@ def cloud() -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def second_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """LocalStack, where it is installed."""
-    with started(tmp_path_factory.mktemp("localstack")) as made:
+    with start_localstack(tmp_path_factory.mktemp("localstack")) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def engine() -> Remembering:
+def engine() -> CachedEngine:
     """Faces, for tests of everything that begins with them; tests/unit/test_faces_mesh.py is about it itself."""
-    return Remembering()
+    return CachedEngine()

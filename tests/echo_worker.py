@@ -21,7 +21,7 @@ from shared.triggers.folder import FolderTrigger
 STEP_SECONDS = 0.05
 
 
-class Swift:
+class TimedEcho:
     """Answers at once with what it was sent, or after `seconds`, reporting a stage."""
 
     def __init__(self, name: str) -> None:
@@ -45,7 +45,7 @@ def main(function: str, address: str) -> None:
     bucket, settings, shutdown = open_bucket(address), Settings(), Shutdown(10)
     assert isinstance(bucket, FolderBucket)
     signal.signal(signal.SIGTERM, lambda number, frame: shutdown.request())
-    invocation = Invocation(bucket, Swift(function), settings, make_owner_name(), shutdown)
+    invocation = Invocation(bucket, TimedEcho(function), settings, make_owner_name(), shutdown)
     trigger = FolderTrigger(bucket, function, settings.scan)
     trigger.run(invocation.receive, shutdown.requested)
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from shared.errors import PhotoError, PhotoUnavailable
 
 
-class Desk:
+class FakeWorkspace:
     """Implements `shared.contract.workspace.Workspace` for tests of a function alone."""
 
     def __init__(self, objects: dict[str, bytes] | None = None, request_id: str = "r1", attempt: int = 1) -> None:

@@ -9,7 +9,7 @@ from shared.models.base_model import DiffusionModel
 
 def flow_plan(model: DiffusionModel, rank: int = 4, **changes: object) -> TrainingPlan:
     """The plan that suits the model, with a small rank."""
-    plan = TrainingPlan.suited(model.working, model.architecture)
+    plan = TrainingPlan.for_model(model.working, model.architecture)
     return plan.model_copy(update={"rank": rank, "alpha": float(rank)} | changes)
 
 

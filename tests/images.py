@@ -61,7 +61,7 @@ class Image:
         )
 
     @contextmanager
-    def started(self, bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+    def run_worker(self, bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """The image's own command on this bucket, until it is drained as containers are."""
         words = [bucket if word == "/bucket" else word for word in command(DOCKERFILES[self.function])]
         process = subprocess.Popen(words, cwd=self._home, env=self._inside() | settings)

@@ -34,7 +34,7 @@ ALONE = {  # it serves what is asked for, on the loopback, and speaks to nobody
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Cloud]:
+def start_localstack(folder: Path) -> Iterator[Cloud]:
     """LocalStack on a free port, its files below a folder; skips the test where it is not installed."""
     python = os.environ.get(PYTHON)
     if python is None:

@@ -8,7 +8,7 @@ from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, StableDif
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from shared.models.diffusion import CARD, ModelProfile
+from shared.models.diffusion import PROFILE_FILE, ModelProfile
 
 TEXT_WIDTH = 32
 TEXT_LENGTH = 77
@@ -39,8 +39,8 @@ def make_tiny_base(folder: Path, size: int = 64, channels: int = LATENT_CHANNELS
             requires_safety_checker=False,
         )
     pipeline.save_pretrained(folder)
-    card = ModelProfile(size=size, framing=1.75, guidance=1.0, prompt="photo of {trigger} person")
-    (folder / CARD).write_text(json.dumps(card.model_dump()))
+    profile = ModelProfile(size=size, framing=1.75, guidance=1.0, prompt="photo of {trigger} person")
+    (folder / PROFILE_FILE).write_text(json.dumps(profile.model_dump()))
     return folder
 
 

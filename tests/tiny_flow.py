@@ -16,7 +16,7 @@ from diffusers import (
 from tokenizers import pre_tokenizers
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-from shared.models.profile import CARD, ModelProfile
+from shared.models.profile import PROFILE_FILE, ModelProfile
 
 WIDTH = 16  # of the language model's states
 KLEIN_TAPS = 3  # layers of the language model that klein reads: 9, 18 and 27
@@ -98,7 +98,7 @@ MAKERS = {"z-image": make_tiny_z_image, "flux2-klein": make_tiny_klein}
 def _save(pipeline: ZImagePipeline | Flux2KleinPipeline, folder: Path, size: int, guidance: float) -> Path:
     pipeline.save_pretrained(folder)
     profile = ModelProfile(size=size, framing=1.75, guidance=guidance, guided=None, negative_prompt="")
-    (folder / CARD).write_text(json.dumps(profile.model_dump()))
+    (folder / PROFILE_FILE).write_text(json.dumps(profile.model_dump()))
     return folder
 
 

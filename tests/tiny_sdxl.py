@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from shared.models.diffusion import CARD, ModelProfile
+from shared.models.diffusion import PROFILE_FILE, ModelProfile
 from tests.tiny_base import (
     LATENT_CHANNELS,
     TEXT_LENGTH,
@@ -37,7 +37,7 @@ def make_tiny_sdxl(folder: Path, size: int = 64) -> Path:
             add_watermarker=False,
         )
     pipeline.save_pretrained(folder)
-    (folder / CARD).write_text(json.dumps(ModelProfile(size=size, framing=1.75, guidance=3.0).model_dump()))
+    (folder / PROFILE_FILE).write_text(json.dumps(ModelProfile(size=size, framing=1.75, guidance=3.0).model_dump()))
     return folder
 
 

@@ -40,7 +40,7 @@ def lora(unet: UNet2DConditionModel, folder: str, rank: int = 4, seed: int = 0, 
         return file.read()
 
 
-def trained(
+def make_trained_user(
     user_id: str, photos: list[Image], engine: FaceEngine, lora_file: bytes, base_model: str
 ) -> dict[str, bytes]:
     """The objects of the bucket that make somebody a trained user."""

@@ -59,7 +59,7 @@ def convert(source: Path) -> onnx.ModelProto:
     """The whole network: RGB chips (N, 150, 150, 3), float32 of 0 to 255, to vectors (N, 128)."""
     network = _Network(parameters(source.read_bytes()))
     at = network.input()
-    at = network.scaled(network.convolved(at, 3, 32, 7, 2, 0), 32)
+    at = network.scale(network.convolve(at, 3, 32, 7, 2, 0), 32)
     at = network.node("Relu", [at])
     at = network.node("MaxPool", [at], kernel_shape=[3, 3], strides=[2, 2])
     side, width = 35, 32
@@ -92,7 +92,7 @@ class _Network:
         at = self.node("Div", [at, self.weight(np.float32(SCALE))])
         return self.node("Transpose", [at], perm=[0, 3, 1, 2])
 
-    def convolved(self, at: str, before: int, channels: int, side: int, step: int, padding: int) -> str:
+    def convolve(self, at: str, before: int, channels: int, side: int, step: int, padding: int) -> str:
         values = self._next("con_4")
         count = channels * before * side * side
         filters, biases = values[:count].reshape(channels, before, side, side), values[count:]
@@ -102,22 +102,22 @@ class _Network:
             "Conv", [at, self.weight(filters), self.weight(biases)], strides=[step, step], pads=[padding] * 4
         )
 
-    def scaled(self, at: str, channels: int) -> str:
+    def scale(self, at: str, channels: int) -> str:
         gamma, beta = self._next("affine_").reshape(2, channels, 1, 1)
         return self.node("Add", [self.node("Mul", [at, self.weight(gamma)]), self.weight(beta)])
 
     def block(self, at: str, side: int, before: int, channels: int, halves: bool) -> tuple[str, int, int]:
         step, padding = (2, 0) if halves else (1, 1)
-        inner = self.scaled(self.convolved(at, before, channels, 3, step, padding), channels)
+        inner = self.scale(self.convolve(at, before, channels, 3, step, padding), channels)
         inner = self.node("Relu", [inner])
-        inner = self.scaled(self.convolved(inner, channels, channels, 3, 1, 1), channels)
+        inner = self.scale(self.convolve(inner, channels, channels, 3, 1, 1), channels)
         inner_side = (side - 3) // 2 + 1 if halves else side
         outer, outer_side = at, side
         if halves:
             outer, outer_side = self.node("AveragePool", [at], kernel_shape=[2, 2], strides=[2, 2]), side // 2
         side, width = max(inner_side, outer_side), max(channels, before)
-        inner = self._filled(inner, width - channels, side - inner_side)
-        outer = self._filled(outer, width - before, side - outer_side)
+        inner = self._fill(inner, width - channels, side - inner_side)
+        outer = self._fill(outer, width - before, side - outer_side)
         return self.node("Relu", [self.node("Add", [inner, outer])]), side, width
 
     def dense(self, at: str, before: int) -> str:
@@ -138,7 +138,7 @@ class _Network:
         onnx.checker.check_model(model)
         return model
 
-    def _filled(self, at: str, channels: int, pixels: int) -> str:
+    def _fill(self, at: str, channels: int, pixels: int) -> str:
         if not channels and not pixels:
             return at
         return self.node("Pad", [at, self.weight(np.array([0, 0, 0, 0, 0, channels, pixels, pixels], np.int64))])

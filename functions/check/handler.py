@@ -28,10 +28,10 @@ class CheckFunction:
         """Verify the photos; a RequestError becomes the failed answer."""
         request, warnings = validate(CheckRequest, body)
 
-        def verified(one_by_one: bool) -> Answer:
+        def verify(one_by_one: bool) -> Answer:
             return verify_photos(request, workspace, self._engine, self._limits, self._ignored_face, one_by_one)
 
-        answer = once_more_with_less(lambda: verified(False), lambda: verified(True))
+        answer = once_more_with_less(lambda: verify(False), lambda: verify(True))
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:

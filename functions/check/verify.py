@@ -41,9 +41,9 @@ def verify_photos(
     started = time.monotonic()
     if isinstance(engine, BatchEngine) and not one_by_one:
         later = BatchedEmbedding(engine)
-        verdicts = embed_later(_inspected(request.images, workspace, later, limits, ignored_face), later)
+        verdicts = embed_later(_inspect_all(request.images, workspace, later, limits, ignored_face), later)
     else:
-        verdicts = _inspected(request.images, workspace, engine, limits, ignored_face)
+        verdicts = _inspect_all(request.images, workspace, engine, limits, ignored_face)
     if request.configure.face_reconize:
         verdicts = same_person(verdicts, engine)
     results = [_result(url, verdict) for url, verdict in zip(request.images, verdicts, strict=True)]
@@ -60,7 +60,7 @@ def verify_photos(
     return Answer(data, _message(verdicts))
 
 
-def _inspected(
+def _inspect_all(
     references: list[str], workspace: Workspace, engine: FaceEngine, limits: Limits, ignored_face: float
 ) -> list[PhotoAssessment]:
     verdicts: list[PhotoAssessment] = []

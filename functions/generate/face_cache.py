@@ -12,7 +12,7 @@ from shared.faces import Face, FaceEngine
 from shared.imaging.array_types import Embedding, Image
 from shared.models.expiring_cache import Clock, ExpiringCache
 
-PICTURES = 256  # in the cache; each takes a digest and, per face, 3 kB for the landmarks and the embedding
+PICTURES = 256  # in the cache; each takes a digest and, per face, 14 kB for the mesh, the landmarks and the embedding
 
 Value = TypeVar("Value")
 
@@ -37,14 +37,14 @@ class CachedFaceEngine:
 
     def detect(self, image: Image) -> list[Face]:
         """Return the engine's faces of the picture; a picture is recognized by its pixels."""
-        faces = _cached(self._faces, _digest(image), lambda: self._engine.detect(image))
+        faces = _get_or_compute(self._faces, _digest(image), lambda: self._engine.detect(image))
         return list(faces)
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return the engine's embedding of a face; a face is recognized by its picture, box and landmarks."""
         box = np.array([face.box.left, face.box.top, face.box.right, face.box.bottom])
         key = _digest(image, box, face.landmarks)
-        return _cached(self._vectors, key, lambda: self._engine.embed(image, face)).copy()
+        return _get_or_compute(self._vectors, key, lambda: self._engine.embed(image, face)).copy()
 
     def distance(self, a: Embedding, b: Embedding) -> float:
         """Return the engine's distance between two embeddings."""
@@ -56,7 +56,7 @@ class CachedFaceEngine:
         self._vectors.expire()
 
 
-def _cached(cache: ExpiringCache[bytes, Value], key: bytes, compute: Callable[[], Value]) -> Value:
+def _get_or_compute(cache: ExpiringCache[bytes, Value], key: bytes, compute: Callable[[], Value]) -> Value:
     value: Value | None = cache.get(key)
     if value is None:
         value = cache[key] = compute()

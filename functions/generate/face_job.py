@@ -1,7 +1,7 @@
 """A face job: one person for one of the template's faces, from crop to paste."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from shared.imaging.array_types import Image, Mask, Points
 CROP = 3.0  # side of the portrait area, in sides of the face's box, as in EasyPhoto
 # pixels: width of the face and side of the crop in which the finished face is detected; recognizers use 100 to 112
 LOOK_FACE, LOOK_SIDE = 100, 200
+CLOSE_FACE, CLOSE_SIDE = 220, 440  # the same for a reference photo: the mesh's network sees faces of 170 pixels
 OTHERS_MARGIN, OTHERS_SOFTNESS = 0.06, 0.02  # face widths, around the faces of other jobs
 
 Area = tuple[slice, slice]
@@ -46,6 +47,7 @@ class FaceJob:
         template, template_landmarks, template_frames: the unchanged crop, RGB, uint8, (H, W, 3), the landmarks of its
             face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
         image, landmarks, frames: the same three as they are now.
+        mesh: the points of the face's mesh as they are now, (478, 3); None if the engine gives none.
         photo: the person's reference photo that is nearest in pose and expression.
         fuser: fuses the photo's face with the template's.
         original: the template's face, whose sharpness and colors the result must have.
@@ -67,6 +69,7 @@ class FaceJob:
     image: Image
     landmarks: Points
     frames: Mask
+    mesh: Points | None
     photo: ReferencePhoto
     fuser: Fuser
     original: FaceCrop
@@ -78,7 +81,7 @@ class FaceJob:
     configure: GenerateConfigure
 
     @property
-    def shown(self) -> FaceView:
+    def template_view(self) -> FaceView:
         """The template's face, unchanged."""
         return FaceView(self.template, self.template_landmarks, self.template_frames)
 
@@ -128,7 +131,9 @@ def prepare_face_job(
     crop = np.ascontiguousarray(picture[area])
     corner = np.array([columns.start, rows.start], float)
     landmarks = face.landmarks - corner
+    mesh = None if face.mesh is None else face.mesh - [*corner, 0]
     frames = find_frames(crop, landmarks)
+    photo = person.choose_reference(who.portrayals, landmarks)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,
@@ -141,9 +146,10 @@ def prepare_face_job(
         image=crop,
         landmarks=landmarks,
         frames=frames,
-        photo=person.choose_reference(who.portrayals, landmarks),
+        mesh=mesh,
+        photo=photo if mesh is None else _look_closely(photo, models.engine),
         fuser=models.fuser,
-        original=FaceCrop.of(crop, landmarks),
+        original=FaceCrop.of(crop, landmarks, mesh=mesh),
         editable=_editable_mask(landmarks, others, crop.shape[:2]),
         square=_diffusion_square(face, crop.shape, corner, configure, models.framing),
         words=models.prompt_cache.of(who.model.trigger, configure.additional_prompt),
@@ -151,6 +157,15 @@ def prepare_face_job(
         seed=seed,
         configure=configure,
     )
+
+
+def _look_closely(photo: ReferencePhoto, engine: FaceEngine) -> ReferencePhoto:
+    """Return the photo with the mesh of its face, and the landmarks of that mesh, if the engine gives one.
+
+    A person's record has landmarks only: it may be of another engine.
+    """
+    seen = _detect_again(photo.image, photo.landmarks, engine, CLOSE_FACE, CLOSE_SIDE)
+    return photo if seen.mesh is None else replace(photo, landmarks=seen.landmarks, mesh=seen.mesh)
 
 
 def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfigure) -> Area:
@@ -237,13 +252,16 @@ def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine)
     return engine.distance(vector, who.embedding)
 
 
-def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
+def _detect_again(
+    image: Image, landmarks: Points, engine: FaceEngine, across: int = LOOK_FACE, side: int = LOOK_SIDE
+) -> Face:
     """Detect the face at the landmarks anew; return a face made of the landmarks if none is detected there.
 
-    Only the surroundings of the face are searched, so that the cost does not grow with the picture.
+    Only the surroundings of the face are searched, so that the cost does not grow with the picture. There the face is
+    `across` pixels wide, in a square of `side` pixels.
     """
     known = _face_of(landmarks)
-    view = crop_face(image, known.box.square(1.0), LOOK_FACE, LOOK_SIDE)
+    view = crop_face(image, known.box.square(1.0), across, side)
     expected = view.box_inwards(known.box)
     x, y = expected.center
     try:
@@ -254,7 +272,10 @@ def _detect_again(image: Image, landmarks: Points, engine: FaceEngine) -> Face:
     if not there:
         return known
     seen = min(there, key=lambda one: abs(one.box.area - expected.area))
-    return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score)
+    mesh = (
+        None if seen.mesh is None else np.column_stack([view.outwards(seen.mesh[:, :2]), seen.mesh[:, 2] / view.factor])
+    )
+    return Face(view.box_outwards(seen.box), view.outwards(seen.landmarks), seen.score, mesh)
 
 
 def _face_of(landmarks: Points) -> Face:

@@ -88,7 +88,7 @@ def keep_to_palette(work: Work) -> Work:
     def work_and_limit(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
         work(jobs, models, advance)
         for job in jobs:
-            job.image = job.original.palette.settled(job.image, job.template)
+            job.image = job.original.palette.limit_tint(job.image, job.template)
 
     return work_and_limit
 
@@ -140,7 +140,7 @@ def balance_last(job: FaceJob) -> None:
 def make_up(job: FaceJob) -> None:
     """Carry the template's make-up over, to the degree `makeup_transfer_ratio`."""
     ratio = job.configure.makeup_transfer_ratio
-    job.image = transfer_makeup(job.image, job.landmarks, job.shown, ratio, job.editable, job.frames)
+    job.image = transfer_makeup(job.image, job.landmarks, job.template_view, ratio, job.editable, job.frames)
 
 
 def retouch(job: FaceJob) -> None:
@@ -153,15 +153,17 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
     network = models.enhancers.face
     for job in jobs:
         if network is None:
-            job.image = sharpen(job.image, job.landmarks, job.shown, job.editable, job.frames)
+            job.image = sharpen(job.image, job.landmarks, job.template_view, job.editable, job.frames)
         else:
             restored = restore_face(job.image, job.landmarks, network, models.engine, job.editable, job.frames)
-            job.image = job.original.palette.adapted(restored, job.image)
+            job.image = job.original.palette.scale_changes(restored, job.image)
 
 
 def _fuse(job: FaceJob, degree: float) -> None:
-    fused = job.fuser.fuse(job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original)
-    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+    fused = job.fuser.fuse(
+        job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original, job.mesh
+    )
+    job.image, job.landmarks, job.frames, job.mesh = fused.image, fused.landmarks, fused.frames, fused.mesh
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
@@ -179,13 +181,13 @@ def _repaint(
     for start in range(0, len(jobs), most):
         group = jobs[start : start + most]
         done = partial(advance, len(group))
-        with models.lora_cache.worn([job.lora for job in group]):
+        with models.lora_cache.activate([job.lora for job in group]):
             try:
                 painted = models.diffuser.repaint(canvases[start : start + most], denoising, done)
             except DiffusionFailed as error:
                 raise _picture_failed(error, group) from error
         for job, image in zip(group, painted, strict=True):
-            job.image = job.original.palette.adapted(image, job.image)
+            job.image = job.original.palette.scale_changes(image, job.image)
 
 
 def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:

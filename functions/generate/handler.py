@@ -11,7 +11,7 @@ from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
 from shared.models.architectures import ARCHITECTURES, ATTENTION
-from shared.models.shapes import configured
+from shared.models.shapes import read_configured
 from shared.settings import Settings
 
 LORA_RANK = 16  # of the LoRAs that train makes, at most
@@ -47,7 +47,7 @@ class GenerateFunction:
 
 def planned_peak(settings: Settings) -> Json:
     """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate"."""
-    kind, working, footprint = configured(settings.model)
+    kind, working, footprint = read_configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
     faces, controls = settings.generate.faces_at_once, len(settings.model.controls)
     targets = ARCHITECTURES[kind].training.get("targets", ATTENTION)

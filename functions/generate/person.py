@@ -75,9 +75,9 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
 
 
 def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
-    """Return the photo mirrored left to right, with its landmarks."""
+    """Return the photo mirrored left to right, with its landmarks; a mesh has to be looked for anew."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]))
+    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]), mesh=None)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:

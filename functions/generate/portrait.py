@@ -12,10 +12,10 @@ from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
-from functions.generate.request import NOBODY, GenerateConfigure, GenerateRequest
+from functions.generate.request import GenerateConfigure, GenerateRequest
 from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract.function import Answer
-from shared.contract.manifests import Json
+from shared.contract.manifests import NOBODY, Json
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face
@@ -55,9 +55,9 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     by = name_enhancer(knobs, bool(jobs), models)
     made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
     data, unfit = output.save_portrait(
-        decoded.returned(picture.image), knobs.image_format, workspace, limits, made, decoded.icc
+        decoded.to_file_space(picture.image), knobs.image_format, workspace, limits, made, decoded.icc
     )
-    data |= {"user_id": user_id_as_asked(body), "faces": describe_faces(faces, described, models), "seed": seed}
+    data |= {"user_id": requested_user_id(body), "faces": describe_faces(faces, described, models), "seed": seed}
     data["warnings"] = warnings + unfit
     if by:
         data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
@@ -139,7 +139,7 @@ def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModel
     return models.enhancers.by(knobs.photo_enhancement_method)
 
 
-def user_id_as_asked(body: Json) -> object:
+def requested_user_id(body: Json) -> object:
     """Return the user_id in the form that the request has it: one id or a list."""
     configure = body["configure"]
     return configure.get("model_id") if configure.get("user_id") is None else configure["user_id"]

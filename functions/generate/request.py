@@ -6,7 +6,6 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from shared.contract.validation import Body, Reference, UserId
 
-NOBODY = "none"  # the user_id that leaves a face as it is
 MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
 LONGEST_PROMPT = 2000  # characters of additional_prompt; the text encoders read about 77 words of it
 LONGEST_WORD = 64  # characters

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from functions.generate.face.landmarks import face_width
-from functions.generate.request import NOBODY
+from shared.contract.manifests import NOBODY
 from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
@@ -84,7 +84,7 @@ def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"
-    angles = pose.of(face)
+    angles = pose.measure_pose(face)
     for angle, direction in ((angles.yaw, "to the side"), (angles.pitch, "up or down")):
         if abs(angle) > settings.most_turned:
             return f"looks {abs(angle):.0f} degrees {direction}, more than the limit of {settings.most_turned:.0f}"

@@ -54,7 +54,7 @@ def fingerprint(
 ) -> str:
     """Return a digest that is the same for two attempts that make the same updates and validations, and differs else.
 
-    It covers the photos, the settings, the base model, its precision, the library versions and the kind of card.
+    It covers the photos, the settings, the base model, its precision, the library versions and the kind of GPU.
     """
     digest = hashlib.sha256()
     for photo in photos:
@@ -72,7 +72,7 @@ def fingerprint(
 
 
 def computer(device: torch.device) -> list[str]:
-    """Return what identifies a device's arithmetic: other kinds of cards choose kernels that round differently."""
+    """Return what identifies a device's arithmetic: other kinds of GPUs choose kernels that round differently."""
     if device.type != "cuda":
         return [device.type]
     major, minor = torch.cuda.get_device_capability(device)
@@ -88,7 +88,7 @@ def write_checkpoint(checkpoint: TrainingCheckpoint, mark: str) -> bytes:
             tensors[f"trials.{index}.{row}"] = torch.from_numpy(picture)
     kept = {"best": selection.best, "last": None if selection.last is selection.best else selection.last}
     for name, chosen in kept.items():
-        tensors |= _named(f"{name}.", chosen.weights if chosen else {})
+        tensors |= _add_prefix(f"{name}.", chosen.weights if chosen else {})
     trials = [asdict(replace(trial, pictures=[])) | {"count": len(trial.pictures)} for trial in selection.trials]
     header = {"mark": mark, "step": checkpoint.step, "curve": checkpoint.curve, "trials": trials}
     header |= {name: chosen.trial.step if chosen else None for name, chosen in kept.items()}
@@ -115,10 +115,10 @@ def _read(data: bytes, mark: str) -> TrainingCheckpoint | None:
     trials = [_trial(index, fields, tensors) for index, fields in enumerate(header["trials"])]
     selection = CheckpointSelection(trials[0])
     selection.trials = trials
-    selection.best = _chosen("best", header, trials, tensors)
-    selection.last = _chosen("last", header, trials, tensors) or selection.best
+    selection.best = _read_choice("best", header, trials, tensors)
+    selection.last = _read_choice("last", header, trials, tensors) or selection.best
     curve = [(int(step), float(loss)) for step, loss in header["curve"]]
-    return TrainingCheckpoint(header["step"], _below("state.", tensors), selection, curve)
+    return TrainingCheckpoint(header["step"], _take_prefix("state.", tensors), selection, curve)
 
 
 def _trial(index: int, fields: dict[str, Any], tensors: Tensors) -> Evaluation:
@@ -126,15 +126,19 @@ def _trial(index: int, fields: dict[str, Any], tensors: Tensors) -> Evaluation:
     return Evaluation(**fields | {"pictures": pictures})
 
 
-def _chosen(name: str, header: dict[str, Any], trials: list[Evaluation], tensors: Tensors) -> ChosenCheckpoint | None:
+def _read_choice(
+    name: str, header: dict[str, Any], trials: list[Evaluation], tensors: Tensors
+) -> ChosenCheckpoint | None:
     if header[name] is None:
         return None
-    return ChosenCheckpoint(next(trial for trial in trials if trial.step == header[name]), _below(f"{name}.", tensors))
+    return ChosenCheckpoint(
+        next(trial for trial in trials if trial.step == header[name]), _take_prefix(f"{name}.", tensors)
+    )
 
 
-def _named(prefix: str, weights: Weights) -> Tensors:
+def _add_prefix(prefix: str, weights: Weights) -> Tensors:
     return {prefix + name: tensor for name, tensor in weights.items()}
 
 
-def _below(prefix: str, tensors: Tensors) -> Tensors:
+def _take_prefix(prefix: str, tensors: Tensors) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

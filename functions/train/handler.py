@@ -14,7 +14,7 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import diffusion
-from shared.models.shapes import configured
+from shared.models.shapes import read_configured
 from shared.settings import Settings
 
 
@@ -46,8 +46,8 @@ class TrainFunction:
 
 def planned_peak(settings: Settings) -> Json:
     """Return the peak memory in bytes of a training of the configured model, with and without recomputing."""
-    kind, working, footprint = configured(settings.model)
-    plan = TrainingPlan.suited(working, kind, settings.train)
+    kind, working, footprint = read_configured(settings.model)
+    plan = TrainingPlan.for_model(working, kind, settings.train)
     start = footprint.encoding().total
     keeping, repeating = (
         max(start, footprint.training(plan.batch, plan.rank, plan.targets, recomputing).total)

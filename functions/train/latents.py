@@ -10,7 +10,7 @@ from torch.nn import functional
 from functions.train.crops import Crop
 from shared.imaging.array_types import Image
 from shared.models.base_model import DiffusionModel
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
 PIXELS_AT_ONCE = 512 * 512  # in one pass of the autoencoder, whose widest layers hold 128 floats for each pixel
 
@@ -69,7 +69,7 @@ def cache_latents(model: DiffusionModel, crops: dict[CropKey, Crop]) -> LatentCa
     keys = sorted(crops)
     latents = encode(model, [crops[key].image for key in keys])
     masks = torch.from_numpy(np.stack([crops[key].mask for key in keys]))[:, None]
-    masks = sent(masks, model.device)
+    masks = copy_to_device(masks, model.device)
     return LatentCache(keys, latents, functional.interpolate(masks, latents.mean.shape[-2:], mode="area"))
 
 
@@ -98,4 +98,4 @@ def _at_once(model: DiffusionModel) -> int:
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    return Latents(*model.encode(sent(levels, model.device).float() / 127.5 - 1))
+    return Latents(*model.encode(copy_to_device(levels, model.device).float() / 127.5 - 1))

@@ -13,7 +13,7 @@ from peft.utils import get_peft_model_state_dict
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import serialize_tensors
 from shared.models.base_model import DiffusionModel
-from shared.models.transfers import fetched
+from shared.models.transfers import copy_all_to_cpu
 
 NAME = "photog"
 
@@ -34,7 +34,7 @@ class LoraAdapter:
     def weights(self) -> Weights:
         """Copy the adapter's current weights to the CPU, under diffusers' names."""
         state = self._model.name_lora(get_peft_model_state_dict(self._denoiser, adapter_name=NAME))
-        return dict(zip(state, fetched(list(state.values())), strict=True))
+        return dict(zip(state, copy_all_to_cpu(list(state.values())), strict=True))
 
     @contextmanager
     def off(self) -> Iterator[None]:

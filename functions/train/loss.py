@@ -39,8 +39,8 @@ class DiffusionLoss:
             words: the prompt's conditioning for one picture, used for every picture of the batch.
             masks: weights of the pixels, (B, 1, h, w); each picture's loss is the mean weighted by its mask.
         """
-        noisy = self._objective.noised(latents, noise, times)
-        # on a card the base model is in half precision and the adapter in float32. autocast uses the base model's type:
+        noisy = self._objective.add_noise(latents, noise, times)
+        # on a GPU the base model is in half precision and the adapter in float32. autocast uses the base model's type:
         # with another one it would cast the frozen weights in every pass, and keep 1.6 GB of copies on SD 1.5
         half = self.dtype != torch.float32
         with torch.autocast(latents.device.type, self.dtype if half else None, enabled=half):

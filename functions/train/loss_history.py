@@ -21,7 +21,7 @@ class LossHistory:
         self._unread: list[torch.Tensor] = []
 
     @property
-    def read(self) -> float | None:
+    def latest(self) -> float | None:
         """The last mean that was read; None before the first reading."""
         return self.curve[-1][1] if self.curve else None
 
@@ -34,4 +34,4 @@ class LossHistory:
 
     def figures(self) -> dict[str, float]:
         """Return the figures for progress reports: the last mean loss, if there is one."""
-        return {} if self.read is None else {"loss": self.read}
+        return {} if self.latest is None else {"loss": self.latest}

@@ -9,7 +9,7 @@ import torch
 from functions.train.lora import LoraAdapter
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import TrainingInputs
-from shared.models.transfers import fetched, sent, sent_together
+from shared.models.transfers import copy_all_to_cpu, copy_all_to_device, copy_to_device
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state for each parameter
 SCALE, GROWTH = "scaler.scale", "scaler.growth"  # the gradient scaler's state, which it adjusts by itself
@@ -49,7 +49,7 @@ class OptimizerSteps:
         self._optimizer = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
         # float16 gradients underflow unless the loss is scaled up; bfloat16 has the range of float32
         self._scaler = torch.amp.GradScaler(device.type, enabled=material.loss.dtype == torch.float16)
-        self._batches = sent(photo_order(len(material.cache), plan.pictures, steps, plan.seed), device)
+        self._batches = copy_to_device(photo_order(len(material.cache), plan.pictures, steps, plan.seed), device)
 
     def __iter__(self) -> Iterator[OptimizerStep]:
         while self.done < self._steps:
@@ -64,7 +64,7 @@ class OptimizerSteps:
         for index, parameter in enumerate(self._parameters):
             moments = self._optimizer.state[parameter]
             tensors |= {f"{index}.{name}": moments[name] for name in MOMENTS}
-        copies = dict(zip(tensors, fetched(list(tensors.values())), strict=True))
+        copies = dict(zip(tensors, copy_all_to_cpu(list(tensors.values())), strict=True))
         return copies | {"generator": self._generator.get_state()} | self._scaler_state()
 
     def resume(self, done: int, state: Tensors) -> None:
@@ -72,7 +72,7 @@ class OptimizerSteps:
         self.done = done
         self._generator.set_state(state["generator"])
         names = [name for name in state if name.split(".")[0].isdigit()]
-        sent_state = sent_together([state[name] for name in names], self._batches.device)
+        sent_state = copy_all_to_device([state[name] for name in names], self._batches.device)
         restored = dict(zip(names, sent_state, strict=True))
         with torch.no_grad():
             torch._foreach_copy_(

@@ -22,7 +22,7 @@ SMALL = 256  # largest working size of models like the embedded one, with narrow
 
 
 class TrainingPlan(BaseModel):
-    """The settings of one training; `suited` chooses those that depend on the base model."""
+    """The settings of one training; `for_model` chooses those that depend on the base model."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class TrainingPlan(BaseModel):
         return self.batch * self.accumulation
 
     @classmethod
-    def suited(
+    def for_model(
         cls, working: ModelProfile, architecture: str = "sd15", wanted: TrainSettings | None = None
     ) -> "TrainingPlan":
         """Return the plan for a base model of this working size and architecture; `wanted` overrides the defaults.

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
-    """Enable gradient checkpointing within the block if the card's memory is short; yields whether it is enabled.
+    """Enable gradient checkpointing within the block if the GPU's memory is short; yields whether it is enabled.
 
     It costs a third of the speed and saves nine tenths of the memory for activations; the gradients are the same.
     """
@@ -27,8 +27,8 @@ def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
     if not short:
         yield False
         return
-    log.info("the card's memory is short, so layers are run again in the backward pass (gradient checkpointing)")
-    # these layers draw no random numbers, and saving the generator's state would wait for the card
+    log.info("the GPU's memory is short, so layers are run again in the backward pass (gradient checkpointing)")
+    # these layers draw no random numbers, and saving the generator's state would wait for the GPU
     model.denoiser.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
     try:
         yield True
@@ -37,7 +37,7 @@ def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
 
 
 def is_short(model: DiffusionModel, plan: TrainingPlan) -> bool:
-    """Return whether the card has less memory for this process than the plan takes without recomputing."""
+    """Return whether the GPU has less memory for this process than the plan takes without recomputing."""
     if model.device.type != "cuda":
         return False
     planned = model.footprint().training(plan.batch, plan.rank, plan.targets, recomputing=False)

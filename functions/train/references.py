@@ -10,10 +10,10 @@ from shared.contract.workspace import Workspace
 
 def save_references(photos: Sequence[Photo], workspace: Workspace) -> list[ReferenceRecord]:
     """Save each photo's close-up as an artifact and return the records, best photo first."""
-    return [_saved(index, photo, workspace) for index, photo in enumerate(photos)]
+    return [_save_reference(index, photo, workspace) for index, photo in enumerate(photos)]
 
 
-def _saved(index: int, photo: Photo, workspace: Workspace) -> ReferenceRecord:
+def _save_reference(index: int, photo: Photo, workspace: Workspace) -> ReferenceRecord:
     image, face = photo.reference
     return ReferenceRecord(
         key=workspace.save(f"references/{index}.png", encode_png(image)),

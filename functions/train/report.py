@@ -36,17 +36,17 @@ def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) ->
     """Return the chosen checkpoint's step and the scores of every checkpoint; step 0 is the base model."""
     return {
         "best_step": chosen.trial.step,
-        "similarity": _rounded(chosen.trial.similarity),
-        "similarity_before": _rounded(selection.trials[0].similarity),
+        "similarity": _round(chosen.trial.similarity),
+        "similarity_before": _round(selection.trials[0].similarity),
         "checkpoints": [
             {
                 "step": trial.step,
-                "similarity": _rounded(trial.similarity),
+                "similarity": _round(trial.similarity),
                 "faces": trial.faces,
-                "copying": _rounded(trial.copying),
-                "diversity": _rounded(trial.diversity),
-                "held_out_loss": _rounded(trial.held_out_loss),
-                "score": _rounded(selection.score(trial)),
+                "copying": _round(trial.copying),
+                "diversity": _round(trial.diversity),
+                "held_out_loss": _round(trial.held_out_loss),
+                "score": _round(selection.score(trial)),
             }
             for trial in selection.trials
         ],
@@ -67,5 +67,5 @@ def user_record(
     }
 
 
-def _rounded(score: float | None) -> float | None:
+def _round(score: float | None) -> float | None:
     return None if score is None else round(score, 4)

@@ -6,7 +6,7 @@ import torch
 
 from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.guidance import guide
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +40,18 @@ def sample_pictures(
         Denoised latents, float32, (B, C, h, w).
     """
     schedule = model.schedule(steps, max(1, round(steps * strength)))
-    latents = noise if strength >= 1 else schedule.noised(starts, noise, 0)
-    for step, time in enumerate(sent(schedule.times, model.device)):
-        seen = schedule.scaled(latents, step).to(model.dtype)
-        latents = schedule.stepped(_predicted(model, words, seen, time), latents, step)
+    latents = noise if strength >= 1 else schedule.add_noise(starts, noise, 0)
+    for step, time in enumerate(copy_to_device(schedule.times, model.device)):
+        seen = schedule.scale_input(latents, step).to(model.dtype)
+        latents = schedule.step(_predict(model, words, seen, time), latents, step)
     return latents
 
 
-def _predicted(model: DiffusionModel, words: PromptEmbeddings, seen: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+def _predict(model: DiffusionModel, words: PromptEmbeddings, seen: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     scale = model.working.guidance
     prompt = words.prompt.expand(len(seen))
     if scale <= 1:
         return model.predict(seen, time, prompt).float()
-    both = words.negative.expand(len(seen)).followed_by(prompt)
+    both = words.negative.expand(len(seen)).concatenate(prompt)
     negative, positive = model.predict(torch.cat([seen, seen]), time, both).float().chunk(2)
     return guide(negative, positive, scale)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from functions.train import dataset, kohya, references, report
-from functions.train.chart import draw_report as drawn
+from functions.train.chart import draw_report
 from functions.train.checkpoint import fingerprint
 from functions.train.image_grid import draw_grid
 from functions.train.lora import add_adapter
@@ -53,13 +53,13 @@ class Trainer:
     wanted: TrainSettings | None = None
     ignored_face: float = 0.0
 
-    def suited(self) -> TrainingPlan:
+    def choose_plan(self) -> TrainingPlan:
         """Return the plan to train by."""
-        return self.plan or TrainingPlan.suited(self.model.working, self.model.architecture, self.wanted)
+        return self.plan or TrainingPlan.for_model(self.model.working, self.model.architecture, self.wanted)
 
     def sparing(self) -> "Trainer":
         """Return a trainer with one picture per pass and equally large updates, for use after running out of memory."""
-        plan = self.suited()
+        plan = self.choose_plan()
         one = plan.model_copy(update={"batch": 1, "accumulation": plan.pictures})
         return replace(self, plan=one)
 
@@ -89,7 +89,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
             request.images, workspace, trainer.engine, trainer.model.working, trainer.limits, trainer.ignored_face
         )
     aside = dataset.hold_out(data.photos)
-    outcome = _trained(request, workspace, trainer, data.photos, aside, watch)
+    outcome = _train_adapter(request, workspace, trainer, data.photos, aside, watch)
     selection, best = outcome.ran.selection, outcome.chosen.trial.step
     workspace.progress("saving", 0, 1)
     with watch("saving"):
@@ -100,7 +100,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
             "lora": workspace.save("lora.safetensors", outcome.lora),
             "lora_kohya": workspace.save("lora-kohya.safetensors", outcome.kohya),
             "validation": workspace.save("validation.png", draw_grid(selection.trials, best)),
-            "report": workspace.save("report.png", drawn(selection, outcome.ran.curve, best)),
+            "report": workspace.save("report.png", draw_report(selection, outcome.ran.curve, best)),
         }
     rest: dict[str, Any] = {
         "steps": request.configure.max_train_steps,
@@ -108,15 +108,15 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
-        "warnings": [*_licensed(trainer.model), *_thinned(request.configure), *selection.warnings()],
-        "seconds": _rounded(watch.seconds),
-        "seconds_to_first_step": _rounded(outcome.ran.first),
+        "warnings": [*_warn_of_license(trainer.model), *_warn_of_spacing(request.configure), *selection.warnings()],
+        "seconds": _round_seconds(watch.seconds),
+        "seconds_to_first_step": _round_seconds(outcome.ran.first),
         "cost_time": watch.total(),
     }
     return Answer(bundle | keys | report.training_scores(selection, outcome.chosen) | rest)
 
 
-def _trained(
+def _train_adapter(
     request: TrainRequest,
     workspace: Workspace,
     trainer: Trainer,
@@ -126,7 +126,7 @@ def _trained(
 ) -> _Outcome:
     model, steps = trainer.model, request.configure.max_train_steps
     spacing = _spacing(request.configure)
-    plan = trainer.suited()
+    plan = trainer.choose_plan()
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         prompts = embed_prompts(model)
@@ -152,7 +152,7 @@ def _trained(
         return _Outcome(ran, chosen, lora, kohya.serialize_kohya(model, chosen.weights, plan, facts))
 
 
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+def _round_seconds(seconds: dict[str, float]) -> dict[str, float]:
     return {stage: round(spent, 3) for stage, spent in seconds.items()}
 
 
@@ -160,11 +160,11 @@ def _spacing(configure: TrainConfigure) -> int:
     return max(configure.val_save_checkpointing_steps, -(-configure.max_train_steps // MOST_CHECKPOINTS))
 
 
-def _licensed(model: DiffusionModel) -> list[str]:
+def _warn_of_license(model: DiffusionModel) -> list[str]:
     return warn_of_license(model.name, model.working.license)
 
 
-def _thinned(configure: TrainConfigure) -> list[str]:
+def _warn_of_spacing(configure: TrainConfigure) -> list[str]:
     spacing, wanted = _spacing(configure), configure.val_save_checkpointing_steps
     if spacing == wanted:
         return []

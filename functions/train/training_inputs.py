@@ -36,7 +36,7 @@ def build_prompt(model: DiffusionModel) -> str:
 
 
 def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
-    """Encode the prompts of a training, once; the text encoders are on the card only meanwhile."""
+    """Encode the prompts of a training, once; the text encoders are on the GPU only meanwhile."""
     with present(model.device, *model.encoders):
         return PromptEmbeddings(model.condition(build_prompt(model)), model.condition(model.working.negative_prompt))
 

@@ -77,7 +77,7 @@ class TrainingLoop:
             first = first or self.watch.so_far("training")
             due = update.step % spacing == 0 or update.step == steps
             losses.add(update, now=due)
-            if losses.read is not None and not math.isfinite(losses.read):
+            if losses.latest is not None and not math.isfinite(losses.latest):
                 break
             eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
             self.workspace.progress("training", update.step, steps, eta, **losses.figures())

@@ -122,7 +122,7 @@ class Validator:
         free = sample_pictures(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
         with present(self._model.device, self._model.autoencoder):
             pictures = decode(self._model, torch.cat([over, free]))
-        shown = [self._embedded(picture) for picture in pictures]
+        shown = [self._embed(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
         copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]
         return Evaluation(
@@ -134,7 +134,7 @@ class Validator:
             self._probe() if self._probe else None,
         )
 
-    def _embedded(self, picture: Image) -> Embedding | None:
+    def _embed(self, picture: Image) -> Embedding | None:
         try:
             faces = self._engine.detect(picture)
             return self._engine.embed(picture, largest(faces)) if faces else None

@@ -111,7 +111,7 @@ class Bucket(Protocol):
         UnreadableFolder.
         """
 
-    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+    def find_unlisted(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
         """Yield entries of a folder that `list` does not give, as far as the store can see them: keys, and why.
 
         Args:
@@ -119,7 +119,7 @@ class Bucket(Protocol):
             deep: also in the folders below.
         """
 
-    def misspelled(self, root: str) -> Iterator[str]:
+    def find_misspelled(self, root: str) -> Iterator[str]:
         """Yield objects' keys that begin with another spelling of `root`, a name followed by /.
 
         Any store may have such keys. The search is limited to what costs a few store calls if there are none.

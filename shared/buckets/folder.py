@@ -30,9 +30,9 @@ from shared.buckets.base import (
     read_bounded,
 )
 from shared.buckets.faults import explain_fault
-from shared.buckets.misnamed import is_misspelled, misspelled
-from shared.buckets.passed_over import report_passed_over
+from shared.buckets.misnamed import find_misspelled, is_misspelled
 from shared.buckets.staging import STAGING, Staging
+from shared.buckets.unlisted import find_unlisted
 from shared.buckets.walk import Walk, info, is_object
 
 PLACING_TRIES = 10
@@ -125,12 +125,12 @@ class FolderBucket(Bucket):
         yield from walk.folders(self._resolve(prefix, check_folder(prefix)), prefix)
         self._require_whole(walk)
 
-    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
-        yield from report_passed_over(self.root, check_folder(folder), deep)
+    def find_unlisted(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+        yield from find_unlisted(self.root, check_folder(folder), deep)
 
-    def misspelled(self, root: str) -> Iterator[str]:
-        yield from misspelled(self, root)
-        below = (key for key, _ in self.passed_over("", deep=False))
+    def find_misspelled(self, root: str) -> Iterator[str]:
+        yield from find_misspelled(self, root)
+        below = (key for key, _ in self.find_unlisted("", deep=False))
         yield from (key for key in below if is_misspelled(key, root))
 
     def delete(self, key: str) -> None:

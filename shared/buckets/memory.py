@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from shared.buckets.base import Bucket, MissingObject, ObjectInfo, check_folder, check_key, check_prefix, read_bounded
-from shared.buckets.misnamed import misspelled
+from shared.buckets.misnamed import find_misspelled
 
 
 class MemoryBucket(Bucket):
@@ -50,11 +50,11 @@ class MemoryBucket(Bucket):
             below = [key[begin:].partition("/") for key in self._objects if key.startswith(prefix)]
         yield from sorted({name for name, slash, _ in below if slash})
 
-    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+    def find_unlisted(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
         yield from ()
 
-    def misspelled(self, root: str) -> Iterator[str]:
-        yield from misspelled(self, root)
+    def find_misspelled(self, root: str) -> Iterator[str]:
+        yield from find_misspelled(self, root)
 
     def delete(self, key: str) -> None:
         with self._lock:

@@ -3,8 +3,8 @@
 | key | what is done |
 |---|---|
 | `requests/check//r.json`, `requests/check/r.json/` | listed, read, removed: it is answered |
-| `/requests/check/r.json`, `Requests/check/r.json`, `requests\\check\\r.json` | reported: `misspelled` yields it |
-| below `requests/` with a backslash, control characters, . or .. between / | reported: `passed_over` yields it |
+| `/requests/check/r.json`, `Requests/check/r.json`, `requests\\check\\r.json` | reported: `find_misspelled` yields it |
+| below `requests/` with a backslash, control characters, . or .. between / | reported: `find_unlisted` yields it |
 | `photos//a.jpg` | not read: a request that names it is told what to do |
 | an empty object, as a folder marker | ignored |
 """
@@ -39,7 +39,7 @@ def is_misspelled(key: str, root: str) -> bool:
     return bool(found) and not key.startswith(root) and f"{found[0].casefold()}/" == root
 
 
-def misspelled(bucket: Bucket, root: str) -> Iterator[str]:
+def find_misspelled(bucket: Bucket, root: str) -> Iterator[str]:
     """Yield keys that begin with another spelling of `root`, in a bucket whose keys are all usable."""
     for name in list(bucket.folders("")):
         if is_misspelled(f"{name}/", root):

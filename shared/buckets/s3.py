@@ -26,7 +26,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
@@ -164,7 +170,7 @@ class S3Bucket(Bucket):
                 if is_usable_key(name):
                     yield name
 
-    def passed_over(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
+    def find_unlisted(self, folder: str, deep: bool = True) -> Iterator[tuple[str, str]]:
         for key in sorted(self._misnamed.kept):
             below = key.removeprefix(check_folder(folder))
             if below != key and (deep or "/" not in below):
@@ -173,8 +179,8 @@ class S3Bucket(Bucket):
                 else:
                     self._misnamed.kept.discard(key)
 
-    def misspelled(self, root: str) -> Iterator[str]:
-        yield from self._misspelled(root, "", DEEPEST)
+    def find_misspelled(self, root: str) -> Iterator[str]:
+        yield from self._find_misspelled(root, "", DEEPEST)
 
     def delete(self, key: str) -> None:
         with self._translate_errors(key):
@@ -200,8 +206,8 @@ class S3Bucket(Bucket):
                     removed.append(f"unfinished upload of {key}")
         return removed
 
-    def _misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
-        """Yield like `misspelled`, within a folder whose key has no real name, such as / or ./"""
+    def _find_misspelled(self, root: str, below: str, depth: int) -> Iterator[str]:
+        """Yield like `find_misspelled`, within a folder whose key has no real name, such as / or ./"""
         for page in itertools.islice(self._pages(below, {"Delimiter": "/"}), MOST_PAGES):
             found = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
             found += [entry["Key"] for entry in page.get("Contents", []) if entry["Size"]]
@@ -209,7 +215,7 @@ class S3Bucket(Bucket):
                 if is_misspelled(key, root):
                     yield from self._raw(key) if key.endswith("/") else [key]
                 elif depth and key.endswith("/") and not names(key):
-                    yield from self._misspelled(root, key, depth - 1)
+                    yield from self._find_misspelled(root, key, depth - 1)
 
     def _raw(self, prefix: str) -> Iterator[str]:
         """Yield keys of non-empty objects below a prefix that need not be usable."""
@@ -309,10 +315,8 @@ class S3Bucket(Bucket):
             raise self._error(key, error) from error
 
     def _error(self, key: str, error: Exception) -> BucketError:
-        if isinstance(error, NO_CREDENTIALS):
-            return StoreMisconfigured(f"{self.address}: {error}; {GET_CREDENTIALS}")
         if not isinstance(error, ClientError):
-            return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
+            return self._error_without_reply(key, error)
         code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in ABSENT:
             return MissingObject(f"no object {key} in {self.address}")
@@ -326,6 +330,13 @@ class S3Bucket(Bucket):
             )
         away = code in OF_THE_STORE or status == 429 or not 400 <= status < 500
         return (StoreUnavailable if away else BucketError)(f"{key} in {self.address}: {error}")
+
+    def _error_without_reply(self, key: str, error: Exception) -> BucketError:
+        if isinstance(error, NO_CREDENTIALS):
+            return StoreMisconfigured(f"{self.address}: {error}; {GET_CREDENTIALS}")
+        if isinstance(error, ParamValidationError):  # of the bucket's name, as keys are checked before
+            return StoreMisconfigured(f"{self.address} cannot be a bucket: {error}")
+        return StoreUnavailable(f"{key} in {self.address}: {str(error) or type(error).__name__}")
 
 
 def _forbid_overwrite(request: Any, **context: Any) -> None:

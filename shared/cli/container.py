@@ -6,7 +6,7 @@ import typer
 
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import bucket_at, fail, log_to_stderr
-from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.cli.workers import BucketArgument, FunctionArgument, require_function
 from shared.errors import ConfigurationError, how_to_install
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime.context import Context, isolate_function
@@ -28,7 +28,7 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     shutdown = Shutdown(settings.lease.drain_seconds)
     place = bucket_at(bucket)
     context = Context(place, settings, shutdown, isolate_function)
-    service = InvocationService(context, known(function), shutdown)
+    service = InvocationService(context, require_function(function), shutdown)
     try:
         require_conditions(place)
         entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
@@ -43,7 +43,7 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
 def health(function: FunctionArgument) -> None:
     """Tell whether this container's worker is alive, by PHOTOG_HEALTH__FILE; exit status 1 means: restart it."""
     try:
-        typer.echo(examine(known(function), Settings()))
+        typer.echo(examine(require_function(function), Settings()))
     except Unhealthy as error:
         typer.echo(f"photog: {error}", err=True)
         raise typer.Exit(1) from error

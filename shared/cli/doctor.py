@@ -91,7 +91,7 @@ def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
-    from shared.devices.card import describe
+    from shared.devices.gpu import describe
     from shared.models.diffusion import resolve_device, working
     from shared.models.licenses import describe_license
     from shared.models.model_loading import read_architecture, resolve_source
@@ -106,14 +106,16 @@ def _diffusion(settings: Settings) -> Json:
             known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {name: _planned(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()}
+    planned = {
+        name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
+    }
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known | {"license": describe_license(working(where, read_architecture(where)).license)}
 
 
-def _planned(gigabytes: float, memory: float | None) -> str:
-    """A planned peak beside the card's memory; no reason to fail, since it is an estimate."""
-    return f"{gigabytes:.1f} GB" + (", more than the card has" if memory is not None and gigabytes > memory else "")
+def _describe_peak(gigabytes: float, memory: float | None) -> str:
+    """A planned peak beside the GPU's memory; no reason to fail, since it is an estimate."""
+    return f"{gigabytes:.1f} GB" + (", more than the GPU has" if memory is not None and gigabytes > memory else "")
 
 
 def _version(name: str) -> str | None:

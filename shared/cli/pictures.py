@@ -64,7 +64,7 @@ class Pictures:
         """Return the user's name for the picture of a reference."""
         return self._names.get(reference, reference)
 
-    def named(self, text: str) -> str:
+    def replace_keys(self, text: str) -> str:
         """Return a sentence with the user's names in place of keys."""
         for key, name in self._names.items():
             text = text.replace(key, name)

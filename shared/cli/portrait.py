@@ -18,13 +18,13 @@ from shared.cli.pictures import Pictures, files_of, require_file
 from shared.cli.requests import (
     Knobs,
     check_body,
+    describe_training,
     generate_body,
     knobs_of,
     likenesses,
     save_portrait,
     tell_unreadable,
     train_body,
-    trained,
     verdicts,
 )
 from shared.cli.sheet import SUFFIXES, contact_sheet
@@ -79,7 +79,7 @@ def portrait(
         references = [pictures.reference(photo) for photo in files]
         checked = submit_request(client, "check", check_body(references, True), options)
         if checked["code"] != "OK" or not as_json:
-            finish(checked, False, verdicts(checked, files, pictures), pictures.named)
+            finish(checked, False, verdicts(checked, files, pictures), pictures.replace_keys)
             tell_unreadable(checked, files)
         usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
         identity = user or _derive_user(usable)
@@ -87,7 +87,7 @@ def portrait(
         body = train_body(usable, identity, steps, _checkpoint_interval(steps))
         training = submit_request(client, "train", body, options)
         if training["code"] != "OK" or not as_json:
-            finish(training, as_json, trained(training, pictures), pictures.named)
+            finish(training, as_json, describe_training(training, pictures), pictures.replace_keys)
         body = generate_body(pictures.reference(picture), [identity], configure)
         made = submit_request(client, "generate", body, options)
         if made["code"] == "OK":
@@ -98,7 +98,7 @@ def portrait(
         if as_json and made["code"] == "OK":
             show({"check": checked, "train": training, "generate": made, "out": str(out)})
         else:
-            finish(made, as_json, _summary(made, settings, out, sheet), pictures.named)
+            finish(made, as_json, _summary(made, settings, out, sheet), pictures.replace_keys)
 
 
 @contextlib.contextmanager

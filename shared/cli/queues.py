@@ -13,7 +13,7 @@ from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import check_key
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, existing_bucket, exit_unavailable, fail, log_to_stderr, show
-from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.cli.workers import BucketArgument, FunctionArgument, require_function
 from shared.contract import keys
 from shared.contract.function import NAMES, DeviceBroken
 from shared.contract.visible import visible
@@ -45,7 +45,7 @@ def job(
     back on SIGTERM, claimed by a living worker, or the store or the GPU failed). 1: crashed. 2: wrong usage.
     """
     log_to_stderr()
-    if not keys.is_request(key, known(function)):
+    if not keys.is_request(key, require_function(function)):
         check_key(key)
         fail(f"{key} is not a manifest of {function}: those are requests/{function}/....json")
     settings = Settings()
@@ -85,7 +85,9 @@ def dead_letters(
     settings, place = Settings(), existing_bucket(bucket)
     with _exit_if_unusable():
         letters = _open_queue(queue, settings)
-        Worker(known(function), place, settings, DeadLetterFunction, until_empty=once, dead_letters=letters).run()
+        Worker(
+            require_function(function), place, settings, DeadLetterFunction, until_empty=once, dead_letters=letters
+        ).run()
 
 
 def redrive(
@@ -97,7 +99,7 @@ def redrive(
     """Put a function's dead letters back into its queue, once the cause of their failure is fixed."""
     settings = Settings()
     with _exit_if_unusable():
-        moved = move(known(function), _open_queue(source, settings), _open_queue(target, settings), limit)
+        moved = move(require_function(function), _open_queue(source, settings), _open_queue(target, settings), limit)
     show({"moved": moved})
 
 
@@ -114,7 +116,7 @@ def sweep(
     """
     log_to_stderr()
     settings, place = Settings(), existing_bucket(bucket)
-    functions = [known(one) for one in function] if function else list(NAMES)
+    functions = [require_function(one) for one in function] if function else list(NAMES)
     if queue and len(queue) != len(functions):
         fail(f"{len(queue)} queues for {len(functions)} functions; give --queue once for each --function, in order")
     with _exit_if_unusable():

@@ -12,7 +12,7 @@ from shared.cli.beforehand import require_valid, require_writable
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
-from shared.cli.workers import BucketArgument, FunctionArgument, known
+from shared.cli.workers import BucketArgument, FunctionArgument, require_function
 from shared.contract.manifests import Json, parse
 from shared.contract.visible import visible
 from shared.errors import RequestError
@@ -48,7 +48,7 @@ def check(
     pictures = Pictures(client)
     body = check_body([pictures.reference(photo) for photo in given], same_person)
     envelope = submit_request(client, "check", _with_id(body, identity))
-    finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.named)
+    finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.replace_keys)
     if not as_json:
         tell_unreadable(envelope, given)
 
@@ -70,7 +70,7 @@ def train(
     pictures = Pictures(client)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
     envelope = submit_request(client, "train", _with_id(body, identity))
-    finish(envelope, as_json, trained(envelope, pictures), pictures.named)
+    finish(envelope, as_json, describe_training(envelope, pictures), pictures.replace_keys)
 
 
 def generate(
@@ -95,7 +95,7 @@ def generate(
     )
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
-    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.named)
+    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.replace_keys)
 
 
 def submit(
@@ -105,7 +105,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and print it.")] = False,
 ) -> None:
     """Write a manifest into the bucket."""
-    function = known(function)
+    function = require_function(function)
     client = Client(existing_bucket(bucket, make_folder=True))
     try:
         asked = parse(manifest.read_bytes())
@@ -203,7 +203,7 @@ def verdicts(envelope: Json, given: list[str], pictures: Pictures) -> str:
     for name, one in zip(given, envelope["data"].get("check_results", []), strict=False):
         frontal = "frontal" if one["frontal"] else ""
         lines.append(f"{one['code']}  {one['message']:<44}{frontal:<7}  {name}")
-        lines += [f"   {pictures.named(warning)}" for warning in one["warnings"]]
+        lines += [f"   {pictures.replace_keys(warning)}" for warning in one["warnings"]]
     return "\n".join(lines)
 
 
@@ -215,14 +215,14 @@ def tell_unreadable(envelope: Json, given: list[str]) -> None:
         typer.echo(f"photog: {len(unread)} of {len(given)} photos could not be read: {', '.join(unread)}", err=True)
 
 
-def trained(envelope: Json, pictures: Pictures) -> str:
+def describe_training(envelope: Json, pictures: Pictures) -> str:
     """Return a line about a training's result, after a line for each photo that it did not use."""
     data = envelope["data"]
     if envelope["code"] != "OK":
         return ""
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     rejected = [
-        f"not used: {pictures.named(one['url'])}: {pictures.named(one['reason'])}"
+        f"not used: {pictures.replace_keys(one['url'])}: {pictures.replace_keys(one['reason'])}"
         for one in data.get("images_rejected", [])
     ]
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"

@@ -36,7 +36,7 @@ class Row:
 
 
 def contact_sheet(
-    client: Client, checked: Json, trained: Json, template: str, made: Json, out: Path, threshold: str
+    client: Client, checked: Json, describe_training: Json, template: str, made: Json, out: Path, threshold: str
 ) -> None:
     """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`."""
     photos = [
@@ -49,7 +49,7 @@ def contact_sheet(
     likeness = face["similarity"]
     rows = [
         Row("Photos and their verdicts", photos, 200),
-        *_training_rows(client, trained),
+        *_training_rows(client, describe_training),
         Row("Stages", stages, 300),
         Row(
             _likeness_heading(likeness, threshold),
@@ -88,8 +88,8 @@ def _likeness_heading(similarity: Json, threshold: str) -> str:
     return f"Similarity to the person {before} before, {after} after: {threshold}"
 
 
-def _training_rows(client: Client, trained: Json) -> list[Row]:
-    data = trained["data"]
+def _training_rows(client: Client, describe_training: Json) -> list[Row]:
+    data = describe_training["data"]
     if not data.get("validation"):
         return []
     heading = f"Training: step {data['best_step']} of {data['steps']} chosen"

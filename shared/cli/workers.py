@@ -32,7 +32,7 @@ BucketArgument = Annotated[
 FunctionArgument = Annotated[str, typer.Argument(metavar="FUNCTION", help="check, train or generate.")]
 
 
-def known(function: str) -> str:
+def require_function(function: str) -> str:
     """Return the function's name; exit if there is no such function."""
     if function not in NAMES:
         fail(f"there is no function {function}; the functions are {', '.join(NAMES)}")
@@ -86,7 +86,7 @@ def worker(
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once needs a queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(known(function), bucket_at(bucket, wait=True), settings, isolate_function, until_empty=once)
+    one = Worker(require_function(function), bucket_at(bucket, wait=True), settings, isolate_function, until_empty=once)
     if follow_parent:
         one.follow_parent()
     one.run()
@@ -99,7 +99,7 @@ def invoke(
 ) -> None:
     """Serve one event, then exit; prints what became of each object."""
     log_to_stderr()
-    function, parsed = known(function), _parse(event)
+    function, parsed = require_function(function), _parse(event)
     place = existing_bucket(bucket)
     context = Context(place, Settings(), load=isolate_function)
     try:

@@ -45,6 +45,8 @@ class Attempt:
         number: counted from 1.
         begun: start time on our monotonic clock.
         lost: set once its answer is useless: another attempt has taken over, or the deadline was answered.
+        announced: set once its progress is stored, by which workers after a crash find what was left undone.
+        saved: names of the artifacts that it has saved, or was about to.
     """
 
     function: str
@@ -52,6 +54,8 @@ class Attempt:
     number: int
     begun: float = field(default_factory=time.monotonic)
     lost: Event = field(default_factory=Event)
+    announced: Event = field(default_factory=Event)
+    saved: set[str] = field(default_factory=set)
 
     def seconds(self) -> float:
         """Return the seconds since the attempt began."""

@@ -6,8 +6,8 @@
 | without, but with zeros where the first characters have them | UTF-16 or UTF-32 |
 | all others | UTF-8 |
 
-Padding at the end of a file, such as NULs up to the end of a block or the end-of-file character of DOS, is not part of
-its text.
+Invisible characters at the beginning of a file, such as a second byte order mark, are not part of its text, and neither
+is padding at its end, such as NULs up to the end of a block or the end-of-file character of DOS.
 
 Text in another encoding, such as Latin-1, is never guessed. The part that can be decoded may still contain the
 request's id, so that its sender gets the answer; `ManifestText.wrong` is that answer.
@@ -36,6 +36,7 @@ MOST_TOLD = 20  # repeated members that warnings name
 LONGEST_PATH = 100  # characters of a member's full path
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 PADDING = "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1), 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030))))
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # before a text: a second byte order mark, what was copied from a page
 PADDING += "\u205f\u2060\u3000\ufeff\ufffe\uffff"  # invisible at the end of a text
 UNITS = {"utf-16": 2, "utf-32": 4}  # least bytes per character
 SPELLED = {"utf-8-sig": "UTF-8"}
@@ -77,7 +78,7 @@ class _Members:
 def read_manifest_text(data: bytes) -> ManifestText:
     """Return the object in the bytes; raises InvalidManifest with the reason if there is none."""
     text, undecoded = _decode_text(data)
-    text = text.rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
+    text = text.lstrip(INVISIBLE).rstrip(f"{PADDING}\N{REPLACEMENT CHARACTER}" if undecoded else PADDING)
     try:
         body, twice = _parse_object(text)
     except InvalidManifest as error:

@@ -13,6 +13,7 @@ from shared.errors import InvalidManifest, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. cannot be folder names
+NOBODY = "none"  # in place of a user id, leaves a face as it is; no user has this id
 RUNNING = "502"  # the hosted product's code for a request that is not done yet
 
 LONGEST_MESSAGE = 2000  # characters of an error message in an answer
@@ -46,7 +47,7 @@ class Manifest:
         """Earlier versions also hashed knobs at their defaults; the first ones also nulls, and 777 apart from "777"."""
         return self.sha256, canonical_hash(meant_before(self.body, self.request_id)), canonical_hash(self.body)
 
-    def warned(self, data: Json) -> Json:
+    def add_warnings(self, data: Json) -> Json:
         """Return the data of its answer with the warnings added."""
         return data | {"warnings": [*self.warnings, *data.get("warnings", [])]} if self.warnings else data
 

@@ -5,6 +5,7 @@
 | `show_reference` | messages, warnings, logs | scheme, host and path of a URL, a key; one line, bounded |
 | `show_host` | messages | only the host |
 | `strip_secrets` | what an answer echoes | scheme, host, path, names of parameters, values known to be harmless |
+| `split_store_url` | whoever reads or removes the object | bucket and key |
 | `shorten_reference` | naming a picture in an answer | the same; the end of a long one as its length and hash |
 
 People who sign URLs choose the parameter's name freely, so a list of secret parameters is never complete. Here the list
@@ -25,6 +26,7 @@ LONGEST_NAME = 2048  # characters of a picture's name in an answer; keys have at
 LONGEST_EMBEDDED = 100  # the same for an embedded picture
 CUT = "..."
 
+STORE_URL = re.compile(r"(?:s3|oss)://([^/]*)/?(.*)", re.IGNORECASE | re.DOTALL)
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 HOST = re.compile(r"(\[[\w:.%]*\]|[\w.-]*)(:[0-9]*)?")
 END_OF_HOST = re.compile(r"[/?#\\]")
@@ -50,6 +52,12 @@ HARMLESS = re.compile(
     r"|x-oss-process=image(?:/[a-z]{1,20}(?:,[a-z]{1,9}_[0-9]{1,5}){0,9}){1,9}",
     re.IGNORECASE | re.ASCII,
 )
+
+
+def split_store_url(reference: str) -> tuple[str, str] | None:
+    """Return the bucket's name and the key in s3://name/key or oss://name/key; None for any other reference."""
+    found = STORE_URL.fullmatch(reference)
+    return None if found is None else (found[1], found[2])
 
 
 def show_reference(reference: str) -> str:

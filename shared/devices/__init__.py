@@ -1,4 +1,4 @@
-"""Tells errors of cards and of the libraries that compute on them from errors in a request."""
+"""Tells errors of GPUs and of the libraries that compute on them from errors in a request."""
 
 from shared.devices.failures import device_errors, failure
 from shared.devices.memory import once_more_with_less

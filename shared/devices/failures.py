@@ -2,14 +2,14 @@
 
 | error | becomes | consequence |
 |---|---|---|
-| the memory of the card or the machine ran out | OutOfMemory | retried with less memory, then the answer |
+| the memory of the GPU or the machine ran out | OutOfMemory | retried with less memory, then the answer |
 | AcceleratorError, CudaError, DeviceReset, or an error of CUDA, cuDNN, ... | DeviceBroken | the process ends |
 | onnxruntime's InvalidArgument | unchanged | the caller, who knows the input, says what is wrong with it |
 | any other error of onnxruntime | DeviceError | the answer |
 | anything else | unchanged | |
 
 An error that says nothing of a device itself is judged by the error that caused it, or during whose handling it was
-raised: diffusers raises "Unable to load weights" for every error, and cleaning up after a broken card fails as well.
+raised: diffusers raises "Unable to load weights" for every error, and cleaning up after a broken GPU fails as well.
 
 These answers are retryable. After an illegal memory access or a similar error a CUDA context stays broken: every later
 call fails with the same error, and only a new process gets a new context. None of the libraries is imported here; their

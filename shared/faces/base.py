@@ -1,4 +1,4 @@
-"""What a face is, and what every face engine can do."""
+"""Faces and the protocol of face engines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.errors import ConfigurationError, PhotogError
 from shared.imaging.array_types import Embedding, Image, Points
 
 Chip = Image
-"""A face cut out and aligned as an engine's recognizer wants it; a few kilobytes that stand for the whole picture."""
+"""A face cropped and aligned for an engine's recognizer; it takes a few kilobytes and replaces the whole picture."""
 
 
 class FaceError(PhotogError):
@@ -47,17 +47,17 @@ class Box:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def scaled(self, factor: float) -> "Box":
-        """The same rectangle in a picture that is `factor` times as large."""
+        """Return the same rectangle in a picture that is `factor` times as large."""
         return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
     def square(self, factor: float) -> "Box":
-        """The square around the same center, `factor` times the longer side."""
+        """Return the square around the same center whose side is `factor` times the longer side."""
         half = max(self.width, self.height) * factor / 2
         x, y = self.center
         return Box(x - half, y - half, x + half, y + half)
 
     def rounded(self) -> tuple[int, int, int, int]:
-        """left, top, right, bottom as integers, as answers carry them."""
+        """Return left, top, right and bottom as integers, as in answers."""
         return round(self.left), round(self.top), round(self.right), round(self.bottom)
 
 
@@ -69,8 +69,8 @@ class Face:
         box: around the face, brows to chin.
         landmarks: the 68 points of the iBUG 300-W scheme, (68, 2), in pixels of the picture.
         score: the detector's confidence; its scale is the engine's own.
-        mesh: where the engine has them, the 478 points of MediaPipe's face mesh, (478, 3), z in pixels, too,
-            and growing away from the camera. The last ten are the irises' and are far off at times.
+        mesh: the 478 points of MediaPipe's face mesh, (478, 3), if the engine has them. z is in pixels too and grows
+            away from the camera. The last ten points are the irises', which are sometimes far off.
     """
 
     box: Box
@@ -80,42 +80,42 @@ class Face:
 
 
 class FaceEngine(Protocol):
-    """Detects faces and tells how far apart two of them are.
+    """Detects faces, embeds them and measures the distance between embeddings.
 
     Attributes:
         name: for answers and logs.
-        same_person: distance below which two faces are taken for one person.
+        same_person: distance below which two faces count as one person.
     """
 
     name: str
     same_person: float
 
     def detect(self, image: Image) -> list[Face]:
-        """All faces of the picture, from left to right; FaceError when the detector fails."""
+        """Return all faces of the picture from left to right. Raises FaceError if the detector fails."""
 
     def embed(self, image: Image, face: Face) -> Embedding:
-        """The vector that stands for this face; FaceError when there is none."""
+        """Return the embedding of a face. Raises FaceError if there is none."""
 
     def distance(self, a: Embedding, b: Embedding) -> float:
-        """How far apart two faces are; below `same_person` they are one person."""
+        """Return the distance between two embeddings; below `same_person` they count as one person."""
 
 
 @runtime_checkable
 class BatchEngine(FaceEngine, Protocol):
-    """An engine whose recognizer is faster on several faces at once than on one after the other."""
+    """A face engine whose recognizer is faster on several faces at once."""
 
     def chip(self, image: Image, face: Face) -> Chip:
-        """What the recognizer sees of this face; FaceError when it cannot be aligned."""
+        """Return the face as the recognizer gets it. Raises FaceError if it cannot be aligned."""
 
     def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
-        """The vector of each chip, or why there is none, in their order."""
+        """Return the embedding of each chip, in order, or why there is none."""
 
 
 def similarity(engine: FaceEngine, distance: float) -> float:
-    """A distance as a likeness in [0, 1]: 1 is the same face, 0.5 the engine's same-person threshold."""
+    """Convert a distance to a likeness in [0, 1]: 1 is the same face, 0.5 the engine's same-person threshold."""
     return float(np.clip(1 - distance / (2 * engine.same_person), 0, 1))
 
 
 def largest(faces: list[Face]) -> Face:
-    """The face that takes most of the picture; ValueError on an empty list."""
+    """Return the face with the largest box. Raises ValueError if there is none."""
     return max(faces, key=lambda face: face.box.area)

@@ -1,4 +1,4 @@
-"""Embedding later: faces are collected while photos are looked at, then embedded in one run."""
+"""Deferred embedding: faces are collected while photos are inspected, then embedded in one batch."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from shared.imaging.array_types import Embedding, Image
 
 
 class BatchedEmbedding:
-    """A face engine over one that embeds several faces at once. Keeps a chip of each face, no photo.
+    """A face engine that collects faces for another engine, which embeds them in one batch. It keeps chips, no photos.
 
-    `embed` answers a place in the queue, one number; `embedded` turns places into vectors.
+    `embed` returns a placeholder, the face's index in the batch; `embed_collected` turns placeholders into embeddings.
     """
 
     def __init__(self, engine: BatchEngine) -> None:
@@ -18,19 +18,19 @@ class BatchedEmbedding:
         self._chips: list[Chip] = []
 
     def detect(self, image: Image) -> list[Face]:
-        """As the engine."""
+        """Detect faces with the wrapped engine."""
         return self._engine.detect(image)
 
     def embed(self, image: Image, face: Face) -> Embedding:
-        """Collect the face; its place in the queue."""
+        """Collect the face, and return its placeholder, (1,)."""
         self._chips.append(self._engine.chip(image, face))
         return np.array([float(len(self._chips) - 1)])
 
     def distance(self, a: Embedding, b: Embedding) -> float:
-        """As the engine, between vectors and not places."""
+        """Return the wrapped engine's distance between two embeddings, which must not be placeholders."""
         return self._engine.distance(a, b)
 
-    def embedded(self, places: list[Embedding]) -> list[Embedding | FaceError]:
-        """The vectors of these places, or why there is none."""
+    def embed_collected(self, placeholders: list[Embedding]) -> list[Embedding | FaceError]:
+        """Embed all collected faces; return the embedding for each placeholder, or why there is none."""
         vectors = self._engine.embed_all(self._chips)
-        return [vectors[int(place[0])] for place in places]
+        return [vectors[int(placeholder[0])] for placeholder in placeholders]

@@ -1,13 +1,13 @@
-"""Places where a face may be, by BlazeFace (Bazarevsky et al. 2019), full and short range.
+"""Candidates for faces by BlazeFace (Bazarevsky et al. 2019), full and short range.
 
-| network | sees | finds |
+| network | input | finds |
 |---|---|---|
 | full range, 192 px | the whole picture, and windows of 0.43 of its longer side | faces from 2 % of that side |
 | short range, 128 px | the whole picture | faces that fill it |
 
-What they find are candidates: each has to be confirmed by whoever looks closer. On a face that is the wrong way up both
-see an upright one, eyes at the mouth, with a lower score than when it is upright: so each candidate is looked at again
-in four turns, and those whose score is about the best are what it may be.
+Each candidate has to be confirmed by a closer look. In an upside-down face both networks see an upright one, with the
+eyes at the mouth, at a lower score than in an upright face. So each candidate is searched again in four rotations, and
+those with about the best score are returned.
 """
 
 from collections.abc import Iterator
@@ -19,29 +19,29 @@ import numpy as np
 import onnxruntime
 
 from shared.faces.base import Box
-from shared.faces.face_crop import ResizedCrop, halved, quick_closeup
+from shared.faces.face_crop import ResizedCrop, crop_face_quickly, halve
 from shared.faces.onnx_sessions import open_session
 from shared.faces.rotation import measure_eye_tilt, turn_back, turn_upright, wrap_angle
 from shared.imaging.array_types import Image, Points
 from shared.settings import FaceSettings
 
-SEARCHED_SIDE = 893  # long side that the windows are cut from: they are twice as large as the network sees them
-FULL_SIDE, SHORT_SIDE = 192, 128  # pixels that the networks see
-FULL_GRIDS = ((48, 1),)  # cells a side, and candidates a cell
+SEARCHED_SIDE = 893  # pixels, long side from which the windows are cut, twice as large as the network's input
+FULL_SIDE, SHORT_SIDE = 192, 128  # pixels; the networks' inputs
+FULL_GRIDS = ((48, 1),)  # cells per side, and candidates per cell
 SHORT_GRIDS = ((16, 2), (8, 6))
 LIKELY = 0.5  # score of a candidate, MediaPipe's own default
 WINDOW = 0.43  # of the long side: six windows cover a picture of 5:4
-OVERLAP = 0.12  # of a window, at least, a twentieth of the long side: larger faces are seen in the whole picture
-EDGE = 0.01  # of a window: a box that reaches so near to an inner border is cut off by it; its neighbor shows it whole
+OVERLAP = 0.12  # of a window, at least; a twentieth of the long side, as larger faces are found in the whole picture
+EDGE = 0.01  # of a window: a box this near to an inner border is cut off by it; the next window has it whole
 SAME_FACE = 0.3  # overlap (intersection over union) of two boxes from which they mean one face
-WITHIN = 0.7  # of the smaller box, covered by a better one, from which it is a part of that face
+WITHIN = 0.7  # share of a smaller box that a better one covers, from which it is a part of that face
 
-TURNS = (0.0, 90.0, 180.0, 270.0)  # in which a candidate is looked at again
-TURNED_FACE, TURNED_SIDE = 72, 192  # pixels of the candidate and of the square around it that is turned
-TOUCHED = 0.3  # of the smaller box: on a face that is the wrong way up a candidate may lie beside it by half
-CONFIRMED = 0.7  # score of a second look: faces have 0.79 and more, what was taken for one 0.65 at most
-AS_LIKELY = 0.12  # of the score below the best turn's: of 300 turned faces 92 % are told by the best alone
-APART = 45.0  # degrees of roll up to which two turns show the same way up
+TURNS = (0.0, 90.0, 180.0, 270.0)  # degrees; rotations in which a candidate is searched again
+TURNED_FACE, TURNED_SIDE = 72, 192  # pixels of the candidate and of the square around it that is rotated
+TOUCHED = 0.3  # overlap, of the smaller box: on an upside-down face a candidate may be off by half its width
+CONFIRMED = 0.7  # score of the second search: faces have 0.79 and more, false candidates 0.65 at most
+AS_LIKELY = 0.12  # score below the best rotation's that still counts; of 300 rotated faces the best is right for 92 %
+APART = 45.0  # degrees of roll up to which two rotations show the same face
 
 
 MIDDLE = Box(*[(TURNED_SIDE - TURNED_FACE) / 2] * 2, *[(TURNED_SIDE + TURNED_FACE) / 2] * 2)
@@ -52,8 +52,8 @@ class Candidate:
     """Where a face may be.
 
     Attributes:
-        box: brows to chin, about, in pixels of the picture.
-        eyes: (2, 2), the one on the left of an upright face first, in pixels of the picture.
+        box: about from brows to chin, in pixels of the picture.
+        eyes: (2, 2), in pixels of the picture; first the one that is on the left if the face is upright.
         score: the detector's confidence in [0, 1].
     """
 
@@ -79,25 +79,25 @@ class BlazeFace:
         self._short = _Network(open_session(folder / "blazeface_short.onnx", settings), SHORT_SIDE, SHORT_GRIDS)
 
     def candidates(self, image: Image) -> list[Candidate]:
-        """All candidates of an RGB picture, best first; several of one face are merged."""
-        small, factor = _searched(image)
+        """Return all candidates of an RGB picture, best first; several of one face are merged."""
+        small, factor = _reduce(image)
         height, width = small.shape[:2]
         whole = _whole(width, height)
         found = [*self._full.look(small, whole), *self._short.look(small, whole)]
         for window in _windows(width, height):
-            found += [one for one in self._full.look(small, window) if not _cut_off(one.box, window, width, height)]
-        return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merged(found)]
+            found += [one for one in self._full.look(small, window) if not _is_cut_off(one.box, window, width, height)]
+        return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merge(found)]
 
-    def turned(self, image: Image, candidate: Candidate) -> list[Candidate]:
-        """The candidate as each turn that is likely shows it, best first; empty where no turn shows any."""
-        view = quick_closeup(image, candidate.box, TURNED_FACE, TURNED_SIDE)
+    def detect_rotated(self, image: Image, candidate: Candidate) -> list[Candidate]:
+        """Search a candidate again in four rotations; return it as each likely one shows it, best first, or nothing."""
+        view = crop_face_quickly(image, candidate.box, TURNED_FACE, TURNED_SIDE)
         found = []
         for turn in TURNS:
             roll = measure_eye_tilt(*candidate.eyes) + turn
             seen = self._short.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE))
             middle = [one for one in seen if one.score >= CONFIRMED and _overlap(one.box, MIDDLE)[1] > TOUCHED]
             if middle:
-                found.append(_turned_back(max(middle, key=lambda one: one.score), view, roll))
+                found.append(_rotate_back(max(middle, key=lambda one: one.score), view, roll))
         likely: list[Candidate] = []
         for one in sorted(found, key=lambda one: -one.score):
             rolls = [abs(wrap_angle(measure_eye_tilt(*one.eyes) - measure_eye_tilt(*other.eyes))) for other in likely]
@@ -107,7 +107,7 @@ class BlazeFace:
 
 
 class _Network:
-    """One BlazeFace: 16 numbers a candidate (box, six points), relative to the center of its cell."""
+    """One of the networks: 16 numbers per candidate (box, six points), relative to the center of its cell."""
 
     def __init__(self, session: onnxruntime.InferenceSession, side: int, grids: tuple[tuple[int, int], ...]) -> None:
         self._session = session
@@ -116,7 +116,7 @@ class _Network:
         self._cells = np.concatenate([_cells(*grid) for grid in grids])
 
     def look(self, image: Image, window: Window) -> list[Candidate]:
-        """The likely candidates of a window, in pixels of the picture."""
+        """Return the likely candidates of a window, in pixels of the picture."""
         view = _view(image, window, self._side).astype(np.float32)[None] / 127.5 - 1
         places, scores = sorted(self._session.run(None, {self._input: view}), key=lambda output: -output.shape[-1])
         likely = scores[0, :, 0] >= np.log(LIKELY / (1 - LIKELY))
@@ -136,25 +136,25 @@ class _Network:
         ]
 
 
-def _turned_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
-    """What was found in a turned close-up, in the picture; its box stays a square around the same center."""
+def _rotate_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
+    """Convert a candidate of a rotated crop to the picture; its box becomes a square around the same center."""
     center, *eyes = view.outwards(turn_back(np.array([found.box.center, *found.eyes]), view.image, roll))
     half = max(found.box.width, found.box.height) / view.factor / 2
     return Candidate(Box(*(center - half), *(center + half)), np.array(eyes), found.score)
 
 
 def _cells(count: int, each: int) -> Points:
-    """Centers of a grid's cells in [0, 1], row by row, each so many times."""
+    """Return the centers of a grid's cells in [0, 1], row by row, each `each` times."""
     y, x = np.mgrid[:count, :count]
     centers: Points = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) / count
     return np.repeat(centers, each, axis=0)
 
 
-def _searched(image: Image) -> tuple[Image, float]:
-    """The picture as it is searched, and its pixels per pixel of the picture; halving first is ten times as fast."""
+def _reduce(image: Image) -> tuple[Image, float]:
+    """Reduce a picture for the search, and return the factor; halving first is ten times as fast as `resize` alone."""
     factor = 1.0
     while max(image.shape[:2]) >= 2 * SEARCHED_SIDE and min(image.shape[:2]) >= 2:
-        image, factor = halved(image), factor / 2
+        image, factor = halve(image), factor / 2
     rest = SEARCHED_SIDE / max(image.shape[:2])
     if rest >= 1:
         return image, factor
@@ -168,7 +168,7 @@ def _whole(width: int, height: int) -> Window:
 
 
 def _windows(width: int, height: int) -> Iterator[Window]:
-    """Overlapping squares that cover the picture; none where it has hardly more pixels than the network sees."""
+    """Yield overlapping squares that cover the picture; none if it is hardly larger than the network's input."""
     side = round(max(width, height) * WINDOW)
     if side <= FULL_SIDE:
         return
@@ -185,7 +185,7 @@ def _starts(total: int, side: int) -> list[int]:
 
 
 def _view(image: Image, window: Window, side: int) -> Image:
-    """The window in (side, side) pixels; black outside of the picture."""
+    """Return the window resized to (side, side, 3); black outside the picture."""
     height, width = image.shape[:2]
     factor = side / window.side
     part = image[
@@ -203,8 +203,8 @@ def _view(image: Image, window: Window, side: int) -> Image:
     return view
 
 
-def _cut_off(box: Box, window: Window, width: int, height: int) -> bool:
-    """Whether a border of the window that is none of the picture cuts through the box."""
+def _is_cut_off(box: Box, window: Window, width: int, height: int) -> bool:
+    """Return whether a border of the window that is no border of the picture cuts through the box."""
     edge = EDGE * window.side
     right, bottom = window.left + window.side, window.top + window.side
     return (
@@ -215,8 +215,8 @@ def _cut_off(box: Box, window: Window, width: int, height: int) -> bool:
     )
 
 
-def _merged(found: list[Candidate]) -> list[Candidate]:
-    """One candidate for each place, the mean of those there by their scores; best first."""
+def _merge(found: list[Candidate]) -> list[Candidate]:
+    """Merge candidates of the same face into their mean, weighted by score; best first."""
     waiting = sorted(found, key=lambda one: -one.score)
     merged = []
     while waiting:
@@ -240,7 +240,7 @@ def _mean(same: list[Candidate]) -> Candidate:
 
 
 def _overlap(a: Box, b: Box) -> tuple[float, float]:
-    """What two boxes have in common: of both together, and of the smaller one."""
+    """Return the intersection of two boxes over their union, and over the smaller one."""
     width = min(a.right, b.right) - max(a.left, b.left)
     height = min(a.bottom, b.bottom) - max(a.top, b.top)
     common = max(width, 0.0) * max(height, 0.0)

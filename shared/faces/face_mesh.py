@@ -1,7 +1,8 @@
 """The 478 points of a face by MediaPipe's face mesh (Kartynnik et al. 2019), and whether there is a face at all.
 
-The network sees a square, 1.5 times the box around the face's points, turned until the eyes are level. A detector's box
-and eyes are true to a tenth, so it looks twice: the first look's points say where the second one is taken.
+The network gets a square 1.5 times as large as the box around the face's points, rotated so that the eyes are level. A
+detector's box and eyes have an error of a tenth, so the network runs twice: the second square is that of the first
+points.
 """
 
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.faces.base import Box
-from shared.faces.face_crop import ResizedCrop, quick_closeup
+from shared.faces.face_crop import ResizedCrop, crop_face_quickly
 from shared.faces.onnx_sessions import open_session
 from shared.faces.rotation import measure_eye_tilt
 from shared.imaging.array_types import Image, Points
 from shared.settings import FaceSettings
 
-POINTS, IRISES = 478, 468  # all, and the first of the irises'
+POINTS, IRISES = 478, 468  # all points, and the first of the irises'
 RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners, of the person's own right and left; the first is on the picture's left
-SIDE = 256  # pixels that the network sees
-AROUND = 1.5  # sides of the square that it sees, in those of the box around the points
-CLOSEUP_FACE, CLOSEUP_SIDE = 288, 640  # of the square: a little more than the network sees, with room for a turn
+SIDE = 256  # pixels; the network's input
+AROUND = 1.5  # side of the network's square, in sides of the box around the points
+CLOSEUP_FACE, CLOSEUP_SIDE = 288, 640  # pixels: a little more than the network's, with room for a rotation
 
 Points3D = NDArray[np.float64]
 """(N, 3): x, y in pixels of the picture, z in the same unit, growing away from the camera."""
@@ -30,12 +31,12 @@ Points3D = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Place:
-    """A square around a face, turned as the face is.
+    """A square around a face, rotated with it.
 
     Attributes:
         x, y: its center in pixels.
-        side: in pixels.
-        roll: in degrees, positive clockwise.
+        side: its side in pixels.
+        roll: its rotation in degrees, positive clockwise.
     """
 
     x: float
@@ -51,12 +52,12 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What the network saw.
+    """The network's output.
 
     Attributes:
-        points: (478, 3), see Points3D; the last ten are the irises', which are far off at times.
+        points: (478, 3), see Points3D; the last ten are the irises', which are sometimes far off.
         presence: logit of there being a face.
-        unrest: how far the points lie from those of the look before, in the mean, in sides of their box.
+        unrest: mean distance of the points from those of the first run, in sides of their box.
     """
 
     points: Points3D
@@ -72,17 +73,17 @@ class FaceMesh:
         self._input = self._session.get_inputs()[0].name
 
     def look(self, image: Image, box: Box, eyes: Points) -> Look:
-        """The points of the face in a detector's box, whose eyes are about here; two looks."""
+        """Find the points of the face in a detector's box; `eyes`, (2, 2), are where the detector has them."""
         x, y = box.center
         place = Place(x, y, AROUND * max(box.width, box.height), measure_eye_tilt(*eyes))
-        view = quick_closeup(image, place.box, CLOSEUP_FACE, CLOSEUP_SIDE)
-        first, _ = self._seen(view, place)
+        view = crop_face_quickly(image, place.box, CLOSEUP_FACE, CLOSEUP_SIDE)
+        first, _ = self._look_once(view, place)
         second = around(first)
-        points, presence = self._seen(view, second)
+        points, presence = self._look_once(view, second)
         moved = np.linalg.norm(points[:IRISES, :2] - first[:IRISES, :2], axis=1).mean()
         return Look(points, presence, float(moved) * AROUND / second.side)
 
-    def _seen(self, view: ResizedCrop, place: Place) -> tuple[Points3D, float]:
+    def _look_once(self, view: ResizedCrop, place: Place) -> tuple[Points3D, float]:
         inwards = _inwards(view, place)
         crop = cv2.warpAffine(
             view.image, inwards, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -97,7 +98,7 @@ class FaceMesh:
 
 
 def around(points: Points3D) -> Place:
-    """The square in which the network expects a face that has these points."""
+    """Return the square in which the network expects a face with these points."""
     flat = points[:, :2]
     roll = measure_eye_tilt(flat[RIGHT_EYE], flat[LEFT_EYE])
     angle = np.radians(roll)
@@ -109,7 +110,7 @@ def around(points: Points3D) -> Place:
 
 
 def _inwards(view: ResizedCrop, place: Place) -> NDArray[np.float64]:
-    """From pixels of the close-up to those of the upright square that the network sees, (2, 3)."""
+    """Return the affine map from pixels of the close-up to pixels of the network's square, (2, 3)."""
     factor = SIDE / (place.side * view.factor)
     angle = np.radians(place.roll)
     turn = factor * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

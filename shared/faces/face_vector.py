@@ -1,7 +1,7 @@
-"""The vector of a face by dlib's ResNet-29 (King 2017), on onnxruntime.
+"""The embedding of a face by dlib's ResNet-29 (King 2017), on onnxruntime.
 
-The network wants a face in which eyes, nose and mouth lie where they lie on the average of its training's faces, in 150
-pixels. What it answers is dlib's own vector but for the rounding of the weights to half precision, 0.001 of its length.
+The network expects eyes, nose and mouth where the average face of its training has them, at 150 px. Its output differs
+from dlib's own by the rounding of the weights to half precision, 0.001 of its length.
 """
 
 from pathlib import Path
@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 
 from shared.faces.base import Box, Chip, FaceError
-from shared.faces.face_crop import quick_closeup
+from shared.faces.face_crop import crop_face_quickly
 from shared.faces.onnx_sessions import open_session
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.settings import FaceSettings
 
-SIDE = 150  # pixels that the network sees
-CLOSEUP_FACE, CLOSEUP_SIDE = 200, 400  # the network's pixels and a third more, with room for a turn
+SIDE = 150  # pixels; the network's input
+CLOSEUP_FACE, CLOSEUP_SIDE = 200, 400  # pixels: a third more than the network's, with room for a rotation
 ALIGNED = [*range(27, 55), *range(60, 65)]  # of the 68: nose, eyes, upper lip; brows and lower lip move too much
-# where they lie in pictures that dlib cuts out for this network: python -m tools.average_face
+# where they lie in dlib's own chips for this network: python -m tools.average_face
 # fmt: off
 AVERAGE = np.array(
     [
@@ -41,24 +41,24 @@ class FaceVector:
 
     @property
     def provider(self) -> str:
-        """Of onnxruntime, the one really used."""
+        """The provider of onnxruntime that is in use."""
         return str(self._session.get_providers()[0])
 
     def vector(self, chip: Chip) -> Embedding:
-        """128 numbers of an RGB chip, uint8, (150, 150, 3)."""
+        """Return the 128 numbers of an RGB chip, uint8, (150, 150, 3)."""
         (vectors,) = self._session.run(None, {"chips": chip[None].astype(np.float32)})
         return vectors[0].astype(float)
 
 
 def chip(image: Image, landmarks: Points) -> Chip:
-    """The face with these 68 landmarks as the network wants it: RGB, uint8, (150, 150, 3).
+    """Crop and align the face with these 68 landmarks for the network: RGB, uint8, (150, 150, 3).
 
-    Raises FaceError where the landmarks lie in one place.
+    Raises FaceError if all landmarks are at the same place.
     """
-    factor, turn, shift = _fitted(landmarks[ALIGNED])
+    factor, turn, shift = _fit(landmarks[ALIGNED])
     x, y = np.linalg.solve(turn, np.array([SIDE / 2, SIDE / 2]) - shift)
     half = SIDE / factor / 2
-    view = quick_closeup(image, Box(x - half, y - half, x + half, y + half), CLOSEUP_FACE, CLOSEUP_SIDE)
+    view = crop_face_quickly(image, Box(x - half, y - half, x + half, y + half), CLOSEUP_FACE, CLOSEUP_SIDE)
     within = turn / view.factor
     return cv2.warpAffine(
         view.image,
@@ -69,8 +69,8 @@ def chip(image: Image, landmarks: Points) -> Chip:
     )
 
 
-def _fitted(points: Points) -> tuple[float, Points, Points]:
-    """The similarity that brings the points to the average with the least squares: factor, matrix and shift."""
+def _fit(points: Points) -> tuple[float, Points, Points]:
+    """Fit the similarity that maps the points to the average face by least squares; return factor, matrix and shift."""
     from_x, from_y = (points - points.mean(axis=0)).T
     to_x, to_y = (AVERAGE - AVERAGE.mean(axis=0)).T
     spread = (from_x**2 + from_y**2).sum()

@@ -1,8 +1,8 @@
-"""The gpu profile's face engine: the networks of an insightface model folder on onnxruntime, CPU or CUDA.
+"""The insightface engine: the networks of an insightface model folder on onnxruntime, CPU or CUDA.
 
-Of the folder only three networks are used: SCRFD finds faces, 3d68 gives their landmarks, ArcFace the vector of 512
+Only three networks of the folder are used: SCRFD detects faces, 3d68 finds their landmarks, ArcFace embeds them as 512
 numbers (Deng et al. 2019). insightface's own classes prepare the inputs and read the outputs; the sessions are made
-here, so that provider and threads are what the settings say. The published weights (buffalo_l, antelopev2 and the
+here, with the provider and threads of the settings. The published weights (buffalo_l, antelopev2 and the
 like) are for non-commercial research only.
 """
 
@@ -31,22 +31,22 @@ from shared.settings import FaceSettings
 
 SEARCHED = [(128, 128), (640, 640)]  # insightface's own: faces from 5 % of the side, and those that fill the picture
 FOUND = 0.5  # confidence, insightface's default
-THINNEST = 8  # pixels of a reduced picture in which no face can be; the network does not take what rounds to none
-CLOSEUP_FACE, CLOSEUP_SIDE = 256, 512  # twice what the networks see of a face, which they reduce without a filter
+THINNEST = 8  # pixels: a thinner picture, once reduced, shows no face, and the network fails on it
+CLOSEUP_FACE, CLOSEUP_SIDE = 256, 512  # pixels: twice the networks' inputs, since they reduce without a filter
 SAME_PERSON = 0.55  # cosine distance; deepface's for buffalo_l, users' similarities of 0.45 to 0.5 are 0.5 to 0.55
-UNSUITABLE = (InvalidArgument, cv2.error)  # what is raised for an input that cannot be; all else is the device's
-OF_THE_PICTURE = (MemoryError, cv2.error)  # a picture too large for the machine; `photos.assessment` says so
-CHIP_SIDE = 112  # pixels that ArcFace sees of a face
+UNSUITABLE = (InvalidArgument, cv2.error)  # raised for an unsuitable input; any other error is the device's
+OF_THE_PICTURE = (MemoryError, cv2.error)  # the picture is too large for the machine; `photos.assessment` reports it
+CHIP_SIDE = 112  # pixels; ArcFace's input
 
 
 class InsightfaceEngine:
     """Faces by insightface's networks; see the module.
 
     Attributes:
-        name: with the model folder's, since vectors of two recognizers cannot be compared.
-        provider: of onnxruntime, the one really used.
+        name: includes the model folder's, since embeddings of two recognizers cannot be compared.
+        provider: the provider of onnxruntime that is in use.
 
-    Raises EngineUnavailable where the folder, a network or the provider that was asked for is not there.
+    Raises EngineUnavailable if the folder, a network or the configured provider is missing.
     """
 
     same_person = SAME_PERSON
@@ -63,9 +63,9 @@ class InsightfaceEngine:
         self._warm(loaded)
 
     def detect(self, image: Image) -> list[Face]:
-        """All faces from left to right; the search runs on a bounded size, the landmarks on the picture itself.
+        """Return all faces from left to right; the search runs on a bounded size, the landmarks on the full picture.
 
-        DeviceError, OutOfMemory or DeviceBroken where it is not the picture that is at fault.
+        Raises FaceError for an unsuitable picture; DeviceError, OutOfMemory or DeviceBroken if the device fails.
         """
         try:
             with device_errors(but=OF_THE_PICTURE):
@@ -77,14 +77,14 @@ class InsightfaceEngine:
         return sorted(found, key=lambda face: face.box.center[0])
 
     def embed(self, image: Image, face: Face) -> Embedding:
-        """512 numbers of unit length."""
+        """Return 512 numbers of unit length."""
         (vector,) = self.embed_all([self.chip(image, face)])
         if isinstance(vector, FaceError):
             raise vector
         return vector
 
     def chip(self, image: Image, face: Face) -> Chip:
-        """The face as the recognizer wants it, aligned by eyes, nose and mouth: RGB, uint8, (112, 112, 3)."""
+        """Return the face aligned by eyes, nose and mouth for the recognizer: RGB, uint8, (112, 112, 3)."""
         view = crop_face(image, face.box, CLOSEUP_FACE, CLOSEUP_SIDE)
         fit = SimilarityTransform.from_estimate(five_points(view.inwards(face.landmarks)), arcface_dst)
         if not fit:
@@ -92,22 +92,22 @@ class InsightfaceEngine:
         return cv2.warpAffine(view.image, fit.params[:2], (CHIP_SIDE, CHIP_SIDE))
 
     def embed_all(self, chips: Sequence[Chip]) -> list[Embedding | FaceError]:
-        """The vector of each chip, or why there is none; as many at once as the network takes.
+        """Embed each chip, in batches as large as the network takes; a FaceError stands for a chip without embedding.
 
-        DeviceError, OutOfMemory or DeviceBroken where it is not the chips that are at fault.
+        Raises DeviceError, OutOfMemory or DeviceBroken if the device fails.
         """
         vectors: list[Embedding | FaceError] = []
         step = self._batch or max(len(chips), 1)
         for start in range(0, len(chips), step):
-            vectors += self._embedded(list(chips[start : start + step]))
+            vectors += self._embed_chips(list(chips[start : start + step]))
         return vectors
 
     def distance(self, a: Embedding, b: Embedding) -> float:
-        """1 - cosine; see SAME_PERSON."""
+        """Return the cosine distance; see SAME_PERSON."""
         return float(1 - a @ b)
 
     def _search(self, image: Image) -> list[tuple[Box, float, float]]:
-        """Boxes, their scores, and the roll in degrees that the detector's own two eyes have."""
+        """Return boxes, their scores, and the roll in degrees by the detector's own eyes."""
         factor = min(max(max(size) for size in SEARCHED) / max(image.shape[:2]), 1.0)
         size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
         if min(size) < THINNEST:
@@ -130,23 +130,23 @@ class InsightfaceEngine:
         points = self._landmarks.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), detection)
         return points[:, :2].astype(float)
 
-    def _embedded(self, chips: list[Chip]) -> list[Embedding | FaceError]:
+    def _embed_chips(self, chips: list[Chip]) -> list[Embedding | FaceError]:
         try:
             with device_errors(but=OF_THE_PICTURE):
                 features = self._recognizer.get_feat([cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips])
         except UNSUITABLE as error:
-            if len(chips) > 1:  # which of them it is shows when each is by itself
-                return [vector for chip in chips for vector in self._embedded([chip])]
+            if len(chips) > 1:  # one by one, to find out which of them it is
+                return [vector for chip in chips for vector in self._embed_chips([chip])]
             return [FaceError(f"insightface could not embed this face: {error}")]
         return [_unit(vector) for vector in features.astype(float)]
 
     def _warm(self, loaded: FaceNetworks) -> None:
-        """The first run on CUDA takes seconds to choose kernels: better now than in the first request."""
+        """Run all networks once: on CUDA the first run takes seconds to choose kernels."""
         if loaded.on_cuda:
             blank = np.zeros((CLOSEUP_SIDE, CLOSEUP_SIDE, 3), np.uint8)
             self.detect(blank)
             self._face(blank, Box(128, 128, 384, 384), 0.0, 0.0)
-            self._embedded([blank[:CHIP_SIDE, :CHIP_SIDE]])
+            self._embed_chips([blank[:CHIP_SIDE, :CHIP_SIDE]])
 
 
 def _unit(vector: NDArray[np.float64]) -> Embedding | FaceError:

@@ -1,4 +1,4 @@
-"""The face engine that the settings name; an engine's packages are imported only where it is the one."""
+"""Loads the configured face engine; the packages of the other engines are not imported."""
 
 from importlib.util import find_spec
 
@@ -11,7 +11,7 @@ NEEDED = ("insightface", "onnxruntime", "onnx", "skimage", "scipy", "requests", 
 
 
 def load_engine(settings: FaceSettings) -> FaceEngine:
-    """Load it, once per process; EngineUnavailable says what to install or to download."""
+    """Load the engine; called once per process. Raises EngineUnavailable, which says what to install or download."""
     if settings.engine == "mesh":
         from shared.faces.mesh import MeshEngine
 

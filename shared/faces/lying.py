@@ -1,6 +1,6 @@
-"""Pictures that lie on a side or upside down: what to say of one that shows no face.
+"""Advice for pictures that lie on their side or are upside down.
 
-Photos lose their EXIF on the way, and no detector knows such faces: a hint saves its sender a question.
+Photos lose their EXIF orientation on the way, and detectors do not find such faces. The advice tells the sender why.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from shared.faces.base import Face, FaceEngine, FaceError
 from shared.faces.rotation import measure_roll
 from shared.imaging.array_types import Image
 
-SEARCHED_SIDE = 240  # long side of a picture that is searched on its sides: faces from a sixth of it, 0.2 s a side
+SEARCHED_SIDE = 240  # pixels, long side of the rotated search: faces from a sixth of it, 0.2 s for each rotation
 TURNS = {
     cv2.ROTATE_180: "upside down",
     cv2.ROTATE_90_CLOCKWISE: "clockwise",
     cv2.ROTATE_90_COUNTERCLOCKWISE: "counter-clockwise",
 }
-ASIDE = 50.0  # degrees of roll from which a face lies in the turned picture too: another turn is the right one
-PLAINLY = 20.0  # degrees of roll up to which a face is upright beyond doubt: no further turn has to be tried
-LYING = 60.0  # degrees of roll from which no head is meant to be; more than a head on a shoulder
+ASIDE = 50.0  # degrees of roll from which a face lies on its side in the rotated picture too
+PLAINLY = 20.0  # degrees of roll up to which a face is clearly upright, and no other rotation has to be tried
+LYING = 60.0  # degrees of roll from which a face lies on its side; a head on a shoulder has less
 
 
 def advise_turn(image: Image, engine: FaceEngine) -> str | None:
-    """Advice for the sender of an RGB picture in which no face was found; None where no turn brings one up.
+    """Return advice on an RGB picture in which no face was found; None if no rotation shows one.
 
-    A detector may find a face on its side, too: of the turns that show one, that of the best score is meant.
+    A detector may also find a face that is on its side, so the rotation with the best score is meant.
     """
     factor = min(SEARCHED_SIDE / max(image.shape[:2]), 1.0)
     size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
@@ -42,7 +42,7 @@ def advise_turn(image: Image, engine: FaceEngine) -> str | None:
 
 
 def name_lying_faces(faces: Sequence[Face]) -> str | None:
-    """Advice where all faces that were found lie on their side; None where one does not, or there is none."""
+    """Return advice if all faces lie on the same side; None if one does not, or there is none."""
     rolls = [measure_roll(face.landmarks) for face in faces]
     for sign, turn in ((-1, cv2.ROTATE_90_CLOCKWISE), (1, cv2.ROTATE_90_COUNTERCLOCKWISE)):
         if rolls and min(sign * one for one in rolls) > LYING:
@@ -55,7 +55,7 @@ def _advice(turn: int) -> str:
 
 
 def _upright(image: Image, engine: FaceEngine) -> list[Face]:
-    """The faces that are about upright; none where the engine fails."""
+    """Return the faces that are about upright; none if the engine fails."""
     try:
         return [face for face in engine.detect(image) if abs(measure_roll(face.landmarks)) <= ASIDE]
     except FaceError:

@@ -1,13 +1,14 @@
-"""The 68 landmarks of iBUG 300-W out of the 478 points of a face mesh.
+"""The 68 landmarks of iBUG 300-W from the 478 points of a face mesh.
 
-| part | out of the mesh |
+| part | from the mesh |
 |---|---|
-| eyes, nose, mouth | a point of the mesh each, or the middle of two |
-| brows | evenly along a line through them, from the middle of the one end to the middle of the other |
-| jaw | evenly along the outline that is seen, from beside the eyes to the chin |
+| eyes, nose, mouth | one point of the mesh for each, or the mean of two |
+| brows | evenly spaced along a line through their middle, from end to end |
+| jaw | evenly spaced along the visible outline, from beside the eyes to the chin |
 
-The mesh goes round the head: of a turned head the far side's points lie behind the cheek, even behind the nose. iBUG's
-jaw is what the picture shows: the outline of all of the mesh below the brows. The irises' points have no part in this.
+The mesh is three-dimensional: if the head is turned, points of the far side lie behind the cheek or even the nose.
+iBUG's jaw is the outline that the picture shows, so it is taken from the convex hull of the mesh below the brows. The
+irises' points are not used.
 """
 
 import cv2
@@ -15,24 +16,25 @@ import numpy as np
 
 from shared.imaging.array_types import Points
 
-LEFT_TEMPLE, CHIN, RIGHT_TEMPLE = 127, 152, 356  # where iBUG's jaw begins, turns and ends; on the picture's left first
+LEFT_TEMPLE, CHIN, RIGHT_TEMPLE = 127, 152, 356  # the ends and the middle of iBUG's jaw, the picture's left first
 BROW_LEFT = [(70, 46), (63, 63), (105, 105), (66, 66), (107, 55)]
 BROW_RIGHT = [(336, 285), (296, 296), (334, 334), (293, 293), (300, 276)]
 NOSE = [168, 197, 5, 4, 75, 97, 2, 326, 305]
 EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
 MOUTH = [61, (40, 39), 37, 0, 267, (270, 269), 291, (321, 405), 314, 17, 84, (91, 181)]
+HAIRLINE = [54, 103, 67, 109, 10, 338, 297, 332, 284]  # the upper end of the mesh, left to right
 INNER_MOUTH = [78, 82, 13, 312, 308, 317, 14, 87]
 PAIRS = np.array([one if isinstance(one, tuple) else (one, one) for one in [*NOSE, *EYES, *MOUTH, *INNER_MOUTH]])
 
-HALF_JAW, BROW = 9, 5  # iBUG's points from a temple to the chin, and of a brow
-EYES_AT, MOUTH_AT = np.arange(9, 15), np.arange(21, 33)  # of the inner points: the left eye, the outer lips
+HALF_JAW, BROW = 9, 5  # number of iBUG's points from a temple to the chin, and of a brow
+EYES_AT, MOUTH_AT = np.arange(9, 15), np.arange(21, 33)  # among the inner points: the left eye, the outer lips
 
 IRISES = 468  # the first of the irises' points
-BROW_LINE = 0.35  # eye distances above the eyes, down from which the mesh's outline is the jaw's
+BROW_LINE = 0.35  # height above the eyes, in eye distances, below which the mesh's outline is the jaw's
 
 
 def landmarks(mesh: Points) -> Points:
-    """The 68 points, (68, 2), of a mesh (478, 2 or 3), in its pixels."""
+    """Return the 68 landmarks, (68, 2), of a mesh, (478, 2) or (478, 3), in its pixels."""
     flat = np.ascontiguousarray(mesh[:IRISES, :2])
     inner = flat[PAIRS].mean(axis=1)
     brows = [_evenly(flat[brow].mean(axis=1), BROW) for brow in (BROW_LEFT, BROW_RIGHT)]
@@ -40,14 +42,14 @@ def landmarks(mesh: Points) -> Points:
 
 
 def _evenly(line: Points, count: int) -> Points:
-    """So many points along a line of several, with equal distances along it; the first and the last are its ends."""
+    """Return `count` evenly spaced points along a polyline, its ends included."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     at = np.linspace(0, along[-1], count)
     return np.column_stack([np.interp(at, along, line[:, 0]), np.interp(at, along, line[:, 1])])
 
 
 def _jaw(flat: Points, inner: Points) -> Points:
-    """The outline below the brows, from the height of the left temple round the chin to that of the right one."""
+    """Return the outline below the brows, from the left temple's height around the chin to the right temple's."""
     eyes = inner[EYES_AT].mean(axis=0), inner[EYES_AT + 6].mean(axis=0)
     middle = (eyes[0] + eyes[1]) / 2
     down = inner[MOUTH_AT].mean(axis=0) - middle
@@ -65,13 +67,13 @@ def _jaw(flat: Points, inner: Points) -> Points:
 
 
 def _half(hull: Points, height: float, chin: Points, side: int) -> Points:
-    """The outline of one side, from this height down to the chin; the hull is that of an upright face."""
+    """Return one side of an upright face's outline, from `height` down to the chin."""
     outer = hull * [side, 1]
     lowest = int(np.argmin(np.linalg.norm(outer - chin * [side, 1], axis=1)))
-    ahead = np.roll(outer, -lowest, axis=0)  # from the chin round the hull, one way and the other
+    ahead = np.roll(outer, -lowest, axis=0)  # from the chin around the hull, in both directions
     ways = [ahead, np.concatenate([ahead[:1], ahead[:0:-1]])]
     up = max(ways, key=lambda way: way[1 : len(way) // 2 + 1, 0].sum())
-    above = int(np.argmax(up[:, 1] <= height))  # of a hull's side, heights only rise up to its top
+    above = int(np.argmax(up[:, 1] <= height))  # heights rise monotonically along a side of a hull
     if above == 0:
         return np.repeat(up[:1], HALF_JAW, axis=0) * [side, 1]
     one, other = up[above - 1], up[above]

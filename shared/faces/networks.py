@@ -46,7 +46,7 @@ class FaceNetwork:
 
 @dataclass(frozen=True, eq=False)
 class FaceNetworks:
-    """What the engine needs of a folder; `provider` is the one that all three really run on."""
+    """The networks of a model folder; `provider` is the one in use by all three."""
 
     folder: Path
     provider: str
@@ -61,7 +61,7 @@ class FaceNetworks:
 
 
 def load_networks(settings: FaceSettings) -> FaceNetworks:
-    """Load them; EngineUnavailable says what is missing and how to get it."""
+    """Load the three networks. Raises EngineUnavailable, which says what is missing and how to get it."""
     folder = folder_of(settings)
     wanted = wanted_provider(settings)
     loaded: dict[str, FaceNetwork] = {}
@@ -79,7 +79,7 @@ def load_networks(settings: FaceSettings) -> FaceNetworks:
 
 
 def folder_of(settings: FaceSettings) -> Path:
-    """The model folder, by its path or by its name in ~/.insightface/models; EngineUnavailable if there is none."""
+    """Return the model folder, given by path or by name in ~/.insightface/models. Raises EngineUnavailable."""
     for folder in (Path(settings.model).expanduser(), HOME.expanduser() / settings.model):
         if folder.is_dir():
             return folder.resolve()
@@ -87,11 +87,11 @@ def folder_of(settings: FaceSettings) -> Path:
 
 
 def _signature(path: Path) -> tuple[str | None, int]:
-    """Which of the three a file is, None for others, and its batch; told from the graph, which costs no session."""
+    """Return which of the three networks a file is, None for others, and its batch; no session is opened."""
     try:
         graph = onnx.load_model(str(path), load_external_data=False).graph
     except DecodeError as error:
-        raise EngineUnavailable(f"{path} is no ONNX model: {HOW_TO_GET}") from error
+        raise EngineUnavailable(f"{path} is not an ONNX model: {HOW_TO_GET}") from error
     weights = {weight.name for weight in graph.initializer}
     inputs = [one for one in graph.input if one.name not in weights]
     shape = [side.dim_value for side in inputs[0].type.tensor_type.shape.dim] if len(inputs) == 1 else []

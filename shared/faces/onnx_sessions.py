@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime on the provider, the card and the threads that the settings name; needs nothing else."""
+"""Sessions of onnxruntime on the provider, the GPU and the threads of the settings."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from shared.devices import failure
-from shared.devices.card import DRIVER
+from shared.devices.gpu import DRIVER
 from shared.errors import OutOfMemory
 from shared.faces.base import EngineUnavailable
 from shared.settings import MEBIBYTE, FaceSettings
@@ -22,16 +22,16 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 UNLOADABLE: tuple[type[Exception], ...] = (
     *(kind for kind in vars(runtime).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-    RuntimeError,  # of the provider's library, where its start is interrupted
-    ValueError,  # of options that this release does not know
+    RuntimeError,  # by the provider's library, if its start is interrupted
+    ValueError,  # for options that this release does not know
 )
 """What onnxruntime raises when a session cannot be made."""
 
 
 def open_session(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSession:
-    """A session; onnxruntime's own fallback to the CPU is an error where CUDA was asked for.
+    """Open a session. Unlike with onnxruntime itself, a fallback to the CPU is an error if CUDA is required.
 
-    Raises EngineUnavailable where starting anew is no help, OutOfMemory where others may have taken the memory.
+    Raises EngineUnavailable if a restart does not help, OutOfMemory if other processes may have taken the memory.
     """
     wanted = wanted_provider(settings)
     options = onnxruntime.SessionOptions()
@@ -51,7 +51,7 @@ def open_session(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSes
     if used != wanted and settings.provider == "cuda":
         raise EngineUnavailable(
             f"{path.name} runs on {used} though CUDA was asked for: CUDA or cuDNN cannot be loaded, or there is no "
-            f"card. {DRIVER}; or set PHOTOG_FACES__PROVIDER=cpu"
+            f"GPU. {DRIVER}; or set PHOTOG_FACES__PROVIDER=cpu"
         )
     if used != wanted:
         log.warning("%s runs on %s: onnxruntime has %s but could not load it", path.name, used, wanted)
@@ -59,7 +59,7 @@ def open_session(path: Path, settings: FaceSettings) -> onnxruntime.InferenceSes
 
 
 def wanted_provider(settings: FaceSettings) -> str:
-    """The provider that sessions are to run on; EngineUnavailable where CUDA is asked for and not built in."""
+    """Return the provider to run on. Raises EngineUnavailable if CUDA is required and not built in."""
     available = onnxruntime.get_available_providers()
     if settings.provider == "cpu":
         return CPU
@@ -74,20 +74,20 @@ def wanted_provider(settings: FaceSettings) -> str:
 
 
 def providers(settings: FaceSettings, wanted: str) -> list[str | tuple[str, dict[str, Any]]]:
-    """As `InferenceSession` takes them: with the CPU for operations that CUDA lacks, and never TensorRT."""
+    """Return the providers for `InferenceSession`: the CPU for operations that CUDA lacks, never TensorRT."""
     if wanted != CUDA:
         return [CPU]
-    card = {
+    gpu = {
         "device_id": settings.device_id or 0,
         "gpu_mem_limit": settings.arena_mebibytes * MEBIBYTE,
         "arena_extend_strategy": settings.arena_extend_strategy,
     }
-    return [(CUDA, card), CPU]
+    return [(CUDA, gpu), CPU]
 
 
 @functools.cache
 def _preload_cuda() -> None:
-    """Find the CUDA libraries that were installed as packages, torch's among them; what it prints is no answer."""
+    """Load the CUDA libraries that were installed as packages, such as torch's; its output goes to stderr."""
     preload = getattr(onnxruntime, "preload_dlls", None)
     if callable(preload):
         with contextlib.redirect_stdout(sys.stderr):

@@ -1,4 +1,4 @@
-"""How well a face can be seen: sharpness, light, and how much of it lies within the picture."""
+"""The quality of a face in a photo: sharpness, light, and how much of it lies within the picture."""
 
 from dataclasses import dataclass
 
@@ -8,46 +8,46 @@ import numpy as np
 from shared.faces.base import Box, Face
 from shared.imaging.array_types import Image
 
-MEASURED_SIDE = 128  # pixels that every face is brought to, so that figures of near and far faces can be compared
-INEXACT = 0.015  # of a face's width, by which its outline is known; a photo may end where the cheek does
-DARK, BRIGHT = 5, 250  # levels of 255 at which detail is gone
+MEASURED_SIDE = 128  # pixels to which every face is resized, so that figures of near and far faces can be compared
+INEXACT = 0.015  # of a face's width: error of its outline, since a photo may end where the cheek does
+DARK, BRIGHT = 5, 250  # levels of 255 below and above which there is no detail
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All that is measured of a face, see the functions of these names."""
+class FaceQuality:
+    """The figures of the functions below for one face."""
 
     sharpness: float
     brightness: float
     clipped: float
 
 
-def measured(image: Image, face: Face) -> Seen:
-    """All at once: bringing a large face to its size takes longer than the rest."""
-    gray = _measured(image, face)
-    return Seen(_sharpness(gray), _brightness(gray), _clipped(gray))
+def measure(image: Image, face: Face) -> FaceQuality:
+    """Measure all figures at once, because resizing a large face takes longer than the rest."""
+    gray = _crop_gray(image, face)
+    return FaceQuality(_sharpness(gray), _brightness(gray), _clipping(gray))
 
 
 def measure_sharpness(image: Image, face: Face) -> float:
-    """Fine detail of the face per contrast, independent of light: variance of the Laplacian over variance, at 128 px.
+    """Return the variance of the Laplacian over the variance, at 128 px: fine detail per contrast, whatever the light.
 
-    An enlarged small face counts as little as it shows. Variance of the Laplacian after Pech-Pacheco et al. (2000).
+    Enlarging a small face does not make it sharper. Variance of the Laplacian after Pech-Pacheco et al. (2000).
     """
-    return _sharpness(_measured(image, face))
+    return _sharpness(_crop_gray(image, face))
 
 
 def measure_brightness(image: Image, face: Face) -> float:
-    """Mean luma of the face in [0, 1]."""
-    return _brightness(_measured(image, face))
+    """Return the mean luma of the face, in [0, 1]."""
+    return _brightness(_crop_gray(image, face))
 
 
 def measure_clipping(image: Image, face: Face) -> float:
-    """Share of the face in [0, 1] that is black or white without detail."""
-    return _clipped(_measured(image, face))
+    """Return the share of the face, in [0, 1], that is black or white without detail."""
+    return _clipping(_crop_gray(image, face))
 
 
-def is_whole(face: Face, width: int, height: int) -> float:
-    """Share in [0, 1] of the face's landmarks that lie within a picture of this size, as exactly as they are known."""
+def measure_visible_share(face: Face, width: int, height: int) -> float:
+    """Return the share, in [0, 1], of the landmarks that lie within a picture of this size, up to their error."""
     x, y = face.landmarks.T
     over = INEXACT * face.box.width
     return float(((x >= -over) & (y >= -over) & (x < width + over) & (y < height + over)).mean())
@@ -62,11 +62,11 @@ def _brightness(gray: np.ndarray) -> float:
     return float(gray.mean() / 255)
 
 
-def _clipped(gray: np.ndarray) -> float:
+def _clipping(gray: np.ndarray) -> float:
     return float(((gray < DARK) | (gray > BRIGHT)).mean())
 
 
-def _measured(image: Image, face: Face) -> np.ndarray:
+def _crop_gray(image: Image, face: Face) -> np.ndarray:
     crop = _within(face.box, image)
     interpolation = cv2.INTER_AREA if crop.shape[0] > MEASURED_SIDE else cv2.INTER_LINEAR
     resized = cv2.resize(crop, (MEASURED_SIDE, MEASURED_SIDE), interpolation=interpolation)

@@ -1,8 +1,8 @@
-"""Which way a face looks: from its 68 landmarks and a generic head, and from its mesh, where there is one.
+"""The pose of a face, from its 68 landmarks and a generic head, and from its mesh if it has one.
 
-The generic head takes some frontal faces for turned ones, by 16 degrees and more; the mesh's own depth says too little
-of heads that are turned. So where there is a mesh both are asked, and their mean is taken. With limits of 20 degrees it
-agrees with the eye on all of 21 labeled photos, 16 frontal and 5 not.
+The generic head alone takes some frontal faces for turned ones, by 16 degrees and more; the mesh's depth alone
+understates how far a head is turned. If there is a mesh, the mean of both is used. With limits of 20 degrees it agrees
+with the labels of all 21 labeled photos, 16 frontal and 5 not.
 """
 
 from dataclasses import dataclass
@@ -36,23 +36,23 @@ HEAD = np.array(
     ]
 )
 FAR = 8.0  # camera distance in face spans; portraits are taken from 1 m and more
-RESTING_PITCH = -2.0  # degrees that the head reads of a straight look: 407 studio portraits, median -1.5, frontal -2.4
-# of the mesh: points that lie alike left and right, and two on the line down the face that no mouth moves
+RESTING_PITCH = -2.0  # degrees by the generic head of a level gaze: 407 studio portraits, median -1.5, frontal -2.4
+# of the mesh: pairs of symmetric points, and two points on the midline that the mouth does not move
 SIDES = [(33, 263), (133, 362), (127, 356), (234, 454), (58, 288)]
 FOREHEAD, NOSE = 10, 2
-UNDERSTATED = 1.5  # degrees of the generic head's yaw to one of the mesh's, over 213 faces
-# what a straight look reads of the mesh's depth, and of landmarks out of a mesh: medians of 59 studio portraits
+UNDERSTATED = 1.5  # ratio of the generic head's yaw to the mesh's, over 213 faces
+# pitch of a level gaze by the mesh's depth, and by landmarks from a mesh: medians of 59 studio portraits
 RESTING_MESH_PITCH, RESTING_MAPPED_PITCH = 1.2, -1.0
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Angles in degrees, 0 when the face looks into the camera.
+    """Angles in degrees, 0 for a face that looks into the camera.
 
     Attributes:
-        yaw: turned about the vertical; positive when the nose points to the right of the picture.
-        pitch: nodding; positive when the face looks up.
-        roll: tilted in the picture; positive clockwise.
+        yaw: rotation about the vertical axis; positive if the nose points to the right of the picture.
+        pitch: nodding; positive if the face looks up.
+        roll: rotation in the picture; positive clockwise.
     """
 
     yaw: float
@@ -60,8 +60,8 @@ class Pose:
     roll: float
 
 
-def of(face: Face) -> Pose:
-    """The pose of a face, by all that is known of it."""
+def measure_pose(face: Face) -> Pose:
+    """Measure the pose of a face by its landmarks, and by its mesh if it has one."""
     seen = estimate_pose(face.landmarks)
     if face.mesh is None:
         return seen
@@ -70,10 +70,10 @@ def of(face: Face) -> Pose:
 
 
 def estimate_pose(landmarks: Points) -> Pose:
-    """The pose that projects the generic head onto the landmarks, (68, 2) in pixels, with the least error.
+    """Return the pose that projects the generic head onto the landmarks, (68, 2) in pixels, with the least error.
 
-    The camera is taken to be far away and to look at the face, so that neither the face's place in the picture nor a
-    crop changes the answer.
+    The camera is assumed to be far away and to look at the face, so that the face's place in the picture and crops do
+    not change the result.
     """
     points = landmarks[RIGID]
     center = points.mean(axis=0)
@@ -90,7 +90,7 @@ def estimate_pose(landmarks: Points) -> Pose:
 
 
 def _by_mesh(mesh: Points) -> tuple[float, float]:
-    """Yaw and pitch in degrees from a mesh's own depth, (478, 3)."""
+    """Return yaw and pitch in degrees from the depth of a mesh, (478, 3)."""
     across = _unit(np.mean([_unit(mesh[right] - mesh[left]) for left, right in SIDES], axis=0))
     down = mesh[NOSE] - mesh[FOREHEAD]
     ahead = -np.cross(across, _unit(down - across * (across @ down)))

@@ -1,4 +1,4 @@
-"""A picture turned about its center, and the way back: landmark models know only faces that are about upright."""
+"""Rotation of a picture about its center, and back: landmark models only know faces that are about upright."""
 
 import cv2
 import numpy as np
@@ -7,31 +7,31 @@ from shared.imaging.array_types import Image, Points
 
 
 def turn_upright(image: Image, degrees: float) -> Image:
-    """A square picture of a face with this roll (positive clockwise), turned so that the face is upright; same size."""
+    """Rotate a square picture of a face with this roll, positive clockwise, so that the face is upright."""
     if degrees == 0:
         return image
     return cv2.warpAffine(image, _matrix(image, degrees), image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
 
 
 def turn_back(points: Points, image: Image, degrees: float) -> Points:
-    """Positions in `turn_upright(image, degrees)` as positions in `image`, (N, 2)."""
+    """Convert positions in `turn_upright(image, degrees)`, (N, 2), to positions in `image`."""
     back = cv2.invertAffineTransform(_matrix(image, degrees))
     return points @ back[:, :2].T + back[:, 2]
 
 
 def measure_roll(landmarks: Points) -> float:
-    """Tilt of the line through both eyes in degrees, positive clockwise, from the 68 landmarks."""
+    """Return the tilt of the line through both eyes in degrees, positive clockwise, from the 68 landmarks."""
     return measure_eye_tilt(landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0))
 
 
 def measure_eye_tilt(left: Points, right: Points) -> float:
-    """Tilt of the line through both in degrees, positive clockwise; `left` is on the left of an upright face."""
+    """Return the tilt of the line through both eyes in degrees, positive clockwise; `left` is on the picture's left."""
     x, y = right - left
     return float(np.degrees(np.arctan2(y, x)))
 
 
 def wrap_angle(degrees: float) -> float:
-    """The same angle in [-180, 180)."""
+    """Return the same angle in [-180, 180)."""
     return (degrees + 180) % 360 - 180
 
 

@@ -60,6 +60,7 @@ class BucketWorkspace:
     def save(self, name: str, data: bytes) -> str:
         """Save an artifact of this attempt and return its key."""
         self.check()
+        self._attempt.saved.add(name)
         self._bucket.put(self._prefix + name, data)
         self.check()  # a process that was frozen during the put may have written into another attempt's answer
         return self._prefix + name

@@ -149,21 +149,22 @@ class Claims:
             records.append(record)
         return records
 
+    def acquire_first(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | None:
+        """Claim the request if it has no claim at all; None if it has one, whoever holds it. One store call at most."""
+        self.close_owed()
+        if self._observations.knows(self._prefix(request_id)):
+            return None
+        record = self._create(request_id, 1, manifest, payload_sha256)
+        return None if record is None else HeldClaim(record)
+
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""
         self.close_owed()
         records = self.all(request_id)
         if records and not self._is_free(request_id, records[-1]):
             return ClaimBusy()
-        record = ClaimRecord(
-            owner=self._owner,
-            attempt=_next_number(records),
-            nonce=secrets.token_hex(8),
-            payload_sha256=payload_sha256,
-            manifest=manifest,
-            started=time.time(),
-        )
-        if not self._bucket.put_if_absent(self._key(request_id, record.attempt), _encode(record)):
+        record = self._create(request_id, _next_number(records), manifest, payload_sha256)
+        if record is None:
             return ClaimBusy()
         self._observations.forget(self._prefix(request_id))
         died = sum(not earlier.released for earlier in records)
@@ -172,11 +173,11 @@ class Claims:
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
         """Write a new beat; returns the updated record, or None if another attempt has taken over."""
-        if self.superseded(request_id, record):
+        if self.is_superseded(request_id, record):
             return None
         return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
 
-    def superseded(self, request_id: str, record: ClaimRecord) -> bool:
+    def is_superseded(self, request_id: str, record: ClaimRecord) -> bool:
         """Return whether another attempt has taken over."""
         return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
 
@@ -215,6 +216,19 @@ class Claims:
             taken = {"owner": self._owner, "attempt": number, "nonce": secrets.token_hex(8), "released": True}
             self._bucket.put_if_absent(key, _encode(records[-1].model_copy(update=taken)))
 
+    def _create(self, request_id: str, attempt: int, manifest: str, payload_sha256: str) -> ClaimRecord | None:
+        """Create our claim; None if another worker has created the same attempt."""
+        record = ClaimRecord(
+            owner=self._owner,
+            attempt=attempt,
+            nonce=secrets.token_hex(8),
+            payload_sha256=payload_sha256,
+            manifest=manifest,
+            started=time.time(),
+        )
+        created = self._bucket.put_if_absent(self._key(request_id, attempt), _encode(record))
+        return record if created else None
+
     def _close(self, request_id: str, record: ClaimRecord) -> None:
         self._unclosed[self._key(request_id, record.attempt)] = record
         self._rewrite(request_id, record)
@@ -228,7 +242,7 @@ class Claims:
         return record.released or bool(record.ended) or self._is_stale(request_id, record)
 
     def _is_stale(self, request_id: str, record: ClaimRecord) -> bool:
-        unchanged = self._observations.unchanged(self._prefix(request_id), _encode(record))
+        unchanged = self._observations.seconds_unchanged(self._prefix(request_id), _encode(record))
         return unchanged >= STALE_LEASES * self._lease.seconds
 
     def _read(self, key: str, number: int) -> ClaimRecord | None:

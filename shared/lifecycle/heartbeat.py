@@ -59,4 +59,4 @@ class Heartbeat(AttemptHook):
     def _overtaken(self) -> bool:
         """Return whether another attempt exists; the store is asked only after a pause long enough for one to begin."""
         silent = time.monotonic() - self._beaten >= self._patience
-        return silent and self._claims.superseded(self._attempt.request_id, self.record)
+        return silent and self._claims.is_superseded(self._attempt.request_id, self.record)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
@@ -34,7 +34,7 @@ from shared.errors import (
 from shared.events import ObjectCreated
 from shared.lifecycle.bucket_photos import make_fetcher, named_buckets
 from shared.lifecycle.bucket_workspace import BucketWorkspace
-from shared.lifecycle.claims import STALE_LEASES, AttemptsUsedUp, ClaimBusy, ClaimRecord, Claims
+from shared.lifecycle.claims import STALE_LEASES, AttemptsUsedUp, ClaimBusy, ClaimRecord, Claims, HeldClaim
 from shared.lifecycle.deadline import Deadline
 from shared.lifecycle.heartbeat import Heartbeat
 from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
@@ -112,18 +112,13 @@ class Invocation:
     def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
-        info = self._bucket.head(created.key)
-        if info is None or info.size == 0:
-            return Outcome.IGNORED
         try:
-            manifest = self._reader.read(created.key, info.size)
-        except MissingObject:
-            return Outcome.IGNORED
+            manifest = self._reader.read(created.key)
         except BeingRead:
             return Outcome.BUSY
         except RequestError as error:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
-        return self._serve(manifest, created.key)
+        return Outcome.IGNORED if manifest is None else self._serve(manifest, created.key)
 
     def tidy(self) -> None:
         """Tidy up between requests.
@@ -132,12 +127,25 @@ class Invocation:
         """
         self._claims.close_owed()
         self._publisher.finish_left()
-        self._function.evict(lambda key: self._bucket.head(key) is not None)
+        self._function.evict(self._may_exist)
+
+    def _may_exist(self, key: str) -> bool:
+        """Return whether an object exists, or cannot be seen: then what is cached of it goes once it is not used."""
+        try:
+            return self._bucket.head(key) is not None
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("whether %s still exists cannot be seen: %s", key, error)
+            return True
 
     def _refuse(self, key: str, error: RequestError) -> Outcome:
         """Answer a manifest without a usable id under an id made from its bytes."""
-        identity = invalid_id(self._reader.digest(key))
-        if self._publisher.answered(identity):
+        try:
+            identity = invalid_id(self._reader.digest(key))
+        except MissingObject:
+            return Outcome.IGNORED
+        if self._publisher.is_answered(identity):
             return Outcome.ALREADY
         named = type(error)(f"{key}: {error.message}", error.field)
         envelope = failure(identity, named, {"manifest": key, "cost_time": 0.0})
@@ -147,25 +155,48 @@ class Invocation:
         return Outcome.ANSWERED
 
     def _serve(self, manifest: Manifest, key: str) -> Outcome:
-        first = self._claims.first(manifest.request_id)
-        if first is not None and not first.accepts(*manifest.spellings):
-            return self._conflict(manifest, key, first)
-        while not self._publisher.answered(manifest.request_id):
-            claim = self._claims.acquire(manifest.request_id, key, manifest.sha256)
-            if isinstance(claim, ClaimBusy):
+        """Serve a request; one that nobody has served before takes the fewest store calls."""
+        answered = self._publisher.is_answered(manifest.request_id)
+        claim = None if answered else self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
+        if claim is None:
+            first = self._claims.first(manifest.request_id)
+            if (
+                first is not None
+                and not first.accepts(*manifest.spellings)
+                and not self._means_as_much(first, manifest)
+            ):
+                return self._conflict(manifest, key, first)
+        while not answered:
+            attempt = claim or self._claims.acquire(manifest.request_id, key, manifest.sha256)
+            if isinstance(attempt, ClaimBusy):
                 return Outcome.BUSY
-            if self._publisher.answered(manifest.request_id):
-                break
-            if isinstance(claim, AttemptsUsedUp):
-                kind = DeviceError if claim.by_devices else AttemptsExhausted
-                error = kind(f"{claim}; check the workers' logs and memory")
-                self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
-                return Outcome.ANSWERED
-            with request_context(self._function.name, manifest.request_id, claim.record.attempt):
-                outcome = self._run(manifest, claim.record)
+            if self._publisher.is_answered(manifest.request_id):
+                break  # by another worker a moment ago, or by the erasure of its user
+            outcome = self._attempt(manifest, attempt)
             if outcome is not None:
                 return outcome
+            claim, answered = None, self._publisher.is_answered(manifest.request_id)
         return Outcome.ALREADY
+
+    def _attempt(self, manifest: Manifest, claim: HeldClaim | AttemptsUsedUp) -> Outcome | None:
+        """Run one attempt, or answer that all are used up; None if it ended without an answer."""
+        if isinstance(claim, AttemptsUsedUp):
+            kind = DeviceError if claim.by_devices else AttemptsExhausted
+            error = kind(f"{claim}; check the workers' logs and memory")
+            self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+            return Outcome.ANSWERED
+        with request_context(self._function.name, manifest.request_id, claim.record.attempt):
+            return self._run(manifest, claim.record)
+
+    def _means_as_much(self, first: ClaimRecord, manifest: Manifest) -> bool:
+        """Return whether the body that was accepted means the same by today's rules, by which it was not yet hashed."""
+        try:
+            accepted = self._reader.read(first.manifest)
+        except StoreUnavailable:
+            raise
+        except (BucketError, RequestError):  # BeingRead is raised: the delivery is repeated
+            return False
+        return accepted is not None and accepted.sha256 == manifest.sha256 and first.accepts(*accepted.spellings)
 
     def _conflict(self, manifest: Manifest, key: str, first: ClaimRecord) -> Outcome:
         """Answer a body whose id belongs to another body; the other body's answer is never touched."""
@@ -178,7 +209,7 @@ class Invocation:
         envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
         if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
-        if first.manifest != key or self._publisher.answered(manifest.request_id):
+        if first.manifest != key or self._publisher.is_answered(manifest.request_id):
             return Outcome.CONFLICT
         return self._overwritten(manifest, key, first)
 
@@ -199,8 +230,10 @@ class Invocation:
     def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
         """Answer without running; if the store fails, the claim is released."""
         try:
-            self._publisher.announce(envelope["request_id"])
-            self._publisher.publish(envelope, record.attempt)
+            attempt = Attempt(self._function.name, envelope["request_id"], record.attempt)
+            if self._publisher.announce(attempt.request_id):
+                attempt.announced.set()
+            self._publisher.publish(envelope, attempt)
             self._hooks.refused(envelope["data"]["error"]["type"])
         except (BucketError, OSError):
             self._release(envelope["request_id"], record)
@@ -262,7 +295,7 @@ class Invocation:
             manifest.require_right()
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.warned({"cost_time": attempt.seconds()} | answer.data)
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
             envelope = success(manifest.request_id, answer.message, data)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -275,7 +308,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.warned({"cost_time": attempt.seconds()}))
+        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
@@ -288,7 +321,7 @@ class Invocation:
         until = time.monotonic() + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * attempt.seconds())
         while True:
             try:
-                self._publisher.publish(envelope, attempt.number)
+                self._publisher.publish(envelope, attempt)
                 return
             except InvalidKey:
                 raise  # something else occupies the key, and waiting does not change that

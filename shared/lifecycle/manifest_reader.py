@@ -12,7 +12,7 @@ A reader that dies leaves that claim behind; after `lease.attempts` such claims 
 
 import hashlib
 
-from shared.buckets.base import Bucket, is_usable_key
+from shared.buckets.base import Bucket, ObjectTooLarge, is_usable_key
 from shared.contract import keys
 from shared.contract.manifests import Manifest, parse
 from shared.errors import InvalidManifest, ManifestTooLarge, PhotogError
@@ -44,22 +44,24 @@ class ManifestReader:
     def __init__(self, bucket: Bucket, claims: Claims, largest: int) -> None:
         self._bucket, self._claims, self._largest = bucket, claims, largest
 
-    def read(self, key: str, size: int) -> Manifest:
-        """Return the manifest at a key.
-
-        Args:
-            size: of the object in bytes, as listed by the store.
+    def read(self, key: str) -> Manifest | None:
+        """Return the manifest at a key; None if there is no object, or an empty one. One store call for a small one.
 
         Raises:
             InvalidManifest: if it cannot be read.
             ManifestTooLarge: if it is over the limit.
-            MissingObject: if it does not exist.
             BeingRead: if another worker is reading it.
         """
-        require_key(key)
-        if size > self._largest:
-            raise ManifestTooLarge(f"{key} has {size} bytes, {self._largest} are allowed")
-        text = self._bucket.get(key)
+        if not is_usable_key(key):
+            if self._size(key):
+                require_key(key)
+            return None
+        try:
+            text = self._bucket.find(key, self._largest)
+        except ObjectTooLarge as error:
+            raise ManifestTooLarge(f"{key} has {self._size(key)} bytes, {self._largest} are allowed") from error
+        if not text:
+            return None
         return parse(text) if len(text) < COUNTED_BYTES else self._read_counted(key, text)
 
     def digest(self, key: str) -> str:
@@ -68,6 +70,11 @@ class ManifestReader:
         for piece in self._bucket.stream(key):
             digest.update(piece)
         return digest.hexdigest()
+
+    def _size(self, key: str) -> int:
+        """Return the size of an object in bytes, 0 if there is none."""
+        info = self._bucket.head(key)
+        return 0 if info is None else info.size
 
     def _read_counted(self, key: str, text: bytes) -> Manifest:
         digest = hashlib.sha256(text).hexdigest()

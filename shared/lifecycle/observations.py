@@ -32,7 +32,7 @@ class Observations:
         self._told: OrderedDict[str, float] = OrderedDict()
         self._met: deque[str] = deque(maxlen=MOST_MET)
 
-    def unchanged(self, place: str, content: bytes) -> float:
+    def seconds_unchanged(self, place: str, content: bytes) -> float:
         """Return for how many seconds the claim at a place is known to have had this content: 0 at first sight."""
         now, token = self._clock(), hashlib.sha256(f"{place}\0".encode() + content).hexdigest()[:WIDTH]
         seen = self._seen.get(place)
@@ -42,11 +42,15 @@ class Observations:
         self._met.append(token)
         return now - seen.since
 
+    def knows(self, place: str) -> bool:
+        """Return whether another worker's claim was seen at a place."""
+        return place in self._seen
+
     def forget(self, place: str) -> None:
         """Forget a place whose claim is no longer another worker's."""
         self._seen.pop(place, None)
 
-    def met(self) -> list[str]:
+    def take_tokens(self) -> list[str]:
         """Return the tokens of the claims asked about since the last call."""
         tokens = list(dict.fromkeys(self._met))
         self._met.clear()

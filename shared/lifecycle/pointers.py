@@ -47,7 +47,7 @@ class Pointers:
             now: by the store's clock, in seconds since 1970.
         """
         seen = [_microseconds(present) for key in pointers if (present := self._present(key)) is not None]
-        seen += [_committed(swap) for key in pointers for swap in self._present_swaps(key)]
+        seen += [_moment(swap) for key in pointers for swap in self._present_swaps(key)]
         return max(_microseconds(now), max(seen, default=0) + 1) / MICROSECONDS
 
     def swap(self, pointer: str, content: Json, name: str, committed: float) -> None:
@@ -77,7 +77,8 @@ class Pointers:
         """Return the keys of a pointer's swaps; the greatest is the newest."""
         folder = _swaps(pointer)
         keys = [info.key for info in self._bucket.list(folder)]
-        return [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
+        swaps = [key for key in keys if SWAP.fullmatch(key.removeprefix(folder))]
+        return [key for key in swaps if _moment(key) < _microseconds(LATEST)]
 
     def _present(self, pointer: str) -> float | None:
         """Return when the answer that the pointer names was committed; None if no pointer can be read."""
@@ -95,7 +96,7 @@ class Pointers:
 
 def is_plausible(committed: object) -> float | None:
     """Return a moment that photog can have written; None for anything else."""
-    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed <= LATEST
+    known = isinstance(committed, int | float) and not isinstance(committed, bool) and 0 <= committed < LATEST
     return float(committed) if known else None  # type: ignore[arg-type]
 
 
@@ -108,7 +109,7 @@ def _swap_key(pointer: str, committed: float, name: str) -> str:
     return f"{_swaps(pointer)}{_microseconds(committed):020d}-{digest}.json"
 
 
-def _committed(swap: str) -> int:
+def _moment(swap: str) -> int:
     """Return the moment in a swap's key, in microseconds."""
     return int(swap.rpartition("/")[2].partition("-")[0])
 

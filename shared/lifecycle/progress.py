@@ -36,5 +36,6 @@ class PublishProgress(AttemptHook):
             self._bucket.put(
                 keys.progress(attempt.function, attempt.request_id), encode(running(attempt.request_id, data))
             )
+            attempt.announced.set()
         except (BucketError, OSError) as error:
             log.warning("progress of %s could not be written: %s", attempt.request_id, error)

@@ -6,6 +6,7 @@
 | both | answered, but its worker may not have notified everybody: whoever sees it does so again |
 | only the answer | done |
 | progress of an unreadable manifest, for two leases | its worker died, and the text may differ by now: withdrawn |
+| progress beside an answer that is none of photog's | nothing follows from it: shown as a failing key |
 
 So a worker that starts on a bucket with a hundred thousand answers need not examine each for what a crash left undone.
 """
@@ -18,12 +19,14 @@ from contextlib import contextmanager
 
 from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
-from shared.contract.function import Function
-from shared.contract.hooks import AttemptHook
-from shared.contract.manifests import Json, decode, encode, is_invalid_id, running
+from shared.contract.function import AttemptFailed, Function, FunctionUnavailable
+from shared.contract.hooks import Attempt, AttemptHook
+from shared.contract.manifests import REQUEST_ID, Json, encode, is_invalid_id, running
 from shared.events import completion_event
+from shared.lifecycle.answers import parse_answer
 from shared.lifecycle.claims import Claims
 from shared.lifecycle.pointers import Pointers, is_plausible
+from shared.observability.failing_keys import Failures
 
 log = logging.getLogger(__name__)
 
@@ -44,32 +47,61 @@ class Publisher:
         self._bucket, self._function, self._hooks = bucket, function, hooks
         self._claims, self._patience = claims, patience
         self._pointers = Pointers(bucket)
+        self._failures = Failures(bucket, function.name, keys.running(function.name))
         self._announcements: dict[str, tuple[str, float]] = {}
 
-    def answered(self, request_id: str) -> bool:
-        """Return whether the answer exists; if its worker may have died early, complete what follows from it."""
+    def is_answered(self, request_id: str) -> bool:
+        """Return whether the answer exists; if its worker may have died early, complete what follows from it.
+
+        Raises DamagedAnswer if nothing can follow from it.
+        """
         if self._bucket.head(self.result_key(request_id)) is None:
             return False
         if self._is_announced(request_id):
             text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
-                self._clear_left(request_id, text)
-                self._finish(decode(text))
+                envelope = parse_answer(self.result_key(request_id), request_id, text)
+                self._clear_left(request_id, text.decode(), envelope["code"])
+                self._finish(envelope)
         return True
 
     def finish_left(self) -> None:
         """Complete answers that still have a progress object; withdraw those that will never be written.
 
+        One that fails, such as an answer that is damaged, is recorded, and the others go on.
+
         The latter are refusals of a text that its writer has completed since, and whose worker died before it answered:
         no manifest has those bytes, and so that id, any more.
         """
         prefix = keys.running(self._function.name)
-        unanswered = {}
+        left = {}
         for info in list(self._bucket.list(prefix)):
             request_id = info.key.removeprefix(prefix).removesuffix(".json")
-            if not self.answered(request_id) and is_invalid_id(request_id):
-                unanswered[request_id] = info.etag
-        self._withdraw(unanswered)
+            if REQUEST_ID.fullmatch(request_id):  # else somebody else put it there
+                left[request_id] = info.etag
+        self._failures.adopt()
+        self._failures.keep({keys.progress(self._function.name, request_id) for request_id in left})
+        self._withdraw({request_id: left[request_id] for request_id in left if self._awaits_refusal(request_id)})
+
+    def _awaits_refusal(self, request_id: str) -> bool:
+        """Complete an answer; return whether there is none and it would be a refusal."""
+        key, answered = keys.progress(self._function.name, request_id), True
+        if not self._failures.rests(key):
+            with self._record_failure(key):
+                answered = self.is_answered(request_id)
+        return not answered and is_invalid_id(request_id)
+
+    @contextmanager
+    def _record_failure(self, key: str) -> Iterator[None]:
+        """Record it where one progress object or its answer fails, so that the others go on."""
+        try:
+            yield
+        except (StoreUnavailable, FunctionUnavailable, AttemptFailed):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary between keys: one must never stop the others
+            self._failures.add(key, error)
+        else:
+            self._failures.remove(key)
 
     def refuse(self, envelope: Json) -> bool:
         """Answer a request that was never run; returns whether this answer was the one written."""
@@ -80,34 +112,37 @@ class Publisher:
             self._hooks.committing(self._function.name, envelope["request_id"])
             self._finish(envelope)
         else:
-            self.answered(envelope["request_id"])
+            self.is_answered(envelope["request_id"])
         return written
 
-    def announce(self, request_id: str) -> None:
-        """Record that an answer is about to be written, for the workers that come after a crash.
+    def announce(self, request_id: str) -> bool:
+        """Record that an answer is about to be written, for the workers that come after a crash; False if it fails.
 
-        If this cannot be written, the answer still can: only a crash in the next moment would go unseen.
+        Then the answer still can be written: only a crash in the next moment would go unseen.
         """
         data = {"stage": "answer", "step": 1, "steps": 1, "eta_seconds": 0.0}
         key = keys.progress(self._function.name, request_id)
         with _tolerate_errors(key):
             self._bucket.put(key, encode(running(request_id, data)))
+            return True
+        return False
 
-    def publish(self, envelope: Json, attempt: int) -> None:
+    def publish(self, envelope: Json, attempt: Attempt) -> None:
         """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
         request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
         if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
             envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
-        elif not self._is_announced(request_id):
+        elif not attempt.announced.is_set() and not self._is_announced(request_id):
             self.announce(request_id)  # a full disk refused it; without it, nobody would complete this after a crash
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self.clear(request_id, attempt)
+            self.clear(request_id, attempt.number)
             return
-        for earlier in range(1, attempt + (envelope["code"] != "OK")):
+        for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
-        self.clear(request_id, attempt, keys.SCRATCH)
+        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.saved):
+            self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
@@ -115,16 +150,16 @@ class Publisher:
         for info in list(self._bucket.list(f"{self.folder(request_id)}a{attempt}/{below}")):
             self._bucket.delete(info.key)
 
-    def _clear_left(self, request_id: str, answer: bytes) -> None:
+    def _clear_left(self, request_id: str, answer: str, code: str) -> None:
         """Remove what a worker that died has left: scratch, and attempts that the answer does not name.
 
         If an answer with code OK names no attempt, it may belong to any of them: then all their artifacts stay.
         """
-        folder, text = self.folder(request_id), answer.decode()
+        folder = self.folder(request_id)
         lying = [info.key for info in self._bucket.list(f"{folder}a")]
         attempts = {found[0] for key in lying if (found := ATTEMPT.match(key.removeprefix(folder)))}
-        ours = {attempt for attempt in attempts if folder + attempt in text}
-        if decode(answer)["code"] == "OK" and not ours:
+        ours = {attempt for attempt in attempts if folder + attempt in answer}
+        if code == "OK" and not ours:
             ours = attempts
         for key in lying:
             attempt = key.removeprefix(folder).partition("/")[0] + "/"
@@ -162,9 +197,11 @@ class Publisher:
             for request_id, etag in refusals.items()
         }
         for request_id, (_, since) in self._announcements.items():
+            key = keys.progress(self._function.name, request_id)
             if now - since >= self._patience:
-                self._hooks.withdrawn(self._function.name, request_id)
-                self._bucket.delete(keys.progress(self._function.name, request_id))
+                with self._record_failure(key):
+                    self._hooks.withdrawn(self._function.name, request_id)
+                    self._bucket.delete(key)
 
     def _finish(self, envelope: Json, pointers: Mapping[str, Json] | None = None) -> None:
         """Swap pointers, notify the consumers, delete the progress; safe to repeat any number of times.
@@ -175,7 +212,7 @@ class Publisher:
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
         pointers = self._get_pointers(envelope) if pointers is None else pointers
-        if pointers and (committed := self._committed(envelope)) is not None:
+        if pointers and (committed := self._commit_time(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
@@ -198,7 +235,7 @@ class Publisher:
                 return info.modified
         return time.time()
 
-    def _committed(self, envelope: Json) -> float | None:
+    def _commit_time(self, envelope: Json) -> float | None:
         """Return the moment recorded in an answer; None if the answer is gone because its user was erased.
 
         An answer of an earlier version has no moment. It was given after its last attempt began plus the time that this

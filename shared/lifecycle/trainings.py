@@ -59,13 +59,13 @@ class Trainings:
             return False
         try:
             self._look()
-            own = [one for one in self._known.values() if one.user_id == user[1]]
-            return any(self._point_to(key, one) for one in sorted(own, reverse=True))
         except StoreUnavailable:
             raise
         except BucketError as error:
             log.warning("%s cannot be restored from the trainings: %s", key, error)
             return False
+        own = [one for one in self._known.values() if one.user_id == user[1]]
+        return any(self._try_to_point(key, one) for one in sorted(own, reverse=True))
 
     def _look(self) -> None:
         found = list(islice(self._bucket.folders(keys.results("train")), MOST + 1))
@@ -106,6 +106,15 @@ class Trainings:
             return None
         data = envelope.get("data")
         return data if envelope.get("code") == "OK" and isinstance(data, dict) else None
+
+    def _try_to_point(self, pointer: str, one: _Training) -> bool:
+        try:
+            return self._point_to(pointer, one)
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("%s cannot be restored from the training %s: %s", pointer, one.request_id, error)
+            return False
 
     def _point_to(self, pointer: str, one: _Training) -> bool:
         answer = keys.result("train", one.request_id)

@@ -84,7 +84,7 @@ def find_unlisted(bucket: Bucket, function: str) -> Iterator[Stray]:
     Of those outside all functions' folders only the first are given; finding them takes one store call per folder.
     """
     yield from (one for one in _find_elsewhere(bucket) if _may_be_of(one.key, function))
-    yield from _find_passed_over(bucket, keys.requests(function), deep=True)
+    yield from _find_unlisted_below(bucket, keys.requests(function), deep=True)
 
 
 class StrayLog:
@@ -154,10 +154,10 @@ def _find_elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """Yield the first objects below `requests/` that are in no function's folder."""
     with suppress(UnreadableFolder):  # reported by the listings of the functions' folders
         yield from islice(_list_elsewhere(bucket), MOST_ELSEWHERE)
-    yield from islice(_find_passed_over_elsewhere(bucket), MOST_ELSEWHERE)
+    yield from islice(_find_unlisted_elsewhere(bucket), MOST_ELSEWHERE)
     with suppress(UnreadableFolder):
         misspelled = (
-            Stray(key, why) for key in bucket.misspelled(keys.REQUESTS) if (why := why_unread(key)) is not None
+            Stray(key, why) for key in bucket.find_misspelled(keys.REQUESTS) if (why := why_unread(key)) is not None
         )
         yield from islice(misspelled, MOST_ELSEWHERE)
 
@@ -180,15 +180,15 @@ def _list_elsewhere(bucket: Bucket) -> Iterator[Stray]:
                 yield from find_strays([info])
 
 
-def _find_passed_over_elsewhere(bucket: Bucket) -> Iterator[Stray]:
+def _find_unlisted_elsewhere(bucket: Bucket) -> Iterator[Stray]:
     """Yield links directly in `requests/`, and keys that are in no function's folder because no file can have them."""
     deep = not isinstance(bucket, FolderBucket)
     functions = tuple(map(keys.requests, NAMES))
-    yield from (one for one in _find_passed_over(bucket, keys.REQUESTS, deep) if not one.key.startswith(functions))
+    yield from (one for one in _find_unlisted_below(bucket, keys.REQUESTS, deep) if not one.key.startswith(functions))
 
 
-def _find_passed_over(bucket: Bucket, folder: str, deep: bool) -> Iterator[Stray]:
-    for key, why in bucket.passed_over(folder, deep):
+def _find_unlisted_below(bucket: Bucket, folder: str, deep: bool) -> Iterator[Stray]:
+    for key, why in bucket.find_unlisted(folder, deep):
         # a link to a folder of the bucket is followed there
         own = key.removesuffix("/").removeprefix(keys.REQUESTS) in NAMES
         if not own and not key.rpartition("/")[2].startswith("."):

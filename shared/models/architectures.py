@@ -49,7 +49,7 @@ ARCHITECTURES = {
         training={
             "rank": 8,  # 70 attention blocks instead of 16: as many weights as rank 28 on SD 1.5
             "alpha": 8,
-            "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a card of 40 GB
+            "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a GPU of 40 GB
             "learning_rate": 1e-4,  # the rate of diffusers and kohya for a batch of one at this size
         },
     ),

@@ -37,7 +37,7 @@ class Conditioning(ABC):
         """Repeat this conditioning, which must be of one picture, for each of `count` pictures."""
 
     @abstractmethod
-    def followed_by(self, other: Self) -> Self:
+    def concatenate(self, other: Self) -> Self:
         """Return one batch of this conditioning and, after it, the other one."""
 
 
@@ -47,7 +47,7 @@ class Schedule(ABC):
     It holds the state of a run: each run takes a new one. Steps are counted from 0, and made in their order.
 
     Attributes:
-        times: what `DiffusionModel.predict` takes at each step, (steps,), on the CPU: on a card, each decision that
+        times: what `DiffusionModel.predict` takes at each step, (steps,), on the CPU: on a GPU, each decision that
             depends on a time would wait for it.
     """
 
@@ -57,7 +57,7 @@ class Schedule(ABC):
         return len(self.times)
 
     @abstractmethod
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """Add as much noise to latents as they have before a step; none after the last one.
 
         Args:
@@ -66,7 +66,7 @@ class Schedule(ABC):
         """
 
     @abstractmethod
-    def scaled(self, latents: torch.Tensor, step: int) -> torch.Tensor:
+    def scale_input(self, latents: torch.Tensor, step: int) -> torch.Tensor:
         """Return noisy latents as the network takes them at a step."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Schedule(ABC):
         """Return the ratio of noise to signal before a step; infinite for pure noise."""
 
     @abstractmethod
-    def stepped(
+    def step(
         self,
         predicted: torch.Tensor,
         latents: torch.Tensor,
@@ -99,7 +99,7 @@ class TrainingObjective(ABC):
         """Return time steps, (B,): the quantiles at `shares`, in [0, 1), of the time steps' distribution."""
 
     @abstractmethod
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Add the noise of time steps, (B,), to latents; all float32, (B, C, h, w)."""
 
     @abstractmethod
@@ -196,7 +196,7 @@ class DiffusionModel(ABC):
         """Return the network's prediction for noisy latents (B, C, h, w); of the same shape.
 
         Args:
-            latents: as `Schedule.scaled` returns them.
+            latents: as `Schedule.scale_input` returns them.
             times: time steps on the model's device, one for all pictures, or (B,).
             conditioning: of B pictures.
             residuals: ControlNets' residuals; only for families that `controls.load_controls` accepts.

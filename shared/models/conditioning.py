@@ -36,7 +36,7 @@ class TextStates(Conditioning):
         added = self.added and {name: tensor.expand(count, -1) for name, tensor in self.added.items()}
         return type(self)(self.states.expand(count, -1, -1), added)
 
-    def followed_by(self, other: Self) -> Self:
+    def concatenate(self, other: Self) -> Self:
         """Return one batch of this conditioning and, after it, the other one."""
         added = None
         if self.added is not None and other.added is not None:
@@ -55,8 +55,8 @@ def encode_prompt(
     2.1 and 2.2).
     """
     if len(encoders) == 1:
-        return TextStates(_encoded(encoders[0], words, device)[0].to(dtype))
-    outputs = [_encoded(text, words, device, output_hidden_states=True) for text in encoders]
+        return TextStates(_encode(encoders[0], words, device)[0].to(dtype))
+    outputs = [_encode(text, words, device, output_hidden_states=True) for text in encoders]
     states = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1).to(dtype)
     sizes = torch.tensor([[size, size, 0, 0, size, size]], device=device, dtype=dtype)
     return TextStates(states, {"text_embeds": outputs[1].text_embeds.to(dtype), "time_ids": sizes})
@@ -102,7 +102,7 @@ def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.zeros_like(tensor), tensor])
 
 
-def _encoded(text: TextEncoder, words: str, device: torch.device, **options: bool) -> Any:
+def _encode(text: TextEncoder, words: str, device: torch.device, **options: bool) -> Any:
     tokens = text.tokenizer(
         words, padding="max_length", truncation=True, max_length=text.tokenizer.model_max_length, return_tensors="pt"
     )

@@ -36,9 +36,9 @@ def _cache_by_identity(forward: Layer) -> Layer:
     # the states are kept beside the result, so that no other tensor can get their id
     made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def cached(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+    def compute_once(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
         if id(states) not in made:
             made[id(states)] = states, forward(states, *others, **named)
         return made[id(states)][1]
 
-    return cached
+    return compute_once

@@ -1,4 +1,4 @@
-"""Settings that make a card compute the same bytes from the same seed; the CPU does so by default."""
+"""Settings that make a GPU compute the same bytes from the same seed; the CPU does so by default."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ WORKSPACES = (":4096:8", ":16:8")  # those for which NVIDIA promises reproducibl
 
 
 def prepare(device: torch.device) -> None:
-    """Set cuBLAS's workspace; call it before the first matrix product on a card, when cuBLAS reads its settings."""
+    """Set cuBLAS's workspace; call it before the first matrix product on a GPU, when cuBLAS reads its settings."""
     if device.type == "cuda" and os.environ.get(WORKSPACE) not in WORKSPACES:
         os.environ[WORKSPACE] = WORKSPACES[0]
 
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Make a card reproduce its results bit for bit within the block.
+    """Make a GPU reproduce its results bit for bit within the block.
 
     No kernel is chosen by timing, and no sum is taken in arbitrary order. This is torch's strict mode: in its
     warn-only mode the backward pass of attention would still use unordered sums. Every operation of a UNet and an

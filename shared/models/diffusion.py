@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
-from shared.devices.card import computes_in_bfloat16, require_card
+from shared.devices.gpu import computes_in_bfloat16, require_gpu
 from shared.models import determinism, model_loading
 from shared.models.architectures import ARCHITECTURES
 from shared.models.base_model import DiffusionModel
@@ -19,16 +19,16 @@ from shared.models.conditioning import TextEncoder
 from shared.models.flux2_klein import Flux2KleinModel
 from shared.models.licenses import find_license
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
-from shared.models.profile import CARD, ModelProfile
+from shared.models.profile import PROFILE_FILE, ModelProfile
 from shared.models.rectified_flow import FlowModel
 from shared.models.unet_model import UNetModel
 from shared.models.z_image import ZImageModel
 from shared.settings import ModelSettings
 
 __all__ = [
-    "CARD",
     "EMBEDDED",
     "EMBEDDED_FOLDER",
+    "PROFILE_FILE",
     "BaseModelMissing",
     "DiffusionModel",
     "ModelProfile",
@@ -63,7 +63,7 @@ def _load_flow(
 ) -> FlowModel:
     if dtype == torch.float16:
         raise BaseModelMissing(
-            f"{where.name} computes in bfloat16, which {device} cannot: take a card since Ampere, or set "
+            f"{where.name} computes in bfloat16, which {device} cannot: take a GPU since Ampere, or set "
             "PHOTOG_MODEL__DEVICE=cpu"
         )
     pipeline = model_loading.open_flow(settings, where, kind, dtype)
@@ -72,7 +72,7 @@ def _load_flow(
     for part in (pipeline.transformer, pipeline.vae):
         part.to(device)  # the text encoder goes there when there are words
     fit_convolutions(device, pipeline.vae)
-    profile = distilled(working(where, kind), pipeline.config)
+    profile = apply_distillation(working(where, kind), pipeline.config)
     model = FLOW_MODELS[kind](where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype)
     if profile.size % model.patch:
         raise BaseModelMissing(
@@ -107,7 +107,7 @@ def _load_unet(
     )
 
 
-def distilled(profile: ModelProfile, config: Mapping[str, Any]) -> ModelProfile:
+def apply_distillation(profile: ModelProfile, config: Mapping[str, Any]) -> ModelProfile:
     """Return the profile for a pipeline with this configuration; a distilled one has no guidance and few steps."""
     if not config.get("is_distilled"):
         return profile
@@ -115,14 +115,14 @@ def distilled(profile: ModelProfile, config: Mapping[str, Any]) -> ModelProfile:
 
 
 def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
-    """On a card, store weights as channels-last, which its half-precision convolutions use without transposing."""
+    """On a GPU, store weights as channels-last, which its half-precision convolutions use without transposing."""
     if device.type == "cuda":
         for part in parts:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def choose_precision(device: torch.device) -> torch.dtype:
-    """Return float32 for a CPU, where it is fastest, bfloat16 for CUDA, and float16 for cards before Ampere."""
+    """Return float32 for a CPU, where it is fastest, bfloat16 for CUDA, and float16 for GPUs before Ampere."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if computes_in_bfloat16(device) else torch.float16
@@ -137,22 +137,22 @@ def folder_of(settings: ModelSettings) -> Path:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is a card if there is one, else the CPU.
+    """Return the device of that name; `auto` is a GPU if there is one, else the CPU.
 
     Raises:
-        DeviceMissing: the named card is not there or cannot compute.
+        DeviceMissing: the named GPU is not there or cannot compute.
     """
     if name == "auto":
         found = torch.cuda.is_available()
         if not found and torch.version.cuda is not None:
             log.warning(
-                "torch is built for CUDA but finds no card, so models run on the CPU; PHOTOG_MODEL__DEVICE=cuda makes "
+                "torch is built for CUDA but finds no GPU, so models run on the CPU; PHOTOG_MODEL__DEVICE=cuda makes "
                 "this an error"
             )
         return torch.device("cuda" if found else "cpu")
     device = torch.device(name)
     if device.type != "cpu":
-        require_card(device)
+        require_gpu(device)
     return device
 
 
@@ -171,7 +171,7 @@ def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
 
     Fields that its `photog.json` leaves out are those of the architecture.
     """
-    card = Path(where.place) / CARD
-    told = json.loads(card.read_text()) if card.is_file() else {}
+    file = Path(where.place) / PROFILE_FILE
+    told = json.loads(file.read_text()) if file.is_file() else {}
     profile = ModelProfile.model_validate(dict(ARCHITECTURES[kind].profile) | told)
     return profile.model_copy(update={"license": profile.license or find_license(where, kind)})

@@ -31,7 +31,7 @@ def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | No
 
     The LoRA is fused and not a second adapter: that would cost about a quarter of each evaluation, and in a batch of
     several people each picture can have only one adapter. The sum is computed in float32 whatever the precision of the
-    weights, one part of the UNet after the other, since SDXL's UNet as a whole would take 10 GB of the card. Only the
+    weights, one part of the UNet after the other, since SDXL's UNet as a whole would take 10 GB of the GPU. Only the
     UNet of this process changes; the files do not, and trainings load their own.
 
     Args:

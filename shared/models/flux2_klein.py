@@ -36,7 +36,7 @@ class KleinStates(Conditioning):
         references = None if self.references is None else self.references.expand(count, -1, -1, -1)
         return replace(self, states=self.states.expand(count, -1, -1), references=references)
 
-    def followed_by(self, other: Self) -> Self:
+    def concatenate(self, other: Self) -> Self:
         """Return one batch of this conditioning and, after it, the other one."""
         references = None
         if self.references is not None and other.references is not None:

@@ -1,4 +1,4 @@
-"""Adds noise to latents in float32, with the scheduler's tables on the CPU, so that reading them waits for no card."""
+"""Adds noise to latents in float32, with the scheduler's tables on the CPU, so that reading them waits for no GPU."""
 
 from typing import Protocol
 
@@ -14,11 +14,11 @@ class Noising(Protocol):
         """Return the samples with the noise of these time steps."""
 
 
-def noised(scheduler: Noising, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+def add_noise(scheduler: Noising, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     """Add as much noise to latents as they have at a time step; bit for bit what the scheduler's `add_noise` returns.
 
     `add_noise` itself moves the scheduler's table to the device and type of the latents. From then on each look into
-    the table waits for the card, and in bfloat16 the first time steps have no noise at all. But every scheduler adds
+    the table waits for the GPU, and in bfloat16 the first time steps have no noise at all. But every scheduler adds
     noise as `a * latents + b * noise`, so `add_noise` is called on the CPU for the two factors only.
 
     Args:

@@ -1,8 +1,8 @@
-"""The peak of a card's memory in a training or a portrait, calculated from the shape of the base model.
+"""The peak of a GPU's memory in a training or a portrait, calculated from the shape of the base model.
 
 Weights are counted. Each family says what a training keeps for the backward pass, and what a layer works with.
 
-Only a card can show the rest, which is estimated: its context and the workspaces of its libraries (CONTEXT), and the
+Only a GPU can show the rest, which is estimated: its context and the workspaces of its libraries (CONTEXT), and the
 autoencoder's memory (DECODER).
 """
 
@@ -28,7 +28,7 @@ class PlannedPeak:
         adapter: LoRAs on the UNet; in a training with gradients and the optimizer's moments.
         saved: what a training keeps of a pass for the backward pass.
         passing: what a single layer works with.
-        others: text encoders and autoencoder, if they are on the card at the peak.
+        others: text encoders and autoencoder, if they are on the GPU at the peak.
         context: of the process before it has done anything.
     """
 
@@ -53,7 +53,7 @@ class Footprint(ABC):
 
     @abstractmethod
     def training(self, batch: int, rank: int, targets: Sequence[str], recomputing: bool) -> PlannedPeak:
-        """Plan the updates of a training, when text encoders and autoencoder are not on the card.
+        """Plan the updates of a training, when text encoders and autoencoder are not on the GPU.
 
         Args:
             batch: pictures in one pass.
@@ -63,7 +63,7 @@ class Footprint(ABC):
 
     @abstractmethod
     def encoding(self) -> PlannedPeak:
-        """Plan the start of a training: text encoders run first, and are off the card when pictures are encoded."""
+        """Plan the start of a training: text encoders run first, and are off the GPU when pictures are encoded."""
 
     @abstractmethod
     def portraits(self, faces: int, guided: bool, rank: int, targets: Sequence[str], controls: int = 0) -> PlannedPeak:

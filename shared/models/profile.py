@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CARD = "photog.json"  # beside `model_index.json`
+PROFILE_FILE = "photog.json"  # beside `model_index.json`
 
 
 class ModelProfile(BaseModel):

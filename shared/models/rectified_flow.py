@@ -5,7 +5,7 @@
 | noise level | time step of 1000 | σ from 1 to 0; times are 1000 σ, and need not be whole |
 | target | noise or velocity, weighted by min-SNR | noise - x, not weighted |
 | schedule | the scheduler's | σ from 1 to 1 / steps, shifted as scheduler and picture size say |
-| words | encoders stay where they are | encoders are large: on the card only while they encode |
+| words | encoders stay where they are | encoders are large: on the GPU only while they encode |
 
 Source: Liu et al., "Flow straight and fast" (2022); Esser et al., "Scaling rectified flow transformers" (2024).
 """
@@ -52,7 +52,7 @@ class FlowSchedule(Schedule):
         self.times = self._scheduler.timesteps[first:]
         self._sigmas = self._scheduler.sigmas[first:]
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """Mix as much noise into latents as they have before a step."""
         if step == len(self):
             return latents
@@ -60,7 +60,7 @@ class FlowSchedule(Schedule):
         mixed: torch.Tensor = sigma * noise + (1 - sigma) * latents
         return mixed
 
-    def scaled(self, latents: torch.Tensor, step: int) -> torch.Tensor:
+    def scale_input(self, latents: torch.Tensor, step: int) -> torch.Tensor:
         """Return the latents as they are."""
         return latents
 
@@ -69,7 +69,7 @@ class FlowSchedule(Schedule):
         sigma = float(self._sigmas[step])
         return sigma / (1 - sigma) if sigma < 1 else math.inf
 
-    def stepped(
+    def step(
         self,
         predicted: torch.Tensor,
         latents: torch.Tensor,
@@ -98,7 +98,7 @@ class FlowObjective(TrainingObjective):
         times: torch.Tensor = self._times[(shares * self._steps).long().clamp(max=self._steps - 1)]
         return times
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Mix the noise of times, (B,), into latents."""
         sigmas = (times / self._steps)[:, None, None, None]
         return (1 - sigmas) * latents + sigmas * noise

@@ -1,4 +1,4 @@
-"""Keeps parts of a base model on the card only while they are needed, so that other parts have the memory."""
+"""Keeps parts of a base model on the GPU only while they are needed, so that other parts have the memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,6 @@ def present(device: torch.device, *parts: torch.nn.Module) -> Iterator[None]:
 
 
 def release(device: torch.device) -> None:
-    """Return the memory that torch holds in its cache to the card: cached pieces cannot serve larger allocations."""
+    """Return the memory that torch holds in its cache to the GPU: cached pieces cannot serve larger allocations."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -16,7 +16,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Qwen3Config, Qwen3Model
 
 from shared.models import model_loading
-from shared.models.diffusion import FLOW_MODELS, choose_precision, distilled, resolve_device, working
+from shared.models.diffusion import FLOW_MODELS, apply_distillation, choose_precision, resolve_device, working
 from shared.models.model_loading import FLOWS
 from shared.models.planned_peak import Footprint
 from shared.models.profile import ModelProfile
@@ -102,7 +102,7 @@ FLOW_PARTS: dict[str, dict[str, dict[str, Any]]] = {
 FLOW_VAES = {"z-image": AutoencoderKL, "flux2-klein": AutoencoderKLFlux2}
 
 
-def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
+def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
     """Return architecture, profile and footprint of the configured model without loading it.
 
     A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
@@ -116,14 +116,14 @@ def configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
     parts, profile = (PARTS | FLOW_PARTS)[kind], working(where, kind)
     if folder is not None:
         parts = {name: _read(folder / name / "config.json") for name in parts}
-        profile = distilled(profile, _read(folder / "model_index.json"))
+        profile = apply_distillation(profile, _read(folder / "model_index.json"))
     dtype = choose_precision(resolve_device(settings.device))
     if kind in FLOW_PARTS:
-        return kind, profile, planned_flow(kind, parts, profile, dtype)
-    return kind, profile, planned(parts, profile.size, dtype)
+        return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
+    return kind, profile, build_footprint(parts, profile.size, dtype)
 
 
-def planned_flow(
+def build_flow_footprint(
     kind: str, parts: dict[str, dict[str, Any]], profile: ModelProfile, dtype: torch.dtype
 ) -> TransformerFootprint:
     """Return the footprint of a model of rectified flow by its parts' configurations; they are on the meta device."""
@@ -142,7 +142,7 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
-def planned(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:
+def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:
     """Return the footprint of what the parts' configurations describe; the parts are on the meta device."""
     vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
     with torch.device("meta"):

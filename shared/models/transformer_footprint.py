@@ -30,7 +30,7 @@ class TransformerFootprint(Footprint):
     Attributes:
         denoiser: the transformer.
         vae: the autoencoder.
-        encoders: the text encoders; never on the card together with anything else but the transformer.
+        encoders: the text encoders; never on the GPU together with anything else but the transformer.
         size: side of the pictures that the model works on, in pixels.
         dtype: precision of the weights.
         tokens: length of the sequence of one picture in portraits, with its words and all that it refers to.

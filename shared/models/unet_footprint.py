@@ -121,13 +121,13 @@ def _passing(shape: UNetFootprint, pictures: int) -> int:
         for name, module in _blocks(shape.unet)
         if isinstance(module, Transformer2DModel)
     )
-    skipped = sum(_share(name, shape.unet) * module.out_channels for name, module in _skipped(shape.unet))
+    skipped = sum(_share(name, shape.unet) * module.out_channels for name, module in _skip_sources(shape.unet))
     half = shape.dtype.itemsize / 2
     passing: float = half * pictures * shape.pixels * (PASSING * widest + 2 * skipped)
     return round(passing)
 
 
-def _skipped(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
+def _skip_sources(unet: UNet2DConditionModel) -> Iterator[tuple[str, ResnetBlock2D]]:
     """Yield the residual blocks whose outputs are held for the skip connections."""
     for name, module in unet.down_blocks.named_modules(prefix="down_blocks"):
         if isinstance(module, ResnetBlock2D):

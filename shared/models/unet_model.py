@@ -20,10 +20,10 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from shared.models import latent_codec, lora_names
+from shared.models import noise as noising
 from shared.models.base_model import Conditioning, DiffusionModel, Schedule
 from shared.models.conditioning import Residuals, TextEncoder, TextStates, encode_prompt, predict_noise
 from shared.models.cross_attention_cache import cache_cross_attention
-from shared.models.noise import noised
 from shared.models.profile import ModelProfile
 from shared.models.unet_footprint import UNetFootprint
 from shared.models.unet_objective import UNetObjective
@@ -46,13 +46,13 @@ class UNetSchedule(Schedule):
         self._scheduler.set_timesteps(steps, device="cpu")
         self.times = self._scheduler.timesteps[len(self._scheduler.timesteps) - last :]
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """Add as much noise to latents as they have before a step."""
         if step == len(self):
             return latents
-        return noised(self._scheduler, latents, noise, self.times[step : step + 1])
+        return noising.add_noise(self._scheduler, latents, noise, self.times[step : step + 1])
 
-    def scaled(self, latents: torch.Tensor, step: int) -> torch.Tensor:
+    def scale_input(self, latents: torch.Tensor, step: int) -> torch.Tensor:
         """Return noisy latents as the network takes them at a step."""
         scaled: torch.Tensor = self._scheduler.scale_model_input(latents, self.times[step])
         return scaled
@@ -62,7 +62,7 @@ class UNetSchedule(Schedule):
         signal = float(self._scheduler.alphas_cumprod[int(self.times[step])])
         return math.sqrt((1 - signal) / signal) if signal > 0 else math.inf
 
-    def stepped(
+    def step(
         self,
         predicted: torch.Tensor,
         latents: torch.Tensor,

@@ -35,7 +35,7 @@ class UNetObjective(TrainingObjective):
         """Return integer time steps below `steps`, (B,), by their shares of the schedule in [0, 1)."""
         return (shares * self.steps).long().clamp(max=self.steps - 1)
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """Add the noise of time steps, (B,), to latents."""
         noisy: torch.Tensor = self._scheduler.add_noise(latents, noise, times)
         return noisy

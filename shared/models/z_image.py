@@ -26,7 +26,7 @@ class CaptionStates(Conditioning):
         """Repeat this conditioning, which must be of one picture, for each of `count` pictures."""
         return type(self)(self.states * count)
 
-    def followed_by(self, other: Self) -> Self:
+    def concatenate(self, other: Self) -> Self:
         """Return one batch of this conditioning and, after it, the other one."""
         return type(self)(self.states + other.states)
 

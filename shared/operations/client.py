@@ -6,12 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from shared.buckets.base import Bucket
 from shared.contract import keys
-from shared.contract.manifests import Json, canonical_hash, decode, encode, parse
+from shared.contract.manifests import Json, canonical_hash, encode, parse
 from shared.errors import ConflictingRequest
+from shared.lifecycle.answers import parse_answer
 
 POLL_SECONDS = 0.25
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, float]
+
+    stage: str
+    step: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    eta_seconds: float | None = None
+
+
+class _Progress(BaseModel):
+    data: _Figures
 
 
 @dataclass(frozen=True)
@@ -58,13 +75,20 @@ class Client:
         raise ConflictingRequest("this request failed 999 times; read its answers", "request_id")
 
     def answer(self, function: str, request_id: str) -> Json | None:
-        """Return the answer, or None while there is none."""
-        return self._json(keys.result(function, request_id))
+        """Return the answer, or None while there is none; raises DamagedAnswer if something else is in its place."""
+        key = keys.result(function, request_id)
+        text = self.bucket.find(key)
+        return None if text is None else parse_answer(key, request_id, text)
 
     def progress(self, function: str, request_id: str) -> Json | None:
-        """Return a running request's progress: stage, step, steps, eta_seconds; None if there is none."""
-        envelope = self._json(keys.progress(function, request_id))
-        return None if envelope is None else envelope["data"]
+        """Return a running request's progress: stage, step, steps, eta_seconds; None if there is none that is ours."""
+        text = self.bucket.find(keys.progress(function, request_id))
+        if text is None:
+            return None
+        try:
+            return _Progress.model_validate_json(text).data.model_dump()
+        except ValidationError:
+            return None
 
     def wait(
         self,
@@ -81,7 +105,3 @@ class Client:
             on_progress(self.progress(function, request_id))
             time.sleep(POLL_SECONDS)
         return answer
-
-    def _json(self, key: str) -> Json | None:
-        text = self.bucket.find(key)
-        return None if text is None else decode(text)

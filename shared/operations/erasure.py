@@ -12,7 +12,8 @@
 
 A photo is removed if trainings of this user name it and no other person's request does; templates are not the person's
 and stay. A portrait of several people is removed if one of them is forgotten. A check is removed if it names a photo
-that is removed.
+that is removed. A request that no worker reads, because of where it lies, was never served: it is removed by itself,
+and nothing that is stored under its id is.
 
 One id may appear in manifests of several people: only the first body's claims and answer are stored under it, any other
 body has a conflict object. Each is removed with the body that it belongs to; a conflict whose manifest is gone is
@@ -136,7 +137,9 @@ class Erasure:
 
     def _collect(self, user_id: str) -> set[str]:
         """Remove half-written files and return their names."""
-        folders = [keys.result_folder(function, request_id) for function, request_id in self._search.known(user_id)]
+        folders = [
+            keys.result_folder(function, request_id) for function, request_id in self._search.list_found(user_id)
+        ]
         found: set[str] = set()
         self._try(HALF_WRITTEN, lambda _: found.update(self._bucket.collect(folders)))
         return found

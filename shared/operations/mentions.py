@@ -25,6 +25,7 @@ from shared.buckets.base import (
     StoreUnavailable,
     UnreadableFolder,
 )
+from shared.buckets.misnamed import NO_KEY
 from shared.contract import keys
 from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
 from shared.errors import RequestError
@@ -96,8 +97,12 @@ class Reader:
         self.faults.clear()
         self._garbage.clear()
 
-    def listed(self, prefix: str) -> list[ObjectInfo]:
-        """Return the objects that can be listed."""
+    def list_objects(self, prefix: str) -> list[ObjectInfo]:
+        """Return the objects that can be listed; in a root also those of functions' folders that are links."""
+        links = self._bucket.find_unlisted(prefix, deep=False) if prefix in keys.ROOTS else ()
+        return [*self._list(prefix), *(info for key, why in links if why != NO_KEY for info in self._list(f"{key}/"))]
+
+    def _list(self, prefix: str) -> list[ObjectInfo]:
         found = []
         try:
             for info in self._bucket.list(prefix):
@@ -107,6 +112,33 @@ class Reader:
         except InvalidKey as error:
             self.faults[prefix] = str(error)
         return found
+
+    def list_misspelled(self, root: str) -> list[ObjectInfo]:
+        """Return the objects below other spellings of a root, such as `Requests/`."""
+        try:
+            return self._look_up((key, NO_KEY) for key in self._bucket.find_misspelled(root))
+        except UnreadableFolder as error:
+            self.faults |= dict.fromkeys(error.folders, str(error))
+            return []
+
+    def list_linked(self, root: str) -> list[ObjectInfo]:
+        """Return the files of the bucket that links below a root lead to, under the keys of the links."""
+        return self._look_up(self._bucket.find_unlisted(root))
+
+    def _look_up(self, entries: Iterable[tuple[str, str]]) -> list[ObjectInfo]:
+        """Return those entries that are objects; it is a fault if one may be an object under a name that no key has."""
+        found = []
+        for key, why in entries:
+            try:
+                found.append(self._bucket.head(key))
+            except InvalidKey:
+                if why == NO_KEY:  # else a link that leads out of the bucket
+                    self.faults[key] = f"{NO_KEY}, so whom it names is unknown: inspect it"
+            except StoreUnavailable:
+                raise
+            except BucketError as error:
+                self.faults[key] = str(error)
+        return [info for info in found if info is not None]
 
     def exists(self, key: str) -> bool:
         """Return whether an object exists; True with a fault if it may exist but cannot be seen."""
@@ -193,6 +225,28 @@ def read_manifest(places: Places, key: str, text: bytes) -> Mention:
     )
 
 
+def read_stray(places: Places, key: str, text: bytes) -> Mention:
+    """Return what an object names as a request would, although no worker reads it where it lies.
+
+    Raises ValueError if it is not JSON or too large to be searched as such.
+    """
+    if len(text) > LOOSE:
+        raise ValueError("too large to be searched as JSON")
+    value = json.loads(text)
+    body = value if isinstance(value, dict) else {}
+    people = _people(body.get("configure")) or _people(body)
+    return Mention(
+        key,
+        "train" if people else "check",  # if it has no template, which only decides whose its photos are
+        "",
+        (),
+        people,
+        _pictures(places, body.get("images")),
+        _pictures(places, body.get("template_image")),
+        frozenset() if people else ids(value),
+    )
+
+
 def read_put(places: Places, key: str, text: bytes) -> Mention:
     """Return what a request in a queue of `photog serve` names: the server's own line, then the request as it came."""
     return read_manifest(places, key, text.partition(b"\n")[2])
@@ -205,8 +259,11 @@ def read_answer(key: str, text: bytes) -> Naming:
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
 
-def read_unclear(key: str, text: bytes) -> Naming:
-    """Return the strings that may be a user id in an object that names no person in the right place."""
+def read_linked(key: str, text: bytes) -> Naming:
+    """Return the strings that may be a user id in a file that a link leads to; it stays, since the link is not ours.
+
+    Raises ValueError if it is not JSON or too large to be searched as such.
+    """
     if len(text) > LOOSE:
         raise ValueError("too large to be searched as JSON")
     return Naming(key, frozenset(), ids(json.loads(text)))

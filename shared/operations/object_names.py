@@ -7,6 +7,9 @@
 | `https://own.s3.eu-central-1.amazonaws.com/photos/a.jpg?X-Amz-Signature=...` | the same, signed or not |
 | `https://s3.amazonaws.com/own/photos/a.jpg` | the same |
 | `http://minio:9000/own/photos/a.jpg`, `https://own.oss-cn-hangzhou.aliyuncs.com/photos/a.jpg` | by the endpoint |
+| `album/a.jpg` in a folder, where `album` or `a.jpg` is a link to `photos` or below it | the key of the file itself |
+
+URLs are parsed as the fetcher parses them, so that both mean the same object.
 
 Other ways to a bucket cannot be known: a CDN, a proxy, another name of its endpoint.
 """
@@ -14,14 +17,19 @@ Other ways to a bucket cannot be known: a CDN, a proxy, another name of its endp
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
+
+import httpx
 
 from shared.buckets import Bucket, endpoint_of, s3_name
+from shared.buckets.base import is_usable_key
 from shared.contract.data_urls import is_embedded
+from shared.contract.references import split_store_url
 
 AWS = re.compile(r"(?:(?P<bucket>[a-z0-9._-]+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
 """Hosts of S3: global, regional, dual-stack, FIPS, accelerated, website; with or without the bucket in front."""
 ALIYUN = re.compile(r"(?:s3\.)?(oss-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")  # from outside and from within a region
+FOLDER = "folder"  # in place of the store of a bucket that is a folder
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -39,24 +47,33 @@ class Places:
         """
         self._home = _parse_address(bucket.address)
         own, endpoint = s3_name(bucket), endpoint_of(bucket)
-        host = _parse_host(urlsplit(endpoint)) if endpoint else ""
+        host = _parse_host(httpx.URL(endpoint)) if endpoint else ""
         self._own, self._endpoint = own, None if not host or AWS.fullmatch(host) else host
         self._named = {own: (self._home[0], "")} if own is not None else {}
         self._named |= {name: _parse_address(address) for name, address in named.items()}
 
     def key(self, reference: str) -> str | None:
         """Return the key that a reference means in this bucket; None if it means something else."""
-        scheme, slashes, rest = reference.partition("://")
-        if not slashes:
+        key = self._key(reference)
+        return self._follow_links(key) if key is not None and self._home[0] == FOLDER else key
+
+    def _key(self, reference: str) -> str | None:
+        if "://" not in reference:
             return None if is_embedded(reference) else reference
-        if scheme.lower() in DEFAULT_PORTS:
+        if reference.partition(":")[0].lower() in DEFAULT_PORTS:
             whole = self._key_by_host(reference)
             return None if whole is None else self._key_below(self._home[0], whole)
-        name, _, key = rest.partition("/")
-        if scheme.lower() not in ("s3", "oss") or name not in self._named or not key:
+        name, key = split_store_url(reference) or ("", "")
+        if name not in self._named or not key:
             return None
         store, base = self._named[name]
         return self._key_below(store, base + key)
+
+    def _follow_links(self, key: str) -> str:
+        """Return the key of the file that a key leads to; the key itself if it leads out of the bucket."""
+        root = self._home[1]
+        path = os.path.realpath(root + key) if is_usable_key(key) else ""
+        return path.removeprefix(root) if path.startswith(root) else key
 
     def _key_below(self, store: str, whole: str) -> str | None:
         """Return the key in this bucket of the object that `store` calls `whole`; None if it is outside."""
@@ -66,10 +83,10 @@ class Places:
     def _key_by_host(self, url: str) -> str | None:
         """Return the key in this bucket's store of the object at an http(s) URL; None if it is elsewhere."""
         try:
-            parts = urlsplit(url.strip())
-            host, path = _parse_host(parts), unquote(parts.path).removeprefix("/")
-        except ValueError:
+            parts = httpx.URL(url)
+        except httpx.InvalidURL:
             return None
+        host, path = _parse_host(parts), parts.path.removeprefix("/")
         if self._own is None:
             return None
         name = self._bucket_of_host(host)
@@ -93,15 +110,14 @@ class Places:
 def _parse_address(address: str) -> tuple[str, str]:
     """Return the store at an address, and the prefix of the keys there: empty, or ending with /."""
     if "://" not in address:
-        return "folder", os.path.realpath(address).rstrip("/") + "/"
+        return FOLDER, os.path.realpath(address).rstrip("/") + "/"
     parts = urlsplit(address)
     path = parts.path.strip("/")
     scheme = "s3" if parts.scheme == "oss" else parts.scheme
     return f"{scheme}://{parts.netloc}", f"{path}/" if path else ""
 
 
-def _parse_host(parts: SplitResult) -> str:
-    """Return the host and port of a URL in one canonical spelling; raises ValueError."""
-    host = (parts.hostname or "").rstrip(".")
-    host = ALIYUN.sub(r"\1.aliyuncs.com", host)
-    return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme.lower())) else f"{host}:{parts.port}"
+def _parse_host(url: httpx.URL) -> str:
+    """Return the host and port of a URL in one canonical spelling."""
+    host = ALIYUN.sub(r"\1.aliyuncs.com", url.host.rstrip("."))
+    return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

@@ -47,7 +47,9 @@ def _waits(bucket: Bucket, function: str, request_id: str, limits: Limits) -> bo
     """Return whether a manifest has this id; most senders name it like the request, so that one is looked at first."""
     usual = bucket.head(keys.request(function, request_id))
     listed = [] if usual is None else [usual]
-    manifests = (one for one in chain(listed, _listed(bucket, function, [])) if keys.is_request(one.key, function))
+    manifests = (
+        one for one in chain(listed, _list_objects(bucket, function, [])) if keys.is_request(one.key, function)
+    )
     for info in manifests:
         try:
             if _request_id(bucket, info, limits) == request_id:
@@ -60,7 +62,7 @@ def _waits(bucket: Bucket, function: str, request_id: str, limits: Limits) -> bo
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     states: Json = {"waiting": [], "running": [], "ok": [], "error": [], "failing": _failing(bucket, function)}
     ids = set()
-    listed = _listed(bucket, function, states["failing"])
+    listed = _list_objects(bucket, function, states["failing"])
     if unread := _unread(bucket, function, listed, states["failing"]):
         states["unread"] = unread
     for info in listed:
@@ -84,7 +86,7 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
     return states
 
 
-def _listed(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
+def _list_objects(bucket: Bucket, function: str, failing: list[Json]) -> list[ObjectInfo]:
     """Return what can be listed in the function's folder; folders that cannot be are added to the failing keys."""
     found: list[ObjectInfo] = []
     try:

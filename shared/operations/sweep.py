@@ -54,7 +54,7 @@ class Sweep:
         If any are claimed, it waits two leases to see whether their owners beat.
         """
         lost, claimed = [], []
-        for one in self._unanswered(functions, older_seconds):
+        for one in self._find_unanswered(functions, older_seconds):
             latest = self._latest(one)
             if latest is None or latest.released:
                 lost.append(
@@ -66,10 +66,10 @@ class Sweep:
                 claimed.append((one, latest))
         if claimed:
             self._wait(STALE_LEASES * self._lease.seconds)
-        lost += [one for one, before in claimed if self._latest(one) == before and not self._answered(one)]
+        lost += [one for one, before in claimed if self._latest(one) == before and not self._is_answered(one)]
         return sorted(lost, key=lambda one: (one.function, one.info.key))
 
-    def _unanswered(self, functions: Iterable[str], older_seconds: float) -> list[StalledRequest]:
+    def _find_unanswered(self, functions: Iterable[str], older_seconds: float) -> list[StalledRequest]:
         found = []
         with ThreadPoolExecutor(READERS) as pool:
             for function in functions:
@@ -114,5 +114,5 @@ class Sweep:
         records = Claims(self._bucket, one.function, self._lease, "sweep").all(one.request_id)
         return records[-1] if records else None
 
-    def _answered(self, one: StalledRequest) -> bool:
+    def _is_answered(self, one: StalledRequest) -> bool:
         return self._bucket.head(keys.result(one.function, one.request_id)) is not None

@@ -7,7 +7,7 @@ from functools import partial
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import USER_ID
+from shared.contract.manifests import NOBODY, USER_ID
 from shared.lifecycle.claims import ClaimRecord, Claims
 from shared.operations import mentions
 from shared.operations.mentions import Mention, Naming, Reader
@@ -64,51 +64,62 @@ class UserDataSearch:
 
     def find(self, user_id: str) -> UserData:
         """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
-        if not USER_ID.fullmatch(user_id):
+        if not USER_ID.fullmatch(user_id) or user_id == NOBODY:
             raise InvalidKey(f"{user_id!r} is not a user id")
         self._reader.begin()
         self._unclear.clear()
         requests = self._requests()
         own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
-        names = self._own_photos(user_id, requests, own)
+        strays = self._read_strays()
+        named = {one.key: one for one in strays if user_id in one.users}
+        names = self._own_photos([*requests, *strays], own | named)
         photos = sorted(key for key in names if self._reader.exists(key))
+        named |= {one.key: one for one in strays if not one.users and not one.photos.isdisjoint(names)}
         checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
         own = {one.key: one for one in checks} | own  # in this order, as checks are found by the photos of trainings
-        accepted, conflicts = self._sorted_out(own.values())
+        accepted, conflicts = self._sort_out(own.values())
         answers_read = self._answers()
-        modeled = self._modeled(user_id, requests, answers_read)
-        known = self._ids(user_id, accepted, {*_answered(user_id, answers_read), *modeled})
+        modeled = self._find_modeled(user_id, requests, answers_read)
+        known = self._ids(user_id, accepted, {*_find_answered(user_id, answers_read), *modeled})
         foreign = {key for one in requests if one.key not in own for key in _conflicts(one)}
-        stored = {identity: self._stored(identity, foreign) for identity in sorted(known)}
+        stored = {identity: self._find_stored(identity, foreign) for identity in sorted(known)}
         puts = self._puts(user_id, names)
         artifacts = [key for one in stored.values() for key in one.artifacts]
         artifacts += [key for key in conflicts if self._reader.exists(key)]
-        artifacts += [info.key for info in self._reader.listed(keys.user(user_id))]
+        artifacts += [info.key for info in self._reader.list_objects(keys.user(user_id))]
         artifacts += self._notifications(known)
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
-        held = [*puts, *artifacts, *photos, *self._failing(user_id, own), *own, *answers, *claims]
+        held = [*puts, *artifacts, *photos, *named, *self._failing(user_id, own), *own, *answers, *claims]
         return UserData(
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), stored, set(photos), set(puts))
-            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)},
+            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)}
+            | {one.key: [one.photos & set(photos)] for one in named.values()},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
 
     def indexes(self) -> list[str]:
         """Return the keys of the indexes of settled manifests, which name nobody."""
-        return [info.key for info in self._reader.listed(keys.INDEX)]
+        return [info.key for info in self._reader.list_objects(keys.INDEX)]
 
     def _requests(self) -> list[Mention]:
-        ours = (info for info in self._reader.listed(keys.REQUESTS) if _is_manifest(info.key))
+        ours = (info for info in self._reader.list_objects(keys.REQUESTS) if _is_manifest(info.key))
         requests = list(self._reader.read(ours, partial(mentions.read_manifest, self._places)))
-        others = (info for info in self._reader.listed(keys.REQUESTS) if not _is_manifest(info.key))
-        self._unclear += [*requests, *self._reader.read(others, mentions.read_unclear)]
+        self._unclear += requests
         return requests
 
-    def _sorted_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
+    def _read_strays(self) -> list[Mention]:
+        """Return what is named by objects that no worker reads as a request, because of where they lie."""
+        others = [info for info in self._reader.list_objects(keys.REQUESTS) if not _is_manifest(info.key)]
+        others += self._reader.list_misspelled(keys.REQUESTS)
+        strays = list(self._reader.read(others, partial(mentions.read_stray, self._places)))
+        self._unclear += [*strays, *self._reader.read(self._reader.list_linked(keys.REQUESTS), mentions.read_linked)]
+        return strays
+
+    def _sort_out(self, own: Iterable[Mention]) -> tuple[list[Mention], list[str]]:
         """Return the user's requests whose ids are theirs, and the conflict objects of the others."""
         accepted, conflicts = [], []
         for one in own:
@@ -134,19 +145,19 @@ class UserDataSearch:
             if first is None or not known[identity] or any(first.accepts(body) for body in known[identity])
         }
 
-    def _stored(self, identity: Identity, foreign: set[str]) -> _Stored:
+    def _find_stored(self, identity: Identity, foreign: set[str]) -> _Stored:
         function, request_id = identity
         folder, result = keys.result_folder(function, request_id), keys.result(function, request_id)
-        below = [info.key for info in self._reader.listed(folder)]
+        below = [info.key for info in self._reader.list_objects(folder)]
         beside = (keys.progress(function, request_id), keys.outbox(function, request_id))
         return _Stored(
             artifacts=[key for key in below if key != result and key not in foreign]
             + [key for key in beside if self._reader.exists(key)],
             answer=[result] if result in below else [],
-            claims=[info.key for info in self._reader.listed(keys.claims(function, request_id))],
+            claims=[info.key for info in self._reader.list_objects(keys.claims(function, request_id))],
         )
 
-    def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
+    def _own_photos(self, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
         """Return the keys of pictures that only the user's trainings name, whether they still exist or not."""
         named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
         others = {
@@ -166,7 +177,9 @@ class UserDataSearch:
 
     def _answers(self) -> dict[Identity, frozenset[str]]:
         """Return the people of every answer, even if its manifest has been removed."""
-        infos = (info for function in ("train", "generate") for info in self._reader.listed(keys.results(function)))
+        infos = (
+            info for function in ("train", "generate") for info in self._reader.list_objects(keys.results(function))
+        )
         answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
         found = list(self._reader.read(answers, mentions.read_answer))
         self._unclear += found
@@ -174,16 +187,16 @@ class UserDataSearch:
 
     def _models(self, user_id: str) -> list[str]:
         """Return the keys that point to the user's trainings: the model, and the candidates for it."""
-        below = [info.key for info in self._reader.listed(keys.user(user_id))]
+        below = [info.key for info in self._reader.list_objects(keys.user(user_id))]
         swaps = keys.pointer_swaps(user_id)
         return [key for key in below if key == keys.model(user_id) or key.startswith(swaps)]
 
-    def _modeled(
+    def _find_modeled(
         self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
     ) -> set[Identity]:
         """Return the trainings that the user's model names, unless an answer or accepted manifest says otherwise."""
         pointing = set(self._models(user_id))
-        infos = (info for info in self._reader.listed(keys.user(user_id)) if info.key in pointing)
+        infos = (info for info in self._reader.list_objects(keys.user(user_id)) if info.key in pointing)
         named = {
             ("train", name)
             for one in self._reader.read(infos, mentions.read_model)
@@ -200,21 +213,21 @@ class UserDataSearch:
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
         """Return what was put into a queue for the user, answered or not, and checks of the photos that are removed."""
-        puts = self._reader.read(self._reader.listed(keys.QUEUE), partial(mentions.read_put, self._places))
+        puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
         return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
-        events = self._reader.read(self._reader.listed(keys.NOTIFICATIONS), mentions.read_event)
+        events = self._reader.read(self._reader.list_objects(keys.NOTIFICATIONS), mentions.read_event)
         return [one.key for one in events if any((one.key.split("/")[1], name) in known for name in one.names)]
 
     def _failing(self, user_id: str, own: Iterable[str]) -> list[str]:
         """Return the records of the user's failing manifests, including those found in earlier passes."""
         manifests = self._manifests.setdefault(user_id, set())
         manifests |= set(own)
-        failures = self._reader.read(self._reader.listed(keys.FAILING), mentions.read_failing)
+        failures = self._reader.read(self._reader.list_objects(keys.FAILING), mentions.read_failing)
         return [one.key for one in failures if not one.names.isdisjoint(manifests)]
 
-    def known(self, user_id: str) -> list[Identity]:
+    def list_found(self, user_id: str) -> list[Identity]:
         """Return every request of the user found until now."""
         return sorted(self._known.get(user_id, {}))
 
@@ -244,7 +257,7 @@ class UserDataSearch:
         return Claims(self._bucket, function, self._lease, "forgetting")
 
 
-def _answered(user_id: str, answers: Mapping[Identity, frozenset[str]]) -> set[Identity]:
+def _find_answered(user_id: str, answers: Mapping[Identity, frozenset[str]]) -> set[Identity]:
     return {identity for identity, people in answers.items() if user_id in people}
 
 

@@ -147,13 +147,13 @@ def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
         found = f"{len(faces)} faces were found" if faces else _no_face(image, engine)
         return PhotoAssessment(NOT_ONE_FACE, [*warnings, *_side(faces), found], width, height)
     face = faces[0]
-    if photo_quality.is_whole(face, width, height) < WHOLE:
+    if photo_quality.measure_visible_share(face, width, height) < WHOLE:
         return PhotoAssessment(NOT_ONE_FACE, [*warnings, "the face is cut off by the border"], width, height)
     try:
         embedding = engine.embed(image, face)
     except FaceError as error:
         return PhotoAssessment(UNENCODED, [*warnings, str(error)], width, height, face)
-    return _measured(image, face, embedding, warnings)
+    return _assess(image, face, embedding, warnings)
 
 
 def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
@@ -176,11 +176,11 @@ def count_usable(faces: list[Face], ignored: float) -> tuple[list[Face], int]:
 
 
 def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -> list[PhotoAssessment]:
-    """Fill in the face vectors of verdicts that a `BatchedEmbedding` has deferred; code 5 for a face without one."""
+    """Replace the placeholders of a `BatchedEmbedding` by embeddings; a face that cannot be embedded gets code 5."""
     waiting = [index for index, verdict in enumerate(verdicts) if verdict.embedding is not None]
-    places = [place for verdict in verdicts if (place := verdict.embedding) is not None]
+    placeholders = [verdict.embedding for verdict in verdicts if verdict.embedding is not None]
     answer = list(verdicts)
-    for index, vector in zip(waiting, engine.embedded(places), strict=True):
+    for index, vector in zip(waiting, engine.embed_collected(placeholders), strict=True):
         one = verdicts[index]
         if isinstance(vector, FaceError):
             answer[index] = PhotoAssessment(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
@@ -204,7 +204,7 @@ def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list
     apart = np.array([[engine.distance(a, b) for b in vectors] for a in vectors])
     first = find_first_photos(apart)
     votes = [row for row, copied in enumerate(first) if row == copied]
-    judged = _judged([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
+    judged = _judge_majority([verdicts[compared[row]] for row in votes], apart[np.ix_(votes, votes)], engine)
     for row, index in enumerate(compared):
         one = judged[votes.index(first[row])]
         added = one.warnings[len(verdicts[compared[first[row]]].warnings) :]
@@ -214,7 +214,7 @@ def same_person(verdicts: Sequence[PhotoAssessment], engine: FaceEngine) -> list
     return answer
 
 
-def _judged(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceEngine) -> list[PhotoAssessment]:
+def _judge_majority(verdicts: Sequence[PhotoAssessment], apart: Distances, engine: FaceEngine) -> list[PhotoAssessment]:
     """Usable verdicts on different photos, with what their distances say."""
     if len(verdicts) < 2:
         return list(verdicts)
@@ -245,11 +245,11 @@ def _side(faces: Sequence[Face]) -> list[str]:
     return [advice] if advice else []
 
 
-def _measured(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
+def _assess(image: Image, face: Face, embedding: Embedding, warnings: list[str]) -> PhotoAssessment:
     height, width = image.shape[:2]
-    seen = photo_quality.measured(image, face)
+    seen = photo_quality.measure(image, face)
     sharpness, brightness, clipped = seen.sharpness, seen.brightness, seen.clipped
-    looks = pose.of(face)
+    looks = pose.measure_pose(face)
     advice = _side([face])
     if min(width, height) < ADVISED_SIDE:
         advice.append(f"smaller than {ADVISED_SIDE} x {ADVISED_SIDE}")

@@ -51,7 +51,7 @@ def read(data: bytes) -> Container:
         meta.left = len(data)
         picture = _item(meta, meta.primary, data)
         alpha = _alpha(meta, data, picture)
-        headers = [_checked(one) for whole in (picture, alpha) if whole for one in whole.tiles or (whole,)]
+        headers = [_check_size(one) for whole in (picture, alpha) if whole for one in whole.tiles or (whole,)]
     except (struct.error, IndexError) as error:
         raise PhotoUndecodable(f"{BROKEN}{CUT_OFF}") from error
     width, height = picture.size
@@ -63,7 +63,7 @@ def read(data: bytes) -> Container:
         width,
         height,
         coded + width * height * FORMS,
-        _written(picture, alpha),
+        _write(picture, alpha),
         exif=_turn(picture),
         icc=_profile(meta),
         animated=b"moov" in top,
@@ -81,7 +81,7 @@ def _item(meta: Meta, number: int, data: bytes, tile: bool = False) -> _Item:
             properties.setdefault(name, content)
     numbers = next((to for name, begin, to in meta.references if name == b"dimg" and begin == number), ())
     tiles = tuple(_item(meta, one, data, True) for one in numbers) if kind == b"grid" else ()
-    item = _Item(kind, properties, _stored(meta, number, data), tiles)
+    item = _Item(kind, properties, _content(meta, number, data), tiles)
     if kind == b"grid":
         _check_grid(item)
     return item
@@ -95,7 +95,7 @@ def _check_grid(item: _Item) -> None:
         raise PhotoUndecodable(f"{BROKEN}its tiles do not add up to the size that it declares")
 
 
-def _stored(meta: Meta, number: int, data: bytes) -> bytes:
+def _content(meta: Meta, number: int, data: bytes) -> bytes:
     method, extents = meta.places.get(number, (0, []))
     source = meta.within if method == 1 else data
     pieces = [(begin, begin + length if length else len(source)) for begin, length in extents]
@@ -118,7 +118,7 @@ def _alpha(meta: Meta, data: bytes, picture: _Item) -> _Item | None:
     return None
 
 
-def _checked(item: _Item) -> SequenceHeader:
+def _check_size(item: _Item) -> SequenceHeader:
     """Return the sequence header of an item's stream; PhotoUndecodable if its size is not the one in the boxes."""
     header = sequence_header(item.data)
     if (header.width, header.height) != item.size:
@@ -141,7 +141,7 @@ def _profile(meta: Meta) -> bytes | None:
     return next((one[4:] for name, one in found if name == b"colr" and one[:4] in (b"prof", b"rICC")), None)
 
 
-def _written(picture: _Item, alpha: _Item | None) -> bytes:
+def _write(picture: _Item, alpha: _Item | None) -> bytes:
     """Write a file with these items only."""
     items = [picture, *picture.tiles, *((alpha, *alpha.tiles) if alpha else ())]
     numbers = {id(item): number for number, item in enumerate(items, 1)}
@@ -149,12 +149,12 @@ def _written(picture: _Item, alpha: _Item | None) -> bytes:
     if alpha:
         links.append((b"auxl", numbers[id(alpha)], [1]))
     head = _box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
-    begin = len(head) + len(_described(items, links, 0)) + 8
+    begin = len(head) + len(_describe(items, links, 0)) + 8
     body = b"".join(item.data for item in items)
-    return head + _described(items, links, begin) + _box(b"mdat", body)
+    return head + _describe(items, links, begin) + _box(b"mdat", body)
 
 
-def _described(items: list[_Item], links: list[tuple[bytes, int, list[int]]], begin: int) -> bytes:
+def _describe(items: list[_Item], links: list[tuple[bytes, int, list[int]]], begin: int) -> bytes:
     """Return the meta box for items whose contents follow one another from the offset `begin`."""
     places, entries, properties, owners = b"", b"", [], b""
     for number, item in enumerate(items, 1):

@@ -70,14 +70,14 @@ class Decoded:
     space: ColorSpace | None = None
     own: Image | None = None
 
-    def returned(self, image: Image) -> Image:
+    def to_file_space(self, image: Image) -> Image:
         """Convert an edited version of `self.image` from sRGB to the file's color space; needs `keep_own`.
 
         The result has the file's values wherever `image` has not changed.
         """
         if self.space is None or self.own is None:
             return image
-        return self.space.returned(image, self.image, self.own)
+        return self.space.from_srgb(image, self.image, self.own)
 
 
 def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded:
@@ -89,7 +89,7 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
     Args:
         data: the file's bytes.
         limits: limits of bytes, pixels and memory.
-        keep_own: also keep the file's values if its profile is not sRGB's, for `Decoded.returned`.
+        keep_own: also keep the file's values if its profile is not sRGB's, for `Decoded.to_file_space`.
 
     Raises:
         PhotoTooLarge: the file exceeds `limits.photo_bytes`; or, by its header, `limits.photo_pixels` or the limits of
@@ -102,7 +102,7 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
     try:
         container = _container(data)
         check_size(container.width, container.height, container.memory, limits)
-        with _opened(container.pixels, container.format) as opened:
+        with _open(container.pixels, container.format) as opened:
             return _upright(opened, container, keep_own)
     except MemoryError as error:
         raise PhotoTooLarge("the picture needs more memory than there is: send it smaller") from error
@@ -111,7 +111,7 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
     except Pillow.DecompressionBombError as error:
         raise PhotoTooLarge(f"the picture is too large: {error}") from error
     except BROKEN as error:
-        raise PhotoUndecodable(_broken(error)) from error
+        raise PhotoUndecodable(_describe_damage(error)) from error
 
 
 def _container(data: bytes) -> Container:
@@ -130,7 +130,7 @@ def _container(data: bytes) -> Container:
 
 def _heif(data: bytes) -> Container:
     """Read the header with libheif, which has its own limits."""
-    with _opened(data, "HEIF") as opened:
+    with _open(data, "HEIF") as opened:
         width, height = opened.size
         return Container(
             "HEIF",
@@ -145,7 +145,7 @@ def _heif(data: bytes) -> Container:
         )
 
 
-def _opened(pixels: bytes, format: str) -> Pillow.Image:
+def _open(pixels: bytes, format: str) -> Pillow.Image:
     """Open a file and read its header, without Pillow's warning about many pixels: we have our own limit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
@@ -221,6 +221,8 @@ def _unknown(data: bytes) -> str:
         return "heic is not supported here: send a jpg or png, or have pillow-heif installed with the workers"
     if avif.is_avif(data):
         return "the picture is broken: it cannot be decoded" if AVIF else AVIF_MISSING
+    if signatures.is_picture(data):
+        return "the picture is broken: its header cannot be read"
     return (
         signatures.describe_file(data) or "the file is not a picture in a known format: send a jpg, png, webp or avif"
     )
@@ -231,7 +233,7 @@ def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
     return data[4:8] == b"ftyp" and data[8:12] in brands
 
 
-def _broken(error: Exception) -> str:
+def _describe_damage(error: Exception) -> str:
     cause = str(error) or type(error).__name__
     if CUT_OFF.search(cause):
         return "the picture is broken: it is cut off, its end is missing; upload it again"

@@ -3,11 +3,16 @@
 For every hop of a redirect the host is looked up once, its addresses are checked, and the connection goes to the
 address that was checked, so that a second DNS answer cannot lead elsewhere. For the same reason proxies from the
 environment are not used.
+
+Each connection serves one request. Connections are made to addresses, and an address may serve many hosts: a second
+host must not be spoken to over the connection that the first one's certificate was checked for, nor be answered by what
+a faulty response to the first one left unread.
 """
 
 import asyncio
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +26,18 @@ from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
 from shared.photos.keys import why_no_key
 from shared.photos.packing import open_packed, unpack
-from shared.photos.references import show_host, show_reference
+from shared.photos.references import show_host, show_reference, split_store_url
 from shared.photos.refusals import READ, quote_refusal, quote_title
 from shared.photos.signatures import MESSAGES, describe_file, is_page, is_text
 from shared.settings import Limits
 
 AT_ONCE = 8  # connections of one request; more of them gain little with a single server and cost memory
 REDIRECTS = 5
+ONE_CALL = httpx.Limits(max_keepalive_connections=0)  # see above
 REFUSAL_SECONDS = 3.0  # to wait for the body of an error response
 MOST_SAID = 1024 * 1024  # bytes of that body once it is unpacked
+WHOLE = (httpx.codes.OK, httpx.codes.NON_AUTHORITATIVE_INFORMATION)  # the latter from proxies that recompress
+WHOLE_RANGE = re.compile(r"bytes 0-(\d{1,12})/(\d{1,12})")
 UNAVAILABLE = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
 WORDS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.TimeoutException, "it did not answer in time"),
@@ -105,7 +113,7 @@ class PhotoFetcher:
 
     async def _fetch_all(self, references: list[str]) -> list[bytes | PhotoError]:
         turn = asyncio.Semaphore(AT_ONCE)
-        async with httpx.AsyncClient(verify=self._context(references), trust_env=False) as client:
+        async with httpx.AsyncClient(verify=self._context(references), trust_env=False, limits=ONE_CALL) as client:
             return await asyncio.gather(*(self._fetch_one(client, turn, reference) for reference in references))
 
     def _context(self, references: list[str]) -> ssl.SSLContext | bool:
@@ -120,7 +128,7 @@ class PhotoFetcher:
         async with turn:
             try:
                 async with asyncio.timeout(self._limits.fetch_seconds):
-                    return self._bounded(await self._get(client, reference))
+                    return self._require_size(await self._get(client, reference))
             except PhotoError as error:
                 return error
             except TimeoutError:
@@ -136,8 +144,9 @@ class PhotoFetcher:
         scheme = reference.partition(":")[0].lower()
         if scheme in ("http", "https"):
             return await self._download(client, httpx.URL(reference))
-        if scheme in ("s3", "oss") and "://" in reference:
-            name, _, key = reference.partition("://")[2].partition("/")
+        stored = split_store_url(reference)
+        if stored is not None:
+            name, key = stored
             if name not in self._buckets:
                 bucket = show_reference(name.rpartition("@")[2])
                 raise PhotoUnavailable(
@@ -162,13 +171,13 @@ class PhotoFetcher:
         for _ in range(REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
                 raise PhotoUnavailable(f"{show_reference(str(url))} is not an http(s) address")
-            outcome = await self._hop(client, url, await self._checked(url))
+            outcome = await self._hop(client, url, await self._check_address(url))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
         raise PhotoUnavailable(f"more than {REDIRECTS} redirects, the last to {show_reference(str(url))}")
 
-    async def _checked(self, url: httpx.URL) -> str:
+    async def _check_address(self, url: httpx.URL) -> str:
         """Return the address to connect to; PhotoUnavailable if any address of the host is private."""
         port = url.port or (443 if url.scheme == "https" else 80)
         found = await asyncio.to_thread(self._resolve, url.host, port)
@@ -195,11 +204,11 @@ class PhotoFetcher:
         ) as response:
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
-            if response.status_code != httpx.codes.OK:
+            if not _is_whole(response):
                 quote = quote_refusal(await self._beginning(response), str(url))
                 raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{quote}")
             body = await self._body(response, url)
-            data = await asyncio.to_thread(self._unpacked, body, response.headers.get("Content-Encoding", ""), url)
+            data = await asyncio.to_thread(self._unpack, body, response.headers.get("Content-Encoding", ""), url)
             _refuse_page(data, url)
             return data
 
@@ -227,7 +236,7 @@ class PhotoFetcher:
         except PhotoError:
             return b""
 
-    def _unpacked(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
+    def _unpack(self, body: bytes, encoding: str, url: httpx.URL) -> bytes:
         try:
             return unpack(body, encoding, self._limits.photo_bytes)
         except PhotoTooLarge as error:
@@ -235,7 +244,7 @@ class PhotoFetcher:
         except PhotoError as error:
             raise PhotoUnavailable(f"{show_reference(str(url))}: {error.message}") from error
 
-    def _bounded(self, data: bytes) -> bytes:
+    def _require_size(self, data: bytes) -> bytes:
         self._check_size(len(data))
         return data
 
@@ -245,6 +254,14 @@ class PhotoFetcher:
 
     def _too_large(self, url: httpx.URL) -> PhotoTooLarge:
         return PhotoTooLarge(f"{show_reference(str(url))} has more than the limit of {self._limits.photo_bytes} bytes")
+
+
+def _is_whole(response: httpx.Response) -> bool:
+    """Return whether a response brings the whole file, as some caches do with 206 although nobody asked for a part."""
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        given = WHOLE_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        return given is not None and int(given[1]) + 1 == int(given[2])
+    return response.status_code in WHOLE
 
 
 def _refuse_page(data: bytes, url: httpx.URL) -> None:

@@ -39,20 +39,20 @@ def find_similar_key(key: str, keys: list[str]) -> str | None:
     Keys that differ in Unicode normalization alone, as file names from macOS do, are preferred; next come keys that
     differ in case or kinds of spaces, and last those that differ in invisible characters.
     """
-    for form in (_normalized, _folded, _visible):
+    for form in (_normalize, _fold, _visible):
         for one in keys:
             if one != key and form(one) == form(key):
                 return one
     return None
 
 
-def _normalized(key: str) -> str:
+def _normalize(key: str) -> str:
     return unicodedata.normalize("NFC", key)
 
 
-def _folded(key: str) -> str:
+def _fold(key: str) -> str:
     return unicodedata.normalize("NFKC", key).casefold()
 
 
 def _visible(key: str) -> str:
-    return _folded(without_blanks(key))
+    return _fold(without_blanks(key))

@@ -3,7 +3,7 @@
 | `Content-Encoding` | what happens |
 |---|---|
 | none, empty, identity, aws-chunked, binary, utf-8 or anything else that is no compression | used as they are |
-| gzip, x-gzip, deflate, also several of them | the bytes are unpacked, up to the limit of bytes |
+| gzip, x-gzip, deflate, x-deflate, also several of them | the bytes are unpacked, up to the limit of bytes |
 | br, zstd and other compressions | refused, since we do not request them |
 | any, but the bytes begin like a picture | used as they are: the header is wrong |
 
@@ -18,6 +18,7 @@ from shared.photos.signatures import is_picture
 
 GZIP = b"\x1f\x8b"
 GZIPS = {"gzip", "x-gzip"}
+DEFLATES = {"deflate", "x-deflate"}
 UNREADABLE = {"br", "zstd", "compress", "x-compress", "dcb", "dcz", "bzip2", "x-bzip2", "xz", "lzma", "pack200-gzip"}
 MEMBERS = 100  # of one gzip file; programs that append write a few, and each one means copying all that follows
 LAYERS = 3  # of compression within compression
@@ -37,7 +38,7 @@ def unpack(data: bytes, encoding: str, most: int) -> bytes:
         PhotoTooLarge: the picture has more bytes; no more than the limit are unpacked.
         PhotoUndecodable: the compression is not supported, or broken.
     """
-    codings = [one.strip().lower() for one in encoding.split(",")]
+    codings = [one.partition(";")[0].strip(' \t"').lower() for one in encoding.split(",")]
     for coding in reversed(codings[-LAYERS:]):
         if is_picture(data):
             return data
@@ -45,10 +46,10 @@ def unpack(data: bytes, encoding: str, most: int) -> bytes:
             raise PhotoUndecodable(f"it is compressed by {coding}, which was not requested and is not supported")
         if coding in GZIPS and data and not data.startswith(GZIP):
             raise PhotoUndecodable("its Content-Encoding is gzip, but it is neither compressed by gzip nor a picture")
-        if coding == "deflate":
-            data = _inflated(data, most)
+        if coding in DEFLATES:
+            data = _inflate(data, most)
         elif coding in GZIPS:
-            data = _gunzipped(data, most)
+            data = _gunzip(data, most)
     return open_packed(data, most)
 
 
@@ -57,11 +58,11 @@ def open_packed(data: bytes, most: int) -> bytes:
     for _ in range(LAYERS):
         if not data.startswith(GZIP):
             break
-        data = _gunzipped(data, most)
+        data = _gunzip(data, most)
     return data
 
 
-def _gunzipped(data: bytes, most: int) -> bytes:
+def _gunzip(data: bytes, most: int) -> bytes:
     unpacked, members = bytearray(), 0
     while data.startswith(GZIP):
         members += 1
@@ -72,7 +73,7 @@ def _gunzipped(data: bytes, most: int) -> bytes:
     return bytes(unpacked)
 
 
-def _inflated(data: bytes, most: int) -> bytes:
+def _inflate(data: bytes, most: int) -> bytes:
     try:
         return _piece(data, WRAPPED, most, most)[0]
     except PhotoUndecodable:

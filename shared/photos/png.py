@@ -96,7 +96,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4) + name + content + zlib.crc32(content, zlib.crc32(name)).to_bytes(4)
 
 
-def _unpacked(packed: bytes, limit: int) -> bytes | None:
+def _unpack(packed: bytes, limit: int) -> bytes | None:
     """Unpack zlib data; None if they are broken, or larger than the limit once unpacked."""
     unpacking = zlib.decompressobj()
     try:
@@ -112,12 +112,12 @@ def _text(chunk: bytes | None) -> bytes | None:
         return None
     name, content = chunk[:4], chunk[chunk.index(b"\0") + 1 :]
     if name == b"zTXt":
-        return _unpacked(content[1:], TEXT_BYTES)
+        return _unpack(content[1:], TEXT_BYTES)
     if name == b"iTXt":
         packed, parts = content[:1] == b"\1", content[2:].split(b"\0", 2)
         if len(parts) < 3:
             return None
-        return _unpacked(parts[2], TEXT_BYTES) if packed else parts[2]
+        return _unpack(parts[2], TEXT_BYTES) if packed else parts[2]
     return content
 
 
@@ -135,4 +135,4 @@ def _exif(chunk: bytes | None) -> bytes | None:
 def _profile(chunk: bytes | None) -> bytes | None:
     """Return the ICC profile of an iCCP chunk: a name, the compression method, then the compressed profile."""
     name, _, content = (chunk or b"").partition(b"\0")
-    return _unpacked(content[1:], ICC_BYTES) if name and content[:1] == b"\0" else None
+    return _unpack(content[1:], ICC_BYTES) if name and content[:1] == b"\0" else None

@@ -48,11 +48,11 @@ class ColorSpace:
 
     @cached_property
     def _inwards(self) -> ImageCms.ImageCmsTransform:
-        return _transform(_opened(self.profile), _srgb(), "RGB")
+        return _transform(_open_profile(self.profile), _srgb(), "RGB")
 
     @cached_property
     def _outwards(self) -> ImageCms.ImageCmsTransform:
-        return _transform(_srgb(), _opened(self.profile), "RGB")
+        return _transform(_srgb(), _open_profile(self.profile), "RGB")
 
     def is_srgb(self) -> bool:
         """Return whether values mean the same colors as in sRGB.
@@ -61,16 +61,16 @@ class ColorSpace:
             UnreadableProfile: the profile is broken, or converts in one direction only.
         """
         lattice = np.stack(np.meshgrid(LATTICE, LATTICE, LATTICE), axis=-1).reshape(1, -1, 3).astype(np.uint8)
-        meant = _converted(lattice, self._inwards)
-        _converted(lattice, self._outwards)
+        meant = _convert(lattice, self._inwards)
+        _convert(lattice, self._outwards)
         return int(np.abs(meant.astype(int) - lattice).max()) <= ALIKE
 
     def to_srgb(self, image: Image) -> None:
         """Convert a picture, (H, W, 3), in place from this space to sRGB."""
         for strip in _strips(image.shape):
-            image[strip] = _converted(image[strip], self._inwards)
+            image[strip] = _convert(image[strip], self._inwards)
 
-    def returned(self, image: Image, before: Image, own: Image) -> Image:
+    def from_srgb(self, image: Image, before: Image, own: Image) -> Image:
         """Convert an edited picture from sRGB to this space.
 
         Args:
@@ -86,7 +86,7 @@ class ColorSpace:
         result = np.empty_like(image)
         for strip in _strips(before.shape):
             rows = slice(times * strip.start, times * strip.stop)
-            made = _converted(image[rows], self._outwards) + self._beyond(before, own, strip, times)
+            made = _convert(image[rows], self._outwards) + self._beyond(before, own, strip, times)
             result[rows] = np.clip(made, 0, 255).astype(np.uint8)
             if times == 1:
                 # keep neutral gray neutral: after the conversion its channels may differ by a level
@@ -97,7 +97,7 @@ class ColorSpace:
     def _beyond(self, before: Image, own: Image, strip: slice, times: int) -> NDArray[np.int16]:
         """Return what the conversion to sRGB has lost of some rows, with rounding errors, enlarged by `times`."""
         first, last = max(strip.start - 1, 0), min(strip.stop + 1, len(before))
-        lost = own[first:last].astype(np.int16) - _converted(before[first:last], self._outwards)
+        lost = own[first:last].astype(np.int16) - _convert(before[first:last], self._outwards)
         if times > 1:
             size = times * before.shape[1], times * (last - first)
             lost = cv2.resize(lost, size, interpolation=cv2.INTER_LINEAR)
@@ -110,7 +110,7 @@ def srgb_of_cmyk(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
     if profile is None or not _of(profile, b"CMYK"):
         return None
     try:
-        return _transform(_opened(profile), _srgb(), "CMYK")
+        return _transform(_open_profile(profile), _srgb(), "CMYK")
     except UnreadableProfile:
         return None
 
@@ -139,7 +139,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+def _open_profile(profile: bytes) -> ImageCms.ImageCmsProfile:
     try:
         return ImageCms.ImageCmsProfile(BytesIO(profile))
     except OSError as error:
@@ -156,7 +156,7 @@ def _transform(
         raise UnreadableProfile(str(error)) from error
 
 
-def _converted(image: Image, transform: ImageCms.ImageCmsTransform) -> Image:
+def _convert(image: Image, transform: ImageCms.ImageCmsTransform) -> Image:
     converted: Image = np.asarray(transform.apply(Pillow.fromarray(np.ascontiguousarray(image))))
     return converted
 

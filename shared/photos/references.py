@@ -8,6 +8,7 @@ from shared.contract.references import (
     shorten_reference,
     show_host,
     show_reference,
+    split_store_url,
     strip_secrets,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "shorten_reference",
     "show_host",
     "show_reference",
+    "split_store_url",
     "strip_secrets",
 ]

@@ -4,6 +4,7 @@ Stores answer in XML, as S3, OSS, Azure and Google do, or in JSON; other servers
 part that says why, without the parts of the URL that messages may not show, in whatever form the server repeats them.
 """
 
+import codecs
 import html
 import json
 import re
@@ -18,6 +19,7 @@ LONGEST = 240  # characters that are quoted
 FEWEST = 4  # characters of the shortest part of a URL that is searched for; shorter ones occur in every text
 
 XML = re.compile(r"<(?:\w+:)?(Code|Message|Details?|AuthenticationErrorDetail|Reason)>\s*([^<]{1,600})", re.IGNORECASE)
+CDATA = re.compile(r"<!\[CDATA\[([^<]*)\]\]>")
 JSON = re.compile(
     r'"(code|status|error|error_?code|message|msg|error_?message|error_description|details?|reason|title)"'
     r'\s*:\s*("(?:[^"\\]|\\.){1,600}")',
@@ -43,22 +45,32 @@ def quote_refusal(body: bytes, url: str) -> str:
         body: beginning of the body, unpacked.
         url: the URL of the request, with the secrets that must not be repeated.
     """
-    words = _words(body[:READ].decode("utf-8", "replace"))
+    words = _words(_decode(body[:READ]))
     quote = _line(_without_secrets(words, url))
     return f' and says "{quote}"{_advice(words)}' if quote else ""
 
 
 def quote_title(body: bytes, url: str) -> str:
     """Return the title of a page, quoted in parentheses; empty if it has none."""
-    found = TITLE.search(body[:READ].decode("utf-8", "replace"))
+    found = TITLE.search(_decode(body[:READ]))
     title = _line(_without_secrets(html.unescape(found[1]), url)) if found else ""
     return f' ("{title}")' if title else ""
+
+
+def _decode(body: bytes) -> str:
+    """Return the text of a body, whose end may be cut off: UTF-8 or UTF-16, else what most old servers write."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", "replace")
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(body)
+    except UnicodeDecodeError:
+        return body.decode("cp1252", "replace")
 
 
 def _words(text: str) -> str:
     """Return the words that say why: from the telling members of XML and JSON, or from the visible text of a page."""
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        found = [_unescaped(value) for _, value in JSON.findall(text)]
+        found = [_unescape(value) for _, value in JSON.findall(text)]
     elif is_page(text.encode()):
         page = UNSEEN.sub(" ", text)
         named = TITLE.search(page)
@@ -66,7 +78,7 @@ def _words(text: str) -> str:
         found = [html.unescape(named[1])] if named else []
         found += [one for one in SENTENCE.split(seen) if TELLING.search(one)][:2]
     elif "<" in text:
-        found = [html.unescape(value) for _, value in XML.findall(text)]
+        found = [html.unescape(value) for _, value in XML.findall(CDATA.sub(r"\1", text))]
     else:
         sentences = [one for one in SENTENCE.split(text) if one.strip()]
         found = [one for one in sentences if TELLING.search(one)][:2] or sentences[:2]
@@ -74,7 +86,7 @@ def _words(text: str) -> str:
     return ": ".join(dict.fromkeys(one for one in lines if one))
 
 
-def _unescaped(value: str) -> str:
+def _unescape(value: str) -> str:
     try:
         return str(json.loads(value))
     except ValueError:

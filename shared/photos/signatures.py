@@ -55,7 +55,8 @@ TEXT = "this is text, not a picture: send a jpg or png"
 MESSAGES = (XML, JSON, TEXT)  # kinds of text that may be a server's error message
 
 SVG = re.compile(r"(?=<)(?:(?!<html|<!doctype html).)*?<svg", re.DOTALL)
-PAGE = re.compile(r"<(?:!doctype html|html|head|body|title|script|meta)|<.*<html", re.DOTALL)
+TAGS = "html|head|body|title|script|style|meta|link|div|p|h[1-6]|center|table|form|span|a|b|i|br|hr|font|iframe|pre"
+PAGE = re.compile(rf"<!doctype html|<(?:{TAGS})[\s/>]|<.*<html", re.DOTALL)
 ELSEWHERE = "this is a pointer to a file that is stored elsewhere, not the picture: fetch that file, and upload it"
 TEXTS = (
     (
@@ -74,7 +75,7 @@ TEXTS = (
 )
 
 CONVERTED = re.compile(
-    rb"(?:\xc3\xbf\xc3\x98\xc3\xbf|\xef\xbf\xbd{1,4}.{0,12}(?:JFIF|Exif)|(?:\xc2\x89|\xef\xbf\xbd)PNG|\x89PNG[\r\n])",
+    rb"(?:\xc3\xbf\xc3\x98\xc3\xbf|\xef\xbf\xbd{1,4}.{0,12}(?:JFIF|Exif)|(?:\xc2\x89|\xef\xbf\xbd)PNG|\x89PNG(?!\r\n\x1a\n)[\r\n])",
     re.S,
 )
 ENCODED = re.compile(rb"\s*(?:data:image/|/9j/|iVBORw0KGgo|UklGR)")

@@ -11,7 +11,7 @@ from shared.buckets import Bucket, prefix_of
 from shared.contract.function import Function
 from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
-from shared.errors import ConfigurationError, how_to_install
+from shared.errors import ConfigurationError, explain_failed_import, how_to_install
 from shared.events import parse
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations
@@ -49,13 +49,15 @@ def _unknown_function(name: str) -> UnknownFunction:
 
 
 def _get_loader(entry: EntryPoint) -> Callable[[Settings], Function]:
-    """Return the loader of a function; raises ConfigurationError if a package that it imports is not installed."""
+    """Return the loader of a function; raises ConfigurationError if a package that it imports is missing or broken."""
     try:
         loader: Callable[[Settings], Function] = entry.load()
-    except ModuleNotFoundError as error:
-        needed = (error.name or "").partition(".")[0]
+    except (ImportError, RuntimeError) as error:
+        needed = (getattr(error, "name", None) or "").partition(".")[0]
         if needed in OURS:
             raise
+        if not needed or not isinstance(error, ModuleNotFoundError):
+            raise ConfigurationError(explain_failed_import(error)) from error
         extra = "" if entry.name == "check" else f": {how_to_install('diffusion')}"
         raise ConfigurationError(f"{entry.name} needs {needed}, which is not installed{extra}") from error
     return loader

@@ -40,3 +40,5 @@ class Eviction(AttemptHook):
                     log.debug("tidying is skipped: %s", error)
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
                     log.warning("tidying failed, so deleted data may stay in memory a while longer: %s", error)
+                except Exception:  # the boundary of a thread: without it, deleted data would stay in memory for ever
+                    log.exception("tidying failed, so deleted data may stay in memory a while longer")

@@ -108,7 +108,7 @@ class InvocationService:
             raise _retry_later("Unsettled", f"not answered yet: {', '.join(waiting)}")
         return answer
 
-    def drained(self, seconds: float) -> bool:
+    def drain(self, seconds: float) -> bool:
         """Wait for the running call, and return whether it has ended; after a shutdown request no call begins."""
         ended = self._working.acquire(timeout=seconds)
         if ended:
@@ -161,7 +161,7 @@ class HttpEntry:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second signal hands the running request back."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signaled)
+            signal.signal(number, self._on_signal)
         self.start()
         self._shutdown.requested.wait()
         self.stop()
@@ -173,12 +173,12 @@ class HttpEntry:
 
     def stop(self) -> None:
         """Let the running call end and its answer go out, then close."""
-        if not self._service.drained(self._drain_seconds + 5):
+        if not self._service.drain(self._drain_seconds + 5):
             log.error("the running request did not end in time; another worker takes it over")
         self._server.should_exit = True
         self._thread.join()
 
-    def _signaled(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         log.info("got %s", signal.Signals(number).name)
         self._shutdown.request(now=self._shutdown.requested.is_set())
 

@@ -67,14 +67,14 @@ class IsolatedFunction:
     def await_loaded(self, stop: Event) -> bool:
         """Wait until the models are loaded; False if `stop` is set first. Raises the loader's errors."""
         while not stop.is_set():
-            if self._child.loaded(POLL_SECONDS):
+            if self._child.await_loaded(POLL_SECONDS):
                 return True
         return False
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Return the function's answer; raises AttemptFailed if the child died."""
         with self._turn:
-            while not self._child.loaded(POLL_SECONDS):
+            while not self._child.await_loaded(POLL_SECONDS):
                 workspace.check()
             answer: Answer = self._converse(("answer", body, workspace.request_id, workspace.attempt), workspace)
         return answer
@@ -87,7 +87,7 @@ class IsolatedFunction:
         if not self._turn.acquire(blocking=False):
             return
         try:
-            if self._child.loaded(0):
+            if self._child.await_loaded(0):
                 self._converse(("evict",), _BetweenRequests(exists))
         finally:
             self._turn.release()
@@ -96,7 +96,7 @@ class IsolatedFunction:
         """Return the function's pointers; raises AttemptFailed if the child died or exceeded its time to load."""
         until = time.monotonic() + self._settings.health.loading_seconds
         with self._turn:
-            while not self._child.loaded(POLL_SECONDS):
+            while not self._child.await_loaded(POLL_SECONDS):
                 if time.monotonic() > until:
                     self._renew()
                     raise AttemptFailed("the process that has to name an answer's pointers did not load in time")
@@ -161,7 +161,7 @@ class _Child:
         self.connection.send(sys.path)
         self.connection.send((name, settings, load, os.getpid()))
 
-    def loaded(self, wait_seconds: float) -> bool:
+    def await_loaded(self, wait_seconds: float) -> bool:
         """Wait up to `wait_seconds`, and return whether the function is loaded.
 
         Raises FunctionUnavailable, or the loader's error.

@@ -73,7 +73,7 @@ class _Child:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
-    def lived(self) -> float:
+    def seconds_alive(self) -> float:
         """Return the seconds since its start."""
         return time.monotonic() - self._started
 
@@ -200,7 +200,7 @@ class Supervisor:
     def _note_death(self, post: _Post) -> None:
         """Count a death, and schedule the restart."""
         child, status = post.child, post.child.process.returncode
-        cause, healthy = child.cause(), child.lived() > HEALTHY_SECONDS
+        cause, healthy = child.cause(), child.seconds_alive() > HEALTHY_SECONDS
         child.close()
         if status == MISCONFIGURED:
             raise WorkerGivenUp(f"{post.function} cannot start, {cause}", status)

@@ -29,7 +29,11 @@ from shared.triggers.scan import ScanTrigger
 log = logging.getLogger(__name__)
 
 WAKE_MILLISECONDS = 50  # longest time for which changes are grouped into one wake-up; not a quiet time
-QUIET_MILLISECONDS = 100  # between two signs of life of a watcher that sees nothing
+# Between two looks of the watcher's own thread, which wakes us once a look finds nothing
+# more. Half the wait for a claim.
+# Measured, idle cost in percent of a core and median wait: 50 ms: 0.1 %, 62 ms; 10: 0.24 %, 16; 5: 0.35 %, 9; 2: 1 %, 4
+STEP_MILLISECONDS = 5
+QUIET_SECONDS = 0.5  # at most, between two signs of life of a watcher that sees nothing
 MOST_FOLDERS = 1000  # whose times are compared; with more, there are only listings
 ABSENCE_SECONDS = 0.1  # between two checks whether a folder exists again
 PATIENCE_SECONDS = 1.0  # until a changed folder counts as not reported by the watcher
@@ -152,7 +156,8 @@ class FolderTrigger(ScanTrigger):
             folder,
             watch_filter=None,
             debounce=WAKE_MILLISECONDS,
-            rust_timeout=QUIET_MILLISECONDS,
+            step=STEP_MILLISECONDS,
+            rust_timeout=round(1000 * min(QUIET_SECONDS, self._scan.seconds / 2)),
             yield_on_timeout=True,
             stop_event=stop,
             raise_interrupt=False,

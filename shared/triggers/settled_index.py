@@ -47,19 +47,19 @@ class SettledIndex:
 
     def load(self) -> None:
         """Load what an earlier worker has saved."""
-        self._marks |= self._saved()
+        self._marks |= self._load_saved()
 
     def save(self, least: int = 1) -> None:
         """Save the index for the next worker if it has at least `least` new entries; others' entries are kept."""
         if self._unsaved < least or len(self._marks) < WORTH:
             return
         try:
-            self._bucket.put(self._key, HEAD + b"".join(sorted(self._marks | (self._saved() & self._present))))
+            self._bucket.put(self._key, HEAD + b"".join(sorted(self._marks | (self._load_saved() & self._present))))
             self._unsaved = 0
         except (BucketError, OSError) as error:
             log.warning("%s could not be written, so the next start takes longer: %s", self._key, error)
 
-    def _saved(self) -> set[bytes]:
+    def _load_saved(self) -> set[bytes]:
         try:
             data = self._bucket.find(self._key, LARGEST)
         except (BucketError, OSError) as error:

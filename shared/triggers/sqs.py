@@ -136,14 +136,14 @@ class SqsTrigger:
 
     def _learn(self, message: Message) -> None:
         """Take over what the worker that postponed the message saw, and the time since then."""
-        self._observations.met()
+        self._observations.take_tokens()
         self._observations.learn(message.seen, message.kept_back)
 
     def _settle(self, message: Message, outcomes: set[Outcome]) -> None:
         if Outcome.HANDED_BACK in outcomes:
             self._queue.hold(message, 0)
         elif Outcome.BUSY in outcomes:
-            self._queue.postpone(message, self._busy_seconds, self._observations.met())
+            self._queue.postpone(message, self._busy_seconds, self._observations.take_tokens())
         else:
             self._queue.delete(message)
 

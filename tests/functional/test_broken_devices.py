@@ -39,7 +39,7 @@ from shared.runtime.worker import Worker
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
 from tests.echo import QUICK, Echo, invocation
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
 
 LIMITS = Limits()
@@ -129,7 +129,7 @@ def test_a_face_that_cannot_be_embedded_takes_no_other_with_it(toy):
         ("Unsupported image type, must be 8bit gray or RGB image.", FaceError),
     ],
 )
-def test_dlib_on_a_card_is_judged_by_what_it_says(said, kind, monkeypatch):
+def test_dlib_on_a_gpu_is_judged_by_what_it_says(said, kind, monkeypatch):
     engine = DlibEngine.__new__(DlibEngine)
 
     def search(image):
@@ -141,14 +141,14 @@ def test_dlib_on_a_card_is_judged_by_what_it_says(said, kind, monkeypatch):
 
 
 @pytest.mark.parametrize(("error", "kind"), OF_THE_DEVICE, ids=ids)
-def test_no_photo_is_refused_for_a_card_that_fails(toy, error, kind):
+def test_no_photo_is_refused_for_a_gpu_that_fails(toy, error, kind):
     broken(toy, error)
     objects = {f"photos/{number}": PHOTO for number in range(5)}
-    desk, names = Desk(objects), list(objects)
+    workspace, names = FakeWorkspace(objects), list(objects)
     with pytest.raises(kind):
-        CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": names}, desk)
+        CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": names}, workspace)
     with pytest.raises(kind):  # and not TooFewPhotos
-        prepare_dataset(names, desk, toy, ModelProfile(), LIMITS)
+        prepare_dataset(names, workspace, toy, ModelProfile(), LIMITS)
     with pytest.raises(kind):  # and not PhotoError
         template.find_faces(CHIP, "photos/1", 1, toy)
 
@@ -169,7 +169,7 @@ def test_check_embeds_one_face_after_the_other_where_all_at_once_are_too_many(to
     lit = np.zeros((640, 640, 3), np.uint8)
     lit[288:320, 320:352] = 255
     objects = {f"photos/{number}": pictures.png(lit) for number in range(3)}
-    answer = CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": list(objects)}, Desk(objects))
+    answer = CheckFunction(toy, LIMITS).answer({"request_id": "r1", "images": list(objects)}, FakeWorkspace(objects))
     assert runs == [3, 1, 1, 1]
     assert [one["code"] for one in answer.data["check_results"]] == [1, 1, 1]
 
@@ -186,7 +186,7 @@ def test_generate_takes_one_face_at_a_time_then(monkeypatch):
         return "answer"
 
     monkeypatch.setattr(generate, "make_portrait", run)
-    assert generate.GenerateFunction(models).answer({}, Desk()) == "answer"
+    assert generate.GenerateFunction(models).answer({}, FakeWorkspace()) == "answer"
     assert seen == [(4, models.lora_cache), (1, models.lora_cache)]
     assert models.settings.generate.faces_at_once == 4, "the next request has all of them again"
 
@@ -196,18 +196,18 @@ def test_train_takes_one_picture_a_pass_then_and_as_many_an_update(monkeypatch):
     plans = []
 
     def run(request, workspace, trainer):
-        plans.append(trainer.suited())
+        plans.append(trainer.choose_plan())
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train, "train_person", run)
     body = {"request_id": "r1", "images": [f"photos/{n}" for n in range(5)], "configure": {"user_id": "ann"}}
     with pytest.raises(OutOfMemory):
-        train.TrainFunction(Trainer(model, None, LIMITS)).answer(body, Desk())
+        train.TrainFunction(Trainer(model, None, LIMITS)).answer(body, FakeWorkspace())
     assert [(plan.batch, plan.accumulation) for plan in plans] == [(4, 1), (1, 4)]
-    assert plans[1] == TrainingPlan.suited(ModelProfile()).model_copy(update={"batch": 1, "accumulation": 4})
+    assert plans[1] == TrainingPlan.for_model(ModelProfile()).model_copy(update={"batch": 1, "accumulation": 4})
 
 
-# --- a card that stays broken ------------------------------------------------------------------------------------
+# --- a GPU that stays broken ------------------------------------------------------------------------------------
 
 
 def fails(error: Exception, times: int = 1000) -> Echo:
@@ -230,7 +230,7 @@ def answer(bucket, request_id: str = "r1") -> dict:
     return json.loads(bucket.get(f"results/check/{request_id}/result.json"))
 
 
-def test_a_request_whose_card_broke_is_answered_by_the_next_worker_as_if_nothing_had_been():
+def test_a_request_whose_gpu_broke_is_answered_by_the_next_worker_as_if_nothing_had_been():
     bucket = MemoryBucket()
     with pytest.raises(DeviceBroken):
         invocation(bucket, fails(BROKEN)).receive(put(bucket))
@@ -239,7 +239,7 @@ def test_a_request_whose_card_broke_is_answered_by_the_next_worker_as_if_nothing
     assert answer(bucket)["code"] == "OK"
 
 
-def test_cards_that_break_count_as_no_attempt():
+def test_gpus_that_break_count_as_no_attempt():
     bucket = MemoryBucket()
     for _ in range(QUICK.lease.attempts - 1):
         with pytest.raises(DeviceBroken):
@@ -253,7 +253,7 @@ def test_cards_that_break_count_as_no_attempt():
     assert answer(bucket)["code"] == "OK"
 
 
-def test_a_request_that_breaks_one_card_after_another_ends_in_an_answer_that_may_be_asked_again():
+def test_a_request_that_breaks_one_gpu_after_another_ends_in_an_answer_that_may_be_asked_again():
     bucket = MemoryBucket()
     for _ in range(QUICK.lease.attempts):
         with pytest.raises(DeviceBroken):
@@ -266,7 +266,7 @@ def test_a_request_that_breaks_one_card_after_another_ends_in_an_answer_that_may
     assert "(3 times)" in answer(bucket)["message"]
 
 
-def test_a_card_that_is_full_is_answered_and_the_worker_goes_on():
+def test_a_gpu_that_is_full_is_answered_and_the_worker_goes_on():
     bucket = MemoryBucket()
     worker = invocation(bucket, fails(torch.OutOfMemoryError("CUDA out of memory"), times=1))
     assert worker.receive(put(bucket)) is Outcome.ANSWERED
@@ -285,7 +285,7 @@ def signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("signals")
-def test_a_worker_whose_card_broke_hands_its_request_back_takes_no_other_and_ends_with_status_1(tmp_path):
+def test_a_worker_whose_gpu_broke_hands_its_request_back_takes_no_other_and_ends_with_status_1(tmp_path):
     bucket, echo = FolderBucket(tmp_path), fails(BROKEN)
     for request_id in ("r1", "r2"):
         put(bucket, request_id)
@@ -301,7 +301,7 @@ def test_a_worker_whose_card_broke_hands_its_request_back_takes_no_other_and_end
 
 
 @pytest.mark.usefixtures("signals")
-def test_a_job_whose_card_broke_asks_for_another_attempt(tmp_path, monkeypatch):
+def test_a_job_whose_gpu_broke_asks_for_another_attempt(tmp_path, monkeypatch):
     monkeypatch.setattr(queues, "isolate_function", lambda name, settings: fails(BROKEN))
     put(FolderBucket(tmp_path))
     ended = CliRunner().invoke(app, ["job", "check", str(tmp_path), "requests/check/r1.json"])
@@ -309,10 +309,10 @@ def test_a_job_whose_card_broke_asks_for_another_attempt(tmp_path, monkeypatch):
     assert "illegal memory access" in ended.output
 
 
-# --- a card that is asked for ------------------------------------------------------------------------------------
+# --- a GPU that is asked for ------------------------------------------------------------------------------------
 
 
-def test_networks_are_told_their_card_their_memory_and_their_threads(folder, monkeypatch):
+def test_networks_are_told_their_gpu_their_memory_and_their_threads(folder, monkeypatch):
     asked = {}
 
     class Session:
@@ -330,9 +330,9 @@ def test_networks_are_told_their_card_their_memory_and_their_threads(folder, mon
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     settings = FaceSettings(provider="cuda", device_id=1, arena_mebibytes=512, intra_threads=3, inter_threads=2)
     open_session(folder / "rec_toy.onnx", settings)
-    card = {"device_id": 1, "gpu_mem_limit": 512 * 2**20, "arena_extend_strategy": "kSameAsRequested"}
+    gpu = {"device_id": 1, "gpu_mem_limit": 512 * 2**20, "arena_extend_strategy": "kSameAsRequested"}
     assert asked == {
-        "providers": [("CUDAExecutionProvider", card), "CPUExecutionProvider"],
+        "providers": [("CUDAExecutionProvider", gpu), "CPUExecutionProvider"],
         "threads": (3, 2),
         "fallback": False,
     }
@@ -343,7 +343,7 @@ def test_the_cpu_is_the_cpu_whatever_else_there_is(monkeypatch):
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is CUDA here")
-def test_the_people_network_never_falls_to_the_cpu_where_a_card_is_asked_for(folder):
+def test_the_people_network_never_falls_to_the_cpu_where_a_gpu_is_asked_for(folder):
     with pytest.raises(NetworkMissing, match=r"PEOPLE_NETWORK.*onnxruntime has no CUDAExecutionProvider"):
         PersonNetwork(folder / "rec_toy.onnx", FaceSettings(provider="cuda"))
 
@@ -370,12 +370,12 @@ def test_doctor_says_it_where_a_network_cannot_be_loaded_whatever_onnxruntime_ra
     assert "driver version is insufficient" in said["missing"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize(
     ("variable", "extra"),
     [("PHOTOG_MODEL__DEVICE", {}), ("PHOTOG_FACES__PROVIDER", {"PHOTOG_FACES__ENGINE": "insightface"})],
 )
-def test_doctor_fails_where_a_card_is_asked_for_and_none_is_there(variable, extra, folder, monkeypatch):
+def test_doctor_fails_where_a_gpu_is_asked_for_and_none_is_there(variable, extra, folder, monkeypatch):
     for name, value in ({variable: "cuda", "PHOTOG_FACES__MODEL": str(folder)} | extra).items():
         monkeypatch.setenv(name, value)
     examined = CliRunner().invoke(app, ["doctor", "--json"])

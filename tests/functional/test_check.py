@@ -13,7 +13,7 @@ from shared.errors import InvalidField
 from shared.faces import FaceError
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
 
 
@@ -41,7 +41,7 @@ def body(*images, **configure):
 
 def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, photos):
     images = ["hopper0.jpg", "nowhere.jpg", "truncated.jpg", "coffee.jpg", "group.jpg", "wrong-name.jpg"]
-    answer = check.answer(body(*images), Desk(photos))
+    answer = check.answer(body(*images), FakeWorkspace(photos))
     results = answer.data["check_results"]
     assert [result["url"] for result in results] == images
     assert [result["code"] for result in results] == [1, 2, 2, 3, 3, 1]
@@ -59,7 +59,7 @@ def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, pho
 def test_an_answer_has_the_words_of_the_contract(photos):
     """Answer with the function that the settings load."""
     request = body("hopper0.jpg", face_reconize=False)
-    answer = load(Settings()).answer(request, Desk(photos))
+    answer = load(Settings()).answer(request, FakeWorkspace(photos))
     assert answer.message == "success"
     assert {name: answer.data[name] for name in request} == request
     assert isinstance(answer.data["cost_time"], float)
@@ -75,17 +75,17 @@ def test_an_answer_has_the_words_of_the_contract(photos):
 
 def test_a_stranger_is_named_only_where_faces_are_compared(check, photos):
     images = ["hopper0.jpg", "hopper1.jpg", "astronaut.jpg", "hopper2.jpg", "hopper3.jpg"]
-    compared = check.answer(body(*images, face_reconize=True), Desk(photos))
+    compared = check.answer(body(*images, face_reconize=True), FakeWorkspace(photos))
     assert [result["code"] for result in compared.data["check_results"]] == [1, 1, 6, 1, 1]
     assert compared.data["check_results"][2]["message"] == "This photo is not the same person in photos"
     similar = [result["similarity"] for result in compared.data["check_results"]]
     assert similar[2] < 0.5 < min(similar[:2] + similar[3:])
-    apart = check.answer(body(*images), Desk(photos))
+    apart = check.answer(body(*images), FakeWorkspace(photos))
     assert [result["code"] for result in apart.data["check_results"]] == [1] * 5
 
 
 def test_two_strangers_in_two_photos_are_a_tie_that_says_so(check, photos):
-    answer = check.answer(body("hopper0.jpg", "astronaut.jpg", face_reconize=True), Desk(photos))
+    answer = check.answer(body("hopper0.jpg", "astronaut.jpg", face_reconize=True), FakeWorkspace(photos))
     assert [result["code"] for result in answer.data["check_results"]] == [6, 6]
     assert "nobody can say who is meant" in answer.data["check_results"][0]["warnings"][-1]
     assert answer.message.startswith("0 of 2 photos can be used")
@@ -111,9 +111,9 @@ def test_the_engine_failing_on_one_photo_costs_only_that_photo(check, photos):
             return self.engine.embed(image, face)
 
     small = cv2.resize(pictures.hopper(), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
-    desk = Desk(photos | {"small.png": pictures.png(np.ascontiguousarray(small))})
+    workspace = FakeWorkspace(photos | {"small.png": pictures.png(np.ascontiguousarray(small))})
     function = CheckFunction(Moody(check._engine), Limits())
-    answer = function.answer(body("hopper0.jpg", "astronaut.jpg", "small.png", face_reconize=True), desk)
+    answer = function.answer(body("hopper0.jpg", "astronaut.jpg", "small.png", face_reconize=True), workspace)
     assert [result["code"] for result in answer.data["check_results"]] == [1, 4, 5]
     assert answer.data["check_results"][2]["message"] == "Image encoding error"
 
@@ -128,39 +128,41 @@ def test_the_faces_of_a_request_are_embedded_in_one_run(tmp_path, photos):
     white[256:288, 320:352] = 255
     red[256:288, 320:352] = 255
     red[200:350, 250:420, 1:] //= 2
-    desk = Desk({"dark.png": pictures.png(dark), "white.png": pictures.png(white), "pale.png": pictures.png(red)})
-    answer = function.answer(body("white.png", "nowhere.png", "pale.png", "dark.png", face_reconize=True), desk)
+    workspace = FakeWorkspace(
+        {"dark.png": pictures.png(dark), "white.png": pictures.png(white), "pale.png": pictures.png(red)}
+    )
+    answer = function.answer(body("white.png", "nowhere.png", "pale.png", "dark.png", face_reconize=True), workspace)
     assert [result["code"] for result in answer.data["check_results"]] == [1, 2, 1, 3]
     assert answer.data["check_results"][0]["similarity"] > 0.5
     assert runs == [2]
 
     function._engine.embed_all = lambda chips: [FaceError("no vector") for _ in chips]
-    answer = function.answer(body("white.png", face_reconize=True), desk)
+    answer = function.answer(body("white.png", face_reconize=True), workspace)
     assert [result["code"] for result in answer.data["check_results"]] == [5]
 
 
 def test_progress_is_said_before_every_photo(check, photos):
-    desk = Desk(photos)
-    check.answer(body(*["coffee-missing.jpg"] * 7), desk)
-    assert [(stage, step, steps) for stage, step, steps, _ in desk.said] == [("check", n, 7) for n in range(8)]
+    workspace = FakeWorkspace(photos)
+    check.answer(body(*["coffee-missing.jpg"] * 7), workspace)
+    assert [(stage, step, steps) for stage, step, steps, _ in workspace.said] == [("check", n, 7) for n in range(8)]
 
 
 def test_few_files_are_held_at_once(check, photos):
-    class Counting(Desk):
+    class Counting(FakeWorkspace):
         most = 0
 
         def fetch(self, references):
             self.most = max(self.most, len(references))
             return super().fetch(references)
 
-    desk = Counting(photos)
-    check.answer(body(*["nowhere.jpg"] * 20), desk)
-    assert desk.most <= 5
+    workspace = Counting(photos)
+    check.answer(body(*["nowhere.jpg"] * 20), workspace)
+    assert workspace.most <= 5
 
 
 def test_unknown_keys_are_warned_of(check, photos):
     request = body("nowhere.jpg", face_recognize=True) | {"color": "blue"}
-    answer = check.answer(request, Desk(photos))
+    answer = check.answer(request, FakeWorkspace(photos))
     assert answer.data["warnings"] == [
         "unknown key color was ignored",
         "unknown key configure.face_recognize was ignored",
@@ -169,12 +171,12 @@ def test_unknown_keys_are_warned_of(check, photos):
 
 
 def test_configure_may_be_left_out(check, photos):
-    assert check.answer({"request_id": "a", "images": ["nowhere.jpg"]}, Desk(photos)).data["configure"] == {}
+    assert check.answer({"request_id": "a", "images": ["nowhere.jpg"]}, FakeWorkspace(photos)).data["configure"] == {}
 
 
 def test_a_data_url_is_not_repeated_in_its_result(check, photos):
     url = "data:image/jpeg;base64," + "A" * 5000
-    answer = check.answer(body(url), Desk(photos))
+    answer = check.answer(body(url), FakeWorkspace(photos))
     assert answer.data["images"] == [url]
     assert len(answer.data["check_results"][0]["url"]) < 120
 
@@ -193,7 +195,7 @@ def test_a_data_url_is_not_repeated_in_its_result(check, photos):
 )
 def test_a_wrong_request_is_an_error_that_names_the_field(check, change, field):
     with pytest.raises(InvalidField) as caught:
-        check.answer(body("a.jpg") | change, Desk())
+        check.answer(body("a.jpg") | change, FakeWorkspace())
     assert caught.value.field == field
 
 

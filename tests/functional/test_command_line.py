@@ -215,3 +215,30 @@ def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
     assert report == {"user_id": "ann", "removed": ["photos/a.jpg", "requests/train/t.json"], "remaining": []}
     assert list(bucket.list("")) == []
     assert here("forget", bucket.root, "../ann").exit_code == 2
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b"\xff", b'{"request_id": "r1", "code": "OK"}'])
+def test_an_answer_that_is_none_is_told_in_one_line(bucket, tmp_path, text):
+    manifest = tmp_path / "m.json"
+    manifest.write_text('{"request_id": "r1", "images": ["a.jpg"]}')
+    for key in ("results/check/r1/result.json", "progress/check/r1.json"):
+        bucket.put(key, text)
+    ended = here("submit", "check", bucket.address, str(manifest), "--wait")
+    assert ended.exit_code == 75
+    assert ended.stderr.count("\n") == 1
+    assert "results/check/r1/result.json is no answer of photog's" in ended.stderr
+
+
+def test_what_leaves_a_face_as_it_is_is_nobody_to_forget(bucket):
+    body = {"request_id": "g", "template_image": "t.jpg", "configure": {"user_id": ["bob", "none"]}}
+    bucket.put("requests/generate/g.json", json.dumps(body).encode())
+    assert here("forget", bucket.address, "none").exit_code == 2
+    assert bucket.head("requests/generate/g.json")
+
+
+def test_a_name_that_no_bucket_can_have_is_wrong_usage(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "x")
+    ended = here("status", "s3://a b")
+    assert ended.exit_code == 2
+    assert "s3://a b cannot be a bucket" in ended.stderr

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shared.buckets import FolderBucket, MemoryBucket
+from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.events import ObjectCreated
 from shared.lifecycle.claims import Claims, HeldClaim
@@ -15,6 +15,7 @@ from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
 from shared.observability.failing_keys import Failures
 from shared.operations.status import overview
+from shared.runtime import eviction
 from shared.settings import Limits, Scan
 from shared.triggers.scan import ScanTrigger
 from shared.triggers.settled_index import index_key
@@ -161,3 +162,72 @@ def test_half_a_surrogate_in_a_python_literal_is_refused_like_one_in_json():
         assert invoked.receive(ObjectCreated("requests/check/a.json")) is Outcome.ANSWERED
     errors = [json.loads(bucket.get(info.key))["data"]["error"] for info in bucket.list("results/check/invalid-")]
     assert errors == [{"type": "InvalidManifest", "retryable": False}] * 2
+
+
+class Evicting(Echo):
+    """Counts how often it was told to drop what is gone."""
+
+    evictions = 0
+
+    def evict(self, exists) -> None:
+        self.evictions += 1
+
+
+ANSWER = {"request_id": "r1", "code": "error", "message": "", "data": {}}
+WRONG: list[dict[str, object]] = [{"data": []}, {"code": 1}, {"request_id": 1}]
+NO_ANSWERS = [*GARBAGE[1:], *(json.dumps(ANSWER | more).encode() for more in WRONG)]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+def test_a_damaged_answer_keeps_no_other_from_being_completed_and_nothing_in_memory(answer):
+    bucket, function = MemoryBucket(), Evicting()
+    for request_id, text in (("r1", answer), ("r2", json.dumps(ANSWER | {"request_id": "r2"}).encode())):
+        bucket.put(keys.progress("check", request_id), b"{}")
+        bucket.put(keys.result("check", request_id), text)
+    invoked = invocation(bucket, function)
+    invoked.tidy()
+    assert function.evictions == 1
+    assert [info.key for info in bucket.list("progress/")] == [keys.progress("check", "r1")]
+    [failing] = overview(bucket, Limits())["check"]["failing"]
+    assert failing["key"] == keys.progress("check", "r1")
+    bucket.delete(keys.result("check", "r1"))
+    invocation(bucket, function).tidy()  # another worker, which adopts the record
+    assert overview(bucket, Limits())["check"]["failing"] == []
+
+
+@pytest.mark.parametrize("name", [".json", "..json", "a/b.json", "x y.json", "r1.json/", "\u00e9.json"])
+def test_an_object_that_is_nobodys_progress_is_left_alone(name):
+    bucket, function = MemoryBucket(), Evicting()
+    bucket.put(f"progress/check/{name}".rstrip("/"), b"{}")
+    invocation(bucket, function).tidy()
+    assert function.evictions == 1
+
+
+class Clouded(MemoryBucket):
+    """A bucket in which one object may not be seen."""
+
+    def head(self, key):
+        if key == "users/hidden":
+            raise BucketError(f"{key}: access denied")
+        return super().head(key)
+
+
+def test_one_object_that_cannot_be_seen_keeps_none_that_are_gone_in_memory():
+    gone = {}
+    function = Echo()
+    function.evict = lambda exists: gone.update({key: exists(key) for key in ("users/hidden", "users/gone")})
+    invocation(Clouded(), function).tidy()
+    assert gone == {"users/hidden": True, "users/gone": False}
+
+
+def test_whatever_goes_wrong_in_tidying_it_is_tried_again(monkeypatch):
+    monkeypatch.setattr(eviction, "EVICT_SECONDS", 0.01)
+    stop, tries = threading.Event(), []
+
+    def tidy() -> None:
+        tries.append(1)
+        raise ZeroDivisionError
+
+    eviction.Eviction(stop).start(tidy)
+    until(lambda: len(tries) > 2, 10)
+    stop.set()

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.extras import Extras
 from tests.toy_onnx import model_folder
 
@@ -48,3 +50,25 @@ def test_a_store_is_spoken_to_with_the_cloud_extra(tmp_path):
     assert refused.returncode == 75, "boto3 is there, and nobody answers"
     assert refused.stderr.startswith("photog: ")
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(tmp_path):
+    """As pip brings it with the extra `enhance` beside a torch for CPUs: its operators are those of CUDA's torch."""
+    links, package = tmp_path / "links", tmp_path / "links" / "torchvision"
+    links.mkdir()
+    extra = Extras(links, ["diffusion"])
+    package.mkdir()
+    package.joinpath("__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    package.joinpath("transforms").mkdir()
+    package.joinpath("transforms/__init__.py").touch()
+    metadata = links / "torchvision-0.28.0.dist-info"
+    metadata.mkdir()
+    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
+    expected = "torchvision is not the one made for the torch that is installed"
+    report = extra.photog("doctor", "--json")
+    assert report.returncode == 1, report.stderr
+    assert expected in json.loads(report.stdout)["diffusion"]["missing"]
+    worker = extra.photog("worker", "generate", tmp_path / "bucket")
+    assert (worker.returncode, "Traceback" in worker.stderr) == (2, False)
+    assert f"generate cannot be loaded: {expected}" in worker.stderr

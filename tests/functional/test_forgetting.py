@@ -26,7 +26,7 @@ from tests.echo import QUICK, until
 from tests.unprivileged import place, unprivileged
 
 
-class Stand:
+class FakeFunction:
     """A function that only leaves behind what the real ones do."""
 
     def __init__(self, name, work=lambda workspace: None):
@@ -52,11 +52,11 @@ def bucket(request, tmp_path):
     return made
 
 
-def serve(bucket, function, body, stand=None):
+def serve(bucket, function, body, fake=None):
     Client(bucket).submit(function, body)
     key = f"requests/{function}/{body['request_id']}.json"
-    stand = stand or Stand(function)
-    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0), [BucketNotifier(bucket)])
+    fake = fake or FakeFunction(function)
+    invocation = Invocation(bucket, fake, QUICK, "w", Shutdown(1.0), [BucketNotifier(bucket)])
     return invocation.receive(ObjectCreated(key))
 
 
@@ -108,8 +108,8 @@ def test_what_was_claimed_before_ids_were_compared_as_text_goes_too(bucket):
 def test_a_manifest_that_is_not_utf_8_is_found_like_any_other(bucket, encoding):
     text = json.dumps(train("r1", "ann", "ann/1.jpg") | {"x": "caf\xe9"}, ensure_ascii=False)
     bucket.put("requests/train/r1.json", text.encode(encoding))
-    stand = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
-    stand.receive(ObjectCreated("requests/train/r1.json"))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
+    invocation.receive(ObjectCreated("requests/train/r1.json"))
     Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in keys(bucket) if "r1" in key or "ann/1" in key] == []
 
@@ -156,7 +156,7 @@ def test_a_request_cannot_name_other_peoples_objects_as_photos_to_be_removed(buc
 def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_with(bucket):
     serve(bucket, "train", train("1", "bob", "bob/1.jpg"))
     bucket.put("requests/train/other.json", json.dumps(train("1", "ann", "ann/1.jpg")).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/other.json")) is Outcome.CONFLICT
     removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert [key for key in removed if "conflict-" in key]
@@ -167,7 +167,7 @@ def test_a_conflicting_request_of_the_user_goes_without_the_answer_it_conflicts_
 
 def conflicting(bucket, body, key):
     bucket.put(key, json.dumps(body).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated(key)) is Outcome.CONFLICT
     return {info.key for info in bucket.list(f"results/train/{body['request_id']}/conflict-")}
 
@@ -191,7 +191,7 @@ def test_an_id_that_became_free_may_be_used_by_another_while_forgetting_still_sw
     conflicting(bucket, train("1", "bob", "bob/1.jpg"), "requests/train/bobs.json")
     forgetting = Erasure(bucket, QUICK.lease)
     forgetting.forget("ann")
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/bobs.json")) is Outcome.ANSWERED
     before = keys(bucket)
     assert forgetting.holdings("ann").keys == []
@@ -212,7 +212,7 @@ def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
 
     outcomes = []
     body = train("t-ann", "ann", "ann/1.jpg")
-    thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, Stand("train", work))))
+    thread = threading.Thread(target=lambda: outcomes.append(serve(bucket, "train", body, FakeFunction("train", work))))
     thread.start()
     assert begun.wait(10)
     removed = Erasure(bucket, QUICK.lease).forget("ann")
@@ -223,9 +223,9 @@ def test_a_running_training_is_stopped_and_leaves_nothing(bucket):
 
 
 def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_path):
-    bucket, stop, stand = FolderBucket(tmp_path / "bucket"), threading.Event(), Stand("train")
+    bucket, stop, fake = FolderBucket(tmp_path / "bucket"), threading.Event(), FakeFunction("train")
     bucket.put("photos/ann/1.jpg", b"photo")
-    invocation = Invocation(bucket, stand, QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, fake, QUICK, "w", Shutdown(1.0))
     trigger = FolderTrigger(bucket, "train", Scan(seconds=0.2, settle_seconds=0.5))
     thread = threading.Thread(target=trigger.run, args=(invocation.receive, stop))
     thread.start()
@@ -235,10 +235,10 @@ def test_a_removed_request_does_not_come_back_through_the_folder_trigger(tmp_pat
         assert Erasure(bucket, QUICK.lease).forget("ann")
         time.sleep(1.0)
         assert keys(bucket) == []
-        assert stand.runs == ["t-ann"]
+        assert fake.runs == ["t-ann"]
         Client(bucket).submit("train", train("t-ann", "ann", "ann/1.jpg"))
         until(lambda: bucket.head("users/ann/model.json"))
-        assert stand.runs == ["t-ann", "t-ann"], "asked anew it is served anew"
+        assert fake.runs == ["t-ann", "t-ann"], "asked anew it is served anew"
     finally:
         stop.set()
         thread.join(10)
@@ -332,7 +332,7 @@ def test_what_quotes_the_user_and_is_not_understood_is_told_and_left(bucket):
 def test_a_manifest_of_the_user_that_could_not_be_served_goes_with_its_answer(bucket):
     body = {"images": ["photos/ann/1.jpg"], "configure": {"user_id": "ann"}}  # without a request_id
     bucket.put("requests/train/x.json", json.dumps(body).encode())
-    invocation = Invocation(bucket, Stand("train"), QUICK, "w", Shutdown(1.0))
+    invocation = Invocation(bucket, FakeFunction("train"), QUICK, "w", Shutdown(1.0))
     assert invocation.receive(ObjectCreated("requests/train/x.json")) is Outcome.ANSWERED
     assert [key for key in keys(bucket) if "invalid-" in key]
     Erasure(bucket, QUICK.lease).forget("ann")
@@ -458,6 +458,35 @@ def test_a_photo_is_the_same_by_its_key_and_by_the_url_of_its_bucket(address, na
     ]
 
 
+def linked(tmp_path):
+    """A folder in which photos can also be reached by links: of their folder, and of a file."""
+    bucket = FolderBucket(tmp_path / "bucket")
+    for name in ("ann", "both", "bob"):
+        bucket.put(f"photos/{name}.jpg", b"photo")
+    (bucket.root / "album").symlink_to("photos")
+    (bucket.root / "favorite.jpg").symlink_to("album/ann.jpg")
+    (bucket.root / "away").symlink_to(tmp_path)
+    return bucket
+
+
+@pytest.mark.parametrize("name", ["favorite.jpg", "album/ann.jpg", "photos/ann.jpg"])
+def test_a_photo_that_is_named_by_a_link_goes_itself(tmp_path, name):
+    bucket = linked(tmp_path)
+    put(bucket, "requests/train/t.json", train("t", "ann") | {"images": [name, "away/x.jpg"]})
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["photos/ann.jpg", "requests/train/t.json"]
+
+
+def test_a_photo_that_another_person_names_by_a_link_stays(tmp_path):
+    bucket = linked(tmp_path)
+    put(bucket, "requests/train/t.json", train("t", "ann", "both.jpg", "bob.jpg"))
+    put(bucket, "requests/train/b.json", train("b", "bob") | {"images": ["album/both.jpg"]})
+    put(bucket, "requests/generate/g.json", generate("g", "bob") | {"template_image": "album/bob.jpg"})
+    Erasure(bucket, QUICK.lease).forget("ann")
+    assert [key for key in keys(bucket) if key.startswith("photos/")] == [
+        f"photos/{n}.jpg" for n in ("ann", "bob", "both")
+    ]
+
+
 SIGNED = "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=900&X-Amz-Signature=0123abcd"
 MINIO = "http://minio:9000"
 OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
@@ -474,6 +503,8 @@ OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
         (None, "https://own.s3-accelerate.amazonaws.com/shop/"),
         (None, "https://own.s3.cn-north-1.amazonaws.com.cn/shop/"),
         (None, "https://s3.amazonaws.com/own/shop/"),
+        (None, "https://s3.amazonaws.com/own/./x/../shop/"),
+        (None, "https://own.s3\u3002amazonaws\u3002com/shop/"),
         (None, "https://s3.eu-central-1.amazonaws.com/own/shop/"),
         ("https://s3.eu-central-1.amazonaws.com", "https://own.s3.amazonaws.com/shop/"),
         (MINIO, "http://minio:9000/own/shop/"),
@@ -512,7 +543,10 @@ def test_the_http_url_of_another_place_is_none_of_this_buckets_photos(endpoint, 
     assert Erasure(bucket, QUICK.lease).forget("ann") == ["requests/train/t.json"]
 
 
-@pytest.mark.parametrize("url", ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/"])
+@pytest.mark.parametrize(
+    "url",
+    ["s3://other/", "s3://own.example/", "https://own/", "s3://own/elsewhere/", "s3:x://own/shop/", "s3:///shop/"],
+)
 def test_the_url_of_another_place_is_none_of_this_buckets_photos(url):
     bucket = Store("s3://own/shop")
     bucket.put("photos/1.jpg", b"photo")
@@ -572,3 +606,70 @@ def test_pictures_within_objects_and_a_person_beside_configure_are_the_users_too
     put(bucket, "requests/train/b.json", train("b", "bob", "bob/1.jpg") | {"user_id": "ann"})
     removed = Erasure(bucket, QUICK.lease).forget("ann")
     assert removed == ["photos/ann/1.jpg", "photos/ann/2.jpg", "requests/train/t.json", "requests/train/u.json"]
+
+
+SPELLINGS = [
+    "Requests/train/",
+    "REQUESTS/Train/",
+    "requests /train/",
+    "requests/Train/",
+    "requests/",
+    "requests/other/",
+]
+STRAYS = [*(f"{folder}t9.json" for folder in SPELLINGS), "requests/train/t9.json.txt", "requests/train/.t9.json"]
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_a_request_that_lies_where_no_worker_reads_it_is_the_users_all_the_same(bucket, name):
+    put(bucket, name, train("t9", "ann", "ann/1.jpg", "both.jpg"))
+    put(bucket, f"{name}.bob", train("t9", "bob", "both.jpg"))
+    put(bucket, "results/train/t9/result.json", {"request_id": "t9", "data": {"user_id": "bob"}})
+    forgetting = Erasure(bucket, QUICK.lease)
+    assert set(forgetting.forget("ann")) == {name, "photos/ann/1.jpg"}
+    assert forgetting.holdings("ann").remaining() == []
+    assert bucket.head("results/train/t9/result.json"), "nobody served it, so the answer under its id is another's"
+
+
+def test_a_check_that_lies_where_no_worker_reads_it_goes_with_its_photos(bucket):
+    put(bucket, "requests/train/t.json", train("t", "ann", "ann/1.jpg"))
+    put(bucket, "requests/Check/c.json", {"request_id": "c", "images": ["photos/ann/1.jpg"]})
+    put(bucket, "requests/Check/d.json", {"request_id": "d", "images": ["photos/bob/1.jpg"]})
+    removed = Erasure(bucket, QUICK.lease).forget("ann")
+    assert removed == ["photos/ann/1.jpg", "requests/Check/c.json", "requests/train/t.json"]
+
+
+class Misspelled(MemoryBucket):
+    """A store with a manifest under a key that photog cannot use."""
+
+    def find_misspelled(self, root):
+        yield "/requests/train/t9.json"
+
+
+def test_what_cannot_be_read_because_of_its_key_is_told():
+    bucket = Misspelled()
+    put(bucket, "requests/train/t.json", train("t", "ann"))
+    forgetting = Erasure(bucket, QUICK.lease)
+    assert forgetting.forget("ann") == ["requests/train/t.json"]
+    assert forgetting.holdings("ann").remaining() == ["/requests/train/t9.json"]
+
+
+def test_what_lies_in_a_functions_folder_that_is_a_link_is_found(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    for folder in ("incoming", "requests"):
+        (bucket.root / folder).mkdir()
+    (bucket.root / "requests" / "train").symlink_to("../incoming")
+    bucket.put("photos/ann.jpg", b"photo")
+    put(bucket, "requests/train/t.json", train("t", "ann", "ann.jpg"))
+    assert Erasure(bucket, QUICK.lease).forget("ann") == ["photos/ann.jpg", "requests/train/t.json"]
+    assert list((bucket.root / "incoming").iterdir()) == []
+
+
+def test_a_manifest_by_a_link_is_told(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    put(bucket, "elsewhere/t.json", train("t", "ann"))
+    put(bucket, "requests/train/b.json", train("b", "bob"))
+    (bucket.root / "requests/train/t.json").symlink_to("../../elsewhere/t.json")
+    (bucket.root / "requests/train/gone.json").symlink_to("nowhere")
+    (bucket.root / "requests/train/out.json").symlink_to("/etc/hostname")
+    assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/t.json"]
+    assert Erasure(bucket, QUICK.lease).holdings("bob").remaining() == ["requests/train/b.json"]

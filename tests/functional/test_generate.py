@@ -23,8 +23,8 @@ from shared.errors import (
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, make_visible_base, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_trained_user, make_visible_base
 
 FEW_STEPS = {"first_diffusion_steps": 6, "second_diffusion_steps": 6}  # 2 and 1 that are run
 
@@ -53,7 +53,9 @@ def bucket(settings, models, two_in_one, tmp_path_factory):
     photos = {"collins": pictures.astronaut()[:320, 60:380], "hopper": pictures.hopper()}
     people: dict[str, bytes] = {}
     for seed, (user_id, photo) in enumerate(photos.items()):
-        people |= trained(user_id, [photo], models.engine, lora(unet, folder, 4 + 4 * seed, seed), models.base_model)
+        people |= make_trained_user(
+            user_id, [photo], models.engine, lora(unet, folder, 4 + 4 * seed, seed), models.base_model
+        )
     templates = {
         "hopper.png": pictures.png(pictures.hopper()),
         "collins.jpg": pictures.jpeg(pictures.astronaut()),
@@ -65,16 +67,16 @@ def bucket(settings, models, two_in_one, tmp_path_factory):
 
 
 @pytest.fixture
-def desk(bucket):
-    return Desk(bucket)
+def workspace(bucket):
+    return FakeWorkspace(bucket)
 
 
 @pytest.fixture
-def generate(desk, models):
+def generate(workspace, models):
     def run(template="hopper.png", user_id="collins", **knobs):
         configure = {"user_id": user_id, "seed": 1, "image_format": "png"} | FEW_STEPS | knobs
         body = {"request_id": "r1", "template_image": template, "configure": configure}
-        return GenerateFunction(models).answer(body, desk).data
+        return GenerateFunction(models).answer(body, workspace).data
 
     return run
 
@@ -83,31 +85,31 @@ def decoded(data):
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-def picture(desk, data):
-    return decoded(desk.objects[data["image_key"]])
+def picture(workspace, data):
+    return decoded(workspace.objects[data["image_key"]])
 
 
-def changed(desk, data, template):
-    return np.any(picture(desk, data) != template, axis=-1)
+def changed(workspace, data, template):
+    return np.any(picture(workspace, data) != template, axis=-1)
 
 
 @pytest.fixture(scope="module")
 def ordinary(bucket, models):
     """The portrait of the defaults."""
-    desk = Desk(bucket)
+    workspace = FakeWorkspace(bucket)
     configure = {"user_id": "collins", "seed": 1, "image_format": "png"} | FEW_STEPS
     body = {"request_id": "r1", "template_image": "hopper.png", "configure": configure}
-    return picture(desk, GenerateFunction(models).answer(body, desk).data)
+    return picture(workspace, GenerateFunction(models).answer(body, workspace).data)
 
 
 class TestTheAnswer:
-    def test_it_carries_what_the_contract_says(self, generate, desk):
+    def test_it_carries_what_the_contract_says(self, generate, workspace):
         data = generate(image_format="base64")
         assert data["user_id"] == "collins"
-        assert base64.b64decode(data["image"]) == desk.objects[data["image_key"]]
+        assert base64.b64decode(data["image"]) == workspace.objects[data["image_key"]]
         assert data["image_key"].endswith("/portrait.png")
         assert (data["width"], data["height"]) == (512, 600)
-        assert picture(desk, data).shape == (600, 512, 3)
+        assert picture(workspace, data).shape == (600, 512, 3)
         assert data["seed"] == 1
         assert data["warnings"] == []
         assert data["cost_time"] > 0
@@ -124,27 +126,27 @@ class TestTheAnswer:
         data = generate(image_format="png")
         assert data["image"] == data["image_key"]
 
-    def test_a_picture_too_large_for_an_answer_is_given_as_key_with_a_warning(self, settings, models, desk):
+    def test_a_picture_too_large_for_an_answer_is_given_as_key_with_a_warning(self, settings, models, workspace):
         small = GenerateModels.__new__(GenerateModels)
         limited = settings.model_copy(update={"limits": Limits(answer_bytes=100_000)})
         small.__dict__ |= models.__dict__ | {"settings": limited}
         body = {"request_id": 1, "template_image": "hopper.png", "configure": {"user_id": "none"}}
-        data = portrait.make_portrait(body, desk, small).data
+        data = portrait.make_portrait(body, workspace, small).data
         assert data["image"] == data["image_key"]
         assert "100000" in data["warnings"][0]
 
-    def test_the_seed_repeats_the_picture(self, generate, desk):
+    def test_the_seed_repeats_the_picture(self, generate, workspace):
         first = generate(seed=None)
-        made = desk.objects[first["image_key"]]
+        made = workspace.objects[first["image_key"]]
         again = generate(seed=first["seed"])
-        assert desk.objects[again["image_key"]] == made
+        assert workspace.objects[again["image_key"]] == made
 
-    def test_another_seed_gives_another_picture(self, generate, desk, ordinary):
-        assert not np.array_equal(picture(desk, generate(seed=2)), ordinary)
+    def test_another_seed_gives_another_picture(self, generate, workspace, ordinary):
+        assert not np.array_equal(picture(workspace, generate(seed=2)), ordinary)
 
-    def test_progress_counts_up_to_the_end(self, generate, desk):
+    def test_progress_counts_up_to_the_end(self, generate, workspace):
         generate()
-        stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
+        stages = list(dict.fromkeys(stage for stage, *_ in workspace.said))
         assert stages == [
             "fusion-1",
             "diffusion-1",
@@ -155,35 +157,35 @@ class TestTheAnswer:
             "retouch",
             "enhance",
         ]
-        steps = [step for _, step, *_ in desk.said]
+        steps = [step for _, step, *_ in workspace.said]
         assert steps == sorted(steps)
-        assert desk.said[-1][1] == desk.said[-1][2]
+        assert workspace.said[-1][1] == workspace.said[-1][2]
 
-    def test_stages_are_kept_on_request(self, generate, desk, models, monkeypatch):
+    def test_stages_are_kept_on_request(self, generate, workspace, models, monkeypatch):
         monkeypatch.setattr(models.settings.generate, "keep_stages", True)
         stages = generate(color_shift_middle=False)["stages"]
         whole = ["1-fusion-1", "2-diffusion-1", "3-fusion-2", "4-diffusion-2", "5-color-2", "6-retouch", "7-enhance"]
         assert list(stages) == whole
-        assert all(decoded(desk.objects[key]).ndim == 3 for key in stages.values())
+        assert all(decoded(workspace.objects[key]).ndim == 3 for key in stages.values())
         assert stages["1-fusion-1"].endswith("/stages/1-fusion-1.png")
 
 
 class TestKnobs:
-    def test_with_everything_off_the_template_comes_back(self, generate, desk):
+    def test_with_everything_off_the_template_comes_back(self, generate, workspace):
         off = {"apply_face_fusion_before": False, "apply_face_fusion_after": False}
         off |= {"color_shift_middle": False, "color_shift_last": False}
         off |= {"skin_retouching_bool": False, "photo_enhancement_bool": False}
         data = generate(first_denoising_strength=0.0, second_denoising_strength=0.0, **off)
-        assert not changed(desk, data, pictures.hopper()).any()
+        assert not changed(workspace, data, pictures.hopper()).any()
 
-    def test_the_user_none_leaves_the_face(self, generate, desk):
+    def test_the_user_none_leaves_the_face(self, generate, workspace):
         data = generate(user_id="none")
-        assert not changed(desk, data, pictures.hopper()).any()
+        assert not changed(workspace, data, pictures.hopper()).any()
         assert data["faces"][0]["distance"] == {"before": None, "after": None}
 
     @pytest.mark.parametrize("crop", [True, False])
-    def test_the_background_is_the_templates(self, generate, desk, crop):
-        where = changed(desk, generate(crop_face_preprocess=crop), pictures.hopper())
+    def test_the_background_is_the_templates(self, generate, workspace, crop):
+        where = changed(workspace, generate(crop_face_preprocess=crop), pictures.hopper())
         assert where[140:326, 181:368].mean() > 0.6
         assert not where[:20].any()
         assert not where[480:].any()
@@ -206,26 +208,26 @@ class TestKnobs:
             {"makeup_transfer": True},
         ],
     )
-    def test_each_knob_changes_the_picture(self, generate, desk, ordinary, knobs):
-        assert not np.array_equal(picture(desk, generate(**knobs)), ordinary)
+    def test_each_knob_changes_the_picture(self, generate, workspace, ordinary, knobs):
+        assert not np.array_equal(picture(workspace, generate(**knobs)), ordinary)
 
-    def test_the_lora_changes_the_picture(self, generate, desk, ordinary):
-        model = json.loads(desk.objects[keys.model("collins")])
-        desk.objects[keys.model("collins")] = json.dumps(model | {"base_model": "sd15"}).encode()
+    def test_the_lora_changes_the_picture(self, generate, workspace, ordinary):
+        model = json.loads(workspace.objects[keys.model("collins")])
+        workspace.objects[keys.model("collins")] = json.dumps(model | {"base_model": "sd15"}).encode()
         data = generate()
-        assert not np.array_equal(picture(desk, data), ordinary)
+        assert not np.array_equal(picture(workspace, data), ordinary)
         assert "sd15" in data["warnings"][0]
 
 
 class TestSeveralPeople:
-    def test_ids_go_to_faces_from_left_to_right(self, generate, desk, two_in_one):
+    def test_ids_go_to_faces_from_left_to_right(self, generate, workspace, two_in_one):
         data = generate("two.png", ["collins", "hopper"], first_denoising_strength=0.0, second_denoising_strength=0.0)
         assert [face["user_id"] for face in data["faces"]] == ["collins", "hopper"]
         assert data["user_id"] == ["collins", "hopper"]
         assert all(face["distance"]["after"] < 0.6 < face["distance"]["before"] for face in data["faces"])
 
-    def test_none_leaves_one_face_bit_for_bit(self, generate, desk, two_in_one):
-        where = changed(desk, generate("two.png", ["none", "hopper"]), two_in_one)
+    def test_none_leaves_one_face_bit_for_bit(self, generate, workspace, two_in_one):
+        where = changed(workspace, generate("two.png", ["none", "hopper"]), two_in_one)
         assert not where[:, :512].any()
         assert where[77:167, 688:778].mean() > 0.6
 
@@ -267,23 +269,23 @@ class TestWhatCannotBeDone:
 
     @pytest.mark.parametrize("ending", ["lora.safetensors", "references/0.png", "model.json"])
     @pytest.mark.parametrize("damage", ["gone", "broken"])
-    def test_a_damaged_training_asks_for_another(self, generate, desk, ending, damage):
-        for key in [key for key in desk.objects if "collins" in key and key.endswith(ending)]:
+    def test_a_damaged_training_asks_for_another(self, generate, workspace, ending, damage):
+        for key in [key for key in workspace.objects if "collins" in key and key.endswith(ending)]:
             if damage == "gone":
-                del desk.objects[key]
+                del workspace.objects[key]
             else:
-                desk.objects[key] = b"{broken"
+                workspace.objects[key] = b"{broken"
         # the LoRA of a run before may be in memory: this one lies under a key of its own
         if ending == "lora.safetensors":
-            model = json.loads(desk.objects[keys.model("collins")])
+            model = json.loads(workspace.objects[keys.model("collins")])
             old, new = model["lora"], f"{damage}-{model['lora']}"
-            if old in desk.objects:
-                desk.objects[new] = desk.objects[old]
-            desk.objects[keys.model("collins")] = json.dumps(model | {"lora": new}).encode()
+            if old in workspace.objects:
+                workspace.objects[new] = workspace.objects[old]
+            workspace.objects[keys.model("collins")] = json.dumps(model | {"lora": new}).encode()
         with pytest.raises(UnknownUser, match=r"collins.*train"):
             generate()
 
-    def test_a_wrong_knob_is_named_before_any_work(self, generate, desk):
+    def test_a_wrong_knob_is_named_before_any_work(self, generate, workspace):
         with pytest.raises(InvalidField, match="more_like_me"):
             generate(more_like_me=1.5)
-        assert desk.said == []
+        assert workspace.said == []

@@ -20,8 +20,8 @@ from shared.models import diffusion
 from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, make_visible_base, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_trained_user, make_visible_base
 
 PLAIN = {"skin_retouching_bool": False, "photo_enhancement_bool": False}
 NO_DIFFUSION = {"first_denoising_strength": 0.0, "second_denoising_strength": 0.0}
@@ -51,7 +51,7 @@ def around(face):
 def bucket(models, tmp_path_factory):
     unet = diffusion.load_model(models.settings.model).unet
     file = lora(unet, str(tmp_path_factory.mktemp("loras")))
-    people = trained("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
+    people = make_trained_user("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
     profiled = BytesIO()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Pillow.fromarray(pictures.hopper()).save(profiled, "PNG", icc_profile=profile)
@@ -61,11 +61,11 @@ def bucket(models, tmp_path_factory):
 @pytest.fixture
 def generate(bucket, models):
     def run(template="hopper.png", user_id="collins", **knobs):
-        desk = Desk(bucket)
+        workspace = FakeWorkspace(bucket)
         configure = {"user_id": user_id, "seed": 1, "image_format": "png"} | NO_DIFFUSION | knobs
         body = {"request_id": "r1", "template_image": template, "configure": configure}
-        data = GenerateFunction(models).answer(body, desk).data
-        return data, Pillow.open(BytesIO(desk.objects[data["image_key"]])), desk
+        data = GenerateFunction(models).answer(body, workspace).data
+        return data, Pillow.open(BytesIO(workspace.objects[data["image_key"]])), workspace
 
     return run
 
@@ -73,11 +73,11 @@ def generate(bucket, models):
 @pytest.fixture(scope="module")
 def plain(bucket, models):
     """The portrait without any of the knobs of this file."""
-    desk = Desk(bucket)
+    workspace = FakeWorkspace(bucket)
     configure = {"user_id": "collins", "seed": 1, "image_format": "png"} | NO_DIFFUSION | PLAIN
     body = {"request_id": "r1", "template_image": "hopper.png", "configure": configure}
-    data = GenerateFunction(models).answer(body, desk).data
-    return np.asarray(Pillow.open(BytesIO(desk.objects[data["image_key"]])))
+    data = GenerateFunction(models).answer(body, workspace).data
+    return np.asarray(Pillow.open(BytesIO(workspace.objects[data["image_key"]])))
 
 
 @pytest.mark.parametrize("knobs", [{"skin_retouching_bool": True}, {"makeup_transfer": True}])
@@ -131,13 +131,13 @@ class TestSuperResolution:
 
 class TestBackground:
     def test_it_is_repainted_and_the_person_is_not(self, generate, plain, face):
-        data, picture, desk = generate(**PLAIN, background_restore=True)
+        data, picture, workspace = generate(**PLAIN, background_restore=True)
         changed = np.any(np.asarray(picture) != plain, axis=-1)
         assert changed[:60, 350:500].mean() > 0.5  # the curtain to her left
         assert not changed[face].any()
         assert not changed[420:560, 150:400].any()  # her jacket
-        assert desk.said[-1][1] == desk.said[-1][2]
-        assert "background" in {stage for stage, *_ in desk.said}
+        assert workspace.said[-1][1] == workspace.said[-1][2]
+        assert "background" in {stage for stage, *_ in workspace.said}
         assert data["warnings"] == []
 
     def test_a_person_who_is_left_is_no_background_either(self, generate, face):
@@ -160,8 +160,8 @@ class TestBackground:
 def test_stages_of_the_whole_picture_are_kept_on_request(generate, models, monkeypatch):
     monkeypatch.setattr(models.settings.generate, "keep_stages", True)
     whole = {"background_restore": True, "photo_enhancement_method": "super_resolution"}
-    data, picture, desk = generate(user_id="none", **whole)
-    kept = [Pillow.open(BytesIO(desk.objects[key])) for key in data["stages"].values()]
+    data, picture, workspace = generate(user_id="none", **whole)
+    kept = [Pillow.open(BytesIO(workspace.objects[key])) for key in data["stages"].values()]
     assert list(data["stages"]) == ["1-background", "2-super-resolution"]
     assert [one.size for one in kept] == [(512, 600), (1024, 1200)]
     assert np.array_equal(np.asarray(kept[1]), np.asarray(picture))
@@ -188,9 +188,9 @@ class TestProvenance:
         assert made[0] == made[1]
 
     def test_the_file_that_the_command_line_saves_says_it_too(self, generate, tmp_path):
-        data, picture, desk = generate("profiled.png")
+        data, picture, workspace = generate("profiled.png")
         client = Client(bucket_at(str(tmp_path / "bucket")))
-        client.bucket.put(data["image_key"], desk.objects[data["image_key"]])
+        client.bucket.put(data["image_key"], workspace.objects[data["image_key"]])
         save_portrait(client, {"data": data}, tmp_path / "out" / "portrait.png")
         saved = Pillow.open(tmp_path / "out" / "portrait.png")
         assert saved.text == picture.text

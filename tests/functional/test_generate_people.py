@@ -19,9 +19,9 @@ from shared.errors import InternalError, PhotoUnavailable, PictureFailed, Reques
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings
 from tests import pictures
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.lora_files import header_of, made, tensors_of
-from tests.trained_users import lora, make_visible_base, trained
+from tests.trained_users import lora, make_trained_user, make_visible_base
 
 WHO = "sam"
 # one fusion and one diffusion: what is said here of people needs no more
@@ -59,7 +59,7 @@ def people(settings, engine, unet, tmp_path_factory):
     photos = {"collins": pictures.astronaut()[:320, 60:380], "hopper": SMALL}
     name = settings.model.path.rsplit("/", 1)[-1]
     return {
-        who: trained(WHO, [photo], engine, lora(unet, folder, 4, seed, scale=0.5), name)
+        who: make_trained_user(WHO, [photo], engine, lora(unet, folder, 4, seed, scale=0.5), name)
         for seed, (who, photo) in enumerate(photos.items())
     }
 
@@ -69,10 +69,12 @@ TEMPLATE = {"template.png": pictures.png(SMALL)}
 
 def portray(function, objects, user_id=WHO, **knobs):
     """The portrait's file."""
-    desk = Desk(objects | TEMPLATE)
+    workspace = FakeWorkspace(objects | TEMPLATE)
     configure = {"user_id": user_id} | KNOBS | knobs
-    data = function.answer({"request_id": "r1", "template_image": "template.png", "configure": configure}, desk).data
-    return desk.objects[data["image_key"]]
+    data = function.answer(
+        {"request_id": "r1", "template_image": "template.png", "configure": configure}, workspace
+    ).data
+    return workspace.objects[data["image_key"]]
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +282,7 @@ class TestATrainingThatCannotBeOne:
         self.refused(worker, people["collins"] | wide, "cannot be read.*train again")
 
     def test_a_photo_that_is_there_and_cannot_be_read_now_is_worth_another_try(self, worker, people):
-        class Failing(Desk):
+        class Failing(FakeWorkspace):
             def fetch(self, references):
                 if list(references) == ["template.png"]:
                     return super().fetch(references)
@@ -304,7 +306,7 @@ class TestATrainingThatCannotBeOne:
         self.refused(worker, with_lora(people["collins"], data), "LoRA of sam cannot be used.*train again")
 
     def test_a_lora_over_the_limit_is_not_read_into_memory(self, worker, people):
-        class Huge(Desk):
+        class Huge(FakeWorkspace):
             def size(self, key):
                 return 2**31 if key.endswith(".safetensors") else super().size(key)
 

@@ -15,8 +15,8 @@ from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
 from tests import color_profiles, pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import lora, make_visible_base, trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import lora, make_trained_user, make_visible_base
 
 FUSION = {
     "first_denoising_strength": 0.0,
@@ -36,18 +36,18 @@ def models(engine, tmp_path_factory):
 @pytest.fixture(scope="module")
 def people(models, tmp_path_factory):
     file = lora(diffusion.load_model(models.settings.model).unet, str(tmp_path_factory.mktemp("loras")))
-    return trained("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
+    return make_trained_user("collins", [pictures.astronaut()[:320, 60:380]], models.engine, file, models.base_model)
 
 
 @pytest.fixture
 def portrayed(models, people):
     def run(data, user_id="collins"):
-        desk = Desk(people | {"template": data})
+        workspace = FakeWorkspace(people | {"template": data})
         configure = {"user_id": user_id, "image_format": "png", "seed": 1} | FUSION
         answer = portrait.make_portrait(
-            {"request_id": 1, "template_image": "template", "configure": configure}, desk, models
+            {"request_id": 1, "template_image": "template", "configure": configure}, workspace, models
         )
-        made = cv2.imdecode(np.frombuffer(desk.objects[answer.data["image_key"]], np.uint8), cv2.IMREAD_UNCHANGED)
+        made = cv2.imdecode(np.frombuffer(workspace.objects[answer.data["image_key"]], np.uint8), cv2.IMREAD_UNCHANGED)
         return np.ascontiguousarray(made[..., ::-1]), answer.data
 
     return run
@@ -164,12 +164,12 @@ def rendered(models, people):
     """The portrait's file as Pillow reads it, of a template and knobs."""
 
     def run(data, **knobs):
-        desk = Desk(people | {"template": data})
+        workspace = FakeWorkspace(people | {"template": data})
         configure = {"user_id": "collins", "image_format": "png", "seed": 1} | FUSION | knobs
         answer = portrait.make_portrait(
-            {"request_id": 1, "template_image": "template", "configure": configure}, desk, models
+            {"request_id": 1, "template_image": "template", "configure": configure}, workspace, models
         )
-        return Pictures.open(BytesIO(desk.objects[answer.data["image_key"]]))
+        return Pictures.open(BytesIO(workspace.objects[answer.data["image_key"]]))
 
     return run
 

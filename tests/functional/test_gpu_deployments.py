@@ -1,6 +1,6 @@
-"""Wherever a card is asked for, the worker is told to use it: a new deployment that forgets it fails here.
+"""Wherever a GPU is asked for, the worker is told to use it: a new deployment that forgets it fails here.
 
-The files are found by themselves, whatever they are called; a container is known by how its platform asks for cards.
+The files are found by themselves, whatever they are called; a container is known by how its platform asks for GPUs.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.devices.card import CUDA_MAJOR, LEAST_DRIVER
+from shared.devices.gpu import CUDA_MAJOR, LEAST_DRIVER
 from tests.deployment import DOCKERFILES, ROOT, documents, instructions, is_setting
 
 SETTINGS = {"PHOTOG_MODEL__DEVICE": "cuda", "PHOTOG_FACES__PROVIDER": "cuda"}
@@ -40,7 +40,7 @@ def below(node: dict[str, Any], *names: str) -> Any:
 
 
 def asks(node: dict[str, Any]) -> bool:
-    """Return whether a mapping is a container that asks for a card: of Kubernetes, ECS, Batch, Compose or fc3."""
+    """Return whether a mapping is a container that asks for a GPU: of Kubernetes, ECS, Batch, Compose or fc3."""
     limited = [name for kind in ("limits", "requests") for name in below(node, "resources", kind)]
     needs = chosen(node.get("ResourceRequirements", []))
     reserved = below(node, "deploy", "resources", "reservations", "devices")
@@ -87,7 +87,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_file_that_asks_for_a_card_has_a_container_that_is_read_here(path):
+def test_every_file_that_asks_for_a_gpu_has_a_container_that_is_read_here(path):
     assert [place for place in FOUND if place.startswith(f"{path.relative_to(ROOT)}:")]
 
 
@@ -103,14 +103,14 @@ def test_every_platform_is_among_them():
 
 
 @pytest.mark.parametrize("place", FOUND)
-def test_a_container_with_a_card_does_not_fall_to_the_cpu(place):
+def test_a_container_with_a_gpu_does_not_fall_to_the_cpu(place):
     environment = told(FOUND[place])
     assert {name: environment.get(name) for name in SETTINGS} == SETTINGS
     for name, value in SETTINGS.items():
         is_setting(name, value)
 
 
-def test_a_task_without_a_card_is_not_told_to_use_one():
+def test_a_task_without_a_gpu_is_not_told_to_use_one():
     (task,) = [one for place, one in FOUND.items() if place.startswith("deploy/aws/function.yaml")]
     otherwise = ("OnGpu", {"Ref": "AWS::NoValue"})
     choices = [one["Fn::If"] for one in task["Environment"] if "Fn::If" in one]
@@ -131,14 +131,14 @@ def test_a_forgotten_setting_would_be_found(text):
     assert not SETTINGS.items() <= told(container).items()
 
 
-def test_compose_gives_each_function_a_card_of_its_own():
+def test_compose_gives_each_function_a_gpu_of_its_own():
     (compose,) = documents(ROOT / "deploy/compose.gpu.yaml")
-    cards = {}
+    gpus = {}
     for name, service in compose["services"].items():
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
-        (cards[name],) = device["device_ids"]
-        assert "count" not in device, "nobody knows which of the cards it would be"
-    assert cards == {"train": "${PHOTOG_TRAIN_CARD:-0}", "generate": "${PHOTOG_GENERATE_CARD:-1}"}
+        (gpus[name],) = device["device_ids"]
+        assert "count" not in device, "nobody knows which of the GPUs it would be"
+    assert gpus == {"train": "${PHOTOG_TRAIN_CARD:-0}", "generate": "${PHOTOG_GENERATE_CARD:-1}"}
 
 
 # --- releases that fit each other --------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_the_docs_name_the_driver_that_the_pinned_releases_need():
 
 
 @pytest.mark.parametrize("function", ["train", "generate"])
-def test_images_take_the_pinned_onnxruntime_for_cards_unless_torch_is_the_one_for_cpus(function):
+def test_images_take_the_pinned_onnxruntime_for_gpus_unless_torch_is_the_one_for_cpus(function):
     (line,) = [rest for name, rest in instructions(DOCKERFILES[function]) if name == "RUN" and "onnxruntime" in rest]
     assert "pip install --constraint constraints.txt onnxruntime-gpu" in line
     assert 'case "${PIP_EXTRA_INDEX_URL}" in */cpu*) ;; *)' in line

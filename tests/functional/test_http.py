@@ -30,8 +30,8 @@ class Platform:
         self.go_on.set()
         self.echo = Echo(self._work)
         context = Context(self.bucket, QUICK, self.shutdown, load=lambda name, settings: self.echo)
-        self.desk = InvocationService(context, "check", self.shutdown)
-        self.entry = HttpEntry(self.desk, self.shutdown, drain_seconds, ("127.0.0.1", 0))
+        self.service = InvocationService(context, "check", self.shutdown)
+        self.entry = HttpEntry(self.service, self.shutdown, drain_seconds, ("127.0.0.1", 0))
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.entry.port}", timeout=20)
 
     def _work(self, body, workspace) -> None:
@@ -64,7 +64,7 @@ def platform() -> Iterator[Platform]:
     made.entry.stop()
 
 
-def test_an_instance_whose_card_broke_has_the_call_made_again_elsewhere_and_ends(platform):
+def test_an_instance_whose_gpu_broke_has_the_call_made_again_elsewhere_and_ends(platform):
     def break_it(body, workspace) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -72,7 +72,7 @@ def test_an_instance_whose_card_broke_has_the_call_made_again_elsewhere_and_ends
     told = platform.invoke(platform.put("r1"))
     assert (told.status_code, told.json()["error"]["type"]) == (503, "DeviceBroken")
     assert told.json()["error"]["retryable"]
-    assert isinstance(platform.desk.broken, FunctionUnavailable), "the process ends with exit status 1"
+    assert isinstance(platform.service.broken, FunctionUnavailable), "the process ends with exit status 1"
     assert platform.shutdown.requested.is_set()
     assert not platform.answered("r1")
 
@@ -98,8 +98,8 @@ def test_a_function_that_cannot_be_loaded_ends_the_instance_and_the_call_comes_a
         raise FunctionUnavailable("no model")
 
     shutdown, bucket = Shutdown(1.0), MemoryBucket()
-    desk = InvocationService(Context(bucket, QUICK, shutdown, load=load), "check", shutdown)
-    entry = HttpEntry(desk, shutdown, 1.0, ("127.0.0.1", 0))
+    service = InvocationService(Context(bucket, QUICK, shutdown, load=load), "check", shutdown)
+    entry = HttpEntry(service, shutdown, 1.0, ("127.0.0.1", 0))
     entry.start()
     try:
         answer = httpx.post(f"http://127.0.0.1:{entry.port}{call}", content=b'{"Records": []}', timeout=20)
@@ -108,7 +108,7 @@ def test_a_function_that_cannot_be_loaded_ends_the_instance_and_the_call_comes_a
     assert answer.status_code == 503
     assert answer.json()["error"] == {"type": "FunctionUnavailable", "message": "no model", "retryable": True}
     assert shutdown.requested.is_set(), "another instance may have what this one has not"
-    assert str(desk.broken) == "no model", "the exit status says that it was no ordinary end"
+    assert str(service.broken) == "no model", "the exit status says that it was no ordinary end"
 
 
 def test_models_are_loaded_by_initialize_and_the_state_says_so(platform):
@@ -159,7 +159,7 @@ def test_pieces_are_refused_beside_a_length_too_since_nobody_knows_how_many_come
 
 def test_half_a_surrogate_pair_in_a_key_is_told_of(platform, monkeypatch):
     outcomes = {"outcomes": {"requests/check/\ud800.json": "answered"}}
-    monkeypatch.setattr(platform.desk, "invoke", lambda event: outcomes)
+    monkeypatch.setattr(platform.service, "invoke", lambda event: outcomes)
     answer = platform.invoke({})
     assert (answer.status_code, json.loads(answer.content)) == (200, outcomes)
 
@@ -192,7 +192,7 @@ def test_a_request_that_another_worker_has_must_come_again(platform):
     other.bucket, other.echo = platform.bucket, platform.echo
     context = Context(platform.bucket, QUICK, Shutdown(1), load=lambda name, settings: platform.echo)
     other.entry.start()
-    other.desk._context = context
+    other.service._context = context
     answer = other.invoke(event)
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "Unsettled")
     platform.go_on.set()
@@ -225,7 +225,7 @@ def test_a_failure_that_nobody_foresaw_is_answered_and_logged(platform, caplog):
     def broken(name: str, settings: object) -> Echo:
         raise RuntimeError("no such model")
 
-    platform.desk._context = Context(platform.bucket, QUICK, platform.shutdown, load=broken)
+    platform.service._context = Context(platform.bucket, QUICK, platform.shutdown, load=broken)
     answer = platform.invoke(platform.put("r1"))
     assert answer.status_code == 500
     assert "no such model" in answer.json()["error"]["message"]
@@ -234,7 +234,7 @@ def test_a_failure_that_nobody_foresaw_is_answered_and_logged(platform, caplog):
 
 def test_a_cloudevent_in_binary_mode_has_its_attributes_in_headers(platform, monkeypatch):
     seen = []
-    monkeypatch.setattr(platform.desk, "invoke", lambda event: seen.append(event) or {"outcomes": {}})
+    monkeypatch.setattr(platform.service, "invoke", lambda event: seen.append(event) or {"outcomes": {}})
     headers = {"ce-specversion": "1.0", "ce-type": "oss:ObjectCreated:PutObject", "ce-id": "7", "ce-source": "acs.oss"}
     assert platform.invoke({"oss": {}}, **headers).status_code == 200
     attributes = {"specversion": "1.0", "type": "oss:ObjectCreated:PutObject", "id": "7", "source": "acs.oss"}

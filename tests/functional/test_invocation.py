@@ -200,6 +200,32 @@ def test_a_claim_of_an_earlier_version_that_compared_more_strictly_is_no_conflic
     assert invocation(bucket, Echo()).receive(put(bucket, "a.json", json.dumps(body).encode())) is Outcome.ALREADY
 
 
+@pytest.mark.parametrize(("again", "outcome"), [({}, Outcome.ALREADY), ({"face_reconize": True}, Outcome.CONFLICT)])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_body_without_its_defaults_is_the_one_with_them_that_an_earlier_version_accepted(
+    bucket, again, outcome, kept
+):
+    body = {"request_id": "r1", "images": ["a"]}
+    first = put(bucket, "a.json", json.dumps(body | {"configure": {"face_reconize": False}}).encode())
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "manifest": first.key, "started": 0.0}
+    record["payload_sha256"] = canonical_hash(json.loads(bucket.get(first.key)))
+    bucket.put("claims/check/r1/000001.json", json.dumps(record).encode())
+    bucket.put("results/check/r1/result.json", json.dumps({"request_id": "r1", "code": "OK"}).encode())
+    if not kept:
+        bucket.delete(first.key)
+    created = put(bucket, "b.json", json.dumps(body | {"configure": again}).encode())
+    assert invocation(bucket, Echo()).receive(created) is (outcome if kept else Outcome.CONFLICT)
+
+
+@pytest.mark.parametrize("manifest", ["../x", "", "requests/check/none.json", "results/check/r1/result.json", "claims"])
+def test_a_claim_that_names_no_manifest_is_compared_by_its_hash_alone(bucket, manifest):
+    created = put(bucket, "b.json", b'{"request_id": "r1", "images": ["a"]}')
+    record = {"owner": "w", "attempt": 1, "nonce": "n", "manifest": manifest, "payload_sha256": "0", "started": 0.0}
+    bucket.put("claims/check/r1/000001.json", json.dumps(record).encode())
+    bucket.put("results/check/r1/result.json", json.dumps({"request_id": "r1", "code": "OK"}).encode())
+    assert invocation(bucket, Echo()).receive(created) is Outcome.CONFLICT
+
+
 def test_what_stands_twice_in_a_manifest_is_told_in_its_answer_whatever_that_is(bucket):
     text = b'{"request_id": "r0", "request_id": "r1", "configure": {"seed": 1, "seed": 7}}'
     told = ["request_id appears more than once", "configure.seed appears more than once"]

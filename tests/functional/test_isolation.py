@@ -65,7 +65,7 @@ def test_work_that_hangs_in_native_code_ends_at_its_deadline_and_the_next_reques
     assert ask(bucket, function, "r2")[1]["code"] == "OK"
 
 
-def test_a_card_that_breaks_hands_the_request_back_and_ends_the_worker_and_one_that_is_full_answers(bucket, function):
+def test_a_gpu_that_breaks_hands_the_request_back_and_ends_the_worker_and_one_that_is_full_answers(bucket, function):
     _, envelope = ask(bucket, function, do="raise", said="CUDA out of memory. Tried to allocate 2.00 GiB")
     assert envelope["data"]["error"] == {"type": "OutOfMemory", "retryable": True}
     with pytest.raises(DeviceBroken, match="illegal memory access"):

@@ -13,7 +13,7 @@ from shared.buckets import FolderBucket, aws_clients
 from shared.cli import app, beforehand, console, environment, extensions
 from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
-from shared.cli.requests import trained, verdicts
+from shared.cli.requests import describe_training, verdicts
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
@@ -205,7 +205,7 @@ def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder
     assert (done.exit_code, done.stderr) == (1, "photog: me/a.jpg: is no picture\n")
     data = {"user_id": "ann", "best_step": 5, "steps": 9, "similarity": None, "lora": "l"}
     data["images_rejected"] = [{"url": key, "reason": "two faces"}]
-    assert trained({"code": "OK", "data": data}, pictures).splitlines()[0] == "not used: me/a.jpg: two faces"
+    assert describe_training({"code": "OK", "data": data}, pictures).splitlines()[0] == "not used: me/a.jpg: two faces"
     assert verdicts({"data": {"check_results": []}}, [], pictures) == ""
 
 

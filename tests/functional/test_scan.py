@@ -180,7 +180,7 @@ def test_a_start_looks_at_each_manifest_once_and_at_nothing_else_before_the_firs
     bucket.put("requests/check/note.txt", b"x")
     mark = settled_index._mark
     monkeypatch.setattr(settled_index, "_mark", lambda info: marked.update([info.key]) or mark(info))
-    monkeypatch.setattr(bucket, "passed_over", lambda *asked: strays.append(asked) or iter(()))
+    monkeypatch.setattr(bucket, "find_unlisted", lambda *asked: strays.append(asked) or iter(()))
     monkeypatch.setattr(bucket, "folders", lambda prefix: pytest.fail("answers are listed for one new manifest"))
     trigger = ScanTrigger(bucket, "check", SCAN)
 

@@ -19,7 +19,7 @@ from shared.models import model_loading
 from shared.models.conditioning import predict_noise
 from shared.models.diffusion import BaseModelMissing, ModelProfile, load_model
 from shared.settings import Limits, ModelSettings, Settings, TrainSettings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import astronaut, hopper, jpeg, variations
 from tests.tiny_sdxl import make_tiny_sdxl
 
@@ -61,14 +61,14 @@ def test_a_training_makes_files_that_the_stock_pipeline_wears(model, pipeline, e
     small = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in variations(hopper(), 7))
     photos = {f"{index}.jpg": jpeg(image) for index, image in enumerate(small)}
     knobs = {"user_id": "grace", "max_train_steps": 6, "val_save_checkpointing_steps": 6}
-    desk = Desk(photos)
+    workspace = FakeWorkspace(photos)
     function = TrainFunction(Trainer(model, engine, Limits(), TrainingPlan(learning_rate=2e-2, rank=4, alpha=4)))
-    data = function.answer({"request_id": 1, "images": list(photos), "configure": knobs}, desk).data
+    data = function.answer({"request_id": 1, "images": list(photos), "configure": knobs}, workspace).data
     assert [one["step"] for one in data["checkpoints"]] == [0, 6]
     words, bare, worn = model.condition("a person"), None, []
     bare = prediction(pipeline.unet, words)
     for key in ("lora", "lora_kohya"):
-        (tmp_path / f"{key}.safetensors").write_bytes(desk.objects[data[key]])
+        (tmp_path / f"{key}.safetensors").write_bytes(workspace.objects[data[key]])
         pipeline.load_lora_weights(tmp_path, weight_name=f"{key}.safetensors")
         worn.append(prediction(pipeline.unet, words))
         pipeline.unload_lora_weights()
@@ -87,14 +87,14 @@ def test_a_face_is_repainted(model):
 
 
 def test_each_architecture_has_its_plan_and_settings_override_it(monkeypatch):
-    xl = TrainingPlan.suited(ModelProfile(size=1024), "sdxl")
+    xl = TrainingPlan.for_model(ModelProfile(size=1024), "sdxl")
     assert (xl.batch, xl.rank, xl.gamma) == (1, 8, 5.0)
-    assert TrainingPlan.suited(ModelProfile()).batch == 4
+    assert TrainingPlan.for_model(ModelProfile()).batch == 4
     monkeypatch.setenv("PHOTOG_TRAIN__RANK", "32")
     monkeypatch.setenv("PHOTOG_TRAIN__TARGETS", '["to_q", "to_v"]')
-    plan = TrainingPlan.suited(ModelProfile(), "sd15", Settings().train)
+    plan = TrainingPlan.for_model(ModelProfile(), "sd15", Settings().train)
     assert (plan.rank, plan.alpha, plan.targets) == (32, 32, ("to_q", "to_v"))
-    assert TrainingPlan.suited(ModelProfile(), "sd15", TrainSettings(rank=8, alpha=2)).alpha == 2
+    assert TrainingPlan.for_model(ModelProfile(), "sd15", TrainSettings(rank=8, alpha=2)).alpha == 2
 
 
 def test_a_single_file_is_told_by_the_names_of_its_tensors(tmp_path, monkeypatch):

@@ -2,14 +2,15 @@
 
 import json
 import logging
+import os
 import shutil
 import sqlite3
 import time
 
 import pytest
 
-from serve.database import Database, StateUnavailable
-from serve.message import Message, decode_message, encode_message, message_key
+from serve.database import BESIDE, Database, StateUnavailable
+from serve.message import LARGEST_COUNTED, LARGEST_INDEX, Message, decode_message, encode_message, message_key
 from serve.queue_index import QueueIndex, ServiceQueue
 from serve.recovery import Recovery
 from serve.sequence import IndexSequence
@@ -50,7 +51,7 @@ def places(client) -> dict[str, int]:
 
 
 def aside(served) -> list[str]:
-    return [one.name for one in served.folder.glob("state.sqlite.bad-*") if not one.name.endswith(("-wal", "-shm"))]
+    return [one.name for one in served.folder.glob("state.sqlite.bad-*") if not one.name.endswith(BESIDE[:-1])]
 
 
 def test_a_state_that_lags_gives_no_index_twice_and_every_put_its_own_answer(served, tmp_path):
@@ -136,8 +137,51 @@ def folder(path):
     path.mkdir()
 
 
+def special(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def beside(ending):
+    def damage(path):
+        path.with_name(path.name + ending).mkdir()
+
+    return damage
+
+
+def changed(statement):
+    def damage(path):
+        with sqlite3.connect(path) as connection:
+            connection.executescript(f"PRAGMA ignore_check_constraints=1; {statement}")
+
+    return damage
+
+
+CHANGED = [
+    "DROP TABLE deliveries",
+    "ALTER TABLE puts DROP COLUMN owner",
+    "DROP INDEX by_sink",
+    "CREATE TRIGGER lost AFTER INSERT ON puts BEGIN DELETE FROM puts; END",
+    "CREATE TRIGGER refused BEFORE INSERT ON puts BEGIN SELECT RAISE(ABORT, 'no'); END",
+    "ALTER TABLE groups RENAME TO g; CREATE VIEW groups AS SELECT * FROM g",
+    "UPDATE puts SET state='gone'",
+    "UPDATE puts SET tags='[1]'",
+    "UPDATE puts SET tags='{'",
+]
+
+
 @pytest.mark.parametrize(
-    "damage", [garbage, cut, overwritten, older, another_programs, of_another_bucket, empty, folder]
+    "damage",
+    [
+        *(garbage, cut, overwritten, older, another_programs, of_another_bucket, empty, folder, special, loop),
+        *map(beside, ("-wal", "-shm", "-journal")),
+        *map(changed, CHANGED),
+    ],
 )
 def test_a_state_that_cannot_be_used_is_set_aside_and_made_anew(served, damage, caplog):
     with served.running() as client:
@@ -173,11 +217,12 @@ def test_a_state_that_is_damaged_while_it_is_used_is_made_anew_and_no_accepted_p
         assert set(places(client)) == set(kept)
 
 
-def test_a_row_that_is_nonsense_makes_the_state_anew(served):
+@pytest.mark.parametrize("nonsense", ["tags='{{'", "tags='[1]'", "tags='1'", "state='gone'"])
+def test_a_row_that_is_nonsense_makes_the_state_anew(served, nonsense):
     with served.running() as client:
         put(client, b"x", SINK, shop="north")
         with sqlite3.connect(served.folder / "state.sqlite") as other:
-            other.execute("UPDATE puts SET tags='{{'")
+            other.executescript(f"PRAGMA ignore_check_constraints=1; UPDATE puts SET {nonsense}")
         until(lambda: client.get(SINK, params={"_timeout_": "0"}).status_code == 200)
         assert get(client, timeout="0")[0].tags["shop"] == "north"
 
@@ -227,9 +272,9 @@ def test_while_the_bucket_fails_a_lost_state_is_not_taken_for_empty(tmp_path):
     listing, bucket.list = bucket.list, fail
     database.fill_with(Recovery(store).run)
     with pytest.raises(BucketError, match="no answer"):
-        store.ledger.known("photog_check")
+        store.index.record_sizes("photog_check")
     with pytest.raises(StateUnavailable):
-        store.ledger.known("photog_check")
+        store.index.record_sizes("photog_check")
     bucket.list = listing
     until(lambda: _known(store) == {identity})
     database.close()
@@ -237,7 +282,7 @@ def test_while_the_bucket_fails_a_lost_state_is_not_taken_for_empty(tmp_path):
 
 def _known(store):
     try:
-        return set(store.ledger.known("photog_check"))
+        return set(store.index.record_sizes("photog_check"))
     except StateUnavailable:
         return None
 
@@ -301,6 +346,21 @@ def test_two_records_with_one_index_both_keep_their_answer_under_different_ones(
         assert attributes(client, INPUT)["stream.length"] == "2"
     with served.running() as client:
         assert places(client) == found
+
+
+@pytest.mark.parametrize("forged", [LARGEST_INDEX, LARGEST_INDEX - 1, LARGEST_COUNTED + 1])
+@pytest.mark.parametrize("where", ["record", "sunk record", "block end"])
+def test_an_index_that_no_server_reaches_leaves_indexes_for_all_others(served, forged, where):
+    if where == "block end":
+        served.bucket.put("queue/photog_check.indexes.json", json.dumps({"source": forged, "sink": forged}).encode())
+    else:
+        place = {"source": forged, "request_id": "r9"} if where == "record" else {"sink": forged, "inline": True}
+        one = record(1, **place)
+        served.bucket.put(one.key, encode_message(one, request(9).encode()))
+    for turn in range(2):
+        with served.running() as client:
+            assert 0 < put(client, request(turn))[0] < 10_000
+            assert 0 < put(client, b"x", SINK)[0] < 10_000
 
 
 def test_a_record_that_is_overwritten_with_garbage_holds_up_no_other_and_crashes_no_answer(served):

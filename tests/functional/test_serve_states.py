@@ -6,7 +6,7 @@ import json
 import pytest
 
 from serve.database import Database, StateInUse
-from serve.dispatcher import Dispatcher
+from serve.dispatcher import STORE_BROKEN, Dispatcher
 from serve.message import decode_message
 from serve.metrics import Metrics
 from serve.queue_index import QueueIndex, ServiceQueue
@@ -167,14 +167,16 @@ def test_a_broken_answer_of_one_request_holds_up_no_other(served):
         put(client, request("r1"))
         served.work_until(1)
         all_answered(client, 1)
-        served.bucket.put("claims/check/broken/000001.json", _claim(request("broken")))
-        served.bucket.put("results/check/broken/result.json", b'{"request_id"')
-        _, broken = put(client, request("broken"))
+        for name in (*(f"also-broken-{number}" for number in range(STORE_BROKEN)), "broken"):
+            served.bucket.put(f"claims/check/{name}/000001.json", _claim(request(name)))
+            served.bucket.put(f"results/check/{name}/result.json", b'{"request_id"')
+            _, broken = put(client, request(name))
         _, later = put(client, request("later"))
         until(lambda: served.bucket.head("requests/check/later.json"))
         invocation(served.bucket, served.echo).receive(ObjectCreated("requests/check/later.json"))
         until(lambda: len(get(client, length=9, timeout="0")) == 2)
-        served.bucket.put("results/check/broken/result.json", b'{"request_id": "broken", "code": "OK", "data": {}}')
+        whole = b'{"request_id": "broken", "code": "OK", "message": "success", "data": {}}'
+        served.bucket.put("results/check/broken/result.json", whole)
         found = all_answered(client, 3)
     assert (found[later]["code"], found[broken]["code"]) == ("OK", "OK")
 
@@ -274,7 +276,7 @@ def until_it_dies(store, served, moment):
     if moment == "add":
         store.put(queue, request("r3").encode(), {}, 0)
     elif moment == "remove":
-        store.remove(queue, [store.ledger.find(queue, 3, 1, {})[0].uuid])
+        store.remove(queue, [store.index.find(queue, 3, 1, {})[0].uuid])
     follower = Dispatcher(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 1.0)
     for _ in range(3):
         follower.look()
@@ -282,7 +284,7 @@ def until_it_dies(store, served, moment):
 
 
 @pytest.mark.parametrize("moment", ["add", "answer", "release", "claim", "remove"])
-def test_a_crash_between_the_bucket_and_the_ledger_loses_and_doubles_nothing(served, moment, monkeypatch):
+def test_a_crash_between_the_bucket_and_the_index_loses_and_doubles_nothing(served, moment, monkeypatch):
     with served.running() as client:
         identities = {put(client, request(f"r{number}"))[1] for number in range(3)}
     served.work()

@@ -112,7 +112,7 @@ def test_a_watch_may_begin_at_an_index_and_want_tags(client):
 
 
 def test_what_a_consumer_did_not_commit_goes_to_the_next_one(tmp_path):
-    with Served(tmp_path, reconnect_seconds=60).running() as client:  # so that no other bell wakes the next one
+    with Served(tmp_path, reconnect_seconds=60).running() as client:  # so that no other signal wakes the next one
         indexes = fill(client, 3)
         first = Watcher(client, "u1", window=2)
         assert first.settled(2) == ["0", "1"]

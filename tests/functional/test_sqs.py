@@ -38,7 +38,7 @@ S3 = S3Settings(region=REGION)
 TEMPLATE = Path(__file__).parents[2] / "deploy/aws/function.yaml"
 
 
-class Desk:
+class AnnouncedBucket:
     """A bucket whose manifests are announced to a queue, and the parts of a worker."""
 
     def __init__(self, cloud, dead_letters=None, receives=3) -> None:
@@ -80,62 +80,62 @@ class Desk:
 
 
 @pytest.fixture
-def desk(cloud) -> Desk:
-    return Desk(cloud)
+def announced(cloud) -> AnnouncedBucket:
+    return AnnouncedBucket(cloud)
 
 
-def test_a_message_is_deleted_only_when_its_answer_is_there(desk):
-    desk.request()
+def test_a_message_is_deleted_only_when_its_answer_is_there(announced):
+    announced.request()
     seen = []
-    echo = Echo(lambda body, workspace: seen.append(desk.counts()))
-    desk.serve(echo)
+    echo = Echo(lambda body, workspace: seen.append(announced.counts()))
+    announced.serve(echo)
     assert seen == [(0, 1)], "held while it runs"
-    assert desk.answer()["code"] == "OK"
-    assert desk.counts() == (0, 0)
+    assert announced.answer()["code"] == "OK"
+    assert announced.counts() == (0, 0)
 
 
 @pytest.mark.parametrize("key", ["requests/check//r1.json", "/requests/check/r1.json", "requests//check/r1.json"])
-def test_a_message_of_a_manifest_whose_key_no_other_store_could_bear_is_answered(desk, key):
-    desk.cloud.client("s3").put_object(Bucket=desk.bucket.name, Key=key, Body=b'{"request_id": "r1"}')
-    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head(key))))
-    desk.serve(Echo())
-    (identity,) = desk.bucket.folders("results/check/")
+def test_a_message_of_a_manifest_whose_key_no_other_store_could_bear_is_answered(announced, key):
+    announced.cloud.client("s3").put_object(Bucket=announced.bucket.name, Key=key, Body=b'{"request_id": "r1"}')
+    announced.queue.send(json.dumps(put_event(announced.bucket.name, announced.bucket.head(key))))
+    announced.serve(Echo())
+    (identity,) = announced.bucket.folders("results/check/")
     assert identity.startswith("invalid-")
-    assert "cannot be a key" in desk.answer(identity)["message"]
-    assert desk.counts() == (0, 0)
+    assert "cannot be a key" in announced.answer(identity)["message"]
+    assert announced.counts() == (0, 0)
 
 
-def test_duplicates_and_disorder_run_each_request_once(desk):
+def test_duplicates_and_disorder_run_each_request_once(announced):
     for number in (3, 1, 2, 3, 1):
-        desk.request(f"r{number}")
+        announced.request(f"r{number}")
     echo = Echo()
-    desk.serve(echo)
+    announced.serve(echo)
     assert sorted(echo.runs) == ["r1", "r2", "r3"]
-    assert desk.counts() == (0, 0)
+    assert announced.counts() == (0, 0)
 
 
-def test_a_request_that_another_worker_has_is_postponed_until_its_death_would_show(desk):
-    desk.request()
-    body = json.loads(desk.bucket.get("requests/check/r1.json"))
-    other = Claims(desk.bucket, "check", QUICK.lease, "other")
+def test_a_request_that_another_worker_has_is_postponed_until_its_death_would_show(announced):
+    announced.request()
+    body = json.loads(announced.bucket.get("requests/check/r1.json"))
+    other = Claims(announced.bucket, "check", QUICK.lease, "other")
     other.acquire("r1", "requests/check/r1.json", canonical_hash(body))
     echo = Echo()
-    invoked = desk.invocation(echo)
-    desk.trigger().run(invoked.receive, desk.stop)
-    assert (echo.runs, desk.counts()) == ([], (0, 1))
-    until(lambda: desk.counts() == (1, 0), 10)  # two leases of 0.3 s, rounded up, and a second
-    desk.trigger().run(invoked.receive, desk.stop)
+    invoked = announced.invocation(echo)
+    announced.trigger().run(invoked.receive, announced.stop)
+    assert (echo.runs, announced.counts()) == ([], (0, 1))
+    until(lambda: announced.counts() == (1, 0), 10)  # two leases of 0.3 s, rounded up, and a second
+    announced.trigger().run(invoked.receive, announced.stop)
     assert echo.runs == ["r1"], "its worker did not beat in between"
-    assert desk.counts() == (0, 0)
+    assert announced.counts() == (0, 0)
 
 
-def test_a_postponed_message_is_a_new_one_that_comes_later(desk):
-    desk.queue.send("body")
-    message = desk.queue.receive()
-    desk.queue.postpone(message, 2)
-    assert desk.counts() == (0, 1)
-    until(lambda: desk.counts() == (1, 0), 10)
-    again = desk.queue.receive()
+def test_a_postponed_message_is_a_new_one_that_comes_later(announced):
+    announced.queue.send("body")
+    message = announced.queue.receive()
+    announced.queue.postpone(message, 2)
+    assert announced.counts() == (0, 1)
+    until(lambda: announced.counts() == (1, 0), 10)
+    again = announced.queue.receive()
     assert (again.body, again.receives) == ("body", 1)
 
 
@@ -188,45 +188,45 @@ def test_by_the_defaults_a_killed_worker_is_followed_within_a_minute_and_no_livi
     assert set(queues) == {str(visibility)}
 
 
-def test_whoever_gets_a_postponed_message_knows_what_was_seen_before_and_takes_over_at_once(desk):
+def test_whoever_gets_a_postponed_message_knows_what_was_seen_before_and_takes_over_at_once(announced):
     """A different process from the one that postponed it: with many workers that is the usual case."""
-    desk.request()
-    body = json.loads(desk.bucket.get("requests/check/r1.json"))
-    Claims(desk.bucket, "check", QUICK.lease, "dead").acquire("r1", "requests/check/r1.json", canonical_hash(body))
-    desk.serve(Echo())
-    assert desk.counts() == (0, 1), "watched and postponed"
-    until(lambda: desk.counts() == (1, 0), 10)
+    announced.request()
+    body = json.loads(announced.bucket.get("requests/check/r1.json"))
+    Claims(announced.bucket, "check", QUICK.lease, "dead").acquire("r1", "requests/check/r1.json", canonical_hash(body))
+    announced.serve(Echo())
+    assert announced.counts() == (0, 1), "watched and postponed"
+    until(lambda: announced.counts() == (1, 0), 10)
     another = Echo()
-    desk.serve(another)
+    announced.serve(another)
     assert another.runs == ["r1"]
-    assert desk.counts() == (0, 0)
+    assert announced.counts() == (0, 0)
 
 
-def test_what_was_seen_of_a_worker_that_lives_is_worth_nothing(desk):
-    desk.request()
-    body = json.loads(desk.bucket.get("requests/check/r1.json"))
-    claims = Claims(desk.bucket, "check", QUICK.lease, "alive")
+def test_what_was_seen_of_a_worker_that_lives_is_worth_nothing(announced):
+    announced.request()
+    body = json.loads(announced.bucket.get("requests/check/r1.json"))
+    claims = Claims(announced.bucket, "check", QUICK.lease, "alive")
     held = claims.acquire("r1", "requests/check/r1.json", canonical_hash(body))
-    desk.serve(Echo())
-    until(lambda: desk.counts() == (1, 0), 10)
+    announced.serve(Echo())
+    until(lambda: announced.counts() == (1, 0), 10)
     claims.beat("r1", held.record)
     another = Echo()
-    desk.serve(another)
-    assert (another.runs, desk.counts()) == ([], (0, 1))
+    announced.serve(another)
+    assert (another.runs, announced.counts()) == ([], (0, 1))
 
 
 @pytest.mark.parametrize("value", ["", "31", "x 0123456789abcdef", "9999 0123456789abcdef", "31 0123456789ABCDEF"])
-def test_an_attribute_that_none_of_ours_has_written_is_passed_over(desk, value):
+def test_an_attribute_that_none_of_ours_has_written_is_passed_over(announced, value):
     attribute = {"photog-seen": {"DataType": "String", "StringValue": value or " "}}
-    desk.cloud.client("sqs").send_message(QueueUrl=desk.url, MessageBody="body", MessageAttributes=attribute)
-    message = desk.queue.receive()
+    announced.cloud.client("sqs").send_message(QueueUrl=announced.url, MessageBody="body", MessageAttributes=attribute)
+    message = announced.queue.receive()
     assert (message.body, message.seen, message.kept_back) == ("body", (), 0.0)
 
 
-def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(desk):
+def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(announced):
     now = [0.0]
-    settings = SqsSettings(endpoint=desk.cloud.endpoint, wait_seconds=0, visibility_seconds=120)
-    queue = SqsQueue(desk.url, settings, S3, clock=lambda: now[0])
+    settings = SqsSettings(endpoint=announced.cloud.endpoint, wait_seconds=0, visibility_seconds=120)
+    queue = SqsQueue(announced.url, settings, S3, clock=lambda: now[0])
     asked = []
     queue._quick = type("Sqs", (), {"change_message_visibility": lambda self, **call: asked.append(call)})()
     message = Message("m", "body", "receipt", 1, 0.0)
@@ -239,32 +239,32 @@ def test_a_message_is_never_held_beyond_twelve_hours_which_sqs_would_refuse(desk
     assert queue.hold(message, 0) is True, "giving back is always allowed"
 
 
-def test_a_worker_that_goes_down_gives_its_message_back_at_once(desk):
-    desk.request()
+def test_a_worker_that_goes_down_gives_its_message_back_at_once(announced):
+    announced.request()
     shutdown = Shutdown(0.2)
 
     def work(body, workspace):
         shutdown.request(now=True)
         workspace.progress("half way", 1, 2)
 
-    trigger = desk.trigger()
-    trigger.run(desk.invocation(Echo(work), shutdown).receive, shutdown.requested)
-    assert desk.counts() == (1, 0)
+    trigger = announced.trigger()
+    trigger.run(announced.invocation(Echo(work), shutdown).receive, shutdown.requested)
+    assert announced.counts() == (1, 0)
     second = Echo()
-    desk.serve(second)
+    announced.serve(second)
     assert second.runs == ["r1"]
-    assert desk.answer()["code"] == "OK"
+    assert announced.answer()["code"] == "OK"
 
 
-def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, monkeypatch):
+def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(announced, monkeypatch):
     monkeypatch.setattr(sqs, "RETRY_SECONDS", 0.01)
-    desk.request()
+    announced.request()
 
     def fail(created):
         raise BucketError("the store is away")
 
-    desk.trigger().run(fail, desk.stop)
-    assert desk.counts() == (0, 1)
+    announced.trigger().run(fail, announced.stop)
+    assert announced.counts() == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -279,71 +279,73 @@ def test_a_failing_store_keeps_the_message_for_later_and_the_worker_alive(desk, 
 def test_what_cannot_be_read_is_left_to_the_dead_letters_and_dropped_by_their_consumer(cloud, body, monkeypatch):
     monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 0)
     letters = cloud.queue()
-    desk = Desk(cloud, letters, receives=2)
-    desk.queue.send(body)
-    desk.serve(Echo())
-    assert desk.counts() == (0, 0)
+    announced = AnnouncedBucket(cloud, letters, receives=2)
+    announced.queue.send(body)
+    announced.serve(Echo())
+    assert announced.counts() == (0, 0)
     assert cloud.counts(letters) == (1, 0)
-    desk.serve(DeadLetterFunction("check", QUICK), queue=desk.connect(letters), last=True)
+    announced.serve(DeadLetterFunction("check", QUICK), queue=announced.connect(letters), last=True)
     assert cloud.counts(letters) == (0, 0)
 
 
-def test_a_request_of_another_function_is_not_taken_for_done(desk, monkeypatch):
+def test_a_request_of_another_function_is_not_taken_for_done(announced, monkeypatch):
     monkeypatch.setattr(sqs, "UNREADABLE_SECONDS", 5)
-    desk.bucket.put("requests/train/t.json", b'{"request_id": "t"}')
-    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("requests/train/t.json"))))
-    desk.serve(Echo())
-    assert desk.counts() == (0, 1), "the queue is wired wrongly; the message must not vanish"
+    announced.bucket.put("requests/train/t.json", b'{"request_id": "t"}')
+    announced.queue.send(json.dumps(put_event(announced.bucket.name, announced.bucket.head("requests/train/t.json"))))
+    announced.serve(Echo())
+    assert announced.counts() == (0, 1), "the queue is wired wrongly; the message must not vanish"
 
 
-def test_messages_of_other_objects_and_test_events_are_acknowledged(desk):
-    desk.queue.send(json.dumps({"Event": "s3:TestEvent"}))
-    desk.bucket.put("photos/1.jpg", b"x")
-    desk.queue.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head("photos/1.jpg"))))
-    desk.serve(Echo())
-    assert desk.counts() == (0, 0)
+def test_messages_of_other_objects_and_test_events_are_acknowledged(announced):
+    announced.queue.send(json.dumps({"Event": "s3:TestEvent"}))
+    announced.bucket.put("photos/1.jpg", b"x")
+    announced.queue.send(json.dumps(put_event(announced.bucket.name, announced.bucket.head("photos/1.jpg"))))
+    announced.serve(Echo())
+    assert announced.counts() == (0, 0)
 
 
 def test_a_dead_letter_becomes_an_error_answer_unless_there_is_an_answer_or_a_living_worker(cloud):
-    desk = Desk(cloud)
+    announced = AnnouncedBucket(cloud)
     for request_id in ("lost", "done", "running"):
-        desk.request(request_id)
-    done = desk.bucket.head("requests/check/done.json")
-    desk.invocation(Echo()).receive(ObjectCreated(done.key))
-    running = json.loads(desk.bucket.get("requests/check/running.json"))
-    claims = Claims(desk.bucket, "check", QUICK.lease, "other")
+        announced.request(request_id)
+    done = announced.bucket.head("requests/check/done.json")
+    announced.invocation(Echo()).receive(ObjectCreated(done.key))
+    running = json.loads(announced.bucket.get("requests/check/running.json"))
+    claims = Claims(announced.bucket, "check", QUICK.lease, "other")
     claims.acquire("running", "requests/check/running.json", canonical_hash(running))
-    desk.serve(DeadLetterFunction("check", QUICK), last=True)
-    assert desk.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True}
-    assert desk.answer("done")["code"] == "OK"
-    assert desk.bucket.head("results/check/running/result.json") is None
-    assert desk.counts() == (0, 1), "the running one's letter is looked at again later"
+    announced.serve(DeadLetterFunction("check", QUICK), last=True)
+    assert announced.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True}
+    assert announced.answer("done")["code"] == "OK"
+    assert announced.bucket.head("results/check/running/result.json") is None
+    assert announced.counts() == (0, 1), "the running one's letter is looked at again later"
 
 
 def test_redrive_moves_a_function_s_letters_and_no_others(cloud):
-    desk = Desk(cloud)
-    letters = desk.connect(cloud.queue())
+    announced = AnnouncedBucket(cloud)
+    letters = announced.connect(cloud.queue())
     for key in ("requests/check/a.json", "requests/check/b.json", "requests/train/t.json"):
-        desk.bucket.put(key, b"{}")
-        letters.send(json.dumps(put_event(desk.bucket.name, desk.bucket.head(key))))
+        announced.bucket.put(key, b"{}")
+        letters.send(json.dumps(put_event(announced.bucket.name, announced.bucket.head(key))))
     letters.send("no json")
-    assert redrive("check", letters, desk.queue, 100) == 2
-    assert desk.counts() == (2, 0)
+    assert redrive("check", letters, announced.queue, 100) == 2
+    assert announced.counts() == (2, 0)
     assert cloud.counts(letters.url) == (2, 0)
 
 
 def test_a_queue_that_is_not_there_is_an_error_that_names_it(cloud):
-    queue = Desk(cloud).connect(f"{cloud.endpoint}/123456789012/none")
+    queue = AnnouncedBucket(cloud).connect(f"{cloud.endpoint}/123456789012/none")
     with pytest.raises(QueueError, match="none"):
         queue.receive()
 
 
-def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_idle(desk):
+def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_idle(announced):
     for number in range(3):
-        desk.request(f"r{number}")
+        announced.request(f"r{number}")
     with Receiver() as agent:
         protection = TaskProtection(90, agent.url)
-        desk.trigger(hooks=[protection]).run(desk.invocation(Echo(), hooks=[protection]).receive, desk.stop)
+        announced.trigger(hooks=[protection]).run(
+            announced.invocation(Echo(), hooks=[protection]).receive, announced.stop
+        )
         calls = [(path, json.loads(body)) for path, _, body in agent.got]
     state = "/task-protection/v1/state"
     assert calls[0] == (state, {"ProtectionEnabled": True, "ExpiresInMinutes": 3})
@@ -351,7 +353,7 @@ def test_a_task_is_protected_from_scale_in_while_it_works_and_free_when_it_is_id
     assert len(calls) == 2, "on the edges of busy and idle, not with every request"
 
 
-def test_a_worker_of_an_empty_queue_shows_that_it_lives_with_each_poll_and_that_it_is_idle(desk):
+def test_a_worker_of_an_empty_queue_shows_that_it_lives_with_each_poll_and_that_it_is_idle(announced):
     seen = []
 
     class Watch(AttemptHook):
@@ -361,36 +363,38 @@ def test_a_worker_of_an_empty_queue_shows_that_it_lives_with_each_poll_and_that_
         def idle(self):
             seen.append("idle")
             if len(seen) == 4:
-                desk.stop.set()
+                announced.stop.set()
 
-    trigger = SqsTrigger(desk.queue, desk.bucket, "check", QUICK.lease, [Watch()])
-    trigger.run(desk.invocation(Echo()).receive, desk.stop)
+    trigger = SqsTrigger(announced.queue, announced.bucket, "check", QUICK.lease, [Watch()])
+    trigger.run(announced.invocation(Echo()).receive, announced.stop)
     assert seen == ["polled", "idle", "polled", "idle", "idle"]
 
 
-def test_an_agent_that_fails_does_not_keep_a_request_from_its_answer(desk):
-    desk.request()
+def test_an_agent_that_fails_does_not_keep_a_request_from_its_answer(announced):
+    announced.request()
     with Receiver(500, 500, 500) as agent:
         protection = TaskProtection(90, agent.url)
-        desk.trigger(hooks=[protection]).run(desk.invocation(Echo(), hooks=[protection]).receive, desk.stop)
-    assert desk.answer()["code"] == "OK"
+        announced.trigger(hooks=[protection]).run(
+            announced.invocation(Echo(), hooks=[protection]).receive, announced.stop
+        )
+    assert announced.answer()["code"] == "OK"
 
 
-def test_a_sweep_finds_what_nobody_will_answer_and_nothing_else(desk):
+def test_a_sweep_finds_what_nobody_will_answer_and_nothing_else(announced):
     for request_id in ("lost", "done", "given-back", "died", "running", "young"):
-        desk.bucket.put(f"requests/check/x-{request_id}.json", json.dumps({"request_id": request_id}).encode())
-    desk.bucket.put("requests/check/no.json", b"no json")
-    desk.invocation(Echo()).receive(ObjectCreated("requests/check/x-done.json"))
-    claims = Claims(desk.bucket, "check", QUICK.lease, "other")
+        announced.bucket.put(f"requests/check/x-{request_id}.json", json.dumps({"request_id": request_id}).encode())
+    announced.bucket.put("requests/check/no.json", b"no json")
+    announced.invocation(Echo()).receive(ObjectCreated("requests/check/x-done.json"))
+    claims = Claims(announced.bucket, "check", QUICK.lease, "other")
     held = {one: claims.acquire(one, f"requests/check/x-{one}.json", "s") for one in ("given-back", "died", "running")}
     claims.release("given-back", held["given-back"].record)
-    young = desk.bucket.head("requests/check/x-young.json").modified
+    young = announced.bucket.head("requests/check/x-young.json").modified
 
     def wait(seconds):
         assert seconds == 2 * QUICK.lease.seconds
         claims.beat("running", held["running"].record)
 
-    later = Sweep(desk.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1000, wait=wait)
+    later = Sweep(announced.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1000, wait=wait)
     found = {one.request_id: one.state for one in later.find(["check"], 900)}
     unreadable = next(one for one in found if one.startswith("invalid-"))
     assert found == {
@@ -400,17 +404,17 @@ def test_a_sweep_finds_what_nobody_will_answer_and_nothing_else(desk):
         "died": "abandoned",
         unreadable: "unclaimed",
     }
-    now = Sweep(desk.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1, wait=wait)
+    now = Sweep(announced.bucket, QUICK.limits, QUICK.lease, wall=lambda: young + 1, wait=wait)
     assert now.find(["check"], 900) == []
 
 
-def test_a_job_waits_for_the_death_of_an_earlier_attempt_and_only_so_long(desk):
-    desk.bucket.put("requests/check/r1.json", b'{"request_id": "r1"}')
-    claims = Claims(desk.bucket, "check", QUICK.lease, "dead")
+def test_a_job_waits_for_the_death_of_an_earlier_attempt_and_only_so_long(announced):
+    announced.bucket.put("requests/check/r1.json", b'{"request_id": "r1"}')
+    claims = Claims(announced.bucket, "check", QUICK.lease, "dead")
     claims.acquire("r1", "requests/check/r1.json", canonical_hash({"request_id": "r1"}))
-    receive = desk.invocation(Echo()).receive
-    assert run_job(receive, "requests/check/r1.json", QUICK.lease, desk.stop) is Outcome.ANSWERED
+    receive = announced.invocation(Echo()).receive
+    assert run_job(receive, "requests/check/r1.json", QUICK.lease, announced.stop) is Outcome.ANSWERED
     started = time.monotonic()
-    alive = run_job(lambda created: Outcome.BUSY, "requests/check/r1.json", Lease(seconds=0.1), desk.stop)
+    alive = run_job(lambda created: Outcome.BUSY, "requests/check/r1.json", Lease(seconds=0.1), announced.stop)
     assert alive is Outcome.BUSY
     assert time.monotonic() - started < 10

@@ -20,7 +20,7 @@ from shared.faces.base import Box, Face
 from shared.lifecycle.shutdown import HandedBack
 from shared.models.diffusion import load_model
 from shared.settings import Limits, ModelSettings, Settings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import coffee, hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 
@@ -64,7 +64,7 @@ class Recognizing:
         return self._distances[(self._seen - 1) // PICTURES]
 
 
-class InterruptingDesk(Desk):
+class InterruptingWorkspace(FakeWorkspace):
     """Stops the training between the first and the last checkpoint."""
 
     def progress(self, stage, step, steps, eta_seconds=None, **figures):
@@ -100,15 +100,15 @@ def body(photos, steps=STEPS, spacing=SPACING, **more):
     return {"request_id": 7, "images": list(photos), "configure": knobs | more}
 
 
-def trained(model, engine, photos, desk=None, plan=None, **knobs):
-    desk = desk or Desk(photos)
+def train(model, engine, photos, workspace=None, plan=None, **knobs):
+    workspace = workspace or FakeWorkspace(photos)
     function = TrainFunction(Trainer(model, engine, Limits(), plan))
-    return function.answer(body(photos, **knobs), desk), desk
+    return function.answer(body(photos, **knobs), workspace), workspace
 
 
 def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photos):
     recognizing = Recognizing(engine, [0.7, 0.5, 0.2, 0.4])
-    answer, desk = trained(model, recognizing, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
+    answer, workspace = train(model, recognizing, photos, steps=18, spacing=6, plan=TrainingPlan(learning_rate=2e-2))
     data = answer.data
     assert answer.message == "success"
     assert (data["best_step"], data["steps"], data["user_id"]) == (12, 18, "grace")
@@ -121,14 +121,14 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert set(before) == {"photos", "latents", "training"}
     assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
-    assert desk.objects[data["lora"]]
-    assert cv2.imdecode(np.frombuffer(desk.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
+    assert workspace.objects[data["lora"]]
+    assert cv2.imdecode(np.frombuffer(workspace.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
     json.dumps(data, allow_nan=False)
 
 
 def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path):
-    answer, desk = trained(model, engine, photos, steps=10)
-    (tmp_path / "lora.safetensors").write_bytes(desk.objects[answer.data["lora"]])
+    answer, workspace = train(model, engine, photos, steps=10)
+    (tmp_path / "lora.safetensors").write_bytes(workspace.objects[answer.data["lora"]])
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
@@ -142,59 +142,61 @@ def test_a_stock_pipeline_loads_the_lora(model, engine, photos, folder, tmp_path
 
 
 def test_every_photo_leaves_a_reference_face(model, engine, photos):
-    answer, desk = trained(model, engine, photos, steps=2)
+    answer, workspace = train(model, engine, photos, steps=2)
     user = TrainFunction(Trainer(model, engine, Limits())).pointers(answer.data)["users/grace/model.json"]
     references = UserModel.model_validate(user).references
     assert len(references) == answer.data["images_used"] == 7
     for reference in references:
-        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(desk.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB)
+        image = cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(workspace.objects[reference.key], np.uint8), 1), cv2.COLOR_BGR2RGB
+        )
         vector = engine.embed(image, Face(Box(*reference.box), np.array(reference.landmarks), 1.0))
         assert engine.distance(vector, np.array(reference.embedding)) < 0.1
 
 
 def test_without_a_face_in_any_validation_picture_there_still_is_a_lora(model, engine, photos):
-    answer, desk = trained(model, Recognizing(engine, [None] * 3), photos)
+    answer, workspace = train(model, Recognizing(engine, [None] * 3), photos)
     assert answer.data["best_step"] == STEPS
     assert answer.data["similarity"] is None
     assert "no face was found in any validation picture" in answer.data["warnings"][0]
-    assert desk.objects[answer.data["lora"]]
+    assert workspace.objects[answer.data["lora"]]
 
 
 def test_an_adapter_that_learns_nothing_is_reported(model, engine, photos):
-    answer, _ = trained(model, engine, photos, steps=4, plan=TrainingPlan(learning_rate=1e-9))
+    answer, _ = train(model, engine, photos, steps=4, plan=TrainingPlan(learning_rate=1e-9))
     assert any("train for more steps" in warning for warning in answer.data["warnings"])
 
 
 def test_an_interrupted_training_leaves_the_base_model_as_it_was(model, engine, photos):
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
+        train(model, engine, photos, workspace=workspace)
     after = model.unet.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert [name.split("/", 4)[-1] for name in desk.objects.keys() - photos.keys()] == [checkpoint.NAME]
+    assert [name.split("/", 4)[-1] for name in workspace.objects.keys() - photos.keys()] == [checkpoint.NAME]
 
 
 def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
-    resumed, after = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2))
-    whole, desk = trained(model, engine, photos)
+        train(model, engine, photos, workspace=workspace)
+    resumed, after = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects, attempt=2))
+    whole, workspace = train(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
     trained_steps = [step for stage, step, *_ in after.said if stage == "training"]
     assert trained_steps == list(range(SPACING + 1, STEPS + 1))
     for key in ("lora", "lora_kohya", "validation", "report"):
-        assert after.objects[resumed.data[key]] == desk.objects[whole.data[key]], key
+        assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
     assert resumed.data["checkpoints"] == whole.data["checkpoints"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_none(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
-    (data,) = [data for name, data in desk.objects.items() if name.endswith(checkpoint.NAME)]
+        train(model, engine, photos, workspace=workspace)
+    (data,) = [data for name, data in workspace.objects.items() if name.endswith(checkpoint.NAME)]
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     mark = json.loads(header["__metadata__"][checkpoint.HEADER])["mark"]
     assert checkpoint.read_checkpoint(data, mark)
@@ -207,20 +209,20 @@ def test_a_training_leaves_nothing_of_the_person_in_memory(model, engine, photos
         gc.collect()
         return sum(type(one) in (torch.Tensor, torch.nn.Parameter) for one in gc.get_objects())
 
-    trained(model, engine, photos, steps=2)
+    train(model, engine, photos, steps=2)
     before = living()
-    trained(model, engine, photos, steps=2)
+    train(model, engine, photos, steps=2)
     assert living() == before
 
 
 def test_only_the_same_photos_and_settings_are_resumed(model, engine, photos):
-    desk = InterruptingDesk(photos)
+    workspace = InterruptingWorkspace(photos)
     with pytest.raises(HandedBack):
-        trained(model, engine, photos, desk=desk)
+        train(model, engine, photos, workspace=workspace)
     another = {"0.jpg": jpeg(cv2.resize(hopper(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))}
-    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects | another, attempt=2))
+    answer, _ = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects | another, attempt=2))
     assert answer.data["resumed_at"] == 0
-    answer, _ = trained(model, engine, photos, desk=Desk(desk.objects, attempt=2), steps=STEPS + 1)
+    answer, _ = train(model, engine, photos, workspace=FakeWorkspace(workspace.objects, attempt=2), steps=STEPS + 1)
     assert answer.data["resumed_at"] == 0
 
 
@@ -228,44 +230,44 @@ def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
     """This also holds after another training in the same process."""
     files = []
     for _ in range(2):
-        answer, desk = trained(model, engine, photos, steps=12)
-        files.append(desk.objects[answer.data["lora"]])
+        answer, workspace = train(model, engine, photos, steps=12)
+        files.append(workspace.objects[answer.data["lora"]])
     assert files[0] == files[1]
 
 
 def test_progress_names_stage_step_and_loss(model, engine, photos):
-    _, desk = trained(model, engine, photos)
-    stages = list(dict.fromkeys(stage for stage, *_ in desk.said))
+    _, workspace = train(model, engine, photos)
+    stages = list(dict.fromkeys(stage for stage, *_ in workspace.said))
     assert stages == ["photos", "latents", "training", "saving"]
-    steps = [(step, figures) for stage, step, _, figures in desk.said if stage == "training"]
+    steps = [(step, figures) for stage, step, _, figures in workspace.said if stage == "training"]
     assert [step for step, _ in steps] == list(range(1, STEPS + 1))
     assert steps[-1][1]["loss"] > 0
 
 
 def test_checkpoints_beyond_reason_are_thinned_out_with_a_warning(model, engine, photos, monkeypatch):
     monkeypatch.setattr(training, "MOST_CHECKPOINTS", 3)
-    answer, _ = trained(model, Recognizing(engine, [None] * 9), photos, steps=8, spacing=1)
+    answer, _ = train(model, Recognizing(engine, [None] * 9), photos, steps=8, spacing=1)
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, 3, 6, 8]
     assert answer.data["warnings"][0].startswith("checkpoints every 3 steps instead of 1")
 
 
 def test_too_few_usable_photos_is_an_error_before_any_training(model, engine, photos):
     few = dict(list(photos.items())[:4]) | {"cup.jpg": jpeg(coffee()[:200, :200])}
-    desk = Desk(few)
+    workspace = FakeWorkspace(few)
     with pytest.raises(TooFewPhotos, match=r"cup\.jpg"):
-        trained(model, engine, few, desk=desk)
-    assert "training" not in {stage for stage, *_ in desk.said}
+        train(model, engine, few, workspace=workspace)
+    assert "training" not in {stage for stage, *_ in workspace.said}
 
 
 def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, photos):
-    desk = Desk(photos)
+    workspace = FakeWorkspace(photos)
     with pytest.raises(InvalidField, match="max_train_steps"):
-        trained(model, engine, photos, desk=desk, steps=0)
-    assert desk.said == []
+        train(model, engine, photos, workspace=workspace, steps=0)
+    assert workspace.said == []
 
 
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
-    answer, _ = trained(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
+    answer, _ = train(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
 
 
@@ -285,9 +287,9 @@ def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):
     )
     working = model.working.model_copy(update={"guidance": 5.0})
     like = replace(model, vae=vae.eval().requires_grad_(False), scheduler=scheduler, working=working)
-    answer, desk = trained(like, engine, photos)
+    answer, workspace = train(like, engine, photos)
     assert [one["step"] for one in answer.data["checkpoints"]] == [0, SPACING, STEPS]
-    assert desk.objects[answer.data["lora"]]
+    assert workspace.objects[answer.data["lora"]]
 
 
 def test_the_function_loads_from_settings_once(folder):

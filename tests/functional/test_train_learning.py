@@ -12,7 +12,7 @@ from functions.train.training_inputs import embed_prompts, prepare_inputs
 from shared.faces.mesh import MeshEngine
 from shared.models.diffusion import load_model
 from shared.settings import FaceSettings, Limits, ModelSettings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 
@@ -39,7 +39,7 @@ def test_some_hundred_steps_learn_the_photos(tmp_path):
     model = load_model(ModelSettings(path=str(make_tiny_base(tmp_path)), device="cpu"))
     files = {f"{index}.jpg": jpeg(image) for index, image in enumerate(variations(hopper(), 6))}
     photos = prepare_dataset(
-        list(files), Desk(files), MeshEngine(FaceSettings(provider="cpu")), model.working, Limits()
+        list(files), FakeWorkspace(files), MeshEngine(FaceSettings(provider="cpu")), model.working, Limits()
     ).photos
     said = embed_prompts(model)
     learned = prepare_inputs(model, dict(enumerate(photos)), said.prompt, PLAN, STEPS)

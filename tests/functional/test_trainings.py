@@ -139,7 +139,14 @@ def test_what_is_forgotten_while_it_is_restored_is_taken_back():
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"[]", b"{}", b'{"code": "OK", "data": {"user_id": "ann", "lora": "a"}}', b"\xff"]
+    "text",
+    [
+        *(b"", b"[]", b"{}", b"\xff", b'{"code": "OK", "data": {"user_id": "ann", "lora": "a"}}'),
+        *(
+            b'{"code": "OK", "data": {"user_id": "ann", "committed": 2, "lora": "%s"}}' % one
+            for one in (b"", b"../a", b"/a")
+        ),
+    ],
 )
 def test_an_answer_that_is_none_restores_nobody(text):
     bucket = MemoryBucket()

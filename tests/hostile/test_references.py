@@ -174,14 +174,14 @@ def test_whatever_a_url_is_made_of_its_secrets_are_left_out(scheme, user, host, 
 
 
 def answered(references: list[str]):
-    class Desk(fake_workspace.Desk):
+    class FakeWorkspace(fake_workspace.FakeWorkspace):
         """A workspace that fetches."""
 
         def fetch(self, references):
             FOUND[:] = ["127.0.0.1"]
             return FETCHER.fetch(references)
 
-    return verify_photos(CheckRequest(request_id="r", images=references), Desk(), NoFaces(), Limits())
+    return verify_photos(CheckRequest(request_id="r", images=references), FakeWorkspace(), NoFaces(), Limits())
 
 
 def test_an_address_that_cannot_be_reached_is_not_told():

@@ -52,7 +52,7 @@ def answered(image: Image, bucket: FolderBucket, body: dict) -> dict:
     """The answer of the image's own command to a request."""
     bucket.put(f"requests/{image.function}/r.json", json.dumps({"request_id": "r"} | body).encode())
     result = bucket.root / f"results/{image.function}/r/result.json"
-    with image.started(bucket.address, **QUICK) as process:
+    with image.run_worker(bucket.address, **QUICK) as process:
         until(lambda: result.exists() or process.poll() is not None, 300)
     return json.loads(result.read_text())
 

@@ -207,7 +207,7 @@ def test_the_memory_of_large_work_is_not_the_workers(bucket, rough):
     assert rough.poll() is None
 
 
-def test_a_worker_whose_card_broke_ends_and_the_next_answers_its_request_once(bucket, rough):
+def test_a_worker_whose_gpu_broke_ends_and_the_next_answers_its_request_once(bucket, rough):
     order(bucket, "r1", do="raise", once=True, said="CUDA error: an illegal memory access was encountered")
     assert rough.wait(60) == 1
     assert answer(bucket, "r1") is None

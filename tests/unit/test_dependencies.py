@@ -19,7 +19,7 @@ HOMES = {
     "shared.faces.dlib_landmarks": ("dlib",),
     "shared.faces.insightface": ("insightface",),
     "shared.faces.networks": ("insightface",),
-    "shared.devices.card": ("diffusion",),
+    "shared.devices.gpu": ("diffusion",),
     "shared.buckets.s3": ("cloud",),
     "shared.runtime.http": ("http",),
     "functions.train": ("diffusion",),

@@ -1,4 +1,4 @@
-"""Errors of devices: a library's error about a card is not the picture's fault, and one about code not the card's."""
+"""Errors of devices: a library's error about a GPU is not the picture's fault, and one about code not the GPU's."""
 
 import errno
 import weakref
@@ -11,7 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx
 
 from shared.contract.function import DeviceBroken
 from shared.devices import device_errors, failure, memory, once_more_with_less
-from shared.devices.card import DeviceMissing, computes_in_bfloat16
+from shared.devices.gpu import DeviceMissing, computes_in_bfloat16
 from shared.errors import DeviceError, InvalidField, OutOfMemory
 from shared.models.diffusion import choose_precision, resolve_device
 from shared.settings import ModelSettings, Settings
@@ -201,17 +201,17 @@ def test_the_cache_of_torch_is_emptied(monkeypatch):
     assert calls == [1]
 
 
-# --- which card --------------------------------------------------------------------------------------------------
+# --- which GPU --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_a_card_that_is_not_there_is_refused_with_the_driver_that_it_needs(name):
+def test_a_gpu_that_is_not_there_is_refused_with_the_driver_that_it_needs(name):
     with pytest.raises(DeviceMissing, match=rf"DEVICE={name}, .* CUDA.*driver of 580 or newer.*=cpu"):
         resolve_device(name)
 
 
-def test_a_card_whose_driver_is_too_old_is_refused_with_what_torch_says_of_it(monkeypatch):
+def test_a_gpu_whose_driver_is_too_old_is_refused_with_what_torch_says_of_it(monkeypatch):
     def ones(*shape, device):
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 12040).\nPlease update it")
 
@@ -220,7 +220,7 @@ def test_a_card_whose_driver_is_too_old_is_refused_with_what_torch_says_of_it(mo
         resolve_device("cuda")
 
 
-def test_a_card_of_which_a_call_waited_for_its_start_is_refused_the_same(monkeypatch):
+def test_a_gpu_of_which_a_call_waited_for_its_start_is_refused_the_same(monkeypatch):
     def ones(*shape, device):
         raise torch.cuda.DeferredCudaCallError("CUDA call failed lazily at initialization with error: invalid ordinal")
 
@@ -229,7 +229,7 @@ def test_a_card_of_which_a_call_waited_for_its_start_is_refused_the_same(monkeyp
         resolve_device("cuda:3")
 
 
-def test_a_card_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
+def test_a_gpu_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
     def ones(*shape, device):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -239,22 +239,22 @@ def test_a_card_that_is_full_at_the_start_may_be_free_at_the_next(monkeypatch):
 
 
 @pytest.mark.parametrize(("asked", "bf16"), [("cuda:0", False), ("cuda:1", True)])
-def test_the_precision_is_that_of_the_card_that_is_named(asked, bf16, monkeypatch):
-    """Simulate a T4 as the first card and an A10 as the second, whichever is current."""
-    cards = {0: (7, 5), 1: (8, 6)}
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[torch.device(device).index])
+def test_the_precision_is_that_of_the_gpu_that_is_named(asked, bf16, monkeypatch):
+    """Simulate a T4 as the first GPU and an A10 as the second, whichever is current."""
+    gpus = {0: (7, 5), 1: (8, 6)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: gpus[torch.device(device).index])
     assert computes_in_bfloat16(torch.device(asked)) is bf16
     assert choose_precision(torch.device(asked)) == (torch.bfloat16 if bf16 else torch.float16)
 
 
 @pytest.mark.parametrize(
-    ("device", "own", "card"), [("cuda:1", None, 1), ("cuda", None, None), ("cuda:1", "2", 2), ("cpu", None, None)]
+    ("device", "own", "gpu"), [("cuda:1", None, 1), ("cuda", None, None), ("cuda:1", "2", 2), ("cpu", None, None)]
 )
-def test_onnxruntime_is_on_the_card_of_torch_unless_it_is_told_another(device, own, card, monkeypatch):
+def test_onnxruntime_is_on_the_gpu_of_torch_unless_it_is_told_another(device, own, gpu, monkeypatch):
     monkeypatch.setenv("PHOTOG_MODEL__DEVICE", device)
     if own is not None:
         monkeypatch.setenv("PHOTOG_FACES__DEVICE_ID", own)
-    assert Settings().faces.device_id == card
+    assert Settings().faces.device_id == gpu
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda0", "cuda:", "CUDA"])
@@ -263,7 +263,7 @@ def test_a_device_that_is_none_is_refused_at_the_start(name):
         ModelSettings(device=name)
 
 
-def test_a_picture_too_large_for_opencv_is_no_card():
+def test_a_picture_too_large_for_opencv_is_no_gpu():
     with pytest.raises(cv2.error) as told:
         cv2.resize(np.zeros((0, 0, 3), np.uint8), (1, 1))
     assert failure(told.value) is None

@@ -22,7 +22,7 @@ def hopper(engine):
     return face
 
 
-def turned(image: np.ndarray, degrees: float) -> np.ndarray:
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width * 0.5, height * 0.4), degrees, 1)
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
@@ -67,7 +67,7 @@ def test_a_face_that_fills_the_photo_is_found(engine, hopper, margin):
 
 @pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
 def test_a_tilted_head_is_found(engine, degrees):
-    (face,) = engine.detect(turned(pictures.hopper(), degrees))
+    (face,) = engine.detect(rotate(pictures.hopper(), degrees))
     assert pose.estimate_pose(face.landmarks).roll == pytest.approx(-degrees, abs=12)
 
 

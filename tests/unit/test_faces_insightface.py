@@ -87,17 +87,17 @@ def test_the_landmark_network_sees_a_tilted_face_upright(engine, monkeypatch):
 
 
 def test_an_embedding_tells_colors_apart_and_sizes_not(engine):
-    def embedded(image, scale=1):
+    def embed(image, scale=1):
         found = face_at(320 * scale, 320 * scale, 160 * scale)
         return engine.embed(image, found)
 
     red, green = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8)
     red[:, :, 0], green[:, :, 1] = 250, 250
     twice = np.repeat(np.repeat(red, 2, axis=0), 2, axis=1)
-    assert embedded(red).shape == (512,)
-    assert np.linalg.norm(embedded(red)) == pytest.approx(1)
-    assert engine.distance(embedded(red), embedded(twice, 2)) < 0.01
-    assert engine.distance(embedded(red), embedded(green)) > engine.same_person
+    assert embed(red).shape == (512,)
+    assert np.linalg.norm(embed(red)) == pytest.approx(1)
+    assert engine.distance(embed(red), embed(twice, 2)) < 0.01
+    assert engine.distance(embed(red), embed(green)) > engine.same_person
 
 
 def face_at(x, y, width):

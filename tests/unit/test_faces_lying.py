@@ -12,7 +12,7 @@ from shared.models.diffusion import ModelProfile
 from shared.photos.assessment import inspect_photo, judge_photo
 from shared.settings import Limits
 from tests import pictures
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import face_shape
 
 SHAPE = face_shape()[:, :2]
@@ -61,7 +61,9 @@ def test_check_train_and_generate_say_the_same_way_to_turn_a_lying_picture(turn,
         template.find_faces(lying(turn), "a.jpg", 1, Compass())
     assert raised.value.message == f"the template a.jpg shows no face; {expected}"
     with pytest.raises(TooFewPhotos, match=expected):
-        prepare_dataset(["a.jpg"], Desk({"a.jpg": photo}), Compass(), ModelProfile(size=64, framing=1.75), Limits())
+        prepare_dataset(
+            ["a.jpg"], FakeWorkspace({"a.jpg": photo}), Compass(), ModelProfile(size=64, framing=1.75), Limits()
+        )
 
 
 def test_a_detector_that_finds_faces_on_their_side_does_not_mislead():

@@ -15,15 +15,15 @@ from functions.generate.face.landmarks import mirror
 from shared.errors import NoFaceInTemplate
 from shared.faces import Box, Face, FaceError, mesh, pose
 from shared.faces.dlib import DlibEngine
-from shared.faces.face_crop import crop_face, quick_closeup
+from shared.faces.face_crop import crop_face, crop_face_quickly
 from shared.faces.loading import load_engine
 from shared.faces.mesh_landmarks import landmarks
 from shared.faces.rotation import measure_roll, turn_back, turn_upright
 from shared.photos.assessment import inspect_photo, judge_photo
 from shared.settings import FaceSettings, Limits
 from tests import pictures
-from tests.fake_workspace import Desk
-from tests.trained_users import trained
+from tests.fake_workspace import FakeWorkspace
+from tests.trained_users import make_trained_user
 
 SETTINGS = FaceSettings(engine="mesh", provider="cpu", intra_threads=1)
 
@@ -48,7 +48,7 @@ def wall(picture: np.ndarray, face: Face, width: int, side: int) -> np.ndarray:
     return made
 
 
-def turned(image: np.ndarray, face: Face, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def rotate(image: np.ndarray, face: Face, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """The face's surroundings turned clockwise, and where its landmarks are then."""
     view = crop_face(image, face.box, 150, 500)
     back = turn_upright(view.image, -degrees)
@@ -92,7 +92,7 @@ def test_a_face_that_fills_the_photo_is_found(engine, hopper, margin):
 @pytest.mark.parametrize("picture", [pictures.astronaut, pictures.hopper])
 def test_landmarks_turn_with_the_picture(engine, picture, degrees):
     (face,) = engine.detect(picture())
-    image, expected = turned(picture(), face, degrees)
+    image, expected = rotate(picture(), face, degrees)
     (found,) = engine.detect(image)
     eyes = np.linalg.norm(expected[42:48].mean(axis=0) - expected[36:42].mean(axis=0))
     assert np.linalg.norm(found.landmarks - expected, axis=1).mean() < 0.06 * eyes
@@ -101,7 +101,7 @@ def test_landmarks_turn_with_the_picture(engine, picture, degrees):
 def faces_turned(engine, degrees):
     shown = [(image, face) for image in (pictures.astronaut(), pictures.hopper()) for face in engine.detect(image)]
     shown += [(pictures.group(), face) for face in engine.detect(pictures.group())]
-    return [turned(image, face, degrees)[0] for image, face in shown]
+    return [rotate(image, face, degrees)[0] for image, face in shown]
 
 
 @pytest.mark.parametrize("degrees", [135, 180, 225])
@@ -182,9 +182,9 @@ def test_landmarks_in_one_place_have_no_vector(engine):
 
 
 @pytest.mark.parametrize("box", [Box(100, 60, 420, 380), Box(-300, -200, 500, 600), Box(300, 300, 700, 700)])
-def test_a_quick_closeup_knows_where_its_pixels_come_from(box):
+def test_a_crop_face_quickly_knows_where_its_pixels_come_from(box):
     y, x = np.mgrid[:600, :512]
-    view = quick_closeup(np.stack([x / 2, y / 3, 0 * x], axis=-1).round().astype(np.uint8), box, 30, 60)
+    view = crop_face_quickly(np.stack([x / 2, y / 3, 0 * x], axis=-1).round().astype(np.uint8), box, 30, 60)
     assert view.image.shape == (60, 60, 3)
     for column, row in np.random.default_rng(0).integers(0, 60, (200, 2)):
         ((x, y),) = view.outwards(np.array([[column, row]]) + 0.5)
@@ -212,12 +212,12 @@ def test_a_vector_is_the_one_that_dlib_gives(engine):
 
 
 def test_a_frontal_portrait_reads_as_frontal_and_a_profile_does_not(engine, hopper):
-    looks = pose.of(hopper)
+    looks = pose.measure_pose(hopper)
     assert max(abs(looks.yaw), abs(looks.pitch), abs(looks.roll)) < 10
     profile = engine.detect(pictures.group())[4]
-    assert abs(pose.of(profile).yaw) > 45
+    assert abs(pose.measure_pose(profile).yaw) > 45
     bare = Face(hopper.box, hopper.landmarks, hopper.score)
-    assert pose.of(bare) == pose.estimate_pose(hopper.landmarks)
+    assert pose.measure_pose(bare) == pose.estimate_pose(hopper.landmarks)
 
 
 def test_a_photo_that_ends_where_the_cheek_does_is_usable_and_one_that_cuts_it_is_not(engine, hopper):
@@ -253,8 +253,8 @@ def test_neither_dlib_nor_the_landmark_file_is_loaded():
 def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_as_before(engine):
     """Their landmarks stay those that were stored; their vectors are made anew, near to the stored ones."""
     photos = pictures.variations(pictures.hopper(), 3)
-    objects = trained("u1", photos, DlibEngine(), b"", "portrait-tiny")
-    who = person.load_person("u1", Desk(objects), engine, Limits())
+    objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
+    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits())
     assert who.model.face_engine == "dlib"
     for portrayal, reference in zip(who.portrayals, who.model.references, strict=True):
         assert portrayal.landmarks == pytest.approx(np.array(reference.landmarks))

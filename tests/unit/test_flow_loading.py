@@ -17,8 +17,8 @@ from shared.models import controls, distillation_lora, model_loading
 from shared.models.architectures import ARCHITECTURES
 from shared.models.diffusion import BaseModelMissing, load_model
 from shared.models.planned_peak import weights
-from shared.models.profile import CARD, ModelProfile
-from shared.models.shapes import FLOW_PARTS, planned_flow
+from shared.models.profile import PROFILE_FILE, ModelProfile
+from shared.models.shapes import FLOW_PARTS, build_flow_footprint
 from shared.settings import ControlSettings, FewStepSettings, ModelSettings, Settings
 from tests.tiny_flow import MAKERS
 
@@ -110,7 +110,7 @@ class TestWhatIsRefused:
 
     def test_a_size_that_is_no_whole_number_of_tokens(self, folder, tmp_path):
         shutil.copytree(folder, tmp_path / "base")
-        (tmp_path / "base" / CARD).write_text(json.dumps({"size": 100}))
+        (tmp_path / "base" / PROFILE_FILE).write_text(json.dumps({"size": 100}))
         with pytest.raises(BaseModelMissing, match="size of 100: set one that 16 divides"):
             load_model(ModelSettings(path=str(tmp_path / "base"), device="cpu"))
 
@@ -133,7 +133,7 @@ class TestPlannedMemory:
         """By their model cards: parameters of transformer, autoencoder and language model, in billions."""
         counts = {}
         for kind in FLOW_PARTS:
-            shape = planned_flow(kind, FLOW_PARTS[kind], ModelProfile(size=1024), torch.bfloat16)
+            shape = build_flow_footprint(kind, FLOW_PARTS[kind], ModelProfile(size=1024), torch.bfloat16)
             parts = (shape.denoiser, shape.vae, *shape.encoders)
             counts[kind] = [round(weights(part, torch.float32) / 4e9, 2) for part in parts]
         assert counts == {"z-image": [6.15, 0.08, 4.02], "flux2-klein": [3.88, 0.08, 4.02]}
@@ -141,7 +141,7 @@ class TestPlannedMemory:
     def test_what_is_planned_to_be_kept_is_what_a_real_pass_keeps(self, kind, folder):
         """With real tensors of the tiny model in float32."""
         model = load_model(ModelSettings(path=str(folder), device="cpu"))
-        plan = TrainingPlan.suited(model.working, kind)
+        plan = TrainingPlan.for_model(model.working, kind)
         planned = model.footprint().training(2, 4, plan.targets, recomputing=False).saved
         model.denoiser.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(plan.targets)))
         own, found = {one.untyped_storage().data_ptr() for one in model.denoiser.parameters()}, {}

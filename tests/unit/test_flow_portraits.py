@@ -193,8 +193,10 @@ class TestLoras:
     def adapters(self, model):
         return LoraCache(model.denoiser, prefix=model.lora_prefix)
 
-    def worn(self, adapters, files, *names):
-        return adapters.worn([name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in names])
+    def active(self, adapters, files, *names):
+        return adapters.activate(
+            [name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in names]
+        )
 
     @pytest.fixture
     def predict(self, model):
@@ -219,11 +221,11 @@ class TestLoras:
             for seed, (name, image) in enumerate(zip(self.PEOPLE, images, strict=True))
         ]
         denoising, diffuser = Denoising(4, 0.5, count=model.step_count), Diffuser(model)
-        with self.worn(adapters, files, *self.PEOPLE):
+        with self.active(adapters, files, *self.PEOPLE):
             together = diffuser.repaint(canvases, denoising)
         bare = diffuser.repaint(canvases, denoising)
         for name, canvas, made in zip(self.PEOPLE, canvases, together, strict=True):
-            with self.worn(adapters, files, name):
+            with self.active(adapters, files, name):
                 (alone,) = diffuser.repaint([canvas], denoising)
             assert np.abs(made.astype(int) - alone).max() <= 1
             assert np.mean(made != alone) < 1e-2
@@ -235,7 +237,7 @@ class TestLoras:
         for index in range(200):
             name = ("ann", "bob", "cleo")[index % 3]
             lora = adapters.lora(f"{name}-{index}", lambda: "etag", partial(files.get, name))
-            with adapters.worn([lora]):
+            with adapters.activate([lora]):
                 seen = predict()
             assert torch.equal(expected.setdefault(name, seen), seen)
             assert not torch.equal(seen, bare)

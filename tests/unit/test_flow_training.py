@@ -177,7 +177,7 @@ def test_a_stock_pipeline_loads_the_adapter_and_makes_the_same_picture(model, fo
     pipeline.load_lora_weights(tmp_path, weight_name="it.safetensors")
     adapters = LoraCache(model.denoiser, prefix=model.lora_prefix)
     model.pipeline.set_progress_bar_config(disable=True)
-    with adapters.worn([adapters.lora("ann", lambda: "etag", lambda: trained[0])]):
+    with adapters.activate([adapters.lora("ann", lambda: "etag", lambda: trained[0])]):
         assert torch.allclose(prediction(model), trained[2], atol=1e-5)
         ours = made(model.pipeline)
     theirs = made(pipeline)

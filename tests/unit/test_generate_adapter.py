@@ -45,7 +45,7 @@ def seen(unet):
 
 
 def wearing(adapters, unet, key, etag, data):
-    with adapters.worn([adapters.lora(key, lambda: etag, lambda: data)]):
+    with adapters.activate([adapters.lora(key, lambda: etag, lambda: data)]):
         return seen(unet)
 
 
@@ -104,10 +104,10 @@ class TestMixedBatches:
         adapters = LoraCache(unet)
         worn = [name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in self.PEOPLE]
         bare = self.seen(unet)
-        with adapters.worn(worn):
+        with adapters.activate(worn):
             ours = self.seen(unet)
         assert torch.equal(self.seen(unet), bare)
-        slots = {resident.wearer: name for name, resident in adapters._resident.items()}
+        slots = {resident.loaded: name for name, resident in adapters._resident.items()}
         names = [slots[one] if one else "__base__" for one in worn] * 2
         for layer in adapters._layers:
             layer._disable_adapters = False
@@ -120,7 +120,7 @@ class TestMixedBatches:
     def test_what_the_words_are_is_remembered_for_each_wearer_and_no_longer_than_the_diffusion(self, unet, files):
         adapters = LoraCache(unet)
         worn = [name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in self.PEOPLE]
-        with adapters.worn(worn):
+        with adapters.activate(worn):
             before = self.seen(unet)
             with cache_cross_attention(unet):
                 within = self.seen(unet)
@@ -131,7 +131,7 @@ class TestMixedBatches:
     def test_nobody_is_the_bare_base(self, unet):
         bare = self.seen(unet)
         for nobody in ([], [None], [None, None]):
-            with LoraCache(unet).worn(nobody):
+            with LoraCache(unet).activate(nobody):
                 assert torch.equal(self.seen(unet), bare)
 
 
@@ -171,7 +171,7 @@ class TestEvicting:
         def never():
             raise AssertionError("read again")
 
-        with adapters.worn([adapters.lora("cleo", lambda: "etag", never)]):
+        with adapters.activate([adapters.lora("cleo", lambda: "etag", never)]):
             assert torch.equal(seen(unet), before["cleo"])
         assert adapters_on(unet) == list(adapters._resident)
 
@@ -243,6 +243,6 @@ def test_files_beyond_the_memory_for_them_make_each_other_go(unet, files, monkey
 def test_the_adapter_has_the_units_of_the_base_whatever_the_file_was_stored_in(unet, files):
     unet.to(torch.bfloat16)
     adapters = LoraCache(unet)
-    with adapters.worn([adapters.lora("ann", lambda: "etag", lambda: files["ann"])]):
+    with adapters.activate([adapters.lora("ann", lambda: "etag", lambda: files["ann"])]):
         layers = [module for module in unet.modules() if isinstance(module, LoraLayer)]
         assert {weight.dtype for layer in layers for weight in layer.parameters()} == {torch.bfloat16}

@@ -21,7 +21,7 @@ from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face.landmarks import EYES
 from shared.faces import Box
 from shared.models import controls, diffusion
-from shared.models.diffusion import CARD, EMBEDDED_FOLDER, BaseModelMissing, ModelProfile
+from shared.models.diffusion import EMBEDDED_FOLDER, PROFILE_FILE, BaseModelMissing, ModelProfile
 from shared.settings import ControlSettings, ModelSettings, Settings
 from tests.pictures import astronaut
 from tests.tiny_base import make_tiny_base, make_tiny_control
@@ -280,8 +280,12 @@ COSMETIC = (
 )
 
 
-@pytest.mark.parametrize("card", ["the default", "portrait-tiny"])
-def test_no_words_of_ours_make_up_a_face_or_take_its_glasses(card):
-    said = ModelProfile() if card == "the default" else ModelProfile(**json.loads((EMBEDDED_FOLDER / CARD).read_text()))
+@pytest.mark.parametrize("profile", ["the default", "portrait-tiny"])
+def test_no_words_of_ours_make_up_a_face_or_take_its_glasses(profile):
+    said = (
+        ModelProfile()
+        if profile == "the default"
+        else ModelProfile(**json.loads((EMBEDDED_FOLDER / PROFILE_FILE).read_text()))
+    )
     words = f"{said.prompt} {said.negative_prompt}".lower().replace("{trigger}", "")
     assert [word for word in COSMETIC.split() if word in words] == []

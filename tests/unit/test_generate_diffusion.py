@@ -54,9 +54,9 @@ def noise_prediction(model):
         return model.unet(latents, 500, encoder_hidden_states=words).sample
 
 
-def worn(adapters, files, *names):
+def activate(adapters, files, *names):
     """The UNet wearing these people's LoRAs, a picture of the batch each."""
-    return adapters.worn([name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in names])
+    return adapters.activate([name and adapters.lora(name, lambda: "etag", partial(files.get, name)) for name in names])
 
 
 class TestRepainting:
@@ -124,7 +124,7 @@ class TestWhatTheWordsAreToEachLayer:
 
         monkeypatch.setattr(torch.nn.Linear, "forward", counted)
         face = InpaintRegion(astronaut(), FACE.square(2.2), mask, LANDMARKS, words, seed=1)
-        with worn(LoraCache(model.unet), files, "ann"):
+        with activate(LoraCache(model.unet), files, "ann"):
             once, evaluations = repaint([face], Denoising(10, 0.5)), len(made)
             wordings = evaluations / len(set(made))
             monkeypatch.setattr(unet_model, "cache_cross_attention", nullcontext)
@@ -149,11 +149,11 @@ class TestFacesInOneBatch:
     def test_a_face_in_company_is_the_face_alone_but_for_rounding(self, model, files, faces, guidance):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
         adapters, diffuser, denoising = LoraCache(model.unet), Diffuser(model), Denoising(10, 0.5)
-        with worn(adapters, files, *self.PEOPLE):
+        with activate(adapters, files, *self.PEOPLE):
             together = diffuser.repaint(faces, denoising)
             again = diffuser.repaint(faces, denoising)
         for name, face, made, repeated in zip(self.PEOPLE, faces, together, again, strict=True):
-            with worn(adapters, files, name):
+            with activate(adapters, files, name):
                 (alone,) = diffuser.repaint([face], denoising)
             assert np.abs(made.astype(int) - alone).max() <= 1
             assert np.mean(made != alone) < 1e-3
@@ -164,18 +164,18 @@ class TestFacesInOneBatch:
 
     def test_one_person_for_all_faces_is_one_adapter(self, model, files, faces):
         adapters = LoraCache(model.unet)
-        with worn(adapters, files, "ann", "ann"):
+        with activate(adapters, files, "ann", "ann"):
             assert len(model.unet.peft_config) == 1
             twice = Diffuser(model).repaint([faces[0], faces[0]], Denoising(10, 0.5))
         assert np.abs(twice[0].astype(int) - twice[1]).max() <= 1
 
     def test_more_people_than_adapters_stay_find_room(self, model, files, faces):
         adapters = LoraCache(model.unet, resident=1)
-        with worn(adapters, files, "ann", "cleo", "bob"):
+        with activate(adapters, files, "ann", "cleo", "bob"):
             assert len(model.unet.peft_config) == 3
         expected = {}
         for name in ("bob", "ann", "cleo", "bob", "ann"):
-            with worn(adapters, files, name):
+            with activate(adapters, files, name):
                 seen = noise_prediction(model)
             assert torch.equal(expected.setdefault(name, seen), seen)
         assert not torch.equal(expected["ann"], expected["bob"])
@@ -187,7 +187,7 @@ class TestWearingALora:
         weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
         adapters = LoraCache(model.unet)
         for name in ("ann", "cleo", "bob", "ann"):
-            with worn(adapters, files, name):
+            with activate(adapters, files, name):
                 assert not torch.equal(noise_prediction(model), bare)
             assert torch.equal(noise_prediction(model), bare)
         after = {name.replace(".base_layer", ""): tensor for name, tensor in model.unet.state_dict().items()}
@@ -201,9 +201,9 @@ class TestWearingALora:
         pipeline.unet.eval()
         adapters = LoraCache(model.unet)
         for other in ("bob", "cleo"):
-            with worn(adapters, files, other):
+            with activate(adapters, files, other):
                 pass
-        with worn(adapters, files, name):
+        with activate(adapters, files, name):
             assert torch.equal(noise_prediction(model), noise_prediction(pipeline))
 
     def test_a_known_user_is_not_read_again(self, model, files):
@@ -232,7 +232,7 @@ class TestWearingALora:
         adapters = LoraCache(model.unet, resident=1)
         expected = {}
         for name in ("ann", "cleo", "ann", "cleo"):
-            with worn(adapters, files, name):
+            with activate(adapters, files, name):
                 seen = noise_prediction(model)
             assert torch.equal(expected.setdefault(name, seen), seen)
             assert len(model.unet.peft_config) == 1
@@ -240,7 +240,7 @@ class TestWearingALora:
     def test_an_error_inside_leaves_the_base_bare(self, model, files):
         bare = noise_prediction(model)
         adapters = LoraCache(model.unet)
-        with suppress(ZeroDivisionError), worn(adapters, files, "ann"):
+        with suppress(ZeroDivisionError), activate(adapters, files, "ann"):
             raise ZeroDivisionError
         assert torch.equal(noise_prediction(model), bare)
 
@@ -251,7 +251,7 @@ class TestWearingALora:
         with pytest.raises(LoraError):
             adapters.lora("ann", lambda: "etag", lambda: data)
         assert torch.equal(noise_prediction(model), bare)
-        with worn(adapters, files, "ann"):
+        with activate(adapters, files, "ann"):
             assert not torch.equal(noise_prediction(model), bare)
 
     def test_a_lora_of_another_base_is_refused_and_leaves_nothing(self, model, files, tmp_path):
@@ -263,5 +263,5 @@ class TestWearingALora:
         with pytest.raises(LoraError):
             adapters.lora("ann", lambda: "etag", lambda: foreign)
         assert torch.equal(noise_prediction(model), bare)
-        with worn(adapters, files, "bob"):
+        with activate(adapters, files, "bob"):
             assert not torch.equal(noise_prediction(model), bare)

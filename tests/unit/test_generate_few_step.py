@@ -68,7 +68,7 @@ def test_it_works_beside_a_users_as_diffusers_lets_two_adapters_work(base, model
     stock.set_adapters(["few", "ann"])
     adapters = LoraCache(few.unet)
     ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
-    with adapters.worn([ann]):
+    with adapters.activate([ann]):
         assert torch.allclose(prediction(few.unet), prediction(stock.unet), atol=1e-4)
 
 
@@ -80,7 +80,7 @@ def test_users_leave_its_bits_alone_and_the_files_have_none_of_it(base, model, s
     adapters = LoraCache(few.unet)
     ann = adapters.lora("ann", lambda: "etag", (folder / "4-1.safetensors").read_bytes)
     for _ in range(3):
-        with adapters.worn([ann]):
+        with adapters.activate([ann]):
             assert not torch.equal(prediction(few.unet), fused)
     assert torch.equal(prediction(few.unet), fused)
     again = diffusion.load_model(ModelSettings(path=str(base), device="cpu", few_step=settings))  # as train loads it

@@ -11,7 +11,8 @@ from functions.generate.face import light, masks
 from functions.generate.face.landmarks import face_width, fit_similarity, mirror, with_forehead
 from functions.generate.fusion import occlusion
 from functions.generate.fusion.blend_weights import BlendWeights
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse, pose_agreement
+from functions.generate.fusion.correspondence import pose_agreement
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.fusion.warp import REACH, plan_movement
 from functions.generate.person import choose_reference
 from shared.faces import pose
@@ -243,7 +244,8 @@ def test_a_fringe_over_the_brows_does_not_come_over(template, person):
     (left, top), (right, bottom) = (points.astype(int) for points in (person.landmarks[17], person.landmarks[26]))
     cv2.rectangle(fringed, (left - 4, min(top, bottom) - 60), (right + 4, max(top, bottom) + 2), (60, 40, 25), -1)
     fused = fuse(template.image, template.landmarks, ReferencePhoto(fringed, person.landmarks), 1.0)
-    moved = plan_movement(template.landmarks, fused.landmarks, template.image.shape[:2]).of(template.image)
+    before, after = with_forehead(template.landmarks), with_forehead(fused.landmarks)
+    moved = plan_movement(before, after, template.image.shape[:2]).of(template.image)
     middle = round(float(fused.landmarks[27, 0]))
     brow = round(float(fused.landmarks[17:27, 1].mean()))
     forehead = slice(brow - 22, brow - 8), slice(middle - 30, middle + 30)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from functions.generate.face import light
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames, fuse
@@ -28,6 +29,31 @@ def test_glasses_are_told_from_bare_eyes(portrayals):
 def test_a_bare_face_has_no_frames(portrayals):
     one = portrayals["astronaut"]
     assert not find_frames(one.image, one.landmarks).any()
+
+
+def dithered(image):
+    """The picture in black and white dots."""
+    return np.asarray(Pillow.fromarray(image).convert("1").convert("RGB"))
+
+
+def noisy(levels):
+    def make(image):
+        noise = np.random.default_rng(3).normal(0, levels, image.shape)
+        return np.clip(image + noise, 0, 255).round().astype(np.uint8)
+
+    return make
+
+
+@pytest.mark.parametrize("change", [noisy(15), noisy(25), noisy(40), dithered])
+def test_grain_is_no_glasses(portrayals, change):
+    """High sensitivities and newsprint have dark lines everywhere, and a face got white or dark frames drawn on it."""
+    one = portrayals["astronaut"]
+    assert not detection.wears_glasses(light.to_lab(change(one.image)), one.landmarks)
+
+
+def test_glasses_are_seen_through_grain(portrayals):
+    one = portrayals["hopper"]
+    assert detection.wears_glasses(light.to_lab(noisy(8)(one.image)), one.landmarks)
 
 
 def test_frames_lie_around_the_eyes_and_not_on_them(portrayals):

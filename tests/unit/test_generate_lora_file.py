@@ -228,9 +228,9 @@ def test_a_file_with_a_fault_is_refused_and_leaves_the_base_bit_for_bit(adapters
     ],
 )
 def test_all_spellings_of_a_lora_do_the_same(adapters, unet, good, bare, same):
-    with adapters.worn([load(adapters, good)]):
+    with adapters.activate([load(adapters, good)]):
         expected = seen(unet)
-    with adapters.worn([load(adapters, same(good))]):
+    with adapters.activate([load(adapters, same(good))]):
         made_of_it = seen(unet)
     assert torch.allclose(made_of_it, expected, rtol=0, atol=1e-6)
     assert not torch.allclose(expected, bare, rtol=0, atol=1e-3)
@@ -311,7 +311,7 @@ def harmless(adapters, unet, bare, data):
         read = load(adapters, data)
     except LoraError:
         return
-    with adapters.worn([read]):
+    with adapters.activate([read]):
         seen(unet)
     assert torch.equal(seen(unet), bare)
 

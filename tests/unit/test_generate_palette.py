@@ -74,7 +74,7 @@ def portrayed(image, template, person):
     made, landmarks, frames = image, template.landmarks, None
     for _ in range(2):
         shown = fuse(made, landmarks, person, 0.5, frames=frames, original=original)
-        made, landmarks, frames = original.palette.settled(shown.image, image), shown.landmarks, shown.frames
+        made, landmarks, frames = original.palette.limit_tint(shown.image, image), shown.landmarks, shown.frames
     return made, landmarks
 
 
@@ -123,8 +123,8 @@ def test_ordinary_templates_are_left_their_colors_and_their_light(engine, person
     for image, landmarks in faces:
         found = palette(image, landmarks)
         assert (found.natural, found.modeled) == (1, 1)
-        assert found.settled(person.image, image[:1]) is person.image
-        assert found.adapted(person.image, person.image) is person.image
+        assert found.limit_tint(person.image, image[:1]) is person.image
+        assert found.scale_changes(person.image, person.image) is person.image
 
 
 @pytest.mark.parametrize("light_of", [dimmed, lambda image: dimmed(image, 0.2), bleached])
@@ -144,12 +144,12 @@ def test_a_networks_changes_have_the_templates_colors(template):
     after = before.copy()
     after[100:200, 100:200] = (200, 90, 60)
     found = palette(before, template.landmarks)
-    made = found.settled(found.adapted(after, before), before)
+    made = found.limit_tint(found.scale_changes(after, before), before)
     assert np.ptp(made, axis=-1).max() == 0
     assert np.array_equal(made[200:], before[200:])
     assert abs(light.to_lab(made)[150, 150, 0] - light.to_lab(after)[150, 150, 0]) < 1
     faint = faded(template.image, 0.3)
-    brought = palette(faint, template.landmarks).adapted(template.image, faint)
+    brought = palette(faint, template.landmarks).scale_changes(template.image, faint)
     chroma = [np.linalg.norm(light.to_lab(one)[..., 1:], axis=-1).mean() for one in (faint, brought, template.image)]
     assert chroma[0] < chroma[1] < 0.65 * chroma[2]
 

@@ -11,7 +11,7 @@ from shared.cli import doctor
 from shared.models.diffusion import load_model, working
 from shared.models.licenses import describe_license, find_license, warn_of_license
 from shared.models.model_loading import read_architecture, resolve_source
-from shared.models.profile import CARD
+from shared.models.profile import PROFILE_FILE
 from shared.settings import ModelSettings, Settings
 from tests.tiny_flow import make_tiny_klein
 
@@ -77,7 +77,7 @@ def test_a_published_model_is_known_by_its_id():
 
 def test_the_operators_word_in_photog_json_counts_most(folder):
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
-    card = folder / CARD
+    card = folder / PROFILE_FILE
     card.write_text(json.dumps(json.loads(card.read_text()) | {"license": "cc-by-nc-4.0"}))
     where = resolve_source(ModelSettings(path=str(folder)))
     assert working(where, read_architecture(where)).license == "cc-by-nc-4.0"

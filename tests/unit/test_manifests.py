@@ -86,6 +86,13 @@ def test_what_pads_a_file_at_its_end_is_no_part_of_its_text(text, encoding, padd
     assert padded.sha256 == parse(PLAIN).sha256
 
 
+@pytest.mark.parametrize("mark", ["\ufeff", "\ufeff\ufeff", "\u200b", " \n", "\u2060\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_what_nobody_sees_before_a_text_is_no_part_of_it(mark, encoding):
+    for text in (PLAIN.decode(), "{'request_id': 'r1'}"):
+        assert parse(f"{mark}{text}".encode(encoding)).request_id == parse(text.encode()).request_id
+
+
 @pytest.mark.parametrize("padding", [b"\xff" * 512, b"\0\xff\0", b"\xa0"])
 def test_a_padding_that_is_no_text_is_told_under_the_sender_s_id(padding):
     padded = parse(PLAIN + padding)
@@ -241,7 +248,7 @@ def test_a_member_that_stands_twice_is_told_at_any_depth_in_json_and_in_the_samp
         manifest = parse(spelled.encode())
         assert manifest.request_id == "b"
         assert list(manifest.warnings) == told
-    assert manifest.warned({"warnings": ["other"]})["warnings"] == [*told, "other"]
+    assert manifest.add_warnings({"warnings": ["other"]})["warnings"] == [*told, "other"]
 
 
 def test_members_that_stand_twice_are_told_within_bounds():

@@ -125,9 +125,9 @@ def test_memory_and_processor_are_those_of_the_worker_and_of_its_child(worker):
 
 
 def test_what_worker_and_queue_server_both_have_has_the_same_name_type_and_labels(worker):
-    empty = SimpleNamespace(services={"photog_pre_pmml": "generate"}, ledger=SimpleNamespace(states=lambda service: {}))
+    empty = SimpleNamespace(services={"photog_pre_pmml": "generate"}, index=SimpleNamespace(states=lambda service: {}))
     server = Metrics(empty)
-    server.answered("photog_pre_pmml", "OK")
+    server.count_answer("photog_pre_pmml", "OK")
     server.stage("photog_pre_pmml", "running", 1.0)
     metrics = worker(MetricsSettings(port=0, service="photog_pre_pmml"))
     metrics.before(ATTEMPT)

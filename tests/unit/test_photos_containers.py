@@ -31,7 +31,7 @@ def saved(picture: Pillow.Image, format: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-def turned(tag: int = 0x0112, value: int = 6) -> Pillow.Exif:
+def orientation(tag: int = 0x0112, value: int = 6) -> Pillow.Exif:
     exif = Pillow.Exif()
     exif[tag] = value
     return exif
@@ -49,7 +49,13 @@ def as_pillow_sees_it(data: bytes) -> np.ndarray:
 def test_a_jpg_with_all_that_cameras_write_has_the_pixels_that_pillow_sees(subsampling, progressive, restarts):
     options = {"subsampling": subsampling, "progressive": progressive, "restart_marker_rows": restarts}
     data = saved(
-        portrait(), "JPEG", exif=turned(), comment=b"x" * 99, xmp=XMP.encode(), icc_profile=b"p" * 90_000, **options
+        portrait(),
+        "JPEG",
+        exif=orientation(),
+        comment=b"x" * 99,
+        xmp=XMP.encode(),
+        icc_profile=b"p" * 90_000,
+        **options,
     )
     extended = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + b"x" * 60_000) * 300  # a phone's depth map
     data = data[:2] + extended + data[2:] + b"a film behind the picture" * 1000
@@ -57,7 +63,7 @@ def test_a_jpg_with_all_that_cameras_write_has_the_pixels_that_pillow_sees(subsa
 
 
 def test_a_jpg_of_two_pictures_gives_the_first_and_is_no_animation():
-    data = saved(portrait(), "MPO", save_all=True, append_images=[Pillow.new("RGB", (30, 30))], exif=turned())
+    data = saved(portrait(), "MPO", save_all=True, append_images=[Pillow.new("RGB", (30, 30))], exif=orientation())
     decoded = decode_photo(data, LIMITS)
     assert (decoded.format, decoded.warnings) == ("MPO", [])
     assert np.array_equal(decoded.image, as_pillow_sees_it(data))
@@ -97,15 +103,15 @@ def test_a_png_stands_upright_by_what_other_programs_wrote_into_its_texts(packed
     shape = decode_photo(saved(portrait(), "PNG"), LIMITS).image.shape
     by_xmp, by_exif = PngImagePlugin.PngInfo(), PngImagePlugin.PngInfo()
     by_xmp.add_itxt("XML:com.adobe.xmp", XMP, zip=packed)
-    raw = turned().tobytes()
+    raw = orientation().tobytes()
     by_exif.add_text("Raw profile type exif", f"\nexif\n{len(raw):8}\n{raw.hex()}\n", zip=packed)
     for told in (by_xmp, by_exif):
         assert decode_photo(saved(portrait(), "PNG", pnginfo=told), LIMITS).image.shape == (shape[1], shape[0], 3)
 
 
 def test_exif_goes_before_xmp_and_without_an_orientation_leaves_it_to_xmp():
-    upright = decode_photo(saved(portrait(), "JPEG", exif=turned(value=1), xmp=XMP.encode()), LIMITS).image.shape
-    by_xmp = decode_photo(saved(portrait(), "JPEG", exif=turned(0x0131, 5), xmp=XMP.encode()), LIMITS).image.shape
+    upright = decode_photo(saved(portrait(), "JPEG", exif=orientation(value=1), xmp=XMP.encode()), LIMITS).image.shape
+    by_xmp = decode_photo(saved(portrait(), "JPEG", exif=orientation(0x0131, 5), xmp=XMP.encode()), LIMITS).image.shape
     assert upright == (by_xmp[1], by_xmp[0], 3)
 
 

@@ -17,7 +17,7 @@ PICTURE = bytes(range(256)) * 40
 KILOBYTE = 1024
 
 
-class Photographs(BaseHTTPRequestHandler):
+class PhotoHandler(BaseHTTPRequestHandler):
     """Answers by path as the tests need it; `hits` counts the requests of each path."""
 
     protocol_version = "HTTP/1.1"
@@ -78,14 +78,14 @@ class Photographs(BaseHTTPRequestHandler):
         pass
 
 
-class Studio(ThreadingHTTPServer):
+class PhotoServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
 
 @pytest.fixture
 def server():
-    server = Studio(("127.0.0.1", 0), Photographs)
+    server = PhotoServer(("127.0.0.1", 0), PhotoHandler)
     server.hits, server.hosts, server.sent = Counter(), [], 0
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

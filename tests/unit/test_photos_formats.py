@@ -78,6 +78,7 @@ KINDS = {
     "apple double": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(90), "beside a file"),
     "shortcut": (b"[InternetShortcut]\r\nURL=http://a\r\n", "a link to a page"),
     "text": (b"hello", "this is text"),
+    "impossible png": (PNG[:24] + b"\4\2" + PNG[26:], "its header cannot be read"),
     "something": (b"\x07\x93\xfe\x01" * 30, "not a picture in a known format"),
 }
 KINDS["page of windows"] = ("<html><body>".encode("utf-16"), "a web page")
@@ -151,7 +152,7 @@ def grid(columns: int = 2, size: tuple[int, int] = (128, 64)) -> bytes:
     left, right = np.full((64, 64, 3), 200, np.uint8), np.full((64, 64, 3), 50, np.uint8)
     content = bytes([0, 0, 0, columns - 1]) + struct.pack(">HH", *size)
     properties = {b"ispe": bytes(4) + struct.pack(">II", *size)}
-    return avif._written(avif._Item(b"grid", properties, content, (tile(left), tile(right))), None)
+    return avif._write(avif._Item(b"grid", properties, content, (tile(left), tile(right))), None)
 
 
 def test_an_avif_of_tiles_is_put_together():
@@ -187,12 +188,12 @@ def test_a_bomb_whose_boxes_say_another_size_than_its_stream_is_refused_at_once(
 
 
 def test_a_stream_that_announces_more_than_its_boxes_is_refused():
-    large = avif._written(tile(hopper()), None)
+    large = avif._write(tile(hopper()), None)
     item = tile(hopper(160))
     wrong = avif._Item(item.kind, item.properties | {b"ispe": bytes(4) + struct.pack(">II", 96, 96)}, item.data)
     decode_photo(large, LIMITS)
     with pytest.raises(PhotoUndecodable, match="160 x 160 pixels, but its boxes say"):
-        decode_photo(avif._written(wrong, None), LIMITS)
+        decode_photo(avif._write(wrong, None), LIMITS)
 
 
 def test_frames_that_nobody_sees_are_counted():

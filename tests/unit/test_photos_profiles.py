@@ -46,10 +46,10 @@ def test_what_has_not_changed_goes_back_bit_for_bit_and_the_rest_in_its_own_colo
     own = color_profiles.in_space(photo, profile)
     own[:8, :8] = (0, 255, 0)  # no sRGB holds that green
     decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
-    assert np.array_equal(decoded.returned(decoded.image.copy()), own)
+    assert np.array_equal(decoded.to_file_space(decoded.image.copy()), own)
     changed = decoded.image.copy()
     changed[40:60, 40:60] = 255 - changed[40:60, 40:60] // 2
-    returned = decoded.returned(changed)
+    returned = decoded.to_file_space(changed)
     same = np.ones(own.shape[:2], bool)
     same[40:60, 40:60] = False
     assert np.array_equal(returned[same], own[same])
@@ -61,7 +61,7 @@ def test_a_doubled_picture_goes_back_too(photo):
     own = color_profiles.in_space(photo, profile)
     decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
     twice = decoded.image.repeat(2, axis=0).repeat(2, axis=1)
-    returned = decoded.returned(twice)
+    returned = decoded.to_file_space(twice)
     assert returned.shape == twice.shape
     assert apart(returned, own.repeat(2, axis=0).repeat(2, axis=1)).max() <= 3
 
@@ -72,7 +72,7 @@ def test_gray_stays_gray_in_every_space(photo, name):
     own = np.repeat(photo[..., 1:2], 3, axis=-1)
     decoded = decode_photo(file(own, profile), LIMITS, keep_own=True)
     darker = np.repeat(decoded.image[..., 1:2] // 2, 3, axis=-1)
-    assert np.ptp(decoded.returned(darker), axis=-1).max() == 0
+    assert np.ptp(decoded.to_file_space(darker), axis=-1).max() == 0
 
 
 def test_the_numbers_of_an_srgb_profile_are_taken_as_they_are(photo):
@@ -92,7 +92,7 @@ def test_a_profile_of_gray_becomes_one_of_rgb_with_its_curve(photo):
     decoded = decode_photo(file(gray, color_profiles.gray(1.0), "L"), LIMITS, keep_own=True)
     assert np.ptp(decoded.image, axis=-1).max() <= 1
     assert decoded.image.mean() > gray.mean() + 20  # what is linear is lighter than its numbers look
-    assert np.array_equal(decoded.returned(decoded.image)[..., 0], gray)
+    assert np.array_equal(decoded.to_file_space(decoded.image)[..., 0], gray)
     assert apart(color_profiles.in_srgb(decoded.own, decoded.icc), decoded.image).max() <= 1
     assert decoded.icc == decode_photo(file(gray, color_profiles.gray(1.0), "L"), LIMITS).icc
 
@@ -131,7 +131,7 @@ def test_whatever_is_wrong_in_a_profile_the_picture_is_read_and_goes_back_as_it_
         for place in generator.integers(128, min(len(damaged), 400), 4):
             damaged[place] = generator.integers(256)
         decoded = decode_photo(file(np.asarray(part), bytes(damaged), mode), LIMITS, keep_own=True)
-        assert np.array_equal(decoded.returned(decoded.image), part.convert("RGB"))
+        assert np.array_equal(decoded.to_file_space(decoded.image), part.convert("RGB"))
 
 
 def test_a_table_of_tags_that_is_cut_off_gives_no_profile():

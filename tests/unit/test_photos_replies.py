@@ -24,13 +24,14 @@ DEFLATED = RAW.compress(PICTURE) + RAW.flush()
 SECRET = "hunter2secret"
 
 
-class Replying(BaseHTTPRequestHandler):
+class ReplyHandler(BaseHTTPRequestHandler):
     """Sends the response that the test has set, for every request."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         self.server.asked.append(dict(self.headers))
+        self.server.callers.add(self.client_address)
         status, headers, body = self.server.reply
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
@@ -44,8 +45,8 @@ class Replying(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Replying)
-    server.asked, server.url = [], f"http://127.0.0.1:{server.server_port}"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ReplyHandler)
+    server.asked, server.callers, server.url = [], set(), f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server
@@ -88,6 +89,9 @@ def test_a_picture_comes_through_whatever_is_said_of_its_encoding(server, encodi
         ("gzip, deflate", zlib.compress(gzip.compress(PICTURE))),
         ("deflate", zlib.compress(PICTURE)),
         ("deflate", DEFLATED),
+        ("x-deflate", zlib.compress(PICTURE)),
+        ("deflate;q=1", zlib.compress(PICTURE)),
+        ('"GZIP"; q=0.5', gzip.compress(PICTURE)),
         ("gzip", gzip.compress(PICTURE[:999]) + gzip.compress(PICTURE[999:])),
         ("gzip", gzip.compress(PICTURE) + b"\0\0\0"),
         ("", gzip.compress(PICTURE)),
@@ -199,6 +203,13 @@ REFUSALS = [
         "<!DOCTYPE html><title>Forbidden</title><style>expires{}</style><h1>Sorry</h1><p>Your link has <b>expired</b>",
         ["Forbidden", "expired"],
     ),
+    (
+        403,
+        S3.format("AccessDenied", "<![CDATA[Request has expired]]>"),
+        ["AccessDenied: Request has expired", "sign it"],
+    ),
+    (403, "\ufeff" + S3.format("AccessDenied", "Request has expired"), ["AccessDenied: Request has expired"]),
+    (403, "<p>Sorry.</p><p>The link has expired.</p>", ["The link has expired", "sign it again"]),
     (403, "Please set a user-agent and respect our robot policy", ["user-agent", "PHOTOG_USER_AGENT"]),
 ]
 
@@ -253,6 +264,20 @@ def test_a_refusal_that_comes_packed_is_read_too(server):
     assert "Request has expired" in found.message
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-8-sig"])
+def test_a_refusal_in_another_encoding_is_read_too(server, encoding):
+    body = S3.format("AccessDenied", "Der Link f\xfcr die Datei: Request has expired").encode(encoding)
+    found = got(server, 403, {}, body)
+    assert "Der Link f\xfcr die Datei: Request has expired" in found.message
+    assert "sign it again" in found.message
+
+
+def test_a_refusal_whose_last_character_is_cut_off_is_read_as_what_it_is(server):
+    assert (
+        "gel\xf6scht" in got(server, 404, {}, "gel\xf6scht ".encode() + b"x" * 16_000 + "\xfc".encode() * 200).message
+    )
+
+
 def test_a_refusal_that_does_not_end_costs_a_moment_and_keeps_its_status(server, monkeypatch):
     monkeypatch.setattr(fetching, "REFUSAL_SECONDS", 0.1)
     found = got(server, 403, {"Content-Length": "1000"}, b"Request has expired")
@@ -265,6 +290,9 @@ PAGES = [
     "\ufeff\n  <HTML><body>x</body></HTML>",
     "<!-- cached --><html></html>",
     "<head><title>Drive</title></head>",
+    "<center><h1>502 Bad Gateway</h1></center>",
+    "<p>No entry",
+    "<div class='x'>No access</div>",
     '<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0"><html><svg/></html>',
 ]
 
@@ -297,3 +325,27 @@ def test_words_with_status_200_are_no_picture(server, body, says):
     assert type(found) is PhotoUnavailable
     assert "sent no picture" in found.message
     assert says in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(203, {}), (206, {"Content-Range": f"bytes 0-{len(PICTURE) - 1}/{len(PICTURE)}"})],
+)
+def test_a_whole_picture_is_one_although_a_cache_answers_with_another_status(server, status, headers):
+    assert got(server, status, headers) == PICTURE
+
+
+@pytest.mark.parametrize(
+    "given", ["", "bytes 0-99/100000", "bytes 5-9/10", "bytes 0-9/*", "bytes 0-" + "9" * 50 + "/1"]
+)
+def test_a_part_of_a_picture_is_none(server, given):
+    assert "answered 206" in got(server, 206, {"Content-Range": given} if given else {}).message
+
+
+def test_each_picture_comes_over_a_connection_of_its_own(server):
+    """Else a second host at the address would be spoken to over what was opened, and checked, for the first."""
+    hosts = [f"http://{name}.example:{server.server_port}/{number}.jpg" for number, name in enumerate("abab")]
+    server.reply = 200, {}, PICTURE
+    fetched = PhotoFetcher(LIMITS, True, nothing, resolve=lambda host, port: ["127.0.0.1"]).fetch(hosts)
+    assert fetched == [PICTURE] * 4
+    assert len(server.callers) == 4

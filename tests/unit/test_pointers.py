@@ -109,11 +109,12 @@ def test_of_answers_of_one_moment_the_same_one_wins_in_whatever_order(order):
     assert named(bucket) == "a", "whose hash is the greatest"
 
 
-@pytest.mark.parametrize("garbage", [b"1e400", b"-1", b"true", b'"5"', b"null", b"9e300", b"NaN"])
+@pytest.mark.parametrize("garbage", [b"1e400", b"-1", b"true", b'"5"', b"null", b"9e9", b"9e300", b"NaN"])
 def test_a_moment_that_none_of_ours_has_written_stands_in_nobody_s_way(garbage):
     bucket = MemoryBucket()
     bucket.put(POINTER, b'{"which": 0, "committed": ' + garbage + b"}")
     bucket.put("users/u/swaps/zzz.json", b"{}")
+    bucket.put("users/u/swaps/99999999999999999999-0123456789ab.json", b"{}")
     assert Pointers(bucket).moment([POINTER], now=7.0) == 7.0
     swap(bucket, 7.0)
     assert named(bucket) == 7.0

@@ -70,20 +70,20 @@ def test_a_record_keeps_its_bytes_and_tags_whatever_they_are(body, tags):
 
 def test_the_lead_is_one_for_slow_requests_and_grows_while_workers_outrun_it():
     now = [0.0]
-    lead = ReleaseWindow(8, clock=lambda: now[0])
-    assert lead.room(set()) == 1
+    window = ReleaseWindow(8, clock=lambda: now[0])
+    assert window.room(set()) == 1
     for expected in (2, 4, 8, 8):
-        lead.released("a")
+        window.add("a")
         now[0] += 0.1
-        assert lead.room(set()) == expected
-    lead.released("slow")
+        assert window.room(set()) == expected
+    window.add("slow")
     for expected in (4, 2, 1, 1):
         now[0] += 1.1
-        lead.room({"slow"})
-        assert lead.size == expected
-    assert lead.room({"slow"}) == 0
+        window.room({"slow"})
+        assert window.size == expected
+    assert window.room({"slow"}) == 0
     now[0] += 60
-    assert lead.room(set()) == 1, "claimed a minute after it was released: the workers are slow"
+    assert window.room(set()) == 1, "claimed a minute after it was released: the workers are slow"
 
 
 def test_a_token_opens_its_service_only():
@@ -171,12 +171,12 @@ def test_numbers_that_no_queue_can_have_are_refused(text):
 def test_a_put_that_fails_waits_ever_longer_and_is_forgotten_when_it_went_well():
     now = [0.0]
     holds = BackoffHolds(clock=lambda: now[0])
-    assert holds.failed("a")
+    assert holds.hold("a")
     for pause in (0.5, 1, 2, 4):
         assert holds.now() == {"a"}
         now[0] += pause
         assert holds.now() == set()
-        assert not holds.failed("a")
-    holds.passed("a")
+        assert not holds.hold("a")
+    holds.forget("a")
     assert holds.now() == set()
-    assert holds.failed("a")
+    assert holds.hold("a")

@@ -13,7 +13,7 @@ from shared.errors import TooFewPhotos
 from shared.models.diffusion import ModelProfile
 from shared.settings import Limits
 from tests import color_profiles
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import astronaut, coffee, group, hopper, jpeg, variations
 
 WORKING = ModelProfile(size=64, framing=1.75)
@@ -31,7 +31,7 @@ def person():
 
 def prepared(files, engine, working=WORKING):
     return prepare_dataset(
-        list(files), Desk({name: data for name, data in files.items() if data}), engine, working, Limits()
+        list(files), FakeWorkspace({name: data for name, data in files.items() if data}), engine, working, Limits()
     )
 
 

@@ -16,7 +16,7 @@ from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
 from tests.unit.test_train_lora import disturb, prediction
 
-PLAN = TrainingPlan.suited(ModelProfile(size=64)).model_copy(
+PLAN = TrainingPlan.for_model(ModelProfile(size=64)).model_copy(
     update={"rank": 4, "alpha": 2.0}
 )  # a wrong scale would show
 FACTS = {"base_model": "tiny", "architecture": "sd15", "step": 40, "plan": PLAN.model_dump(mode="json")}
@@ -50,7 +50,7 @@ def test_generate_wears_it_too(folder, trained):
     data, expected = trained
     unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
     adapters = LoraCache(unet)
-    with adapters.worn([adapters.lora("key", lambda: "etag", lambda: data)]):
+    with adapters.activate([adapters.lora("key", lambda: "etag", lambda: data)]):
         assert torch.allclose(prediction(unet), expected, atol=1e-6)
 
 

@@ -46,7 +46,7 @@ def test_accumulated_passes_are_one_large_batch(base, passes):
 
 
 def test_the_settings_say_how_many_passes_an_update_has(base):
-    plan = TrainingPlan.suited(base.working, wanted=TrainSettings(batch=2, accumulation=3))
+    plan = TrainingPlan.for_model(base.working, wanted=TrainSettings(batch=2, accumulation=3))
     assert (plan.batch, plan.accumulation, plan.pictures) == (2, 3, 6)
 
 

@@ -77,7 +77,7 @@ def repaint_background(
         canvas = InpaintRegion(part, square, free, landmarks - corner, words, noise)
         painted = diffuser.repaint([canvas], painting, step_done)[0]
         if palette is not None:
-            painted = palette.settled(palette.adapted(painted, part), part)
+            painted = palette.limit_tint(palette.scale_changes(painted, part), part)
         image[rows, columns] = painted
 
 

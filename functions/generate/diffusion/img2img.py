@@ -32,9 +32,9 @@ from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.guidance import guide
 from shared.models.step_count import StepCount
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
-DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a card: 1.6 GB in half precision, 3.2 in float32
+DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a GPU: 1.6 GB in half precision, 3.2 in float32
 
 
 class DiffusionFailed(PhotogError):
@@ -150,15 +150,15 @@ class Diffuser:
                 ]
                 hints.append((control, control.embed(self._to_tensor(np.stack(drawn)).to(self._model.dtype))))
         words, negative = (
-            reduce(lambda batch, one: batch.followed_by(one), wordings)
+            reduce(lambda batch, one: batch.concatenate(one), wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
         )
         words, negative = (self._model.referring(wording, latents) for wording in (words, negative))
         return Sample(
             latents,
-            sent(torch.from_numpy(np.stack(masks))[:, None], latents.device),
+            copy_to_device(torch.from_numpy(np.stack(masks))[:, None], latents.device),
             words,
-            negative.followed_by(words),
+            negative.concatenate(words),
             hints,
             [torch.Generator("cpu").manual_seed(canvas.seed) for canvas in canvases],
         )
@@ -166,17 +166,17 @@ class Diffuser:
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         latents = sample.latents
         schedule = self._model.schedule(denoising.schedule, denoising.effective)
-        device_times = sent(schedule.times, latents.device)
+        device_times = copy_to_device(schedule.times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
-        noise = sent(torch.stack(drawn), latents.device)
-        current = schedule.noised(latents, noise, 0)
+        noise = copy_to_device(torch.stack(drawn), latents.device)
+        current = schedule.add_noise(latents, noise, 0)
         for index, time in enumerate(device_times):
-            seen = schedule.scaled(current, index).to(self._model.dtype)
+            seen = schedule.scale_input(current, index).to(self._model.dtype)
             residuals = self._run_controls(sample, seen, time, denoising.diffusion, index, len(schedule))
             guided = self._is_guided(schedule.noise_over_signal(index))
             made = self._predict(sample, seen, time, residuals, guided).float()
-            current = schedule.stepped(made, current, index, sample.generators)
-            current = sample.mask * current + (1 - sample.mask) * schedule.noised(latents, noise, index + 1)
+            current = schedule.step(made, current, index, sample.generators)
+            current = sample.mask * current + (1 - sample.mask) * schedule.add_noise(latents, noise, index + 1)
             step_done()
         return current
 
@@ -208,7 +208,7 @@ class Diffuser:
 
     def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""
-        return sent(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
+        return copy_to_device(torch.from_numpy(pictures), self._model.device).permute(0, 3, 1, 2).float() / 255
 
     def _batch_size(self, count: int) -> int:
         """Return how many of `count` pictures go through the autoencoder in one pass."""

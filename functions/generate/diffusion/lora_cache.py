@@ -2,9 +2,9 @@
 
 | from | event | to |
 |---|---|---|
-| base | `worn([lora])`, known shape | active: the user's tensors are copied into the adapter of this shape, in place |
-| base | `worn([lora])`, new shape | active: a new adapter; beyond RESIDENT, the least recently used one is deleted |
-| base | `worn([lora, another, None])` | active: a LoRA for each picture of the batch, by `mixed_batch` |
+| base | `activate([lora])`, known shape | active: the user's tensors are copied into the adapter of this shape |
+| base | `activate([lora])`, new shape | active: a new adapter; beyond RESIDENT, the least recently used is deleted |
+| base | `activate([lora, another, None])` | active: a LoRA for each picture of the batch, by `mixed_batch` |
 | active | the block ends, also by an exception | base: adapters disabled, outputs bit-identical to a bare denoiser |
 | base | `evict`, the LoRA's object is gone or was not used for long | its tensors are dropped, in the adapters too |
 
@@ -25,9 +25,9 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion.lora import Lora, fit_lora
 from functions.generate.diffusion.lora_file import LoraError, Tensors, parse_lora
-from functions.generate.diffusion.mixed_batch import mixed
+from functions.generate.diffusion.mixed_batch import mix_adapters
 from shared.models.expiring_cache import Clock, ExpiringCache
-from shared.models.transfers import sent_together
+from shared.models.transfers import copy_all_to_device
 
 __all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 
@@ -42,12 +42,12 @@ class ResidentLora:
 
     Attributes:
         names, tensors: its parameters, by peft's names without the adapter's name.
-        wearer: the LoRA whose values they have; None before one is copied completely.
+        loaded: the LoRA whose values they have; None before one is copied completely.
     """
 
     names: list[str]
     tensors: list[torch.Tensor]
-    wearer: Lora | None = None
+    loaded: Lora | None = None
 
 
 class LoraCache:
@@ -113,14 +113,14 @@ class LoraCache:
             self._drop({key for key in {key for key, _ in self._users} if not exists(key)})
         finally:
             kept = list(self._users.values())
-            idle = [name for name, resident in self._resident.items() if resident.wearer not in kept]
+            idle = [name for name, resident in self._resident.items() if resident.loaded not in kept]
             for name in idle:
                 self._delete_adapter(name)
             if idle:
                 self._find_layers()
 
     @contextmanager
-    def worn(self, loras: Sequence[Lora | None]) -> Iterator[None]:
+    def activate(self, loras: Sequence[Lora | None]) -> Iterator[None]:
         """Inside the block, use these LoRAs for the pictures of a batch, in this order.
 
         Args:
@@ -128,7 +128,7 @@ class LoraCache:
                 guidance, the order repeats.
         """
         names = self._copy_in(loras)
-        with mixed(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
+        with mix_adapters(self._layers, names) if len(set(names)) > 1 else self._alone(next(iter(names), None)):
             yield
 
     @contextmanager
@@ -153,14 +153,14 @@ class LoraCache:
             name = slots[lora] = self._slot(lora, taken[lora.shape], len(different))
             taken[lora.shape] += 1
             resident = self._resident[name]
-            if resident.wearer is not lora:
-                resident.wearer = None  # in case the copying is interrupted
+            if resident.loaded is not lora:
+                resident.loaded = None  # in case the copying is interrupted
                 # not by peft.utils.hotswap, which walks the denoiser's whole state_dict and then copies tensor by
                 # tensor: about 20 ms slower for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
                     values = [lora.tensors[part] for part in resident.names]
-                    torch._foreach_copy_(resident.tensors, sent_together(values, resident.tensors[0].device))
-                resident.wearer = lora
+                    torch._foreach_copy_(resident.tensors, copy_all_to_device(values, resident.tensors[0].device))
+                resident.loaded = lora
         return [slots[lora] for lora in loras]
 
     def _slot(self, lora: Lora, number: int, wanted: int) -> str:

@@ -1,8 +1,8 @@
-"""A batch of which each picture wears its own adapter, or none.
+"""A batch in which each picture has its own adapter, or none.
 
-peft's own mixed batches (`adapter_names`) find each adapter's pictures by a Python list, in every layer anew: each list
-is copied to a card while the host waits, two for each person and layer, some thousand times in a short diffusion.
-Here the places are sent once. What is computed is the same, to the bit.
+With peft's own mixed batches (`adapter_names`) every layer finds each adapter's pictures in a Python list, and copies
+the list of indices to the GPU while the host waits: twice for each person and layer, some thousand times in a short
+diffusion. Here the indices are copied once. The results are the same, to the bit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,52 +11,52 @@ from contextlib import contextmanager
 import torch
 from peft.tuners.lora import LoraLayer
 
-from shared.models.transfers import sent
+from shared.models.transfers import copy_to_device
 
-Places = dict[str, torch.Tensor]  # indices of the pictures that wear each adapter
+Rows = dict[str, torch.Tensor]  # by adapter: the indices of its pictures in the batch
 
 
 @contextmanager
-def mixed(layers: Sequence[LoraLayer], names: Sequence[str | None]) -> Iterator[None]:
-    """Inside of the block each layer applies to a batch's pictures the adapters of these names, in their order.
+def mix_adapters(layers: Sequence[LoraLayer], names: Sequence[str | None]) -> Iterator[None]:
+    """Inside the block, apply to each picture of a batch the adapter of its name, or none for None.
 
-    A batch of any multiple of them repeats the order. None is the bare layer.
+    A batch that is a multiple as large as `names` repeats their order.
     """
-    places = _remembered_places(names)
+    find_rows = _remember_rows(names)
     try:
         for layer in layers:
-            vars(layer)["forward"] = _mixing(layer, places)
+            vars(layer)["forward"] = _mix_in(layer, find_rows)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
 
 
-def _remembered_places(names: Sequence[str | None]) -> Callable[[int, torch.device], Places]:
-    """What gives the places in a batch of so many pictures, on the device where that is."""
-    known: dict[tuple[int, torch.device], Places] = {}
+def _remember_rows(names: Sequence[str | None]) -> Callable[[int, torch.device], Rows]:
+    """Return a function that gives the rows for a batch size and a device, and makes them only once."""
+    known: dict[tuple[int, torch.device], Rows] = {}
 
-    def places(count: int, device: torch.device) -> Places:
+    def find_rows(count: int, device: torch.device) -> Rows:
         if (count, device) not in known:
-            worn = list(names) * (count // len(names))
+            repeated = list(names) * (count // len(names))
             known[count, device] = {
-                name: sent(torch.tensor([place for place, one in enumerate(worn) if one == name]), device)
-                for name in dict.fromkeys(worn)
+                name: copy_to_device(torch.tensor([row for row, one in enumerate(repeated) if one == name]), device)
+                for name in dict.fromkeys(repeated)
                 if name is not None
             }
         return known[count, device]
 
-    return places
+    return find_rows
 
 
-def _mixing(layer: LoraLayer, places: Callable[[int, torch.device], Places]) -> Callable[..., torch.Tensor]:
+def _mix_in(layer: LoraLayer, find_rows: Callable[[int, torch.device], Rows]) -> Callable[..., torch.Tensor]:
     def forward(states: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
-        made: torch.Tensor = layer.base_layer(states, *others, **named)
-        for name, where in places(len(states), states.device).items():
+        output: torch.Tensor = layer.base_layer(states, *others, **named)
+        for name, rows in find_rows(len(states), states.device).items():
             if name in layer.lora_A:
                 down, up = layer.lora_A[name], layer.lora_B[name]
-                own = up(down(states[where].to(down.weight.dtype))) * layer.scaling[name]
-                made[where] += own.to(made.dtype)
-        return made
+                added = up(down(states[rows].to(down.weight.dtype))) * layer.scaling[name]
+                output[rows] += added.to(output.dtype)
+        return output
 
     return forward

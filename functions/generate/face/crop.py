@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
-from functions.generate.face.landmarks import face_width
+from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
 from shared.imaging.array_types import Image, Mask, Points
 
@@ -23,18 +23,27 @@ class FaceCrop:
         picture: the whole picture, RGB, uint8, (H, W, 3).
         rows, columns: the part of the picture that the crop covers.
         points: landmarks of the face, (68, 2), in pixels of the crop.
+        mesh: the points of its face mesh, (478, 3), in pixels of the crop, if the engine gives them; the masks then
+            reach up to the hairline.
     """
 
     picture: Image
     rows: slice
     columns: slice
     points: Points
+    mesh: Points | None = None
 
     @classmethod
-    def of(cls, picture: Image, landmarks: Points, margin: float = masks.REGION_MARGIN) -> "FaceCrop":
-        """Crop the face at `landmarks`, (68, 2) in pixels of the picture, with `margin` face widths around it."""
+    def of(
+        cls, picture: Image, landmarks: Points, margin: float = masks.REGION_MARGIN, mesh: Points | None = None
+    ) -> "FaceCrop":
+        """Crop the face at `landmarks`, (68, 2) in pixels of the picture, with `margin` face widths around it.
+
+        `mesh` is the face's mesh, (478, 3), likewise in pixels of the picture, if there is one.
+        """
         rows, columns = masks.region(landmarks, picture.shape[:2], margin)
-        return cls(picture, rows, columns, landmarks - np.array([columns.start, rows.start]))
+        corner = np.array([columns.start, rows.start])
+        return cls(picture, rows, columns, landmarks - corner, None if mesh is None else mesh - [*corner, 0])
 
     @classmethod
     def whole(cls, picture: Image, points: Points) -> "FaceCrop":
@@ -69,12 +78,12 @@ class FaceCrop:
     @cached_property
     def face(self) -> Mask:
         """The mask `masks.face`, (h, w)."""
-        return masks.face(self.points, self.size)
+        return self.outline()
 
     @cached_property
     def bare(self) -> Mask:
         """The mask `masks.bare`, (h, w)."""
-        return masks.bare(self.points, self.size)
+        return masks.bare(self.points, self.size, hairline(self.mesh))
 
     @cached_property
     def skin_likeness(self) -> Mask:
@@ -91,6 +100,10 @@ class FaceCrop:
     def palette(self) -> Palette:
         """The palette of the face."""
         return Palette.of(self.lab, self.face, self.width)
+
+    def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
+        """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""
+        return masks.face(self.points, self.size, margin, top=hairline(self.mesh))
 
     def cut(self, plane: Mask) -> Mask:
         """Return the crop's part, (h, w), of a mask of the picture, (H, W)."""

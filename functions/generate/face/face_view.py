@@ -13,8 +13,10 @@ class FaceView:
         image: the picture, RGB, uint8, (H, W, 3).
         landmarks: (68, 2), in pixels of the picture.
         frames: mask of the frames of the face's glasses, (H, W).
+        mesh: the points of its face mesh, (478, 3), in pixels of the picture; None if the engine gives none.
     """
 
     image: Image
     landmarks: Points
     frames: Mask
+    mesh: Points | None = None

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.faces.mesh_landmarks import HAIRLINE
 from shared.imaging.array_types import Points
 
+LANDMARKS = 68
 JAW = slice(0, 17)
 BROWS = slice(17, 27)
 BROW_SIDES = (slice(17, 22), slice(22, 27))
@@ -66,6 +68,11 @@ def face_width(points: Points) -> float:
 def measure_misfit(source: Points, target: Points) -> float:
     """Return how much pose and expression differ: the mean distance of the aligned landmarks, in target face widths."""
     return float(np.linalg.norm(fit_similarity(source, target)(source) - target, axis=1).mean() / face_width(target))
+
+
+def hairline(mesh: Points | None) -> Points | None:
+    """Return the points of a face mesh, (478, 3), along which its forehead ends, (9, 2); None without a mesh."""
+    return None if mesh is None else mesh[HAIRLINE, :2]
 
 
 def mirror(points: Points, width: int) -> Points:

@@ -31,7 +31,13 @@ LEAST = 1 / 255  # smallest mask value that counts; less changes no level, but c
 RING_OUT, RING_IN = 0.10, 0.12  # face widths that the ring reaches out of and into the face
 
 
-def face(points: Points, size: tuple[int, int], margin: float = FACE_MARGIN, softness: float = FACE_SOFTNESS) -> Mask:
+def face(
+    points: Points,
+    size: tuple[int, int],
+    margin: float = FACE_MARGIN,
+    softness: float = FACE_SOFTNESS,
+    top: Points | None = None,
+) -> Mask:
     """Return the mask of the face from the chin to the middle of the forehead, (H, W), with a soft border.
 
     Args:
@@ -39,8 +45,9 @@ def face(points: Points, size: tuple[int, int], margin: float = FACE_MARGIN, sof
         size: height and width of the canvas.
         margin: how far to stay inside the outline, in face widths; negative reaches beyond it.
         softness: sigma of the border, in face widths.
+        top: points of the hairline, (N, 2), if they are known; the mask then reaches up to them.
     """
-    return soft(_outline(points), points, size, -margin, softness)
+    return soft([_outline(points, top)], points, size, -margin, softness)
 
 
 def features(points: Points, size: tuple[int, int], growth: float = 0.03, softness: float = 0.025) -> Mask:
@@ -64,10 +71,13 @@ def mouth(points: Points, size: tuple[int, int], growth: float = 0.0, softness: 
     return soft([points[MOUTH]], points, size, growth, softness)
 
 
-def bare(points: Points, size: tuple[int, int]) -> Mask:
-    """Return the mask of the face without brows, eyes, lips and nostrils: skin, unless hair or glasses cover it."""
+def bare(points: Points, size: tuple[int, int], top: Points | None = None) -> Mask:
+    """Return the mask of the face without brows, eyes, lips and nostrils: skin, unless hair or glasses cover it.
+
+    `top` is the hairline, as in `face`.
+    """
     groups = [points[side] for side in (*BROW_SIDES, *EYES)] + [points[LIPS], points[NOSE_BASE]]
-    return face(points, size, 0.06, 0.01) * (1 - soft(groups, points, size, 0.035, 0.01))
+    return face(points, size, 0.06, 0.01, top) * (1 - soft(groups, points, size, 0.035, 0.01))
 
 
 def edge(points: Points, size: tuple[int, int]) -> Mask:
@@ -92,10 +102,9 @@ def region(points: Points, size: tuple[int, int], margin: float = REGION_MARGIN)
     return slice(int(top), int(min(bottom, size[0]))), slice(int(left), int(min(right, size[1])))
 
 
-def _outline(points: Points) -> list[Points]:
+def _outline(points: Points, top: Points | None) -> Points:
     brow = points[17:27]
-    upper = np.vstack([points[:17], brow, (brow + forehead(points)) / 2])
-    return [upper]
+    return np.vstack([points[:17], brow, (brow + forehead(points)) / 2 if top is None else top])
 
 
 def _eyes_with_brows(points: Points) -> list[Points]:

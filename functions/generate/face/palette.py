@@ -115,7 +115,7 @@ class Palette:
         """Return how the contrasts of a person with the palette `own` change in this picture's light."""
         return light.Tone(self.modeled, min(1.0, self.contrast / max(own.contrast, MODELED)))
 
-    def tinted(self, balanced: light.Lab, drawn: light.Lab, own: "Palette") -> light.Lab:
+    def tint(self, balanced: light.Lab, drawn: light.Lab, own: "Palette") -> light.Lab:
         """Map a person's drawn face to the colors of this palette.
 
         Args:
@@ -138,7 +138,7 @@ class Palette:
         result[..., 1:] = natural * balanced[..., 1:] + (1 - natural) * tint
         return result
 
-    def adapted(self, after: Image, before: Image) -> Image:
+    def scale_changes(self, after: Image, before: Image) -> Image:
         """Scale the changes that a network made in a picture to the color and contrast of this palette.
 
         Args:
@@ -153,15 +153,15 @@ class Palette:
         color = natural + (1 - natural) * min(1.0, self.strength / USUAL_STRENGTH)
         tone = modeled + (1 - modeled) * min(1.0, self.contrast / MODELED)
 
-        def scaled(new: light.Lab, old: light.Lab) -> Image:
+        def scale(new: light.Lab, old: light.Lab) -> Image:
             lightness = old[..., 0] + tone * (new[..., 0] - old[..., 0])
             away_new, away_old = (lab[..., 1:] - _tint_at(self.curve, lab[..., 0]) for lab in (new, old))
             tint = _tint_at(self.curve, lightness) + away_old + color * (away_new - away_old)
             return light.to_rgb(np.dstack([lightness, tint]))
 
-        return _change_pixels(after, before, scaled)
+        return _change_pixels(after, before, scale)
 
-    def settled(self, image: Image, template: Image) -> Image:
+    def limit_tint(self, image: Image, template: Image) -> Image:
         """Limit the pixels that differ from the template to the tint of a one-tint palette.
 
         For a gray palette their channels are made equal. Else they may depart from the curve as far as the template's

@@ -1,8 +1,8 @@
 """Face fusion without a network: the person's photo is warped onto the template's face and relit to match it.
 
-    template's landmarks --share of the shape--> target landmarks, between the template's and the person's
+    template's points --share of the shape--> target points, between the template's and the person's (`correspondence`)
     template's face  --thin-plate spline-->  moved face       (outline, brows, mouth move towards the person's)
-    person's photo   --thin-plate spline-->  drawn face       (same target landmarks: nothing shows double when blended)
+    person's photo   --thin-plate spline-->  drawn face       (same target points: nothing shows double when blended)
     drawn face       --LAB low frequencies, grain-->  lit face
     moved face, lit face  --soft mask x share of pixels-->  fused face
 
@@ -18,21 +18,17 @@ import numpy as np
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop, rescale
 from functions.generate.face.face_view import FaceView
-from functions.generate.face.landmarks import face_width, fit_similarity, with_forehead
+from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.fusion import detail_match
 from functions.generate.fusion.blend_weights import BlendWeights
+from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.occlusion import usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
 from functions.generate.fusion.warp import Picture, draw, plan_movement
 from functions.generate.glasses import detection
-from shared.faces import pose
 from shared.imaging.array_types import Embedding, Image, Mask, Points
-
-SAME_POSE, OTHER_POSE = 10.0, 30.0  # pose difference, degrees, over which the shape's share falls: ears and hair tear
-NODDING = 0.5  # weight of pitch: it is confused with the chin's length, and it brings no hidden ear into view
-LEAST_SHAPE = 0.15  # share of the shape that is left at OTHER_POSE
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +40,14 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
     """
 
     image: Image
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    mesh: Points | None = None
 
     @cached_property
     def frames(self) -> Mask:
@@ -65,6 +63,7 @@ def fuse(
     free: Mask | None = None,
     frames: Mask | None = None,
     original: FaceCrop | None = None,
+    mesh: Points | None = None,
 ) -> FaceView:
     """Give the face at `landmarks` the person's shape and looks, to the given degree.
 
@@ -76,48 +75,35 @@ def fuse(
         free: mask, (H, W), 0 where nothing may change, such as on other faces; None allows changes everywhere.
         frames: mask, (H, W), of the frames of the face's glasses, as an earlier fusion returned it; None detects them.
         original: the template's face, whose sharpness and colors the result must have; None takes the face of `base`.
+        mesh: the face's mesh, (478, 3), in pixels of `base`; without it, or without the person's, the landmarks do.
 
     Returns:
-        The picture with the moved landmarks and frames. It is bit-identical to `base` away from the face, and
+        The picture with the moved landmarks, mesh and frames. It is bit-identical to `base` away from the face, and
         everywhere at degree 0.
     """
     frames = find_frames(base, landmarks) if frames is None else frames
     if degree <= 0:
-        return FaceView(base.copy(), landmarks.copy(), frames)
+        return FaceView(base.copy(), landmarks.copy(), frames, mesh)
     shares = BlendWeights.of(min(degree, 1.0))
-    shape = shares.shape * pose_agreement(person.landmarks, landmarks)
-    target = landmarks + shape * (fit_similarity(person.landmarks, landmarks)(person.landmarks) - landmarks)
+    points = correspond(landmarks, mesh, person.landmarks, person.mesh, shares.shape)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
-    shift = plan_movement(landmarks, target, base.shape[:2], free)
+    shift = plan_movement(points.moved, points.moved_to, base.shape[:2], free)
     if frames.any():
-        shift = make_rigid(shift, frames, face_width(target), free)
+        shift = make_rigid(shift, frames, face_width(points.landmarks), free)
         frames = np.clip(shift.of(frames), 0, 1)
     moved = shift.of(base)
-    crop = FaceCrop.of(moved, target)
+    crop = FaceCrop.of(moved, points.landmarks, mesh=points.mesh)
     if not crop.empty:
-        original = original or FaceCrop.of(base, landmarks)
-        drawn = _draw_photo(person, person.image, crop.points, crop.size)
+        original = original or FaceCrop.of(base, landmarks, mesh=mesh)
+        drawn = _draw_photo(person, person.image, points, crop)
         own = np.zeros(crop.size, np.float32)
         if person.glasses:
-            own = np.clip(_draw_photo(person, person.frames, crop.points, crop.size), 0, 1)
+            own = np.clip(_draw_photo(person, person.frames, points, crop), 0, 1)
         if frames.any():  # only one pair of glasses on the nose: keep the template's
             drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
         moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own)
-    return FaceView(moved, target, frames)
-
-
-def pose_agreement(source: Points, target: Points) -> float:
-    """Return how much of the photo's face shape may be taken over, LEAST_SHAPE to 1, by how well the poses agree.
-
-    The shape of a face in another pose would turn the head.
-
-    Args:
-        source, target: landmarks of the photo's face and of the face to be changed, (68, 2) each.
-    """
-    one, other = pose.estimate_pose(source), pose.estimate_pose(target)
-    apart = float(np.hypot(one.yaw - other.yaw, NODDING * (one.pitch - other.pitch)))
-    return float(np.clip(1 - (apart - SAME_POSE) / (OTHER_POSE - SAME_POSE), LEAST_SHAPE, 1))
+    return FaceView(moved, points.landmarks, frames, points.mesh)
 
 
 def find_frames(image: Image, landmarks: Points) -> Mask:
@@ -151,7 +137,7 @@ def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWe
     tone = original.palette.tone(theirs)
     shift = light.equalize(drawn, crop.lab, crop.bare * skin_drawn, crop.skin, crop.width, tone)
     taken = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness) * (1 - kept)
-    face = original.palette.tinted(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
+    face = original.palette.tint(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
     return compose(crop, face, original, shares, taken, own * (1 - kept))
 
 
@@ -172,7 +158,7 @@ def compose(
         RGB, uint8, (h, w, 3); equal to the crop where the share is 0.
     """
     base, wanted = crop.lab, original.lab[..., 0]
-    outline = masks.face(crop.points, crop.size, shares.margin)
+    outline = crop.outline(shares.margin)
     bare = crop.bare * (light.skin_likeness(drawn, crop.bare) * crop.skin_likeness)
     drawn[..., 0] = detail_match.defocus(drawn[..., 0], outline, wanted, original.face, crop.width)
     soft = np.maximum(outline * taken, own)
@@ -185,15 +171,15 @@ def compose(
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 
-def _draw_photo(person: ReferencePhoto, picture: Picture, points: Points, size: tuple[int, int]) -> Picture:
-    """Warp the person's photo, or a mask of it, so that the face's landmarks lie at `points`.
+def _draw_photo(person: ReferencePhoto, picture: Picture, points: Correspondence, crop: FaceCrop) -> Picture:
+    """Warp the person's photo, or a mask of it, into the crop, so that its points lie where they shall.
 
     A large photo is reduced first, so that its detail does not alias.
     """
-    source = with_forehead(person.landmarks)
-    scale = face_width(points) / face_width(person.landmarks)
+    source, target = points.drawn, points.drawn_to - np.array([crop.columns.start, crop.rows.start])
+    scale = crop.width / face_width(person.landmarks)
     if scale < 1:
         reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         source = rescale(source, picture.shape[:2], reduced.shape[:2])
         picture = reduced
-    return draw(picture, source, with_forehead(points), size)
+    return draw(picture, source, target, crop.size, crop.width)

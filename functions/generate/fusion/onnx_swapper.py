@@ -27,6 +27,7 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, compose, find_frames
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.faces.base import EngineUnavailable
 from shared.faces.five_points import five_points
 from shared.faces.insightface import CHIP_SIDE
@@ -50,7 +51,7 @@ class OnnxFuser:
 
     Args:
         path: the .onnx file.
-        settings: provider, card and threads of onnxruntime.
+        settings: provider, GPU and threads of onnxruntime.
 
     Raises:
         EngineUnavailable: the file is missing, is not an ONNX model, or has another signature.
@@ -73,6 +74,7 @@ class OnnxFuser:
         free: Mask | None = None,
         frames: Mask | None = None,
         original: FaceCrop | None = None,
+        mesh: Points | None = None,
     ) -> FaceView:
         """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are.
 
@@ -81,9 +83,9 @@ class OnnxFuser:
         """
         frames = find_frames(base, landmarks) if frames is None else frames
         image = base.copy()
-        crop = FaceCrop.of(base, landmarks)
+        crop = FaceCrop.of(base, landmarks, mesh=mesh)
         if degree <= 0 or crop.empty:
-            return FaceView(image, landmarks.copy(), frames)
+            return FaceView(image, landmarks.copy(), frames, mesh)
         if person.identity is None:
             raise ValueError("the reference photo has no identity: a network needs the person's embedding")
         drawn, taken = self._swap(crop.image, crop.points, person.identity)
@@ -91,16 +93,15 @@ class OnnxFuser:
         if free is not None:
             taken = taken * crop.cut(free)
         original = original or crop
-        drawn = original.palette.adapted(drawn, crop.image)
+        drawn = original.palette.scale_changes(drawn, crop.image)
         shares = BlendWeights.of(min(degree, 1.0))
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
-        return FaceView(image, landmarks.copy(), frames)
+        return FaceView(image, landmarks.copy(), frames, mesh)
 
     def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """Return the patch with the face changed by the network, and the mask of the area that the network covers."""
         matrix = _fit_alignment(points)
-        aligned = _align(patch, matrix)
-        changed = self._run(aligned, identity)
+        changed = self._run(warp_antialiased(patch, matrix, SIDE), identity)
         size = patch.shape[1::-1]
         back = cv2.warpAffine(
             changed, matrix, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
@@ -125,15 +126,6 @@ def _fit_alignment(points: Points) -> Matrix:
         raise ValueError("all landmarks of this face are at the same place")
     matrix: Matrix = fit.params[:2]
     return matrix
-
-
-def _align(patch: Image, matrix: Matrix) -> Image:
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    # the warp does not average: blur first, so that fine detail does not alias
-    smooth = cv2.GaussianBlur(patch, (0, 0), 0.5 / scale) if scale < 0.8 else patch
-    size = SIDE, SIDE
-    aligned: Image = cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return aligned
 
 
 def _load_emap(path: Path) -> Embedding:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from functions.generate.face.landmarks import face_width, with_forehead
+from functions.generate.face.landmarks import LANDMARKS, face_width
 from shared.imaging.array_types import Image, Mask, Points
 
 GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 face widths apart
@@ -53,10 +53,10 @@ STILL = Movement(None, np.zeros(2, np.int64))
 
 
 def plan_movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
-    """Plan the movement of a face's landmarks from `source` to `target`, and of its surroundings with them.
+    """Plan the movement of a face's points from `source` to `target`, and of its surroundings with them.
 
     Args:
-        source, target: landmarks, (68, 2), in pixels of the picture.
+        source, target: points of the face, (N, 2), in pixels of the picture; the first of them are its landmarks.
         size: the picture's height and width.
         free: mask, (H, W), 0 where nothing may move; None allows movement everywhere.
 
@@ -66,7 +66,7 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     if np.array_equal(source, target):
         return STILL
     width = face_width(target)
-    center, radius = target.mean(axis=0), REACH * width
+    center, radius = target[:LANDMARKS].mean(axis=0), REACH * width
     angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
     ring = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     left, top = np.maximum(np.floor(center - radius), 0).astype(int)
@@ -74,8 +74,8 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     if right <= left or bottom <= top:
         return STILL
     corner = np.array([left, top])
-    anchors = np.vstack([with_forehead(target), ring]) - corner
-    shifts = np.vstack([with_forehead(source) - with_forehead(target), np.zeros_like(ring)])
+    anchors = np.vstack([target, ring]) - corner
+    shifts = np.vstack([source - target, np.zeros_like(ring)])
     shift = interpolate_displacement(anchors, shifts, (bottom - top, right - left), width)
     shift *= _window(shift.shape[:2], center - corner, radius)[..., None]
     if free is not None:
@@ -83,20 +83,21 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     return Movement(shift, corner)
 
 
-def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int]) -> Picture:
+def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int], width: float) -> Picture:
     """Warp a photo so that the points `source` land on `target`.
 
     Args:
         photo: RGB, uint8, (H, W, 3), or a mask, (H, W); at about the scale of the canvas, else details alias.
         source, target: (N, 2), in pixels of the photo and of the canvas.
         size: height and width of the canvas.
+        width: the face's width on the canvas, in pixels.
 
     Returns:
         The canvas, of the photo's type.
     """
     align = _fit_affine(target, source)
     rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
-    field = interpolate_displacement(target, source - rough, size, face_width(target))
+    field = interpolate_displacement(target, source - rough, size, width)
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
     fetch_x = (align[0, 0] * x + align[0, 1] * y + align[0, 2]).astype(np.float32) + field[..., 0]
     fetch_y = (align[1, 0] * x + align[1, 1] * y + align[1, 2]).astype(np.float32) + field[..., 1]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import EYES, face_width
 from functions.generate.face.light import Lab, Lightness
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.imaging.array_types import Points
 
 WIDTH = 192  # pixels across the face
@@ -38,10 +39,7 @@ class AlignedFace:
         angle = float(np.degrees(np.arctan2(across[1], across[0])))
         matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), angle, scale)
         matrix[:, 2] += SIDE / 2 - center
-        if scale < 0.5:  # the affine warp does not average: blur first, so that fine detail does not alias
-            lab = cv2.GaussianBlur(lab, (0, 0), 0.4 / scale)
-        turned = cv2.warpAffine(lab, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return cls(turned, points @ matrix[:, :2].T + matrix[:, 2], matrix)
+        return cls(warp_antialiased(lab, matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2], matrix)
 
     @property
     def lightness(self) -> Lightness:

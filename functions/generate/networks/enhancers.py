@@ -37,7 +37,7 @@ class Enhancers:
         Args:
             settings: the files of the networks.
             device: the device of the networks that run on torch.
-            onnx: provider, card and threads of the networks that run on onnxruntime.
+            onnx: provider, GPU and threads of the networks that run on onnxruntime.
 
         Raises:
             NetworkMissing: a configured network cannot be loaded.

@@ -25,7 +25,7 @@ class PersonNetwork:
 
         Args:
             path: the .onnx file.
-            running: provider, card and threads, the same as for the face engine.
+            running: provider, GPU and threads, the same as for the face engine.
 
         Raises:
             NetworkMissing: onnxruntime or the file is missing, or the file is not such a network.

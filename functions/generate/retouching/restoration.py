@@ -8,6 +8,7 @@ from functions.generate.face import masks
 from functions.generate.face.landmarks import fit_similarity
 from functions.generate.networks.image_network import ImageNetwork
 from shared.faces import Box, Face, FaceEngine, FaceError
+from shared.faces.antialiased_warp import warp_antialiased
 from shared.faces.five_points import five_points
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
@@ -38,7 +39,7 @@ def restore_face(
     onto = fit_similarity(five_points(landmarks), FFHQ)
     f, s = onto.factor, onto.shift
     matrix = np.array([[f.real, -f.imag, s.real], [f.imag, f.real, s.imag]])
-    aligned = _align(image, matrix, onto.scale)
+    aligned = warp_antialiased(image, matrix, SIDE, border=cv2.BORDER_REFLECT)
     difference = network(aligned) - aligned
     back: NDArray[np.float32] = cv2.warpAffine(
         difference, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
@@ -46,13 +47,6 @@ def restore_face(
     soft = (masks.face(landmarks, image.shape[:2], 0.0) * free * (1 - frames))[..., None]
     restored = round_to_levels(image + soft * back)
     return restored if _is_same_person(image, restored, landmarks, engine) else image.copy()
-
-
-def _align(image: Image, matrix: NDArray[np.float64], scale: float) -> Image:
-    """Align the face at SIDE pixels; a large one is blurred first, since the warp does not average."""
-    source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.7 else image
-    aligned: Image = cv2.warpAffine(source, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    return aligned
 
 
 def _is_same_person(before: Image, after: Image, landmarks: Points, engine: FaceEngine) -> bool:

@@ -10,7 +10,7 @@ from shared.faces.dlib import DlibEngine
 from shared.models.portrait_tiny.recipe import autoencoder, denoiser, evaluation, pipeline
 from shared.models.portrait_tiny.recipe.autoencoder import Components, DecoderPlan
 from shared.models.portrait_tiny.recipe.denoiser import DenoiserPlan
-from shared.models.portrait_tiny.recipe.portraits import Portraits, centered, prepare, tensor
+from shared.models.portrait_tiny.recipe.portraits import Portraits, crop_center, prepare, tensor
 
 STAGES = ("decoder", "denoiser", "export", "evaluate")
 
@@ -34,8 +34,8 @@ def main() -> None:
     if "decoder" in stages:
         autoencoder.train(portraits, DecoderPlan(pictures=arguments.decoder_pictures), arguments.work)
     if "denoiser" in stages:
-        training = tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]])
-        encoder = autoencoder.untrained(Components.of(training))
+        training = tensor([crop_center(image) for image in portraits.canvases[: portraits.training : 3]])
+        encoder = autoencoder.build_untrained(Components.of(training))
         denoiser.train(encoder, portraits, DenoiserPlan(pictures=arguments.denoiser_pictures), arguments.work)
     if "export" in stages:
         pipeline.export(portraits, arguments.work, arguments.out)

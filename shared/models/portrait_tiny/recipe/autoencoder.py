@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
-from shared.models.portrait_tiny.recipe.portraits import Portraits, augmented, centered, tensor
+from shared.models.portrait_tiny.recipe.portraits import Portraits, augment, crop_center, tensor
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class Components:
         patches = functional.pixel_unshuffle(pixels, PATCH).permute(0, 2, 3, 1).reshape(-1, 3 * PATCH**2)
         mean = patches.mean(0)
         variances, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
-        kept = chosen(vectors.flip(1))
+        kept = choose_components(vectors.flip(1))
         strongest = DEVIATION * vectors.flip(1)[:, kept] / variances.flip(0)[kept].sqrt()
         return cls(mean, strongest.T.contiguous())
 
 
-def chosen(vectors: torch.Tensor) -> list[int]:
+def choose_components(vectors: torch.Tensor) -> list[int]:
     """Return the indices of the components to keep: the three that carry a patch's mean color, then the strongest.
 
     By rank alone, green against magenta would be the ninth component, and every picture would lose it.
@@ -72,7 +72,7 @@ def chosen(vectors: torch.Tensor) -> list[int]:
     return sorted([*colors, *others[: CHANNELS - 3]])
 
 
-def untrained(components: Components) -> AutoencoderTiny:
+def build_untrained(components: Components) -> AutoencoderTiny:
     """Return the autoencoder with its final encoder and an untrained decoder."""
     stages = len(DECODER_BLOCKS)
     model = AutoencoderTiny(
@@ -125,8 +125,8 @@ def loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTiny:
     """Train the decoder up to the plan's number of pictures, resuming from the checkpoint in `work` if there is one."""
     torch.manual_seed(plan.seed)
-    components = Components.of(tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]]))
-    model = untrained(components)
+    components = Components.of(tensor([crop_center(image) for image in portraits.canvases[: portraits.training : 3]]))
+    model = build_untrained(components)
     optimizer = torch.optim.AdamW(model.decoder.parameters(), lr=plan.rate, weight_decay=1e-4, fused=True)
     checkpoint = RecipeCheckpoint(work / "decoder.pt", model, optimizer, averaging=0.99)
     steps, first = plan.pictures // plan.batch, checkpoint.resume()
@@ -137,7 +137,7 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * cosine(step, steps)
         chosen = generator.integers(0, portraits.training, plan.batch)
-        pixels = tensor([augmented(portraits.canvases[row], generator)[0] for row in chosen])
+        pixels = tensor([augment(portraits.canvases[row], generator)[0] for row in chosen])
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             latents = model.encoder(pixels)
@@ -158,6 +158,6 @@ def train(portraits: Portraits, plan: DecoderPlan, work: Path) -> AutoencoderTin
 @torch.no_grad()
 def held_out_psnr(model: AutoencoderTiny, portraits: Portraits) -> float:
     """Return the mean peak signal-to-noise ratio of the held-out portraits in dB, with pixels clipped to [-1, 1]."""
-    pixels = tensor([centered(image) for image in portraits.canvases[portraits.training :]])
+    pixels = tensor([crop_center(image) for image in portraits.canvases[portraits.training :]])
     errors = (model.decoder(model.encoder(pixels)).clamp(-1, 1) - pixels).square().mean(dim=(1, 2, 3))
     return float((10 * torch.log10(4 / errors)).mean())

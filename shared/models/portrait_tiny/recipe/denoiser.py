@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 from shared.models.portrait_tiny.recipe import text
 from shared.models.portrait_tiny.recipe.autoencoder import CHANNELS, DEVIATION, PATCH
 from shared.models.portrait_tiny.recipe.checkpoint import RecipeCheckpoint, cosine
-from shared.models.portrait_tiny.recipe.portraits import SIZE, Portraits, augmented, centered, tensor
+from shared.models.portrait_tiny.recipe.portraits import SIZE, Portraits, augment, crop_center, tensor
 from shared.models.portrait_tiny.recipe.schedule import STEPS, signal_levels
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def batch(
     """Draw a batch: latents of augmented portraits, and the indices of their captions."""
     images, captions = [], []
     for row in generator.integers(0, portraits.training, plan.batch):
-        image, mirrored = augmented(portraits.canvases[row], generator)
+        image, mirrored = augment(portraits.canvases[row], generator)
         direction = int(portraits.directions[row])
         images.append(image)
         captions.append(2 * (MIRRORED[direction] if mirrored else direction) + int(portraits.smiles[row]))
@@ -125,6 +125,6 @@ def loss(
 def held_out_loss(model: Denoiser, autoencoder: AutoencoderTiny, portraits: Portraits) -> float:
     """Return the loss on the held-out portraits, always with the same noise."""
     rows = range(portraits.training, len(portraits.canvases))
-    latents = autoencoder.encoder(tensor([centered(portraits.canvases[row]) for row in rows])) / DEVIATION
+    latents = autoencoder.encoder(tensor([crop_center(portraits.canvases[row]) for row in rows])) / DEVIATION
     captions = torch.tensor([2 * int(portraits.directions[row]) + int(portraits.smiles[row]) for row in rows])
     return float(loss(model, latents, captions, torch.Generator().manual_seed(0)))

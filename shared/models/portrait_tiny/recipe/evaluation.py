@@ -12,9 +12,9 @@ from PIL import Image as Pictures
 
 from shared.faces.base import Face, FaceEngine, largest
 from shared.imaging.array_types import Image
-from shared.models.diffusion import CARD, ModelProfile
+from shared.models.diffusion import PROFILE_FILE, ModelProfile
 from shared.models.portrait_tiny.recipe.autoencoder import held_out_psnr
-from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, centered
+from shared.models.portrait_tiny.recipe.portraits import Portraits, caption, crop_center
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class Figures:
 
 def evaluate(folder: Path, portraits: Portraits, engine: FaceEngine, out: Path) -> Figures:
     """Measure the pipeline in `folder`, and write `img2img.png` and `samples.png` to `out`."""
-    working = ModelProfile.model_validate_json((folder / CARD).read_text())
+    working = ModelProfile.model_validate_json((folder / PROFILE_FILE).read_text())
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
-    originals = [centered(canvas) for canvas in portraits.canvases[portraits.training :]]
-    painted = {0.0: _reconstructed(pipeline, originals)} | {
-        strength: _painted(pipeline, originals, strength, working.guidance) for strength in STRENGTHS
+    originals = [crop_center(canvas) for canvas in portraits.canvases[portraits.training :]]
+    painted = {0.0: _reconstruct(pipeline, originals)} | {
+        strength: _repaint(pipeline, originals, strength, working.guidance) for strength in STRENGTHS
     }
     distances = {
         strength: [_distance(engine, *pair) for pair in zip(originals, images, strict=True)]
@@ -70,13 +70,13 @@ def evaluate(folder: Path, portraits: Portraits, engine: FaceEngine, out: Path) 
 
 
 @torch.no_grad()
-def _reconstructed(pipeline: StableDiffusionPipeline, images: list[Image]) -> list[Image]:
+def _reconstruct(pipeline: StableDiffusionPipeline, images: list[Image]) -> list[Image]:
     pixels = pipeline.image_processor.preprocess([Pictures.fromarray(image) for image in images])
     decoded = pipeline.vae.decode(pipeline.vae.encode(pixels).latents).sample
     return [np.asarray(picture) for picture in pipeline.image_processor.postprocess(decoded)]
 
 
-def _painted(pipeline: StableDiffusionPipeline, images: list[Image], strength: float, guidance: float) -> list[Image]:
+def _repaint(pipeline: StableDiffusionPipeline, images: list[Image], strength: float, guidance: float) -> list[Image]:
     repaint = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     repaint.set_progress_bar_config(disable=True)
     painted = repaint(

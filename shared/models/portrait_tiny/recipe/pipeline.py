@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from shared.models.diffusion import CARD, EMBEDDED_FOLDER, ModelProfile
+from shared.models.diffusion import EMBEDDED_FOLDER, PROFILE_FILE, ModelProfile
 from shared.models.portrait_tiny.recipe import text
-from shared.models.portrait_tiny.recipe.autoencoder import Components, untrained
+from shared.models.portrait_tiny.recipe.autoencoder import Components, build_untrained
 from shared.models.portrait_tiny.recipe.denoiser import Denoiser
-from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, centered, tensor
+from shared.models.portrait_tiny.recipe.portraits import FRAMING, SIZE, Portraits, crop_center, tensor
 from shared.models.portrait_tiny.recipe.schedule import scheduler
 
 WEIGHTS = EMBEDDED_FOLDER
@@ -21,9 +21,9 @@ WORKING = ModelProfile(
 
 def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
     """Build a pipeline from the averaged weights of the checkpoints in `work`."""
-    training = tensor([centered(image) for image in portraits.canvases[: portraits.training : 3]])
+    training = tensor([crop_center(image) for image in portraits.canvases[: portraits.training : 3]])
     tokens = text.tokenizer()
-    vae, denoiser = untrained(Components.of(training)), Denoiser(tokens)
+    vae, denoiser = build_untrained(Components.of(training)), Denoiser(tokens)
     vae.load_state_dict(torch.load(work / "decoder.pt", weights_only=True)["averaged"])
     denoiser.load_state_dict(torch.load(work / "denoiser.pt", weights_only=True)["averaged"])
     return StableDiffusionPipeline(
@@ -41,7 +41,7 @@ def assemble(portraits: Portraits, work: Path) -> StableDiffusionPipeline:
 def export(portraits: Portraits, work: Path, out: Path) -> None:
     """Write the pipeline and its `photog.json` to `out`."""
     assemble(portraits, work).to(torch.float16).save_pretrained(out)
-    (out / CARD).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
+    (out / PROFILE_FILE).write_text(json.dumps(WORKING.model_dump(), indent=1) + "\n")
     _drop_derived(out / "vae" / "config.json")
 
 

@@ -93,7 +93,7 @@ def caption(direction_index: int, smiling: bool) -> str:
     return f"portrait photo of a person, {DIRECTIONS[direction_index]}, {'smiling' if smiling else 'serious'}"
 
 
-def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, bool]:
+def augment(portrait: Image, generator: np.random.Generator) -> tuple[Image, bool]:
     """Return a crop of working size with random mild shift, rotation, zoom and light, and whether it is mirrored."""
     angle, zoom = generator.uniform(-6, 6), generator.uniform(0.92, 1.1)
     matrix = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), angle, zoom)
@@ -106,7 +106,7 @@ def augmented(portrait: Image, generator: np.random.Generator) -> tuple[Image, b
     return (result[:, ::-1] if mirrored else result), mirrored
 
 
-def centered(portrait: Image) -> Image:
+def crop_center(portrait: Image) -> Image:
     """Return the unchanged crop of working size, with which the held-out portraits are measured."""
     start = (CANVAS - SIZE) // 2
     return portrait[start : start + SIZE, start : start + SIZE]

@@ -1,7 +1,7 @@
-"""A pretend card: tensors of the CPU that say they are on cuda:0, and refuse to be mixed with those that are not.
+"""A pretend GPU: tensors of the CPU that say they are on cuda:0, and refuse to be mixed with those that are not.
 
 What a real one would do is done by the CPU, in the same precision. Seen are moves that are missing, generators of the
-wrong device, and whatever would make the host wait for the card; not seen are the card's own kernels and its memory.
+wrong device, and whatever would make the host wait for the GPU; not seen are the GPU's own kernels and its memory.
 """
 
 import sys
@@ -36,12 +36,12 @@ READING = (
 
 
 class Watch:
-    """What the host did with the card.
+    """What the host did with the GPU.
 
     Attributes:
         waits: where it had to know a value, by line of our own code.
-        to_card, to_host: copies, by the same.
-        pinned: of `to_card`, those out of pinned memory and without waiting.
+        to_gpu, to_host: copies, by the same.
+        pinned: of `to_gpu`, those out of pinned memory and without waiting.
         casts: of parameters to another type, by shape.
     """
 
@@ -51,7 +51,7 @@ class Watch:
     def clear(self) -> None:
         """Begin anew."""
         self.waits: Counter[str] = Counter()
-        self.to_card: Counter[str] = Counter()
+        self.to_gpu: Counter[str] = Counter()
         self.to_host: Counter[str] = Counter()
         self.pinned: Counter[str] = Counter()
         self.casts: Counter[tuple[int, ...]] = Counter()
@@ -72,13 +72,13 @@ def line() -> str:
     return "?"
 
 
-class CardTensor(torch.Tensor):
-    """A tensor on the pretend card; `held` is where its values are."""
+class GpuTensor(torch.Tensor):
+    """A tensor on the pretend GPU; `held` is where its values are."""
 
     held: torch.Tensor
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor) -> "CardTensor":
+    def __new__(cls, held: torch.Tensor) -> "GpuTensor":
         made = torch.Tensor._make_wrapper_subclass(
             cls,
             held.size(),
@@ -91,7 +91,7 @@ class CardTensor(torch.Tensor):
         return made
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"CardTensor({tuple(self.shape)}, {self.dtype})"
+        return f"GpuTensor({tuple(self.shape)}, {self.dtype})"
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
@@ -102,7 +102,7 @@ class CardTensor(torch.Tensor):
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy: {line()}")
         if function == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
             given[0].held = given[1].held
-        elif function in MOVING and isinstance(given[0], CardTensor):
+        elif function in MOVING and isinstance(given[0], GpuTensor):
             return MOVING[function](*given, **named)
         with torch._C.DisableTorchFunctionSubclass():
             return function(*given, **named)
@@ -131,20 +131,20 @@ def asked(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[torch.device |
     return device, dtype
 
 
-def home(tensor: CardTensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+def home(tensor: GpuTensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A copy on the CPU, for which the host waits."""
     WATCH.to_host[line()] += 1
     return tensor.held.detach().clone().to(dtype or tensor.dtype)
 
 
-def moved(tensor: CardTensor, *given: Any, **named: Any) -> torch.Tensor:
-    """`to` of a tensor that is on the card."""
+def moved(tensor: GpuTensor, *given: Any, **named: Any) -> torch.Tensor:
+    """`to` of a tensor that is on the GPU."""
     device, dtype = asked(given, named)
     if device is not None and torch.device(device).type == "cpu":
         return home(tensor, dtype)
     layout = named.get("memory_format")
     if layout is not None and not tensor.requires_grad:
-        return CardTensor(tensor.held.to(dtype=dtype or tensor.dtype, memory_format=layout))
+        return GpuTensor(tensor.held.to(dtype=dtype or tensor.dtype, memory_format=layout))
     same = dtype in (None, tensor.dtype) and not named.get("copy")
     if same and layout is None:
         return tensor
@@ -152,7 +152,7 @@ def moved(tensor: CardTensor, *given: Any, **named: Any) -> torch.Tensor:
         return torch.Tensor.to(tensor, dtype or tensor.dtype, copy=bool(named.get("copy")))
 
 
-def listed(tensor: CardTensor) -> Any:
+def listed(tensor: GpuTensor) -> Any:
     """Its numbers, for which the host waits."""
     WATCH.waits[line()] += 1
     return tensor.held.tolist()
@@ -168,12 +168,12 @@ MOVING: dict[Any, Callable[..., Any]] = {
 
 
 def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
-    """One operation, as the card would do it; RuntimeError where it would refuse."""
+    """One operation, as the GPU would do it; RuntimeError where it would refuse."""
     name = str(function)
     leaves = leaves_of(given) + leaves_of(named)
     tensors = [one for one in leaves if isinstance(one, torch.Tensor)]
-    ours = [one for one in tensors if isinstance(one, CardTensor)]
-    others = [one for one in tensors if not isinstance(one, CardTensor)]
+    ours = [one for one in tensors if isinstance(one, GpuTensor)]
+    others = [one for one in tensors if not isinstance(one, GpuTensor)]
     device = named.get("device")
     on = bool(ours) if device is None else torch.device(device).type == "cuda"
     # what autograd's engine makes up by itself says no device
@@ -199,7 +199,7 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     def wrapped(one: Any) -> Any:
         if not isinstance(one, torch.Tensor):
             return one
-        return known[id(one)] if id(one) in known else CardTensor(one)
+        return known[id(one)] if id(one) in known else GpuTensor(one)
 
     return changed(made, wrapped)
 
@@ -223,8 +223,8 @@ def changed(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def refuse_mixing(name: str, given: Any, others: list[torch.Tensor]) -> None:
-    """RuntimeError where tensors of the CPU meet those of the card, but for single numbers and indices."""
-    if name.startswith(INDEXING) and isinstance(given[0], CardTensor):
+    """RuntimeError where tensors of the CPU meet those of the GPU, but for single numbers and indices."""
+    if name.startswith(INDEXING) and isinstance(given[0], GpuTensor):
         WATCH.waits[line()] += 1
     elif any(one.dim() for one in others):
         raise RuntimeError(f"{name} mixes devices: {line()}")
@@ -238,8 +238,8 @@ def refuse_generators(name: str, leaves: list[Any], on: bool) -> None:
 
 
 def unwrapped(value: Any) -> Any:
-    """What a tensor of the card holds; anything else as it is."""
-    return value.held if isinstance(value, CardTensor) else value
+    """What a tensor of the GPU holds; anything else as it is."""
+    return value.held if isinstance(value, GpuTensor) else value
 
 
 def note(name: str, given: Any, ours: list[Any], others: list[Any], on: bool) -> None:
@@ -250,47 +250,47 @@ def note(name: str, given: Any, ours: list[Any], others: list[Any], on: bool) ->
         masks = [one for one in leaves_of(given[1]) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
         if masks:
             WATCH.waits[line()] += len(masks)
-    if name.startswith("aten._to_copy") and ours and isinstance(given[0], CardTensor) and given[0].dim() > 1:
+    if name.startswith("aten._to_copy") and ours and isinstance(given[0], GpuTensor) and given[0].dim() > 1:
         WATCH.casts[tuple(given[0].shape)] += 1
     if name.startswith("aten._to_copy") and not ours and on and others:
-        WATCH.to_card[line()] += 1
+        WATCH.to_gpu[line()] += 1
     if name.startswith(("aten.copy_", "aten._foreach_copy")) and ours and others:
-        WATCH.to_card[line()] += len(others)
+        WATCH.to_gpu[line()] += len(others)
 
 
 class Operations(TorchDispatchMode):
-    """Makes tensors on the card where a device is named and no tensor is given."""
+    """Makes tensors on the GPU where a device is named and no tensor is given."""
 
     def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         return run(function, given, named or {})
 
 
 class Moves(TorchFunctionMode):
-    """Brings tensors of the CPU to the card."""
+    """Brings tensors of the CPU to the GPU."""
 
     def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         named = named or {}
-        if function in (torch.Tensor.to, torch.Tensor.cuda) and not isinstance(given[0], CardTensor):
+        if function in (torch.Tensor.to, torch.Tensor.cuda) and not isinstance(given[0], GpuTensor):
             device, dtype = (CUDA, None) if function is torch.Tensor.cuda else asked(given[1:], named)
             if device is not None and torch.device(device).type == "cuda":
                 free = getattr(given[0], "pretends_pinned", False) and named.get("non_blocking")
-                (WATCH.pinned if free else WATCH.to_card)[line()] += 1
+                (WATCH.pinned if free else WATCH.to_gpu)[line()] += 1
                 layout = named.get("memory_format") or torch.preserve_format
                 held = given[0].detach()
-                return CardTensor(held.to(dtype or held.dtype).clone(memory_format=layout))
+                return GpuTensor(held.to(dtype or held.dtype).clone(memory_format=layout))
         if function is torch.tensor and torch.device(named.get("device") or "cpu").type == "cuda":
-            WATCH.to_card[line()] += 1
+            WATCH.to_gpu[line()] += 1
             rest = {name: value for name, value in named.items() if name != "device"}
-            return CardTensor(torch.tensor(*given, **rest))
+            return GpuTensor(torch.tensor(*given, **rest))
         return function(*given, **named)
 
 
-class CardGenerator(torch.Generator):
+class GpuGenerator(torch.Generator):
     """A generator that says which device it was asked for."""
 
     named: torch.device
 
-    def __new__(cls, device: Any = "cpu") -> "CardGenerator":
+    def __new__(cls, device: Any = "cpu") -> "GpuGenerator":
         made = super().__new__(cls, "cpu")  # type: ignore[call-arg]
         made.named = torch.device(device)
         return made
@@ -302,7 +302,7 @@ class CardGenerator(torch.Generator):
     def device(self) -> torch.device:  # type: ignore[override]
         return CUDA if self.named.type == "cuda" else self.named
 
-    def manual_seed(self, seed: int) -> "CardGenerator":
+    def manual_seed(self, seed: int) -> "GpuGenerator":
         super().manual_seed(seed)
         return self
 
@@ -315,7 +315,7 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def in_float32(norm: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """A norm as autocast has it on a card: in float32; the CPU's leaves it in half precision."""
+    """A norm as autocast has it on a GPU: in float32; the CPU's leaves it in half precision."""
 
     def normed(states: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
         if torch.is_autocast_enabled("cpu"):
@@ -325,11 +325,11 @@ def in_float32(norm: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
     return normed
 
 
-def on_card(grouping: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+def on_gpu(grouping: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
     """What puts tensors together by device, which asks them below Python, where they are the CPU's."""
 
     def grouped(lists: list[list[torch.Tensor]], with_indices: bool = False) -> dict[Any, Any]:
-        ours = any(isinstance(one, CardTensor) for one in lists[0])
+        ours = any(isinstance(one, GpuTensor) for one in lists[0])
         made = grouping(lists, with_indices)
         return {(CUDA if ours else device, dtype): group for (device, dtype), group in made.items()}
 
@@ -337,7 +337,7 @@ def on_card(grouping: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, 
 
 
 def install(patch: pytest.MonkeyPatch, bfloat16: bool, memory: int) -> None:
-    """Have torch say what it would say beside such a card."""
+    """Have torch say what it would say beside such a GPU."""
     capability = (8, 6) if bfloat16 else (7, 5)
     name = "Pretend A10G" if bfloat16 else "Pretend T4"
 
@@ -372,21 +372,21 @@ def install(patch: pytest.MonkeyPatch, bfloat16: bool, memory: int) -> None:
         return autocast("cpu" if kind == "cuda" else kind, dtype, enabled=enabled)
 
     patch.setattr(torch, "autocast", anywhere)
-    patch.setattr(torch, "Generator", CardGenerator)
+    patch.setattr(torch, "Generator", GpuGenerator)
     patch.setattr(torch.Tensor, "pin_memory", pinned)
     for norm in ("group_norm", "layer_norm"):
         patch.setattr(torch.nn.functional, norm, in_float32(getattr(torch.nn.functional, norm)))
     for module in ("torch.nn.utils.clip_grad", "torch.optim.optimizer"):
         grouping = getattr(import_module(module), GROUPING)
-        patch.setattr(import_module(module), GROUPING, on_card(grouping))
+        patch.setattr(import_module(module), GROUPING, on_gpu(grouping))
 
 
 @contextmanager
-def pretend_card(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Watch]:
+def pretend_gpu(bfloat16: bool = True, memory: int = 16 * 10**9) -> Iterator[Watch]:
     """Inside of the block `cuda` is there.
 
     Args:
-        bfloat16: whether it computes in it, as cards since Ampere do.
+        bfloat16: whether it computes in it, as GPUs since Ampere do.
         memory: bytes that it has.
     """
     WATCH.clear()

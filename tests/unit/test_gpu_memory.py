@@ -1,4 +1,4 @@
-"""What a card's memory is planned to hold, and what is taken off it: by shapes alone, and on a pretended card."""
+"""What a GPU's memory is planned to hold, and what is taken off it: by shapes alone, and on a pretended GPU."""
 
 from dataclasses import replace
 
@@ -22,9 +22,9 @@ from shared.models import distillation_lora, planned_peak
 from shared.models.architectures import ATTENTION
 from shared.models.controls import open_control
 from shared.models.diffusion import load_model
-from shared.models.shapes import PARTS, planned
+from shared.models.shapes import PARTS, build_footprint
 from shared.settings import FewStepSettings, ModelSettings, Settings
-from tests.pretend_card import in_float32, pretend_card
+from tests.pretend_gpu import in_float32, pretend_gpu
 from tests.tiny_base import make_tiny_base, make_tiny_control
 from tests.tiny_sdxl import make_tiny_sdxl
 from tests.trained_users import lora
@@ -46,7 +46,7 @@ def base(tmp_path_factory):
 
 
 def kept(parts, size, batch, dtype, recomputing):
-    """Bytes that a pass of tensors without memory keeps for the way back, as autocast has it on a card."""
+    """Bytes that a pass of tensors without memory keeps for the way back, as autocast has it on a GPU."""
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(parts)
     unet = unet.to(dtype).requires_grad_(False)
@@ -82,7 +82,7 @@ def kept(parts, size, batch, dtype, recomputing):
 
 
 @pytest.fixture
-def norms_of_a_card(monkeypatch):
+def norms_of_a_gpu(monkeypatch):
     for norm in ("group_norm", "layer_norm"):
         monkeypatch.setattr(torch.nn.functional, norm, in_float32(getattr(torch.nn.functional, norm)))
 
@@ -98,24 +98,24 @@ def norms_of_a_card(monkeypatch):
         ("sdxl", SMALL["sdxl"], 768, 2),
     ],
 )
-def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_card, kind, changes, size, batch, dtype, again):
+def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_gpu, kind, changes, size, batch, dtype, again):
     parts = PARTS[kind] | {"unet": PARTS[kind]["unet"] | changes}
-    plan = planned(parts, size, dtype).training(batch, 8, ATTENTION, again)
+    plan = build_footprint(parts, size, dtype).training(batch, 8, ATTENTION, again)
     assert plan.saved == pytest.approx(kept(parts["unet"], size, batch, dtype, again), rel=0.1)
 
 
 def test_the_weights_are_those_of_the_published_models():
-    """By their model cards and files: parameters of UNet, autoencoder and encoders, in millions."""
+    """By their model GPUs and files: parameters of UNet, autoencoder and encoders, in millions."""
     counts = {}
     for kind in PARTS:
-        shape = planned(PARTS[kind], 512, torch.float32)
+        shape = build_footprint(PARTS[kind], 512, torch.float32)
         parts = (shape.unet, shape.vae, *shape.encoders)
         counts[kind] = [round(planned_peak.weights(part, torch.float32) / 4e6, 1) for part in parts]
     assert counts == {"sd15": [859.5, 83.7, 123.1], "sdxl": [2567.5, 83.7, 123.1, 694.7]}
 
 
 def test_sdxl_trains_on_16_gb_by_recomputing_and_so_do_its_portraits():
-    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+    shape = build_footprint(PARTS["sdxl"], 1024, torch.bfloat16)
     plain, again = (shape.training(1, 8, ATTENTION, recomputing) for recomputing in (False, True))
     assert (round(plain.weights / 1e9, 1), round(plain.adapter / 1e9, 1)) == (5.1, 0.2)
     assert (round(plain.saved / 1e9, 1), round(again.saved / 1e9, 1)) == (7.7, 0.5)
@@ -130,9 +130,9 @@ def test_doctor_is_told_without_loading_a_weight(base):
     assert said["train_recomputing"] < said["train"]
 
 
-def test_doctor_says_what_is_more_than_a_card_has(monkeypatch):
-    """By SDXL's figures at 1024 pixels, on cards of 8 to 80 GB."""
-    shape = planned(PARTS["sdxl"], 1024, torch.bfloat16)
+def test_doctor_says_what_is_more_than_a_gpu_has(monkeypatch):
+    """By SDXL's figures at 1024 pixels, on GPUs of 8 to 80 GB."""
+    shape = build_footprint(PARTS["sdxl"], 1024, torch.bfloat16)
     peaks = {
         name: shape.training(1, 8, ATTENTION, again).total
         for name, again in (("train", False), ("train_recomputing", True))
@@ -141,11 +141,11 @@ def test_doctor_says_what_is_more_than_a_card_has(monkeypatch):
     monkeypatch.setattr(doctor, "planned_peaks", lambda settings: peaks)
     too_much = {}
     for gigabytes in (8, 12, 16, 24, 80):
-        with pretend_card(memory=gigabytes * 10**9):
+        with pretend_gpu(memory=gigabytes * 10**9):
             said = doctor._diffusion(Settings(model=ModelSettings(device="cuda")))
-        assert (said["card"], said["memory_gb"]) == ("Pretend A10G", gigabytes)
+        assert (said["gpu"], said["memory_gb"]) == ("Pretend A10G", gigabytes)
         plans = said["planned peak"].items()
-        too_much[gigabytes] = {name for name, told in plans if told.endswith("more than the card has")}
+        too_much[gigabytes] = {name for name, told in plans if told.endswith("more than the GPU has")}
     assert too_much == {8: {"train", "generate"}, 12: {"train"}, 16: set(), 24: set(), 80: set()}
 
 
@@ -171,13 +171,13 @@ def test_memory_that_is_short_while_files_are_read_is_no_missing_model(base, tmp
         opening[opened]()
 
 
-class TestOnACard:
+class TestOnAGpu:
     @pytest.fixture
-    def card(self):
-        with pretend_card() as watch:
+    def gpu(self):
+        with pretend_gpu() as watch:
             yield watch
 
-    def test_layers_are_run_again_only_where_memory_is_short(self, card, base, monkeypatch):
+    def test_layers_are_run_again_only_where_memory_is_short(self, gpu, base, monkeypatch):
         model, plan = load_model(ModelSettings(path=str(base), device="cuda")), TrainingPlan()
         with recomputing(model, plan) as again:
             assert not again
@@ -192,17 +192,17 @@ class TestOnACard:
         monkeypatch.setattr(memory, "HEADROOM", 1e9)
         assert not is_short(load_model(ModelSettings(path=str(base), device="cpu")), TrainingPlan())
 
-    def test_encoders_are_on_the_card_for_the_words_only(self, card, tmp_path):
+    def test_encoders_are_on_the_gpu_for_the_words_only(self, gpu, tmp_path):
         model = load_model(ModelSettings(path=str(make_tiny_sdxl(tmp_path)), device="cuda"))
         assert {next(one.parameters()).device.type for one in model.encoders} == {"cuda"}
         first = embed_prompts(model)
         assert {next(one.parameters()).device.type for one in model.encoders} == {"cpu"}
         assert first.prompt.states.device.type == "cuda"
-        assert card.emptied
+        assert gpu.emptied
         again = embed_prompts(model)
         assert torch.equal(first.prompt.states.cpu(), again.prompt.states.cpu())
 
-    def test_faces_go_through_the_autoencoder_one_by_one_where_they_are_large(self, card, base):
+    def test_faces_go_through_the_autoencoder_one_by_one_where_they_are_large(self, gpu, base):
         model = load_model(ModelSettings(path=str(base), device="cuda"))
         large = replace(model, working=model.working.model_copy(update={"size": 1024}))
         seen = []
@@ -216,7 +216,7 @@ class TestOnACard:
         assert seen[8:] == [4, 4]
         assert DECODED_AT_ONCE == 1024**2
 
-    def test_a_few_step_lora_is_fused_part_by_part_and_leaves_nothing_reserved(self, card, base, tmp_path):
+    def test_a_few_step_lora_is_fused_part_by_part_and_leaves_nothing_reserved(self, gpu, base, tmp_path):
         model = load_model(ModelSettings(path=str(base), device="cuda"))
         lora(load_model(ModelSettings(path=str(base), device="cpu")).unet, str(tmp_path), 8, 9)
         largest, real = [], torch.nn.Module.float
@@ -232,4 +232,4 @@ class TestOnACard:
             )
         assert max(largest) < sum(parameter.numel() for parameter in few.unet.parameters()) / 3
         assert {parameter.dtype for parameter in few.unet.parameters()} == {model.dtype}
-        assert card.emptied
+        assert gpu.emptied

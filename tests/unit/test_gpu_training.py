@@ -1,4 +1,4 @@
-"""Updates in half precision, reproducibility on a card, and copies between card and CPU."""
+"""Updates in half precision, reproducibility on a GPU, and copies between GPU and CPU."""
 
 import os
 from types import SimpleNamespace
@@ -18,10 +18,10 @@ from functions.train.training_inputs import TrainingInputs
 from shared.models import determinism
 from shared.models.determinism import deterministic
 from shared.models.diffusion import load_model
-from shared.models.noise import noised
-from shared.models.transfers import fetched, sent, sent_together
+from shared.models.noise import add_noise
+from shared.models.transfers import copy_all_to_cpu, copy_all_to_device, copy_to_device
 from shared.settings import ModelSettings
-from tests.pretend_card import pretend_card
+from tests.pretend_gpu import pretend_gpu
 from tests.tiny_base import make_tiny_base
 
 PLAN = TrainingPlan(batch=2, rank=4, alpha=4, learning_rate=1e-3, warm_up=0)
@@ -38,8 +38,8 @@ def base(tmp_path_factory):
 def material(model):
     generator = torch.Generator().manual_seed(3)
     mean = torch.randn(8, 16, 8, 8, generator=generator)
-    latents = Latents(sent(mean, model.device), None)
-    cache = LatentCache([(row, 0) for row in range(8)], latents, sent(torch.ones(8, 1, 8, 8), model.device))
+    latents = Latents(copy_to_device(mean, model.device), None)
+    cache = LatentCache([(row, 0) for row in range(8)], latents, copy_to_device(torch.ones(8, 1, 8, 8), model.device))
     loss = DiffusionLoss(model, model.objective(PLAN.gamma))
     return TrainingInputs(cache, model.condition("photo of sks person"), loss)
 
@@ -56,46 +56,46 @@ def full(base):
         return updated(OptimizerSteps(adapter, material(model), PLAN, STEPS), STEPS)
 
 
-def trained(model, card, resumed=None):
-    """An adapter, with its losses, its state halfway and what the host had to do with the card."""
+def trained(model, gpu, resumed=None):
+    """An adapter, with its losses, its state halfway and what the host had to do with the GPU."""
     made = SimpleNamespace(copies=0)
     with add_adapter(model, PLAN) as adapter:
         updates = OptimizerSteps(adapter, material(model), PLAN, STEPS)
         if resumed:
             updates.resume(*resumed)
-        card.clear()
+        gpu.clear()
         made.losses = updated(updates, 1)
-        made.casts = set(card.casts)
-        card.clear()
+        made.casts = set(gpu.casts)
+        gpu.clear()
         next(iter(updates))
-        made.waits, made.crossed = dict(card.waits), dict(card.to_host | card.to_card)
+        made.waits, made.crossed = dict(gpu.waits), dict(gpu.to_host | gpu.to_gpu)
         if resumed:
             made.weights, made.after = adapter.weights(), updates.state()
             return made
         made.halfway = updates.state()
         made.losses += updated(updates, STEPS - 2)
-        card.clear()
+        gpu.clear()
         made.weights, made.after = adapter.weights(), updates.state()
-        made.copies = sum(card.to_host.values())
+        made.copies = sum(gpu.to_host.values())
     return made
 
 
 @pytest.fixture(scope="module", params=["float16", "bfloat16"])
 def runs(request, base):
     """In half precision: a training, the same one resumed and the same one by recomputing."""
-    with pretend_card(bfloat16=request.param == "bfloat16") as card:
+    with pretend_gpu(bfloat16=request.param == "bfloat16") as gpu:
         model = load_model(ModelSettings(path=str(base), device="cuda"))
         made = SimpleNamespace(
             scaled=request.param == "float16",
             shapes={tuple(one.shape) for one in model.unet.parameters() if one.dim() == 4},
-            plain=trained(model, card),
+            plain=trained(model, gpu),
         )
         grown = {"scaler.growth": torch.tensor(5)} if made.scaled else {}
-        made.resumed = trained(model, card, (2, made.plain.halfway | grown))
+        made.resumed = trained(model, gpu, (2, made.plain.halfway | grown))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.cuda, "mem_get_info", lambda device: (10**6, 10**6))
             with recomputing(model, PLAN) as made.again:
-                made.recomputed = trained(model, card)
+                made.recomputed = trained(model, gpu)
     return made
 
 
@@ -126,7 +126,7 @@ def test_frozen_weights_are_not_cast_in_every_pass(runs):
     assert not runs.shapes & runs.plain.casts
 
 
-def test_updates_do_not_wait_for_the_card(runs):
+def test_updates_do_not_wait_for_the_gpu(runs):
     assert (runs.plain.waits, runs.plain.crossed) == ({}, {})
 
 
@@ -136,10 +136,10 @@ def test_the_state_comes_home_in_one_copy_and_the_weights_in_another(runs):
 
 def test_tensors_travel_together_and_arrive_as_they_were():
     tensors = [torch.arange(6.0).reshape(2, 3), torch.ones(2, 1, 1, 1, dtype=torch.float16), torch.tensor(7.0)]
-    with pretend_card() as card:
-        there = sent_together(tensors, CUDA)
-        assert (sum(card.pinned.values()), card.to_card) == (1, {})
-        back = fetched(there)
+    with pretend_gpu() as gpu:
+        there = copy_all_to_device(tensors, CUDA)
+        assert (sum(gpu.pinned.values()), gpu.to_gpu) == (1, {})
+        back = copy_all_to_cpu(there)
     assert all(torch.equal(one, other.to(one.dtype)) for one, other in zip(back, tensors, strict=True))
     assert len({one.untyped_storage().data_ptr() for one in back}) == 3
 
@@ -151,7 +151,7 @@ def test_noise_is_added_as_the_scheduler_does_it_and_its_table_stays_where_it_is
     for one in (ours, theirs):
         one.set_timesteps(10)
     for time in ours.timesteps:
-        assert torch.equal(noised(ours, latents, noise, time[None]), theirs.add_noise(latents, noise, time[None]))
+        assert torch.equal(add_noise(ours, latents, noise, time[None]), theirs.add_noise(latents, noise, time[None]))
     assert ours.alphas_cumprod.dtype == torch.float32
 
 
@@ -160,13 +160,13 @@ def test_the_first_time_step_has_its_noise_in_half_precision_too():
     latents, noise, first = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), torch.tensor([1])
     lost = scheduler.add_noise(latents.bfloat16(), noise.bfloat16(), first)
     assert lost.abs().max() == 0 or not torch.allclose(
-        lost.float(), noised(DDIMScheduler(**BETAS), latents, noise, first)
+        lost.float(), add_noise(DDIMScheduler(**BETAS), latents, noise, first)
     )
-    assert noised(DDIMScheduler(**BETAS), latents, noise, first).min() > 0.03
+    assert add_noise(DDIMScheduler(**BETAS), latents, noise, first).min() > 0.03
 
 
 class TestRepeating:
-    def test_a_card_is_told_to_repeat_itself_and_left_as_it_was(self, monkeypatch):
+    def test_a_gpu_is_told_to_repeat_itself_and_left_as_it_was(self, monkeypatch):
         monkeypatch.delenv(determinism.WORKSPACE, raising=False)
         determinism.prepare(CPU)
         assert determinism.WORKSPACE not in os.environ
@@ -188,10 +188,10 @@ class TestRepeating:
             determinism.prepare(CUDA)
             assert os.environ[determinism.WORKSPACE] == kept
 
-    def test_a_checkpoint_knows_the_card_it_was_made_on(self):
+    def test_a_checkpoint_knows_the_gpu_it_was_made_on(self):
         said = []
         for bfloat16 in (True, False):
-            with pretend_card(bfloat16):
+            with pretend_gpu(bfloat16):
                 said.append(computer(CUDA))
         assert said == [["cuda", "Pretend A10G", "8.6"], ["cuda", "Pretend T4", "7.5"]]
         assert computer(CPU) == ["cpu"]

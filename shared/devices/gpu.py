@@ -1,4 +1,4 @@
-"""Checks that the card that PHOTOG_MODEL__DEVICE names can compute, and otherwise says what is wrong with it."""
+"""Checks that the GPU that PHOTOG_MODEL__DEVICE names can compute, and otherwise says what is wrong with it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 CUDA_MAJOR, LEAST_DRIVER = 13, 580
 DRIVER = (
     f"The pinned torch and onnxruntime-gpu are built for CUDA {CUDA_MAJOR}, which needs an NVIDIA driver of "
-    f"{LEAST_DRIVER} or newer, and a container must be given the card (docker run --gpus, nvidia.com/gpu)"
+    f"{LEAST_DRIVER} or newer, and a container must be given the GPU (docker run --gpus, nvidia.com/gpu)"
 )
 BFLOAT16 = (8, 0)  # compute capability of Ampere, the first that computes in bfloat16
 
 
 class DeviceMissing(ConfigurationError):
-    """Raised when the card that the settings name is missing or unusable; the message says why and what to do."""
+    """Raised when the GPU that the settings name is missing or unusable; the message says why and what to do."""
 
 
-def require_card(device: "torch.device") -> None:
-    """Compute something on a card, so that a worker finds out at its start whether the card works.
+def require_gpu(device: "torch.device") -> None:
+    """Compute something on a GPU, so that a worker finds out at its start whether the GPU works.
 
     Raises:
-        DeviceMissing: the card cannot be used, and a restart does not help.
-        OutOfMemory: the card's memory is full, perhaps because of other processes.
+        DeviceMissing: the GPU cannot be used, and a restart does not help.
+        OutOfMemory: the GPU's memory is full, perhaps because of other processes.
     """
     import torch
 
@@ -45,19 +45,19 @@ def require_card(device: "torch.device") -> None:
 
 
 def computes_in_bfloat16(device: "torch.device") -> bool:
-    """Return whether this card, which need not be torch's current one, computes in bfloat16."""
+    """Return whether this GPU, which need not be torch's current one, computes in bfloat16."""
     import torch
 
     return torch.cuda.get_device_capability(device) >= BFLOAT16
 
 
 def describe(device: "torch.device") -> dict[str, Any]:
-    """Describe a card for reports: its name, compute capability and memory in GB, and torch's CUDA version."""
+    """Describe a GPU for reports: its name, compute capability and memory in GB, and torch's CUDA version."""
     import torch
 
     known = torch.cuda.get_device_properties(device)
     return {
-        "card": known.name,
+        "gpu": known.name,
         "capability": f"{known.major}.{known.minor}",
         "memory_gb": round(known.total_memory / 1e9, 1),
         "cuda": torch.version.cuda,

@@ -1,6 +1,6 @@
-"""train and generate on a card, which is pretended: nothing is mixed, nothing waits, and half precision is near enough.
+"""train and generate on a GPU, which is pretended: nothing is mixed, nothing waits, and half precision is near enough.
 
-`tests/pretend_card.py` says what of a real card can be seen so.
+`tests/pretend_gpu.py` says what of a real GPU can be seen so.
 """
 
 from copy import copy
@@ -28,9 +28,9 @@ from shared.lifecycle.shutdown import HandedBack
 from shared.models import controls, distillation_lora
 from shared.models.diffusion import load_model
 from shared.settings import ControlSettings, FewStepSettings, Limits, ModelSettings
-from tests.fake_workspace import Desk
+from tests.fake_workspace import FakeWorkspace
 from tests.pictures import astronaut, hopper, jpeg, variations
-from tests.pretend_card import pretend_card
+from tests.pretend_gpu import pretend_gpu
 from tests.tiny_base import make_tiny_control
 from tests.tiny_sdxl import make_tiny_sdxl
 from tests.trained_users import lora, make_visible_base
@@ -86,7 +86,7 @@ def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
     squares = [Box(150 + 9 * index, 50, 300, 200 - 7 * index) for index in range(len(people))]
     faces = [InpaintRegion(astronaut(), square, mask, LANDMARKS, words, seed) for seed, square in enumerate(squares)]
     worn = [name and adapters.lora(name, lambda: "etag", partial(beside.users.get, name)) for name in people]
-    with adapters.worn(worn):
+    with adapters.activate(worn):
         if watch:
             watch.clear()
         return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.step_count))
@@ -111,13 +111,13 @@ SLOW = [pytest.param(*one, marks=pytest.mark.slow) for one in ALL if one not in 
 
 @pytest.fixture(scope="module")
 def portraits(bases, beside):
-    """Pictures by architecture, case and precision, None for float32, and what the card was asked; each made once."""
+    """Pictures by architecture, case and precision, None for float32, and what the GPU was asked; each made once."""
 
     @cache
     def made(kind, case, precision=None):
         if precision is None:
             return repainted(bases[kind], beside[kind], "cpu", **CASES[case]), None
-        with pretend_card(bfloat16=PRECISIONS[precision]) as watch:
+        with pretend_gpu(bfloat16=PRECISIONS[precision]) as watch:
             return repainted(bases[kind], beside[kind], "cuda", watch, **CASES[case]), copy(watch)
 
     return made
@@ -133,12 +133,12 @@ def test_a_portrait_in_half_precision_is_the_one_in_float32_but_for_a_few_levels
 
 
 @pytest.mark.parametrize(("kind", "case", "precision"), QUICK)
-def test_no_step_of_a_diffusion_waits_for_the_card(portraits, kind, case, precision):
+def test_no_step_of_a_diffusion_waits_for_the_gpu(portraits, kind, case, precision):
     """But for LCM, whose noise diffusers draws on the CPU at each evaluation and copies as it does."""
     _, watch = portraits(kind, case, precision)
     assert watch.waits == {}
     assert sum(watch.to_host.values()) == 1  # the pictures
-    waited = {line for line in watch.to_card if "scheduler.step(" not in line or "LCM" not in case}
+    waited = {line for line in watch.to_gpu if "scheduler.step(" not in line or "LCM" not in case}
     assert not waited, "copies for which the host waits"
 
 
@@ -147,9 +147,9 @@ def body(photos, steps=STEPS, spacing=SPACING):
     return {"request_id": 7, "images": list(photos), "configure": knobs}
 
 
-def trained(model, engine, photos, desk=None):
-    """The answer, the desk and the pictures of all validations."""
-    desk, pictures, real = desk or Desk(photos), [], validation.Validator.__call__
+def train(model, engine, photos, workspace=None):
+    """The answer, the workspace and the pictures of all validations."""
+    workspace, pictures, real = workspace or FakeWorkspace(photos), [], validation.Validator.__call__
     plan = TrainingPlan(batch=2, accumulation=2, rank=4, alpha=4, learning_rate=1e-3)
 
     def judged(validator, step):
@@ -160,11 +160,11 @@ def trained(model, engine, photos, desk=None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "STEPS", 3)
         patch.setattr(validation.Validator, "__call__", judged)
-        answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), desk)
-    return answer, desk, np.stack(pictures)
+        answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), workspace)
+    return answer, workspace, np.stack(pictures)
 
 
-class InterruptingDesk(Desk):
+class InterruptingWorkspace(FakeWorkspace):
     """Stops the work between the first checkpoint and the last."""
 
     def progress(self, stage, step, steps, eta_seconds=None, **figures):
@@ -183,7 +183,7 @@ def full(bases, engine, photos):
 
     @cache
     def made(kind):
-        return trained(load_model(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
+        return train(load_model(ModelSettings(path=str(bases[kind]), device="cpu")), engine, photos)
 
     return made
 
@@ -194,15 +194,15 @@ def full(bases, engine, photos):
 def test_a_training_goes_on_where_another_stopped_to_the_same_bytes_and_is_the_one_in_float32_but_for_rounding(
     full, bases, kind, precision, engine, photos
 ):
-    with pretend_card(bfloat16=PRECISIONS[precision]):
+    with pretend_gpu(bfloat16=PRECISIONS[precision]):
         model = load_model(ModelSettings(path=str(bases[kind]), device="cuda"))
-        desk = InterruptingDesk(photos)
+        workspace = InterruptingWorkspace(photos)
         with pytest.raises(HandedBack):
-            trained(model, engine, photos, desk)
-        resumed, after, _ = trained(model, engine, photos, Desk(desk.objects, attempt=2))
-        whole, desk, pictures = trained(model, engine, photos)
+            train(model, engine, photos, workspace)
+        resumed, after, _ = train(model, engine, photos, FakeWorkspace(workspace.objects, attempt=2))
+        whole, workspace, pictures = train(model, engine, photos)
     assert (resumed.data["resumed_at"], whole.data["resumed_at"]) == (SPACING, 0)
-    assert after.objects[resumed.data["lora"]] == desk.objects[whole.data["lora"]]
+    assert after.objects[resumed.data["lora"]] == workspace.objects[whole.data["lora"]]
     exact, _, theirs = full(kind)
     assert losses(whole) == pytest.approx(losses(exact), rel=0.02)
     assert np.abs(pictures.astype(int) - theirs).max() <= NEAR
@@ -232,16 +232,16 @@ PLACES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_a_card_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_as_it_was(
+def test_a_gpu_that_fails_anywhere_in_a_training_is_known_and_the_base_is_left_as_it_was(
     bases, engine, photos, monkeypatch, place
 ):
     model = load_model(ModelSettings(path=str(bases["sd15"]), device="cpu"))
     before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     failing_once(monkeypatch, PLACES[place], torch.AcceleratorError("CUDA error: unspecified launch failure"))
     with pytest.raises(DeviceBroken):
-        trained(model, engine, photos)
+        train(model, engine, photos)
     failing_once(monkeypatch, PLACES[place], torch.OutOfMemoryError("CUDA out of memory"))
-    answer, *_ = trained(model, engine, photos)
+    answer, *_ = train(model, engine, photos)
     assert answer.data["steps"] == STEPS, "once more, with one picture a pass"
     after = model.unet.state_dict()
     assert after.keys() == before.keys()

@@ -12,7 +12,7 @@ from shared.buckets.staging import STAGING
 PLAIN_LENGTH = 500  # characters of a key whose bytes need not be counted
 
 
-def report_passed_over(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
+def find_unlisted(root: Path, folder: str, deep: bool) -> Iterator[tuple[str, str]]:
     """Yield the keys of links, special files and unusable names in a folder of the bucket, sorted within each folder.
 
     Args:
