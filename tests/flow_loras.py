@@ -21,8 +21,8 @@ def disturb(parameters: list[torch.nn.Parameter], seed: int, scale: float = 0.3)
             parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
 
 
-def flow_lora(model: DiffusionModel, rank: int, seed: int) -> bytes:
+def flow_lora(model: DiffusionModel, rank: int, seed: int, **changes: object) -> bytes:
     """A LoRA file for a model, strong enough to be seen; the model is left as it was."""
-    with add_adapter(model, flow_plan(model, rank)) as adapter:
+    with add_adapter(model, flow_plan(model, rank, **changes)) as adapter:
         disturb(adapter.parameters, seed)
         return adapter.serialize(adapter.weights(), {})

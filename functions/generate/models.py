@@ -40,7 +40,7 @@ class GenerateModels:
         self.base_model, self.framing = model.name, model.working.framing
         self.step_count = model.step_count
         self.license_warnings = warn_of_license(model.name, model.working.license)
-        self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix)
+        self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)

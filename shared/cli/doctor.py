@@ -35,6 +35,7 @@ PACKAGES = (
     "transformers",
     "boto3",
 )
+GPU_SIZES = (12, 16, 24, 80)  # gigabytes of usual GPUs
 LICENSES = {
     "mesh": "usable commercially: Apache-2.0 and CC0",
     "dlib": "non-commercial: its 68-point landmarks were trained on iBUG 300-W",
@@ -114,8 +115,11 @@ def _diffusion(settings: Settings) -> Json:
 
 
 def _describe_peak(gigabytes: float, memory: float | None) -> str:
-    """A planned peak beside the GPU's memory; no reason to fail, since it is an estimate."""
-    return f"{gigabytes:.1f} GB" + (", more than the GPU has" if memory is not None and gigabytes > memory else "")
+    """A planned peak beside GPUs' memory and this one's; no reason to fail, since it is an estimate."""
+    fitting = [str(size) for size in GPU_SIZES if gigabytes <= size]
+    fits = f"fits in {', '.join(fitting)} GB" if fitting else f"fits in none of {', '.join(map(str, GPU_SIZES))} GB"
+    more = ", more than the GPU has" if memory is not None and gigabytes > memory else ""
+    return f"{gigabytes:.1f} GB: {fits}{more}"
 
 
 def _version(name: str) -> str | None:

@@ -121,6 +121,8 @@ class DiffusionModel(ABC):
         device: where it computes.
         dtype: precision of the denoiser; an autoencoder that overflows in half precision stays in float32.
         lora_prefix: what the denoiser's modules are preceded by in LoRA files of diffusers, without a dot.
+        unadaptable: beginnings of names of the denoiser's modules that see a batch's pictures as one, so that no
+            picture can have a LoRA of its own there.
         rounds_steps_up: whether the family's pipelines round steps x strength up, see `StepCount`.
     """
 
@@ -130,6 +132,7 @@ class DiffusionModel(ABC):
     device: torch.device
     dtype: torch.dtype
     lora_prefix: str
+    unadaptable: tuple[str, ...] = ()
     rounds_steps_up = False
 
     @property

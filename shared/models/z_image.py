@@ -35,8 +35,11 @@ class CaptionStates(Conditioning):
 class ZImageModel(FlowModel):
     """Z-Image, of diffusers' `ZImagePipeline`.
 
-    Its transformer is given a time that rises from noise to picture, and predicts the flow that way round.
+    Its transformer is given a time that rises from noise to picture, and predicts the flow that way round. All tokens
+    of a batch go through its embedders as one sequence.
     """
+
+    unadaptable = ("all_x_embedder.", "cap_embedder.")
 
     @torch.no_grad()
     def condition(self, words: str) -> CaptionStates:

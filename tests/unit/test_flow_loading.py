@@ -155,3 +155,15 @@ class TestPlannedMemory:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model._pass(model.denoiser, 2)
         assert planned == pytest.approx(sum(one.nbytes() for one in found.values()), rel=0.02)
+
+    @pytest.mark.slow  # passes of billions of parameters, though without memory
+    @pytest.mark.parametrize(
+        ("kind", "gigabytes"), [("flux2-klein", (27.0, 11.0, 16.4, 16.6)), ("z-image", (52.0, 15.8, 21.0, 21.2))]
+    )
+    def test_the_figures_of_the_documentation_are_those_of_the_plan(self, kind, gigabytes):
+        known = ARCHITECTURES[kind]
+        profile, targets = ModelProfile.model_validate(dict(known.profile)), known.training["targets"]
+        shape = build_flow_footprint(kind, FLOW_PARTS[kind], profile, torch.bfloat16)
+        plans = [shape.training(1, 16, targets, again) for again in (False, True)]
+        plans += [shape.encoding(), shape.portraits(1, True, 16, targets)]
+        assert tuple(round(plan.total / 1e9, 1) for plan in plans) == gigabytes

@@ -191,7 +191,7 @@ class TestLoras:
 
     @pytest.fixture
     def adapters(self, model):
-        return LoraCache(model.denoiser, prefix=model.lora_prefix)
+        return LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
 
     def active(self, adapters, files, *names):
         return adapters.activate(
@@ -254,4 +254,11 @@ class TestLoras:
         other = next(one for one in KINDS if one != kind)
         file = flow_lora(opened(folders[other, 1.0]), 4, 1)
         with pytest.raises(LoraError, match="does not fit the base model"):
+            adapters.lora("ann", lambda: "etag", lambda: file)
+
+    def test_a_lora_of_layers_that_see_all_pictures_as_one_is_refused(self, folders):
+        model = opened(folders["z-image", 1.0])
+        adapters = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
+        file = flow_lora(model, 4, 1, targets=("to_q", "cap_embedder.1"))
+        with pytest.raises(LoraError, match=r"adapts cap_embedder\.1, which all pictures of a batch go through as one"):
             adapters.lora("ann", lambda: "etag", lambda: file)

@@ -107,3 +107,16 @@ def test_doctor_tells_it_and_answers_warn(folder):
     model = load_model(settings.model)
     (warning,) = warn_of_license(model.name, model.working.license)
     assert "base is for non-commercial use only (cc-by-nc-4.0)" in warning
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "memory", "told"),
+    [
+        (11.0, None, "11.0 GB: fits in 12, 16, 24, 80 GB"),
+        (21.2, None, "21.2 GB: fits in 24, 80 GB"),
+        (52.0, 24.0, "52.0 GB: fits in 80 GB, more than the GPU has"),
+        (90.0, None, "90.0 GB: fits in none of 12, 16, 24, 80 GB"),
+    ],
+)
+def test_doctor_tells_in_which_gpus_the_plan_fits(gigabytes, memory, told):
+    assert doctor._describe_peak(gigabytes, memory) == told

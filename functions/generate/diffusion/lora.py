@@ -33,13 +33,16 @@ class Lora:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def fit_lora(file: LoraFile, denoiser: ModelMixin, prefix: str | None = None) -> Lora:
+def fit_lora(
+    file: LoraFile, denoiser: ModelMixin, prefix: str | None = None, unadaptable: tuple[str, ...] = ()
+) -> Lora:
     """Convert the file's parts to a LoRA for this denoiser.
 
     Args:
         file: the file.
         denoiser: the base model's denoiser.
         prefix: what diffusers' names begin with for it; None accepts all.
+        unadaptable: beginnings of names of modules that no LoRA may adapt.
 
     Raises:
         LoraError: the denoiser has no such module, a matrix has another size, or values are not finite or too large for
@@ -54,6 +57,8 @@ def fit_lora(file: LoraFile, denoiser: ModelMixin, prefix: str | None = None) ->
         name = spelled.get(written)
         if name is None:
             raise LoraError(f"this LoRA does not fit the base model, which has no module {written[:100]!r}")
+        if name.startswith(unadaptable):
+            raise LoraError(f"this LoRA adapts {name}, which all pictures of a batch go through as one: train again")
         if name in parts:
             raise LoraError(f"this LoRA file has two entries for the module {name}")
         _check_part(name, part, weights[name])

@@ -59,6 +59,7 @@ class LoraCache:
         resident: number of adapters kept on the denoiser.
         clock: replaced in tests.
         prefix: what diffusers' names begin with for this denoiser; None accepts all.
+        unadaptable: beginnings of names of modules that no LoRA may adapt, see `DiffusionModel.unadaptable`.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class LoraCache:
         resident: int = RESIDENT,
         clock: Clock = time.monotonic,
         prefix: str | None = None,
+        unadaptable: tuple[str, ...] = (),
     ) -> None:
         self._denoiser, self._most_resident, self._prefix = denoiser, resident, prefix
+        self._unadaptable = unadaptable
         self._users: ExpiringCache[tuple[str, str], Lora] = ExpiringCache(users, clock=clock)  # by key and etag
         # not an LRUCache: a dropped adapter must leave the denoiser too, before the new one is added, and a batch may
         # need more than the limit
@@ -93,7 +96,7 @@ class LoraCache:
         if known is not None:
             return known
         self._drop({key})
-        lora = fit_lora(parse_lora(read()), self._denoiser, self._prefix)
+        lora = fit_lora(parse_lora(read()), self._denoiser, self._prefix, self._unadaptable)
         # adds the adapter now, so that a LoRA that does not fit is found before any work is done
         self._slot(lora, 0, 1)
         # if the object was replaced while it was read, the LoRA is used but not kept: its etag is not known
