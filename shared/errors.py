@@ -90,6 +90,10 @@ class TooFewPhotos(RequestError):
     """There are fewer usable photos than a training needs; the message says what was wrong with the others."""
 
 
+class TrainingDiverged(RequestError):
+    """The training exploded before its first checkpoint; the worker needs a lower PHOTOG_TRAIN__LEARNING_RATE."""
+
+
 class UnknownUser(RequestError):
     """No training exists for this user_id; train it first."""
 
@@ -99,7 +103,7 @@ class NoFaceInTemplate(RequestError):
 
 
 class UnsuitableFace(RequestError):
-    """A face in the template is too small or turned too far away; choose another picture, or "none" for that face."""
+    """A template's face is too small, turned too far or hidden too much; choose another picture, or "none" for it."""
 
 
 class FaceCountMismatch(RequestError):

@@ -60,16 +60,10 @@ def plan_face_stages(configure: GenerateConfigure, count: StepCount) -> list[Sta
     """
     first, second = first_denoising(configure, count).effective, second_denoising(configure, count).effective
     wanted = [
-        (
-            configure.apply_face_fusion_before and configure.more_like_me_before > 0,
-            Stage("fusion-1", for_each_face(fuse_first)),
-        ),
+        (configure.fuses_before, Stage("fusion-1", for_each_face(fuse_first))),
         (first > 0, Stage("diffusion-1", diffuse_first, first)),
         (configure.color_shift_middle, Stage("color-1", for_each_face(balance_middle))),
-        (
-            configure.apply_face_fusion_after and configure.more_like_me > 0,
-            Stage("fusion-2", for_each_face(fuse_second)),
-        ),
+        (configure.fuses_after, Stage("fusion-2", for_each_face(fuse_second))),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
         (configure.color_shift_last, Stage("color-2", for_each_face(balance_last))),
         (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", for_each_face(make_up))),
@@ -161,9 +155,18 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
 
 def _fuse(job: FaceJob, degree: float) -> None:
     fused = job.fuser.fuse(
-        job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original, job.mesh
+        job.image,
+        job.landmarks,
+        job.photo,
+        degree,
+        job.editable,
+        job.frames,
+        job.original,
+        job.mesh,
+        job.hair,
     )
-    job.image, job.landmarks, job.frames, job.mesh = fused.image, fused.landmarks, fused.frames, fused.mesh
+    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+    job.mesh, job.hair = fused.mesh, fused.hair
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:

@@ -9,6 +9,7 @@ from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
+from functions.generate.occlusion.network import OccluderNetwork
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
@@ -29,6 +30,7 @@ class GenerateModels:
         license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
+        occluders: finds what lies before a face.
         enhancers: the networks of photo_fix, super_resolution and background_restore, as far as they are configured.
     """
 
@@ -44,6 +46,7 @@ class GenerateModels:
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)
+        self.occluders = OccluderNetwork(settings.faces)
         self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
 
     def sparing(self) -> "GenerateModels":

@@ -8,6 +8,8 @@ import numpy as np
 from functions.generate import user_model
 from functions.generate.face.landmarks import face_width, measure_misfit, mirror
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, wears_glasses
+from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.occlusion.occluder import find_occluder
 from functions.generate.user_model import FIELD, unusable_error
 from shared.contract.users import ReferenceRecord, UserModel
 from shared.contract.workspace import Workspace
@@ -18,6 +20,8 @@ from shared.photos import decode_photo
 from shared.settings import Limits
 
 MIRROR_PENALTY = 1.3  # factor on the cost: a mirrored face is not quite the person; parting, moles, smile change sides
+# misfit added for a face that is hidden entirely; half a hidden mouth is then worse than a turn by 15 degrees
+HIDDEN_PENALTY = 0.25
 GLASSES_PENALTY = 0.03  # misfit added for glasses; a turn of the head by 15 degrees makes about as much
 ENLARGING_PENALTY = 0.01  # misfit added each time that the photo has to be doubled in size
 AT_ONCE = 5  # photo files in memory at a time
@@ -41,7 +45,9 @@ class Person:
     embedding: Embedding
 
 
-def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
+def load_person(
+    user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits, occluders: OccluderNetwork
+) -> Person:
     """Read a trained person from the bucket.
 
     Raises:
@@ -49,7 +55,7 @@ def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: 
         InternalError: a photo is in the bucket but could not be read.
     """
     model = user_model.load_user_model(user_id, workspace)
-    photos = list(_load_photos(model, workspace, limits))
+    photos = list(_load_photos(model, workspace, limits, occluders))
     mean = np.mean(_embeddings(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
         raise unusable_error(user_id, "has face vectors whose mean is zero or not finite")
@@ -60,13 +66,13 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
     """Return the photo, or its mirror image, that is nearest in pose and expression to the face at `landmarks`.
 
     A photo with glasses is chosen only if all have glasses or if no other is near: a person who has photos without
-    glasses does not always wear them.
+    glasses does not always wear them. So is a photo with a hand or a cup before the face.
     """
     width = face_width(landmarks)
 
     def cost(portrayal: ReferencePhoto) -> float:
         enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
-        hidden = GLASSES_PENALTY if portrayal.glasses else 0.0
+        hidden = (GLASSES_PENALTY if portrayal.glasses else 0.0) + HIDDEN_PENALTY * portrayal.hidden
         return measure_misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging + hidden
 
     best = min(portrayals, key=cost)
@@ -77,7 +83,9 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
 def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     """Return the photo mirrored left to right, with its landmarks; a mesh has to be looked for anew."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]), mesh=None)
+    occluder = None if portrayal.occluder is None else np.ascontiguousarray(portrayal.occluder[:, ::-1])
+    landmarks = mirror(portrayal.landmarks, image.shape[1])
+    return replace(portrayal, image=image, landmarks=landmarks, mesh=None, occluder=occluder)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
@@ -96,13 +104,16 @@ def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: Face
         raise unusable_error(model.user_id, f"has a photo whose face {engine.name} cannot embed: {error}") from error
 
 
-def _load_photos(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
+def _load_photos(
+    model: UserModel, workspace: Workspace, limits: Limits, occluders: OccluderNetwork
+) -> Iterator[ReferencePhoto]:
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
         files = workspace.fetch([reference.key for reference in some])
         for reference, file in zip(some, files, strict=True):
-            yield _load_photo(model.user_id, reference, file, workspace, smaller)
+            photo = _load_photo(model.user_id, reference, file, workspace, smaller)
+            yield _note_occluder(photo, occluders)
 
 
 def _load_photo(
@@ -122,6 +133,17 @@ def _load_photo(
     if not _is_face(landmarks, Box(*reference.box), image):
         raise unusable_error(user_id, f"has landmarks that cannot be a face in the photo {reference.key}")
     return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks))
+
+
+def _note_occluder(photo: ReferencePhoto, network: OccluderNetwork) -> ReferencePhoto:
+    """Return the photo with what lies before its face."""
+    found = find_occluder(photo.image, photo.landmarks, network)
+    if found is None:
+        return photo
+    height, width = photo.image.shape[:2]
+    return replace(
+        photo, occluder=found.cut(slice(0, height), slice(0, width)), hidden=max(found.hidden, found.covered)
+    )
 
 
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:

@@ -42,6 +42,11 @@ class PictureJob:
     configure: GenerateConfigure
     seed: int
 
+    @property
+    def finished(self) -> Image:
+        """The picture so far."""
+        return self.image
+
 
 def plan_picture_stages(
     configure: GenerateConfigure, shape: tuple[int, ...], models: GenerateModels

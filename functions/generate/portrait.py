@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from functions.generate import output, person, template
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
+from functions.generate.fusion.beard_transfer import list_difficulties
+from functions.generate.fusion.fuser import LandmarkFuser
 from functions.generate.models import GenerateModels
+from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
@@ -43,9 +46,13 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     faces = template.find_faces(decoded.image, request.template_image, len(knobs.user_id), models.cached_engine)
     warnings += template.warn_of_lying(faces)
     template.check_faces(faces, knobs.user_id, request.template_image, models.settings.generate)
+    occluders = template.find_occluders(
+        decoded.image, faces, knobs.user_id, request.template_image, models.occluders, models.settings.generate
+    )
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
-    jobs = prepare_jobs(picture, people, workspace, models)
+    jobs = prepare_jobs(picture, people, occluders, workspace, models)
+    warnings += warn_of_facial_hair(jobs)
     face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
@@ -70,7 +77,8 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
     """Read each person of the request once; by user_id."""
     wanted = [user_id for user_id in dict.fromkeys(knobs.user_id) if user_id != NOBODY]
     return {
-        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits) for user_id in wanted
+        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits, models.occluders)
+        for user_id in wanted
     }
 
 
@@ -84,8 +92,25 @@ def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels)
     ]
 
 
+def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face whose beard or moustache cannot follow the person cleanly.
+
+    A network as the fuser paints facial hair as it likes; nothing is said of it.
+    """
+    return [
+        f"face {job.index + 1} from the left: {difficulty}"
+        for job in jobs
+        if isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
+        for difficulty in list_difficulties(job.original.facial_hair, job.photo.facial_hair)
+    ]
+
+
 def prepare_jobs(
-    picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, models: GenerateModels
+    picture: PictureJob,
+    people: Mapping[str, Person],
+    occluders: Sequence[Occluder | None],
+    workspace: Workspace,
+    models: GenerateModels,
 ) -> list[FaceJob]:
     """Prepare one job per face that a person takes; each job gets a different seed for its noise."""
     knobs = picture.configure
@@ -95,6 +120,7 @@ def prepare_jobs(
             picture.image,
             picture.faces,
             index,
+            occluders[index],
             knobs,
             (picture.seed + SEEDS_PER_FACE * index) % SEEDS,
             workspace,

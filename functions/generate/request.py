@@ -51,6 +51,16 @@ class GenerateConfigure(Body):
     image_format: Literal["base64", "png"] = "base64"
     additional_prompt: Annotated[str, Field(max_length=LONGEST_PROMPT)] = ""
 
+    @property
+    def fuses_before(self) -> bool:
+        """Whether the first face fusion changes anything."""
+        return self.apply_face_fusion_before and self.more_like_me_before > 0
+
+    @property
+    def fuses_after(self) -> bool:
+        """Whether the second face fusion changes anything."""
+        return self.apply_face_fusion_after and self.more_like_me > 0
+
 
 class GenerateRequest(Body):
     """A request for one portrait: a template and the people to put into it."""

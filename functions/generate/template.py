@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from functions.generate.face.landmarks import face_width
+from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.occlusion.occluder import Occluder, find_occluder
 from shared.contract.manifests import NOBODY
 from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
@@ -75,9 +77,40 @@ def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, 
     for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
         wrong = None if user_id == NOBODY else _find_fault(face, settings)
         if wrong:
-            which = "the face" if len(found) == 1 else f"face {number} from the left"
-            advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
-            raise UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
+            raise _unsuitable(reference, number, len(found), wrong)
+
+
+def find_occluders(
+    image: Image,
+    found: Sequence[Face],
+    user_ids: Sequence[str],
+    reference: str,
+    network: OccluderNetwork,
+    settings: GenerateSettings,
+) -> list[Occluder | None]:
+    """Find what lies before each face that a person takes; None for a face before which nothing lies, or that stays.
+
+    Raises:
+        UnsuitableFace: too much of a face is hidden; the message says which face, by how much, and the limit.
+    """
+    occluders = [
+        None if user_id == NOBODY else find_occluder(image, face.landmarks, network)
+        for face, user_id in zip(found, user_ids, strict=True)
+    ]
+    for number, occluder in enumerate(occluders, 1):
+        if occluder is not None and occluder.hidden > settings.most_hidden:
+            wrong = (
+                f"is hidden: something lies before {occluder.hidden:.0%} of its eyes, nose and mouth, more than the "
+                f"limit of {settings.most_hidden:.0%}"
+            )
+            raise _unsuitable(reference, number, len(found), wrong)
+    return occluders
+
+
+def _unsuitable(reference: str, number: int, count: int, wrong: str) -> UnsuitableFace:
+    which = "the face" if count == 1 else f"face {number} from the left"
+    advice = "choose another picture" + ("" if count == 1 else f", or give {NOBODY!r} for it")
+    return UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
 
 
 def _find_fault(face: Face, settings: GenerateSettings) -> str | None:

@@ -41,6 +41,11 @@ class TrainingPlan(BaseModel):
     gamma: float = Field(GAMMA, gt=0, description="min-SNR: time steps with a higher SNR than this weigh no more")
     crops: int = Field(2, ge=1, description="crops of each photo in the cache, each also mirrored")
     outside: float = Field(0.1, ge=0, le=1, description="loss weight outside the head; above 0 for the head's outline")
+    patience: int = Field(
+        3,
+        ge=0,
+        description="checkpoints without a rise in likeness after which the training ends if the held-out loss rises",
+    )
     seed: int = Field(42, description="the same photos and seed give the same adapter on the same device")
 
     @property

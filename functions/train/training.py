@@ -79,7 +79,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
 
     Raises:
         TooFewPhotos: fewer than five photos are usable.
-        InternalError: the training diverged before its first checkpoint.
+        TrainingDiverged: the training diverged before its first checkpoint.
 
     Whatever `workspace.progress` raises passes through and ends the training.
     """
@@ -105,10 +105,17 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
     rest: dict[str, Any] = {
         "steps": request.configure.max_train_steps,
         "resumed_at": outcome.ran.resumed,
+        "stopped": report.early_stop(outcome.ran.stop),
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
-        "warnings": [*_warn_of_license(trainer.model), *_warn_of_spacing(request.configure), *selection.warnings()],
+        "warnings": [
+            *_warn_of_license(trainer.model),
+            *_warn_of_spacing(request.configure),
+            *report.divergence(outcome.ran.stop, best),
+            *selection.warnings(),
+            *report.base_model_warnings(trainer.model),
+        ],
         "seconds": _round_seconds(watch.seconds),
         "seconds_to_first_step": _round_seconds(outcome.ran.first),
         "cost_time": watch.total(),

@@ -226,7 +226,9 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
         for one in data.get("images_rejected", [])
     ]
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
-    return "\n".join([*rejected, line])
+    stopped = data.get("stopped")
+    ended = [f"ended at step {stopped['step']}: {stopped['message']}"] if stopped else []
+    return "\n".join([*rejected, *ended, line])
 
 
 def likenesses(made: Json) -> list[str]:

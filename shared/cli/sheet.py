@@ -93,6 +93,8 @@ def _training_rows(client: Client, describe_training: Json) -> list[Row]:
     if not data.get("validation"):
         return []
     heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
+    if stopped := data.get("stopped"):
+        heading += f", ended at step {stopped['step']}"
     return [
         Row(
             heading,

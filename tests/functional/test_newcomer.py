@@ -206,6 +206,10 @@ def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder
     data = {"user_id": "ann", "best_step": 5, "steps": 9, "similarity": None, "lora": "l"}
     data["images_rejected"] = [{"url": key, "reason": "two faces"}]
     assert describe_training({"code": "OK", "data": data}, pictures).splitlines()[0] == "not used: me/a.jpg: two faces"
+    data["stopped"] = {"step": 7, "reason": "overfitting", "message": "more steps would not help"}
+    assert describe_training({"code": "OK", "data": data}, pictures).splitlines()[1] == (
+        "ended at step 7: more steps would not help"
+    )
     assert verdicts({"data": {"check_results": []}}, [], pictures) == ""
 
 

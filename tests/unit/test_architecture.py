@@ -41,10 +41,11 @@ GENERATE = {
     "networks": "",
     "diffusion": "face",
     "glasses": "face",
+    "occlusion": "face",
     "fusion": "face glasses",
     "retouching": "face networks",
     "background": "diffusion face networks",
-    "": "background diffusion face fusion networks retouching",
+    "": "background diffusion face fusion networks occlusion retouching",
 }
 PICTURES = ("shared.photos", "shared.faces", "shared.models", "shared.imaging")
 

@@ -23,7 +23,8 @@ ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 
 NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
 MANIFESTS = {"check", "train", "generate"}
-SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS)
+ANSWERS = {"train-answer"}
+SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS - ANSWERS)
 
 
 def sample(name):

@@ -322,6 +322,26 @@ def test_lips_keep_their_proportion_to_the_skin_in_dim_light():
     assert contrast[1] == pytest.approx(10, abs=2)
 
 
+def test_lips_and_brows_keep_their_proportion_to_the_skin_on_skin_of_another_color(bare, person):
+    """The light and the skin's color are the template's, but how much darker lips and brows are is the person's."""
+    face = masks.face(bare.landmarks, bare.image.shape[:2], -0.05, 0.02)[..., None]
+    dark = (bare.image * (1 - 0.5 * face)).astype(np.uint8)
+
+    def proportions(image, points):
+        lightness, size = light.to_lab(image)[..., 0], image.shape[:2]
+        skin = float(np.median(lightness[masks.bare(points, size) > 0.5]))
+        lips = (masks.lips(points, size) > 0.6) & (masks.mouth(points, size, 0.01) < 0.2)
+        brows = masks.soft([points[17:22], points[22:27]], points, size, 0.004, 0) > 0.5
+        return skin, [float(np.median(lightness[part])) / skin for part in (lips, brows)]
+
+    _, own = proportions(person.image, person.landmarks)
+    for template in (bare.image, dark):
+        fused = fuse(template, bare.landmarks, person, 1.0)
+        skin, found = proportions(fused.image, fused.landmarks)
+        assert skin == pytest.approx(proportions(template, bare.landmarks)[0], abs=6)
+        assert found == pytest.approx(own, abs=0.1)
+
+
 def test_a_blurred_template_gets_a_blurred_face(template, person):
     def fineness(picture, landmarks):
         edges = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.faces.mesh_landmarks import HAIRLINE
 from shared.imaging.array_types import Points
@@ -63,6 +65,22 @@ def face_width(points: Points) -> float:
     """Return the largest width of the jaw line in pixels; all masks and blurs are sized by it."""
     jaw = points[JAW]
     return float(max(np.linalg.norm(jaw[i] - jaw[16 - i]) for i in range(8)))
+
+
+def fit_upright(points: Points, width: float, center: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the similarity, (2, 3), that levels the eyes, makes the face so wide and moves its mean to `center`.
+
+    Args:
+        points: landmarks, (68, 2), in pixels of the picture.
+        width, center: in pixels of the upright picture; the center is x and y.
+    """
+    middle = points.mean(axis=0)
+    across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
+    matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), angle, width / face_width(points))
+    matrix[:, 2] += np.array(center) - middle
+    upright: NDArray[np.float64] = matrix
+    return upright
 
 
 def measure_misfit(source: Points, target: Points) -> float:

@@ -23,6 +23,11 @@ class BlendWeights:
     skin: float
     features: float
 
+    @property
+    def hair(self) -> float:
+        """The share where either face has a moustache or a beard: half a beard looks like dirt, so it is ahead."""
+        return 1 - (1 - self.skin) ** 2
+
     @classmethod
     def of(cls, degree: float) -> "BlendWeights":
         """Return the shares for a degree (`more_like_me`): all 0 at 0, all 1 at 1, and rising in between."""
