@@ -12,7 +12,8 @@ network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), 
 Every portrait is made twice with the same noise: with the person's LoRA, and with none. OUT keeps the LoRAs and a line
 for each portrait; a run that was ended goes on where it was, and `--until` ends it at a time of the day. The tables
 have the mean cosine to the photos that were set aside, and the mean of the paired differences with its standard error
-over people; below them stand what another seed changes, and what ending trainings early would have saved.
+over people; `default` is the mean of the same pairs by the default knobs without a LoRA. Below them stand what another
+seed changes, and what ending trainings early would have saved.
 """
 
 import argparse
@@ -39,7 +40,6 @@ from benchmarks.portraits import Remembering, close
 from functions.generate import portrait
 from functions.generate.models import GenerateModels
 from functions.train import checkpoint
-from functions.train.dataset import REFERENCE_SIDE
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.stopping import find_overfitting
@@ -54,6 +54,7 @@ from shared.faces.five_points import five_points
 from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
+from shared.photos.person_photos import LONGEST_SIDE
 from shared.settings import Limits, Settings
 from tests.fake_workspace import FakeWorkspace
 from tests.pictures import jpeg, png
@@ -276,8 +277,8 @@ def sitter(folder: Path, engine: FaceEngine, judge: Judge) -> Sitter:
 
 
 def shrunk(photo: Image) -> Image:
-    """Return the photo with at most REFERENCE_SIDE pixels a side, as a reference has."""
-    scale = REFERENCE_SIDE / max(photo.shape[:2])
+    """Return the photo with at most LONGEST_SIDE pixels a side, as a reference has."""
+    scale = LONGEST_SIDE / max(photo.shape[:2])
     return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else photo
 
 
@@ -342,22 +343,22 @@ def report(out: Path) -> None:
         if row.get("cosine") is not None
     }
     counts = f"{'people':>7}{'pairs':>6}"
-    print(f"{'setting':<30}{counts}{'none':>8}{'LoRA':>8}{'difference':>18}{'nearer':>8}   sharpness, none and LoRA")
+    means = f"{'default':>9}{'none':>8}{'LoRA':>8}"
+    print(f"{'setting':<30}{counts}{means}{'difference':>18}{'nearer':>8}   sharpness, none and LoRA")
     for setting in SETTINGS:
-        compare(setting, {task: row for task, row in found.items() if task.setting == setting}, CHOSEN)
+        compare(setting, found, setting, CHOSEN)
     for step in sorted({int(task.lora) for task in found if task.lora.isdigit()}):
-        title = BY_STEP
-        compare(f"LoRA of step {step}", {task: row for task, row in found.items() if task.setting == title}, str(step))
+        compare(f"LoRA of step {step}", found, BY_STEP, str(step))
     noise(found)
     stopping(out)
 
 
-def compare(title: str, found: dict[Task, dict[str, Any]], which: str) -> None:
+def compare(title: str, found: dict[Task, dict[str, Any]], setting: str, which: str) -> None:
     """Print the row of one setting: means, and the paired difference with its standard error over people."""
     pairs = [
         (task, plain, row)
         for task, row in found.items()
-        if task.lora == which and (plain := found.get(replace(task, lora=NONE))) is not None
+        if (task.setting, task.lora) == (setting, which) and (plain := found.get(replace(task, lora=NONE))) is not None
     ]
     if not pairs:
         return
@@ -371,9 +372,12 @@ def compare(title: str, found: dict[Task, dict[str, Any]], which: str) -> None:
     )
     none, chosen, *sharp = columns.mean(axis=0)
     change = f"{means.mean():+.3f} +- {error:.3f}"
+    usual = [found.get(replace(task, setting="default", seed=SEEDS[0], lora=NONE)) for task, *_ in pairs]
+    same = np.mean([row["cosine"] for row in usual if row is not None] or [np.nan])
     nearer = sum(with_lora["cosine"] > plain["cosine"] for _, plain, with_lora in pairs)
     counts = f"{len(by_person):>7}{len(pairs):>6}"
-    print(f"{title:<30}{counts}{none:>8.3f}{chosen:>8.3f}{change:>18}{nearer:>8}   {sharp[0]:.2f} {sharp[1]:.2f}")
+    cosines = f"{same:>9.3f}{none:>8.3f}{chosen:>8.3f}"
+    print(f"{title:<30}{counts}{cosines}{change:>18}{nearer:>8}   {sharp[0]:.2f} {sharp[1]:.2f}")
 
 
 def noise(found: dict[Task, dict[str, Any]]) -> None:

@@ -87,7 +87,11 @@ class PhotoUndecodable(PhotoError):
 
 
 class TooFewPhotos(RequestError):
-    """There are fewer usable photos than a training needs; the message says what was wrong with the others."""
+    """There are fewer usable photos than train needs; the message says what was wrong with the others."""
+
+
+class NoUsableReference(RequestError):
+    """None of a person's references can be used; the message says what is wrong with each, send others."""
 
 
 class TrainingDiverged(RequestError):
@@ -95,7 +99,7 @@ class TrainingDiverged(RequestError):
 
 
 class UnknownUser(RequestError):
-    """No training exists for this user_id; train it first."""
+    """Nobody is known under this user_id; train first, or send references."""
 
 
 class NoFaceInTemplate(RequestError):

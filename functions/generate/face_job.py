@@ -57,7 +57,7 @@ class FaceJob:
         editable: mask, (H, W), 0 on the other faces of the picture, where nothing may change.
         square: the square that the diffusion works on, in pixels of the crop.
         words: the encoded prompt and negative prompt.
-        lora: the person's LoRA; None if it was trained for another base model.
+        lora: the person's LoRA; None if there is none for this base model.
         seed: seed of this face's noise.
         configure: the knobs of the request.
         hair: mask, (H, W), of the template's facial hair, wherever a fusion has moved it; None before the first one.
@@ -91,11 +91,6 @@ class FaceJob:
         """The template's face, unchanged."""
         hair = self.original.facial_hair.mask
         return FaceView(self.template, self.template_landmarks, self.template_frames, hair=hair)
-
-    @property
-    def user_id(self) -> str:
-        """The person's user_id."""
-        return self.person.model.user_id
 
     @property
     def finished(self) -> Image:
@@ -168,7 +163,7 @@ def prepare_face_job(
         original=FaceCrop.of(crop, landmarks, mesh=mesh),
         editable=_editable_mask(landmarks, others, crop.shape[:2]) * layer.movable(landmarks),
         square=_diffusion_square(face, crop.shape, corner, configure, models.framing),
-        words=models.prompt_cache.of(who.model.trigger, configure.additional_prompt),
+        words=models.prompt_cache.of(who.training.trigger if who.training else "", configure.additional_prompt),
         lora=load_lora(who, workspace, models),
         seed=seed,
         configure=configure,
@@ -225,28 +220,28 @@ def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int,
 
 
 def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora | None:
-    """Load the person's LoRA; return None if it was trained for another base model.
+    """Load the person's LoRA; return None if there is none, or if it was trained for another base model.
 
     Raises:
         UnknownUser: the LoRA is missing, too large, or does not fit the base model.
     """
-    user = who.model
-    if user.base_model != models.base_model:
+    if who.training is None or who.training.lora is None or who.training.base_model != models.base_model:
         return None
+    key = who.training.lora
 
     def read() -> bytes:
-        size = workspace.size(user.lora) or 0
+        size = workspace.size(key) or 0
         if size > MOST_BYTES:
             raise LoraError(f"the file has {size} bytes, more than the limit of {MOST_BYTES}")
-        data = workspace.read(user.lora)
+        data = workspace.read(key)
         if data is None:
-            raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", FIELD)
+            raise UnknownUser(f"the LoRA of {who.name} is gone from the bucket; train again", FIELD)
         return data
 
     try:
-        return models.lora_cache.lora(user.lora, lambda: workspace.etag(user.lora), read)
+        return models.lora_cache.lora(key, lambda: workspace.etag(key), read)
     except LoraError as error:
-        raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", FIELD) from error
+        raise UnknownUser(f"the LoRA of {who.name} cannot be used: {error}; train again", FIELD) from error
 
 
 def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | None:
@@ -271,7 +266,7 @@ def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine)
     except FaceError:
         return None
     if vector.shape != who.embedding.shape:
-        raise unusable_error(who.model.user_id, f"has face vectors of length {who.embedding.size}, not {vector.size}")
+        raise unusable_error(who.name, f"has face vectors of length {who.embedding.size}, not {vector.size}")
     return engine.distance(vector, who.embedding)
 
 

@@ -31,7 +31,6 @@ from functions.generate.retouching.restoration import restore_face
 from functions.generate.retouching.sharpen import sharpen
 from functions.generate.retouching.skin_retouching import retouch_skin
 from functions.generate.stages import Advance, Stage
-from functions.generate.user_model import FIELD
 from shared.errors import PictureFailed
 from shared.imaging.array_types import Mask
 from shared.models.step_count import StepCount
@@ -195,8 +194,9 @@ def _repaint(
 
 def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
     """Return the error that answers the request; it names the people whose faces failed."""
-    whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
-    return PictureFailed(f"the diffusion produced no picture of {whose}: {error}", FIELD)
+    whose = list(dict.fromkeys(jobs[index].person for index in error.canvases))
+    names = ", ".join(person.name for person in whose)
+    return PictureFailed(f"the diffusion produced no picture of {names}: {error}", whose[0].field)
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:

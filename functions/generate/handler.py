@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from functions.generate.models import GenerateModels
 from functions.generate.portrait import make_portrait
+from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
+from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
@@ -33,7 +35,7 @@ class GenerateFunction:
         )
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+        """Drop what was cached of people whose objects are gone, and what has not been used for a while.
 
         Args:
             exists: whether the bucket has an object with this key.
@@ -41,8 +43,9 @@ class GenerateFunction:
         self._models.evict(exists)
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Return no objects: later requests look up nothing that a portrait leaves behind."""
-        return {}
+        """Return the model records of the people whose references this portrait keeps, if any."""
+        users = [UserModel.model_validate(kept) for kept in data.get("kept", [])]
+        return {keys.model(user.user_id): user.model_dump(mode="json") for user in users}
 
 
 def planned_peak(settings: Settings) -> Json:

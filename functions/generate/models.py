@@ -10,6 +10,7 @@ from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.reference_cache import ReferenceCache
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
@@ -24,6 +25,7 @@ class GenerateModels:
         settings: the settings of the process.
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
+        reference_cache: references of requests that were judged before.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         step_count: the rule by which the base model counts the steps of a diffusion.
@@ -39,6 +41,7 @@ class GenerateModels:
     ) -> None:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
+        self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
         self.step_count = model.step_count
         self.license_warnings = warn_of_license(model.name, model.working.license)
@@ -57,11 +60,15 @@ class GenerateModels:
         return alone
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+        """Drop what belongs to objects that are gone, and what has not been used for a while.
+
+        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
+        prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
         """
         self.cached_engine.expire()
         self.prompt_cache.expire()
+        self.reference_cache.evict(exists)
         self.lora_cache.evict(exists)

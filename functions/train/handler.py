@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from functions.train.people import keep_person
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, train_person
@@ -27,11 +28,15 @@ class TrainFunction:
         self._trainer = trainer
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Train a LoRA of the person in the photos; a RequestError becomes the failed answer."""
+        """Train a LoRA of the person in the photos, or with 0 steps only keep the photos.
+
+        A RequestError becomes the failed answer.
+        """
         request, warnings = validate(TrainRequest, body)
+        serve = train_person if request.configure.max_train_steps else keep_person
         answer = once_more_with_less(
-            lambda: train_person(request, workspace, self._trainer),
-            lambda: train_person(request, workspace, self._trainer.sparing()),
+            lambda: serve(request, workspace, self._trainer),
+            lambda: serve(request, workspace, self._trainer.sparing()),
         )
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
@@ -39,7 +44,7 @@ class TrainFunction:
         """Do nothing: a training leaves nothing in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Return the user's model record, which now names this training."""
+        """Return the user's model record, which now names this training, or the photos of a request with 0 steps."""
         user = model_of(data)
         return {keys.model(user.user_id): user.model_dump(mode="json")}
 

@@ -103,6 +103,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
             "report": workspace.save("report.png", draw_report(selection, outcome.ran.curve, best)),
         }
     rest: dict[str, Any] = {
+        "trained": True,
         "steps": request.configure.max_train_steps,
         "resumed_at": outcome.ran.resumed,
         "stopped": report.early_stop(outcome.ran.stop),

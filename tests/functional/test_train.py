@@ -376,7 +376,7 @@ def test_too_few_usable_photos_is_an_error_before_any_training(model, engine, ph
 def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, photos):
     workspace = FakeWorkspace(photos)
     with pytest.raises(InvalidField, match="max_train_steps"):
-        train(model, engine, photos, workspace=workspace, steps=0)
+        train(model, engine, photos, workspace=workspace, steps=-1)
     assert workspace.said == []
 
 

@@ -257,8 +257,9 @@ def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_a
     objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
     occluders = OccluderNetwork(FaceSettings(provider="cpu"))
     who = person.load_person("u1", FakeWorkspace(objects), engine, Limits(), occluders)
-    assert who.model.face_engine == "dlib"
-    for portrayal, reference in zip(who.portrayals, who.model.references, strict=True):
+    assert who.training is not None
+    assert who.training.face_engine == "dlib"
+    for portrayal, reference in zip(who.portrayals, who.training.references, strict=True):
         assert portrayal.landmarks == pytest.approx(np.array(reference.landmarks))
         (face,) = engine.detect(portrayal.image)
         own = engine.embed(portrayal.image, face)

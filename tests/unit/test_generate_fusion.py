@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.landmarks import face_width, fit_similarity, mirror, with_forehead
+from functions.generate.face.landmarks import face_width, fit_similarity, measure_misfit, mirror, with_forehead
 from functions.generate.fusion import occlusion
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import pose_agreement
@@ -185,6 +185,17 @@ def test_the_photo_with_the_nearest_pose_is_taken(template, person):
     turned[27:36, 0] += 12  # nose to one side: a face that looks away
     away = ReferencePhoto(person.image, turned)
     assert choose_reference([away, person], person.landmarks) is person
+
+
+def test_the_photo_with_the_templates_expression_is_taken_before_one_nearer_in_shape(person):
+    """The closed mouth belongs to a face that is a little broader; the open one has the template's very shape."""
+    shut = person.landmarks.copy()
+    shut[48:] = shut[48:].mean(axis=0) + (shut[48:] - shut[48:].mean(axis=0)) * [0.75, 0.3]
+    broad = shut * [1.2, 1]
+    portrayals = [person, ReferencePhoto(person.image, broad)]
+    assert measure_misfit(person.landmarks, shut) < measure_misfit(broad, shut)
+    assert choose_reference(portrayals, shut) is portrayals[1]
+    assert choose_reference(portrayals, person.landmarks) is person
 
 
 def test_a_face_turned_the_other_way_is_used_in_the_mirror(person):

@@ -22,7 +22,7 @@ def test_the_knobs_have_the_contracts_defaults():
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"max_train_steps": 0}, "configure.max_train_steps"),
+        ({"max_train_steps": -1}, "configure.max_train_steps"),
         ({"max_train_steps": 10_001}, "configure.max_train_steps"),
         ({"max_train_steps": "400"}, "configure.max_train_steps"),
         ({"val_save_checkpointing_steps": 0}, "configure.val_save_checkpointing_steps"),

@@ -15,7 +15,7 @@ from tools.occluder_recipe.export import export
 from tools.occluder_recipe.faces import Faces, prepare
 from tools.occluder_recipe.training import Plan, paint_shards, train
 
-SHARDS, HELD_OUT_SHARDS = 40, 2
+SHARDS, HELD_OUT_SHARDS = 12, 1
 PAINTING_SEED, HELD_OUT_SEED = 1, 2
 STAGES = ("paint", "train", "export")
 

@@ -33,7 +33,7 @@ class Plan:
         seed: of the network's weights and of the order.
     """
 
-    samples: int = 120_000
+    samples: int = 73_000
     batch: int = 16
     rate: float = 2e-3
     seed: int = 15

@@ -32,14 +32,14 @@ LOWEST = np.array([-1.0, -1.5, -1.5, -1.0, -1.0], np.float32)  # bounds of the f
 HIGHEST = np.array([0.6, 1.0, 1.0, 2.0, 2.0], np.float32)
 FEWEST = 12  # pixels from which a region can be judged; the far side of a turned face has fewer
 # the model: of the features, of their products in the order of np.triu_indices, and of 1
-OF_FEATURES = [-1.12, -6.10, -3.45, -0.31, 3.06]
-OF_PRODUCTS = [2.11, -4.33, -4.97, -2.14, -0.49, 1.17, 5.37, -0.14, 1.90, -0.29, -0.16, -0.24, 0.01, -0.47, -0.69]
-WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.65], np.float32)
+OF_FEATURES = [-0.25, -3.95, -3.22, -0.52, 2.73]
+OF_PRODUCTS = [2.60, -1.30, -0.46, -3.94, 0.33, 1.93, 3.97, -0.42, 0.66, 0.65, -1.11, 1.73, -0.29, -0.33, -0.39]
+WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.28], np.float32)
 # rows: moustache, chin, jaws; columns: mean likeness of lip, chin and jaws, the lesser of both jaws', and 1
 PRESENCE = np.array(
-    [[13.86, 0.85, 4.29, 0.97, -9.75], [1.68, 15.91, 0.84, -5.71, -6.67], [0.22, 15.94, 2.16, -4.10, -7.63]], np.float32
+    [[10.32, 3.97, -0.74, 1.06, -6.79], [0.1, 13.99, -0.59, -0.59, -5.38], [1.09, 11.03, 4.23, 0.66, -8.19]], np.float32
 )
-UNSURE, SURE = 0.6, 0.9  # likeness of a region from which its hair counts, and from which it counts in full
+UNSURE, SURE = 0.55, 0.85  # likeness of a region from which its hair counts, and from which it counts in full
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -50,8 +50,9 @@ BESIDE, BELOW = 0.08, 0.50  # face widths that hair is followed beyond the outli
 # squared Mahalanobis distances to the hair inside the outline: up to the first, a pixel beyond it is probably hair;
 # from the second on, it is none
 LIKE, UNLIKE = 14.0, 25.0
+LIGHTEST = 0.95  # quantile of the lightness of hair inside the outline
 ROUGHNESS = 10.0  # lightness that one unit of the detail's logarithm counts for in that distance: collars are smooth
-THIN = 9  # pixels; what is narrower beyond the outline is a crease of the neck or the edge of a collar
+THIN = 13  # pixels; what is narrower beyond the outline is a crease of the neck or the edge of a collar
 WHISKERS, FADE = (
     0.18,
     0.12,
@@ -252,7 +253,7 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
     if np.count_nonzero(certain) < SEEDS:
         return np.zeros(SIZE, np.float32), False
     reach = lower & ~within & (away < limit) & (y > points[31:36, 1].mean())
-    unlike = _distance(np.dstack([face.lab, ROUGHNESS * features[..., 4]]), certain)
+    unlike = _distance(np.dstack([cv2.GaussianBlur(face.lab, (0, 0), SMOOTH), ROUGHNESS * features[..., 4]]), certain)
     state = np.full(SIZE, cv2.GC_BGD, np.uint8)
     state[inside | reach & (unlike < UNLIKE)] = cv2.GC_PR_BGD
     state[inside & (likeness > level - LESS)] = cv2.GC_PR_FGD
@@ -269,8 +270,10 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
     cv2.grabCut(np.ascontiguousarray(image[part]), cut, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.zeros(SIZE, np.uint8)
     found[part] = (cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)
-    opened = cv2.morphologyEx(found, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (THIN, THIN)))
-    found = _connected(np.where(within, found, opened), certain)
+    narrow, wide = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (THIN - 2, THIN))
+    core = _connected(cv2.erode(found, narrow), certain)  # a tie that only touches the beard is none of it
+    hanging = cv2.dilate(core, wide) & found & ~within
+    found = _connected(found * within, certain) | hanging
     end = reach & (away > limit - NEAR) & (down >= 1)
     return found.astype(np.float32), float(found[end].sum()) > LONG * WIDTH**2
 
@@ -278,14 +281,16 @@ def _cut_out(face: UprightFace, features: Features, likeness: Mask, surely: Mask
 def _distance(looks: NDArray[np.float32], hair: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return each pixel's squared Mahalanobis distance to those under `hair`, in color and roughness, (SIDE, SIDE, 4).
 
-    The lower half of a beard lies in the chin's shade, so being darker counts for nothing.
+    The lower half of a beard lies in the chin's shade, so being darker counts for nothing; what is lighter than nearly
+    all of that hair is a collar, at an infinite distance.
     """
     known = looks[hair].astype(np.float64)
     spread = np.linalg.inv(np.cov(known.T) + np.diag([9.0, 4.0, 4.0, 4.0]))
     off = looks - np.median(known, axis=0)
     off[..., 0] = np.maximum(off[..., 0], 0)
     distance: NDArray[np.float64] = np.einsum("...i,ij,...j->...", off, spread, off)
-    return distance
+    lighter = looks[..., 0] > np.quantile(known[:, 0], LIGHTEST)
+    return np.where(lighter, np.inf, distance)
 
 
 def _connected(found: NDArray[np.uint8], certain: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from shared.imaging.array_types import Points
 
 LANDMARKS = 68
 JAW = slice(0, 17)
+CHIN = 8
 BROWS = slice(17, 27)
 BROW_SIDES = (slice(17, 22), slice(22, 27))
 NOSE_BRIDGE = slice(27, 31)
@@ -88,8 +89,17 @@ def measure_misfit(source: Points, target: Points) -> float:
     return float(np.linalg.norm(fit_similarity(source, target)(source) - target, axis=1).mean() / face_width(target))
 
 
+def measure_expression(points: Points) -> Points:
+    """Return how far the mouth is open, how wide it is and how high its corners are lifted, in face widths, (3,)."""
+    up = points[NOSE_BRIDGE].mean(axis=0) - points[CHIN]
+    up = up / np.linalg.norm(up)
+    corners, middle = points[[48, 54]], points[[51, 57]].mean(axis=0)
+    opened, wide = np.linalg.norm(points[62] - points[66]), np.linalg.norm(corners[0] - corners[1])
+    return np.array([opened, wide, (corners.mean(axis=0) - middle) @ up]) / face_width(points)
+
+
 def hairline(mesh: Points | None) -> Points | None:
-    """Return the points of a face mesh, (478, 3), along which its forehead ends, (9, 2); None without a mesh."""
+    """Return the points of a face mesh, (478, 3), along which its forehead ends, (7, 2); None without a mesh."""
     return None if mesh is None else mesh[HAIRLINE, :2]
 
 

@@ -25,6 +25,7 @@ from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
+from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import spare, usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
@@ -42,6 +43,7 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        name: what the answer calls it: its reference in the request, or its key in the bucket.
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
@@ -51,6 +53,7 @@ class ReferencePhoto:
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    name: str = ""
     mesh: Points | None = None
     occluder: Mask | None = None
     hidden: float = 0.0
@@ -165,9 +168,14 @@ def _blend(
     skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person))
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
-    skin = crop.bare * skin_drawn * (1 - beards.person)
-    shift = light.equalize(drawn, crop.lab, skin, crop.skin * (1 - beards.template), crop.width, tone)
+    # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
+    bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, crop.skin_likeness))
+    skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
+    skin_base = crop.skin * (1 - beards.template * bristly_base)
+    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
+    if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
+        usable *= clear_forehead(crop.points, drawn[..., 0])
     taken = np.maximum(usable, beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
     face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
@@ -210,8 +218,10 @@ def compose(
     shaven = 1 - original.cut(original.facial_hair.mask)
     grained = light.match_grain(mixed, bare, original.lab, original.skin * shaven, crop.width)
     smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
+    sharp = np.maximum(features, hair).astype(np.float32)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp)
     mixed[..., 0] = detail_match.match_sharpness(
-        grained, smooth, outline * (1 - hair), soft, wanted, original.face * shaven, crop.width
+        grained, smooth, outline * (1 - hair), free, wanted, original.face * shaven, crop.width
     )
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 

@@ -26,7 +26,9 @@ from shared.imaging.array_types import Image, Mask, Points
 
 VIEW = 0.8  # face widths around a face that the network's canvas shows at most
 VIEW_WIDTH = 160  # pixels across a face to which a larger one is reduced before it is drawn on that canvas
-SURE, POSSIBLE = 0.8, 0.35  # share from which a pixel starts an object, and up to which the object goes on
+# the network is unsure inside of large objects rather than on bare skin: its share to this power brings 0.37 to a half
+LEANING = 0.7
+SURE, POSSIBLE = 0.85, 0.5  # share from which a pixel starts an object, and down to which the object goes on
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
 INSIDE = 0.02  # face widths inside the outline, from where a piece lies before the face, and not beside it
 BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
@@ -37,6 +39,7 @@ BAND = 0.035  # face widths on both sides of the network's border in which the e
 LOCAL = 0.05  # sigma in face widths of the surroundings whose colors are compared
 NOISE = 4.0  # LAB; colors this near to each other cannot be told apart
 ROUNDS = 2  # of comparing; the second one knows the colors better
+STEEPNESS = 2.0  # of the share across an edge: a doubtful quarter on the face's side is the face's
 EDGE = 0.7  # sigma in pixels of the picture of an object's edge
 
 
@@ -96,7 +99,7 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
     canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
     placed = aligned_face.transform(points, matrix)
     size = aligned_face.SIDE, aligned_face.SIDE
-    share = network(aligned_face.planes(canvas, placed)) * masks.soft(
+    share = np.power(network(aligned_face.planes(canvas, placed)), LEANING) * masks.soft(
         [with_forehead(placed)], placed, size, BESIDE, 0.01
     )
     inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
@@ -109,7 +112,8 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
         if large and share[piece].max() >= SURE:
             kept |= fill_holes(piece)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
-    objects: Mask = np.maximum(share * near, kept * SURE) if kept.any() else np.zeros_like(share)
+    holes = (kept > 0) & (share <= POSSIBLE)
+    objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
     return objects
 
 
@@ -151,7 +155,7 @@ def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
     share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
     fine = compare_colors(small, np.clip(share, 0, 1), across)
     enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
-    sharp = np.clip((enlarged - 0.5) * max(1.0, 0.7 / factor) + 0.5, 0, 1)
+    sharp = np.clip((enlarged - 0.5) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
     soft: Mask = cv2.GaussianBlur(sharp, (0, 0), EDGE)
     soft[soft < masks.LEAST] = 0
     soft[soft > 1 - masks.LEAST] = 1
