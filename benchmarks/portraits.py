@@ -91,7 +91,7 @@ class Bench:
         self.models = GenerateModels(settings, engine, diffusion.load_model(settings.model))
         self.objects = {place.key: _png(place.picture) for place in templates}
         with tempfile.TemporaryDirectory() as folder:
-            unchanged = lora(diffusion.load_model(settings.model).unet, folder, scale=0.0)
+            unchanged = lora(diffusion.load_model(settings.model).denoiser, folder, scale=0.0)
         for who in some:
             self.objects |= make_trained_user(who.name, who.photos, engine, unchanged, self.models.base_model)
 

@@ -164,7 +164,7 @@ class Studio:
         self.engine = Remembering(load_engine(settings.faces))
         self._models = GenerateModels(settings, self.engine, diffusion.load_model(settings.model))
         with tempfile.TemporaryDirectory() as folder:
-            self._unchanged = lora(diffusion.load_model(settings.model).unet, folder, scale=0.0)
+            self._unchanged = lora(diffusion.load_model(settings.model).denoiser, folder, scale=0.0)
         self._pictures = {place.key: png(place.picture) for place in templates}
         self._users: dict[str, dict[str, bytes]] = {}
         for place in templates:

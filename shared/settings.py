@@ -116,10 +116,11 @@ class ModelSettings(BaseModel):
 
     path: str = Field(
         "portrait-tiny",
-        description="portrait-tiny (embedded), or SD 1.5 or SDXL as a diffusers folder, .safetensors file or hub id",
+        description="portrait-tiny (embedded), or SD 1.5, SDXL, Z-Image or FLUX.2 klein as a diffusers folder, "
+        ".safetensors file or hub id",
     )
     config: Path | None = Field(
-        None, description="diffusers folder with the configuration for a .safetensors file; None asks the hub"
+        None, description="diffusers folder with what a .safetensors file leaves out; None asks the hub"
     )
     device: str = Field(
         "auto",

@@ -12,8 +12,9 @@ from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.reference_cache import ReferenceCache
 from shared.faces import FaceEngine
+from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
-from shared.models.diffusion import DiffusionModel
+from shared.models.licenses import warn_of_license
 from shared.settings import Settings
 
 
@@ -27,7 +28,8 @@ class GenerateModels:
         reference_cache: references of requests that were judged before.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
-        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
+        step_count: the rule by which the base model counts the steps of a diffusion.
+        license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
         occluders: finds what lies before a face.
@@ -41,8 +43,9 @@ class GenerateModels:
         self.cached_engine = CachedFaceEngine(engine)
         self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
-        self.most_steps = model.working.most_steps
-        self.lora_cache = LoraCache(model.unet)
+        self.step_count = model.step_count
+        self.license_warnings = warn_of_license(model.name, model.working.license)
+        self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)

@@ -43,7 +43,8 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
     check_size(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, models)
-    warnings += warn_of_other_base_models(people.values(), models) + list_warnings(knobs, models)
+    warnings += models.license_warnings + list_warnings(knobs, models)
+    warnings += warn_of_other_base_models(people.values(), models)
     warnings += warn_of_rejected(people.values())
     counted = template.REFERENCES if knobs.user_id is None else template.USER_ID
     wanted = len(knobs.assignments)
@@ -57,7 +58,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, people, occluders, workspace, models)
     warnings += warn_of_facial_hair(jobs)
-    face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
+    face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
     context = RunContext(workspace, models, Progress(workspace, steps), {})

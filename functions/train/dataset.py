@@ -9,7 +9,7 @@ from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.errors import PhotoError, TooFewPhotos
 from shared.faces import FaceEngine
 from shared.imaging.array_types import Embedding
-from shared.models.diffusion import ModelProfile
+from shared.models.profile import ModelProfile
 from shared.photos import decode_photo
 from shared.photos.assessment import UNDECODABLE, PhotoAssessment, judge_photo, same_person
 from shared.photos.close_up import CloseUp, cut_close_up

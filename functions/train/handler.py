@@ -15,7 +15,6 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import diffusion
-from shared.models.planned_peak import encoding, training
 from shared.models.shapes import read_configured
 from shared.settings import Settings
 
@@ -52,11 +51,11 @@ class TrainFunction:
 
 def planned_peak(settings: Settings) -> Json:
     """Return the peak memory in bytes of a training of the configured model, with and without recomputing."""
-    kind, working, shape = read_configured(settings.model)
+    kind, working, footprint = read_configured(settings.model)
     plan = TrainingPlan.for_model(working, kind, settings.train)
-    start = encoding(shape).total
+    start = footprint.encoding().total
     keeping, repeating = (
-        max(start, training(shape, plan.batch, plan.rank, plan.targets, recomputing).total)
+        max(start, footprint.training(plan.batch, plan.rank, plan.targets, recomputing).total)
         for recomputing in (False, True)
     )
     return {"train": keeping, "train_recomputing": repeating}

@@ -12,7 +12,8 @@ from functions.train.training_inputs import TRIGGER, build_prompt
 from shared.contract.users import ReferenceRecord
 from shared.errors import TrainingDiverged
 from shared.faces import FaceEngine
-from shared.models.diffusion import EMBEDDED, DiffusionModel
+from shared.models.base_model import DiffusionModel
+from shared.models.model_loading import EMBEDDED
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 

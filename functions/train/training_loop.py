@@ -17,7 +17,7 @@ from functions.train.training_inputs import TrainingInputs
 from functions.train.validation import Validator
 from shared.contract.workspace import Workspace
 from shared.errors import TrainingDiverged
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class TrainingLoop:
 
     Attributes:
         model: the base model.
-        adapter: on the model's UNet; the updates train it.
+        adapter: on the model's denoiser; the updates train it.
         material: the latents, prompt and loss of the updates.
         plan: the training's settings.
         validator: evaluates each checkpoint.
@@ -72,7 +72,7 @@ class TrainingLoop:
         Raises:
             TrainingDiverged: the training diverged before its first checkpoint.
         """
-        updates = OptimizerSteps(self.model.unet, self.adapter, self.material, self.plan, steps)
+        updates = OptimizerSteps(self.adapter, self.material, self.plan, steps)
         selection, losses = self._resume(updates)
         resumed, started = updates.done, time.monotonic()
         first: dict[str, float] = {}

@@ -15,7 +15,7 @@ from shared.errors import PictureFailed, RequestError, TrainingDiverged
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
 from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 from shared.models.residency import present
 
 STRENGTH = 0.6  # denoising strength from a photo: the facial features come from the model, the pose from the photo
@@ -90,7 +90,7 @@ class Validator:
     """Makes and scores validation pictures with the model that is being trained; nothing is loaded or merged.
 
     Args:
-        model: the base model with the adapter on its UNet.
+        model: the base model with the adapter on its denoiser.
         engine: finds and compares faces.
         words: the prompts.
         starts: photos to start from; the `others` of each do not include the photo itself.
@@ -129,7 +129,7 @@ class Validator:
         made = torch.cat([over, free])
         if not made.isfinite().all():
             raise _not_finite(step)
-        with present(self._model.device, self._model.vae):
+        with present(self._model.device, self._model.autoencoder):
             pictures = decode(self._model, made)
         shown = [self._embed(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
