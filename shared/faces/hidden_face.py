@@ -68,10 +68,10 @@ class HiddenFaces:
 
     def _find_among(self, image: Image, candidates: Sequence[Candidate]) -> list[tuple[Look, float]]:
         likely = [one for one in candidates if one.score >= LIKELY][:MOST]
-        looks = [(self._look(image, one), one.score) for one in likely]
+        looks = [(self.look(image, one), one.score) for one in likely]
         return [(look, score) for look, score in looks if look is not None]
 
-    def _look(self, image: Image, candidate: Candidate) -> Look | None:
+    def look(self, image: Image, candidate: Candidate) -> Look | None:
         """Return the steadiest of several looks at a candidate; None if they do not show a face, upright as it is."""
         again = self.detector.look_closely(image, candidate, 0.0)
         if max((one.score for one in again), default=0.0) < SEEN_AGAIN:

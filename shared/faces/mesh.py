@@ -107,7 +107,7 @@ class MeshEngine:
         if best is None or best.presence < PRESENT or best.unrest > UNREST:
             return None
         if best.unrest > DOUBTFUL and self._hidden.settles_upside_down(image, seen, best.unrest):
-            return None
+            return self._hidden.look(image, candidate)
         return best
 
 
