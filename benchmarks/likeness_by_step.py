@@ -108,10 +108,10 @@ def course(
     print(f"{len(photos)} photos, {len(aside)} held out, rank {plan.rank}, rate {plan.learning_rate}, ", end="")
     print(f"gamma {plan.gamma:.0f}, outside {plan.outside}, crops {plan.crops}, seed {plan.seed}")
     print(title + f"{'from noise':>12}{'over others':>12}  mean distance of {COUNT}", flush=True)
-    with add_adapter(model.unet, plan) as adapter:
+    with add_adapter(model, plan) as adapter:
         selection = CheckpointSelection(validate(0))
         shown = [row(selection, judge)]
-        for update in OptimizerSteps(model.unet, adapter, learned, plan, steps):
+        for update in OptimizerSteps(adapter, learned, plan, steps):
             if update.step % spacing == 0:
                 selection.offer(validate(update.step), adapter.weights())
                 shown.append(row(selection, judge))

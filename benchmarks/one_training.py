@@ -28,7 +28,6 @@ from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import TrainingInputs, embed_prompts, prepare_inputs
 from shared.faces.loading import load_engine
-from shared.models.conditioning import predict_noise
 from shared.models.diffusion import DiffusionModel, load_model
 from shared.settings import FaceSettings, Limits, ModelSettings
 from tests.fake_workspace import FakeWorkspace
@@ -87,12 +86,12 @@ def ours(base: Path, photos: Path, steps: int, rank: int, bare: bool) -> None:
     plan = TrainingPlan(rank=rank, alpha=rank, batch=1)
     data = prepare_dataset(list(files), FakeWorkspace(files), load_engine(FaceSettings()), model.working, Limits())
     learned = prepare_inputs(model, dict(enumerate(data.photos)), embed_prompts(model).prompt, plan, steps)
-    with add_adapter(model.unet, plan) as adapter:
+    with add_adapter(model, plan) as adapter:
         if bare:
             loop(model, adapter.parameters, learned, steps)
             return
         losses = LossHistory()
-        for update in OptimizerSteps(model.unet, adapter, learned, plan, steps):
+        for update in OptimizerSteps(adapter, learned, plan, steps):
             losses.add(update, now=False)
 
 
@@ -101,7 +100,7 @@ def loop(model: DiffusionModel, parameters: list[torch.nn.Parameter], learned: T
     optimizer = torch.optim.AdamW(parameters, fused=True)
     latents, times = learned.cache.latents.mean[:1].clone(), torch.tensor([500])
     for _ in range(steps):
-        loss = predict_noise(model.unet, latents, times, learned.words).square().mean()
+        loss = model.predict(latents, times, learned.words).square().mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

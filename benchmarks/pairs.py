@@ -6,6 +6,7 @@ Photos are labeled by their path as in `verification.py`; photos that check refu
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,6 +25,22 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PEOPLE = ("obama", "biden", "families")  # folders with photos of known people
 TEMPLATES = "groups"
 MISSING = 9.0  # stands for the distance of a face that was not found
+
+
+class Recognizer(Protocol):
+    """What tells how far apart two faces are; every face engine does.
+
+    Attributes:
+        same_person: distance below which two faces are taken for one person.
+    """
+
+    same_person: float
+
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """Return the face's vector; FaceError if it has none."""
+
+    def distance(self, one: Embedding, other: Embedding, /) -> float:
+        """Return the distance of two vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +117,7 @@ def places(folder: Path, engine: FaceEngine) -> list[Place]:
     return made
 
 
-def distance(engine: FaceEngine, image: Image, face: Face | None, who: Embedding) -> float:
+def distance(engine: Recognizer, image: Image, face: Face | None, who: Embedding) -> float:
     """Return the distance of a face to a person; MISSING if there is no face, or it cannot be embedded."""
     try:
         return MISSING if face is None else engine.distance(engine.embed(image, face), who)

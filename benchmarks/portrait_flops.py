@@ -27,9 +27,11 @@ from benchmarks.train_flops import CLIP_L, SD15, TERA, VAE
 from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from shared.faces import Box
-from shared.models.conditioning import Conditioning
+from shared.models.conditioning import TextStates
 from shared.models.controls import SCALES, Control, prepare_control
-from shared.models.diffusion import DEFAULTS, DiffusionModel, ModelProfile
+from shared.models.profile import ModelProfile
+from shared.models.step_count import StepCount
+from shared.models.unet_model import UNetModel
 from shared.settings import ControlSettings, FewStepSettings
 
 EASYPHOTO = ((50, 0.45, 3), (20, 0.30, 2))  # steps, denoising strength and ControlNets of each diffusion
@@ -88,7 +90,7 @@ class Watched:
 
         return counting
 
-    def model(self, parts: Networks, profile: ModelProfile) -> DiffusionModel:
+    def model(self, parts: Networks, profile: ModelProfile) -> UNetModel:
         """Return the base model with counted networks; it needs no tokenizer."""
         parts.unet.forward = self.over(parts.unet.forward, "UNet")
         vae, encode, decode = parts.vae, parts.vae.encode, parts.vae.decode
@@ -96,7 +98,7 @@ class Watched:
         vae.encode = lambda pixels: SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: encoded(pixels)))
         vae.decode = self.over(decode, "VAE decode")
         tokenizer: Any = None
-        return DiffusionModel(
+        return UNetModel(
             "sd15", profile, parts.unet, vae, parts.text, tokenizer, scheduler(), torch.device("cpu"), torch.float32
         )
 
@@ -140,7 +142,7 @@ def networks() -> Networks:
 
 def working() -> ModelProfile:
     """Return the default profile of SD 1.5."""
-    return ModelProfile.model_validate(DEFAULTS["sd15"])
+    return ModelProfile()
 
 
 def few() -> ModelProfile:
@@ -186,7 +188,7 @@ def ours(profile: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
     watched = Watched(cost)
     controls = [watched.control(kind, parts.control()) for kind in kinds]
     diffuser = Diffuser(watched.model(parts, profile), controls)
-    words = Conditioning(torch.zeros(1, 77, 768))
+    words = TextStates(torch.zeros(1, 77, 768))
     side = profile.size
     canvas = InpaintRegion(
         np.zeros((side, side, 3), np.uint8),
@@ -197,7 +199,9 @@ def ours(profile: ModelProfile, kinds: Sequence[str] = tuple(SCALES)) -> Cost:
         seed=0,
     )
     for first, (steps, strength, _) in zip((True, False), EASYPHOTO, strict=True):
-        diffuser.repaint([canvas], Denoising(steps, strength, "first" if first else "second", profile.most_steps))
+        diffuser.repaint(
+            [canvas], Denoising(steps, strength, "first" if first else "second", StepCount(profile.most_steps))
+        )
     return cost
 
 

@@ -60,6 +60,7 @@ from shared.faces.loading import load_engine
 from shared.imaging.array_types import Image
 from shared.models import diffusion
 from shared.models.diffusion import EMBEDDED_FOLDER
+from shared.models.step_count import StepCount
 from shared.photos import decode_photo
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
@@ -143,7 +144,7 @@ def in_turns(ours: Work, against: Work, repeats: int) -> tuple[Taken, Taken]:
 
 
 def _swapping(models: GenerateModels, folder: str) -> Work:
-    adapters = LoraCache(diffusion.load_model(models.settings.model).unet)
+    adapters = LoraCache(diffusion.load_model(models.settings.model).denoiser)
     files = [Path(folder) / f"{RANK}-{seed}.safetensors" for seed in range(PEOPLE)]
     people = [adapters.lora(file.name, lambda: "first", file.read_bytes) for file in files]
 
@@ -209,8 +210,8 @@ def _parity(models: GenerateModels, workspace: FakeWorkspace) -> str:
 def _naive(models: GenerateModels, workspace: FakeWorkspace) -> Portraying:
     """Return work that loads base model, prompts and LoRA for each request, and runs the detector before each stage."""
 
-    def anew(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
-        return [replace(stage, work=_detecting(stage)) for stage in plan_face_stages(configure, most_steps)]
+    def anew(configure: GenerateConfigure, count: StepCount) -> list[Stage[FaceJob]]:
+        return [replace(stage, work=_detecting(stage)) for stage in plan_face_stages(configure, count)]
 
     def request() -> list[Json]:
         fresh = copy.copy(models)
@@ -288,7 +289,7 @@ def _make_workspace(models: GenerateModels, folder: str) -> FakeWorkspace:
     """Return a workspace with four people, a template with one face and one with four faces in a row."""
     photos = [pictures.astronaut()[:320, 60:380], pictures.hopper()]
     photos += [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]
-    unet = diffusion.load_model(models.settings.model).unet
+    unet = diffusion.load_model(models.settings.model).denoiser
     people: dict[str, bytes] = {}
     for index, photo in enumerate(photos):
         file = lora(unet, folder, RANK, index, scale=0.02)

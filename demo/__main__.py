@@ -1,11 +1,14 @@
-"""`make demo`: make photos of one person from one public-domain picture, then run the command that a user would run.
+"""`make demo`: make photos of one person from one public-domain picture, then run the commands that a user would run.
 
 No package has several real photos of one person, so they are made from one picture by cropping, tilting, relighting and
-mirroring it.
+mirroring it. The portrait is made twice, without a training and with one, and the sheet shows both beside each other.
 """
 
+import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -13,27 +16,76 @@ import numpy as np
 import skimage.data
 from matplotlib.cbook import get_sample_data
 
+from shared.buckets import FolderBucket
+from shared.cli import sheet
+from shared.cli.likeness import THRESHOLDS
+from shared.cli.portrait import KEEP_STAGES
+from shared.contract.manifests import Json
+from shared.operations.client import Client
+from shared.settings import Settings
+
 OUT = Path("out/demo")
 PHOTOS = 6
 SIDE = 640  # width and height of a photo in pixels
+WAYS = {
+    "instant": ["--no-train"],
+    "trained": ["--train"],
+}  # in this order: a training replaces kept photos
 
 
 def main() -> int:
-    """Prepare the pictures, run the command that a user would type, and print the path of the contact sheet."""
+    """Prepare the pictures, run the commands that a user would type, and print the path of the contact sheet."""
     photos = make_photos(cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR), OUT / "photos")
     template = OUT / "template.png"
     picture = Path(get_sample_data("grace_hopper.jpg", asfileobj=False)).read_bytes()
     cv2.imwrite(str(template), cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR))
-    sheet = OUT / "contact-sheet.png"
-    arguments = ["--template", template, "--user", "eileen", "--bucket", OUT / "bucket"]
-    arguments += ["--out", OUT / "portrait.png", "--sheet", sheet]
-    command = ["photog", "portrait", *photos, *arguments]
     say(f"made {len(photos)} photos from one picture of Eileen Collins (NASA); template: Grace Hopper (US Navy)")
-    say("$ " + " ".join(map(str, command)))
-    code = subprocess.run([sys.executable, "-P", "-m", "shared.cli", *map(str, command[1:])], check=False).returncode
-    if code == 0:
-        say(str(sheet.resolve()))
-    return code
+    made: dict[str, Json] = {}
+    for way, options in WAYS.items():
+        arguments = [*photos, "--template", template, "--user", "eileen", "--bucket", OUT / "bucket", *options]
+        arguments += ["--out", OUT / f"portrait-{way}.png", "--json"]
+        say("$ photog portrait " + " ".join(map(str, arguments)))
+        command = [sys.executable, "-P", "-m", "shared.cli", "portrait", *map(str, arguments)]
+        started = time.monotonic()
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | KEEP_STAGES, check=False)
+        if done.returncode:
+            say(done.stdout.decode())
+            return done.returncode
+        made[way] = json.loads(done.stdout)
+        say(f"{describe(way, made[way])}; the command took {time.monotonic() - started:.0f} s")
+    drawn = OUT / "contact-sheet.png"
+    draw_sheet(made, template, drawn)
+    say(str(drawn.resolve()))
+    return 0
+
+
+def describe(way: str, answers: Json) -> str:
+    """Return the seconds of work in these answers, and the likeness of the portrait.
+
+    The seconds are those of the answers, without the start of the workers; of a command that is repeated, they are the
+    first one's.
+    """
+    seconds = sum(answers[name]["data"]["cost_time"] for name in ("check", "train", "generate") if name in answers)
+    after = answers["generate"]["data"]["faces"][0]["similarity"]["after"]
+    return f"{way}: {seconds:.1f} s of work, similarity {after:.2f}"
+
+
+def draw_sheet(made: dict[str, Json], template: Path, out: Path) -> None:
+    """Draw the photos, the training, the stages, and the portraits of both ways beside the template."""
+    client = Client(FolderBucket(OUT / "bucket"))
+    heading = sheet.describe_likeness(made["instant"]["generate"], THRESHOLDS[Settings().faces.engine])
+    portraits = [
+        sheet.Cell(sheet.load_picture(client, answers["generate"]["data"]["image_key"]), describe(way, answers))
+        for way, answers in made.items()
+    ]
+    key = client.reference(str(template))
+    rows = [
+        *sheet.photo_rows(client, made["instant"]["check"]),
+        *sheet.training_rows(client, made["trained"]["train"]),
+        *sheet.stage_rows(client, made["instant"]["generate"]),
+        sheet.Row(heading, [sheet.Cell(sheet.load_picture(client, key), "template"), *portraits], 760),
+    ]
+    sheet.save(rows, out)
 
 
 def make_photos(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", folder: Path) -> list[Path]:

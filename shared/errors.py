@@ -87,11 +87,19 @@ class PhotoUndecodable(PhotoError):
 
 
 class TooFewPhotos(RequestError):
-    """There are fewer usable photos than a training needs; the message says what was wrong with the others."""
+    """There are fewer usable photos than train needs; the message says what was wrong with the others."""
+
+
+class NoUsableReference(RequestError):
+    """None of a person's references can be used; the message says what is wrong with each, send others."""
+
+
+class TrainingDiverged(RequestError):
+    """The training exploded before its first checkpoint; the worker needs a lower PHOTOG_TRAIN__LEARNING_RATE."""
 
 
 class UnknownUser(RequestError):
-    """No training exists for this user_id; train it first."""
+    """Nobody is known under this user_id; train first, or send references."""
 
 
 class NoFaceInTemplate(RequestError):
@@ -99,7 +107,7 @@ class NoFaceInTemplate(RequestError):
 
 
 class UnsuitableFace(RequestError):
-    """A face in the template is too small or turned too far away; choose another picture, or "none" for that face."""
+    """A template's face is too small, turned too far or hidden too much; choose another picture, or "none" for it."""
 
 
 class FaceCountMismatch(RequestError):

@@ -116,10 +116,11 @@ class ModelSettings(BaseModel):
 
     path: str = Field(
         "portrait-tiny",
-        description="portrait-tiny (embedded), or SD 1.5 or SDXL as a diffusers folder, .safetensors file or hub id",
+        description="portrait-tiny (embedded), or SD 1.5, SDXL, Z-Image or FLUX.2 klein as a diffusers folder, "
+        ".safetensors file or hub id",
     )
     config: Path | None = Field(
-        None, description="diffusers folder with the configuration for a .safetensors file; None asks the hub"
+        None, description="diffusers folder with what a .safetensors file leaves out; None asks the hub"
     )
     device: str = Field(
         "auto",
@@ -148,6 +149,12 @@ class TrainSettings(BaseModel):
     accumulation: int | None = Field(None, ge=1, description="passes per update, as if their pictures were one batch")
     crops: int | None = Field(None, ge=1, description="crops of each photo in the cache, each of them also mirrored")
     outside: float | None = Field(None, ge=0, le=1, description="weight in the loss of the pixels outside the head")
+    patience: int | None = Field(
+        None,
+        ge=0,
+        description="checkpoints without a rise in likeness after which a training ends early, if its held-out loss "
+        "rises; 0 makes every training go to its last step",
+    )
     seed: int | None = Field(None, description="another seed trains another adapter from the same photos")
 
 
@@ -213,6 +220,13 @@ class GenerateSettings(BaseModel):
         le=90,
         description="degrees that a template's face may be turned aside, up or down, measured by its landmarks; beyond "
         "it half the face is hidden, landmarks are guesses, and frontal photos smear",
+    )
+    most_hidden: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="share of eyes, nose and mouth, a third each, that hands, cups or masks may hide of a template's "
+        "face; a mask over nose and mouth hides up to two thirds",
     )
     fuser: Path | None = Field(
         None,

@@ -1,5 +1,6 @@
 """Fixtures that several files share."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,20 @@ from tests.second_store import start_localstack
 
 SCENARIOS = Path(__file__).parent / "scenario"
 
+gc.disable()  # until all is collected: modules and tests stay, and searching them again and again takes time
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: side by side, no process is left alone with one of them at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (SCENARIOS not in item.path.parents, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what tests make is searched for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

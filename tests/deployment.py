@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.core import TyperGroup
 from typer.main import get_group
 
 from shared.cli import app
@@ -24,6 +25,10 @@ def understood(words: Sequence[str]) -> None:
     name, *rest = words
     verb = group.get_command(context, name)
     assert verb is not None, f"photog has no verb {name}; it has {', '.join(group.list_commands(context))}"
+    while isinstance(verb, TyperGroup):
+        name, *rest = rest
+        assert name in verb.commands, f"there is no {name} among {', '.join(verb.commands)}"
+        verb = verb.commands[name]
     verb.make_context(name, list(rest))
 
 

@@ -27,23 +27,29 @@ class Extras:
     def __init__(self, folder: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
         self._folder = folder
         for name in {*closure(declared(extras)), *beside, "photog"}:
-            for top in _tops(_installed(name)):
-                self._link(SITE / top)
+            link_distribution(name, folder)
         for name in OURS:
-            self._link(ROOT / name)
+            _link(ROOT / name, folder)
 
     def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
         """The program in this environment."""
         command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
         return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
 
-    def _link(self, target: Path) -> None:
-        link = self._folder / target.name
-        if target.exists() and not link.exists():
-            link.symlink_to(target)
+
+def link_distribution(name: str, folder: Path) -> None:
+    """Link what an installed distribution has put into the site-packages."""
+    for top in _tops(find_distribution(name)):
+        _link(SITE / top, folder)
 
 
-def _installed(name: str) -> metadata.Distribution:
+def _link(target: Path, folder: Path) -> None:
+    link = folder / target.name
+    if target.exists() and not link.exists():
+        link.symlink_to(target)
+
+
+def find_distribution(name: str) -> metadata.Distribution:
     """The one that pip has installed: setuptools leaves a folder of that name, with no RECORD, beside the sources."""
     found = next(iter(metadata.distributions(name=name, path=[str(SITE)])), None)
     if found is None:

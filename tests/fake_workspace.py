@@ -9,7 +9,14 @@ from shared.errors import PhotoError, PhotoUnavailable
 class FakeWorkspace:
     """Implements `shared.contract.workspace.Workspace` for tests of a function alone."""
 
-    def __init__(self, objects: dict[str, bytes] | None = None, request_id: str = "r1", attempt: int = 1) -> None:
+    def __init__(
+        self,
+        objects: dict[str, bytes] | None = None,
+        request_id: str = "r1",
+        attempt: int = 1,
+        function: str = "any",
+    ) -> None:
+        self.function = function
         self.request_id = request_id
         self.attempt = attempt
         self.objects = dict(objects or {})
@@ -28,12 +35,14 @@ class FakeWorkspace:
         return len(self.objects[key]) if key in self.objects else None
 
     def save(self, name: str, data: bytes) -> str:
-        key = f"results/any/{self.request_id}/a{self.attempt}/{name}"
+        key = f"results/{self.function}/{self.request_id}/a{self.attempt}/{name}"
         self.objects[key] = data
         return key
 
     def previous(self, name: str) -> bytes | None:
-        keys = [f"results/any/{self.request_id}/a{number}/{name}" for number in range(self.attempt - 1, 0, -1)]
+        keys = [
+            f"results/{self.function}/{self.request_id}/a{number}/{name}" for number in range(self.attempt - 1, 0, -1)
+        ]
         return next((self.objects[key] for key in keys if key in self.objects), None)
 
     def progress(self, stage: str, step: int, steps: int, eta_seconds: float | None = None, **figures: float) -> None:

@@ -24,9 +24,11 @@ class Image:
     Args:
         function: whose Dockerfile.
         folder: an empty one; /opt/photog and the working directory of the build lie in it.
+        linked: `pip install` links to what is installed here, see linked_pip.py.
     """
 
-    def __init__(self, function: str, folder: Path) -> None:
+    def __init__(self, function: str, folder: Path, linked: bool = True) -> None:
+        self._linked = linked
         self.function, self._folder, self._home = function, folder, folder / "home"
         # what is not imported need not be compiled, and what is, once (_inside)
         self._source, self._environment = folder / "src", _clean_environment() | {"PIP_NO_COMPILE": "1"}
@@ -35,6 +37,8 @@ class Image:
     def build(self) -> None:
         """Do what the first stage says; the shell's own words are run as they are."""
         self._source.mkdir()
+        if self._linked:
+            self._replace_pip()
         for name, rest in build_stage(self.function):
             if name in ("ENV", "ARG"):
                 words = shlex.split(self._placed(rest))  # an ARG without a value stays unset
@@ -88,11 +92,22 @@ class Image:
         else:
             shutil.copy(source, target)
 
+    def _replace_pip(self) -> None:
+        site = self._folder / f"opt/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+        program = self._folder / "linked/pip"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.linked_pip {site} "$@"\n')
+        program.chmod(0o755)
+        # the build argument for an image without CUDA: its onnxruntime is the one that is here
+        self._environment |= {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"}
+
     def _shell(self, text: str) -> None:
+        # nothing lies there unless pip is replaced
+        path = {"PATH": f"{self._folder}/linked:{self._environment['PATH']}"}
         done = subprocess.run(
             ["/bin/sh", "-ec", text],
             cwd=self._source,
-            env=self._environment,
+            env=self._environment | path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

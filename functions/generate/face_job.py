@@ -16,6 +16,8 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.fuser import Fuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames
 from functions.generate.models import GenerateModels
+from functions.generate.occlusion.layer import OccluderLayer
+from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
 from functions.generate.request import GenerateConfigure
 from functions.generate.user_model import FIELD, unusable_error
@@ -44,8 +46,9 @@ class FaceJob:
         index: number of the face in the template, counted from the left, from 0.
         face: the face as it was detected in the picture.
         area: rows and columns of the picture that the crop covers.
-        template, template_landmarks, template_frames: the unchanged crop, RGB, uint8, (H, W, 3), the landmarks of its
-            face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
+        layer: what lies before the face in the crop.
+        template, template_landmarks, template_frames: the crop without what lies before the face, RGB, uint8,
+            (H, W, 3), the landmarks of its face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
         image, landmarks, frames: the same three as they are now.
         mesh: the points of the face's mesh as they are now, (478, 3); None if the engine gives none.
         photo: the person's reference photo that is nearest in pose and expression.
@@ -54,15 +57,17 @@ class FaceJob:
         editable: mask, (H, W), 0 on the other faces of the picture, where nothing may change.
         square: the square that the diffusion works on, in pixels of the crop.
         words: the encoded prompt and negative prompt.
-        lora: the person's LoRA; None if it was trained for another base model.
+        lora: the person's LoRA; None if there is none for this base model.
         seed: seed of this face's noise.
         configure: the knobs of the request.
+        hair: mask, (H, W), of the template's facial hair, wherever a fusion has moved it; None before the first one.
     """
 
     person: Person
     index: int
     face: Face
     area: Area
+    layer: OccluderLayer
     template: Image
     template_landmarks: Points
     template_frames: Mask
@@ -79,16 +84,18 @@ class FaceJob:
     lora: Lora | None
     seed: int
     configure: GenerateConfigure
+    hair: Mask | None = None
 
     @property
     def template_view(self) -> FaceView:
         """The template's face, unchanged."""
-        return FaceView(self.template, self.template_landmarks, self.template_frames)
+        hair = self.original.facial_hair.mask
+        return FaceView(self.template, self.template_landmarks, self.template_frames, hair=hair)
 
     @property
-    def user_id(self) -> str:
-        """The person's user_id."""
-        return self.person.model.user_id
+    def finished(self) -> Image:
+        """The crop as it is now, RGB, uint8, (H, W, 3), with what lies before the face."""
+        return self.layer.put_back(self.image)
 
     def paste(self, picture: Image) -> None:
         """Add the crop's changes to its area of the picture, in place.
@@ -96,10 +103,10 @@ class FaceJob:
         Crops overlap: changes that a neighbor's job made before are kept, and pixels that this job did not change are
         not written.
         """
-        area = picture[self.area]
-        red, green, blue = cv2.split((self.image != self.template).view(np.uint8))
+        area, finished, before = picture[self.area], self.finished, self.layer.picture
+        red, green, blue = cv2.split((finished != before).view(np.uint8))
         changed = (red | green | blue).view(bool)
-        difference = self.image[changed].astype(np.int16) - self.template[changed]
+        difference = finished[changed].astype(np.int16) - before[changed]
         area[changed] = np.clip(area[changed] + difference, 0, 255)
 
 
@@ -108,6 +115,7 @@ def prepare_face_job(
     picture: Image,
     faces: Sequence[Face],
     index: int,
+    occluder: Occluder | None,
     configure: GenerateConfigure,
     seed: int,
     workspace: Workspace,
@@ -120,6 +128,7 @@ def prepare_face_job(
         picture: the template, RGB, uint8, (H, W, 3).
         faces: all faces of the template, from left to right.
         index: the face that the person takes.
+        occluder: what lies before that face; None if nothing does.
         configure: the knobs of the request.
         seed: seed of this face's noise.
         workspace: where the person's LoRA is read from.
@@ -128,9 +137,10 @@ def prepare_face_job(
     face = faces[index]
     area = _portrait_area(face, picture.shape, configure)
     rows, columns = area
-    crop = np.ascontiguousarray(picture[area])
     corner = np.array([columns.start, rows.start], float)
     landmarks = face.landmarks - corner
+    layer = lift_occluder(np.ascontiguousarray(picture[area]), landmarks, occluder, area)
+    crop = layer.cleared
     mesh = None if face.mesh is None else face.mesh - [*corner, 0]
     frames = find_frames(crop, landmarks)
     photo = person.choose_reference(who.portrayals, landmarks)
@@ -140,6 +150,7 @@ def prepare_face_job(
         index=index,
         face=face,
         area=area,
+        layer=layer,
         template=crop,
         template_landmarks=landmarks,
         template_frames=frames,
@@ -150,13 +161,20 @@ def prepare_face_job(
         photo=photo if mesh is None else _look_closely(photo, models.engine),
         fuser=models.fuser,
         original=FaceCrop.of(crop, landmarks, mesh=mesh),
-        editable=_editable_mask(landmarks, others, crop.shape[:2]),
+        editable=_editable_mask(landmarks, others, crop.shape[:2]) * layer.movable(landmarks),
         square=_diffusion_square(face, crop.shape, corner, configure, models.framing),
-        words=models.prompt_cache.of(who.model.trigger, configure.additional_prompt),
+        words=models.prompt_cache.of(who.training.trigger if who.training else "", configure.additional_prompt),
         lora=load_lora(who, workspace, models),
         seed=seed,
         configure=configure,
     )
+
+
+def lift_occluder(crop: Image, landmarks: Points, occluder: Occluder | None, area: Area) -> OccluderLayer:
+    """Lift what lies before a face off its crop, the part `area` of the picture; landmarks are in the crop's pixels."""
+    if occluder is None:
+        return OccluderLayer(crop, np.zeros(crop.shape[:2], np.float32), crop)
+    return OccluderLayer.of(crop, landmarks, occluder.cut(*area))
 
 
 def _look_closely(photo: ReferencePhoto, engine: FaceEngine) -> ReferencePhoto:
@@ -202,28 +220,28 @@ def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int,
 
 
 def load_lora(who: Person, workspace: Workspace, models: GenerateModels) -> Lora | None:
-    """Load the person's LoRA; return None if it was trained for another base model.
+    """Load the person's LoRA; return None if there is none, or if it was trained for another base model.
 
     Raises:
         UnknownUser: the LoRA is missing, too large, or does not fit the base model.
     """
-    user = who.model
-    if user.base_model != models.base_model:
+    if who.training is None or who.training.lora is None or who.training.base_model != models.base_model:
         return None
+    key = who.training.lora
 
     def read() -> bytes:
-        size = workspace.size(user.lora) or 0
+        size = workspace.size(key) or 0
         if size > MOST_BYTES:
             raise LoraError(f"the file has {size} bytes, more than the limit of {MOST_BYTES}")
-        data = workspace.read(user.lora)
+        data = workspace.read(key)
         if data is None:
-            raise UnknownUser(f"the LoRA of {user.user_id} is gone from the bucket; train again", FIELD)
+            raise UnknownUser(f"the LoRA of {who.name} is gone from the bucket; train again", FIELD)
         return data
 
     try:
-        return models.lora_cache.lora(user.lora, lambda: workspace.etag(user.lora), read)
+        return models.lora_cache.lora(key, lambda: workspace.etag(key), read)
     except LoraError as error:
-        raise UnknownUser(f"the LoRA of {user.user_id} cannot be used: {error}; train again", FIELD) from error
+        raise UnknownUser(f"the LoRA of {who.name} cannot be used: {error}; train again", FIELD) from error
 
 
 def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | None:
@@ -232,14 +250,14 @@ def measure_distance_before(job: FaceJob, models: GenerateModels) -> float | Non
     Raises:
         UnknownUser: the person's embedding has another length than those of the engine in use.
     """
-    return _measure_distance(job.template, _face_of(job.template_landmarks), job.person, models.cached_engine)
+    seen = job.layer.picture
+    return _measure_distance(seen, _face_of(job.template_landmarks), job.person, models.cached_engine)
 
 
 def measure_distance_after(job: FaceJob, models: GenerateModels) -> float | None:
     """Return the distance between the person and the portrait's face; see `measure_distance_before`."""
-    return _measure_distance(
-        job.image, _detect_again(job.image, job.landmarks, models.engine), job.person, models.engine
-    )
+    made = job.finished
+    return _measure_distance(made, _detect_again(made, job.landmarks, models.engine), job.person, models.engine)
 
 
 def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine) -> float | None:
@@ -248,7 +266,7 @@ def _measure_distance(image: Image, face: Face, who: Person, engine: FaceEngine)
     except FaceError:
         return None
     if vector.shape != who.embedding.shape:
-        raise unusable_error(who.model.user_id, f"has face vectors of length {who.embedding.size}, not {vector.size}")
+        raise unusable_error(who.name, f"has face vectors of length {who.embedding.size}, not {vector.size}")
     return engine.distance(vector, who.embedding)
 
 

@@ -31,9 +31,9 @@ from functions.generate.retouching.restoration import restore_face
 from functions.generate.retouching.sharpen import sharpen
 from functions.generate.retouching.skin_retouching import retouch_skin
 from functions.generate.stages import Advance, Stage
-from functions.generate.user_model import FIELD
 from shared.errors import PictureFailed
 from shared.imaging.array_types import Mask
+from shared.models.step_count import StepCount
 
 Work = Callable[[Sequence[FaceJob], GenerateModels, Advance], None]
 
@@ -48,27 +48,21 @@ def for_each_face(work: Callable[[FaceJob], None]) -> Work:
     return work_on_all
 
 
-def plan_face_stages(configure: GenerateConfigure, most_steps: int | None = None) -> list[Stage[FaceJob]]:
+def plan_face_stages(configure: GenerateConfigure, count: StepCount) -> list[Stage[FaceJob]]:
     """Return the stages that these knobs ask for, in order; stages that would change nothing are left out.
 
     After each stage a face has no more color than the template's palette allows.
 
     Args:
         configure: the knobs.
-        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
+        count: the rule by which the base model counts steps.
     """
-    first, second = first_denoising(configure, most_steps).effective, second_denoising(configure, most_steps).effective
+    first, second = first_denoising(configure, count).effective, second_denoising(configure, count).effective
     wanted = [
-        (
-            configure.apply_face_fusion_before and configure.more_like_me_before > 0,
-            Stage("fusion-1", for_each_face(fuse_first)),
-        ),
+        (configure.fuses_before, Stage("fusion-1", for_each_face(fuse_first))),
         (first > 0, Stage("diffusion-1", diffuse_first, first)),
         (configure.color_shift_middle, Stage("color-1", for_each_face(balance_middle))),
-        (
-            configure.apply_face_fusion_after and configure.more_like_me > 0,
-            Stage("fusion-2", for_each_face(fuse_second)),
-        ),
+        (configure.fuses_after, Stage("fusion-2", for_each_face(fuse_second))),
         (second > 0, Stage("diffusion-2", diffuse_second, second)),
         (configure.color_shift_last, Stage("color-2", for_each_face(balance_last))),
         (configure.makeup_transfer and configure.makeup_transfer_ratio > 0, Stage("makeup", for_each_face(make_up))),
@@ -92,14 +86,14 @@ def keep_to_palette(work: Work) -> Work:
     return work_and_limit
 
 
-def first_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+def first_denoising(configure: GenerateConfigure, count: StepCount) -> Denoising:
     """Return the steps and strength of the first diffusion, from its knobs."""
-    return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", most_steps)
+    return Denoising(configure.first_diffusion_steps, configure.first_denoising_strength, "first", count)
 
 
-def second_denoising(configure: GenerateConfigure, most_steps: int | None) -> Denoising:
+def second_denoising(configure: GenerateConfigure, count: StepCount) -> Denoising:
     """Return the steps and strength of the second diffusion, from its knobs."""
-    return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", most_steps)
+    return Denoising(configure.second_diffusion_steps, configure.second_denoising_strength, "second", count)
 
 
 def fuse_first(job: FaceJob) -> None:
@@ -115,7 +109,7 @@ def fuse_second(job: FaceJob) -> None:
 def diffuse_first(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """Do the first diffusion: repaint the whole face."""
     painted = [_region_of(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
-    _repaint(jobs, painted, first_denoising(jobs[0].configure, models.most_steps), models, advance)
+    _repaint(jobs, painted, first_denoising(jobs[0].configure, models.step_count), models, advance)
 
 
 def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
@@ -123,7 +117,7 @@ def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Adv
     region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
     # not the first diffusion's seed: the same noise would lay its pattern over itself
     painted = [_region_of(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
-    _repaint(jobs, painted, second_denoising(jobs[0].configure, models.most_steps), models, advance)
+    _repaint(jobs, painted, second_denoising(jobs[0].configure, models.step_count), models, advance)
 
 
 def balance_middle(job: FaceJob) -> None:
@@ -160,9 +154,18 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
 
 def _fuse(job: FaceJob, degree: float) -> None:
     fused = job.fuser.fuse(
-        job.image, job.landmarks, job.photo, degree, job.editable, job.frames, job.original, job.mesh
+        job.image,
+        job.landmarks,
+        job.photo,
+        degree,
+        job.editable,
+        job.frames,
+        job.original,
+        job.mesh,
+        job.hair,
     )
-    job.image, job.landmarks, job.frames, job.mesh = fused.image, fused.landmarks, fused.frames, fused.mesh
+    job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
+    job.mesh, job.hair = fused.mesh, fused.hair
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
@@ -191,8 +194,9 @@ def _repaint(
 
 def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureFailed:
     """Return the error that answers the request; it names the people whose faces failed."""
-    whose = ", ".join(dict.fromkeys(jobs[index].user_id for index in error.canvases))
-    return PictureFailed(f"the diffusion produced no picture of {whose}: {error}", FIELD)
+    whose = list(dict.fromkeys(jobs[index].person for index in error.canvases))
+    names = ", ".join(person.name for person in whose)
+    return PictureFailed(f"the diffusion produced no picture of {names}: {error}", whose[0].field)
 
 
 def _balance(job: FaceJob, skin_only: bool) -> None:

@@ -4,17 +4,19 @@ from collections.abc import Callable
 
 from functions.generate.models import GenerateModels
 from functions.generate.portrait import make_portrait
+from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
+from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import controls, diffusion, distillation_lora
-from shared.models.planned_peak import portraits
+from shared.models.architectures import ARCHITECTURES, ATTENTION
 from shared.models.shapes import read_configured
 from shared.settings import Settings
 
-LORA_RANK, LORA_TARGETS = 16, ("to_q", "to_k", "to_v", "to_out.0")  # rank and modules of the LoRAs that train makes
+LORA_RANK = 16  # of the LoRAs that train makes, at most
 
 
 class GenerateFunction:
@@ -33,7 +35,7 @@ class GenerateFunction:
         )
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+        """Drop what was cached of people whose objects are gone, and what has not been used for a while.
 
         Args:
             exists: whether the bucket has an object with this key.
@@ -41,21 +43,18 @@ class GenerateFunction:
         self._models.evict(exists)
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Return no objects: later requests look up nothing that a portrait leaves behind."""
-        return {}
+        """Return the model records of the people whose references this portrait keeps, if any."""
+        users = [UserModel.model_validate(kept) for kept in data.get("kept", [])]
+        return {keys.model(user.user_id): user.model_dump(mode="json") for user in users}
 
 
 def planned_peak(settings: Settings) -> Json:
-    """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate".
-
-    ControlNets are assumed to be large: each is counted as the down and middle blocks of the base model's UNet, of
-    which it is a copy.
-    """
-    _, working, shape = read_configured(settings.model)
+    """Return the peak memory of a portrait of `generate.faces_at_once` faces, in bytes, under the key "generate"."""
+    kind, working, footprint = read_configured(settings.model)
     guided = working.guidance > 1 and settings.model.few_step is None
-    nets = [shape.unet.down_blocks, shape.unet.mid_block] * len(settings.model.controls)
-    planned = portraits(shape, settings.generate.faces_at_once, guided, LORA_RANK, LORA_TARGETS, nets)
-    return {"generate": planned.total}
+    faces, controls = settings.generate.faces_at_once, len(settings.model.controls)
+    targets = ARCHITECTURES[kind].training.get("targets", ATTENTION)
+    return {"generate": footprint.portraits(faces, guided, LORA_RANK, targets, controls).total}
 
 
 def load(settings: Settings) -> Function:

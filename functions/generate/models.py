@@ -9,9 +9,12 @@ from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face_cache import CachedFaceEngine
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
+from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.reference_cache import ReferenceCache
 from shared.faces import FaceEngine
+from shared.models.base_model import DiffusionModel
 from shared.models.controls import Control
-from shared.models.diffusion import DiffusionModel
+from shared.models.licenses import warn_of_license
 from shared.settings import Settings
 
 
@@ -22,11 +25,14 @@ class GenerateModels:
         settings: the settings of the process.
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
+        reference_cache: references of requests that were judged before.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
-        most_steps: most steps of the base model's schedule, if it is a few-step model; else None.
+        step_count: the rule by which the base model counts the steps of a diffusion.
+        license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
+        occluders: finds what lies before a face.
         enhancers: the networks of photo_fix, super_resolution and background_restore, as far as they are configured.
     """
 
@@ -35,12 +41,15 @@ class GenerateModels:
     ) -> None:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
+        self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
-        self.most_steps = model.working.most_steps
-        self.lora_cache = LoraCache(model.unet)
+        self.step_count = model.step_count
+        self.license_warnings = warn_of_license(model.name, model.working.license)
+        self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)
+        self.occluders = OccluderNetwork(settings.faces)
         self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
 
     def sparing(self) -> "GenerateModels":
@@ -51,11 +60,15 @@ class GenerateModels:
         return alone
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs whose objects are gone, and all LoRAs, faces and prompts that have not been used for a while.
+        """Drop what belongs to objects that are gone, and what has not been used for a while.
+
+        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
+        prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
         """
         self.cached_engine.expire()
         self.prompt_cache.expire()
+        self.reference_cache.evict(exists)
         self.lora_cache.evict(exists)

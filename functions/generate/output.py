@@ -39,6 +39,7 @@ def save_portrait(
     limits: Limits,
     provenance: Provenance | None = None,
     icc: bytes | None = None,
+    beside: int = 0,
 ) -> tuple[Json, list[str]]:
     """Save the portrait in the workspace.
 
@@ -50,6 +51,7 @@ def save_portrait(
         workspace: where the picture is saved.
         limits: the limit of an answer's size.
         provenance, icc: see `encode_png`.
+        beside: bytes that the answer needs for the people, besides the usual ones.
 
     Returns:
         The answer's `image`, `image_key`, `width` and `height`; and warnings.
@@ -59,7 +61,7 @@ def save_portrait(
     image_or_key, warnings = key, []
     if image_format == "base64":
         length = 4 * ((len(data) + 2) // 3)
-        if length + ENVELOPE_BYTES <= limits.answer_bytes:
+        if length + ENVELOPE_BYTES + beside <= limits.answer_bytes:
             image_or_key = base64.b64encode(data).decode("ascii")
         else:
             warnings.append(
@@ -69,11 +71,11 @@ def save_portrait(
     return {"image": image_or_key, "image_key": key, "width": image.shape[1], "height": image.shape[0]}, warnings
 
 
-def describe_face(user_id: str, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:
+def describe_face(user_id: str | None, box: Box, before: float | None, after: float | None, engine: FaceEngine) -> Json:
     """Describe one face for the answer.
 
     Args:
-        user_id: the person who takes the face.
+        user_id: the person who takes the face; None for somebody who is known by references alone.
         box: where the face is in the template.
         before, after: distances from the person to the template's and to the portrait's face; None if unknown.
         engine: the engine that measured the distances.

@@ -1,24 +1,48 @@
-"""A trained person: reference photos with landmarks, the mean face vector, and the key of the LoRA."""
+"""A person who takes a face: reference photos with landmarks, the mean face vector, and the training if there is one.
+
+| the request has | where the photos come from |
+|---|---|
+| a user_id | from the bucket: what a training left, or photos that were kept without one |
+| references | as they are named: judged now, or for an earlier request with the same files |
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from functions.generate import user_model
-from functions.generate.face.landmarks import face_width, measure_misfit, mirror
+from functions.generate.face.landmarks import face_width, measure_expression, measure_misfit, mirror
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, wears_glasses
+from functions.generate.models import GenerateModels
+from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.occlusion.occluder import find_occluder
+from functions.generate.request import FaceAssignment
 from functions.generate.user_model import FIELD, unusable_error
+from shared.contract import keys
 from shared.contract.users import ReferenceRecord, UserModel
 from shared.contract.workspace import Workspace
-from shared.errors import InternalError, PhotoError, PhotoUnavailable, UnknownUser
+from shared.errors import InternalError, NoUsableReference, PhotoError, PhotoUnavailable, UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode_photo
+from shared.photos.person_photos import (
+    JudgedPhoto,
+    PersonPhotos,
+    describe_rejected,
+    gather_person_photos,
+    judge_reference,
+)
 from shared.settings import Limits
 
 MIRROR_PENALTY = 1.3  # factor on the cost: a mirrored face is not quite the person; parting, moles, smile change sides
+# misfit added for a face that is hidden entirely; half a hidden mouth is then worse than a turn by 15 degrees
+HIDDEN_PENALTY = 0.25
 GLASSES_PENALTY = 0.03  # misfit added for glasses; a turn of the head by 15 degrees makes about as much
+# of the difference of two mouths: a grin on a serious face costs as much as a turn by 20 degrees. It changes the photo
+# in 21 of 96 choices, from the grin to the closed mouth and from the serious face to the smile
+EXPRESSION_WEIGHT = 0.3
 ENLARGING_PENALTY = 0.01  # misfit added each time that the photo has to be doubled in size
 AT_ONCE = 5  # photo files in memory at a time
 REFERENCE_PIXELS = 2048 * 2048  # limit of a reference photo; training saves at most 1024 x 1024
@@ -28,46 +52,91 @@ FLATTEST = 0.1  # least ratio of the landmarks' two spreads; 0.9 for a frontal f
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A person with a trained LoRA.
+    """A person who takes a face.
 
     Attributes:
-        model: the training that serves this user.
+        name: what messages call the person.
+        field: the field of the request that names the person, for errors.
+        user_id: the user; None for somebody who is known by references alone.
+        training: what serves the user and has a LoRA; None for somebody without a training.
         portrayals: the reference photos.
         embedding: the mean embedding of the photos, made by the engine in use.
+        gathered: the references of the request with the verdicts on them; None if the photos came from the bucket.
     """
 
-    model: UserModel
+    name: str
+    field: str
+    user_id: str | None
+    training: UserModel | None
     portrayals: list[ReferencePhoto]
     embedding: Embedding
+    gathered: PersonPhotos | None = None
 
 
-def load_person(user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits) -> Person:
-    """Read a trained person from the bucket.
+def load_person(
+    user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits, occluders: OccluderNetwork
+) -> Person:
+    """Read a user from the bucket.
 
     Raises:
-        UnknownUser: nobody was trained under this user_id, or what the training left cannot be used.
+        UnknownUser: nobody is known under this user_id, or what is kept cannot be used.
         InternalError: a photo is in the bucket but could not be read.
     """
     model = user_model.load_user_model(user_id, workspace)
-    photos = list(_load_photos(model, workspace, limits))
+    photos = list(_load_photos(model, workspace, limits, occluders))
     mean = np.mean(_embeddings(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
         raise unusable_error(user_id, "has face vectors whose mean is zero or not finite")
-    return Person(model, [replace(photo, identity=mean) for photo in photos], mean)
+    training = None if model.lora is None else model
+    return Person(user_id, FIELD, user_id, training, [replace(one, identity=mean) for one in photos], mean)
+
+
+def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, models: GenerateModels) -> Person:
+    """Judge the references of a request and return the person whom they show.
+
+    Args:
+        wanted: the person's references, and the user_id that they are to be kept under, if any.
+        place: the field of the request that has the references.
+        workspace: fetches the pictures and receives the progress.
+        models: the resident models, with the photos that were judged for earlier requests.
+
+    Raises:
+        NoUsableReference: no picture can be used; the message says why, for each.
+    """
+    engine, settings = models.engine, models.settings
+    look = partial(judge_reference, engine=engine, limits=settings.limits, ignored_face=settings.faces.ignored_face)
+    answer = keys.result("generate", workspace.request_id)
+
+    def judge(data: bytes | PhotoError) -> JudgedPhoto:
+        return look(data) if isinstance(data, PhotoError) else models.reference_cache.judge(data, answer, look)
+
+    found = gather_person_photos(wanted.references, workspace, engine, judge)
+    if not found.photos:
+        raise NoUsableReference(f"{place}: no picture can be used. {describe_rejected(found.rejected)}", place)
+    mean = np.mean([photo.embedding for photo in found.photos], axis=0)
+    photos = [
+        _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1].landmarks), models.occluders)
+        for one in found.photos
+    ]
+    name = wanted.user_id or f"the person of {place}"
+    portrayals = [replace(photo, identity=mean) for photo in photos]
+    return Person(name, place, wanted.user_id, None, portrayals, mean, found)
 
 
 def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) -> ReferencePhoto:
     """Return the photo, or its mirror image, that is nearest in pose and expression to the face at `landmarks`.
 
     A photo with glasses is chosen only if all have glasses or if no other is near: a person who has photos without
-    glasses does not always wear them.
+    glasses does not always wear them. So is a photo with a hand or a cup before the face.
     """
-    width = face_width(landmarks)
+    width, expression = face_width(landmarks), measure_expression(landmarks)
 
     def cost(portrayal: ReferencePhoto) -> float:
+        apart = float(np.linalg.norm(measure_expression(portrayal.landmarks) - expression))
         enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
-        hidden = GLASSES_PENALTY if portrayal.glasses else 0.0
-        return measure_misfit(portrayal.landmarks, landmarks) + ENLARGING_PENALTY * enlarging + hidden
+        hidden = (GLASSES_PENALTY if portrayal.glasses else 0.0) + HIDDEN_PENALTY * portrayal.hidden
+        misfit = measure_misfit(portrayal.landmarks, landmarks) + EXPRESSION_WEIGHT * apart
+        return misfit + ENLARGING_PENALTY * enlarging + hidden
 
     best = min(portrayals, key=cost)
     flipped = min((mirror_image(portrayal) for portrayal in portrayals), key=cost)
@@ -77,7 +146,14 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
 def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     """Return the photo mirrored left to right, with its landmarks; a mesh has to be looked for anew."""
     image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    return replace(portrayal, image=image, landmarks=mirror(portrayal.landmarks, image.shape[1]), mesh=None)
+    occluder = None if portrayal.occluder is None else np.ascontiguousarray(portrayal.occluder[:, ::-1])
+    landmarks = mirror(portrayal.landmarks, image.shape[1])
+    return replace(portrayal, image=image, landmarks=landmarks, mesh=None, occluder=occluder)
+
+
+def _describe_photo(name: str, image: Image, landmarks: Points) -> ReferencePhoto:
+    """Return a photo with what is seen in it, whether it came with the request or from the bucket."""
+    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks), name=name)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
@@ -96,13 +172,16 @@ def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: Face
         raise unusable_error(model.user_id, f"has a photo whose face {engine.name} cannot embed: {error}") from error
 
 
-def _load_photos(model: UserModel, workspace: Workspace, limits: Limits) -> Iterator[ReferencePhoto]:
+def _load_photos(
+    model: UserModel, workspace: Workspace, limits: Limits, occluders: OccluderNetwork
+) -> Iterator[ReferencePhoto]:
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
         files = workspace.fetch([reference.key for reference in some])
         for reference, file in zip(some, files, strict=True):
-            yield _load_photo(model.user_id, reference, file, workspace, smaller)
+            photo = _load_photo(model.user_id, reference, file, workspace, smaller)
+            yield _note_occluder(photo, occluders)
 
 
 def _load_photo(
@@ -121,7 +200,18 @@ def _load_photo(
     landmarks = np.array(reference.landmarks, float)
     if not _is_face(landmarks, Box(*reference.box), image):
         raise unusable_error(user_id, f"has landmarks that cannot be a face in the photo {reference.key}")
-    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks))
+    return _describe_photo(reference.key, image, landmarks)
+
+
+def _note_occluder(photo: ReferencePhoto, network: OccluderNetwork) -> ReferencePhoto:
+    """Return the photo with what lies before its face."""
+    found = find_occluder(photo.image, photo.landmarks, network)
+    if found is None:
+        return photo
+    height, width = photo.image.shape[:2]
+    return replace(
+        photo, occluder=found.cut(slice(0, height), slice(0, width)), hidden=max(found.hidden, found.covered)
+    )
 
 
 def _is_face(landmarks: Points, box: Box, image: Image) -> bool:

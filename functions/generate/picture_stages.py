@@ -42,6 +42,11 @@ class PictureJob:
     configure: GenerateConfigure
     seed: int
 
+    @property
+    def finished(self) -> Image:
+        """The picture so far."""
+        return self.image
+
 
 def plan_picture_stages(
     configure: GenerateConfigure, shape: tuple[int, ...], models: GenerateModels
@@ -53,7 +58,7 @@ def plan_picture_stages(
         shape: the template's shape, (H, W, 3); the number of network evaluations depends on it.
         models: the resident models.
     """
-    painting = repaint.count_evaluations(shape, models.most_steps)
+    painting = repaint.count_evaluations(shape, models.step_count)
     wanted = [
         (configure.background_restore, Stage("background", restore_background, painting)),
         (doubles(configure), Stage("super-resolution", enlarge)),
@@ -105,7 +110,7 @@ def restore_background(jobs: Sequence[PictureJob], models: GenerateModels, advan
                 person_segmentation.segment_people(job.image, job.faces, models.enhancers.people),
                 models.diffuser,
                 models.prompt_cache.scene(job.configure.additional_prompt),
-                repaint.plan_denoising(models.most_steps),
+                repaint.plan_denoising(models.step_count),
                 job.seed,
                 partial(advance, 1),
                 limiting_palette(job.image, job.faces),

@@ -2,21 +2,25 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from functions.generate import output, person, template
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
+from functions.generate.fusion.beard_transfer import list_difficulties
+from functions.generate.fusion.fuser import LandmarkFuser
+from functions.generate.kept_people import keep_person
 from functions.generate.models import GenerateModels
+from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
-from functions.generate.request import GenerateConfigure, GenerateRequest
+from functions.generate.request import FaceAssignment, GenerateConfigure, GenerateRequest
 from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract.function import Answer
-from shared.contract.manifests import NOBODY, Json
-from shared.contract.validation import validate
+from shared.contract.manifests import NOBODY, Json, encode
+from shared.contract.validation import bound_text, validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face
 from shared.imaging.array_types import Image
@@ -29,8 +33,8 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser: the request cannot
-            be served; the error names the field that is wrong.
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser, NoUsableReference:
+            the request cannot be served; the error names the field that is wrong.
     """
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
@@ -39,14 +43,22 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
     check_size(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, models)
-    warnings += warn_of_other_base_models(people, models) + list_warnings(knobs, models)
-    faces = template.find_faces(decoded.image, request.template_image, len(knobs.user_id), models.cached_engine)
+    warnings += models.license_warnings + list_warnings(knobs, models)
+    warnings += warn_of_other_base_models(people.values(), models)
+    warnings += warn_of_rejected(people.values())
+    counted = template.REFERENCES if knobs.user_id is None else template.USER_ID
+    wanted = len(knobs.assignments)
+    faces = template.find_faces(decoded.image, request.template_image, wanted, models.cached_engine, counted)
     warnings += template.warn_of_lying(faces)
-    template.check_faces(faces, knobs.user_id, request.template_image, models.settings.generate)
+    template.check_faces(faces, knobs.assignments, request.template_image, models.settings.generate)
+    occluders = template.find_occluders(
+        decoded.image, faces, knobs.assignments, request.template_image, models.occluders, models.settings.generate
+    )
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
-    jobs = prepare_jobs(picture, people, workspace, models)
-    face_stages = plan_face_stages(knobs, models.most_steps) if jobs else []
+    jobs = prepare_jobs(picture, people, occluders, workspace, models)
+    warnings += warn_of_facial_hair(jobs)
+    face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
     context = RunContext(workspace, models, Progress(workspace, steps), {})
@@ -54,11 +66,19 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     context.take_through(picture_stages, [picture], first=len(face_stages) + 1)
     by = name_enhancer(knobs, bool(jobs), models)
     made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
+    told, kept_warnings = describe_people(knobs, people, workspace, models)
+    told |= {"faces": describe_faces(faces, described, models), "trained": all(job.lora is not None for job in jobs)}
     data, unfit = output.save_portrait(
-        decoded.to_file_space(picture.image), knobs.image_format, workspace, limits, made, decoded.icc
+        decoded.to_file_space(picture.image),
+        knobs.image_format,
+        workspace,
+        limits,
+        made,
+        decoded.icc,
+        len(encode(told)),
     )
-    data |= {"user_id": requested_user_id(body), "faces": describe_faces(faces, described, models), "seed": seed}
-    data["warnings"] = warnings + unfit
+    data |= told | {"user_id": requested_user_id(body), "seed": seed}
+    data["warnings"] = warnings + kept_warnings + unfit
     if by:
         data["enhancement"] = {"method": knobs.photo_enhancement_method, "by": by}
     if context.kept:
@@ -66,42 +86,106 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     return Answer(data | {"cost_time": round(time.monotonic() - started, 3)})
 
 
-def load_people(knobs: GenerateConfigure, workspace: Workspace, models: GenerateModels) -> dict[str, Person]:
-    """Read each person of the request once; by user_id."""
-    wanted = [user_id for user_id in dict.fromkeys(knobs.user_id) if user_id != NOBODY]
-    return {
-        user_id: person.load_person(user_id, workspace, models.engine, models.settings.limits) for user_id in wanted
-    }
+def load_people(knobs: GenerateConfigure, workspace: Workspace, models: GenerateModels) -> dict[FaceAssignment, Person]:
+    """Read each user of the request from the bucket, and judge the references of the others; each person once."""
+    people: dict[FaceAssignment, Person] = {}
+    for number, wanted in enumerate(knobs.assignments):
+        if wanted.nobody or wanted in people:
+            continue
+        if wanted.references:
+            place = template.REFERENCES if len(knobs.assignments) == 1 else f"{template.REFERENCES}.{number}"
+            people[wanted] = person.judge_person(wanted, place, workspace, models)
+        elif wanted.user_id is not None:
+            people[wanted] = person.load_person(
+                wanted.user_id, workspace, models.engine, models.settings.limits, models.occluders
+            )
+    return people
 
 
-def warn_of_other_base_models(people: dict[str, Person], models: GenerateModels) -> list[str]:
+def warn_of_other_base_models(people: Iterable[Person], models: GenerateModels) -> list[str]:
     """Return a warning for each person whose LoRA is not used because it was trained for another base model."""
     return [
-        f"the LoRA of {user_id} is not used: it was trained for {who.model.base_model}, and the base model is "
+        f"the LoRA of {who.name} is not used: it was trained for {who.training.base_model}, and the base model is "
         f"{models.base_model}; train again"
-        for user_id, who in people.items()
-        if who.model.base_model != models.base_model
+        for who in people
+        if who.training is not None and who.training.base_model != models.base_model
+    ]
+
+
+def warn_of_rejected(people: Iterable[Person]) -> list[str]:
+    """Return a warning for each reference that was left out."""
+    return bound_text(
+        [
+            f"{who.field}: {one['url']} was left out: {one['reason']}"
+            for who in people
+            if who.gathered is not None
+            for one in who.gathered.rejected
+        ]
+    )
+
+
+def describe_people(
+    knobs: GenerateConfigure, people: Mapping[FaceAssignment, Person], workspace: Workspace, models: GenerateModels
+) -> tuple[Json, list[str]]:
+    """Keep the references that have a user_id, and describe the people for the answer.
+
+    Returns:
+        `references` and `kept`, if the request has references; and warnings.
+    """
+    described, kept, warnings = [], [], []
+    for wanted, who in people.items():
+        if who.gathered is None:
+            continue
+        done = keep_person(who, workspace, models)
+        kept += [done.record] if done.record else []
+        warnings += [done.warning] if done.warning else []
+        described.append(
+            {
+                "faces": [number for number, other in enumerate(knobs.assignments) if other == wanted],
+                "user_id": who.user_id,
+                "used": [photo.name for photo in who.gathered.photos],
+                "rejected": who.gathered.rejected,
+            }
+        )
+    return {"references": described, "kept": kept} if described else {}, warnings
+
+
+def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face whose beard or moustache cannot follow the person cleanly.
+
+    A network as the fuser paints facial hair as it likes; nothing is said of it.
+    """
+    return [
+        f"face {job.index + 1} from the left: {difficulty}"
+        for job in jobs
+        if isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
+        for difficulty in list_difficulties(job.original.facial_hair, job.photo.facial_hair)
     ]
 
 
 def prepare_jobs(
-    picture: PictureJob, people: Mapping[str, Person], workspace: Workspace, models: GenerateModels
+    picture: PictureJob,
+    people: Mapping[FaceAssignment, Person],
+    occluders: Sequence[Occluder | None],
+    workspace: Workspace,
+    models: GenerateModels,
 ) -> list[FaceJob]:
     """Prepare one job per face that a person takes; each job gets a different seed for its noise."""
     knobs = picture.configure
     return [
         prepare_face_job(
-            people[user_id],
+            people[wanted],
             picture.image,
             picture.faces,
             index,
+            occluders[index],
             knobs,
             (picture.seed + SEEDS_PER_FACE * index) % SEEDS,
             workspace,
             models,
         )
-        for index, user_id in enumerate(knobs.user_id)
-        if user_id != NOBODY
+        for index, wanted in enumerate(knobs.assignments)
+        if not wanted.nobody
     ]
 
 
@@ -119,17 +203,21 @@ def portray(
     described = {}
     for job, distance in zip(jobs, before, strict=True):
         after = measure_distance_after(job, models)
-        described[job.index] = output.describe_face(job.user_id, job.face.box, distance, after, models.engine)
+        described[job.index] = output.describe_face(job.person.user_id, job.face.box, distance, after, models.engine)
+        described[job.index] |= {"trained": job.lora is not None, "reference": job.photo.name}
         job.paste(picture)
     return described
 
 
 def describe_faces(faces: Sequence[Face], described: Mapping[int, Json], models: GenerateModels) -> list[Json]:
     """Return the answer's descriptions of all faces of the template, including those that stay as they are."""
-    return [
-        described.get(index, output.describe_face(NOBODY, face.box, None, None, models.engine))
-        for index, face in enumerate(faces)
-    ]
+    return [described.get(index, describe_nobody(face, models)) for index, face in enumerate(faces)]
+
+
+def describe_nobody(face: Face, models: GenerateModels) -> Json:
+    """Return the answer's description of a face that stays as it is."""
+    nobody = output.describe_face(NOBODY, face.box, None, None, models.engine)
+    return nobody | {"trained": None, "reference": None}
 
 
 def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModels) -> str:
@@ -140,6 +228,6 @@ def name_enhancer(knobs: GenerateConfigure, anybody: bool, models: GenerateModel
 
 
 def requested_user_id(body: Json) -> object:
-    """Return the user_id in the form that the request has it: one id or a list."""
+    """Return the user_id in the form that the request has it: one id or a list; None if it has only references."""
     configure = body["configure"]
     return configure.get("model_id") if configure.get("user_id") is None else configure["user_id"]

@@ -21,7 +21,7 @@ from shared.contract.manifests import Json
 
 SOFTWARE = "photog"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-PERSONAL = ("user_id", "sex", "additional_prompt")  # knobs that say, or may say, who is in the picture
+PERSONAL = ("user_id", "references", "sex", "additional_prompt")  # knobs that say, or may say, who is in the picture
 DELIVERY = ("image_format", "seed")  # the first changes no pixel; the seed used is written beside the knobs
 XMP_CHUNK, PARAMETERS_CHUNK = "XML:com.adobe.xmp", "parameters"
 NAMESPACES = {

@@ -23,6 +23,10 @@ class Job(Protocol):
 
     image: Image
 
+    @property
+    def finished(self) -> Image:
+        """The image as it would be shown now, RGB, uint8, (H, W, 3)."""
+
 
 JobType = TypeVar("JobType", bound=Job)
 
@@ -82,4 +86,4 @@ class RunContext:
     def _keep(self, name: str, jobs: Sequence[Job]) -> None:
         for number, job in enumerate(jobs, start=1):
             full = name if len(jobs) == 1 else f"{name}-{number}"
-            self.kept[full] = self.workspace.save(f"stages/{full}.png", output.encode_png(job.image))
+            self.kept[full] = self.workspace.save(f"stages/{full}.png", output.encode_png(job.finished))

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from functions.generate.face.landmarks import face_width
+from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.occlusion.occluder import Occluder, find_occluder
+from functions.generate.request import FaceAssignment
 from shared.contract.manifests import NOBODY
 from shared.contract.workspace import Workspace
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
@@ -14,6 +17,8 @@ from shared.photos.references import show_reference
 from shared.settings import GenerateSettings, Limits
 
 FIELD = "template_image"
+USER_ID, REFERENCES = "configure.user_id", "configure.references"
+NOUNS = {USER_ID: "user_id", REFERENCES: "reference list"}
 
 
 def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
@@ -31,11 +36,14 @@ def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Deco
         raise type(error)(f"the template {show_reference(reference)}: {error.message}", FIELD) from error
 
 
-def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) -> list[Face]:
+def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine, people: str = USER_ID) -> list[Face]:
     """Return the template's faces from left to right; there must be `wanted` of them.
 
     Whatever the engine detects counts as a face, as in check: the engines' scores have no common scale and may be
     negative.
+
+    Args:
+        people: the field of the request that says how many are wanted, for errors.
 
     Raises:
         NoFaceInTemplate: no face; the message says how to turn the picture if it lies on a side or upside down.
@@ -53,9 +61,9 @@ def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine) ->
         side = name_lying_faces(found)
         raise FaceCountMismatch(
             f"the template {show_reference(reference)} shows {_count(len(found), 'face')}, "
-            f"but the request has {_count(wanted, 'user_id')}: give one per face from left to right, "
-            f"and {NOBODY!r} for a face that stays as it is" + (f"; {side}" if side else ""),
-            "configure.user_id",
+            f"but the request has {_count(wanted, NOUNS[people])}: give one per face from left to right, "
+            f"and the user_id {NOBODY!r} for a face that stays as it is" + (f"; {side}" if side else ""),
+            people,
         )
     return found
 
@@ -66,18 +74,51 @@ def warn_of_lying(found: Sequence[Face]) -> list[str]:
     return [f"{FIELD}: {side}"] if side else []
 
 
-def check_faces(found: Sequence[Face], user_ids: Sequence[str], reference: str, settings: GenerateSettings) -> None:
+def check_faces(
+    found: Sequence[Face], assignments: Sequence[FaceAssignment], reference: str, settings: GenerateSettings
+) -> None:
     """Check that each face that a person takes is large enough and not turned too far away.
 
     Raises:
         UnsuitableFace: it is not; the message says which face, by how much, and the limit.
     """
-    for number, (face, user_id) in enumerate(zip(found, user_ids, strict=True), 1):
-        wrong = None if user_id == NOBODY else _find_fault(face, settings)
+    for number, (face, who) in enumerate(zip(found, assignments, strict=True), 1):
+        wrong = None if who.nobody else _find_fault(face, settings)
         if wrong:
-            which = "the face" if len(found) == 1 else f"face {number} from the left"
-            advice = "choose another picture" + ("" if len(found) == 1 else f", or give {NOBODY!r} for it")
-            raise UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
+            raise _unsuitable(reference, number, len(found), wrong)
+
+
+def find_occluders(
+    image: Image,
+    found: Sequence[Face],
+    assignments: Sequence[FaceAssignment],
+    reference: str,
+    network: OccluderNetwork,
+    settings: GenerateSettings,
+) -> list[Occluder | None]:
+    """Find what lies before each face that a person takes; None for a face before which nothing lies, or that stays.
+
+    Raises:
+        UnsuitableFace: too much of a face is hidden; the message says which face, by how much, and the limit.
+    """
+    occluders = [
+        None if who.nobody else find_occluder(image, face.landmarks, network)
+        for face, who in zip(found, assignments, strict=True)
+    ]
+    for number, occluder in enumerate(occluders, 1):
+        if occluder is not None and occluder.hidden > settings.most_hidden:
+            wrong = (
+                f"is hidden: something lies before {occluder.hidden:.0%} of its eyes, nose and mouth, more than the "
+                f"limit of {settings.most_hidden:.0%}"
+            )
+            raise _unsuitable(reference, number, len(found), wrong)
+    return occluders
+
+
+def _unsuitable(reference: str, number: int, count: int, wrong: str) -> UnsuitableFace:
+    which = "the face" if count == 1 else f"face {number} from the left"
+    advice = "choose another picture" + ("" if count == 1 else f", or give {NOBODY!r} for it")
+    return UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
 
 
 def _find_fault(face: Face, settings: GenerateSettings) -> str | None:

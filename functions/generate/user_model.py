@@ -1,8 +1,8 @@
-"""The training that serves a user: read `model.json`, and check it before it is trusted.
+"""What serves a user, a training or kept photos: read `model.json`, and check it before it is trusted.
 
 Anybody who can write to the bucket can write this file. It must be about the user it is read for, and all its objects
-must belong to one training. If that training has an answer, the answer must be about the same user: a mistake of a
-person or a script must not put one person's face into another person's portrait.
+must belong to one training, or to what one portrait keeps of this user. If that request has an answer, the answer must
+be about the same user: a mistake of a person or a script must not put one person's face into another's portrait.
 """
 
 import json
@@ -17,9 +17,10 @@ from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 
 FIELD = "configure.user_id"
-MOST_ANSWER_BYTES = 16 * 2**20  # of a training's answer, which repeats the references of the photos
+MOST_ANSWER_BYTES = 32 * 2**20  # of a training's answer, which repeats the photos' references, or of a portrait's
 NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,128}"
 ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
+KEPT = re.compile(rf"(results/generate/{NAME}/)a[0-9]{{1,9}}/{keys.PEOPLE}({NAME})/{NAME}")
 
 
 def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
@@ -30,7 +31,9 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
     """
     stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
     if stored is None:
-        raise UnknownUser(f"there is no training for the user_id {user_id}; train first", FIELD)
+        raise UnknownUser(
+            f"there is no training for the user_id {user_id}; train first, or send configure.references", FIELD
+        )
     try:
         found = UserModel.model_validate_json(stored)
     except ValidationError as error:
@@ -39,12 +42,7 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
         raise unusable_error(user_id, f"cannot be read: {where}: {describe_errors(first)}") from error
     if found.user_id != user_id:
         raise unusable_error(user_id, f"belongs to the user_id {found.user_id[:64]!r}")
-    named = [found.lora, *(reference.key for reference in found.references)]
-    artifacts = [ARTIFACT.fullmatch(key) for key in named]
-    folders = {artifact[1] for artifact in artifacts if artifact}
-    if not all(artifacts) or len(folders) != 1:
-        raise unusable_error(user_id, "names objects that are not all artifacts of one training")
-    _check_answer(user_id, found, folders.pop(), workspace)
+    _check_answer(found, _folder(found), workspace)
     return found
 
 
@@ -53,18 +51,35 @@ def unusable_error(user_id: str, why: str) -> UnknownUser:
     return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)
 
 
-def _check_answer(user_id: str, found: UserModel, folder: str, workspace: Workspace) -> None:
-    """Raise UnknownUser if the answer of the training that made these artifacts names another user or LoRA."""
+def _folder(found: UserModel) -> str:
+    """Return the prefix of the request that left all that the model names; raises UnknownUser if there are several."""
+    named = [reference.key for reference in found.references] + ([] if found.lora is None else [found.lora])
+    artifacts = [ARTIFACT.fullmatch(key) for key in named]
+    if found.lora is None and not any(artifacts):
+        kept = [KEPT.fullmatch(key) for key in named]
+        artifacts = [one if one and one[2] == found.user_id else None for one in kept]
+    folders = {artifact[1] for artifact in artifacts if artifact}
+    if not all(artifacts) or len(folders) != 1:
+        raise unusable_error(found.user_id, "names objects that are not all artifacts of one training")
+    return folders.pop()
+
+
+def _check_answer(found: UserModel, folder: str, workspace: Workspace) -> None:
+    """Raise UnknownUser if the answer of the request that made these artifacts names another user, LoRA or photos."""
+    user_id = found.user_id
     stored = _read(user_id, folder + "result.json", MOST_ANSWER_BYTES, workspace)
     if stored is None:
         return
     try:
         data = json.loads(stored)["data"]
-        answered = data["user_id"], data["lora"]
+        records = data["kept"] if folder.startswith(keys.results("generate")) else [data]
+        answered = {record["user_id"]: record["lora"] for record in records}
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise unusable_error(user_id, f"has an answer below {folder} that cannot be read") from error
-    if answered != (user_id, found.lora):
+    if user_id not in answered:
         raise unusable_error(user_id, f"names artifacts below {folder} that are not this user's")
+    if answered[user_id] != found.lora:
+        raise unusable_error(user_id, f"names another lora than the answer below {folder}")
 
 
 def _read(user_id: str, key: str, most: int, workspace: Workspace) -> bytes | None:

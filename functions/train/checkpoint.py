@@ -23,7 +23,7 @@ from functions.train.plan import TrainingPlan
 from functions.train.selection import CheckpointSelection, ChosenCheckpoint
 from functions.train.validation import Evaluation
 from shared.contract.keys import SCRATCH
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 
 NAME = SCRATCH + "checkpoint.safetensors"
 HEADER = "photog-checkpoint"

@@ -1,4 +1,4 @@
-"""Faces cut out of photos: close-ups as the photo shows them, and upright squares of working size with a loss mask."""
+"""Faces cut out of photos: upright squares of working size with a loss mask, and the close-ups that they come from."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.faces import pose
-from shared.faces.base import Box, Face
+from shared.faces.base import Face
 from shared.imaging.array_types import Image, Mask
+from shared.photos.close_up import CloseUp, cut_close_up
 
 ROOM = 1.6  # close-up side over crop side: leaves room for a crop that is tilted by 45 degrees, zoomed and shifted
 DETAIL = 1.25  # close-up pixels per crop pixel, so that the final resampling does not alias
@@ -47,29 +48,9 @@ class Crop:
     mask: Mask
 
 
-def crop_face(image: Image, face: Face, factor: float, most: float) -> tuple[Image, Face]:
-    """Cut out the part of a photo around a face, and return it with the face in its pixel coordinates.
-
-    Args:
-        image: RGB, uint8, (H, W, 3).
-        face: in the pixel coordinates of `image`.
-        factor: side of the part over the longer side of the face's box; the part ends at the photo's borders.
-        most: longest side of the result in pixels; a larger part is scaled down, a smaller one keeps its size.
-    """
-    height, width = image.shape[:2]
-    left, top, right, bottom = face.box.square(factor).rounded()
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    part = image[top:bottom, left:right]
-    scale = min(1.0, most / max(part.shape[:2]))
-    if scale < 1:
-        part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    box = Box(face.box.left - left, face.box.top - top, face.box.right - left, face.box.bottom - top)
-    return np.ascontiguousarray(part), Face(box.scaled(scale), (face.landmarks - (left, top)) * scale, face.score)
-
-
-def closest_crop(image: Image, face: Face, size: int, framing: float) -> tuple[Image, Face]:
+def closest_crop(image: Image, face: Face, size: int, framing: float) -> CloseUp:
     """Return the smallest close-up from which `cut` makes crops of this size and framing without losing detail."""
-    return crop_face(image, face, framing * ROOM, size * ROOM * DETAIL)
+    return cut_close_up(image, face, framing * ROOM, size * ROOM * DETAIL)
 
 
 def cut(image: Image, face: Face, size: int, framing: float, outside: float, variation: Variation = STRAIGHT) -> Crop:

@@ -3,24 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from functions.train.crops import closest_crop, crop_face
+from functions.train.crops import closest_crop
 from shared.contract.data_urls import is_embedded
 from shared.contract.workspace import Workspace, fetch_in_turn
 from shared.errors import PhotoError, TooFewPhotos
-from shared.faces import Face, FaceEngine
-from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import ModelProfile
+from shared.faces import FaceEngine
+from shared.imaging.array_types import Embedding
+from shared.models.profile import ModelProfile
 from shared.photos import decode_photo
 from shared.photos.assessment import UNDECODABLE, PhotoAssessment, judge_photo, same_person
+from shared.photos.close_up import CloseUp, cut_close_up
+from shared.photos.person_photos import FRAMING, LONGEST_SIDE
 from shared.photos.references import shorten_reference, show_reference
 from shared.settings import Limits
 
 FEWEST, MOST = 5, 20  # photos of a training, as in the contract
 TOO_SMALL = 0.25  # face width over the width that the base model works at; smaller faces would be enlarged over 4 times
-REFERENCE_FRAMING = 2.2  # side of a reference photo over the face's box: the head with some room for warping
-REFERENCE_SIDE = 1024  # pixels; templates rarely show a larger face
-
-CloseUp = tuple[Image, Face]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def _examine(
     if not verdict.usable or verdict.face is None:
         return _Examined(name, verdict)
     material = closest_crop(decoded.image, verdict.face, working.size, working.framing)
-    return _Examined(name, verdict, material, crop_face(decoded.image, verdict.face, REFERENCE_FRAMING, REFERENCE_SIDE))
+    return _Examined(name, verdict, material, cut_close_up(decoded.image, verdict.face, FRAMING, LONGEST_SIDE))
 
 
 def _reason(verdict: PhotoAssessment, working: ModelProfile) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from functions.train.people import keep_person
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
 from functions.train.training import Trainer, train_person
@@ -14,7 +15,6 @@ from shared.contract.workspace import Workspace
 from shared.devices import once_more_with_less
 from shared.faces.loading import load_engine
 from shared.models import diffusion
-from shared.models.planned_peak import encoding, training
 from shared.models.shapes import read_configured
 from shared.settings import Settings
 
@@ -28,11 +28,15 @@ class TrainFunction:
         self._trainer = trainer
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
-        """Train a LoRA of the person in the photos; a RequestError becomes the failed answer."""
+        """Train a LoRA of the person in the photos, or with 0 steps only keep the photos.
+
+        A RequestError becomes the failed answer.
+        """
         request, warnings = validate(TrainRequest, body)
+        serve = train_person if request.configure.max_train_steps else keep_person
         answer = once_more_with_less(
-            lambda: train_person(request, workspace, self._trainer),
-            lambda: train_person(request, workspace, self._trainer.sparing()),
+            lambda: serve(request, workspace, self._trainer),
+            lambda: serve(request, workspace, self._trainer.sparing()),
         )
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
@@ -40,18 +44,18 @@ class TrainFunction:
         """Do nothing: a training leaves nothing in memory."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Return the user's model record, which now names this training."""
+        """Return the user's model record, which now names this training, or the photos of a request with 0 steps."""
         user = model_of(data)
         return {keys.model(user.user_id): user.model_dump(mode="json")}
 
 
 def planned_peak(settings: Settings) -> Json:
     """Return the peak memory in bytes of a training of the configured model, with and without recomputing."""
-    kind, working, shape = read_configured(settings.model)
+    kind, working, footprint = read_configured(settings.model)
     plan = TrainingPlan.for_model(working, kind, settings.train)
-    start = encoding(shape).total
+    start = footprint.encoding().total
     keeping, repeating = (
-        max(start, training(shape, plan.batch, plan.rank, plan.targets, recomputing).total)
+        max(start, footprint.training(plan.batch, plan.rank, plan.targets, recomputing).total)
         for recomputing in (False, True)
     )
     return {"train": keeping, "train_recomputing": repeating}

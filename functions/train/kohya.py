@@ -1,23 +1,21 @@
-"""The adapter in kohya's file format, which A1111, ComfyUI and kohya's scripts read."""
+"""The adapter in the file formats that A1111, ComfyUI and kohya's scripts read."""
 
 import json
 from typing import Any
 
-import torch
-from diffusers.utils import convert_state_dict_to_kohya, convert_unet_state_dict_to_peft
-
 from functions.train.lora import Weights
 from functions.train.plan import TrainingPlan
 from functions.train.safetensors_bytes import serialize_tensors
+from shared.models.architectures import ARCHITECTURES
+from shared.models.base_model import DiffusionModel
 
-BASES = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"}  # kohya's names of the architectures
 
-
-def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
-    """Return the adapter as a .safetensors file in kohya's format.
+def serialize_kohya(model: DiffusionModel, weights: Weights, plan: TrainingPlan, facts: dict[str, Any]) -> bytes:
+    """Return the adapter as a .safetensors file with kohya's metadata.
 
     Args:
-        weights: the adapter's weights for the UNet, under diffusers' names.
+        model: the base model that it was trained for.
+        weights: the adapter's weights, under diffusers' names.
         plan: the settings that the adapter was trained with.
         facts: metadata for the file's header, next to the entries that readers of the format look for.
     """
@@ -26,21 +24,11 @@ def serialize_kohya(weights: Weights, plan: TrainingPlan, facts: dict[str, Any])
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(plan.rank),
         "ss_network_alpha": str(plan.alpha),
-        "ss_base_model_version": BASES.get(facts["architecture"], facts["architecture"]),
+        "ss_base_model_version": ARCHITECTURES[facts["architecture"]].kohya,
         "ss_sd_model_name": str(facts["base_model"]),
         "ss_learning_rate": str(plan.learning_rate),
         "ss_seed": str(plan.seed),
         "ss_steps": str(facts["step"]),
         "photog": json.dumps(facts),
     }
-    return serialize_tensors(rename_keys(weights, plan.alpha), header)
-
-
-def rename_keys(weights: Weights, alpha: float) -> Weights:
-    """Rename weights to kohya's keys and add an alpha for each module.
-
-    `unet.a.b.to_q.lora.down.weight` becomes `lora_unet_a_b_to_q.lora_down.weight`.
-    """
-    named: Weights = convert_state_dict_to_kohya(convert_unet_state_dict_to_peft(weights))
-    # diffusers writes the rank as the alpha of every module, no matter what alpha the adapter was trained with
-    return named | {name: torch.tensor(float(alpha)) for name in named if name.endswith(".alpha")}
+    return serialize_tensors(model.rename_lora(weights, plan.alpha), header)

@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from functions.train.crops import Crop
 from shared.imaging.array_types import Image
-from shared.models import latent_codec
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 from shared.models.transfers import copy_to_device
 
 PIXELS_AT_ONCE = 512 * 512  # in one pass of the autoencoder, whose widest layers hold 128 floats for each pixel
@@ -21,7 +20,7 @@ CropKey = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Distributions of latents, scaled as the UNet expects them.
+    """Distributions of latents, scaled as the denoiser expects them.
 
     Attributes:
         mean: float32, (N, C, h, w).
@@ -88,7 +87,7 @@ def decode(model: DiffusionModel, latents: torch.Tensor) -> list[Image]:
     """Decode latents (N, C, h, w) to RGB uint8 pictures."""
     pictures = []
     for part in torch.split(latents, _at_once(model)):
-        pixels = latent_codec.decode(model.vae, part)[0].float().clamp(-1, 1)
+        pixels = model.decode(part)[0].float().clamp(-1, 1)
         levels = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         pictures += [np.ascontiguousarray(picture) for picture in levels]
     return pictures
@@ -99,4 +98,4 @@ def _at_once(model: DiffusionModel) -> int:
 
 
 def _encode_some(model: DiffusionModel, levels: torch.Tensor) -> Latents:
-    return Latents(*latent_codec.encode(model.vae, copy_to_device(levels, model.device).float() / 127.5 - 1))
+    return Latents(*model.encode(copy_to_device(levels, model.device).float() / 127.5 - 1))

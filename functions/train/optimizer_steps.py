@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DConditionModel
 
 from functions.train.lora import LoraAdapter
 from functions.train.plan import TrainingPlan
@@ -34,19 +33,17 @@ class OptimizerStep:
 class OptimizerSteps:
     """Iterator over the updates of one training; each update is made when the caller asks for the next item.
 
-    Batches go through all crops before any crop is used again. The time steps of a batch are spread evenly over the
-    schedule, which removes most of the loss's noise (Kingma et al., "Variational Diffusion Models", 2021, appendix
+    Batches go through all crops before any crop is used again. The time steps of a batch are spread evenly over their
+    distribution, which removes most of the loss's noise (Kingma et al., "Variational Diffusion Models", 2021, appendix
     I.1).
 
     Attributes:
         done: number of updates that the adapter has had.
     """
 
-    def __init__(
-        self, unet: UNet2DConditionModel, adapter: LoraAdapter, material: TrainingInputs, plan: TrainingPlan, steps: int
-    ) -> None:
+    def __init__(self, adapter: LoraAdapter, material: TrainingInputs, plan: TrainingPlan, steps: int) -> None:
         device = material.cache.latents.mean.device
-        self._unet, self._parameters, self._material, self._plan = unet, adapter.parameters, material, plan
+        self._parameters, self._material, self._plan = adapter.parameters, material, plan
         self._steps, self.done = steps, 0
         self._generator = torch.Generator(device).manual_seed(plan.seed)
         self._optimizer = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, weight_decay=1e-2, fused=True)
@@ -103,7 +100,7 @@ class OptimizerSteps:
         self._optimizer.zero_grad()
         losses = []
         for part in draw_batch(self._material, self._batches[self.done], self._generator).split(self._plan.batch):
-            loss = part.loss(self._unet, self._material) / self._plan.accumulation
+            loss = part.loss(self._material) / self._plan.accumulation
             torch.autograd.backward(self._scaler.scale(loss))
             losses.append(loss.detach())
         self._scaler.unscale_(self._optimizer)
@@ -122,12 +119,12 @@ def photo_order(rows: int, batch: int, steps: int, seed: int) -> torch.Tensor:
     return walk[: steps * batch].reshape(steps, batch)
 
 
-def stratified_timesteps(batch: int, steps: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw the time steps of a batch, (batch,): one from each of `batch` equal parts of 0 .. steps - 1, shuffled."""
+def stratified_shares(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw shares of the time steps for a batch, (batch,): one from each of `batch` equal parts of [0, 1), shuffled."""
     device = generator.device
     offsets = torch.rand(batch, generator=generator, device=device)
     parts = torch.randperm(batch, generator=generator, device=device)
-    return ((parts + offsets) / batch * steps).long().clamp(max=steps - 1)
+    return (parts + offsets) / batch
 
 
 def lr_factor(step: int, steps: int, plan: TrainingPlan) -> float:
@@ -147,18 +144,18 @@ class Batch:
     masks: torch.Tensor
 
     def split(self, size: int) -> list["Batch"]:
-        """Split into batches of at most `size` pictures, which go through the UNet one after the other."""
+        """Split into batches of at most `size` pictures, which go through the denoiser one after the other."""
         columns = (self.latents, self.noise, self.times, self.masks)
         return [Batch(*part) for part in zip(*(torch.split(column, size) for column in columns), strict=True)]
 
-    def loss(self, unet: UNet2DConditionModel, material: TrainingInputs) -> torch.Tensor:
+    def loss(self, material: TrainingInputs) -> torch.Tensor:
         """Return the mean loss of the pictures, a scalar on the device."""
-        return material.loss(unet, self.latents, self.noise, self.times, material.words, self.masks)
+        return material.loss(self.latents, self.noise, self.times, material.words, self.masks)
 
 
 def draw_batch(material: TrainingInputs, rows: torch.Tensor, generator: torch.Generator) -> Batch:
     """Draw latents, noise and time steps for the given rows of the cache."""
     latents = material.cache.latents.rows(rows).sample(generator)
     noise = torch.randn(latents.shape, generator=generator, device=rows.device)
-    times = stratified_timesteps(len(rows), material.loss.steps, generator)
+    times = material.loss.times_at(stratified_shares(len(rows), generator))
     return Batch(latents, noise, times, material.cache.masks[rows])

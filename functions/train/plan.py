@@ -4,18 +4,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.models.diffusion import ModelProfile
+from shared.models.architectures import ARCHITECTURES, ATTENTION
+from shared.models.profile import ModelProfile
 from shared.settings import TrainSettings
 
 REFERENCE_SIZE = 512  # picture side in pixels at which a gamma of 5 suits Stable Diffusion's noise schedule
 GAMMA = 5.0  # Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023)
-SDXL: dict[str, Any] = {
-    "rank": 8,  # 70 attention blocks instead of 16: as many weights as rank 28 on SD 1.5
-    "alpha": 8,
-    "batch": 1,  # 13 GB at 1024 px in bfloat16; four need a GPU of 40 GB
-    "learning_rate": 1e-4,  # the rate of diffusers and kohya for a batch of one at this size
-}
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 SMALL_PLAN: dict[str, Any] = {
     # mean distance to the person of 16 samples from noise after 400 steps: base model 0.81; attention only 0.78, at
     # rates 1e-3 and 3e-3; with the feed-forward layers 0.73; with the convolutions as well 0.72, at twice the weights.
@@ -47,6 +41,11 @@ class TrainingPlan(BaseModel):
     gamma: float = Field(GAMMA, gt=0, description="min-SNR: time steps with a higher SNR than this weigh no more")
     crops: int = Field(2, ge=1, description="crops of each photo in the cache, each also mirrored")
     outside: float = Field(0.1, ge=0, le=1, description="loss weight outside the head; above 0 for the head's outline")
+    patience: int = Field(
+        3,
+        ge=0,
+        description="checkpoints without a rise in likeness after which the training ends if the held-out loss rises",
+    )
     seed: int = Field(42, description="the same photos and seed give the same adapter on the same device")
 
     @property
@@ -67,8 +66,7 @@ class TrainingPlan(BaseModel):
         defaults: dict[str, Any] = {"gamma": GAMMA * max(1.0, REFERENCE_SIZE / working.size) ** 2}
         if working.size <= SMALL:
             defaults |= SMALL_PLAN
-        if architecture == "sdxl":
-            defaults |= SDXL
+        defaults |= ARCHITECTURES[architecture].training
         overrides = {} if wanted is None else wanted.model_dump(exclude_none=True)
         if "rank" in overrides:
             defaults["alpha"] = overrides["rank"]

@@ -9,10 +9,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from functions.train.plan import TrainingPlan
-from shared.models import planned_peak
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 from shared.models.planned_peak import CONTEXT
-from shared.models.shapes import shape
 
 HEADROOM = 1.1  # times the planned memory, for fragmentation and for the plan's error of a few percent
 
@@ -31,17 +29,17 @@ def recomputing(model: DiffusionModel, plan: TrainingPlan) -> Iterator[bool]:
         return
     log.info("the GPU's memory is short, so layers are run again in the backward pass (gradient checkpointing)")
     # these layers draw no random numbers, and saving the generator's state would wait for the GPU
-    model.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
+    model.denoiser.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, preserve_rng_state=False))
     try:
         yield True
     finally:
-        model.unet.disable_gradient_checkpointing()
+        model.denoiser.disable_gradient_checkpointing()
 
 
 def is_short(model: DiffusionModel, plan: TrainingPlan) -> bool:
     """Return whether the GPU has less memory for this process than the plan takes without recomputing."""
     if model.device.type != "cuda":
         return False
-    planned = planned_peak.training(shape(model), plan.batch, plan.rank, plan.targets, recomputing=False)
+    planned = model.footprint().training(plan.batch, plan.rank, plan.targets, recomputing=False)
     free, _ = torch.cuda.mem_get_info(model.device)
     return HEADROOM * (planned.total - CONTEXT) > free + torch.cuda.memory_reserved(model.device)

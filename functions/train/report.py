@@ -7,10 +7,13 @@ from typing import Any
 from functions.train.plan import TrainingPlan
 from functions.train.request import TrainRequest
 from functions.train.selection import CheckpointSelection, ChosenCheckpoint
+from functions.train.stopping import EarlyStop
 from functions.train.training_inputs import TRIGGER, build_prompt
 from shared.contract.users import ReferenceRecord
+from shared.errors import TrainingDiverged
 from shared.faces import FaceEngine
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
+from shared.models.model_loading import EMBEDDED
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
@@ -51,6 +54,36 @@ def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) ->
             for trial in selection.trials
         ],
     }
+
+
+def early_stop(stop: EarlyStop | None) -> dict[str, Any] | None:
+    """Return `stopped` of the answer: step, reason and message, and for a divergence its error; None if not stopped."""
+    if stop is None:
+        return None
+    told: dict[str, Any] = {"step": stop.step, "reason": stop.reason, "message": stop.message}
+    if stop.reason == "diverged":
+        told["error"] = TrainingDiverged(stop.message).as_dict()
+    return told
+
+
+def divergence(stop: EarlyStop | None, best_step: int) -> list[str]:
+    """Return the warning of a training that diverged; empty for any other."""
+    if stop is None or stop.reason != "diverged":
+        return []
+    return [
+        f"the training diverged at step {stop.step}: {stop.message}; step {best_step} was kept. A lower "
+        "PHOTOG_TRAIN__LEARNING_RATE on the worker prevents it"
+    ]
+
+
+def base_model_warnings(model: DiffusionModel) -> list[str]:
+    """Return the warning that a training on the embedded base model is not worth its time; empty on any other."""
+    if model.name != EMBEDDED:
+        return []
+    return [
+        f"a LoRA of {EMBEDDED} adds less likeness to portraits than another seed changes it (docs/portraits.md): their "
+        "likeness comes from the photos. Train on a Stable Diffusion base model"
+    ]
 
 
 def user_record(

@@ -22,7 +22,7 @@ class TrainConfigure(Body):
 
     user_id: Annotated[UserId, AfterValidator(_not_reserved)]
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
-    max_train_steps: Annotated[int, Field(ge=1, le=10_000)] = 400
+    max_train_steps: Annotated[int, Field(ge=0, le=10_000, description="0 keeps the photos without a training")] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
 
 

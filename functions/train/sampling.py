@@ -1,13 +1,11 @@
-"""Sampling with the loaded base model and its active adapter: DDIM from a crop or from noise."""
+"""Sampling with the loaded base model and its active adapter, from a crop or from noise."""
 
 from dataclasses import dataclass
 
 import torch
-from diffusers import DDIMScheduler
 
-from shared.models.conditioning import Conditioning, guide, predict_noise
-from shared.models.diffusion import DiffusionModel
-from shared.models.noise import add_noise
+from shared.models.base_model import Conditioning, DiffusionModel
+from shared.models.guidance import guide
 from shared.models.transfers import copy_to_device
 
 
@@ -28,7 +26,7 @@ def sample_pictures(
     strength: float,
     steps: int,
 ) -> torch.Tensor:
-    """Denoise a batch of latents with DDIM.
+    """Denoise a batch of latents.
 
     Args:
         model: the base model, with or without an active adapter.
@@ -41,21 +39,19 @@ def sample_pictures(
     Returns:
         Denoised latents, float32, (B, C, h, w).
     """
-    scheduler = DDIMScheduler.from_config(model.scheduler.config)
-    scheduler.set_timesteps(steps, device="cpu")  # on a GPU, looking a time step up would wait for the GPU each time
-    times = scheduler.timesteps[steps - max(1, round(steps * strength)) :]
-    latents = noise if strength >= 1 else add_noise(scheduler, starts, noise, times[:1])
-    for time, on_device in zip(times, copy_to_device(times, model.device), strict=True):
-        latents = scheduler.step(_predict(model, words, latents, on_device), time, latents).prev_sample
+    schedule = model.schedule(steps, max(1, round(steps * strength)))
+    latents = noise if strength >= 1 else schedule.add_noise(starts, noise, 0)
+    for step, time in enumerate(copy_to_device(schedule.times, model.device)):
+        seen = schedule.scale_input(latents, step).to(model.dtype)
+        latents = schedule.step(_predict(model, words, seen, time), latents, step)
     return latents
 
 
-def _predict(model: DiffusionModel, words: PromptEmbeddings, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+def _predict(model: DiffusionModel, words: PromptEmbeddings, seen: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     scale = model.working.guidance
-    inputs = latents.to(model.dtype)
-    prompt = words.prompt.expand(len(latents))
+    prompt = words.prompt.expand(len(seen))
     if scale <= 1:
-        return predict_noise(model.unet, inputs, time, prompt).float()
-    both = words.negative.expand(len(latents)).concatenate(prompt)
-    negative, positive = predict_noise(model.unet, torch.cat([inputs, inputs]), time, both).float().chunk(2)
+        return model.predict(seen, time, prompt).float()
+    both = words.negative.expand(len(seen)).concatenate(prompt)
+    negative, positive = model.predict(torch.cat([seen, seen]), time, both).float().chunk(2)
     return guide(negative, positive, scale)

@@ -24,8 +24,9 @@ from shared.contract.function import Answer
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError
 from shared.faces import FaceEngine
+from shared.models.base_model import DiffusionModel
 from shared.models.determinism import deterministic
-from shared.models.diffusion import DiffusionModel
+from shared.models.licenses import warn_of_license
 from shared.models.residency import present
 from shared.settings import Limits, TrainSettings
 
@@ -78,7 +79,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
 
     Raises:
         TooFewPhotos: fewer than five photos are usable.
-        InternalError: the training diverged before its first checkpoint.
+        TrainingDiverged: the training diverged before its first checkpoint.
 
     Whatever `workspace.progress` raises passes through and ends the training.
     """
@@ -102,12 +103,20 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
             "report": workspace.save("report.png", draw_report(selection, outcome.ran.curve, best)),
         }
     rest: dict[str, Any] = {
+        "trained": True,
         "steps": request.configure.max_train_steps,
         "resumed_at": outcome.ran.resumed,
+        "stopped": report.early_stop(outcome.ran.stop),
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
-        "warnings": [*_warn_of_spacing(request.configure), *selection.warnings()],
+        "warnings": [
+            *_warn_of_license(trainer.model),
+            *_warn_of_spacing(request.configure),
+            *report.divergence(outcome.ran.stop, best),
+            *selection.warnings(),
+            *report.base_model_warnings(trainer.model),
+        ],
         "seconds": _round_seconds(watch.seconds),
         "seconds_to_first_step": _round_seconds(outcome.ran.first),
         "cost_time": watch.total(),
@@ -129,7 +138,7 @@ def _train_adapter(
     workspace.progress("latents", 0, 1)
     with watch("latents"):
         prompts = embed_prompts(model)
-    with watch("latents"), deterministic(model.device), present(model.device, model.vae):
+    with watch("latents"), deterministic(model.device), present(model.device, model.autoencoder):
         trained = {index: photo for index, photo in enumerate(photos) if index not in aside}
         inputs = prepare_inputs(model, trained, prompts.prompt, plan, steps)
         validator = prepare_validator(
@@ -140,7 +149,7 @@ def _train_adapter(
         watch("training"),
         deterministic(model.device),
         recomputing(model, plan),
-        add_adapter(model.unet, plan) as adapter,
+        add_adapter(model, plan) as adapter,
     ):
         ran = TrainingLoop(model, adapter, inputs, plan, validator, workspace, watch, mark).run(steps, spacing)
         chosen = ran.selection.chosen
@@ -148,7 +157,7 @@ def _train_adapter(
             raise InternalError("the training ended without a checkpoint")
         facts = report.lora_metadata(model, plan, request, chosen.trial.step)
         lora = adapter.serialize(chosen.weights, facts)
-        return _Outcome(ran, chosen, lora, kohya.serialize_kohya(chosen.weights, plan, facts))
+        return _Outcome(ran, chosen, lora, kohya.serialize_kohya(model, chosen.weights, plan, facts))
 
 
 def _round_seconds(seconds: dict[str, float]) -> dict[str, float]:
@@ -157,6 +166,10 @@ def _round_seconds(seconds: dict[str, float]) -> dict[str, float]:
 
 def _spacing(configure: TrainConfigure) -> int:
     return max(configure.val_save_checkpointing_steps, -(-configure.max_train_steps // MOST_CHECKPOINTS))
+
+
+def _warn_of_license(model: DiffusionModel) -> list[str]:
+    return warn_of_license(model.name, model.working.license)
 
 
 def _warn_of_spacing(configure: TrainConfigure) -> list[str]:

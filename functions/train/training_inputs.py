@@ -14,8 +14,7 @@ from functions.train.plan import TrainingPlan
 from functions.train.sampling import PromptEmbeddings
 from functions.train.validation import ValidationFaces, ValidationStart, Validator
 from shared.faces import FaceEngine
-from shared.models.conditioning import Conditioning, encode_prompt
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.residency import present
 
 TRIGGER = "sks"  # a single token for CLIP and for portrait-tiny; neither associates a person with it
@@ -39,9 +38,7 @@ def build_prompt(model: DiffusionModel) -> str:
 def embed_prompts(model: DiffusionModel) -> PromptEmbeddings:
     """Encode the prompts of a training, once; the text encoders are on the GPU only meanwhile."""
     with present(model.device, *model.encoders):
-        return PromptEmbeddings(
-            encode_prompt(model, build_prompt(model)), encode_prompt(model, model.working.negative_prompt)
-        )
+        return PromptEmbeddings(model.condition(build_prompt(model)), model.condition(model.working.negative_prompt))
 
 
 def prepare_inputs(
@@ -64,9 +61,7 @@ def prepare_inputs(
         for number, variation in enumerate(draw_variations(count, generator)):
             key: CropKey = (index, number)
             crops[key] = cut(*photo.material, size, framing, plan.outside, variation)
-    return TrainingInputs(
-        cache_latents(model, crops), words, DiffusionLoss(model.scheduler, plan.gamma, model.device, model.dtype)
-    )
+    return TrainingInputs(cache_latents(model, crops), words, DiffusionLoss(model, model.objective(plan.gamma)))
 
 
 def prepare_held_out_loss(
@@ -78,7 +73,7 @@ def prepare_held_out_loss(
     for index in aside:
         for number, variation in enumerate((STRAIGHT, Variation(mirrored=True))):
             crops[index, number] = cut(*photos[index].material, size, framing, plan.outside, variation)
-    return HeldOutLoss(model, cache_latents(model, crops), learned.words, learned.loss) if crops else None
+    return HeldOutLoss(cache_latents(model, crops), learned.words, learned.loss) if crops else None
 
 
 def prepare_validator(

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from functions.train import checkpoint
 from functions.train.checkpoint import TrainingCheckpoint
-from functions.train.lora import LoraAdapter, is_finite
+from functions.train.lora import LoraAdapter
 from functions.train.loss_history import Curve, LossHistory
 from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
 from functions.train.selection import CheckpointSelection
+from functions.train.stopping import EarlyStop, find_overfitting, require_converging, require_finite, require_sane
 from functions.train.stopwatch import Stopwatch
 from functions.train.training_inputs import TrainingInputs
 from functions.train.validation import Validator
 from shared.contract.workspace import Workspace
-from shared.errors import InternalError
-from shared.models.diffusion import DiffusionModel
+from shared.errors import TrainingDiverged
+from shared.models.base_model import DiffusionModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +29,14 @@ class TrainingRun:
         curve: the finite losses by step.
         resumed: the step of the earlier attempt's checkpoint that the loop continued from; 0 for a fresh start.
         first: seconds per stage until the first update was made; empty if no update was left to make.
+        stop: why the loop ended before its last step; None if it did not.
     """
 
     selection: CheckpointSelection
     curve: Curve
     resumed: int
     first: dict[str, float]
+    stop: EarlyStop | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class TrainingLoop:
 
     Attributes:
         model: the base model.
-        adapter: on the model's UNet; the updates train it.
+        adapter: on the model's denoiser; the updates train it.
         material: the latents, prompt and loss of the updates.
         plan: the training's settings.
         validator: evaluates each checkpoint.
@@ -63,29 +66,44 @@ class TrainingLoop:
     def run(self, steps: int, spacing: int) -> TrainingRun:
         """Make `steps` updates; validate and save a checkpoint after every `spacing` of them and after the last.
 
-        Resumes from the last checkpoint of an earlier attempt, if there is one. Ends early when the loss is no longer
-        finite; the checkpoints made until then count.
+        Resumes from the last checkpoint of an earlier attempt, if there is one. Ends early for the reasons in
+        `stopping`; the checkpoints made until then count.
 
         Raises:
-            InternalError: the loss was no longer finite before the first checkpoint.
+            TrainingDiverged: the training diverged before its first checkpoint.
         """
-        updates = OptimizerSteps(self.model.unet, self.adapter, self.material, self.plan, steps)
+        updates = OptimizerSteps(self.adapter, self.material, self.plan, steps)
         selection, losses = self._resume(updates)
         resumed, started = updates.done, time.monotonic()
         first: dict[str, float] = {}
-        for update in updates:
-            first = first or self.watch.so_far("training")
-            due = update.step % spacing == 0 or update.step == steps
-            losses.add(update, now=due)
-            if losses.latest is not None and not math.isfinite(losses.latest):
-                break
-            eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
-            self.workspace.progress("training", update.step, steps, eta, **losses.figures())
-            if due:
-                selection = self._checkpoint(updates, selection, losses)
-        if selection is None:
-            raise InternalError("the training diverged before its first checkpoint: the loss is no longer finite")
-        return TrainingRun(selection, [point for point in losses.curve if math.isfinite(point[1])], resumed, first)
+        made, stop = iter(updates), self._overfitting(selection, steps)
+        try:
+            while stop is None and (update := next(made, None)) is not None:
+                first = first or self.watch.so_far("training")
+                due = update.step % spacing == 0 or update.step == steps
+                losses.add(update, now=due)
+                require_converging(losses)
+                eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
+                self.workspace.progress("training", update.step, steps, eta, **losses.figures())
+                if due:
+                    selection = self._checkpoint(updates, selection, losses)
+                    stop = self._overfitting(selection, steps)
+        except TrainingDiverged as error:
+            if selection is None:
+                raise TrainingDiverged(
+                    f"the training diverged at step {updates.done}, before its first checkpoint: {error.message}. "
+                    "A lower PHOTOG_TRAIN__LEARNING_RATE on the worker prevents it"
+                ) from error
+            stop = EarlyStop(updates.done, "diverged", error.message)
+        assert selection is not None
+        curve = [point for point in losses.curve if math.isfinite(point[1])]
+        return TrainingRun(selection, curve, resumed, first, stop)
+
+    def _overfitting(self, selection: CheckpointSelection | None, steps: int) -> EarlyStop | None:
+        """Return why the updates that are left would not help; None if they may, and if none is left."""
+        if selection is None or selection.trials[-1].step >= steps:
+            return None
+        return find_overfitting(selection.trials, self.plan.patience)
 
     def _resume(self, updates: OptimizerSteps) -> tuple[CheckpointSelection | None, LossHistory]:
         """Restore the selection and losses of an earlier attempt, if any; the updates then continue after its last one.
@@ -102,16 +120,21 @@ class TrainingLoop:
 
     def _checkpoint(
         self, updates: OptimizerSteps, selection: CheckpointSelection | None, losses: LossHistory
-    ) -> CheckpointSelection | None:
-        """Evaluate and save a checkpoint and return the selection; the first one evaluates the base model as well."""
+    ) -> CheckpointSelection:
+        """Evaluate and save a checkpoint and return the selection; the first one evaluates the base model as well.
+
+        Raises:
+            TrainingDiverged: its weights or its evaluation are no good; it is neither offered nor saved.
+        """
         with self.watch("validation"):
             weights = self.adapter.weights()
-            if not is_finite(weights):
-                return selection
+            require_finite(weights)
             if selection is None:
                 with self.adapter.off():
                     selection = CheckpointSelection(self.validator(0))
-            selection.offer(self.validator(updates.done), weights)
+            trial = self.validator(updates.done)
+            require_sane(trial, selection.trials[0])
+            selection.offer(trial, weights)
         with self.watch("checkpoints"):
             state = TrainingCheckpoint(updates.done, updates.state(), selection, losses.curve)
             self.workspace.save(checkpoint.NAME, checkpoint.write_checkpoint(state, self.mark))

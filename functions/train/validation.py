@@ -11,10 +11,11 @@ from functions.train.held_out_loss import HeldOutLoss
 from functions.train.latents import decode
 from functions.train.metrics import measure_copying, measure_diversity
 from functions.train.sampling import PromptEmbeddings, sample_pictures
+from shared.errors import PictureFailed, RequestError, TrainingDiverged
 from shared.faces import FaceEngine, FaceError
 from shared.faces.base import largest, similarity
 from shared.imaging.array_types import Embedding, Image
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import DiffusionModel
 from shared.models.residency import present
 
 STRENGTH = 0.6  # denoising strength from a photo: the facial features come from the model, the pose from the photo
@@ -89,7 +90,7 @@ class Validator:
     """Makes and scores validation pictures with the model that is being trained; nothing is loaded or merged.
 
     Args:
-        model: the base model with the adapter on its UNet.
+        model: the base model with the adapter on its denoiser.
         engine: finds and compares faces.
         words: the prompts.
         starts: photos to start from; the `others` of each do not include the photo itself.
@@ -116,12 +117,20 @@ class Validator:
         self._noise = torch.randn(shape, generator=generator, device=self._starts.device)
 
     def __call__(self, step: int) -> Evaluation:
-        """Make and score the pictures with the adapter's current weights, after `step` updates."""
+        """Make and score the pictures with the adapter's current weights, after `step` updates.
+
+        Raises:
+            TrainingDiverged: the pictures have values that are not finite.
+            PictureFailed: the same at step 0: not the training has failed but the base model.
+        """
         count = len(self._starts)
         over = sample_pictures(self._model, self._words, self._starts, self._noise[:count], STRENGTH, STEPS)
         free = sample_pictures(self._model, self._words, self._noise[count:], self._noise[count:], 1.0, STEPS)
-        with present(self._model.device, self._model.vae):
-            pictures = decode(self._model, torch.cat([over, free]))
+        made = torch.cat([over, free])
+        if not made.isfinite().all():
+            raise _not_finite(step)
+        with present(self._model.device, self._model.autoencoder):
+            pictures = decode(self._model, made)
         shown = [self._embed(picture) for picture in pictures]
         scores = [self._likeness(face, person) for face, (person, _) in zip(shown, self._compared, strict=True)]
         copied = [self._copying(face, held_out) for face, (_, held_out) in zip(shown, self._compared, strict=True)]
@@ -157,6 +166,12 @@ def measure_change(a: Evaluation, b: Evaluation) -> float:
     """Return the mean absolute difference between the pictures of two evaluations, in levels of 255."""
     pairs = zip(a.pictures, b.pictures, strict=True)
     return float(np.mean([np.abs(one.astype(np.int16) - other).mean() for one, other in pairs]))
+
+
+def _not_finite(step: int) -> RequestError:
+    if step == 0:
+        return PictureFailed("the base model's validation pictures are not finite: check the worker's base model")
+    return TrainingDiverged("the validation pictures are not finite")
 
 
 def _mean(scores: Sequence[float]) -> float | None:

@@ -14,7 +14,7 @@ from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
 from shared.devices import device_errors
-from shared.errors import ConfigurationError, DeviceError, explain_failed_import
+from shared.errors import ConfigurationError, DeviceError
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed_functions, planned_peaks
 from shared.settings import Settings
@@ -35,6 +35,7 @@ PACKAGES = (
     "transformers",
     "boto3",
 )
+GPU_SIZES = (12, 16, 24, 80)  # gigabytes of usual GPUs
 LICENSES = {
     "mesh": "usable commercially: Apache-2.0 and CC0",
     "dlib": "non-commercial: its 68-point landmarks were trained on iBUG 300-W",
@@ -91,12 +92,11 @@ def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
-    try:
-        from shared.devices.gpu import describe
-        from shared.models.diffusion import resolve_device
-        from shared.models.model_loading import resolve_source
-    except (ImportError, RuntimeError) as error:
-        return {"missing": explain_failed_import(error)}
+    from shared.devices.gpu import describe
+    from shared.models.diffusion import resolve_device, working
+    from shared.models.licenses import describe_license
+    from shared.models.model_loading import read_architecture, resolve_source
+
     try:
         where = resolve_source(settings.model)
     except ConfigurationError as error:
@@ -111,12 +111,15 @@ def _diffusion(settings: Settings) -> Json:
         name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
     }
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
-    return found | known
+    return found | known | {"license": describe_license(working(where, read_architecture(where)).license)}
 
 
 def _describe_peak(gigabytes: float, memory: float | None) -> str:
-    """A planned peak beside the GPU's memory; no reason to fail, since it is an estimate."""
-    return f"{gigabytes:.1f} GB" + (", more than the GPU has" if memory is not None and gigabytes > memory else "")
+    """A planned peak beside GPUs' memory and this one's; no reason to fail, since it is an estimate."""
+    fitting = [str(size) for size in GPU_SIZES if gigabytes <= size]
+    fits = f"fits in {', '.join(fitting)} GB" if fitting else f"fits in none of {', '.join(map(str, GPU_SIZES))} GB"
+    more = ", more than the GPU has" if memory is not None and gigabytes > memory else ""
+    return f"{gigabytes:.1f} GB: {fits}{more}"
 
 
 def _version(name: str) -> str | None:

@@ -1,8 +1,12 @@
 """Explanation of a portrait's similarity for people who see the figure for the first time."""
 
+_OF_DLIB = (
+    "0.5 is photog's threshold for the same person with {} (distance 0.49, telling relatives apart), 0.39 is that of "
+    "dlib's author (distance 0.6)"
+)
 THRESHOLDS = {
-    "dlib": "0.5 is photog's threshold for the same person with dlib (distance 0.49, telling relatives apart), 0.39 "
-    "is that of dlib's author (distance 0.6)",
+    "mesh": _OF_DLIB.format("mesh"),
+    "dlib": _OF_DLIB.format("dlib"),
     "insightface": "0.5 is the threshold for the same person with insightface (a cosine of 0.45)",
 }
 """By face engine; `similarity` in `shared/faces/base.py` defines the scale."""

@@ -62,7 +62,7 @@ def train(
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a LoRA of a person's face."""
+    """Train a LoRA of a person's face; with --steps 0 keep the checked photos without a training."""
     require_user(user)
     given = files_of(photos)
     require_valid("train", train_body(given, user, steps, every))
@@ -76,23 +76,32 @@ def train(
 def generate(
     bucket: BucketArgument,
     template: Annotated[str, typer.Option(help="File, URL, or key in the bucket.")],
-    user: Annotated[list[str], typer.Option("--user", help="One id per face, left to right; none keeps a face.")],
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="One id per face, left to right; none keeps a face.")
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", help="A photo of a person who needs no training, as for check; kept under --user, if given."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The file for the portrait.")] = Path("portrait.png"),
     knobs: Knobs = None,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
     """Generate a portrait from a template; a different one each time, unless a seed or an --id is given."""
-    for one in user:
+    users, given = user or [], files_of(reference or [])
+    for one in users:
         require_user(one)
     configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
-    require_valid("generate", generate_body(template, user, configure))
+    require_valid("generate", generate_body(template, users, configure, given))
     require_writable(out)
     client = Client(existing_bucket(bucket, make_folder=True))
     pictures = Pictures(client)
-    envelope = submit_request(
-        client, "generate", _with_id(generate_body(pictures.reference(template), user, configure), identity)
-    )
+    references = [pictures.reference(photo) for photo in given]
+    body = generate_body(pictures.reference(template), users, configure, references)
+    envelope = submit_request(client, "generate", _with_id(body, identity))
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
     finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.replace_keys)
@@ -164,9 +173,20 @@ def train_body(photos: list[str], user: str, steps: int, every: int) -> Json:
     return {"images": photos, "configure": configure}
 
 
-def generate_body(template: str, users: list[str], knobs: Json) -> Json:
-    """Return the body of a generate request without its id; the answer gives the picture as a key."""
-    configure = {"user_id": users[0] if len(users) == 1 else users, "image_format": "png"} | knobs
+def generate_body(template: str, users: list[str], knobs: Json, references: list[str] | None = None) -> Json:
+    """Return the body of a generate request without its id; the answer gives the picture as a key.
+
+    Args:
+        template: the template's reference.
+        users: a user_id per face; none if the person is known by references alone.
+        knobs: further members of `configure`.
+        references: pictures of the one person.
+    """
+    configure: Json = {"image_format": "png"} | knobs
+    if users:
+        configure["user_id"] = users[0] if len(users) == 1 else users
+    if references:
+        configure["references"] = references
     return {"template_image": template, "configure": configure}
 
 
@@ -220,20 +240,25 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
     data = envelope["data"]
     if envelope["code"] != "OK":
         return ""
-    likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     rejected = [
         f"not used: {pictures.replace_keys(one['url'])}: {pictures.replace_keys(one['reason'])}"
         for one in data.get("images_rejected", [])
     ]
+    if not data["steps"]:
+        return "\n".join([*rejected, f"{data['user_id']}: {data['images_used']} photos kept, without a training"])
+    likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
-    return "\n".join([*rejected, line])
+    stopped = data.get("stopped")
+    ended = [f"ended at step {stopped['step']}: {stopped['message']}"] if stopped else []
+    return "\n".join([*rejected, *ended, line])
 
 
 def likenesses(made: Json) -> list[str]:
     """Return a line per face of a portrait with its similarity to the person, before and after."""
     faces = made["data"].get("faces", []) if made["code"] == "OK" else []
     return [
-        "{user_id}: similarity {similarity[before]:.2f} before, {similarity[after]:.2f} after".format(**face)
+        f"{face['user_id'] or 'the person'}: similarity {face['similarity']['before']:.2f} before, "
+        f"{face['similarity']['after']:.2f} after"
         for face in faces
         if face.get("similarity") and None not in face["similarity"].values()
     ]

@@ -36,32 +36,55 @@ class Row:
 
 
 def contact_sheet(
-    client: Client, checked: Json, describe_training: Json, template: str, made: Json, out: Path, threshold: str
+    client: Client, checked: Json | None, trained: Json | None, template: str, made: Json, out: Path, threshold: str
 ) -> None:
-    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`."""
-    photos = [
-        Cell(_load_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
-        for one in checked["data"]["check_results"]
-        if not one["url"].startswith(("http", "data:"))
-    ]
-    stages = [Cell(_load_picture(client, key), name) for name, key in made["data"].get("stages", {}).items()]
-    face = made["data"]["faces"][0]
-    likeness = face["similarity"]
+    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`.
+
+    Args:
+        client: where the pictures are.
+        checked, trained: the answers of check and train; None if there was no such request.
+        template: the template's key.
+        made: the answer of generate.
+        out: the file.
+        threshold: what the figures of likeness mean.
+    """
     rows = [
-        Row("Photos and their verdicts", photos, 200),
-        *_training_rows(client, describe_training),
-        Row("Stages", stages, 300),
+        *photo_rows(client, checked),
+        *training_rows(client, trained),
+        *stage_rows(client, made),
         Row(
-            _likeness_heading(likeness, threshold),
+            describe_likeness(made, threshold),
             [
-                Cell(_load_picture(client, template), "template"),
-                Cell(_load_picture(client, made["data"]["image_key"]), "portrait"),
+                Cell(load_picture(client, template), "template"),
+                Cell(load_picture(client, made["data"]["image_key"]), "portrait"),
             ],
             760,
         ),
     ]
+    save(rows, out)
+
+
+def save(rows: Sequence[Row], out: Path) -> None:
+    """Draw the rows below each other and write the sheet to a file."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw([row for row in rows if row.cells]).save(out)
+    draw(rows).save(out)
+
+
+def photo_rows(client: Client, checked: Json | None) -> list[Row]:
+    """Return the row of the photos with check's verdicts; none if nothing was checked."""
+    results = [] if checked is None else checked["data"]["check_results"]
+    photos = [
+        Cell(load_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
+        for one in results
+        if not one["url"].startswith(("http", "data:"))
+    ]
+    return [Row("Photos and their verdicts", photos, 200)] if photos else []
+
+
+def stage_rows(client: Client, made: Json) -> list[Row]:
+    """Return the row of the pictures after each stage, as far as they were kept."""
+    stages = [Cell(load_picture(client, key), name) for name, key in made["data"].get("stages", {}).items()]
+    return [Row("Stages", stages, 300)] if stages else []
 
 
 def draw(rows: Sequence[Row]) -> Pictures.Image:
@@ -82,24 +105,23 @@ def draw(rows: Sequence[Row]) -> Pictures.Image:
     return sheet
 
 
-def _likeness_heading(similarity: Json, threshold: str) -> str:
-    """Return the last row's heading; a face that was not found in the portrait has no figure."""
+def describe_likeness(made: Json, threshold: str) -> str:
+    """Return the heading of a portrait; a face that was not found in it has no figure."""
+    similarity = made["data"]["faces"][0]["similarity"]
     before, after = ("unknown" if similarity[one] is None else f"{similarity[one]:.2f}" for one in ("before", "after"))
     return f"Similarity to the person {before} before, {after} after: {threshold}"
 
 
-def _training_rows(client: Client, describe_training: Json) -> list[Row]:
-    data = describe_training["data"]
+def training_rows(client: Client, trained: Json | None) -> list[Row]:
+    """Return the row of a training's validation sheet; none if nothing was trained."""
+    data = {} if trained is None else trained["data"]
     if not data.get("validation"):
         return []
     heading = f"Training: step {data['best_step']} of {data['steps']} chosen"
-    return [
-        Row(
-            heading,
-            [Cell(_load_picture(client, data["validation"]), "validation pictures by step, similarity above")],
-            360,
-        )
-    ]
+    if stopped := data.get("stopped"):
+        heading += f", ended at step {stopped['step']}"
+    sheet = Cell(load_picture(client, data["validation"]), "validation pictures by step, similarity above")
+    return [Row(heading, [sheet], 360)]
 
 
 def _fit(row: Row) -> list[Pictures.Image]:
@@ -112,7 +134,7 @@ def _fit(row: Row) -> list[Pictures.Image]:
     ]
 
 
-def _load_picture(client: Client, key: str) -> Pictures.Image:
+def load_picture(client: Client, key: str) -> Pictures.Image:
     """Return an object as a picture, or a gray square if it is not one, as a refused photo may be."""
     try:
         return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")

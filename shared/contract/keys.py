@@ -34,6 +34,8 @@ PHOTOS = "photos/"
 QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
+PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
+KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
 PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # nearly all manifests match this
 SCRATCH = "scratch/"  # below an attempt's prefix: for the next attempt, never for an answer
@@ -115,6 +117,17 @@ def conflict(function: str, request_id: str, sha256: str) -> str:
 def artifacts(function: str, request_id: str, attempt: int) -> str:
     """Return the prefix of an attempt's artifacts."""
     return f"{result_folder(function, request_id)}a{attempt}/"
+
+
+def kept_photos(user_id: str) -> str:
+    """Return the prefix, below an attempt's, of the references that a portrait keeps of a person."""
+    return f"{PEOPLE}{user_id}/"
+
+
+def whose_photo(key: str) -> str | None:
+    """Return the user for whom a portrait keeps the reference of this key; None for any other key."""
+    found = KEPT_PHOTO.fullmatch(key)
+    return found[1] if found else None
 
 
 def user(user_id: str) -> str:

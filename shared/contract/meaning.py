@@ -6,6 +6,7 @@
 | `777` as the id | `"777"` |
 | `1` for a fraction | `1.0` |
 | in generate, `model_id`, and a list of one person | `user_id`, and that person |
+| in generate, `references` that are one picture, a list of one list, or empty | a list, that list, and no references |
 
 Nothing else is the same: `400.0` steps are refused while `400` are not, and an unknown member causes a warning.
 """
@@ -37,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "makeup_transfer_ratio": 0.50,
     "image_format": "base64",
     "additional_prompt": "",
+    "references": [],
 }
 """Defaults of all functions; a knob that two of them share has one default. Knobs that default to null are left out."""
 
@@ -89,6 +91,20 @@ def _unify_people(knobs: dict[str, Any]) -> dict[str, Any]:
     if "user_id" not in knobs and "model_id" in knobs:
         knobs = {"user_id" if name == "model_id" else name: value for name, value in knobs.items()}
     people = knobs.get("user_id")
-    if isinstance(people, list) and len(people) == 1 and isinstance(people[0], str):
+    if isinstance(people, list) and len(people) == 1 and isinstance(people[0], str | None):
         knobs = knobs | {"user_id": people[0]}
-    return knobs
+    if "references" in knobs:
+        knobs = knobs | {"references": _unify_references(knobs["references"])}
+    return without_nulls(knobs)  # type: ignore[no-any-return]
+
+
+def _unify_references(given: Any) -> Any:
+    """Return references as a list of pictures, or of one list per face; None if there are none."""
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, list):
+        return given
+    lists = [[] if one is None else one for one in given]
+    if len(lists) == 1 and isinstance(lists[0], list):
+        lists = lists[0]
+    return None if all(one == [] for one in lists) else lists

@@ -1,6 +1,6 @@
-"""A trained user: the record that train writes and generate reads.
+"""A user: the record that train writes, and generate for people whose references it keeps; generate reads it.
 
-Anybody who may write into the bucket may write this record too, so only what a training can have made is accepted.
+Anybody who may write into the bucket may write this record too, so only what photog can have made is accepted.
 """
 
 from typing import Annotated, Any
@@ -36,10 +36,11 @@ class ReferenceRecord(BaseModel):
 
 
 class UserModel(BaseModel):
-    """The training that serves a user now: `users/<user_id>/model.json`.
+    """What serves a user now: `users/<user_id>/model.json`.
 
     Attributes:
-        lora: key of the .safetensors file in the bucket.
+        request_id: of the request that made it, a training's or a portrait's.
+        lora: key of the .safetensors file in the bucket; None if the photos were kept without a training.
         base_model: name of the base model that the LoRA belongs to.
         face_engine: name of the engine that made the references' embeddings.
     """
@@ -48,11 +49,16 @@ class UserModel(BaseModel):
 
     user_id: Name
     request_id: Name
-    lora: Key
+    lora: Key | None
     base_model: Name
     face_engine: Name
     trigger: Name
     references: Annotated[list[ReferenceRecord], Field(min_length=1, max_length=MOST_REFERENCES)]
+
+    @property
+    def evidence(self) -> str:
+        """Key of an object that exists as long as the user does: the LoRA, or the first photo where there is none."""
+        return self.references[0].key if self.lora is None else self.lora
 
 
 def model_of(data: dict[str, Any]) -> UserModel:

@@ -22,7 +22,7 @@ BROW_RIGHT = [(336, 285), (296, 296), (334, 334), (293, 293), (300, 276)]
 NOSE = [168, 197, 5, 4, 75, 97, 2, 326, 305]
 EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
 MOUTH = [61, (40, 39), 37, 0, 267, (270, 269), 291, (321, 405), 314, 17, 84, (91, 181)]
-HAIRLINE = [54, 103, 67, 109, 10, 338, 297, 332, 284]  # the upper end of the mesh, left to right
+HAIRLINE = [103, 67, 109, 10, 338, 297, 332]  # the upper end of the mesh without the temples, left to right
 INNER_MOUTH = [78, 82, 13, 312, 308, 317, 14, 87]
 PAIRS = np.array([one if isinstance(one, tuple) else (one, one) for one in [*NOSE, *EYES, *MOUTH, *INNER_MOUTH]])
 

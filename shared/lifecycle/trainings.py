@@ -7,8 +7,8 @@
 |---|---|
 | has a model | no further call of the store |
 | has none | the trainings are listed, and each answer that this process has not seen is read, at most MOST |
-| was trained | the newest training whose LoRA exists is pointed to |
-| was forgotten, even at this moment | nothing: LoRA, model and answer are deleted in that order, so no LoRA exists |
+| was trained, or kept by train | the newest one whose LoRA, or first photo without one, exists is pointed to |
+| was forgotten, even at this moment | nothing: artifacts, model and answer are deleted in that order, so none exists |
 | is forgotten while this writes | the model is removed again, because the answer is gone |
 """
 
@@ -39,7 +39,7 @@ class _Training:
     committed: float
     request_id: str
     user_id: str
-    lora: str
+    evidence: str
 
 
 class Trainings:
@@ -81,15 +81,13 @@ class Trainings:
 
     def _read_training(self, request_id: str) -> _Training | None:
         data = self._read_answer(request_id)
+        if data is None:
+            return None
         try:
-            return (
-                None
-                if data is None
-                else _Training(
-                    is_plausible(data.get("committed")) or 0.0, request_id, str(data["user_id"]), str(data["lora"])
-                )
-            )
-        except KeyError:
+            evidence = data["references"][0]["key"] if data["lora"] is None else data["lora"]
+            committed = is_plausible(data.get("committed")) or 0.0
+            return _Training(committed, request_id, str(data["user_id"]), str(evidence))
+        except (LookupError, TypeError):
             return None
 
     def _read_answer(self, request_id: str) -> Json | None:
@@ -119,7 +117,7 @@ class Trainings:
     def _point_to(self, pointer: str, one: _Training) -> bool:
         answer = keys.result("train", one.request_id)
         data = self._read_answer(one.request_id)
-        if data is None or self._bucket.head(one.lora) is None:
+        if data is None or self._bucket.head(one.evidence) is None:
             return False
         try:
             model = model_of(data)

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers import ControlNetModel
 
 from shared.devices import device_errors
-from shared.models.diffusion import DiffusionModel, fit_convolutions
+from shared.models.base_model import Conditioning, DiffusionModel
+from shared.models.conditioning import Residuals, TextStates
+from shared.models.diffusion import fit_convolutions
 from shared.models.model_loading import HUB_ID, BaseModelMissing
+from shared.models.unet_model import UNetModel
 from shared.settings import ControlSettings
 
 # scales in the first and the second diffusion, as in EasyPhoto's recipe
@@ -45,6 +49,27 @@ class Control:
         inside = step / steps >= self.start and (step + 1) / steps <= self.end
         return (self.first if diffusion == "first" else self.second) if inside else 0.0
 
+    def run(
+        self, latents: torch.Tensor, times: torch.Tensor, words: Conditioning, hint: torch.Tensor, scale: float
+    ) -> Residuals:
+        """Run the network on noisy latents (B, C, h, w) and its embedded picture `hint`.
+
+        Finer levels get smaller weights, as in diffusers' `guess_mode`, which is meant for nets that run with the
+        prompt only and not with the negative prompt.
+        """
+        states = cast(TextStates, words)
+        down, middle = self.net(
+            latents,
+            times,
+            encoder_hidden_states=states.states,
+            controlnet_cond=hint,
+            conditioning_scale=scale,
+            guess_mode=True,
+            added_cond_kwargs=states.added,
+            return_dict=False,
+        )
+        return Residuals(list(down), middle)
+
 
 def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) -> list[Control]:
     """Load the configured ControlNets to the base model's device.
@@ -52,6 +77,8 @@ def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) ->
     Raises:
         BaseModelMissing: a ControlNet is missing, or does not fit the base model.
     """
+    if settings and not isinstance(model, UNetModel):
+        raise BaseModelMissing(f"{model.name} takes no ControlNets: unset PHOTOG_MODEL__CONTROLS")
     found = []
     for one in settings:
         first, second = (
@@ -97,7 +124,7 @@ def open_control(place: str, dtype: torch.dtype) -> ControlNetModel:
 
 def _check(settings: ControlSettings, net: ControlNetModel, model: DiffusionModel) -> None:
     for name in ("cross_attention_dim", "block_out_channels", "in_channels"):
-        control, base = getattr(net.config, name), getattr(model.unet.config, name)
+        control, base = getattr(net.config, name), getattr(model.denoiser.config, name)
         if (list(control) if isinstance(control, list | tuple) else control) != (
             list(base) if isinstance(base, list | tuple) else base
         ):

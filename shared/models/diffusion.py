@@ -1,109 +1,45 @@
-"""A base model of Stable Diffusion's form, loaded once per process and shared by diffusion and training."""
+"""Loads the configured base model, once per process, for diffusion and training."""
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderTiny,
-    DDIMScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    TCDScheduler,
-    UNet2DConditionModel,
-)
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
-from pydantic import BaseModel, ConfigDict, Field
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from shared.devices.gpu import computes_in_bfloat16, require_gpu
 from shared.models import determinism, model_loading
+from shared.models.architectures import ARCHITECTURES
+from shared.models.base_model import DiffusionModel
+from shared.models.conditioning import TextEncoder
+from shared.models.flux2_klein import Flux2KleinModel
+from shared.models.licenses import find_license
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
+from shared.models.profile import PROFILE_FILE, ModelProfile
+from shared.models.rectified_flow import FlowModel
+from shared.models.unet_model import UNetModel
+from shared.models.z_image import ZImageModel
 from shared.settings import ModelSettings
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_FOLDER",
+    "PROFILE_FILE",
     "BaseModelMissing",
     "DiffusionModel",
     "ModelProfile",
-    "TextEncoder",
     "folder_of",
     "load_model",
 ]
 
 log = logging.getLogger(__name__)
 
-PROFILE_FILE = "photog.json"
-Scheduler: TypeAlias = DDIMScheduler | LCMScheduler | TCDScheduler | EulerDiscreteScheduler
-# for models without a photog.json: the size that the architecture was trained at, and SDXL's interval of guidance
-DEFAULTS: dict[str, dict[str, object]] = {"sd15": {}, "sdxl": {"size": 1024, "guided": (0.28, 5.42)}}
-
-
-class ModelProfile(BaseModel):
-    """How to use a base model for faces: `photog.json` beside its `model_index.json`; the defaults suit SD 1.5."""
-
-    model_config = ConfigDict(frozen=True)
-
-    size: int = Field(512, description="side in pixels of the square that the model works on")
-    framing: float = Field(2.2, description="side of that square over the longer side of the face's box")
-    guidance: float = Field(5.0, description="classifier-free guidance scale; 1 means none")
-    guided: tuple[float, float] | None = Field(
-        (0.7, 5.42), description="lowest and highest ratio of noise to signal with guidance; None means all"
-    )
-    most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
-    prompt: str = Field("photo of {trigger} person", description="{trigger} stands for the user's trigger, or is empty")
-    negative_prompt: str = Field(
-        "blurry, deformed, lowres", description="must not contain words that would remove glasses or age"
-    )
-
-
-@dataclass(frozen=True)
-class TextEncoder:
-    """A text encoder and its tokenizer."""
-
-    encoder: CLIPTextModel | CLIPTextModelWithProjection
-    tokenizer: CLIPTokenizer
-
-
-@dataclass(frozen=True)
-class DiffusionModel:
-    """The parts of a pipeline, in evaluation mode and without gradients, on one device.
-
-    Attributes:
-        name: what answers and adapters call the model.
-        working: its working size, framing, guidance and prompts.
-        dtype: precision of the UNet; an autoencoder that overflows in half precision stays in float32.
-        second: SDXL's second text encoder; None for SD 1.5.
-        architecture: `sd15` or `sdxl`; portrait-tiny has the form of `sd15`.
-    """
-
-    name: str
-    working: ModelProfile
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL | AutoencoderTiny
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
-    scheduler: Scheduler
-    device: torch.device
-    dtype: torch.dtype
-    second: TextEncoder | None = None
-    architecture: str = "sd15"
-
-    @property
-    def first(self) -> TextEncoder:
-        """The text encoder that both architectures have."""
-        return TextEncoder(self.text_encoder, self.tokenizer)
-
-    @property
-    def encoders(self) -> list[CLIPTextModel | CLIPTextModelWithProjection]:
-        """All text encoders of the model."""
-        return [self.text_encoder, *([self.second.encoder] if self.second else [])]
+FLOW_MODELS: dict[str, type[FlowModel]] = {"z-image": ZImageModel, "flux2-klein": Flux2KleinModel}
+DISTILLED_STEPS = 4  # of FLUX.2 klein, by its model card
 
 
 def load_model(settings: ModelSettings) -> DiffusionModel:
@@ -117,6 +53,37 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
     dtype = choose_precision(device)
     for bars in (disable_diffusers_bars, disable_transformers_bars):
         bars()  # progress bars would garble the log
+    if kind in model_loading.FLOWS:
+        return _load_flow(settings, where, kind, device, dtype)
+    return _load_unet(settings, where, kind, device, dtype)
+
+
+def _load_flow(
+    settings: ModelSettings, where: model_loading.ModelSource, kind: str, device: torch.device, dtype: torch.dtype
+) -> FlowModel:
+    if dtype == torch.float16:
+        raise BaseModelMissing(
+            f"{where.name} computes in bfloat16, which {device} cannot: take a GPU since Ampere, or set "
+            "PHOTOG_MODEL__DEVICE=cpu"
+        )
+    pipeline = model_loading.open_flow(settings, where, kind, dtype)
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        part.eval().requires_grad_(False)
+    for part in (pipeline.transformer, pipeline.vae):
+        part.to(device)  # the text encoder goes there when there are words
+    fit_convolutions(device, pipeline.vae)
+    profile = apply_distillation(working(where, kind), pipeline.config)
+    model = FLOW_MODELS[kind](where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype)
+    if profile.size % model.patch:
+        raise BaseModelMissing(
+            f"the photog.json of {where.name} has a size of {profile.size}: set one that {model.patch} divides"
+        )
+    return model
+
+
+def _load_unet(
+    settings: ModelSettings, where: model_loading.ModelSource, kind: str, device: torch.device, dtype: torch.dtype
+) -> UNetModel:
     pipeline = model_loading.open_model(settings, where, kind, dtype).to(device)
     _check(pipeline.unet, where.name)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
@@ -125,7 +92,7 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
     fit_convolutions(device, pipeline.unet, pipeline.vae)
-    return DiffusionModel(
+    return UNetModel(
         name=where.name,
         working=working(where, kind),
         unet=pipeline.unet,
@@ -138,6 +105,13 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
         second=second,
         architecture=kind,
     )
+
+
+def apply_distillation(profile: ModelProfile, config: Mapping[str, Any]) -> ModelProfile:
+    """Return the profile for a pipeline with this configuration; a distilled one has no guidance and few steps."""
+    if not config.get("is_distilled"):
+        return profile
+    return profile.model_copy(update={"guidance": 1.0, "most_steps": profile.most_steps or DISTILLED_STEPS})
 
 
 def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
@@ -193,6 +167,11 @@ def _check(unet: UNet2DConditionModel, name: str) -> None:
 
 
 def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
-    """Return the profile in the model's `photog.json`, or the architecture's default."""
-    profile = Path(where.place) / PROFILE_FILE
-    return ModelProfile.model_validate(json.loads(profile.read_text()) if profile.is_file() else DEFAULTS[kind])
+    """Return the model's profile with the license that is known.
+
+    Fields that its `photog.json` leaves out are those of the architecture.
+    """
+    file = Path(where.place) / PROFILE_FILE
+    told = json.loads(file.read_text()) if file.is_file() else {}
+    profile = ModelProfile.model_validate(dict(ARCHITECTURES[kind].profile) | told)
+    return profile.model_copy(update={"license": profile.license or find_license(where, kind)})

@@ -8,9 +8,10 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, TCDScheduler, UNet2DConditionModel
 
 from shared.devices import device_errors
-from shared.models.diffusion import DiffusionModel, Scheduler
+from shared.models.base_model import DiffusionModel
 from shared.models.model_loading import PIPELINES, BaseModelMissing
 from shared.models.residency import release
+from shared.models.unet_model import Scheduler, UNetModel
 from shared.settings import FewStepSettings
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
@@ -42,6 +43,10 @@ def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | No
     """
     if settings is None:
         return model
+    if not isinstance(model, UNetModel):
+        raise BaseModelMissing(
+            f"{model.name} takes no few-step LoRA: unset PHOTOG_MODEL__FEW_STEP, and use the distilled checkpoint"
+        )
     state, alphas = _read(settings, model)
     for name in sorted({_part(model.unet, tensor) for tensor in state}):
         _fuse(model, name, _below(name, state), alphas and _below(name, alphas), settings)
@@ -70,7 +75,7 @@ def _below(part: str, named: dict[str, Value]) -> dict[str, Value]:
 
 
 def _fuse(
-    model: DiffusionModel,
+    model: UNetModel,
     part: str,
     state: dict[str, torch.Tensor],
     alphas: dict[str, float] | None,
@@ -89,7 +94,7 @@ def _fuse(
     layers.to(model.dtype)
 
 
-def _read(settings: FewStepSettings, model: DiffusionModel) -> tuple[dict[str, torch.Tensor], dict[str, float] | None]:
+def _read(settings: FewStepSettings, model: UNetModel) -> tuple[dict[str, torch.Tensor], dict[str, float] | None]:
     path = Path(settings.path).expanduser()
     if not path.is_file():
         raise BaseModelMissing(f"no few-step LoRA at {path}: set PHOTOG_MODEL__FEW_STEP__PATH to its .safetensors file")

@@ -4,8 +4,12 @@
 |---|---|
 | `portrait-tiny` | always Stable Diffusion's |
 | a folder with `model_index.json` | by the class that this file names |
-| a `.safetensors` file | by the names of its tensors: only SDXL has a `conditioner` with a second text encoder |
+| a `.safetensors` file | by the names of its tensors |
 | `owner/name` | by the class in the hub's `model_index.json`; fetched once, afterwards read from the hub's cache |
+
+What each architecture is recognized by lies in `architectures`. A file of Stable Diffusion holds all parts, and only
+configurations are missing. A file of a transformer holds nothing else: the other parts are read from the folder in
+`config`, or from the hub.
 """
 
 import json
@@ -14,18 +18,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
-from safetensors import safe_open
+from diffusers import (
+    DiffusionPipeline,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
+from safetensors import SafetensorError, safe_open
 
 from shared.devices import device_errors
 from shared.errors import ConfigurationError
+from shared.models.architectures import ARCHITECTURES, PREFIX
 from shared.settings import ModelSettings
 
 EMBEDDED = "portrait-tiny"
 EMBEDDED_FOLDER = Path(__file__).parent / "portrait_tiny" / "weights"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-SDXL_TENSOR = "conditioner.embedders.1."
 PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+FLOWS = {
+    "z-image": (ZImagePipeline, ZImageTransformer2DModel),
+    "flux2-klein": (Flux2KleinPipeline, Flux2Transformer2DModel),
+}
+COMPLETE = (
+    "; it holds the transformer only: set PHOTOG_MODEL__CONFIG to a diffusers folder with the text encoder, tokenizer, "
+    "autoencoder and scheduler"
+)
 UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
@@ -58,16 +78,15 @@ def resolve_source(settings: ModelSettings) -> ModelSource:
     if not path.exists() and HUB_ID.fullmatch(settings.path):
         return ModelSource(settings.path, settings.path, "hub")
     raise BaseModelMissing(
-        f"no diffusers model at {path}: set PHOTOG_MODEL__PATH to a folder with model_index.json, a .safetensors file "
-        "of SD 1.5 or SDXL, or a hub id such as owner/name"
+        f"no diffusers model at {path}: set PHOTOG_MODEL__PATH to a folder with model_index.json, a .safetensors "
+        "file, or a hub id such as owner/name"
     )
 
 
 def read_architecture(where: ModelSource) -> str:
-    """Return `sd15` or `sdxl`; BaseModelMissing for any other architecture."""
+    """Return a key of ARCHITECTURES; BaseModelMissing for an architecture that is not there."""
     if where.kind == "file":
-        with safe_open(where.place, "pt") as opened:
-            return "sdxl" if any(name.startswith(SDXL_TENSOR) for name in opened.keys()) else "sd15"  # noqa: SIM118
+        return _architecture_of_file(where.place)
     if where.kind == "folder":
         named = json.loads((Path(where.place) / "model_index.json").read_text())["_class_name"]
     else:
@@ -75,10 +94,27 @@ def read_architecture(where: ModelSource) -> str:
             named = DiffusionPipeline.load_config(where.place)["_class_name"]
         except OSError as error:
             raise BaseModelMissing(f"{where.place} cannot be fetched from the hub: {error}") from error
-    known = {pipeline.__name__: name for name, pipeline in PIPELINES.items()}
+    known = {pipeline: name for name, one in ARCHITECTURES.items() for pipeline in one.pipelines}
     if named not in known:
-        raise BaseModelMissing(f"{where.place} is a {named}; base models can be {' or '.join(sorted(known))}")
+        raise BaseModelMissing(f"{where.place} is a {named}; {_known()}")
     return known[named]
+
+
+def _architecture_of_file(place: str) -> str:
+    try:
+        with safe_open(place, "pt") as opened:
+            names = [name.removeprefix(PREFIX) for name in opened.keys()]  # noqa: SIM118
+    except SafetensorError as error:
+        raise BaseModelMissing(f"{place} is no .safetensors file: {error}") from error
+    for kind, one in ARCHITECTURES.items():
+        if all(any(name.startswith(tensor) for name in names) for tensor in one.tensors):
+            return kind
+    raise BaseModelMissing(f"{place} has no tensors of a known architecture, but for example {names[:3]}; {_known()}")
+
+
+def _known() -> str:
+    titles = [f"{one.title} ({one.pipelines[0]})" for one in ARCHITECTURES.values()]
+    return f"base models can be {', '.join(titles[:-1])} or {titles[-1]}"
 
 
 def open_model(
@@ -96,3 +132,22 @@ def open_model(
             return pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
     except OSError as error:
         raise BaseModelMissing(f"{where.place} cannot be loaded: {error}") from error
+
+
+def open_flow(settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`."""
+    pipeline, transformer = FLOWS[kind]
+    place, parts = where.place, {}
+    try:
+        with device_errors():
+            if where.kind == "file":
+                config = settings.config and str(settings.config.expanduser())
+                place = config or str(ARCHITECTURES[kind].hub)
+                parts["transformer"] = transformer.from_single_file(
+                    where.place, config=place, subfolder="transformer", torch_dtype=dtype, local_files_only=bool(config)
+                )
+            local = Path(place).is_dir()
+            return pipeline.from_pretrained(place, dtype=dtype, local_files_only=local, **parts)
+    except OSError as error:
+        hint = COMPLETE if place != where.place else ""
+        raise BaseModelMissing(f"{where.place} cannot be loaded: {error}{hint}") from error

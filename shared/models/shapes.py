@@ -1,16 +1,27 @@
-"""The shape of a base model, loaded or only configured, by which its memory is planned without reading its weights."""
+"""The shape of a base model that is only configured, by which its memory is planned without reading its weights."""
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderTiny,
+    FlowMatchEulerDiscreteScheduler,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Qwen3Config, Qwen3Model
 
 from shared.models import model_loading
-from shared.models.diffusion import DiffusionModel, ModelProfile, choose_precision, resolve_device, working
-from shared.models.planned_peak import Shape
+from shared.models.diffusion import FLOW_MODELS, apply_distillation, choose_precision, resolve_device, working
+from shared.models.model_loading import FLOWS
+from shared.models.planned_peak import Footprint
+from shared.models.profile import ModelProfile
+from shared.models.transformer_footprint import TransformerFootprint
+from shared.models.unet_footprint import UNetFootprint
 from shared.settings import ModelSettings
 
 VAE: dict[str, Any] = {
@@ -59,14 +70,40 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+QWEN3_4B: dict[str, Any] = {
+    "vocab_size": 151_936,
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "tie_word_embeddings": True,
+}
+# as in the repositories that ARCHITECTURES names; what is left out is the default of diffusers' class
+FLOW_PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "z-image": {
+        "transformer": {},
+        "vae": VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+        "text_encoder": QWEN3_4B,
+    },
+    "flux2-klein": {
+        "transformer": {
+            "num_layers": 5,
+            "num_single_layers": 20,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 7680,
+            "guidance_embeds": False,
+        },
+        "vae": {},
+        "text_encoder": QWEN3_4B,
+    },
+}
+FLOW_VAES = {"z-image": AutoencoderKL, "flux2-klein": AutoencoderKLFlux2}
 
-def shape(model: DiffusionModel) -> Shape:
-    """Return the shape of a loaded model."""
-    return Shape(model.unet, model.vae, model.encoders, model.working.size, model.dtype, model.vae.dtype)
 
-
-def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
-    """Return architecture, profile and shape of the configured model without loading it.
+def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
+    """Return architecture, profile and footprint of the configured model without loading it.
 
     A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
 
@@ -76,15 +113,37 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Shape]:
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
     folder = Path(where.place) if where.kind == "folder" else settings.config
-    parts = dict(PARTS[kind])
+    parts, profile = (PARTS | FLOW_PARTS)[kind], working(where, kind)
     if folder is not None:
-        parts = {name: json.loads((folder / name / "config.json").read_text()) for name in parts}
-    profile = working(where, kind)
-    return kind, profile, build_shape(parts, profile.size, choose_precision(resolve_device(settings.device)))
+        parts = {name: _read(folder / name / "config.json") for name in parts}
+        profile = apply_distillation(profile, _read(folder / "model_index.json"))
+    dtype = choose_precision(resolve_device(settings.device))
+    if kind in FLOW_PARTS:
+        return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
+    return kind, profile, build_footprint(parts, profile.size, dtype)
 
 
-def build_shape(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> Shape:
-    """Return the shape that the parts' configurations describe; the parts are on the meta device, without values."""
+def build_flow_footprint(
+    kind: str, parts: dict[str, dict[str, Any]], profile: ModelProfile, dtype: torch.dtype
+) -> TransformerFootprint:
+    """Return the footprint of a model of rectified flow by its parts' configurations; they are on the meta device."""
+    with torch.device("meta"):
+        pipeline = SimpleNamespace(
+            transformer=FLOWS[kind][1].from_config(parts["transformer"]),
+            vae=FLOW_VAES[kind].from_config(parts["vae"]),
+            text_encoder=Qwen3Model(Qwen3Config(**parts["text_encoder"])),
+        )
+    scheduler = FlowMatchEulerDiscreteScheduler()  # which takes no memory worth planning
+    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype).footprint()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return found
+
+
+def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:
+    """Return the footprint of what the parts' configurations describe; the parts are on the meta device."""
     vae_class = AutoencoderTiny if parts["vae"].get("_class_name") == "AutoencoderTiny" else AutoencoderKL
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(parts["unet"])
@@ -93,4 +152,4 @@ def build_shape(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype)
         if "text_encoder_2" in parts:
             encoders.append(CLIPTextModelWithProjection(CLIPTextConfig(**parts["text_encoder_2"])))
     upcast = dtype == torch.float16 and vae.config.get("force_upcast")
-    return Shape(unet, vae, encoders, size, dtype, torch.float32 if upcast else dtype)
+    return UNetFootprint(unet, vae, encoders, size, dtype, torch.float32 if upcast else dtype)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +27,8 @@ from shared.buckets.base import (
 )
 from shared.buckets.misnamed import NO_KEY
 from shared.contract import keys
-from shared.contract.manifests import REQUEST_ID, Json, invalid_id, parse
+from shared.contract.manifests import NOBODY, REQUEST_ID, Json, invalid_id, parse
+from shared.contract.meaning import DEFAULTS
 from shared.errors import RequestError
 from shared.lifecycle.manifest_reader import require_key
 from shared.operations.object_names import Places
@@ -38,7 +39,9 @@ READERS = 16  # objects read concurrently; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
 LOOSE = 1 << 20  # bytes of a manifest that is not a valid request but is still parsed
-TRAINED = re.compile(keys.results("train") + r"([^/]+)/a[0-9]+/.")
+ARTIFACT = re.compile(keys.RESULTS + r"(train|generate)/([^/]+)/a[0-9]+/.")
+REFERENCES = "references"  # of generate's `configure`: pictures of people
+KNOBS = {"seed", *DEFAULTS}
 
 T = TypeVar("T")
 
@@ -51,7 +54,8 @@ class Mention:
         request_id: the id under which it is answered, even if it cannot be served.
         spellings: hashes of the body that claims may have, see `Manifest`.
         users: user ids.
-        photos: keys of its pictures in this bucket, without the template.
+        photos: keys of its pictures in this bucket, without the template, by the user whom they show; None for
+            somebody without an id, as in a check, or in a portrait by references alone.
         templates: keys of the template in this bucket.
         quoted: strings that may be a user id, if no person is named in the right place.
     """
@@ -61,9 +65,13 @@ class Mention:
     request_id: str
     spellings: tuple[str, ...]
     users: frozenset[str]
-    photos: frozenset[str]
+    photos: Mapping[str | None, frozenset[str]]
     templates: frozenset[str]
     quoted: frozenset[str]
+
+    def pictures_of(self, *users: str | None) -> frozenset[str]:
+        """Return the keys of its pictures of these users; None stands for people without an id."""
+        return frozenset().union(*(self.photos.get(user, frozenset()) for user in users))
 
 
 @dataclass(frozen=True)
@@ -212,17 +220,11 @@ def read_manifest(places: Places, key: str, text: bytes) -> Mention:
             raise ValueError("not a manifest") from error
         body, sha256 = _parse_object(text), hashlib.sha256(text).hexdigest()
         request_id, spellings = invalid_id(sha256), (sha256,)
+    function = keys.without_empty_names(key).split("/")[1]
     people = _people(body.get("configure")) or _people(body)
-    return Mention(
-        key,
-        keys.without_empty_names(key).split("/")[1],
-        request_id,
-        spellings,
-        people,
-        _pictures(places, body.get("images")),
-        _pictures(places, body.get("template_image")),
-        frozenset() if people else ids([value for name, value in body.items() if name != "request_id"]),
-    )
+    photos, templates = _photos(places, function, people, body), _pictures(places, body.get("template_image"))
+    quoted = frozenset() if people else _quoted(body)
+    return Mention(key, function, request_id, spellings, people, photos, templates, quoted)
 
 
 def read_stray(places: Places, key: str, text: bytes) -> Mention:
@@ -235,16 +237,11 @@ def read_stray(places: Places, key: str, text: bytes) -> Mention:
     value = json.loads(text)
     body = value if isinstance(value, dict) else {}
     people = _people(body.get("configure")) or _people(body)
-    return Mention(
-        key,
-        "train" if people else "check",  # if it has no template, which only decides whose its photos are
-        "",
-        (),
-        people,
-        _pictures(places, body.get("images")),
-        _pictures(places, body.get("template_image")),
-        frozenset() if people else ids(value),
-    )
+    # which function is meant only decides whose its photos are
+    function = "generate" if _has_references(body) else "train" if people else "check"
+    photos, templates = _photos(places, function, people, body), _pictures(places, body.get("template_image"))
+    quoted = frozenset() if people else _quoted(body) if body else ids(value)
+    return Mention(key, function, "", (), people, photos, templates, quoted)
 
 
 def read_put(places: Places, key: str, text: bytes) -> Mention:
@@ -274,9 +271,10 @@ def read_model(key: str, text: bytes) -> Naming:
     return Naming(key, frozenset(strings(_parse_object(text))))
 
 
-def list_trainings(one: Naming) -> set[str]:
-    """Return the request_ids of the trainings whose artifacts a user's model names."""
-    return {match[1] for name in one.names if (match := TRAINED.match(name)) and REQUEST_ID.fullmatch(match[1])}
+def list_requests(one: Naming) -> set[tuple[str, str]]:
+    """Return the requests, as (function, request_id), whose artifacts a user's model names."""
+    found = (match.groups() for name in one.names if (match := ARTIFACT.match(name)))
+    return {(function, name) for function, name in found if REQUEST_ID.fullmatch(name)}
 
 
 def read_event(key: str, text: bytes) -> Naming:
@@ -287,6 +285,54 @@ def read_event(key: str, text: bytes) -> Naming:
 def read_failing(key: str, text: bytes) -> Naming:
     """Return the failing key."""
     return Naming(key, frozenset(_strings(_parse_object(text).get("key"))))
+
+
+def _photos(places: Places, function: str, people: frozenset[str], body: Json) -> Mapping[str | None, frozenset[str]]:
+    """Return the keys of a body's pictures by the user whom they show; None for somebody without an id."""
+    photos: dict[str | None, frozenset[str]] = {}
+    for user, pictures in _portrayed(function, people, body):
+        photos[user] = photos.get(user, frozenset()) | _pictures(places, pictures)
+    return photos
+
+
+def _has_references(body: Json) -> bool:
+    configure = body.get("configure")
+    return isinstance(configure, dict) and bool(configure.get(REFERENCES))
+
+
+def _portrayed(function: str, people: frozenset[str], body: Json) -> Iterator[tuple[str | None, object]]:
+    """Yield the pictures of each person in a body, with the person's id, or None for somebody without one."""
+    if function != "generate":
+        for user in people if people and function != "check" else [None]:
+            yield user, body.get("images")
+        return
+    configure = body.get("configure")
+    given = configure.get(REFERENCES) if isinstance(configure, dict) else None
+    if not isinstance(given, list) or not any(isinstance(one, list) for one in given):
+        given = [given]
+    for users, pictures in zip(_takers(configure, len(given)), given, strict=True):
+        for user in users:
+            yield user, pictures
+
+
+def _takers(configure: object, faces: int) -> list[list[str | None]]:
+    """Return who takes each of so many faces: one person each if the ids match the faces, otherwise anybody named."""
+    if not isinstance(configure, dict):
+        return [[None]] * faces
+    given = configure.get("model_id") if configure.get("user_id") is None else configure.get("user_id")
+    people = given if isinstance(given, list) else [given]
+    known = [one if isinstance(one, str) and one != NOBODY else None for one in people]
+    if len(known) == faces:
+        return [[one] for one in known]
+    return [[one for one in known if one is not None] or [None]] * faces
+
+
+def _quoted(body: Json) -> frozenset[str]:
+    """Return the strings that may be a user id in a body that names nobody, apart from pictures and known knobs."""
+    if _has_references(body):
+        configure = {name: one for name, one in body["configure"].items() if name not in KNOBS}
+        body = body | {"configure": configure}
+    return ids([value for name, value in body.items() if name not in ("request_id", "template_image")])
 
 
 def _people(configure: object) -> frozenset[str]:

@@ -72,17 +72,21 @@ class UserDataSearch:
         own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
         strays = self._read_strays()
         named = {one.key: one for one in strays if user_id in one.users}
-        names = self._own_photos([*requests, *strays], own | named)
+        names = self._own_photos(user_id, [*requests, *strays], own | named)
         photos = sorted(key for key in names if self._reader.exists(key))
-        named |= {one.key: one for one in strays if not one.users and not one.photos.isdisjoint(names)}
-        checks = [one for one in requests if one.function == "check" and not one.photos.isdisjoint(names)]
-        own = {one.key: one for one in checks} | own  # in this order, as checks are found by the photos of trainings
+        named |= {one.key: one for one in strays if not names.isdisjoint(one.pictures_of(None))}
+        unnamed = {
+            one.key: one
+            for one in requests
+            if one.key not in own and one.function != "train" and not names.isdisjoint(one.pictures_of(None))
+        }
+        own = unnamed | own  # in this order, as checks and portraits without an id are found by the others' photos
         accepted, conflicts = self._sort_out(own.values())
         answers_read = self._answers()
         modeled = self._find_modeled(user_id, requests, answers_read)
         known = self._ids(user_id, accepted, {*_find_answered(user_id, answers_read), *modeled})
         foreign = {key for one in requests if one.key not in own for key in _conflicts(one)}
-        stored = {identity: self._find_stored(identity, foreign) for identity in sorted(known)}
+        stored = {identity: self._find_stored(identity, foreign, user_id) for identity in sorted(known)}
         puts = self._puts(user_id, names)
         artifacts = [key for one in stored.values() for key in one.artifacts]
         artifacts += [key for key in conflicts if self._reader.exists(key)]
@@ -94,9 +98,9 @@ class UserDataSearch:
         return UserData(
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
-            needs=_needs(own.values(), stored, set(photos), set(puts))
+            needs=_needs(own.values(), set(unnamed), stored, set(photos), set(puts))
             | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)}
-            | {one.key: [one.photos & set(photos)] for one in named.values()},
+            | {one.key: [one.pictures_of(*one.photos) & set(photos)] for one in named.values()},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
@@ -145,10 +149,16 @@ class UserDataSearch:
             if first is None or not known[identity] or any(first.accepts(body) for body in known[identity])
         }
 
-    def _find_stored(self, identity: Identity, foreign: set[str]) -> _Stored:
+    def _find_stored(self, identity: Identity, foreign: set[str], user_id: str) -> _Stored:
+        """Return what is stored under an id, without what serves another user beyond it.
+
+        Args:
+            foreign: keys of conflicts that other people's bodies led to.
+        """
         function, request_id = identity
         folder, result = keys.result_folder(function, request_id), keys.result(function, request_id)
         below = [info.key for info in self._reader.list_objects(folder)]
+        foreign = foreign | self._kept_of_others(below, user_id)
         beside = (keys.progress(function, request_id), keys.outbox(function, request_id))
         return _Stored(
             artifacts=[key for key in below if key != result and key not in foreign]
@@ -157,15 +167,26 @@ class UserDataSearch:
             claims=[info.key for info in self._reader.list_objects(keys.claims(function, request_id))],
         )
 
-    def _own_photos(self, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
-        """Return the keys of pictures that only the user's trainings name, whether they still exist or not."""
-        named = {photo for one in own.values() if one.function == "train" for photo in one.photos}
-        others = {
-            name
-            for one in requests
-            if one.function != "check" and one.key not in own
-            for name in (*one.photos, *one.templates)
-        }
+    def _kept_of_others(self, artifacts: Iterable[str], user_id: str) -> set[str]:
+        """Return the references that a portrait of several people keeps of others, while their models name them."""
+        theirs: dict[str, set[str]] = {}
+        for key in artifacts:
+            if (who := keys.whose_photo(key)) is not None and who != user_id:
+                theirs.setdefault(who, set()).add(key)
+        return {key for who, photos in theirs.items() for key in photos & self._named_by_model(who)}
+
+    def _named_by_model(self, user_id: str) -> frozenset[str]:
+        infos = [info for info in self._reader.list_objects(keys.user(user_id)) if info.key == keys.model(user_id)]
+        return frozenset().union(*(one.names for one in self._reader.read(infos, mentions.read_model)))
+
+    def _own_photos(self, user_id: str, requests: list[Mention], own: dict[str, Mention]) -> set[str]:
+        """Return the keys of pictures that requests name as the user's and nobody else's, whether they exist or not."""
+        named = {photo for one in own.values() for photo in one.pictures_of(user_id)}
+        others: set[str] = set()
+        for one in requests:
+            if one.function != "check":
+                people = one.photos.keys() - {user_id, *([None] if one.function == "generate" else [])}
+                others |= one.pictures_of(*people) | (frozenset() if one.key in own else one.templates)
         return {key for key in named - others if self._possible(key)}
 
     def _possible(self, key: str) -> bool:
@@ -194,13 +215,13 @@ class UserDataSearch:
     def _find_modeled(
         self, user_id: str, requests: list[Mention], answers: Mapping[Identity, frozenset[str]]
     ) -> set[Identity]:
-        """Return the trainings that the user's model names, unless an answer or accepted manifest says otherwise."""
+        """Return the requests that the user's model names, unless an answer or accepted manifest says otherwise."""
         pointing = set(self._models(user_id))
         infos = (info for info in self._reader.list_objects(keys.user(user_id)) if info.key in pointing)
         named = {
-            ("train", name)
+            identity
             for one in self._reader.read(infos, mentions.read_model)
-            for name in mentions.list_trainings(one)
+            for identity in mentions.list_requests(one)
         }
         named -= {identity for identity in named if answers.get(identity, frozenset()) - {user_id}}
         for one in requests:
@@ -212,9 +233,11 @@ class UserDataSearch:
         return named
 
     def _puts(self, user_id: str, photos: set[str]) -> list[str]:
-        """Return what was put into a queue for the user, answered or not, and checks of the photos that are removed."""
+        """Return what was put into a queue for the user, answered or not, or of photos that are removed."""
         puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
-        return [one.key for one in puts if user_id in one.users or not one.photos.isdisjoint(photos)]
+        return [
+            one.key for one in puts if user_id in one.users or not photos.isdisjoint(one.pictures_of(None, user_id))
+        ]
 
     def _notifications(self, known: set[Identity]) -> list[str]:
         events = self._reader.read(self._reader.list_objects(keys.NOTIFICATIONS), mentions.read_event)
@@ -266,20 +289,25 @@ def _is_manifest(key: str) -> bool:
 
 
 def _needs(
-    own: Iterable[Mention], stored: Mapping[Identity, _Stored], photos: Set[str], puts: Set[str]
+    own: Iterable[Mention],
+    unnamed: Set[str],
+    stored: Mapping[Identity, _Stored],
+    photos: Set[str],
+    puts: Set[str],
 ) -> dict[str, list[Set[str]]]:
-    """Return what has to be gone before each manifest, answer and claim, as sets that many of them share."""
+    """Return what has to be gone before each manifest, answer and claim, as sets that many of them share.
+
+    Args:
+        unnamed: keys of the manifests in `own` that only their photos show to be the user's.
+    """
     artifacts: dict[Identity, Set[str]] = {identity: set(one.artifacts) for identity, one in stored.items()}
     manifests: dict[Identity, set[str]] = {identity: set() for identity in stored}
     needs: dict[str, list[Set[str]]] = {}
-    checks: set[str] = set()
     for one in own:
         identity = one.function, one.request_id
-        needs[one.key] = [artifacts.get(identity, set()), one.photos & photos]
-        if one.function == "check":
-            checks.add(one.key)
-        else:
-            needs[one.key] += [puts, checks]
+        needs[one.key] = [artifacts.get(identity, set()), one.pictures_of(*one.photos) & photos]
+        if one.key not in unnamed:
+            needs[one.key] += [puts, unnamed]
         manifests.setdefault(identity, set()).add(one.key)
     for identity, under in stored.items():
         needs |= {key: [artifacts[identity], manifests[identity]] for key in (*under.answer, *under.claims)}

@@ -103,9 +103,10 @@ def exists(words: list[str]) -> None:
     """Fail if a word begins like a path of the repository and there is no such file."""
     for word in words:
         if word.partition("/")[0] in TOPS and "/" in word:
-            path, _, test = word.partition("::")
+            path, *tests = word.split("::")
             assert (ROOT / path).exists(), f"{path} is not there"
-            assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path} has no {test}"
+            for test in tests:
+                assert re.search(rf"(def|class) {test}\b", (ROOT / path).read_text()), f"{path} has no {test}"
 
 
 VERBS = {

@@ -673,3 +673,109 @@ def test_a_manifest_by_a_link_is_told(tmp_path):
     (bucket.root / "requests/train/out.json").symlink_to("/etc/hostname")
     assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/train/t.json"]
     assert Erasure(bucket, QUICK.lease).holdings("bob").remaining() == ["requests/train/b.json"]
+
+
+class PortrayingFunction(FakeFunction):
+    """A generate function that keeps people as the real one does."""
+
+    def answer(self, body, workspace):
+        configure = body["configure"]
+        users = configure.get("user_id")
+        users = users if isinstance(users, list) else [users]
+        kept = []
+        for user in users:
+            if user in ("bob", "ann"):
+                photos = [{"key": workspace.save(f"people/{user}/0.png", b"close-up")}]
+                kept.append({"user_id": user, "lora": None, "references": photos})
+        return Answer(
+            {"user_id": configure.get("user_id"), "image_key": workspace.save("portrait.png", b"x"), "kept": kept}
+        )
+
+    def pointers(self, data):
+        return {f"users/{one['user_id']}/model.json": one for one in data["kept"]}
+
+
+def portray(bucket, request_id, references, user_id=None):
+    configure = {"references": references} | ({} if user_id is None else {"user_id": user_id})
+    body = {"request_id": request_id, "template_image": "templates/t.png", "configure": configure}
+    serve(bucket, "generate", body, PortrayingFunction("generate"))
+
+
+class TestReferences:
+    """People who are known by the pictures in requests, with an id or without one."""
+
+    def test_whoever_was_kept_by_a_portrait_is_forgotten_with_the_pictures(self, bucket):
+        portray(bucket, "g-ann", ["photos/ann/1.jpg", "s3://other/x.jpg"], "ann")
+        portray(bucket, "g-bob", ["photos/bob/1.jpg"], "bob")
+        assert bucket.head("results/generate/g-ann/a1/people/ann/0.png")
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget("ann")
+        assert forgetting.holdings("ann").remaining() == []
+        assert [key for key in keys(bucket) if "ann/1" in key or "g-ann" in key or "users/ann" in key] == []
+        assert {"photos/bob/1.jpg", "users/bob/model.json", "results/generate/g-bob/a1/people/bob/0.png"} <= set(
+            keys(bucket)
+        )
+
+    def test_portraits_without_an_id_go_with_the_pictures_of_whom_they_show(self, bucket):
+        serve(bucket, "train", train("t-ann", "ann", "ann/1.jpg"))
+        portray(bucket, "nobody", ["photos/ann/1.jpg"])
+        portray(bucket, "beside", [["photos/ann/1.jpg"], []], [None, "cat"])
+        portray(bucket, "stranger", ["photos/bob/1.jpg"])
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget("ann")
+        assert forgetting.holdings("ann").remaining() == []
+        left = keys(bucket)
+        assert "photos/ann/1.jpg" not in left
+        assert [key for key in left if "nobody" in key or "beside" in key] == []
+        assert {"photos/bob/1.jpg", "results/generate/stranger/a1/portrait.png"} <= set(left)
+
+    def test_a_picture_that_another_person_is_kept_by_stays(self, bucket):
+        portray(bucket, "g-ann", ["photos/both.jpg", "photos/ann/1.jpg"], "ann")
+        portray(bucket, "g-bob", ["photos/both.jpg"], "bob")
+        Erasure(bucket, QUICK.lease).forget("ann")
+        assert "photos/both.jpg" in keys(bucket)
+        assert "photos/ann/1.jpg" not in keys(bucket)
+
+    @pytest.mark.parametrize("first", ["ann", "bob"])
+    def test_of_two_who_were_kept_by_one_portrait_the_other_stays_known(self, bucket, first):
+        second = {"ann": "bob", "bob": "ann"}[first]
+        portray(bucket, "both", [["photos/ann/1.jpg"], ["photos/bob/1.jpg"]], ["ann", "bob"])
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget(first)
+        assert forgetting.holdings(first).remaining() == []
+        left = keys(bucket)
+        assert f"photos/{first}/1.jpg" not in left
+        assert {f"photos/{second}/1.jpg", f"users/{second}/model.json"} <= set(left)
+        assert [key for key in left if key.startswith("results/")] == [
+            f"results/generate/both/a1/people/{second}/0.png"
+        ]
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget(second)
+        assert forgetting.holdings(second).remaining() == []
+        assert [key for key in keys(bucket) if "both/" in key or "users/" in key] == []
+
+    def test_who_is_only_named_in_an_odd_place_beside_references_is_told(self, bucket):
+        body = {"template_image": "t.png", "configure": {"references": ["a.jpg"], "seed": 1, "mask_region": "face"}}
+        bucket.put("requests/generate/r1.json", encode({"request_id": "r1"} | body))
+        assert Erasure(bucket, QUICK.lease).holdings("face").remaining() == []
+        body["configure"]["user"] = "ann"
+        bucket.put("requests/generate/r1.json", encode({"request_id": "r1"} | body))
+        assert Erasure(bucket, QUICK.lease).holdings("ann").remaining() == ["requests/generate/r1.json"]
+
+    @pytest.mark.parametrize(
+        "configure",
+        [
+            {"references": 7}, {"references": {"a": ["photos/ann/1.jpg"]}}, {"references": [[["photos/ann/1.jpg"]]]},
+            {"references": ["photos/ann/1.jpg"], "user_id": ["ann", "bob"]}, {"references": [None, 7, []]},
+            {"references": [["photos/ann/1.jpg"], ["x"]], "user_id": "ann"}, {"references": None},
+        ],
+    )  # fmt: skip
+    def test_a_request_that_cannot_be_served_is_found_all_the_same(self, bucket, configure):
+        configure = {"user_id": "ann"} | configure
+        bucket.put(
+            "requests/generate/r1.json", encode({"request_id": "r1", "template_image": "t", "configure": configure})
+        )
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget("ann")
+        assert "requests/generate/r1.json" not in keys(bucket)
+        assert "photos/bob/1.jpg" in keys(bucket)

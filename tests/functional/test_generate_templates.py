@@ -8,14 +8,15 @@ import pytest
 from PIL import Image as Pictures
 
 from functions.generate import portrait, template
-from functions.generate.face import light
+from functions.generate.face import light, masks
 from functions.generate.models import GenerateModels
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
 from shared.settings import GenerateSettings, ModelSettings, Settings
-from tests import color_profiles, pictures
+from tests import beards, color_profiles, pictures
 from tests.fake_workspace import FakeWorkspace
+from tests.occluders import cover
 from tests.trained_users import lora, make_trained_user, make_visible_base
 
 FUSION = {
@@ -101,6 +102,15 @@ def test_transparent_parts_are_put_on_white_and_said(portrayed):
     assert any("white" in warning for warning in data["warnings"])
 
 
+def test_a_beard_too_long_to_be_taken_off_is_said(portrayed, engine):
+    hopper = pictures.hopper()
+    points = engine.detect(hopper)[0].landmarks
+    long = beards.grow(hopper, points, beards.full(points, hopper.shape[:2], 0.9), beards.GRAY)
+    said = portrayed(pictures.png(long))[1]["warnings"]
+    assert said == ["face 1 from the left: the template's beard reaches further down than it is taken off"]
+    assert portrayed(pictures.png(hopper))[1]["warnings"] == []
+
+
 def test_a_tiny_face_is_refused_with_its_width_and_the_limit(portrayed):
     tiny = cv2.resize(pictures.hopper(), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     with pytest.raises(UnsuitableFace, match=r"the face is 4\d pixels wide, less than the limit of 48") as error:
@@ -172,6 +182,22 @@ def rendered(models, people):
         return Pictures.open(BytesIO(workspace.objects[answer.data["image_key"]]))
 
     return run
+
+
+@pytest.mark.parametrize("kind", ["cup", "hand", "microphone"])
+def test_what_lies_before_a_face_stays_before_it_through_all_stages(rendered, models, kind):
+    image = pictures.hopper()
+    (face,) = models.engine.detect(image)
+    covered, alpha = cover(kind, image, face.landmarks)
+    made = np.asarray(rendered(pictures.png(covered), **EVERYTHING | {"background_restore": False}))
+    deep = cv2.erode((alpha > 0.99).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    same = (made == covered).all(axis=-1)
+    near = masks.face(face.landmarks, image.shape[:2], -0.05, 0.0) > 0
+    assert same[deep & near].mean() > 0.98
+    # far from the face it may move by a part of a pixel, with all that is there
+    assert np.abs(made.astype(int) - covered)[deep & ~near].mean() < 4
+    outline = masks.face(face.landmarks, image.shape[:2]) > 0.9
+    assert same[outline & (alpha == 0)].mean() < 0.2, "the face itself is another's"
 
 
 def uncolored(image):

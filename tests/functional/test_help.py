@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_group
 from typer.testing import CliRunner
 
@@ -14,6 +15,12 @@ from tests.deployment import ROOT
 GROUP = get_group(app)
 CONTEXT = GROUP.make_context("photog", ["doctor"])
 VERBS = GROUP.list_commands(CONTEXT)
+NESTED = [
+    (verb, below)
+    for verb in VERBS
+    if isinstance(group := GROUP.get_command(CONTEXT, verb), TyperGroup)
+    for below in group.commands
+]
 
 
 def squeezed(text: str) -> str:
@@ -29,10 +36,12 @@ def shown(*words: str, columns: int = 80) -> str:
 
 
 @pytest.mark.parametrize("columns", [30, 80, 200])
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_prints_its_help_as_it_was_written(verb, columns):
-    text = squeezed(shown(verb, columns=columns))
-    command = GROUP.get_command(CONTEXT, verb)
+@pytest.mark.parametrize("words", [*((verb,) for verb in VERBS), *NESTED], ids=" ".join)
+def test_every_verb_prints_its_help_as_it_was_written(words, columns):
+    text = squeezed(shown(*words, columns=columns))
+    command = GROUP.get_command(CONTEXT, words[0])
+    for below in words[1:]:
+        command = command.commands[below]
     assert command.help
     assert squeezed(command.help) in text
     for parameter in command.params:

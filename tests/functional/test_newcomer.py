@@ -1,10 +1,12 @@
 """The experience of a user who has read only the README: mistakes are reported at once, and answers are explained."""
 
 import json
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -17,14 +19,14 @@ from shared.cli.requests import describe_training, verdicts
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
-from shared.faces import dlib
+from shared.faces import dlib, mesh
 from shared.operations.client import Client
 from shared.runtime import supervisor
 from shared.runtime.request_models import request_model
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.threads import threading_environment
 from shared.runtime.worker import READY
-from shared.settings import ModelSettings
+from shared.settings import FaceSettings, ModelSettings
 from tests.serving import Served
 
 READING = [
@@ -81,7 +83,7 @@ def no_workers(monkeypatch):
     def start(*arguments: object) -> None:
         raise AssertionError("workers were started")
 
-    monkeypatch.setattr("shared.cli.portrait.Supervisor", start)
+    monkeypatch.setattr("shared.cli.own_workers.Supervisor", start)
 
 
 def verdict(code: int, *warnings: str) -> Json:
@@ -116,8 +118,14 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
          "more_like_me: Input should be less than or equal to 1; given was 5"),
         (["me", "--template", "poster.jpg", "--set", "mask_region=fce"], "mask_region: Input should be 'edge'"),
         (["me", "--template", "poster.jpg", "--set", "seed"], "--set seed: write KNOB=VALUE"),
-        (["me", "--template", "poster.jpg", "--steps", "0"], "--steps: Input should be greater than or equal to 1"),
-        (["me/a.jpg", "--template", "poster.jpg"], "1 photos; give 5 to 20 of one person"),
+        (["me", "--template", "poster.jpg", "--train", "--steps", "0"], "--steps: a training has 1 step or more"),
+        (["me", "--template", "poster.jpg", "--steps", "9"], "--steps is for a training: add --train"),
+        (["me", "--template", "poster.jpg", "--train", "--steps", "20000"], "--steps: Input should be less than or"),
+        (["me/a.jpg", "--template", "poster.jpg", "--train"], "1 photos; give 5 to 20 of one person"),
+        (["me/a.jpg"] * 21 + ["--template", "poster.jpg"], "21 photos; give 1 to 20 of one person"),
+        (["--template", "poster.jpg"], "name photos of the person, or a person who is known already with --user"),
+        (["--template", "poster.jpg", "--user", "ann", "--train"], "a training needs photos: name them"),
+        (["--template", "poster.jpg", "--user", "a/b"], "'a/b' is not a user id"),
         (["me", "--template", "poster.jpg", "--out", "me"], "me is a folder; name a file"),
         (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is not a folder"),
         (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz has no suffix of a picture; use .png"),
@@ -129,6 +137,145 @@ def test_what_portrait_can_know_is_said_before_anything_starts(words, told, fold
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (folder / "b").exists()
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """Record which functions get workers of the command's own; none is started."""
+    started: list[str] = []
+
+    class Pretended:
+        def __init__(self, address, functions, drain_seconds, environment):
+            started.extend(functions)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            """Nothing runs."""
+
+        def check(self):
+            """Nothing dies."""
+
+        def hand_back(self):
+            """Nothing runs."""
+
+    monkeypatch.setattr("shared.cli.own_workers.Supervisor", Pretended)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    return started
+
+
+MADE = {
+    "check_results": [verdict(1), verdict(3, "two faces")], "faces": [], "image_key": "photos/p.png", "warnings": [],
+    "user_id": "ann", "steps": 0, "images_used": 2, "best_step": 4, "similarity": 0.5, "lora": "l",
+}  # fmt: skip
+
+
+class TestPortraitsWithoutATraining:
+    """On the embedded base model a portrait needs none, and the command says so."""
+
+    @pytest.fixture
+    def bucket(self, folder):
+        made = FolderBucket(folder / "b")
+        made.put("photos/p.png", b"picture")
+        return made
+
+    def test_the_embedded_base_model_needs_none_and_the_command_says_so(self, bucket, answered, workers):
+        asked = answered(MADE)
+        done = photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
+        assert done.exit_code == 0
+        assert "photog: no training needed on portrait-tiny; `--train` does it anyway\n" in done.stderr
+        assert workers == ["check", "generate"]
+        check, generate = asked
+        assert generate["configure"]["references"] == ["photos/x.jpg"], "the one that is usable"
+        user = generate["configure"]["user_id"]
+        assert user.startswith("person-")
+        assert (
+            f"photog: photos of {user} stay in {bucket.address}; `photog forget {bucket.address} {user}`" in done.stderr
+        )
+        assert check["configure"] == {"face_reconize": True}
+        assert Path("portrait.png").read_bytes() == b"picture"
+
+    @pytest.mark.parametrize(
+        ("words", "environment"),
+        [
+            (["--train", "--steps", "8"], {}),
+            (["--steps", "8"], {"PHOTOG_MODEL__PATH": "another"}),
+        ],
+    )
+    def test_a_training_is_made_where_it_is_wanted_or_the_base_model_is_another(
+        self, bucket, answered, workers, monkeypatch, words, environment
+    ):
+        monkeypatch.setattr("shared.cli.portrait.require_installed", lambda settings: None)
+        asked = answered(MADE | {"steps": 8})
+        done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b", *words, **environment)
+        assert done.exit_code == 0
+        assert "no training needed" not in done.stderr
+        assert workers == ["check", "train", "generate"]
+        _, train, generate = asked
+        assert train["configure"]["max_train_steps"] == 8
+        assert "references" not in generate["configure"]
+        assert generate["configure"]["user_id"] == train["configure"]["user_id"]
+        assert "photos and LoRA of" in done.stderr
+
+    def test_another_base_model_goes_without_where_it_is_asked_to(self, bucket, answered, workers, monkeypatch):
+        monkeypatch.setattr("shared.cli.portrait.require_installed", lambda settings: None)
+        answered(MADE)
+        words = ("portrait", "me/a.jpg", "--template", "poster.jpg", "--bucket", "b", "--no-train")
+        assert photog(*words, PHOTOG_MODEL__PATH="another").exit_code == 0
+        assert workers == ["check", "generate"]
+
+    def test_who_is_known_needs_no_photos(self, bucket, answered, workers):
+        asked = answered(MADE)
+        done = photog("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        assert (done.exit_code, workers) == (0, ["generate"])
+        (generate,) = asked
+        assert generate["configure"]["user_id"] == "ann"
+        assert "references" not in generate["configure"]
+
+    def test_where_no_photo_is_usable_the_answer_says_what_is_wrong_with_each(self, bucket, answered, workers):
+        asked = answered(MADE | {"check_results": [verdict(3), verdict(3)]})
+        photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
+        assert len(asked[1]["configure"]["references"]) == 2
+
+    def test_a_person_is_added_without_a_training(self, bucket, answered, workers):
+        asked = answered(MADE | {"images_rejected": [{"url": "photos/x.jpg", "reason": "two faces"}]})
+        done = photog("people", "add", "ann", "me/a.jpg", "me/b.jpg", "--bucket", "b")
+        assert (done.exit_code, workers) == (0, ["train"])
+        (train,) = asked
+        assert train["configure"]["user_id"] == "ann"
+        assert train["configure"]["max_train_steps"] == 0
+        assert len(train["images"]) == 2
+        assert done.stdout == "not used: photos/x.jpg: two faces\nann: 2 photos kept, without a training\n"
+        assert f"`photog forget {bucket.address} ann` removes them" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["none", "me"], "user_id: none leaves a face as it is"),
+            (["a/b", "me"], "'a/b' is not a user id"),
+            (["ann", *["me/a.jpg"] * 51], "the photos: List should have at most 50 items"),
+        ],
+    )
+    def test_who_cannot_be_added_is_told_before_anything_starts(self, folder, no_workers, words, told):
+        done = photog("people", "add", *words, "--bucket", "b")
+        assert done.exit_code == 2
+        assert told in done.stderr
+        assert not (folder / "b").exists()
+
+    def test_generate_takes_references_in_place_of_a_user_or_beside_one(self, bucket, answered):
+        asked = answered(MADE)
+        words = ("generate", "b", "--template", "poster.jpg", "--reference", "me/a.jpg", "--reference", "me/b.jpg")
+        assert photog(*words).exit_code == 0
+        assert photog(*words, "--user", "ann").exit_code == 0
+        assert [len(one["configure"]["references"]) for one in asked] == [2, 2]
+        assert [one["configure"].get("user_id") for one in asked] == [None, "ann"]
+        done = photog("generate", "b", "--template", "poster.jpg")
+        assert (done.exit_code, len(asked)) == (2, 2)
+        assert "name a user, or give pictures of the person" in done.stderr
+        done = photog(*words, "--user", "ann", "--user", "bob")
+        assert (done.exit_code, len(asked)) == (2, 2)
+        assert "2 ids, but configure.references has 1 lists" in done.stderr
 
 
 def test_models_and_packages_that_are_missing_are_said_once_and_before_anything_starts(folder, no_workers, monkeypatch):
@@ -206,6 +353,10 @@ def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder
     data = {"user_id": "ann", "best_step": 5, "steps": 9, "similarity": None, "lora": "l"}
     data["images_rejected"] = [{"url": key, "reason": "two faces"}]
     assert describe_training({"code": "OK", "data": data}, pictures).splitlines()[0] == "not used: me/a.jpg: two faces"
+    data["stopped"] = {"step": 7, "reason": "overfitting", "message": "more steps would not help"}
+    assert describe_training({"code": "OK", "data": data}, pictures).splitlines()[1] == (
+        "ended at step 7: more steps would not help"
+    )
     assert verdicts({"data": {"check_results": []}}, [], pictures) == ""
 
 
@@ -243,9 +394,16 @@ def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch
         assert ("photog up" in capsys.readouterr().err) is told
 
 
-def test_a_similarity_is_explained_by_the_thresholds_that_the_code_has():
-    text = meaning("dlib")
-    assert f"0.5 is photog's threshold for the same person with dlib (distance {dlib.SAME_PERSON}" in text
+@pytest.mark.parametrize("engine", get_args(FaceSettings.model_fields["engine"].annotation))
+def test_a_similarity_is_explained_whatever_engine_is_configured(engine):
+    assert f"similarity by {engine}: 0.5 is " in meaning(engine)
+
+
+@pytest.mark.parametrize("engine", ["mesh", "dlib"])
+def test_a_similarity_is_explained_by_the_thresholds_that_the_code_has(engine):
+    text = meaning(engine)
+    assert mesh.SAME_PERSON == dlib.SAME_PERSON
+    assert f"0.5 is photog's threshold for the same person with {engine} (distance {dlib.SAME_PERSON}" in text
     assert f"{1 - 0.6 / (2 * dlib.SAME_PERSON):.2f} is that of dlib's author (distance 0.6)" in text
     assert "more_like_me=1.0" in text
 

@@ -89,7 +89,7 @@ def repainted(base, beside, device, watch=None, people=PEOPLE, few=None):
     with adapters.activate(worn):
         if watch:
             watch.clear()
-        return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.working.most_steps))
+        return diffuser.repaint(faces, Denoising(50 if few else 6, 0.45, "first", model.step_count))
 
 
 CASES = {

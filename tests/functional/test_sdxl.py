@@ -16,7 +16,7 @@ from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.faces.base import Box
 from shared.models import model_loading
-from shared.models.conditioning import encode_prompt, predict_noise
+from shared.models.conditioning import predict_noise
 from shared.models.diffusion import BaseModelMissing, ModelProfile, load_model
 from shared.settings import Limits, ModelSettings, Settings, TrainSettings
 from tests.fake_workspace import FakeWorkspace
@@ -48,7 +48,7 @@ def prediction(unet, conditioning):
 
 
 def test_words_are_conditioned_as_the_stock_pipeline_does(model, pipeline):
-    ours = encode_prompt(model, "photo of sks person")
+    ours = model.condition("photo of sks person")
     states, _, pooled, _ = pipeline.encode_prompt("photo of sks person", do_classifier_free_guidance=False)
     assert torch.allclose(ours.states, states, atol=1e-5)
     assert torch.allclose(ours.added["text_embeds"], pooled, atol=1e-5)
@@ -65,7 +65,7 @@ def test_a_training_makes_files_that_the_stock_pipeline_wears(model, pipeline, e
     function = TrainFunction(Trainer(model, engine, Limits(), TrainingPlan(learning_rate=2e-2, rank=4, alpha=4)))
     data = function.answer({"request_id": 1, "images": list(photos), "configure": knobs}, workspace).data
     assert [one["step"] for one in data["checkpoints"]] == [0, 6]
-    words, bare, worn = encode_prompt(model, "a person"), None, []
+    words, bare, worn = model.condition("a person"), None, []
     bare = prediction(pipeline.unet, words)
     for key in ("lora", "lora_kohya"):
         (tmp_path / f"{key}.safetensors").write_bytes(workspace.objects[data[key]])

@@ -3,10 +3,12 @@
 import gc
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
@@ -15,7 +17,7 @@ from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
 from shared.contract.users import UserModel
-from shared.errors import InvalidField, TooFewPhotos
+from shared.errors import InvalidField, TooFewPhotos, TrainingDiverged
 from shared.faces.base import Box, Face
 from shared.lifecycle.shutdown import HandedBack
 from shared.models.diffusion import load_model
@@ -24,6 +26,7 @@ from tests.fake_workspace import FakeWorkspace
 from tests.pictures import coffee, hopper, jpeg, variations
 from tests.tiny_base import make_tiny_base
 
+ROOT = Path(__file__).parents[2]
 SIZE = 64
 PICTURES = 4  # of one validation: two over photos, two from noise
 STEPS, SPACING = 8, 4  # with one checkpoint on the way
@@ -65,11 +68,15 @@ class Recognizing:
 
 
 class InterruptingWorkspace(FakeWorkspace):
-    """Stops the training between the first and the last checkpoint."""
+    """Stops the training in a stage and step, by default between the first and the last checkpoint."""
+
+    def __init__(self, objects, stage="training", step=INTERRUPTED, attempt=1):
+        super().__init__(objects, attempt=attempt)
+        self._at = stage, step
 
     def progress(self, stage, step, steps, eta_seconds=None, **figures):
         super().progress(stage, step, steps, eta_seconds, **figures)
-        if stage == "training" and step == INTERRUPTED:
+        if (stage, step) == self._at:
             raise HandedBack
 
 
@@ -235,6 +242,113 @@ def test_the_same_photos_and_seed_give_the_same_adapter(model, engine, photos):
     assert files[0] == files[1]
 
 
+OVERFITTING = TrainingPlan(learning_rate=0.2, patience=1)  # the held-out loss rises after the first checkpoint
+LIKENESS = [0.7, 0.3] + [0.5] * 9  # distances: the base model, a good checkpoint, and worse ones
+
+
+def test_a_training_ends_when_it_no_longer_helps_and_says_at_which_step_and_why(model, engine, photos):
+    answer, workspace = train(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
+    data = answer.data
+    assert (data["steps"], data["best_step"]) == (24, SPACING)
+    assert (data["stopped"]["step"], data["stopped"]["reason"]) == (2 * SPACING, "overfitting")
+    assert "has not risen" in data["stopped"]["message"]
+    assert "error" not in data["stopped"]
+    assert [one["step"] for one in data["checkpoints"]] == [0, SPACING, 2 * SPACING]
+    assert max(step for stage, step, *_ in workspace.said if stage == "training") == 2 * SPACING
+    assert workspace.objects[data["lora"]]
+    sample = json.loads((ROOT / "events/train-answer.json").read_text())["data"]
+    assert sample.keys() - {"committed"} == data.keys()
+    assert sample["stopped"].keys() == data["stopped"].keys()
+    assert {*sample["checkpoints"][0]} == {*data["checkpoints"][0]}
+
+
+def test_with_a_patience_of_zero_every_step_is_made_and_the_same_checkpoint_is_kept(model, engine, photos):
+    patient = OVERFITTING.model_copy(update={"patience": 0})
+    answer, _ = train(model, Recognizing(engine, LIKENESS), photos, steps=12, plan=patient)
+    assert answer.data["stopped"] is None
+    assert [one["step"] for one in answer.data["checkpoints"]] == [0, 4, 8, 12]
+    assert answer.data["best_step"] == SPACING
+
+
+def test_a_resumed_training_ends_at_the_step_of_an_uninterrupted_one(model, engine, photos):
+    """Whether it was killed before the checkpoint that ended it, at it, or after it."""
+    whole, workspace = train(model, Recognizing(engine, LIKENESS), photos, steps=24, plan=OVERFITTING)
+    for stage, step, seen in (("training", INTERRUPTED, 2), ("training", 2 * SPACING, 2), ("saving", 0, 3)):
+        killed = InterruptingWorkspace(photos, stage, step)
+        with pytest.raises(HandedBack):
+            train(model, Recognizing(engine, LIKENESS), photos, workspace=killed, steps=24, plan=OVERFITTING)
+        left, again = Recognizing(engine, LIKENESS[seen:]), FakeWorkspace(killed.objects, attempt=2)
+        resumed, after = train(model, left, photos, workspace=again, steps=24, plan=OVERFITTING)
+        assert resumed.data["resumed_at"] == (2 * SPACING if stage == "saving" else SPACING)
+        for key in ("lora", "lora_kohya", "validation", "report"):
+            assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
+        for key in ("stopped", "checkpoints", "best_step", "warnings"):
+            assert resumed.data[key] == whole.data[key], key
+
+
+class DivergingWorkspace(InterruptingWorkspace):
+    """Multiplies the adapter's weights by a factor after one update, as a learning rate that is too high would."""
+
+    def __init__(self, objects, unet, step, factor, ends_in="never", attempt=1):
+        super().__init__(objects, ends_in, 0, attempt)
+        self._unet, self._step, self._factor = unet, step, factor
+
+    def progress(self, stage, step, steps, eta_seconds=None, **figures):
+        super().progress(stage, step, steps, eta_seconds, **figures)
+        if stage == "training" and step == self._step:
+            with torch.no_grad():
+                for weight in self._unet.parameters():
+                    if weight.requires_grad:
+                        weight.mul_(self._factor)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1e4])
+def test_a_training_that_diverges_keeps_the_best_checkpoint_before_that(model, engine, photos, factor):
+    workspace = DivergingWorkspace(photos, model.unet, SPACING + 1, factor)
+    answer, _ = train(
+        model, Recognizing(engine, [0.7, 0.5] + [0.1] * 9), photos, workspace=workspace, steps=3 * SPACING
+    )
+    stopped = answer.data["stopped"]
+    assert SPACING < stopped["step"] <= 2 * SPACING
+    assert stopped["reason"] == "diverged"
+    assert stopped["error"] == {"type": "TrainingDiverged", "retryable": False}
+    assert [one["step"] for one in answer.data["checkpoints"]] == [0, SPACING]
+    assert answer.data["best_step"] == SPACING
+    assert f"diverged at step {stopped['step']}" in answer.data["warnings"][0]
+    tensors = safetensors.torch.load(workspace.objects[answer.data["lora"]])
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    json.dumps(answer.data, allow_nan=False)
+
+
+def test_a_training_that_diverged_and_was_killed_diverges_again_and_keeps_the_same(model, engine, photos):
+    answers, loras = [], []
+    killed = DivergingWorkspace(photos, model.unet, SPACING + 1, float("nan"), ends_in="saving")
+    with pytest.raises(HandedBack):
+        train(model, Recognizing(engine, LIKENESS), photos, workspace=killed, steps=3 * SPACING)
+    for objects, attempt, seen in ((killed.objects, 2, 2), (photos, 1, 0)):
+        workspace = DivergingWorkspace(objects, model.unet, SPACING + 1, float("nan"), attempt=attempt)
+        recognizing = Recognizing(engine, LIKENESS[seen:])
+        answers.append(train(model, recognizing, photos, workspace=workspace, steps=3 * SPACING)[0].data)
+        loras.append(workspace.objects[answers[-1]["lora"]])
+    assert [data["resumed_at"] for data in answers] == [SPACING, 0]
+    assert answers[0]["stopped"] == answers[1]["stopped"]
+    assert loras[0] == loras[1]
+
+
+def test_a_training_that_diverges_before_its_first_checkpoint_is_a_typed_error(model, engine, photos):
+    workspace = DivergingWorkspace(photos, model.unet, 1, float("nan"))
+    with pytest.raises(TrainingDiverged, match=r"before its first checkpoint.*LEARNING_RATE") as raised:
+        train(model, engine, photos, workspace=workspace)
+    assert not raised.value.retryable
+    assert workspace.objects.keys() == photos.keys(), "nothing of it is kept"
+    train(model, engine, photos, steps=1)
+
+
+def test_a_learning_rate_that_is_far_too_high_is_noticed(model, engine, photos):
+    with pytest.raises(TrainingDiverged):
+        train(model, engine, photos, steps=60, spacing=60, plan=TrainingPlan(learning_rate=50.0))
+
+
 def test_progress_names_stage_step_and_loss(model, engine, photos):
     _, workspace = train(model, engine, photos)
     stages = list(dict.fromkeys(stage for stage, *_ in workspace.said))
@@ -262,13 +376,19 @@ def test_too_few_usable_photos_is_an_error_before_any_training(model, engine, ph
 def test_a_wrong_knob_is_an_error_before_anything_is_fetched(model, engine, photos):
     workspace = FakeWorkspace(photos)
     with pytest.raises(InvalidField, match="max_train_steps"):
-        train(model, engine, photos, workspace=workspace, steps=0)
+        train(model, engine, photos, workspace=workspace, steps=-1)
     assert workspace.said == []
 
 
 def test_an_unknown_knob_is_a_warning_of_the_answer(model, engine, photos):
     answer, _ = train(model, Recognizing(engine, [None] * 3), photos, steps=2, train_text_encoder=True)
     assert answer.data["warnings"][0] == "unknown key configure.train_text_encoder was ignored"
+
+
+def test_on_the_embedded_base_model_the_answer_says_that_a_training_adds_little(model, engine, photos):
+    embedded = replace(model, name="portrait-tiny")
+    answer, _ = train(embedded, Recognizing(engine, [0.7, 0.3]), photos, steps=2)
+    assert sum("a LoRA of portrait-tiny adds" in warning for warning in answer.data["warnings"]) == 1
 
 
 def test_a_base_of_stable_diffusions_kind_trains_too(model, engine, photos):

@@ -50,7 +50,7 @@ def model() -> diffusion.DiffusionModel:
 @pytest.fixture(scope="module")
 def people(engine, tmp_path_factory) -> dict[str, bytes]:
     base = diffusion.load_model(ModelSettings(device="cpu"))
-    made = lora(base.unet, str(tmp_path_factory.mktemp("loras")), scale=0.05)
+    made = lora(base.denoiser, str(tmp_path_factory.mktemp("loras")), scale=0.05)
     return make_trained_user(WHO, [pictures.astronaut()[:320, 60:380]], engine, made, base.name)
 
 
@@ -77,7 +77,7 @@ def test_torch_can_use_the_gpu_that_the_driver_sees():
 @with_gpu
 def test_the_model_lies_on_the_gpu_in_the_precision_that_it_computes_in(model):
     assert model.device == torch.device(GPU)
-    assert next(model.unet.parameters()).device.type == "cuda"
+    assert next(model.denoiser.parameters()).device.type == "cuda"
     expected = torch.bfloat16 if computes_in_bfloat16(model.device) else torch.float16
     assert model.dtype == expected
 
@@ -101,7 +101,7 @@ def test_a_portrait_is_that_of_the_cpu_within_some_levels_and_comes_again_the_sa
 @with_gpu
 def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine):
     photos = {f"{n}.jpg": pictures.jpeg(one) for n, one in enumerate(pictures.variations(pictures.hopper(), 6))}
-    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
+    before = {name: value.clone() for name, value in model.denoiser.state_dict().items()}
     torch.cuda.reset_peak_memory_stats(model.device)
     begun = time.monotonic()
     knobs = {"user_id": WHO, "max_train_steps": 40, "val_save_checkpointing_steps": 20}
@@ -112,7 +112,7 @@ def test_a_training_learns_and_leaves_the_model_as_it_was(model, engine):
     log.info("40 updates: %.1f s, %.2f GB", time.monotonic() - begun, peak)
     assert workspace.objects[data["lora"]]
     assert all(np.isfinite(one["loss"]) for one in data["checkpoints"] if one.get("loss") is not None)
-    after = model.unet.state_dict()
+    after = model.denoiser.state_dict()
     assert set(after) == set(before)
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
@@ -180,6 +180,6 @@ def test_faces_are_found_on_the_gpu_where_the_cpu_finds_them(tmp_path):
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one GPU here")
 def test_a_second_gpu_is_used_where_it_is_named():
     model = diffusion.load_model(ModelSettings(device="cuda:1"))
-    assert next(model.unet.parameters()).device == torch.device("cuda:1")
+    assert next(model.denoiser.parameters()).device == torch.device("cuda:1")
     with device_errors():
         assert torch.cuda.memory_allocated(1) > 0

@@ -52,8 +52,10 @@ class _Kept:
         template = workspace.fetch([wanted.template_image])[0]
         if isinstance(template, PhotoError):
             raise type(template)(template.message, "template_image")
-        for user in wanted.configure.user_id:
-            workspace.read(f"users/{user}/model.json")
+        for person in wanted.configure.assignments:
+            if person.user_id is not None:
+                workspace.read(f"users/{person.user_id}/model.json")
+            workspace.fetch(person.references)
         return Answer({"user_id": wanted.configure.user_id, "warnings": warnings})
 
     def evict(self, exists: Callable[[str], bool]) -> None:

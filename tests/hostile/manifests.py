@@ -43,6 +43,7 @@ def corpus(size: int) -> list[Hostile]:
         *_request_ids(),
         *_user_ids(),
         *_references(),
+        *_people(),
         *_literals(),
         *_sized_literals(size),
     ]
@@ -163,6 +164,18 @@ def _bulk(size: int) -> Iterator[Hostile]:
         function="train",
     )
     yield _sized(
+        "references without end",
+        lambda: _dumped({"request_id": "r1", "template_image": "t", "configure": {"references": ["a"] * (size // 5)}}),
+        function="generate",
+    )
+    yield _sized(
+        "twenty long references",
+        lambda: _dumped(
+            {"request_id": "r1", "template_image": "data:,x", "configure": {"references": ["a" * (size // 24)] * 20}}
+        ),
+        function="generate",
+    )
+    yield _sized(
         "fifty long photos",
         lambda: _dumped({"request_id": "r1", "images": ["a" * (size // 60)] * 50, "configure": {"user_id": "u"}}),
         function="train",
@@ -226,7 +239,7 @@ def _surrogates() -> Iterator[Hostile]:
 def _encodings() -> Iterator[Hostile]:
     plain = _dumped({"request_id": "r1", "images": ["a.jpg"]})
     yield _fixed("check", "a byte order mark", b"\xef\xbb\xbf" + plain, "OK")
-    yield _fixed("check", "two byte order marks", b"\xef\xbb\xbf" * 2 + plain, "InvalidManifest")
+    yield _fixed("check", "two byte order marks", b"\xef\xbb\xbf" * 2 + plain, "OK")
     for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-7"):
         yield _fixed("check", name, plain.decode().encode(name), "OK")
     for name, mark in (("utf-16-be", b"\xfe\xff"), ("utf-32-be", b"\0\0\xfe\xff"), ("utf-8", b"\xff\xfe")):
@@ -377,6 +390,23 @@ def _references() -> Iterator[Hostile]:
         yield _fixed(
             "generate", shown, _dumped({"request_id": "r1", "template_image": key, "configure": {"user_id": "u"}})
         )
+        body = {"request_id": "r1", "template_image": "data:,x", "configure": {"references": [key]}}
+        yield _fixed("generate", f"reference {shown}", _dumped(body))
+
+
+def _people() -> Iterator[Hostile]:
+    """References in place of users, and beside them."""
+    refused: list[object] = [
+        7, True, 1.5, {}, {"a": "b"}, [7], [[7]], [["a"], "b"], [[["a"]]], ["a", None], "", [""], [[""]], ["a"] * 21,
+        [["a"] * 21], [["a"] * 20] * 6, [["a"]] * 65, [], [[]], [None], [["a"], []],
+    ]  # fmt: skip
+    for number, references in enumerate(refused):
+        body = {"request_id": "r1", "template_image": "data:,x", "configure": {"references": references}}
+        yield _fixed("generate", f"references {number} that are none", _dumped(body), "InvalidField")
+    for number, user in enumerate(("none", ["u", "v"], [None, None], [], 7, "../x", {"a": 1})):
+        configure = {"references": ["a"], "user_id": user}
+        body = {"request_id": "r1", "template_image": "data:,x", "configure": configure}
+        yield _fixed("generate", f"references beside user {number}", _dumped(body), "InvalidField")
 
 
 def _literals() -> Iterator[Hostile]:

@@ -67,7 +67,17 @@ def test_portrait_and_up_end_on_ctrl_c_and_go_on_with_the_training(tmp_path):
         (photos / f"{index}.jpg").write_bytes(pictures.jpeg(photo))
     (tmp_path / "t.png").write_bytes(pictures.png(pictures.astronaut()[:300]))
     bucket = FolderBucket(tmp_path / "bucket")
-    words = ("portrait", photos, "--template", tmp_path / "t.png", "--bucket", bucket.root, "--user", "grace")
+    words = (
+        "portrait",
+        photos,
+        "--template",
+        tmp_path / "t.png",
+        "--bucket",
+        bucket.root,
+        "--user",
+        "grace",
+        "--train",
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         process = started(log, *words)
         until(lambda: trains(bucket), 240)

@@ -41,10 +41,11 @@ GENERATE = {
     "networks": "",
     "diffusion": "face",
     "glasses": "face",
+    "occlusion": "face",
     "fusion": "face glasses",
     "retouching": "face networks",
     "background": "diffusion face networks",
-    "": "background diffusion face fusion networks retouching",
+    "": "background diffusion face fusion networks occlusion retouching",
 }
 PICTURES = ("shared.photos", "shared.faces", "shared.models", "shared.imaging")
 
@@ -115,6 +116,15 @@ def test_a_function_imports_shared_and_itself_only(function):
         for name in imports(path):
             if within(name, ("functions",)):
                 assert within(name, (f"functions.{function}",)), f"{path} imports {name}"
+
+
+def test_no_function_knows_of_which_family_a_base_model_is():
+    """They import the interface, what loads a model, and what every family has; no family's own classes."""
+    families = ("unet_model", "unet_objective", "unet_footprint", "cross_attention_cache", "latent_codec", "noise")
+    for path in sources("functions"):
+        named = [name for name in imports(path) if within(name, tuple(f"shared.models.{one}" for one in families))]
+        assert not named, f"{path} imports {named}"
+        assert not re.search(r"\bUNet2D\w+|\bisinstance\(\w*model\b|\.architecture ==", path.read_text()), path
 
 
 def test_shared_imports_no_function_and_no_server():

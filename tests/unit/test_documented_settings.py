@@ -15,7 +15,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("events/
 UNITS = {"KB": 1024, "KiB": 1024, "MiB": 2**20, "million": 10**6}
 NUMBER = re.compile(rf"([0-9][0-9,]*(?:\.[0-9]+)?)(?: ({'|'.join(UNITS)}))?")
 PLAIN = re.compile(r"`[^`<]*`|[0-9][^,]*|true|false|none")  # else it is said in words what None means
-OF_PLANS = {"TRAIN__ACCUMULATION": "1"}  # None leaves the plan's, which is the same for all base models
+# None leaves the plan's, which is the same for all base models
+OF_PLANS = {"TRAIN__ACCUMULATION": "1", "TRAIN__PATIENCE": "3"}
 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from functions.generate import person, template
 from functions.generate.face.landmarks import mirror
+from functions.generate.occlusion.network import OccluderNetwork
 from shared.errors import NoFaceInTemplate
 from shared.faces import Box, Face, FaceError, mesh, pose
 from shared.faces.dlib import DlibEngine
@@ -254,9 +255,11 @@ def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_a
     """Their landmarks stay those that were stored; their vectors are made anew, near to the stored ones."""
     photos = pictures.variations(pictures.hopper(), 3)
     objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
-    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits())
-    assert who.model.face_engine == "dlib"
-    for portrayal, reference in zip(who.portrayals, who.model.references, strict=True):
+    occluders = OccluderNetwork(FaceSettings(provider="cpu"))
+    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits(), occluders)
+    assert who.training is not None
+    assert who.training.face_engine == "dlib"
+    for portrayal, reference in zip(who.portrayals, who.training.references, strict=True):
         assert portrayal.landmarks == pytest.approx(np.array(reference.landmarks))
         (face,) = engine.detect(portrayal.image)
         own = engine.embed(portrayal.image, face)

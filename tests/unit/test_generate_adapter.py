@@ -9,9 +9,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion import lora_cache
-from functions.generate.diffusion.cross_attention_cache import cache_cross_attention
 from functions.generate.diffusion.lora_cache import LoraCache
 from shared.models import diffusion
+from shared.models.cross_attention_cache import cache_cross_attention
 from shared.models.expiring_cache import SECONDS
 from shared.settings import ModelSettings
 from tests.clock import Clock
@@ -107,7 +107,7 @@ class TestMixedBatches:
         with adapters.activate(worn):
             ours = self.seen(unet)
         assert torch.equal(self.seen(unet), bare)
-        slots = {resident.wearer: name for name, resident in adapters._resident.items()}
+        slots = {resident.loaded: name for name, resident in adapters._resident.items()}
         names = [slots[one] if one else "__base__" for one in worn] * 2
         for layer in adapters._layers:
             layer._disable_adapters = False

@@ -8,13 +8,12 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from functions.generate.diffusion import img2img as diffusing
 from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.diffusion.lora_cache import LoraCache, LoraError
 from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
-from shared.models import diffusion
+from shared.models import diffusion, unet_model
 from shared.settings import ModelSettings
 from tests.pictures import astronaut
 from tests.trained_users import lora, make_visible_base
@@ -116,7 +115,7 @@ class TestWhatTheWordsAreToEachLayer:
     @pytest.mark.parametrize("guidance", [1.0, 3.0])
     def test_it_is_worked_out_once_and_the_picture_is_the_same(self, model, files, mask, monkeypatch, guidance):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
-        made, forward, repaint = [], torch.nn.Linear.forward, diffusing.Diffuser(model).repaint
+        made, forward, repaint = [], torch.nn.Linear.forward, Diffuser(model).repaint
         words = PromptCache(model).of("ann")
 
         def counted(layer, states):
@@ -128,7 +127,7 @@ class TestWhatTheWordsAreToEachLayer:
         with activate(LoraCache(model.unet), files, "ann"):
             once, evaluations = repaint([face], Denoising(10, 0.5)), len(made)
             wordings = evaluations / len(set(made))
-            monkeypatch.setattr(diffusing, "cache_cross_attention", nullcontext)
+            monkeypatch.setattr(unet_model, "cache_cross_attention", nullcontext)
             again = repaint([face], Denoising(10, 0.5))
         assert np.array_equal(once, again)
         assert wordings <= (1 if guidance == 1 else 2)

@@ -13,6 +13,7 @@ from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
 from shared.models import diffusion, distillation_lora
 from shared.models.diffusion import BaseModelMissing
+from shared.models.step_count import StepCount
 from shared.settings import FewStepSettings, ModelSettings
 from tests.pictures import astronaut
 from tests.tiny_sdxl import make_tiny_sdxl
@@ -102,7 +103,7 @@ def test_each_scheduler_repaints_with_few_evaluations_and_the_same_bytes_again(m
     few = distillation_lora.fuse_distillation_lora(model, settings.model_copy(update={"scheduler": scheduler}))
     calls = []
     few.unet.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments[0])))
-    diffuser, denoising = Diffuser(few), Denoising(50, 0.45, "first", few.working.most_steps)
+    diffuser, denoising = Diffuser(few), Denoising(50, 0.45, "first", few.step_count)
     (first,) = diffuser.repaint([canvas(few)], denoising)
     assert calls == [1, 1, 1, 1]  # and no negative words
     (again,), (other,) = diffuser.repaint([canvas(few)], denoising), diffuser.repaint([canvas(few, 2)], denoising)
@@ -116,7 +117,7 @@ def test_more_strength_changes_more(model, settings):
     few = distillation_lora.fuse_distillation_lora(model, settings.model_copy(update={"scheduler": "ddim"}))
 
     def change(strength):
-        (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, strength, "first", 8))
+        (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, strength, "first", StepCount(8)))
         return np.abs(made.astype(int) - astronaut()).mean()
 
     assert change(0.2) < change(0.9)
@@ -127,7 +128,7 @@ def test_more_strength_changes_more(model, settings):
     [(50, 0.45, 4), (20, 0.30, 3), (50, 1.0, 8), (4, 0.5, 2), (50, 0.0, 0), (1, 0.5, 0), (200, 0.01, 1), (20, 0.05, 1)],
 )
 def test_steps_above_its_own_are_its_own_and_the_strength_is_kept(steps, strength, evaluations):
-    denoising = Denoising(steps, strength, "first", 8)
+    denoising = Denoising(steps, strength, "first", StepCount(8))
     assert denoising.effective == evaluations
     if evaluations and strength >= 0.1:
         assert denoising.effective / denoising.schedule == pytest.approx(strength, abs=0.03)
@@ -140,7 +141,7 @@ def test_sdxl_has_it_too(tmp_path):
     few = distillation_lora.fuse_distillation_lora(
         model, FewStepSettings(path=str(tmp_path / "4-3.safetensors"), scheduler="euler")
     )
-    (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, 0.45, "first", few.working.most_steps))
+    (made,) = Diffuser(few).repaint([canvas(few)], Denoising(50, 0.45, "first", few.step_count))
     assert not np.array_equal(made, astronaut())
     assert torch.equal(few.unet.conv_out.weight, plain)
 

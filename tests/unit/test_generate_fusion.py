@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.landmarks import face_width, fit_similarity, mirror, with_forehead
+from functions.generate.face.landmarks import face_width, fit_similarity, measure_misfit, mirror, with_forehead
 from functions.generate.fusion import occlusion
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import pose_agreement
@@ -187,6 +187,17 @@ def test_the_photo_with_the_nearest_pose_is_taken(template, person):
     assert choose_reference([away, person], person.landmarks) is person
 
 
+def test_the_photo_with_the_templates_expression_is_taken_before_one_nearer_in_shape(person):
+    """The closed mouth belongs to a face that is a little broader; the open one has the template's very shape."""
+    shut = person.landmarks.copy()
+    shut[48:] = shut[48:].mean(axis=0) + (shut[48:] - shut[48:].mean(axis=0)) * [0.75, 0.3]
+    broad = shut * [1.2, 1]
+    portrayals = [person, ReferencePhoto(person.image, broad)]
+    assert measure_misfit(person.landmarks, shut) < measure_misfit(broad, shut)
+    assert choose_reference(portrayals, shut) is portrayals[1]
+    assert choose_reference(portrayals, person.landmarks) is person
+
+
 def test_a_face_turned_the_other_way_is_used_in_the_mirror(person):
     turned = person.landmarks.copy()
     turned[27:36, 0] += 12
@@ -320,6 +331,26 @@ def test_lips_keep_their_proportion_to_the_skin_in_dim_light():
     contrast = lit[80, 60] - lit[20, 60]
     assert contrast[0] == pytest.approx(-7.5, abs=1.5)
     assert contrast[1] == pytest.approx(10, abs=2)
+
+
+def test_lips_and_brows_keep_their_proportion_to_the_skin_on_skin_of_another_color(bare, person):
+    """The light and the skin's color are the template's, but how much darker lips and brows are is the person's."""
+    face = masks.face(bare.landmarks, bare.image.shape[:2], -0.05, 0.02)[..., None]
+    dark = (bare.image * (1 - 0.5 * face)).astype(np.uint8)
+
+    def proportions(image, points):
+        lightness, size = light.to_lab(image)[..., 0], image.shape[:2]
+        skin = float(np.median(lightness[masks.bare(points, size) > 0.5]))
+        lips = (masks.lips(points, size) > 0.6) & (masks.mouth(points, size, 0.01) < 0.2)
+        brows = masks.soft([points[17:22], points[22:27]], points, size, 0.004, 0) > 0.5
+        return skin, [float(np.median(lightness[part])) / skin for part in (lips, brows)]
+
+    _, own = proportions(person.image, person.landmarks)
+    for template in (bare.image, dark):
+        fused = fuse(template, bare.landmarks, person, 1.0)
+        skin, found = proportions(fused.image, fused.landmarks)
+        assert skin == pytest.approx(proportions(template, bare.landmarks)[0], abs=6)
+        assert found == pytest.approx(own, abs=0.1)
 
 
 def test_a_blurred_template_gets_a_blurred_face(template, person):

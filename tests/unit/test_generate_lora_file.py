@@ -35,7 +35,7 @@ def unet(base):
 
 @pytest.fixture(scope="module")
 def adapters(unet):
-    return LoraCache(unet)
+    return LoraCache(unet, prefix="unet")
 
 
 @pytest.fixture(scope="module")

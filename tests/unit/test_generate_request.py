@@ -18,6 +18,7 @@ def knobs(**given):
 def test_the_defaults_are_the_contracts():
     given = knobs().model_dump()
     assert given == {
+        "references": [],
         "user_id": ["ann"],
         "sex": "secret",
         "first_diffusion_steps": 50,
@@ -117,3 +118,67 @@ def test_what_is_within_the_bounds_is_taken():
 def test_model_id_has_the_bounds_of_user_id(user_id):
     with pytest.raises(InvalidField):
         validate(GenerateRequest, {"request_id": 1, "template_image": "t.jpg", "configure": {"model_id": user_id}})
+
+
+def assigned(**configure):
+    """Who takes which face: user_id and references of each, from left to right."""
+    body = {"request_id": 1, "template_image": "t.jpg", "configure": configure}
+    return [(one.user_id, list(one.references)) for one in validate(GenerateRequest, body)[0].configure.assignments]
+
+
+class TestReferences:
+    """Pictures in place of a training, for one person or for some of several."""
+
+    @pytest.mark.parametrize(
+        ("configure", "people"),
+        [
+            ({"references": ["a", "b"]}, [(None, ["a", "b"])]),
+            ({"references": "a"}, [(None, ["a"])]),
+            ({"references": [["a", "b"]]}, [(None, ["a", "b"])]),
+            ({"references": ["a"], "user_id": "ann"}, [("ann", ["a"])]),
+            ({"references": ["a"], "model_id": ["ann"]}, [("ann", ["a"])]),
+            ({"references": ["a"], "user_id": [None]}, [(None, ["a"])]),
+            ({"references": ["a"], "user_id": None}, [(None, ["a"])]),
+            ({"references": [["a"], ["b", "c"]]}, [(None, ["a"]), (None, ["b", "c"])]),
+            (
+                {"references": [["a"], [], None, ["b"]], "user_id": [None, "ann", "none", "bob"]},
+                [(None, ["a"]), ("ann", []), ("none", []), ("bob", ["b"])],
+            ),
+            ({"references": [["a"], []], "user_id": ["ann", "ann"]}, [("ann", ["a"]), ("ann", ["a"])]),
+            ({"references": [], "user_id": "ann"}, [("ann", [])]),
+            ({"references": None, "user_id": ["ann", "none"]}, [("ann", []), ("none", [])]),
+            ({"references": [[], None], "user_id": ["ann", "none"]}, [("ann", []), ("none", [])]),
+        ],
+    )
+    def test_each_face_has_one_person(self, configure, people):
+        assert assigned(**configure) == people
+
+    @pytest.mark.parametrize(
+        ("configure", "field", "told"),
+        [
+            ({}, "user_id", "name a user, or give pictures of the person in configure.references"),
+            ({"references": []}, "user_id", "name a user"),
+            ({"references": [[], []]}, "user_id", "name a user"),
+            ({"user_id": [None]}, "user_id", "nobody takes face 1"),
+            ({"references": [["a"], []]}, "user_id", "nobody takes face 2"),
+            ({"references": [["a"], []], "user_id": ["ann", None]}, "user_id", "nobody takes face 2"),
+            ({"references": ["a"], "user_id": "none"}, "user_id", "'none' leaves face 1 as it is, but .* has pictures"),
+            ({"references": ["a"], "user_id": ["ann", "bob"]}, "user_id", "2 ids, but .* has 1 lists of pictures"),
+            ({"references": [["a"], ["b"]], "user_id": "ann"}, "user_id", "1 ids, but .* has 2 lists"),
+            ({"references": [["a"], ["b"]], "user_id": ["ann", "ann"]}, "user_id", "ann has two different lists"),
+            ({"references": ["a"] * 21}, "references", "at most 20 items"),
+            ({"references": [["a"] * 20] * 6}, "references", "120 pictures; .* may be 100"),
+            ({"references": [["a"]] * 65}, "references", "at most 64 items"),
+            ({"references": 7}, "references", "valid list"),
+            ({"references": {"a": "b"}}, "references", "valid list"),
+            ({"references": [7]}, "references", "valid string"),
+            ({"references": [["a"], "b"]}, "references", "valid list"),
+            ({"references": [["a"], [["b"]]]}, "references", "valid string"),
+            ({"references": [""]}, "references", "at least 1 character"),
+            ({"references": ["a", None, "b"]}, "references", "valid list"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused_by_name(self, configure, field, told):
+        with pytest.raises(InvalidField, match=told) as refused:
+            assigned(**configure)
+        assert refused.value.field.startswith(f"configure.{field}")

@@ -13,15 +13,16 @@ from functions.generate.diffusion.img2img import DECODED_AT_ONCE, Diffuser
 from functions.generate.handler import planned_peak as portraits_planned
 from functions.train import recomputing as memory
 from functions.train.handler import planned_peak as training_planned
-from functions.train.plan import ATTENTION, TrainingPlan
+from functions.train.plan import TrainingPlan
 from functions.train.recomputing import is_short, recomputing
 from functions.train.training_inputs import embed_prompts
 from shared.cli import doctor
 from shared.errors import OutOfMemory
 from shared.models import distillation_lora, planned_peak
+from shared.models.architectures import ATTENTION
 from shared.models.controls import open_control
 from shared.models.diffusion import load_model
-from shared.models.shapes import PARTS, build_shape
+from shared.models.shapes import PARTS, build_footprint
 from shared.settings import FewStepSettings, ModelSettings, Settings
 from tests.pretend_gpu import in_float32, pretend_gpu
 from tests.tiny_base import make_tiny_base, make_tiny_control
@@ -99,7 +100,7 @@ def norms_of_a_gpu(monkeypatch):
 )
 def test_what_is_planned_to_be_kept_is_what_a_pass_keeps(norms_of_a_gpu, kind, changes, size, batch, dtype, again):
     parts = PARTS[kind] | {"unet": PARTS[kind]["unet"] | changes}
-    plan = planned_peak.training(build_shape(parts, size, dtype), batch, 8, ATTENTION, again)
+    plan = build_footprint(parts, size, dtype).training(batch, 8, ATTENTION, again)
     assert plan.saved == pytest.approx(kept(parts["unet"], size, batch, dtype, again), rel=0.1)
 
 
@@ -107,19 +108,19 @@ def test_the_weights_are_those_of_the_published_models():
     """By their model GPUs and files: parameters of UNet, autoencoder and encoders, in millions."""
     counts = {}
     for kind in PARTS:
-        shape = build_shape(PARTS[kind], 512, torch.float32)
+        shape = build_footprint(PARTS[kind], 512, torch.float32)
         parts = (shape.unet, shape.vae, *shape.encoders)
         counts[kind] = [round(planned_peak.weights(part, torch.float32) / 4e6, 1) for part in parts]
     assert counts == {"sd15": [859.5, 83.7, 123.1], "sdxl": [2567.5, 83.7, 123.1, 694.7]}
 
 
 def test_sdxl_trains_on_16_gb_by_recomputing_and_so_do_its_portraits():
-    shape = build_shape(PARTS["sdxl"], 1024, torch.bfloat16)
-    plain, again = (planned_peak.training(shape, 1, 8, ATTENTION, recomputing) for recomputing in (False, True))
+    shape = build_footprint(PARTS["sdxl"], 1024, torch.bfloat16)
+    plain, again = (shape.training(1, 8, ATTENTION, recomputing) for recomputing in (False, True))
     assert (round(plain.weights / 1e9, 1), round(plain.adapter / 1e9, 1)) == (5.1, 0.2)
     assert (round(plain.saved / 1e9, 1), round(again.saved / 1e9, 1)) == (7.7, 0.5)
     assert again.total < 8e9 < 13e9 < plain.total
-    assert planned_peak.portraits(shape, 4, True, 8, ATTENTION).total < 12e9
+    assert shape.portraits(4, True, 8, ATTENTION).total < 12e9
 
 
 def test_doctor_is_told_without_loading_a_weight(base):
@@ -131,12 +132,12 @@ def test_doctor_is_told_without_loading_a_weight(base):
 
 def test_doctor_says_what_is_more_than_a_gpu_has(monkeypatch):
     """By SDXL's figures at 1024 pixels, on GPUs of 8 to 80 GB."""
-    shape = build_shape(PARTS["sdxl"], 1024, torch.bfloat16)
+    shape = build_footprint(PARTS["sdxl"], 1024, torch.bfloat16)
     peaks = {
-        name: planned_peak.training(shape, 1, 8, ATTENTION, again).total
+        name: shape.training(1, 8, ATTENTION, again).total
         for name, again in (("train", False), ("train_recomputing", True))
     }
-    peaks["generate"] = planned_peak.portraits(shape, 4, True, 8, ATTENTION).total
+    peaks["generate"] = shape.portraits(4, True, 8, ATTENTION).total
     monkeypatch.setattr(doctor, "planned_peaks", lambda settings: peaks)
     too_much = {}
     for gigabytes in (8, 12, 16, 24, 80):

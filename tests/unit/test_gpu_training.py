@@ -16,7 +16,6 @@ from functions.train.plan import TrainingPlan
 from functions.train.recomputing import recomputing
 from functions.train.training_inputs import TrainingInputs
 from shared.models import determinism
-from shared.models.conditioning import encode_prompt
 from shared.models.determinism import deterministic
 from shared.models.diffusion import load_model
 from shared.models.noise import add_noise
@@ -41,8 +40,8 @@ def material(model):
     mean = torch.randn(8, 16, 8, 8, generator=generator)
     latents = Latents(copy_to_device(mean, model.device), None)
     cache = LatentCache([(row, 0) for row in range(8)], latents, copy_to_device(torch.ones(8, 1, 8, 8), model.device))
-    loss = DiffusionLoss(model.scheduler, PLAN.gamma, model.device, model.dtype)
-    return TrainingInputs(cache, encode_prompt(model, "photo of sks person"), loss)
+    loss = DiffusionLoss(model, model.objective(PLAN.gamma))
+    return TrainingInputs(cache, model.condition("photo of sks person"), loss)
 
 
 def updated(updates, steps):
@@ -53,15 +52,15 @@ def updated(updates, steps):
 def full(base):
     """Losses in float32."""
     model = load_model(ModelSettings(path=str(base), device="cpu"))
-    with add_adapter(model.unet, PLAN) as adapter:
-        return updated(OptimizerSteps(model.unet, adapter, material(model), PLAN, STEPS), STEPS)
+    with add_adapter(model, PLAN) as adapter:
+        return updated(OptimizerSteps(adapter, material(model), PLAN, STEPS), STEPS)
 
 
 def trained(model, gpu, resumed=None):
     """An adapter, with its losses, its state halfway and what the host had to do with the GPU."""
     made = SimpleNamespace(copies=0)
-    with add_adapter(model.unet, PLAN) as adapter:
-        updates = OptimizerSteps(model.unet, adapter, material(model), PLAN, STEPS)
+    with add_adapter(model, PLAN) as adapter:
+        updates = OptimizerSteps(adapter, material(model), PLAN, STEPS)
         if resumed:
             updates.resume(*resumed)
         gpu.clear()

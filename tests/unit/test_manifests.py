@@ -202,6 +202,35 @@ def test_bodies_that_ask_for_the_same_are_one_request_and_no_others_are(function
     assert parse(ONE_REQUEST[function][0].encode()).sha256 not in others
 
 
+@pytest.mark.parametrize(
+    ("spellings", "others"),
+    [
+        (
+            [
+                '"references": ["a"]', '"references": "a"', '"references": [["a"]]',
+                '"references": ["a"], "user_id": [null]', '"references": ["a"], "user_id": null',
+            ],
+            ['"references": ["b"]', '"references": ["a"], "user_id": "ann"', '"references": [["a"], ["a"]]'],
+        ),
+        (
+            ['"user_id": "ann"', '"user_id": "ann", "references": []', '"user_id": ["ann"], "references": [null]'],
+            ['"user_id": "ann", "references": ["a"]'],
+        ),
+        (
+            [
+                '"user_id": [null, "ann"], "references": [["a"], null]',
+                '"model_id": [null, "ann"], "references": [["a"], []]',
+            ],
+            ['"user_id": ["ann", null], "references": [null, ["a"]]', '"references": [["a"], ["ann"]]'],
+        ),
+    ],
+)  # fmt: skip
+def test_references_that_say_the_same_are_one_request_however_they_are_listed(spellings, others):
+    assert len({parse((GENERATE % one).encode()).sha256 for one in spellings}) == 1
+    hashes = [parse((GENERATE % one).encode()).sha256 for one in (spellings[0], *others)]
+    assert len(set(hashes)) == len(hashes)
+
+
 @pytest.mark.parametrize("configure", [CheckConfigure, TrainConfigure, GenerateConfigure])
 def test_the_defaults_by_which_bodies_are_compared_are_those_that_they_are_served_by(configure):
     fields = {name: field for name, field in configure.model_fields.items() if not field.is_required()}

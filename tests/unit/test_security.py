@@ -69,7 +69,8 @@ FIGURES = {
     "SIGTERM, `PHOTOG_LEASE__DRAIN_SECONDS`": [f"{LEASE.drain_seconds:.0f} s"],
     "a key that fails": [f"{FIRST_SECONDS} s", f"{LONGEST_SECONDS:.0f} s"],
     "pictures of a request": [
-        f"{check.MOST_IMAGES} (check), {train.MOST_IMAGES} (train), 1 template and {generate.MOST_FACES} faces"
+        f"{check.MOST_IMAGES} (check), {train.MOST_IMAGES} (train), 1 template, {generate.MOST_FACES} faces",
+        f"{generate.MOST_REFERENCES_TOGETHER} references, {generate.MOST_REFERENCES} of each person",
     ],
     "picture file, `PHOTOG_LIMITS__PHOTO_BYTES`": [f"{LIMITS.photo_bytes // MEBIBYTES} MiB"],
     "pixels, `PHOTOG_LIMITS__PHOTO_PIXELS`": [

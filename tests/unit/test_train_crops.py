@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.train.crops import STRAIGHT, Variation, closest_crop, crop_face, cut, draw_variations
+from functions.train.crops import STRAIGHT, Variation, closest_crop, cut, draw_variations
 from shared.faces import pose
 from shared.faces.base import Box, Face
+from shared.photos.close_up import cut_close_up
 from tests.pictures import hopper
 
 
@@ -75,7 +76,7 @@ def test_nothing_is_learned_from_beyond_the_photos_border():
 
 def test_a_close_up_keeps_the_photos_own_pixels_and_moves_the_face_along(face):
     photo = hopper()
-    part, moved = crop_face(photo, face, 2.2, most=10_000)
+    part, moved = cut_close_up(photo, face, 2.2, most=10_000)
     shift = face.box.left - moved.box.left, face.box.top - moved.box.top
     height, width = part.shape[:2]
     left, top = round(shift[0]), round(shift[1])
@@ -84,6 +85,6 @@ def test_a_close_up_keeps_the_photos_own_pixels_and_moves_the_face_along(face):
 
 
 def test_a_close_up_is_no_larger_than_asked(face):
-    part, moved = crop_face(hopper(), face, 2.2, most=100)
+    part, moved = cut_close_up(hopper(), face, 2.2, most=100)
     assert max(part.shape[:2]) == 100
     assert moved.box.width == pytest.approx(100 / 2.2, rel=0.1)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from functions.train.dataset import FEWEST, REFERENCE_SIDE, hold_out, prepare_dataset
+from functions.train.dataset import FEWEST, hold_out, prepare_dataset
 from shared.errors import TooFewPhotos
 from shared.models.diffusion import ModelProfile
+from shared.photos.person_photos import LONGEST_SIDE
 from shared.settings import Limits
 from tests import color_profiles
 from tests.fake_workspace import FakeWorkspace
@@ -94,7 +95,7 @@ def test_photos_inside_the_request_that_begin_alike_are_told_apart_in_the_answer
 def test_references_are_the_photos_own_pixels_around_the_face(engine, person):
     photo = prepared(person, engine).photos[0]
     image, face = photo.reference
-    assert max(image.shape[:2]) <= REFERENCE_SIDE
+    assert max(image.shape[:2]) <= LONGEST_SIDE
     found = engine.detect(image)[0]
     assert found.box.center == pytest.approx(face.box.center, abs=0.1 * face.box.width)
 

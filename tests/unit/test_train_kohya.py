@@ -30,10 +30,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """Return the adapter's file, and the UNet's prediction with the adapter."""
-    unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
-    with add_adapter(unet, PLAN) as adapter:
+    model = load_model(ModelSettings(path=str(folder), device="cpu"))
+    with add_adapter(model, PLAN) as adapter:
         disturb(adapter)
-        return kohya.serialize_kohya(adapter.weights(), PLAN, FACTS), prediction(unet)
+        return kohya.serialize_kohya(model, adapter.weights(), PLAN, FACTS), prediction(model.unet)
 
 
 def test_diffusers_own_converter_reads_the_file_and_predicts_the_same(folder, trained, tmp_path):

@@ -10,7 +10,6 @@ from diffusers import AutoencoderKL
 from functions.train.crops import Crop
 from functions.train.latents import Latents, cache_latents, decode, encode
 from functions.train.loss import DiffusionLoss
-from shared.models.conditioning import encode_prompt
 from shared.models.diffusion import load_model
 from shared.settings import ModelSettings
 from tests.tiny_base import make_tiny_base
@@ -56,7 +55,7 @@ def plain_loss(model, crop, noise, posterior_noise, times, states):
         latents = encoded.latents
     mask = torch.from_numpy(crop.mask).reshape(1, 1, 8, 8, 8, 8).mean(dim=(3, 5))
     latents = latents * model.vae.config.scaling_factor
-    return DiffusionLoss(model.scheduler, 5.0, model.device)(model.unet, latents, noise, times, states, mask)
+    return DiffusionLoss(model, model.objective(5.0))(latents, noise, times, states, mask)
 
 
 @pytest.mark.parametrize("kind", ["base", "distributed"])
@@ -64,15 +63,15 @@ def test_cached_and_uncached_loss_agree_on_the_same_noise(kind, request):
     model = request.getfixturevalue(kind)
     made = crops()
     cache = cache_latents(model, made)
-    states = encode_prompt(model, "photo of sks person")
-    loss = DiffusionLoss(model.scheduler, 5.0, model.device)
+    states = model.condition("photo of sks person")
+    loss = DiffusionLoss(model, model.objective(5.0))
     for row, key in enumerate(cache.keys):
         posterior = torch.randn((1, 16, 8, 8), generator=torch.Generator().manual_seed(row))
         noise = torch.randn((1, 16, 8, 8), generator=torch.Generator().manual_seed(100 + row))
         times = torch.tensor([150 * row + 20])
         rows = torch.tensor([row])
         latents = cache.latents.rows(rows).sample(torch.Generator().manual_seed(row))
-        ours = loss(model.unet, latents, noise, times, states, cache.masks[rows])
+        ours = loss(latents, noise, times, states, cache.masks[rows])
         theirs = plain_loss(model, made[key], noise, posterior, times, states)
         assert float(ours) == pytest.approx(float(theirs), rel=1e-4)
 

@@ -22,8 +22,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def unet(folder):
-    return load_model(ModelSettings(path=str(folder), device="cpu")).unet
+def model(folder):
+    return load_model(ModelSettings(path=str(folder), device="cpu"))
+
+
+@pytest.fixture
+def unet(model):
+    return model.unet
 
 
 def prediction(unet):
@@ -41,15 +46,15 @@ def disturb(adapter):
             parameter.add_(torch.randn_like(parameter) * 0.2)
 
 
-def test_a_fresh_adapter_changes_nothing(unet):
+def test_a_fresh_adapter_changes_nothing(model, unet):
     before = prediction(unet)
-    with add_adapter(unet, PLAN):
+    with add_adapter(model, PLAN):
         assert torch.equal(prediction(unet), before)
 
 
-def test_the_base_is_bit_identical_after_the_adapter_is_off(unet):
+def test_the_base_is_bit_identical_after_the_adapter_is_off(model, unet):
     before, answer = {name: value.clone() for name, value in unet.state_dict().items()}, prediction(unet)
-    with add_adapter(unet, PLAN) as adapter:
+    with add_adapter(model, PLAN) as adapter:
         disturb(adapter)
         assert not torch.equal(prediction(unet), answer)
     after = unet.state_dict()
@@ -59,39 +64,40 @@ def test_the_base_is_bit_identical_after_the_adapter_is_off(unet):
     assert not any(parameter.requires_grad for parameter in unet.parameters())
 
 
-def test_an_interrupted_training_takes_its_adapter_off_too(unet):
+def test_an_interrupted_training_takes_its_adapter_off_too(model, unet):
     names = list(unet.state_dict())
 
     def interrupted():
-        with add_adapter(unet, PLAN):
+        with add_adapter(model, PLAN):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(unet.state_dict()) == names
-    with add_adapter(unet, PLAN):
+    with add_adapter(model, PLAN):
         pass
 
 
-def test_the_adapter_is_trained_in_full_precision_on_a_half_precision_base(unet):
-    with add_adapter(unet.half(), PLAN) as adapter:
+def test_the_adapter_is_trained_in_full_precision_on_a_half_precision_base(model, unet):
+    unet.half()
+    with add_adapter(model, PLAN) as adapter:
         assert {parameter.dtype for parameter in adapter.parameters} == {torch.float32}
     assert unet.dtype == torch.float16
 
 
-def test_the_same_seed_makes_the_same_adapter(unet):
+def test_the_same_seed_makes_the_same_adapter(model, unet):
     made = []
     for seed in (1, 1, 2):
         torch.rand(1)
-        with add_adapter(unet, TrainingPlan(rank=4, seed=seed)) as adapter:
+        with add_adapter(model, TrainingPlan(rank=4, seed=seed)) as adapter:
             made.append(adapter.weights())
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     assert any(not torch.equal(made[0][name], made[2][name]) for name in made[0])
 
 
-def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp_path):
+def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(model, unet, folder, tmp_path):
     """Rank and alpha differ here, so the scale can only come from the file."""
-    with add_adapter(unet, PLAN) as adapter:
+    with add_adapter(model, PLAN) as adapter:
         disturb(adapter)
         expected = prediction(unet)
         (tmp_path / "lora.safetensors").write_bytes(adapter.serialize(adapter.weights(), {}))
@@ -102,9 +108,9 @@ def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(unet, folder, tmp
     assert torch.allclose(prediction(pipeline.unet), expected, atol=1e-6)
 
 
-def test_the_files_header_tells_how_it_was_made(unet, tmp_path):
+def test_the_files_header_tells_how_it_was_made(model, unet, tmp_path):
     facts = {"base_model": "tiny", "plan": PLAN.model_dump(mode="json")}
-    with add_adapter(unet, PLAN) as adapter:
+    with add_adapter(model, PLAN) as adapter:
         (tmp_path / "lora.safetensors").write_bytes(adapter.serialize(adapter.weights(), facts))
     with safe_open(tmp_path / "lora.safetensors", "pt") as opened:
         header = opened.metadata()

@@ -6,8 +6,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from functions.train.loss import LEAST, DiffusionLoss, weights
-from shared.models.conditioning import Conditioning
+from functions.train.loss import DiffusionLoss
+from shared.models.conditioning import TextStates
+from shared.models.unet_objective import LEAST, UNetObjective, weights
 
 CPU = torch.device("cpu")
 
@@ -27,12 +28,13 @@ def scheduler(prediction, zero_snr=False):
 def batch(count=4):
     generator = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(2, count, 16, 8, 8, generator=generator)
-    return latents, noise, torch.tensor([0, 300, 700, 999][:count]), Conditioning(torch.zeros(1, 3, 8))
+    return latents, noise, torch.tensor([0, 300, 700, 999][:count]), TextStates(torch.zeros(1, 3, 8))
 
 
-def model(answer):
-    """A UNet that predicts what it is told to."""
-    return lambda noisy, times, states, **nothing_more: SimpleNamespace(sample=answer)
+def loss_of(made, answer):
+    """The loss of a base model that predicts what it is told to."""
+    model = SimpleNamespace(dtype=torch.float32, predict=lambda noisy, times, words: answer)
+    return DiffusionLoss(model, UNetObjective(made, 5.0, CPU))
 
 
 def truth(kind, made, latents, noise, times):
@@ -44,7 +46,7 @@ def test_a_perfect_prediction_costs_nothing(prediction):
     made = scheduler(prediction)
     latents, noise, times, states = batch()
     answer = truth(prediction, made, latents, noise, times)
-    loss = DiffusionLoss(made, 5.0, CPU)(model(answer), latents, noise, times, states, torch.ones(4, 1, 8, 8))
+    loss = loss_of(made, answer)(latents, noise, times, states, torch.ones(4, 1, 8, 8))
     assert loss == 0
 
 
@@ -84,11 +86,11 @@ def test_what_the_mask_leaves_out_costs_nothing():
     latents, noise, times, states = batch()
     wrong_left = noise.clone()
     wrong_left[..., :4] += 3.0
-    loss = DiffusionLoss(made, 5.0, CPU)
+    loss = loss_of(made, wrong_left)
     left, right = torch.zeros(2, 4, 1, 8, 8)
     left[..., :4], right[..., 4:] = 1, 1
-    assert loss(model(wrong_left), latents, noise, times, states, right) == 0
-    assert loss(model(wrong_left), latents, noise, times, states, left) > 1
+    assert loss(latents, noise, times, states, right) == 0
+    assert loss(latents, noise, times, states, left) > 1
 
 
 def test_a_small_face_weighs_as_much_as_a_large_one():
@@ -96,6 +98,6 @@ def test_a_small_face_weighs_as_much_as_a_large_one():
     latents, noise, times, states = batch()
     small = torch.zeros(4, 1, 8, 8)
     small[..., :2, :2] = 1
-    loss = DiffusionLoss(made, 5.0, CPU)
-    args = (model(noise + 1.0), latents, noise, times, states)
+    loss = loss_of(made, noise + 1.0)
+    args = (latents, noise, times, states)
     assert loss(*args, small) == pytest.approx(float(loss(*args, torch.ones(4, 1, 8, 8))), rel=1e-5)

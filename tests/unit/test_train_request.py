@@ -22,7 +22,7 @@ def test_the_knobs_have_the_contracts_defaults():
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"max_train_steps": 0}, "configure.max_train_steps"),
+        ({"max_train_steps": -1}, "configure.max_train_steps"),
         ({"max_train_steps": 10_001}, "configure.max_train_steps"),
         ({"max_train_steps": "400"}, "configure.max_train_steps"),
         ({"val_save_checkpointing_steps": 0}, "configure.val_save_checkpointing_steps"),
@@ -60,7 +60,7 @@ def test_an_unknown_knob_is_a_warning():
 
 
 def test_the_plan_follows_the_working_size():
-    small, large = TrainingPlan.for_model(ModelProfile(size=128)), TrainingPlan.suited(ModelProfile(size=1024))
+    small, large = TrainingPlan.for_model(ModelProfile(size=128)), TrainingPlan.for_model(ModelProfile(size=1024))
     assert small.gamma == GAMMA * 16
     assert large.gamma == GAMMA
     assert small.learning_rate > large.learning_rate

@@ -6,10 +6,9 @@ import torch
 from functions.train.latents import LatentCache, Latents
 from functions.train.lora import add_adapter
 from functions.train.loss import DiffusionLoss
-from functions.train.optimizer_steps import OptimizerSteps, lr_factor, photo_order, stratified_timesteps
+from functions.train.optimizer_steps import OptimizerSteps, lr_factor, photo_order, stratified_shares
 from functions.train.plan import TrainingPlan
 from functions.train.training_inputs import TrainingInputs
-from shared.models.conditioning import encode_prompt
 from shared.models.diffusion import load_model
 from shared.settings import ModelSettings, TrainSettings
 from tests.tiny_base import make_tiny_base
@@ -26,10 +25,10 @@ def updated(model, plan):
     latents = Latents(torch.randn(8, 16, 8, 8, generator=generator), torch.full((8, 16, 8, 8), 0.1))
     masks = torch.rand(8, 1, 8, 8, generator=generator)  # of different weight in sum: a mean of means would differ
     cache = LatentCache([(row, 0) for row in range(8)], latents, masks)
-    words = encode_prompt(model, "photo of sks person")
-    learned = TrainingInputs(cache, words, DiffusionLoss(model.scheduler, plan.gamma, model.device))
-    with add_adapter(model.unet, plan) as adapter:
-        losses = [float(update.loss) for update in OptimizerSteps(model.unet, adapter, learned, plan, 3)]
+    words = model.condition("photo of sks person")
+    learned = TrainingInputs(cache, words, DiffusionLoss(model, model.objective(plan.gamma)))
+    with add_adapter(model, plan) as adapter:
+        losses = [float(update.loss) for update in OptimizerSteps(adapter, learned, plan, 3)]
         return losses, adapter.weights()
 
 
@@ -66,15 +65,15 @@ def test_the_order_follows_the_seed():
 def test_one_batch_spans_the_noise_levels():
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        times = stratified_timesteps(4, 1000, generator)
-        assert sorted((times // 250).tolist()) == [0, 1, 2, 3]
+        shares = stratified_shares(4, generator)
+        assert sorted((shares // 0.25).tolist()) == [0, 1, 2, 3]
 
 
 def test_every_place_of_a_batch_meets_every_noise_level():
     generator = torch.Generator().manual_seed(0)
-    first = torch.stack([stratified_timesteps(4, 1000, generator)[0] for _ in range(400)])
-    assert first.min() < 20
-    assert first.max() > 980
+    first = torch.stack([stratified_shares(4, generator)[0] for _ in range(400)])
+    assert 0 <= first.min() < 0.02
+    assert 0.98 < first.max() < 1
 
 
 def test_the_rate_rises_then_falls_to_its_rest():

@@ -15,6 +15,7 @@ from functions.generate.face import masks
 from functions.generate.face.palette import Palette
 from shared.faces import Box, Face
 from shared.imaging.array_types import Image, Mask
+from shared.models.step_count import StepCount
 
 STEPS, STRENGTH = 30, 0.35  # as in EasyPhoto
 OVERLAP = 0.25  # least overlap of two squares, in sides
@@ -24,14 +25,14 @@ Span = tuple[int, int]
 """First pixel and the one after the last, along the longer side."""
 
 
-def plan_denoising(most_steps: int | None) -> Denoising:
-    """Return steps and strength of the background's diffusion; `most_steps` is the limit of a distilled model."""
-    return Denoising(STEPS, STRENGTH, "first", most_steps)
+def plan_denoising(count: StepCount) -> Denoising:
+    """Return steps and strength of the background's diffusion; `count` is the base model's rule."""
+    return Denoising(STEPS, STRENGTH, "first", count)
 
 
-def count_evaluations(shape: tuple[int, ...], most_steps: int | None) -> int:
+def count_evaluations(shape: tuple[int, ...], count: StepCount) -> int:
     """Return the number of network evaluations for the background of a picture of this shape."""
-    return len(tile_spans(max(shape[:2]), min(shape[:2]))) * plan_denoising(most_steps).effective
+    return len(tile_spans(max(shape[:2]), min(shape[:2]))) * plan_denoising(count).effective
 
 
 def repaint_background(

@@ -7,14 +7,12 @@ that is finer than the model's pixels stays.
 Several faces go through in one batch, each with a different noise, prompt, set of control images and LoRA; a face alone
 comes out as in a batch except for the rounding of floats. Computation without effect is skipped: ControlNets run only
 while their scale is above 0, and only for the prompt, not for the negative prompt (diffusers' `guess_mode`); their
-images are embedded once; the cross-attention keys and values of a prompt are computed once (`cross_attention_cache`);
+images are embedded once; what depends on the prompt alone is computed once (`DiffusionModel.reusing`);
 and the negative prompt is used only between the noise levels at which guidance matters (`ModelProfile.guided`).
 """
 
-import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
@@ -24,20 +22,18 @@ import torch
 from numpy.typing import NDArray
 
 from functions.generate.diffusion import control_images as drawing
-from functions.generate.diffusion.cross_attention_cache import cache_cross_attention
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from shared.errors import PhotogError
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
-from shared.models import latent_codec
-from shared.models.conditioning import Conditioning, Residuals, guide, predict_noise, run_controlnet
+from shared.models.base_model import Conditioning, DiffusionModel
+from shared.models.conditioning import Residuals
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
-from shared.models.diffusion import DiffusionModel
-from shared.models.noise import add_noise
+from shared.models.guidance import guide
+from shared.models.step_count import StepCount
 from shared.models.transfers import copy_to_device
 
-FINEST_FEW = 50  # steps of the finest schedule that LCM and TCD were distilled with
 DECODED_AT_ONCE = 1024 * 1024  # pixels per autoencoder pass on a GPU: 1.6 GB in half precision, 3.2 in float32
 
 
@@ -61,36 +57,23 @@ class Denoising:
         steps: steps of the whole schedule.
         strength: denoising strength, 0 to 1; the share of the schedule that is run.
         diffusion: "first" or "second"; the ControlNets' scales depend on it.
-        most: most steps of a distilled model's schedule, to which `steps` is limited; None for other models.
+        count: the rule by which the base model counts steps.
     """
 
     steps: int
     strength: float
     diffusion: Literal["first", "second"] = "first"
-    most: int | None = None
+    count: StepCount = field(default_factory=StepCount)
 
     @property
     def effective(self) -> int:
-        """The number of network evaluations: steps x strength, as diffusers counts them.
-
-        For a distilled model it is min(steps, most) x strength, rounded up: with at most 8 steps, 50 x 0.45 makes 4
-        and 20 x 0.30 makes 3.
-        """
-        asked = min(int(self.steps * self.strength), self.steps)
-        if self.most is None or asked == 0:
-            return asked
-        # 1e-9 is subtracted because 0.3 x 10, slightly above 3 in floats, would be rounded up to 4
-        return min(asked, math.ceil(min(self.steps, self.most) * self.strength - 1e-9))
+        """The number of network evaluations."""
+        return self.count.evaluations(self.steps, self.strength)
 
     @property
     def schedule(self) -> int:
-        """The number of steps of the schedule of which the last `effective` are run.
-
-        For a distilled model it is chosen so that the run starts as near to `strength` as possible.
-        """
-        if self.most is None or self.effective == 0:
-            return self.steps
-        return min(max(round(self.effective / self.strength), self.effective), FINEST_FEW)
+        """The number of steps of the schedule of which the last `effective` are run."""
+        return self.count.schedule(self.steps, self.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +81,7 @@ class Sample:
     """A batch of faces, prepared for the network.
 
     Attributes:
-        latents, mask: (B, C, h, w) and (B, 1, h, w), float32 whatever type the UNet computes in.
+        latents, mask: (B, C, h, w) and (B, 1, h, w), float32 whatever type the denoiser computes in.
         words: the encoded prompts, batch B.
         both: the encoded negative prompts followed by the prompts, batch 2 B.
         hints: the ControlNets that are used in this diffusion, each with its embedded control images.
@@ -123,10 +106,8 @@ class Diffuser:
 
     def __init__(self, model: DiffusionModel, controls: Sequence[Control] = ()) -> None:
         self._model, self._controls = model, controls
-        # a copy, because diffusers' schedulers hold the state of a run
-        self._scheduler = copy.deepcopy(model.scheduler)
         self.working = model.working
-        for part in (model.unet, model.vae):
+        for part in (model.denoiser, model.autoencoder):
             part.to(memory_format=torch.channels_last)  # the fastest for convolutions: a tenth less time on a CPU
 
     def repaint(
@@ -148,7 +129,7 @@ class Diffuser:
         if denoising.effective == 0:
             return [canvas.image.copy() for canvas in canvases]
         model = self._model
-        with torch.inference_mode(), deterministic(model.device), cache_cross_attention(model.unet):
+        with torch.inference_mode(), deterministic(model.device), model.reusing():
             sample = self._prepare(canvases, denoising)
             difference = self._decode_difference(self._denoise(sample, denoising, step_done), sample.latents)
         _require_finite(difference)
@@ -169,9 +150,10 @@ class Diffuser:
                 ]
                 hints.append((control, control.embed(self._to_tensor(np.stack(drawn)).to(self._model.dtype))))
         words, negative = (
-            reduce(Conditioning.concatenate, wordings)
+            reduce(lambda batch, one: batch.concatenate(one), wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
         )
+        words, negative = (self._model.referring(wording, latents) for wording in (words, negative))
         return Sample(
             latents,
             copy_to_device(torch.from_numpy(np.stack(masks))[:, None], latents.device),
@@ -182,23 +164,19 @@ class Diffuser:
         )
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
-        scheduler, latents = self._scheduler, sample.latents
-        # the schedule stays on the CPU: on the GPU, each decision that depends on a time would wait for it
-        scheduler.set_timesteps(denoising.schedule, device="cpu")
-        times = scheduler.timesteps[len(scheduler.timesteps) - denoising.effective :]
-        device_times = copy_to_device(times, latents.device)
+        latents = sample.latents
+        schedule = self._model.schedule(denoising.schedule, denoising.effective)
+        device_times = copy_to_device(schedule.times, latents.device)
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
         noise = copy_to_device(torch.stack(drawn), latents.device)
-        current = add_noise(scheduler, latents, noise, times[:1])
-        for index, time in enumerate(times):
-            seen = scheduler.scale_model_input(current, time).to(self._model.dtype)
-            residuals = self._run_controls(sample, seen, device_times[index], denoising.diffusion, index, len(times))
-            guided = self._is_guided(time)
-            made = self._predict(sample, seen, device_times[index], residuals, guided).float()
-            current = scheduler.step(made, time, current, generator=sample.generators).prev_sample
-            following = times[index + 1 : index + 2]
-            unchanged = add_noise(scheduler, latents, noise, following) if len(following) else latents
-            current = sample.mask * current + (1 - sample.mask) * unchanged
+        current = schedule.add_noise(latents, noise, 0)
+        for index, time in enumerate(device_times):
+            seen = schedule.scale_input(current, index).to(self._model.dtype)
+            residuals = self._run_controls(sample, seen, time, denoising.diffusion, index, len(schedule))
+            guided = self._is_guided(schedule.noise_over_signal(index))
+            made = self._predict(sample, seen, time, residuals, guided).float()
+            current = schedule.step(made, current, index, sample.generators)
+            current = sample.mask * current + (1 - sample.mask) * schedule.add_noise(latents, noise, index + 1)
             step_done()
         return current
 
@@ -206,28 +184,27 @@ class Diffuser:
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, diffusion: str, step: int, steps: int
     ) -> Residuals | None:
         scaled = [(control, hint, control.scale(diffusion, step, steps)) for control, hint in sample.hints]
-        made = [run_controlnet(one.net, seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
+        made = [one.run(seen, time, sample.words, hint, scale) for one, hint, scale in scaled if scale]
         return reduce(Residuals.__add__, made) if made else None
 
     def _predict(
         self, sample: Sample, seen: torch.Tensor, time: torch.Tensor, residuals: Residuals | None, guided: bool
     ) -> torch.Tensor:
-        unet = self._model.unet
+        model = self._model
         if not guided:
-            return predict_noise(unet, seen, time, sample.words, residuals)
+            return model.predict(seen, time, sample.words, residuals)
         twice = torch.cat([seen, seen])
-        both = predict_noise(unet, twice, time, sample.both, residuals and residuals.after_nothing())
+        both = model.predict(twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
-        return guide(without, with_words, self._model.working.guidance)
+        return guide(without, with_words, model.working.guidance)
 
-    def _is_guided(self, time: torch.Tensor) -> bool:
-        """Return whether guidance matters at this time, which must be on the CPU."""
+    def _is_guided(self, noise_over_signal: float) -> bool:
+        """Return whether guidance matters at this ratio of noise to signal."""
         working = self._model.working
         if working.guidance <= 1 or working.guided is None:
             return working.guidance > 1
-        signal = float(self._scheduler.alphas_cumprod[int(time)])
         lowest, highest = working.guided
-        return lowest**2 * signal < 1 - signal <= highest**2 * signal
+        return lowest < noise_over_signal <= highest
 
     def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""
@@ -241,7 +218,7 @@ class Diffuser:
 
     def _encode(self, patches: NDArray[np.uint8]) -> torch.Tensor:
         parts = torch.split(self._to_tensor(patches), self._batch_size(len(patches)))
-        return torch.cat([latent_codec.encode(self._model.vae, pixels * 2 - 1)[0] for pixels in parts])
+        return torch.cat([self._model.encode(pixels * 2 - 1)[0] for pixels in parts])
 
     def _decode_difference(self, changed: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Return decoded `changed` minus decoded `latents`, both (B, C, h, w).
@@ -256,7 +233,7 @@ class Diffuser:
 
         A picture with any value that is not finite is NaN throughout.
         """
-        pixels, sound = latent_codec.decode(self._model.vae, latents)
+        pixels, sound = self._model.decode(latents)
         limited = torch.where(sound[:, None, None, None], pixels.clamp(-1, 1), torch.nan)
         return limited.float().permute(0, 2, 3, 1) * 127.5
 

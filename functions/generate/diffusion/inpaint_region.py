@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
-from shared.models.conditioning import Conditioning
+from shared.models.base_model import Conditioning
 
 PromptPair = tuple[Conditioning, Conditioning]
 """The encoded prompt and negative prompt."""

@@ -1,14 +1,14 @@
-"""A user's LoRA, checked to fit the base model's UNet before it is used."""
+"""A user's LoRA, checked to fit the base model's denoiser before it is used."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ModelMixin
 from peft import LoraConfig
 
-from functions.generate.diffusion.lora_file import KOHYA_UNET, LoraError, LoraFile, LoraPart, Tensors
+from functions.generate.diffusion.lora_file import KOHYA, LoraError, LoraFile, LoraPart, Tensors
 
 WRAPPING = {"base_layer", "lora_A", "lora_B"}  # peft's names of the modules inside an adapted module
 
@@ -33,20 +33,32 @@ class Lora:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
-    """Convert the file's parts to a LoRA for this UNet.
+def fit_lora(
+    file: LoraFile, denoiser: ModelMixin, prefix: str | None = None, unadaptable: tuple[str, ...] = ()
+) -> Lora:
+    """Convert the file's parts to a LoRA for this denoiser.
+
+    Args:
+        file: the file.
+        denoiser: the base model's denoiser.
+        prefix: what diffusers' names begin with for it; None accepts all.
+        unadaptable: beginnings of names of modules that no LoRA may adapt.
 
     Raises:
-        LoraError: the UNet has no such module, a matrix has another size, or values are not finite or too large for
-            the UNet's precision.
+        LoraError: the denoiser has no such module, a matrix has another size, or values are not finite or too large for
+            the denoiser's precision.
     """
-    weights = _weights(unet)
-    spelled = {KOHYA_UNET + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
+    if None not in (file.prefix, prefix) and file.prefix != prefix:
+        raise LoraError(f"this LoRA was made for a {file.prefix}, and the base model has a {prefix}: train again")
+    weights = _weights(denoiser)
+    spelled = {KOHYA + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
     parts: dict[str, LoraPart] = {}
     for written, part in file.parts.items():
         name = spelled.get(written)
         if name is None:
             raise LoraError(f"this LoRA does not fit the base model, which has no module {written[:100]!r}")
+        if name.startswith(unadaptable):
+            raise LoraError(f"this LoRA adapts {name}, which all pictures of a batch go through as one: train again")
         if name in parts:
             raise LoraError(f"this LoRA file has two entries for the module {name}")
         _check_part(name, part, weights[name])
@@ -58,11 +70,11 @@ def fit_lora(file: LoraFile, unet: UNet2DConditionModel) -> Lora:
     return Lora(shape, tensors, _config(parts, file.rooted))
 
 
-def _weights(unet: UNet2DConditionModel) -> Tensors:
+def _weights(denoiser: ModelMixin) -> Tensors:
     """Return the weights of all modules that can have a LoRA, by the module's name."""
     layers = {
         name: getattr(module, "base_layer", module)
-        for name, module in unet.named_modules()
+        for name, module in denoiser.named_modules()
         if WRAPPING.isdisjoint(name.split("."))
     }
     return {

@@ -1,11 +1,11 @@
-"""Users' LoRAs on the resident UNet: copied into resident adapters; the base model's weights are never changed.
+"""Users' LoRAs on the resident denoiser: copied into resident adapters; the base model's weights are never changed.
 
 | from | event | to |
 |---|---|---|
 | base | `activate([lora])`, known shape | active: the user's tensors are copied into the adapter of this shape |
 | base | `activate([lora])`, new shape | active: a new adapter; beyond RESIDENT, the least recently used is deleted |
 | base | `activate([lora, another, None])` | active: a LoRA for each picture of the batch, by `mixed_batch` |
-| active | the block ends, also by an exception | base: adapters disabled, outputs bit-identical to a bare UNet |
+| active | the block ends, also by an exception | base: adapters disabled, outputs bit-identical to a bare denoiser |
 | base | `evict`, the LoRA's object is gone or was not used for long | its tensors are dropped, in the adapters too |
 
 A LoRA is identified by its object's key and etag together: if a key is used again for another person, the old LoRA is
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ModelMixin
 from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 
@@ -33,12 +33,12 @@ __all__ = ["Lora", "LoraCache", "LoraError", "parse_lora"]
 
 USERS = 32  # whose tensors are kept in memory; 19 MB each for rank 16 on SD 1.5
 KEPT_BYTES = 2**30  # limit of all kept tensors together; the last one used is kept however large it is
-RESIDENT = 4  # adapters kept on the UNet, one per shape; usually one per rank that users were trained with
+RESIDENT = 4  # adapters kept on the denoiser, one per shape; usually one per rank that users were trained with
 
 
 @dataclass(eq=False)
 class ResidentLora:
-    """A resident adapter on the UNet.
+    """A resident adapter on the denoiser.
 
     Attributes:
         names, tensors: its parameters, by peft's names without the adapter's name.
@@ -51,26 +51,31 @@ class ResidentLora:
 
 
 class LoraCache:
-    """The LoRAs of many users on one UNet.
+    """The LoRAs of many users on one denoiser.
 
     Args:
-        unet: the base model's UNet; only this class may change its adapters.
+        denoiser: the base model's denoiser; only this class may change its adapters.
         users: number of users whose tensors are kept in memory.
-        resident: number of adapters kept on the UNet.
+        resident: number of adapters kept on the denoiser.
         clock: replaced in tests.
+        prefix: what diffusers' names begin with for this denoiser; None accepts all.
+        unadaptable: beginnings of names of modules that no LoRA may adapt, see `DiffusionModel.unadaptable`.
     """
 
     def __init__(
         self,
-        unet: UNet2DConditionModel,
+        denoiser: ModelMixin,
         users: int = USERS,
         resident: int = RESIDENT,
         clock: Clock = time.monotonic,
+        prefix: str | None = None,
+        unadaptable: tuple[str, ...] = (),
     ) -> None:
-        self._unet, self._most_resident = unet, resident
+        self._denoiser, self._most_resident, self._prefix = denoiser, resident, prefix
+        self._unadaptable = unadaptable
         self._users: ExpiringCache[tuple[str, str], Lora] = ExpiringCache(users, clock=clock)  # by key and etag
-        # not an LRUCache: a dropped adapter must leave the UNet too, before the new one is added, and a batch may need
-        # more than the limit
+        # not an LRUCache: a dropped adapter must leave the denoiser too, before the new one is added, and a batch may
+        # need more than the limit
         self._resident: OrderedDict[str, ResidentLora] = OrderedDict()
         self._layers: list[LoraLayer] = []
         self._active: str | None = None
@@ -84,14 +89,14 @@ class LoraCache:
             read: returns the file's bytes; called if the LoRA is not in memory, and may raise if there is no object.
 
         Raises:
-            LoraError: the file is not a LoRA, or does not fit the UNet.
+            LoraError: the file is not a LoRA, or does not fit the denoiser.
         """
         before = etag()
         known: Lora | None = None if before is None else self._users.get((key, before))
         if known is not None:
             return known
         self._drop({key})
-        lora = fit_lora(parse_lora(read()), self._unet)
+        lora = fit_lora(parse_lora(read()), self._denoiser, self._prefix, self._unadaptable)
         # adds the adapter now, so that a LoRA that does not fit is found before any work is done
         self._slot(lora, 0, 1)
         # if the object was replaced while it was read, the LoRA is used but not kept: its etag is not known
@@ -101,7 +106,7 @@ class LoraCache:
         return lora
 
     def evict(self, exists: Callable[[str], bool]) -> None:
-        """Drop LoRAs that have not been used for a while or whose objects are gone, from the UNet too.
+        """Drop LoRAs that have not been used for a while or whose objects are gone, from the denoiser too.
 
         Args:
             exists: whether the bucket has an object with this key; what it raises is not caught.
@@ -153,8 +158,8 @@ class LoraCache:
             resident = self._resident[name]
             if resident.loaded is not lora:
                 resident.loaded = None  # in case the copying is interrupted
-                # not by peft.utils.hotswap, which walks the UNet's whole state_dict and then copies tensor by tensor:
-                # about 20 ms slower for the 256 tensors of a LoRA on SD 1.5
+                # not by peft.utils.hotswap, which walks the denoiser's whole state_dict and then copies tensor by
+                # tensor: about 20 ms slower for the 256 tensors of a LoRA on SD 1.5
                 with torch.no_grad():
                     values = [lora.tensors[part] for part in resident.names]
                     torch._foreach_copy_(resident.tensors, copy_all_to_device(values, resident.tensors[0].device))
@@ -181,23 +186,23 @@ class LoraCache:
         return name
 
     def _add_adapter(self, lora: Lora, name: str) -> ResidentLora:
-        """Add an adapter to the UNet; after any failure the UNet is left without it."""
+        """Add an adapter to the denoiser; after any failure the denoiser is left without it."""
         try:
-            self._unet.add_adapter(lora.config, adapter_name=name)
-            tensors: Tensors = get_peft_model_state_dict(self._unet, adapter_name=name)
+            self._denoiser.add_adapter(lora.config, adapter_name=name)
+            tensors: Tensors = get_peft_model_state_dict(self._denoiser, adapter_name=name)
             if {part: tensor.shape for part, tensor in tensors.items()} != {
                 part: tensor.shape for part, tensor in lora.tensors.items()
             }:
-                raise LoraError("this LoRA does not fit the base model: its modules are not those of the UNet")
+                raise LoraError("this LoRA does not fit the base model: its modules are not those of the denoiser")
         except BaseException:
-            self._unet.delete_adapters(name)
+            self._denoiser.delete_adapters(name)
             raise
-        self._unet.requires_grad_(False).eval()
+        self._denoiser.requires_grad_(False).eval()
         return ResidentLora(list(tensors), list(tensors.values()))
 
     def _delete_adapter(self, name: str) -> None:
         del self._resident[name]
-        self._unet.delete_adapters(name)
+        self._denoiser.delete_adapters(name)
 
     def _drop(self, keys: set[str]) -> None:
         for entry in [entry for entry in self._users if entry[0] in keys]:
@@ -214,7 +219,7 @@ class LoraCache:
     def _find_layers(self) -> None:
         """Find all LoRA layers and disable them; needed after adding or deleting, which may leave an adapter active."""
         self._active = None
-        self._layers = [module for module in self._unet.modules() if isinstance(module, LoraLayer)]
+        self._layers = [module for module in self._denoiser.modules() if isinstance(module, LoraLayer)]
         self._enable(False)
 
     def _activate(self, name: str) -> None:

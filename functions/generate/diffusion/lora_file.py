@@ -6,9 +6,9 @@
 | names, types, shapes and number of tensors; ranks and alphas in the metadata | any tensor is created |
 | the tensors' values | the LoRA is kept, see `lora` |
 
-Tensors have the names of diffusers (`unet.<module>.lora_A.weight`, or the older `.lora.down.weight`) or of kohya
-(`lora_unet_<module>.lora_down.weight`, and `.alpha`). Only the UNet's tensors are used; those of text encoders are
-ignored.
+Tensors have the names of diffusers (`unet.<module>.lora_A.weight` or `transformer.`, or the older `.lora.down.weight`),
+of ComfyUI (`diffusion_model.<module>.lora_A.weight`, and `.alpha`) or of kohya (`lora_unet_<module>.lora_down.weight`,
+and `.alpha`). Only the denoiser's tensors are used; those of text encoders are ignored.
 """
 
 import json
@@ -33,7 +33,9 @@ MOST_RANK = 1024
 DTYPES = ("F32", "F16", "BF16")
 LENGTH = 8  # bytes of the field that holds the header's length
 
-UNET, KOHYA_UNET = "unet.", "lora_unet_"
+KOHYA = "lora_unet_"
+DIFFUSERS = ("unet.", "transformer.")
+DENOISERS = (*DIFFUSERS, "diffusion_model.")
 TEXT_ENCODERS = ("text_encoder.", "text_encoder_2.", "lora_te_", "lora_te1_", "lora_te2_")
 DOWN, UP, ALPHA = "down", "up", "alpha"
 ROLES = {
@@ -53,7 +55,7 @@ Value = TypeVar("Value")
 
 
 class LoraError(PhotogError):
-    """Raised when a file is not a LoRA for this UNet; the message says why."""
+    """Raised when a file is not a LoRA for this base model; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +79,17 @@ class LoraPart:
 
 @dataclass(frozen=True, eq=False)
 class LoraFile:
-    """The content of a LoRA file for a UNet.
+    """The content of a LoRA file for a denoiser.
 
     Attributes:
-        parts: by the module's name, as in the UNet or in kohya's spelling.
+        parts: by the module's name, as in the denoiser or in kohya's spelling.
         rooted: whether alpha is divided by the square root of the rank (rsLoRA) instead of the rank.
+        prefix: what diffusers' names begin with, without the dot; None for names of others.
     """
 
     parts: dict[str, LoraPart]
     rooted: bool
+    prefix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,14 @@ def parse_lora(data: bytes) -> LoraFile:
     """Parse a LoRA file.
 
     Raises:
-        LoraError: the bytes are not a LoRA for a UNet. No bytes raise anything else.
+        LoraError: the bytes are not a LoRA for a denoiser. No bytes raise anything else.
     """
     described, metadata = read_header(data)
     roles = {name: found for name in described if (found := _parse_name(name)) is not None}
     if not roles:
-        raise LoraError("this LoRA file has no tensors for a UNet")
-    strength = _parse_metadata(metadata.get(LORA_ADAPTER_METADATA_KEY))
+        raise LoraError("this LoRA file has no tensors for a UNet or a transformer")
+    prefix = next((one for one in DIFFUSERS if any(name.startswith(one) for name in roles)), None)
+    strength = _parse_metadata(metadata.get(LORA_ADAPTER_METADATA_KEY), prefix or DIFFUSERS[0])
     try:
         with device_errors():
             stored = safetensors.torch.load(data)
@@ -126,9 +131,8 @@ def parse_lora(data: bytes) -> LoraFile:
         if role in modules.setdefault(module, {}):
             raise LoraError(f"this LoRA file has two entries for the module {_quote(module)}")
         modules[module][role] = stored[name]
-    return LoraFile(
-        {module: _build_part(module, found, strength) for module, found in modules.items()}, strength.rooted
-    )
+    parts = {module: _build_part(module, found, strength) for module, found in modules.items()}
+    return LoraFile(parts, strength.rooted, prefix and prefix.removesuffix("."))
 
 
 def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
@@ -193,12 +197,12 @@ def _parse_name(name: str) -> tuple[str, str] | None:
     """
     if name.startswith(TEXT_ENCODERS):
         return None
-    bare = name.removeprefix(UNET)
+    bare = name.removeprefix(next((prefix for prefix in DENOISERS if name.startswith(prefix)), ""))
     ending = next((ending for ending in ROLES if name.endswith(ending)), None)
-    if ending is not None and name.startswith((UNET, KOHYA_UNET)):
+    if ending is not None and name.startswith((*DENOISERS, KOHYA)):
         return bare.removesuffix(ending), ROLES[ending]
     old = OLDEST.fullmatch(bare)
-    if old is not None and name.startswith(UNET):
+    if old is not None and name.startswith(DIFFUSERS[0]):
         layer = "to_out.0" if old[2] == "to_out" else old[2]
         return f"{old[1]}.{layer}", old[3]
     raise LoraError(f"{_quote(name)} in this file is not the name of a LoRA tensor that is supported")
@@ -229,8 +233,11 @@ def _build_part(module: str, found: Tensors, strength: LoraStrength) -> LoraPart
     return LoraPart(down, up, alpha)
 
 
-def _parse_metadata(text: str | None) -> LoraStrength:
-    """Parse the metadata that diffusers writes; raise LoraError if it is invalid or not supported."""
+def _parse_metadata(text: str | None, prefix: str) -> LoraStrength:
+    """Parse the metadata that diffusers writes, for names with `prefix`.
+
+    Raises LoraError if it is invalid or not supported.
+    """
     if not text:
         return LoraStrength(None, None, {}, {}, False)
     try:
@@ -240,15 +247,15 @@ def _parse_metadata(text: str | None) -> LoraStrength:
     if not isinstance(metadata, dict):
         raise LoraError("the metadata of this LoRA file is not a JSON object")
     for other in ("use_dora", "lora_bias"):
-        if metadata.get(UNET + other):
+        if metadata.get(prefix + other):
             raise LoraError(f"this LoRA file was made with {other}, which is not supported")
-    rank, alpha = metadata.get(UNET + "r"), metadata.get(UNET + "lora_alpha")
-    ranks, alphas = metadata.get(UNET + "rank_pattern") or {}, metadata.get(UNET + "alpha_pattern") or {}
+    rank, alpha = metadata.get(prefix + "r"), metadata.get(prefix + "lora_alpha")
+    ranks, alphas = metadata.get(prefix + "rank_pattern") or {}, metadata.get(prefix + "alpha_pattern") or {}
     if not (rank is None or _is_rank(rank)) or not _is_pattern(ranks, _is_rank):
         raise LoraError(f"the metadata of this LoRA file has a rank that is not between 1 and {MOST_RANK}")
     if not (alpha is None or _is_alpha(alpha)) or not _is_pattern(alphas, _is_alpha):
         raise LoraError("the metadata of this LoRA file has an alpha that is not a number above 0")
-    return LoraStrength(rank, alpha, ranks, alphas, metadata.get(UNET + "use_rslora") is True)
+    return LoraStrength(rank, alpha, ranks, alphas, metadata.get(prefix + "use_rslora") is True)
 
 
 def _refuse(name: str) -> None:

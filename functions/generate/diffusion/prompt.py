@@ -3,8 +3,7 @@
 import time
 
 from functions.generate.diffusion.inpaint_region import PromptPair
-from shared.models.conditioning import Conditioning, encode_prompt
-from shared.models.diffusion import DiffusionModel
+from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.expiring_cache import Clock, ExpiringCache
 
 SCENE = "photo of a background, natural light, realistic, detailed"
@@ -54,5 +53,5 @@ class PromptCache:
     def _state(self, wording: str) -> Conditioning:
         states: Conditioning | None = self._states.get(wording)
         if states is None:
-            states = self._states[wording] = encode_prompt(self._model, wording)
+            states = self._states[wording] = self._model.condition(wording)
         return states

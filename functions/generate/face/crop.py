@@ -1,13 +1,14 @@
 """A face cut out of a picture, with the masks and colors that the stages need; each is computed once, on first use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light, masks
+from functions.generate.face import facial_hair, light, masks
+from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
 from shared.imaging.array_types import Image, Mask, Points
@@ -95,6 +96,18 @@ class FaceCrop:
         """Mask of the face's skin, (h, w): without features, hair, beard and frames of glasses."""
         skin: Mask = self.bare * self.skin_likeness
         return skin
+
+    @cached_property
+    def facial_hair(self) -> FacialHair:
+        """The face's moustache and beard; unlike those of the crop, its mask covers the whole picture, (H, W)."""
+        corner = np.array([self.columns.start, self.rows.start])
+        wide = FaceCrop.of(self.picture, self.points + corner, facial_hair.MARGIN)
+        found = FacialHair.none(self.picture.shape[:2])
+        if not wide.empty:
+            seen = FacialHair.of(wide.lab, wide.points)
+            found.mask[wide.rows, wide.columns] = seen.mask
+            found = replace(seen, mask=found.mask)
+        return found
 
     @cached_property
     def palette(self) -> Palette:

@@ -14,9 +14,11 @@ class FaceView:
         landmarks: (68, 2), in pixels of the picture.
         frames: mask of the frames of the face's glasses, (H, W).
         mesh: the points of its face mesh, (478, 3), in pixels of the picture; None if the engine gives none.
+        hair: mask of the template's facial hair, (H, W), wherever a fusion has moved it; None if nobody has looked.
     """
 
     image: Image
     landmarks: Points
     frames: Mask
     mesh: Points | None = None
+    hair: Mask | None = None

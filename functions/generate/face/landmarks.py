@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.faces.mesh_landmarks import HAIRLINE
 from shared.imaging.array_types import Points
 
 LANDMARKS = 68
 JAW = slice(0, 17)
+CHIN = 8
 BROWS = slice(17, 27)
 BROW_SIDES = (slice(17, 22), slice(22, 27))
 NOSE_BRIDGE = slice(27, 31)
@@ -65,13 +68,38 @@ def face_width(points: Points) -> float:
     return float(max(np.linalg.norm(jaw[i] - jaw[16 - i]) for i in range(8)))
 
 
+def fit_upright(points: Points, width: float, center: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the similarity, (2, 3), that levels the eyes, makes the face so wide and moves its mean to `center`.
+
+    Args:
+        points: landmarks, (68, 2), in pixels of the picture.
+        width, center: in pixels of the upright picture; the center is x and y.
+    """
+    middle = points.mean(axis=0)
+    across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
+    matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), angle, width / face_width(points))
+    matrix[:, 2] += np.array(center) - middle
+    upright: NDArray[np.float64] = matrix
+    return upright
+
+
 def measure_misfit(source: Points, target: Points) -> float:
     """Return how much pose and expression differ: the mean distance of the aligned landmarks, in target face widths."""
     return float(np.linalg.norm(fit_similarity(source, target)(source) - target, axis=1).mean() / face_width(target))
 
 
+def measure_expression(points: Points) -> Points:
+    """Return how far the mouth is open, how wide it is and how high its corners are lifted, in face widths, (3,)."""
+    up = points[NOSE_BRIDGE].mean(axis=0) - points[CHIN]
+    up = up / np.linalg.norm(up)
+    corners, middle = points[[48, 54]], points[[51, 57]].mean(axis=0)
+    opened, wide = np.linalg.norm(points[62] - points[66]), np.linalg.norm(corners[0] - corners[1])
+    return np.array([opened, wide, (corners.mean(axis=0) - middle) @ up]) / face_width(points)
+
+
 def hairline(mesh: Points | None) -> Points | None:
-    """Return the points of a face mesh, (478, 3), along which its forehead ends, (9, 2); None without a mesh."""
+    """Return the points of a face mesh, (478, 3), along which its forehead ends, (7, 2); None without a mesh."""
     return None if mesh is None else mesh[HAIRLINE, :2]
 
 

@@ -3,7 +3,7 @@
 | known | the person's face on the template's head | what is drawn | what moves |
 |---|---|---|---|
 | landmarks | the photo's, turned and scaled in the plane | landmarks and ten points on the forehead | the same |
-| face meshes of both | turned in space as far as the poses differ | all of its points | landmarks and hairline |
+| both meshes | the same, or turned in space as far as the poses differ | all points | landmarks and hairline |
 
 Between the template's face and the person's, the target lies at the share of the shape that the degree allows. A face
 that is turned in space has the right pose but less likeness, by two recognizers: as long as the poses agree, it is not.

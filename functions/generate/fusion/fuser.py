@@ -23,6 +23,7 @@ class Fuser(Protocol):
         frames: Mask | None = None,
         original: FaceCrop | None = None,
         mesh: Points | None = None,
+        hair: Mask | None = None,
     ) -> FaceView:
         """Fuse the face to a degree of 0 (bit-identical) to 1 (most like the person); see `landmark_fusion.fuse`."""
 

@@ -15,15 +15,18 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from functions.generate.face import light, masks
+from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.crop import FaceCrop, rescale
 from functions.generate.face.face_view import FaceView
+from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.fusion import detail_match
+from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
-from functions.generate.fusion.occlusion import usable_mask
+from functions.generate.fusion.forehead import clear_forehead
+from functions.generate.fusion.occlusion import spare, usable_mask
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid
 from functions.generate.fusion.warp import Picture, draw, plan_movement
@@ -40,19 +43,30 @@ class ReferencePhoto:
         landmarks: (68, 2), in pixels of the image.
         identity: mean embedding of all the person's photos; only fusion by a network needs it.
         glasses: whether the face has glasses with a visible frame.
+        name: what the answer calls it: its reference in the request, or its key in the bucket.
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
+        occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
+        hidden: the share of the face that it hides, 0 to 1.
     """
 
     image: Image
     landmarks: Points
     identity: Embedding | None = None
     glasses: bool = False
+    name: str = ""
     mesh: Points | None = None
+    occluder: Mask | None = None
+    hidden: float = 0.0
 
     @cached_property
     def frames(self) -> Mask:
         """Mask of the frames of the face's glasses, (H, W); cached, since tracing them is slow."""
         return find_frames(self.image, self.landmarks)
+
+    @cached_property
+    def facial_hair(self) -> FacialHair:
+        """The face's moustache and beard; its mask is (H, W). Cached, since it is slow."""
+        return FaceCrop.of(self.image, self.landmarks).facial_hair
 
 
 def fuse(
@@ -64,6 +78,7 @@ def fuse(
     frames: Mask | None = None,
     original: FaceCrop | None = None,
     mesh: Points | None = None,
+    hair: Mask | None = None,
 ) -> FaceView:
     """Give the face at `landmarks` the person's shape and looks, to the given degree.
 
@@ -76,14 +91,17 @@ def fuse(
         frames: mask, (H, W), of the frames of the face's glasses, as an earlier fusion returned it; None detects them.
         original: the template's face, whose sharpness and colors the result must have; None takes the face of `base`.
         mesh: the face's mesh, (478, 3), in pixels of `base`; without it, or without the person's, the landmarks do.
+        hair: mask, (H, W), of the facial hair of the template's face, as an earlier fusion returned it; None finds it.
 
     Returns:
-        The picture with the moved landmarks, mesh and frames. It is bit-identical to `base` away from the face, and
-        everywhere at degree 0.
+        The picture with the moved landmarks, mesh, frames and facial hair. It is bit-identical to `base` away from the
+        face, and everywhere at degree 0.
     """
     frames = find_frames(base, landmarks) if frames is None else frames
     if degree <= 0:
-        return FaceView(base.copy(), landmarks.copy(), frames, mesh)
+        return FaceView(base.copy(), landmarks.copy(), frames, mesh, hair)
+    original = original or FaceCrop.of(base, landmarks, mesh=mesh)
+    hair = original.facial_hair.mask if hair is None else hair
     shares = BlendWeights.of(min(degree, 1.0))
     points = correspond(landmarks, mesh, person.landmarks, person.mesh, shares.shape)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
@@ -91,19 +109,25 @@ def fuse(
     if frames.any():
         shift = make_rigid(shift, frames, face_width(points.landmarks), free)
         frames = np.clip(shift.of(frames), 0, 1)
-    moved = shift.of(base)
-    crop = FaceCrop.of(moved, points.landmarks, mesh=points.mesh)
+    moved, hair = shift.of(base), np.clip(shift.of(hair), 0, 1)
+    bearded = bool(hair.any() or person.facial_hair.mask.any())
+    margin = facial_hair.MARGIN if bearded else masks.REGION_MARGIN
+    crop = FaceCrop.of(moved, points.landmarks, margin, points.mesh)
     if not crop.empty:
-        original = original or FaceCrop.of(base, landmarks, mesh=mesh)
         drawn = _draw_photo(person, person.image, points, crop)
-        own = np.zeros(crop.size, np.float32)
+        own = theirs = np.zeros(crop.size, np.float32)
         if person.glasses:
             own = np.clip(_draw_photo(person, person.frames, points, crop), 0, 1)
         if frames.any():  # only one pair of glasses on the nose: keep the template's
             drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
+        if person.facial_hair.mask.any():
+            theirs = np.clip(_draw_photo(person, person.facial_hair.mask, points, crop), 0, 1)
         kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
-        moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own)
-    return FaceView(moved, points.landmarks, frames, points.mesh)
+        if person.occluder is not None:
+            kept = np.maximum(kept, spare(_draw_photo(person, person.occluder, points, crop), crop.width))
+        beards = BeardTransfer.of(crop.cut(hair), theirs, crop.width)
+        moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own, beards)
+    return FaceView(moved, points.landmarks, frames, points.mesh, hair)
 
 
 def find_frames(image: Image, landmarks: Points) -> Mask:
@@ -121,7 +145,15 @@ def wears_glasses(image: Image, landmarks: Points) -> bool:
     return not crop.empty and detection.wears_glasses(crop.lab, crop.points)
 
 
-def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWeights, kept: Mask, own: Mask) -> Image:
+def _blend(
+    crop: FaceCrop,
+    drawn: light.Lab,
+    original: FaceCrop,
+    shares: BlendWeights,
+    kept: Mask,
+    own: Mask,
+    beards: BeardTransfer,
+) -> Image:
     """Blend the person's drawn face into the crop of the moved template.
 
     Args:
@@ -131,18 +163,34 @@ def _blend(crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWe
         shares: the person's share in each part.
         kept: mask, (h, w), of what stays the template's.
         own: mask, (h, w), of the frames of the person's glasses.
+        beards: the facial hair of both.
     """
-    skin_drawn = light.skin_likeness(drawn, crop.bare)
+    skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person))
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
-    shift = light.equalize(drawn, crop.lab, crop.bare * skin_drawn, crop.skin, crop.width, tone)
-    taken = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness) * (1 - kept)
-    face = original.palette.tint(relight(drawn, shift, crop.points, crop.lab, tone), drawn, theirs)
-    return compose(crop, face, original, shares, taken, own * (1 - kept))
+    # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
+    bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, crop.skin_likeness))
+    skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
+    skin_base = crop.skin * (1 - beards.template * bristly_base)
+    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
+    beyond = 1 - masks.face(crop.points, crop.size, 0.0, 0.01)  # there, what is no neck is filled in
+    usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
+    if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
+        usable *= clear_forehead(crop.points, drawn[..., 0])
+    taken = np.maximum(usable, np.maximum(beards.person, beards.template * beyond)) * (1 - kept)
+    lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
+    face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
+    return compose(crop, face, original, shares, taken, own * (1 - kept), beards)
 
 
 def compose(
-    crop: FaceCrop, drawn: light.Lab, original: FaceCrop, shares: BlendWeights, taken: Mask, own: Mask | float = 0.0
+    crop: FaceCrop,
+    drawn: light.Lab,
+    original: FaceCrop,
+    shares: BlendWeights,
+    taken: Mask,
+    own: Mask | float = 0.0,
+    beards: BeardTransfer | None = None,
 ) -> Image:
     """Mix a drawn face into a crop and match the sharpness of the template's face.
 
@@ -153,21 +201,29 @@ def compose(
         shares: the drawn face's share in each part.
         taken: mask, (h, w), of where the drawn face may be used.
         own: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
+        beards: the facial hair of both faces, which is changed also outside the face; None leaves it as it is there.
 
     Returns:
         RGB, uint8, (h, w, 3); equal to the crop where the share is 0.
     """
     base, wanted = crop.lab, original.lab[..., 0]
     outline = crop.outline(shares.margin)
-    bare = crop.bare * (light.skin_likeness(drawn, crop.bare) * crop.skin_likeness)
+    hair = np.zeros(crop.size, np.float32) if beards is None else beards.either
+    bare = crop.bare * (light.skin_likeness(drawn, crop.bare) * crop.skin_likeness) * (1 - hair)
     drawn[..., 0] = detail_match.defocus(drawn[..., 0], outline, wanted, original.face, crop.width)
-    soft = np.maximum(outline * taken, own)
+    soft = np.maximum(np.maximum(outline, hair) * taken, own)
     features = masks.features(crop.points, crop.size)
     share = soft * (shares.skin + (shares.features - shares.skin) * features)
+    share = np.maximum(share, hair * taken * shares.hair)
     mixed = base + share[..., None] * (drawn - base)
-    grained = light.match_grain(mixed, bare, original.lab, original.skin, crop.width)
+    shaven = 1 - original.cut(original.facial_hair.mask)
+    grained = light.match_grain(mixed, bare, original.lab, original.skin * shaven, crop.width)
     smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
-    mixed[..., 0] = detail_match.match_sharpness(grained, smooth, outline, soft, wanted, original.face, crop.width)
+    sharp = np.maximum(features, hair).astype(np.float32)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp)
+    mixed[..., 0] = detail_match.match_sharpness(
+        grained, smooth, outline * (1 - hair), free, wanted, original.face * shaven, crop.width
+    )
     return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
 
 

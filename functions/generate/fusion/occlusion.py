@@ -11,6 +11,7 @@ from shared.imaging.array_types import Mask, Points
 
 WORKING_WIDTH = 256  # pixels across the face; the mask is smooth, so a large face needs no more
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # face widths, around hair on the forehead
+OBJECT_MARGIN = 0.02  # face widths around an object before the person's face, where its edge and its shadow are
 RISE = 0.08  # face widths over which the region above the brows fades in
 ABOVE, BELOW = 0.05, -0.12  # where it starts, in face widths above the brows: without a fringe, and with a full one
 BAND = (0.03, 0.13)  # face widths above the brows, where a fringe would be
@@ -56,6 +57,18 @@ def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask)
     above = np.clip((height - start) / RISE, 0, 1)
     taken: Mask = (1 - above * (1 - clear)) * (1 - np.maximum(_strange(points, drawn, skin_drawn), locks))
     return taken.astype(np.float32)
+
+
+def spare(occluder: Mask, width: float) -> Mask:
+    """Return the mask, (H, W), of what must not be taken from a drawn face because an object lies there, softly edged.
+
+    Args:
+        occluder: how much of each pixel of the drawn face is covered, (H, W).
+        width: the face's width in pixels.
+    """
+    wide = cv2.dilate(np.clip(occluder, 0, 1), _disc(OBJECT_MARGIN * width))
+    soft: Mask = cv2.GaussianBlur(wide, (0, 0), OBJECT_MARGIN / 2 * width)
+    return soft
 
 
 def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:

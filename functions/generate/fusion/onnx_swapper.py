@@ -75,8 +75,9 @@ class OnnxFuser:
         frames: Mask | None = None,
         original: FaceCrop | None = None,
         mesh: Points | None = None,
+        hair: Mask | None = None,
     ) -> FaceView:
-        """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are.
+        """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are, and facial hair to the network.
 
         Raises:
             ValueError: the person has no identity.
@@ -85,7 +86,7 @@ class OnnxFuser:
         image = base.copy()
         crop = FaceCrop.of(base, landmarks, mesh=mesh)
         if degree <= 0 or crop.empty:
-            return FaceView(image, landmarks.copy(), frames, mesh)
+            return FaceView(image, landmarks.copy(), frames, mesh, hair)
         if person.identity is None:
             raise ValueError("the reference photo has no identity: a network needs the person's embedding")
         drawn, taken = self._swap(crop.image, crop.points, person.identity)
@@ -96,7 +97,7 @@ class OnnxFuser:
         drawn = original.palette.scale_changes(drawn, crop.image)
         shares = BlendWeights.of(min(degree, 1.0))
         image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
-        return FaceView(image, landmarks.copy(), frames, mesh)
+        return FaceView(image, landmarks.copy(), frames, mesh, hair)
 
     def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:
         """Return the patch with the face changed by the network, and the mask of the area that the network covers."""

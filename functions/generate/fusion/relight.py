@@ -1,9 +1,9 @@
-"""Relight a drawn face for another picture; eyes and teeth take less of the change than the skin."""
+"""Relight a drawn face for another picture; eyes, teeth and beards take less of the change."""
 
 import numpy as np
 
 from functions.generate.face import light, masks
-from shared.imaging.array_types import Points
+from shared.imaging.array_types import Mask, Points
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
 USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
@@ -14,9 +14,14 @@ COLOR_ON_FEATURES = 0.35  # share of the skin's color shift that eyes and teeth 
 
 
 def relight(
-    drawn: light.Lab, shift: light.Lab, points: Points, base: light.Lab, tone: light.Tone = light.ORDINARY
+    drawn: light.Lab,
+    shift: light.Lab,
+    points: Points,
+    base: light.Lab,
+    tone: light.Tone = light.ORDINARY,
+    hair: Mask | float = 0.0,
 ) -> light.Lab:
-    """Add the shift of light and color to a drawn face; eyes and teeth take less of it, since they are not skin.
+    """Add the shift of light and color to a drawn face; eyes, teeth and beards take less of it: they are not skin.
 
     In light that is not ordinary they take the whole shift of lightness, so that nothing glows in a nearly black
     picture.
@@ -27,9 +32,10 @@ def relight(
         points: the face's landmarks, (68, 2).
         base: the face in whose picture it is drawn, LAB, (H, W, 3).
         tone: how ordinary the base's light is.
+        hair: mask, (H, W), of the drawn face's moustache and beard.
     """
     size = drawn.shape[:2]
-    own = np.maximum(masks.eyes(points, size), masks.mouth(points, size))[..., None]
+    own = np.maximum(np.maximum(masks.eyes(points, size), masks.mouth(points, size)), hair)[..., None]
     shade = _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
     damping = np.array([shade, COLOR_ON_FEATURES, COLOR_ON_FEATURES], np.float32)
     damping[0] = 1 - tone.modeled * (1 - damping[0])

@@ -101,7 +101,9 @@ def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int], 
     x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
     fetch_x = (align[0, 0] * x + align[0, 1] * y + align[0, 2]).astype(np.float32) + field[..., 0]
     fetch_y = (align[1, 0] * x + align[1, 1] * y + align[1, 2]).astype(np.float32) + field[..., 1]
-    drawn: Picture = cv2.remap(photo, fetch_x, fetch_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    # beyond the photo its mirror image is better than a black edge, but a mirrored beard or frame is none
+    border = cv2.BORDER_CONSTANT if photo.ndim == 2 else cv2.BORDER_REFLECT_101
+    drawn: Picture = cv2.remap(photo, fetch_x, fetch_y, cv2.INTER_CUBIC, borderMode=border)
     return drawn
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face.landmarks import EYES, face_width
+from functions.generate.face.landmarks import fit_upright
 from functions.generate.face.light import Lab, Lightness
 from shared.faces.antialiased_warp import warp_antialiased
 from shared.imaging.array_types import Points
@@ -33,12 +33,7 @@ class AlignedFace:
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "AlignedFace":
         """Align the face with the landmarks `points`, (68, 2), in pixels of `lab`."""
-        center = points.mean(axis=0)
-        across = points[EYES[1]].mean(axis=0) - points[EYES[0]].mean(axis=0)
-        scale = WIDTH / face_width(points)
-        angle = float(np.degrees(np.arctan2(across[1], across[0])))
-        matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), angle, scale)
-        matrix[:, 2] += SIDE / 2 - center
+        matrix = fit_upright(points, WIDTH, (SIDE / 2, SIDE / 2))
         return cls(warp_antialiased(lab, matrix, SIDE), points @ matrix[:, :2].T + matrix[:, 2], matrix)
 
     @property

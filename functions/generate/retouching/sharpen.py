@@ -90,7 +90,10 @@ class FaceDetail:
 
 def _measure_template(template: FaceView) -> NDArray[np.float64]:
     crop = FaceCrop.of(template.image, template.landmarks, AROUND)
-    return FaceDetail.of(crop).strengths(1 - crop.cut(template.frames))
+    clear = 1 - crop.cut(template.frames)
+    if template.hair is not None:  # else the skin of a person without a beard gets the roughness of one
+        clear = clear * (1 - crop.cut(template.hair))
+    return FaceDetail.of(crop).strengths(clear)
 
 
 def _raise_detail(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) -> light.Lightness:

@@ -1,0 +1,153 @@
+"""Facial hair follows the person: the template's is taken off, the person's is brought along, also beyond the face.
+
+| template | person | where the hair is |
+|---|---|---|
+| beard | none | the person's chin and neck; skin in the color of a neck where their photo shows a collar or long hair |
+| none | beard | the person's beard with its own soft border, over collar and background |
+| beard | beard | the person's; skin where only the template has hair |
+
+Beside the neck, what surrounds the template's beard is continued.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.facial_hair import NECK, FacialHair
+from functions.generate.face.gaussian import blur
+from functions.generate.face.light import Lab
+from shared.imaging.array_types import Image, Mask
+
+FILL = 0.06  # face widths, sigma of the skin's color where it is filled in
+LEAST = 1e-3  # weight of the skin nearby, below which the mean of all skin is filled in
+GUESS = 0.05  # weight of the face's skin, shaded as a neck, beside that of the neck itself where the photo shows it
+# lightness of the neck relative to the cheeks', right under the chin and from DEEP face widths below it: medians of 81
+# frontal faces; its colors are the cheeks'
+UNDER, LOWER, DEEP = 0.72, 0.88, 0.2
+DEEPEST, SHADED, LIT = (
+    0.45,
+    0.6,
+    1.08,
+)  # lightness relative to the face's skin: hair up to the first, neck from the second to the last
+TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
+SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
+STRAY = 0.015  # face widths that single hairs stick out of a beard
+INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
+THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
+BORDER = 0.012  # face widths that skin must be away from collars and hair
+
+
+def list_difficulties(template: FacialHair, person: FacialHair) -> list[str]:
+    """Say what of both faces' hair cannot follow the person cleanly."""
+    found = {
+        "the template's beard reaches further down than it is taken off": template.long and not person.long,
+        "the template's beard is wider than a neck, and what lies behind it is guessed": template.wide
+        and not person.wide,
+        "the person's beard reaches further down than it is brought along": person.long,
+        "the person's moustache hides their upper lip": person.over_lips,
+    }
+    return [difficulty for difficulty, there in found.items() if there]
+
+
+@dataclass(frozen=True, eq=False)
+class BeardTransfer:
+    """The facial hair of both faces on one crop.
+
+    Attributes:
+        template, person: masks, (h, w), of the template's and of the person's facial hair.
+    """
+
+    template: Mask
+    person: Mask
+
+    @classmethod
+    def of(cls, template: Mask, person: Mask, width: float) -> "BeardTransfer":
+        """Take the masks of facial hair on a crop; the template's is grown, since hair sticks out.
+
+        `width` is the face's width in pixels.
+        """
+        side = 2 * round(STRAY * width) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        return cls(cv2.GaussianBlur(cv2.dilate(template, kernel), (0, 0), max(STRAY * width / 2, 0.3)), person)
+
+    @property
+    def either(self) -> Mask:
+        """Mask, (h, w), of where either face has facial hair."""
+        return np.maximum(self.template, self.person)
+
+    def shave(self, drawn: Lab, skin: Mask, crop: FaceCrop) -> Lab:
+        """Fill in what the template's hair hides beyond the face, and the person's photo does not show.
+
+        Args:
+            drawn: the person's face on the crop, relit, LAB, (h, w, 3).
+            skin: weight of its pixels that show the face's skin, (h, w).
+            crop: the moved template's face.
+
+        Returns:
+            LAB, (h, w, 3); `drawn` itself if the template has no hair beyond the face.
+        """
+        face = masks.face(crop.points, crop.size, 0.0, 0.01)
+        bare = self.template * (1 - self.person) * (1 - face)
+        if not bare.any() or float(skin.sum()) < LEAST:
+            return drawn
+        column = _neck_column(crop)
+        shaven = drawn + (bare * column)[..., None] * (_draw_neck(drawn, skin, face, self.person, crop.width) - drawn)
+        beside = bare * (1 - column)
+        if beside.max() > LEAST:
+            behind = light.to_lab(self._remove_from(crop))
+            shaven += beside[..., None] * (behind - shaven)
+        return shaven
+
+    def _remove_from(self, crop: FaceCrop) -> Image:
+        """Return the crop without the template's hair, filled in from around it; inpainting after Telea (2004)."""
+        factor = min(1.0, INPAINTED / crop.width)
+        height, across = (max(1, round(side * factor)) for side in crop.size)
+        small, hair = (
+            cv2.resize(plane, (across, height), interpolation=cv2.INTER_AREA) for plane in (crop.image, self.template)
+        )
+        # what lies behind the beard is not what lies inside the face
+        hidden = (hair > THINNEST) | (masks.face(crop.points * factor, (height, across), 0.0, 0.0) > 0.5)
+        clear = cv2.inpaint(small, hidden.astype(np.uint8), round(FILL * INPAINTED), cv2.INPAINT_TELEA)
+        around: Image = cv2.resize(clear, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
+        return around
+
+
+def _draw_neck(drawn: Lab, skin: Mask, face: Mask, hair: Mask, width: float) -> Lab:
+    """Return the drawn neck, LAB, (h, w, 3); where it shows none, skin of the neck's color or of the face's, shaded."""
+    mean = ((drawn * skin[..., None]).sum(axis=(0, 1)) / float(skin.sum())).astype(np.float32)
+    neck = _neck_likeness(drawn, mean, width) * (1 - hair) * (1 - face)
+    below = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (DEEP * width)
+    shade = np.ones_like(drawn)
+    shade[..., 0] = UNDER + (LOWER - UNDER) * np.clip(below, 0, 1)
+    seen, known = blur(drawn * neck[..., None], FILL * width), blur(neck, FILL * width)[..., None]
+    guess, sure = blur(drawn * skin[..., None], FILL * width), blur(skin, FILL * width)[..., None]
+    filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))
+    whole: Lab = filled + neck[..., None] * (drawn - filled)
+    return whole
+
+
+def _neck_column(crop: FaceCrop) -> Mask:
+    """Return the mask, (h, w), of the strip below the face that a neck fills."""
+    points = crop.points
+    y, x = np.mgrid[: crop.size[0], : crop.size[1]].astype(np.float32)
+    down = points[8] - points[27]
+    across = np.array([down[1], -down[0]]) / np.linalg.norm(down)
+    middle = points[[4, 12]].mean(axis=0)
+    off = np.abs((x - middle[0]) * across[0] + (y - middle[1]) * across[1]) / crop.width
+    column: Mask = np.clip((NECK - off) / (NECK - SURELY_NECK), 0, 1).astype(np.float32)
+    return column
+
+
+def _neck_likeness(drawn: Lab, skin: Lab, width: float) -> Mask:
+    """Return how much each pixel looks like shaded or lit skin of this color, LAB, (3,): 0 to 1, (h, w)."""
+    chroma = max(float(np.hypot(skin[1], skin[2])), 1.0)
+    away = np.linalg.norm(drawn[..., 1:] - skin[1:], axis=-1) / chroma
+    like = np.clip((TINT[1] - away) / (TINT[1] - TINT[0]), 0, 1)
+    light = drawn[..., 0] / max(float(skin[0]), 1.0)
+    like = (like * np.clip((light - DEEPEST) / (SHADED - DEEPEST), 0, 1) * (light < LIT)).astype(np.float32)
+    side = 2 * max(1, round(BORDER * width)) + 1
+    inner: Mask = cv2.GaussianBlur(cv2.erode(like, np.ones((side, side), np.uint8)), (0, 0), max(BORDER * width, 0.5))
+    return inner

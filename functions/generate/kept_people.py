@@ -1,0 +1,72 @@
+"""People whose references a portrait keeps, so that later requests can name them.
+
+| under the user_id there is | what happens to the references |
+|---|---|
+| nobody, or what cannot be used | kept as artifacts, which the user's model names once the answer is committed |
+| a user without a training, from other photos | the same, in place of the earlier photos |
+| a user without a training, from the same photos | nothing, they are kept already |
+| a user with a training | nothing but a warning: photos never take the place of a LoRA |
+"""
+
+from dataclasses import dataclass
+
+from functions.generate import user_model
+from functions.generate.models import GenerateModels
+from functions.generate.person import Person
+from shared.contract import keys
+from shared.contract.manifests import Json
+from shared.contract.users import UserModel
+from shared.contract.workspace import Workspace
+from shared.errors import UnknownUser
+from shared.photos.person_photos import PersonPhotos, save_close_up
+
+
+@dataclass(frozen=True)
+class KeptPerson:
+    """Whether a person's references are kept now: the record to point to if this portrait keeps them, or a warning."""
+
+    record: Json | None = None
+    warning: str | None = None
+
+
+def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> KeptPerson:
+    """Keep the references of a person who has some and a user_id; do nothing for anybody else."""
+    if who.gathered is None or who.user_id is None:
+        return KeptPerson()
+    known = _find_user(who.user_id, workspace)
+    if known is not None and known.lora is not None:
+        return KeptPerson(
+            warning=f"{who.field}: {who.user_id} has a training, so these pictures were used for this portrait only; "
+            "leave them out to use the training"
+        )
+    if known is not None and known.face_engine == models.engine.name and _are_same(known, who.gathered):
+        return KeptPerson()
+    folder = keys.kept_photos(who.user_id)
+    references = [
+        save_close_up(f"{folder}{index}.png", photo.close_up, photo.embedding, workspace)
+        for index, photo in enumerate(who.gathered.photos)
+    ]
+    record = UserModel(
+        user_id=who.user_id,
+        request_id=workspace.request_id,
+        lora=None,
+        base_model=models.base_model,
+        face_engine=models.engine.name,
+        trigger="",
+        references=references,
+    )
+    return KeptPerson(record.model_dump(mode="json"))
+
+
+def _find_user(user_id: str, workspace: Workspace) -> UserModel | None:
+    try:
+        return user_model.load_user_model(user_id, workspace)
+    except UnknownUser:
+        return None
+
+
+def _are_same(known: UserModel, gathered: PersonPhotos) -> bool:
+    """Return whether a user's photos are these, by their face vectors, which differ between any two photos."""
+    return [one.embedding for one in known.references] == [
+        [float(number) for number in photo.embedding] for photo in gathered.photos
+    ]

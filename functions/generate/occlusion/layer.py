@@ -1,0 +1,135 @@
+"""The objects before a face as a layer: lifted off before the stages, put back unchanged after them.
+
+    picture = share x object + (1 - share) x face       what the camera saw
+    cleared                                             the picture with skin painted where objects are
+    result  = picture + (1 - share) x (changed - cleared)
+
+Where an object covers a pixel entirely, the result is the picture's pixel, bit by bit. On its soft edge only the face's
+part of the pixel changes, so no rim of the old face is left around the object. And as the stages work on the cleared
+face, neither its colors nor its sharpness are measured on the object.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.face import masks
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.gaussian import blur
+from functions.generate.face.landmarks import with_forehead
+from shared.imaging.array_types import Image, Mask, Points
+from shared.imaging.quantization import round_to_levels
+
+AROUND = 0.015  # face widths around an object whose colors are not trusted: its edge, its reflections
+BESIDE = 0.12  # face widths around the outline in which skin is painted
+LEAST_SKIN = 0.02  # weight of what does not look like skin, which counts where nothing else is near
+REACHES = (0.02, 0.05, 0.12, 0.4, 1.2)  # sigmas in face widths at which skin is looked for beside a hole
+ENOUGH = 0.05  # weight of the skin from which its mean counts
+GRAIN_SEED = 15  # fixed, so that every run paints the same
+# face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
+# over which that fades; and sigma of the outline that divides inside from outside
+MOVING, HELD, FADING, OUTLINE = 0.8, 0.32, 0.06, 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class OccluderLayer:
+    """What lies before a face.
+
+    Attributes:
+        picture: what the camera saw, RGB, uint8, (H, W, 3).
+        share: how much of each pixel the objects cover, 0 to 1, (H, W).
+        cleared: the picture without the objects, RGB, uint8, (H, W, 3).
+    """
+
+    picture: Image
+    share: Mask
+    cleared: Image
+
+    @classmethod
+    def of(cls, picture: Image, landmarks: Points, share: Mask) -> "OccluderLayer":
+        """Lift the objects that cover `share` off the face at `landmarks`, (68, 2)."""
+        return cls(picture, share, clear(picture, landmarks, share) if share.any() else picture)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing lies before the face."""
+        return self.cleared is self.picture
+
+    def put_back(self, changed: Image) -> Image:
+        """Return the cleared picture as the stages changed it, RGB, uint8, (H, W, 3), with the objects before it."""
+        if self.empty:
+            return changed
+        rows, columns = (slice(int(line[0]), int(line[-1]) + 1) for line in self._covered())
+        free = (1 - self.share[rows, columns])[..., None]
+        seen = self.picture[rows, columns].astype(np.float32)
+        mixed = round_to_levels(seen + free * (changed[rows, columns].astype(np.float32) - self.cleared[rows, columns]))
+        result = changed.copy()
+        np.copyto(result[rows, columns], mixed, where=free < 1)
+        return result
+
+    def movable(self, landmarks: Points) -> Mask:
+        """Return the mask, (H, W), that is 0 around objects where they leave the face, 1 inside it and far from them.
+
+        What moves with a face would bend them: inside the face they are put back, outside of it they are not.
+        """
+        free = np.ones(self.share.shape, np.float32)
+        crop = FaceCrop.of(self.picture, landmarks, margin=MOVING)
+        if self.empty or crop.empty:
+            return free
+        outside = 1 - masks.soft([with_forehead(crop.points)], crop.points, crop.size, 0.0, OUTLINE)
+        leaving = ((crop.cut(self.share) > 0.5) & (outside > 0.1)).astype(np.uint8)
+        near = cv2.dilate(leaving, _disc(HELD * crop.width)).astype(np.float32)
+        free[crop.rows, crop.columns] = 1 - np.clip(blur(near, FADING * crop.width) * outside, 0, 1)
+        return free
+
+    def _covered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows and the columns in which objects are, in order."""
+        there = self.share > 0
+        return np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+
+
+def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
+    """Paint the face's skin where objects are; nobody sees it but the stages, and the eye at the objects' soft edges.
+
+    Args:
+        picture: RGB, uint8, (H, W, 3).
+        landmarks: (68, 2), in pixels of the picture.
+        share: how much of each pixel objects cover, (H, W).
+
+    Returns:
+        RGB, uint8, (H, W, 3); equal to the picture where nothing is covered.
+    """
+    crop = FaceCrop.of(picture, landmarks)
+    hole = crop.cut(share) > 0
+    near = cv2.dilate(hole.astype(np.uint8), _disc(AROUND * crop.width)) > 0
+    seen = (masks.face(crop.points, crop.size, 0.03, 0.0) > 0.5) & ~near
+    weight = (seen * (LEAST_SKIN + (1 - LEAST_SKIN) * crop.skin)).astype(np.float32)
+    colors = crop.image.astype(np.float32)
+    painted, missing = np.zeros_like(colors), np.ones((*crop.size, 1), np.float32)
+    for reach in REACHES:
+        total = blur(weight, reach * crop.width)[..., None]
+        mean = blur(colors * weight[..., None], reach * crop.width) / np.maximum(total, 1e-6)
+        trust = np.clip(total / ENOUGH, 0, 1) * missing
+        painted += trust * mean
+        missing -= trust
+    if seen.any():
+        painted += missing * np.median(crop.image[seen], axis=0) + _grain(crop, seen)
+    inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
+    return crop.paste(round_to_levels(painted), inside)
+
+
+def _grain(crop: FaceCrop, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return noise, (h, w, 1), as strong as the finest detail of the skin that is seen, in 8-bit levels."""
+    gray = crop.image.astype(np.float32).mean(axis=2)
+    fine = gray - cv2.GaussianBlur(gray, (0, 0), 1.5)
+    strength = 1.48 * float(np.median(np.abs(fine[seen])))
+    noise = np.random.default_rng(GRAIN_SEED).normal(0, strength, (*crop.size, 1))
+    return noise.astype(np.float32)
+
+
+def _disc(radius: float) -> Mask:
+    side = 2 * round(radius) + 1
+    disc: Mask = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return disc

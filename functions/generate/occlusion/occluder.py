@@ -1,0 +1,200 @@
+"""Find what lies before a face: hands, cups, microphones, masks, hair, brims, whatever it is.
+
+    face --aligned, network--> share of objects, coarse --pieces that are large and sure--> objects
+         --colors beside the border, at the picture's scale--> objects with exact edges
+
+A small network says where the objects are; it knows how faces look, so shadows, beards and make-up are none. Its canvas
+is too small for exact edges. So each pixel near the border is compared with the colors of the object and of the face
+next to it, and goes to the nearer; where both have the same color, as with a hand, the network's border stands.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.generate.face import masks
+from functions.generate.face.crop import FaceCrop, rescale
+from functions.generate.face.gaussian import blur
+from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE, with_forehead
+from functions.generate.face.light import Lab, to_lab
+from functions.generate.occlusion import aligned_face
+from functions.generate.occlusion.network import OccluderNetwork
+from shared.faces.antialiased_warp import warp_antialiased
+from shared.imaging.array_types import Image, Mask, Points
+
+VIEW = 0.8  # face widths around a face that the network's canvas shows at most
+VIEW_WIDTH = 160  # pixels across a face to which a larger one is reduced before it is drawn on that canvas
+# the network is unsure inside of large objects rather than on bare skin: its share to this power brings 0.37 to a half
+LEANING = 0.7
+SURE, POSSIBLE = 0.85, 0.5  # share from which a pixel starts an object, and down to which the object goes on
+SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
+INSIDE = 0.02  # face widths inside the outline, from where a piece lies before the face, and not beside it
+BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
+HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
+BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
+WORKING_WIDTH = 320  # pixels across the face at which the edges are found
+BAND = 0.035  # face widths on both sides of the network's border in which the edge is looked for: two of its pixels
+LOCAL = 0.05  # sigma in face widths of the surroundings whose colors are compared
+NOISE = 4.0  # LAB; colors this near to each other cannot be told apart
+ROUNDS = 2  # of comparing; the second one knows the colors better
+STEEPNESS = 2.0  # of the share across an edge: a doubtful quarter on the face's side is the face's
+EDGE = 0.7  # sigma in pixels of the picture of an object's edge
+
+
+@dataclass(frozen=True, eq=False)
+class Occluder:
+    """What lies before one face of a picture.
+
+    Attributes:
+        share: how much of each pixel it covers, 0 to 1, (h, w), in the part of the picture around the face.
+        rows, columns: that part.
+        hidden: the share of eyes, nose and mouth that it hides, 0 to 1; see `measure_hidden`.
+        covered: the share of the face that it covers, 0 to 1.
+    """
+
+    share: Mask
+    rows: slice
+    columns: slice
+    hidden: float
+    covered: float
+
+    def cut(self, rows: slice, columns: slice) -> Mask:
+        """Return the mask of another part of the picture, (height, width)."""
+        whole = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        top, bottom = max(rows.start, self.rows.start), min(rows.stop, self.rows.stop)
+        left, right = max(columns.start, self.columns.start), min(columns.stop, self.columns.stop)
+        if top < bottom and left < right:
+            whole[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = self.share[
+                top - self.rows.start : bottom - self.rows.start,
+                left - self.columns.start : right - self.columns.start,
+            ]
+        return whole
+
+
+def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> Occluder | None:
+    """Find what lies before a face; return None if nothing does.
+
+    Args:
+        image: RGB, uint8, (H, W, 3).
+        landmarks: the face's landmarks, (68, 2), in pixels of the image.
+        network: the occluder network.
+    """
+    crop = FaceCrop.of(image, landmarks)
+    if crop.empty:
+        return None
+    view = FaceCrop.of(image, landmarks, VIEW).scaled(VIEW_WIDTH)
+    rough = find_objects(view.image, view.points, network)
+    if not rough.any():
+        return None
+    share = _find_edges(crop, rough)
+    covered = float((share * crop.face).sum() / max(float(crop.face.sum()), 1.0))
+    return Occluder(share, crop.rows, crop.columns, measure_hidden(crop.points, share), covered)
+
+
+def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask:
+    """Return the share of objects in each pixel of the canvas, (SIDE, SIDE); too small objects are left out."""
+    matrix = aligned_face.align(points)
+    canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
+    placed = aligned_face.transform(points, matrix)
+    size = aligned_face.SIDE, aligned_face.SIDE
+    share = np.power(network(aligned_face.planes(canvas, placed)), LEANING) * masks.soft(
+        [with_forehead(placed)], placed, size, BESIDE, 0.01
+    )
+    inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
+    _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
+    kept = np.zeros(size, np.uint8)
+    for number in range(1, int(pieces.max()) + 1):
+        piece = pieces == number
+        before = int((piece & inside).sum())
+        large = before >= max(SMALLEST * float(inside.sum()), BEFORE * float(piece.sum()))
+        if large and share[piece].max() >= SURE:
+            kept |= fill_holes(piece)
+    near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
+    holes = (kept > 0) & (share <= POSSIBLE)
+    objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
+    return objects
+
+
+def fill_holes(piece: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup."""
+    filled = piece.astype(np.uint8)
+    _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
+    height, width = piece.shape
+    for number, (left, top, across, down, area) in enumerate(stats):
+        enclosed = left > 0 and top > 0 and left + across < width and top + down < height
+        if number > 0 and enclosed and area <= HOLE * float(piece.sum()):
+            filled[gaps == number] = 1
+    return filled
+
+
+def measure_hidden(landmarks: Points, occluder: Mask) -> float:
+    """Return which share of eyes, nose and mouth is hidden, 0 to 1; each of the three counts a third.
+
+    Args:
+        landmarks: (68, 2), in pixels of the mask.
+        occluder: how much of each pixel is covered, (h, w).
+    """
+    size = occluder.shape[0], occluder.shape[1]
+    nose = np.vstack([landmarks[NOSE_BRIDGE], landmarks[NOSE_BASE]])
+    shares = []
+    for groups in ([landmarks[eye] for eye in EYES], [nose], [landmarks[LIPS]]):
+        where = masks.soft(groups, landmarks, size, 0.01, 0.0) > 0.5
+        shares.append(float((occluder[where] > 0.5).mean()) if where.any() else 0.0)
+    return float(np.mean(shares))
+
+
+def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
+    """Return the objects' share of each pixel of the crop, (h, w), with exact edges."""
+    factor = min(1.0, WORKING_WIDTH / crop.width)
+    height, width = (max(1, round(side * factor)) for side in crop.size)
+    small = to_lab(cv2.resize(crop.image, (width, height), interpolation=cv2.INTER_AREA))
+    across = crop.width * factor
+    onto = aligned_face.align(rescale(crop.points, crop.size, (height, width)))
+    share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    fine = compare_colors(small, np.clip(share, 0, 1), across)
+    enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
+    sharp = np.clip((enlarged - 0.5) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
+    soft: Mask = cv2.GaussianBlur(sharp, (0, 0), EDGE)
+    soft[soft < masks.LEAST] = 0
+    soft[soft > 1 - masks.LEAST] = 1
+    return soft
+
+
+def compare_colors(lab: Lab, share: Mask, width: float) -> Mask:
+    """Return the share of each pixel, (H, W), after comparing its color with those of object and face beside it.
+
+    Args:
+        lab: the face, (H, W, 3).
+        share: the network's share of objects, 0 to 1, (H, W).
+        width: the face's width in pixels.
+    """
+    reach = 2 * max(1, round(BAND * width)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    inside = (share > 0.5).astype(np.uint8)
+    band = (cv2.dilate(inside, disc) - cv2.erode(inside, disc)).astype(bool)
+    prior = np.clip(share, 0.05, 0.95)
+    refined = share.copy()
+    for _ in range(ROUNDS):
+        own = _unlikeness(lab, np.where(band, refined * 0.2, inside), width)
+        other = _unlikeness(lab, np.where(band, (1 - refined) * 0.2, 1.0 - inside), width)
+        odds = np.log(prior / (1 - prior)) + np.clip((other - own) / 2, -6, 6)
+        refined = np.where(band, 1 / (1 + np.exp(-odds)), inside).astype(np.float32)
+        refined = cv2.medianBlur((refined * 255).astype(np.uint8), 3).astype(np.float32) / 255
+    return refined
+
+
+def _unlikeness(lab: Lab, weight: NDArray[np.floating], width: float) -> Mask:
+    """Return how far each pixel's color is from the colors with a weight around it, (H, W).
+
+    Twice the negative logarithm of a normal density whose mean and variance are those of the surroundings.
+    """
+    weight = weight.astype(np.float32) + np.float32(1e-6)
+    sigma = LOCAL * width
+    total = blur(weight, sigma)[..., None]
+    mean = blur(lab * weight[..., None], sigma) / total
+    variance = blur(np.square(lab) * weight[..., None], sigma) / total - np.square(mean)
+    variance = np.maximum(variance, 0) + NOISE**2
+    unlike: Mask = (np.square(lab - mean) / variance + np.log(variance)).sum(axis=2).astype(np.float32)
+    return unlike

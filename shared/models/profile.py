@@ -1,0 +1,24 @@
+"""How to use a base model for faces: the profile in its `photog.json`, or its architecture's."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROFILE_FILE = "photog.json"  # beside `model_index.json`
+
+
+class ModelProfile(BaseModel):
+    """How to use a base model for faces: `photog.json` beside its `model_index.json`; the defaults suit SD 1.5."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int = Field(512, description="side in pixels of the square that the model works on")
+    framing: float = Field(2.2, description="side of that square over the longer side of the face's box")
+    guidance: float = Field(5.0, description="classifier-free guidance scale; 1 means none")
+    guided: tuple[float, float] | None = Field(
+        (0.7, 5.42), description="lowest and highest ratio of noise to signal with guidance; None means all"
+    )
+    most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
+    prompt: str = Field("photo of {trigger} person", description="{trigger} stands for the user's trigger, or is empty")
+    license: str | None = Field(None, description="name of the model's license; None looks for it in its README.md")
+    negative_prompt: str = Field(
+        "blurry, deformed, lowres", description="must not contain words that would remove glasses or age"
+    )

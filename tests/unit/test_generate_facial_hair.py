@@ -1,0 +1,177 @@
+"""Facial hair: found on lip, chin and jaws, also beyond the outline, and changed to the person's by the fusion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.landmarks import face_width
+from functions.generate.fusion.beard_transfer import list_difficulties
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
+from shared.faces.base import largest
+from tests import beards, pictures
+
+
+def shown(engine, image):
+    return ReferencePhoto(image, largest(engine.detect(image)).landmarks)
+
+
+def bearded(photo, **looks):
+    where = beards.full(photo.landmarks, photo.image.shape[:2], looks.pop("below", 0.15))
+    return ReferencePhoto(beards.grow(photo.image, photo.landmarks, where, **looks), photo.landmarks)
+
+
+def moustached(photo):
+    where = beards.moustache(photo.landmarks, photo.image.shape[:2])
+    return ReferencePhoto(beards.grow(photo.image, photo.landmarks, where), photo.landmarks)
+
+
+@pytest.fixture(scope="module")
+def woman(engine):
+    return shown(engine, pictures.astronaut())
+
+
+@pytest.fixture(scope="module")
+def man(engine):
+    """Another face, without glasses."""
+    image = pictures.group()
+    return ReferencePhoto(image, engine.detect(image)[3].landmarks)
+
+
+def goatee(photo):
+    """What of the chin's hair lies beyond the face, where a fusion of faces alone leaves it."""
+    size = photo.image.shape[:2]
+    return beards.full(photo.landmarks, size) & (masks.face(photo.landmarks, size, -0.02, 0.0) < 0.5)
+
+
+def lightness(image, where):
+    return float(light.to_lab(image)[..., 0][where].mean())
+
+
+def test_faces_without_facial_hair_have_none(engine, woman):
+    faces = [woman] + [ReferencePhoto(pictures.group(), one.landmarks) for one in engine.detect(pictures.group())]
+    assert len(faces) == 7
+    for face in faces:
+        assert not face.facial_hair.mask.any()
+
+
+@pytest.mark.parametrize("color", [beards.DARK, beards.GRAY])
+def test_a_beard_is_found_inside_the_outline_and_beyond_it(woman, man, color):
+    for face in (woman, man):
+        drawn = beards.full(face.landmarks, face.image.shape[:2])
+        found = bearded(face, color=color).facial_hair
+        assert min(found.moustache, found.chin, found.jaw) > 0.9
+        assert (found.mask > 0.5)[drawn].mean() > 0.7
+        assert (found.mask > 0.5).sum() < 1.25 * drawn.sum()
+        assert (found.mask > 0.5)[goatee(face)].mean() > 0.7
+
+
+def test_a_moustache_is_no_beard(woman, man):
+    for face in (woman, man):
+        found = moustached(face).facial_hair
+        assert found.moustache > 0.9
+        assert found.chin == found.jaw == 0
+        mouth = face.landmarks[48:60, 1].mean()
+        assert not (found.mask[round(mouth + 0.1 * face_width(face.landmarks)) :] > 0.1).any()
+
+
+def test_a_shirt_of_another_color_at_the_chin_is_no_beard(woman):
+    shirt = woman.image.copy()
+    shirt[beards.full(woman.landmarks, shirt.shape[:2])] = (20, 150, 170)
+    assert not ReferencePhoto(shirt, woman.landmarks).facial_hair.mask.any()
+
+
+def test_the_mask_is_the_same_in_every_run(woman):
+    face = bearded(woman)
+    cv2.setRNGSeed(1)
+    first = FaceCrop.of(face.image, face.landmarks).facial_hair.mask
+    cv2.setRNGSeed(2)
+    cv2.randu(np.zeros(5), 0, 1)
+    assert np.array_equal(first, FaceCrop.of(face.image, face.landmarks).facial_hair.mask)
+
+
+def test_a_face_of_another_size_has_the_same_beard(woman):
+    face = bearded(woman)
+    large = cv2.resize(face.image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    found = ReferencePhoto(large, face.landmarks * 3 + 1).facial_hair.mask
+    small = cv2.resize(found, face.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small - face.facial_hair.mask).sum() < 0.15 * face.facial_hair.mask.sum()
+
+
+@pytest.mark.parametrize("color", [beards.DARK, beards.GRAY])
+def test_a_woman_in_a_bearded_mans_place_has_no_goatee(woman, man, color):
+    template = bearded(man, color=color)
+    made = fuse(template.image, template.landmarks, woman, 0.5)
+    made = fuse(made.image, made.landmarks, woman, 0.5, frames=made.frames, hair=made.hair).image
+    neck = goatee(man)
+    rough = [
+        float(np.abs(cv2.Laplacian(light.to_lab(image)[..., 0], cv2.CV_32F)[neck]).mean())
+        for image in (template.image, made)
+    ]
+    assert rough[1] < 0.6 * rough[0]
+    assert not FaceCrop.of(made, template.landmarks).facial_hair.chin
+
+
+def test_a_persons_beard_comes_along_whole_and_by_degree(woman, man):
+    person = bearded(man)
+    chin = goatee(woman)
+    dark = [
+        lightness(fuse(woman.image, woman.landmarks, person, degree).image, chin) for degree in (0.0, 0.25, 0.5, 1.0)
+    ]
+    bare = lightness(fuse(woman.image, woman.landmarks, man, 1.0).image, chin)
+    assert dark == sorted(dark, reverse=True)
+    assert dark[-1] < bare - 8
+
+
+def test_a_beard_keeps_its_color_under_another_skin(woman, man):
+    """The skin's shift of color is no light that falls on the hair; gray hair would turn orange."""
+    person = bearded(man, color=beards.GRAY)
+    made = fuse(woman.image, woman.landmarks, person, 1.0)
+    where = (
+        masks.soft([made.landmarks[5:12], made.landmarks[[57]]], made.landmarks, made.image.shape[:2], -0.05, 0) > 0.5
+    )
+    own = (
+        masks.soft([person.landmarks[5:12], person.landmarks[[57]]], person.landmarks, person.image.shape[:2], -0.05, 0)
+        > 0.5
+    )
+    chroma = [
+        np.linalg.norm(light.to_lab(image)[..., 1:][mask].mean(axis=0))
+        for image, mask in ((made.image, where), (person.image, own))
+    ]
+    assert chroma[0] < chroma[1] + 4
+
+
+def test_the_roughness_of_a_beard_is_not_wanted_of_the_skin_of_a_person_without_one(woman, man):
+    template = bearded(man)
+    forehead = (
+        masks.soft(
+            [man.landmarks[17:27] - [0, 0.12 * face_width(man.landmarks)]], man.landmarks, man.image.shape[:2], 0, 0
+        )
+        > 0.5
+    )
+
+    def roughness(face):
+        made = fuse(face.image, face.landmarks, woman, 1.0).image
+        return float(cv2.Laplacian(light.to_lab(made)[..., 0], cv2.CV_32F)[forehead].std())
+
+    assert roughness(template) < 1.3 * roughness(man)
+
+
+def test_two_faces_without_facial_hair_are_fused_as_if_nobody_had_looked(woman, man):
+    none = np.zeros(man.image.shape[:2], np.float32)
+    looked = fuse(man.image, man.landmarks, woman, 0.5)
+    assert np.array_equal(looked.image, fuse(man.image, man.landmarks, woman, 0.5, hair=none).image)
+    assert not looked.hair.any()
+
+
+def test_what_cannot_follow_the_person_is_said(woman, man):
+    long = bearded(woman, below=0.8).facial_hair
+    assert long.long
+    assert list_difficulties(long, man.facial_hair) == [
+        "the template's beard reaches further down than it is taken off"
+    ]
+    assert list_difficulties(man.facial_hair, long) == [
+        "the person's beard reaches further down than it is brought along"
+    ]
+    assert list_difficulties(bearded(woman).facial_hair, moustached(man).facial_hair) == []
