@@ -24,7 +24,7 @@ from shared.faces.blazeface import BlazeFace, Candidate, reduce_for_search
 from shared.faces.face_mesh import IRISES, FaceMesh, Look, eyes
 from shared.imaging.array_types import Image
 
-# all by benchmarks/hidden_faces.py, on other pictures than those that its figures are of
+# all by such pictures as those of benchmarks/hidden_faces.py, mostly of other people than its figures
 LIKELY = 0.6  # score of the candidate; hidden faces have that and more, most others 0.5 to 0.6
 SEEN_AGAIN = 0.6  # the better score of the closer looks; 0.6 and more for hidden faces, up to 0.56 for others
 SURE = 0.0  # logit of the mesh's presence: 0.5, MediaPipe's own default
