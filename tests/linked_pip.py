@@ -59,7 +59,7 @@ def install_source(site: Path) -> None:
         made = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "."]
         subprocess.run(made, check=True, env=alone)
         (wheel,) = Path(folder).glob("*.whl")
-        into = [*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel]
+        into = [*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
         subprocess.run(into, check=True, env=alone)
 
 
