@@ -51,7 +51,7 @@ def read_lines(constraints: Path | None) -> list[str]:
 
 def install_source(site: Path) -> None:
     """Build the package in the working directory, and install it without what it needs."""
-    python = site.parents[2] / "bin/python"
+    python = str(site.parents[2] / "bin/python")
     pip = [sys.executable, "-m", "pip", "--quiet"]
     # a checkout may have metadata of its editable install, for which pip would take the package to be installed
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
