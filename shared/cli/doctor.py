@@ -14,7 +14,7 @@ from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import DeviceBroken
 from shared.contract.manifests import Json
 from shared.devices import device_errors
-from shared.errors import ConfigurationError, DeviceError
+from shared.errors import ConfigurationError, DeviceError, explain_failed_import
 from shared.faces.loading import load_engine
 from shared.runtime.context import installed_functions, planned_peaks
 from shared.settings import Settings
@@ -92,11 +92,13 @@ def _diffusion(settings: Settings) -> Json:
     if missing := missing_packages():
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
-    from shared.devices.gpu import describe
-    from shared.models.diffusion import resolve_device, working
-    from shared.models.licenses import describe_license
-    from shared.models.model_loading import read_architecture, resolve_source
-
+    try:
+        from shared.devices.gpu import describe
+        from shared.models.diffusion import resolve_device, working
+        from shared.models.licenses import describe_license
+        from shared.models.model_loading import read_architecture, resolve_source
+    except (ImportError, RuntimeError) as error:
+        return {"missing": explain_failed_import(error)}
     try:
         where = resolve_source(settings.model)
     except ConfigurationError as error:

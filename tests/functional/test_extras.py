@@ -68,6 +68,7 @@ def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(tmp_
     expected = "torchvision is not the one made for the torch that is installed"
     report = extra.photog("doctor", "--json")
     assert report.returncode == 1, report.stderr
+    assert report.stdout, report.stderr
     assert expected in json.loads(report.stdout)["diffusion"]["missing"]
     worker = extra.photog("worker", "generate", tmp_path / "bucket")
     assert (worker.returncode, "Traceback" in worker.stderr) == (2, False)

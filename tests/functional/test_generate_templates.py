@@ -10,6 +10,7 @@ from PIL import Image as Pictures
 from functions.generate import portrait, template
 from functions.generate.face import light, masks
 from functions.generate.models import GenerateModels
+from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
 from shared.faces import Box, Face
 from shared.models import diffusion
@@ -140,13 +141,17 @@ def turned(models):
     return turn
 
 
+def assign(*users: str) -> list[FaceAssignment]:
+    return [FaceAssignment(user) for user in users]
+
+
 def test_a_profile_is_refused_with_its_angle_and_which_face_it_is(turned):
     limits = GenerateSettings()
-    template.check_faces([turned(0)], ["ann"], "t.jpg", limits)
+    template.check_faces([turned(0)], assign("ann"), "t.jpg", limits)
     with pytest.raises(UnsuitableFace, match=r"t\.jpg: face 2 from the left looks \d+ degrees to the side.*'none'"):
-        template.check_faces([turned(0), turned(60)], ["ann", "bob"], "t.jpg", limits)
-    template.check_faces([turned(0), turned(60)], ["ann", "none"], "t.jpg", limits)
-    template.check_faces([turned(60)], ["ann"], "t.jpg", GenerateSettings(most_turned=90))
+        template.check_faces([turned(0), turned(60)], assign("ann", "bob"), "t.jpg", limits)
+    template.check_faces([turned(0), turned(60)], assign("ann", "none"), "t.jpg", limits)
+    template.check_faces([turned(60)], assign("ann"), "t.jpg", GenerateSettings(most_turned=90))
 
 
 def test_the_second_of_a_row_that_looks_away_is_refused_by_a_real_picture(portrayed):

@@ -196,7 +196,7 @@ class TestEvicting:
         for name in ("ann", "cleo"):
             wearing(adapters, unet, name, "etag", files[name])
         adapters.evict(lambda key: True)
-        assert [one.wearer for one in adapters._resident.values()] == list(adapters._users.values())
+        assert [one.loaded for one in adapters._resident.values()] == list(adapters._users.values())
 
     def test_a_store_that_fails_evicts_what_is_old_and_loses_nobody(self, unet, files):
         clock = Clock()

@@ -16,6 +16,7 @@ from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.network import WEIGHTS, OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder, measure_hidden
 from functions.generate.person import choose_reference, mirror_image
+from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
 from shared.settings import FaceSettings, GenerateSettings
 from tests import pictures
@@ -160,11 +161,11 @@ def test_a_face_that_is_hidden_too_much_is_refused_with_the_share(engine, networ
     strict = GenerateSettings(most_hidden=0.3)
     message = r"t\.jpg: the face is hidden: something lies before \d\d% of its eyes, nose and mouth.*limit of 30%"
     with pytest.raises(UnsuitableFace, match=message) as error:
-        templates.find_occluders(covered, [face], ["ann"], "t.jpg", network, strict)
+        templates.find_occluders(covered, [face], [FaceAssignment("ann")], "t.jpg", network, strict)
     assert error.value.field == "template_image"
-    (found,) = templates.find_occluders(covered, [face], ["ann"], "t.jpg", network, GenerateSettings())
+    (found,) = templates.find_occluders(covered, [face], [FaceAssignment("ann")], "t.jpg", network, GenerateSettings())
     assert 0.4 < found.hidden < 0.7, "by default a mask is kept"
-    assert templates.find_occluders(covered, [face], ["none"], "t.jpg", network, strict) == [None]
+    assert templates.find_occluders(covered, [face], [FaceAssignment("none")], "t.jpg", network, strict) == [None]
 
 
 def noted(photo, network):
