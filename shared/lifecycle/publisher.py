@@ -137,13 +137,22 @@ class Publisher:
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self.clear(request_id, attempt.number)
+            self.clear_lost(request_id, attempt.number)
             return
         for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
         if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.saved):
             self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
+
+    def clear_lost(self, request_id: str, attempt: int) -> None:
+        """Remove the artifacts of an attempt that lost the request, unless the answer names them.
+
+        Where claims were deleted while a request ran, another worker may have begun an attempt of the same number.
+        """
+        answer = self._bucket.find(self.result_key(request_id), LARGEST)
+        if answer is None or f'"{self.folder(request_id)}a{attempt}/'.encode() not in answer:
+            self.clear(request_id, attempt)
 
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
         """Remove the artifacts of an attempt."""
