@@ -5,6 +5,7 @@
 An environment that it fills has what pip would bring, in the pinned versions, and nothing else; `make extras` asks pip.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,14 +51,16 @@ def read_lines(constraints: Path | None) -> list[str]:
 
 def install_source(site: Path) -> None:
     """Build the package in the working directory, and install it without what it needs."""
-    python = site.parents[2] / "bin/python"
+    python = str(site.parents[2] / "bin/python")
     pip = [sys.executable, "-m", "pip", "--quiet"]
+    # a checkout may have metadata of its editable install, for which pip would take the package to be installed
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "."], check=True)
+        made = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "."]
+        subprocess.run(made, check=True, env=alone)
         (wheel,) = Path(folder).glob("*.whl")
-        subprocess.run(
-            [*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", wheel], check=True
-        )
+        into = [*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
+        subprocess.run(into, check=True, env=alone)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ TOUCHED = 0.3  # overlap, of the smaller box: on an upside-down face a candidate
 CONFIRMED = 0.7  # score of the second search: faces have 0.79 and more, false candidates 0.65 at most
 AS_LIKELY = 0.12  # score below the best rotation's that still counts; of 300 rotated faces the best is right for 92 %
 APART = 45.0  # degrees of roll up to which two rotations show the same face
+FAINT = 0.3  # score from which a network's closer look says where the parts of a half hidden face are
 
 
 MIDDLE = Box(*[(TURNED_SIDE - TURNED_FACE) / 2] * 2, *[(TURNED_SIDE + TURNED_FACE) / 2] * 2)
@@ -80,7 +81,7 @@ class BlazeFace:
 
     def candidates(self, image: Image) -> list[Candidate]:
         """Return all candidates of an RGB picture, best first; several of one face are merged."""
-        small, factor = _reduce(image)
+        small, factor = reduce_for_search(image)
         height, width = small.shape[:2]
         whole = _whole(width, height)
         found = [*self._full.look(small, whole), *self._short.look(small, whole)]
@@ -93,17 +94,22 @@ class BlazeFace:
         view = crop_face_quickly(image, candidate.box, TURNED_FACE, TURNED_SIDE)
         found = []
         for turn in TURNS:
-            roll = measure_eye_tilt(*candidate.eyes) + turn
-            seen = self._short.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE))
-            middle = [one for one in seen if one.score >= CONFIRMED and _overlap(one.box, MIDDLE)[1] > TOUCHED]
-            if middle:
-                found.append(_rotate_back(max(middle, key=lambda one: one.score), view, roll))
+            best = self._short.look_at_middle(view, measure_eye_tilt(*candidate.eyes) + turn, CONFIRMED)
+            if best is not None:
+                found.append(best)
         likely: list[Candidate] = []
         for one in sorted(found, key=lambda one: -one.score):
             rolls = [abs(wrap_angle(measure_eye_tilt(*one.eyes) - measure_eye_tilt(*other.eyes))) for other in likely]
             if not likely or (one.score >= likely[0].score - AS_LIKELY and min(rolls) > APART):
                 likely.append(one)
         return likely
+
+    def look_closely(self, image: Image, candidate: Candidate, turn: float) -> list[Candidate]:
+        """Return what each network sees of a candidate when it is turned by `turn` degrees, even if faintly."""
+        view = crop_face_quickly(image, candidate.box, TURNED_FACE, TURNED_SIDE)
+        roll = measure_eye_tilt(*candidate.eyes) + turn
+        seen = [network.look_at_middle(view, roll, FAINT) for network in (self._full, self._short)]
+        return [one for one in seen if one is not None]
 
 
 class _Network:
@@ -115,11 +121,11 @@ class _Network:
         self._input = session.get_inputs()[0].name
         self._cells = np.concatenate([_cells(*grid) for grid in grids])
 
-    def look(self, image: Image, window: Window) -> list[Candidate]:
-        """Return the likely candidates of a window, in pixels of the picture."""
+    def look(self, image: Image, window: Window, least: float = LIKELY) -> list[Candidate]:
+        """Return the candidates of a window with at least this score, in pixels of the picture."""
         view = _view(image, window, self._side).astype(np.float32)[None] / 127.5 - 1
         places, scores = sorted(self._session.run(None, {self._input: view}), key=lambda output: -output.shape[-1])
-        likely = scores[0, :, 0] >= np.log(LIKELY / (1 - LIKELY))
+        likely = scores[0, :, 0] >= np.log(least / (1 - least))
         numbers = places[0][likely].astype(float) / self._side
         centers = numbers[:, :2] + self._cells[likely]
         points = numbers[:, 4:].reshape(-1, 6, 2) + self._cells[likely][:, None]
@@ -134,6 +140,12 @@ class _Network:
                 centers, numbers[:, 2:4], points[:, :2], scores[0][likely, 0].astype(float), strict=True
             )
         ]
+
+    def look_at_middle(self, view: ResizedCrop, roll: float, least: float) -> Candidate | None:
+        """Return the best candidate in the middle of a crop that is rotated by `roll`, in pixels of the picture."""
+        seen = self.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE), least)
+        middle = [one for one in seen if _overlap(one.box, MIDDLE)[1] > TOUCHED]
+        return _rotate_back(max(middle, key=lambda one: one.score), view, roll) if middle else None
 
 
 def _rotate_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
@@ -150,7 +162,7 @@ def _cells(count: int, each: int) -> Points:
     return np.repeat(centers, each, axis=0)
 
 
-def _reduce(image: Image) -> tuple[Image, float]:
+def reduce_for_search(image: Image) -> tuple[Image, float]:
     """Reduce a picture for the search, and return the factor; halving first is ten times as fast as `resize` alone."""
     factor = 1.0
     while max(image.shape[:2]) >= 2 * SEARCHED_SIDE and min(image.shape[:2]) >= 2:

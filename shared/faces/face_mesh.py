@@ -21,6 +21,7 @@ from shared.settings import FaceSettings
 
 POINTS, IRISES = 478, 468  # all points, and the first of the irises'
 RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners, of the person's own right and left; the first is on the picture's left
+INNER_RIGHT, INNER_LEFT = 133, 362  # their inner corners
 SIDE = 256  # pixels; the network's input
 AROUND = 1.5  # side of the network's square, in sides of the box around the points
 CLOSEUP_FACE, CLOSEUP_SIDE = 288, 640  # pixels: a little more than the network's, with room for a rotation
@@ -95,6 +96,12 @@ class FaceMesh:
         inside = (numbers[:, :2] - 0.5) @ back[:, :2].T + back[:, 2]
         flat = (inside + 0.5) / view.factor + [view.left - 0.5, view.top - 0.5]
         return np.column_stack([flat, numbers[:, 2] * place.side / SIDE]), float(presence.ravel()[0])
+
+
+def eyes(points: Points3D) -> Points:
+    """Return the centers of both eyes, (2, 2), the one on the picture's left first."""
+    corners: Points = points[[[RIGHT_EYE, INNER_RIGHT], [LEFT_EYE, INNER_LEFT]], :2]
+    return corners.mean(axis=1)
 
 
 def around(points: Points3D) -> Place:

@@ -5,7 +5,7 @@
 
 | candidate | result |
 |---|---|
-| confirmed in no rotation, or not by the mesh, or the mesh's points do not settle | none |
+| confirmed in no rotation, or not by the mesh, or the mesh's points do not settle | none; `hidden_face` looks again |
 | same place as a better candidate | none |
 | tilted by more than 110 degrees | none: the picture is upside down, which `lying.advise_turn` reports |
 | any other | a face, with its roll |
@@ -23,6 +23,7 @@ from shared.faces.base import Box, Face, FaceError
 from shared.faces.blazeface import BlazeFace, Candidate
 from shared.faces.face_mesh import FaceMesh, Look
 from shared.faces.face_vector import SIDE, FaceVector, chip
+from shared.faces.hidden_face import HiddenFaces
 from shared.faces.mesh_landmarks import landmarks
 from shared.faces.onnx_sessions import CUDA
 from shared.faces.rotation import measure_eye_tilt, measure_roll
@@ -32,6 +33,7 @@ from shared.settings import FaceSettings
 WEIGHTS = Path(__file__).parent / "weights"
 PRESENT = float(np.log(0.9 / 0.1))  # logit of the mesh's presence: 0.9; MediaPipe's own default is 0.5
 UNREST = 0.06  # movement between two looks, in sides of the box; up to 0.03 for faces, 0.02 to 0.5 for others
+DOUBTFUL = 0.02  # unrest from which the way up is checked: upright faces have up to 0.01, half hidden ones more
 MOST_CANDIDATES = 100  # of one picture, best first: a crowd takes three seconds of one core
 MOST_ROLL = 110.0  # degrees; a face on its side is measured with some noise, beyond that it is upside down
 SURELY_OVER = 140.0  # degrees of tilt by the detector's own eyes, whose error is up to 30
@@ -57,6 +59,7 @@ class MeshEngine:
     def __init__(self, settings: FaceSettings) -> None:
         self._detector = BlazeFace(WEIGHTS, settings)
         self._mesh = FaceMesh(WEIGHTS, settings)
+        self._hidden = HiddenFaces(self._detector, self._mesh)
         self._recognizer = FaceVector(WEIGHTS, settings)
         self.provider = self._recognizer.provider
         if self.provider == CUDA:
@@ -70,19 +73,10 @@ class MeshEngine:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise FaceError(f"no RGB picture of 8 bits: {image.dtype}, {image.shape}")
         with device_errors(but=OF_THE_PICTURE):
-            found = [
-                (look, candidate.score)
-                for candidate in self._detector.candidates(image)[:MOST_CANDIDATES]
-                if (look := self._confirm(image, candidate)) is not None
-            ]
-        faces: list[Face] = []
-        for look, score in sorted(found, key=lambda one: -one[0].presence):
-            points = landmarks(look.points)
-            face = Face(box_around(points), points, score, look.points)
-            if not any(_is_same(face, other) for other in faces):
-                faces.append(face)
-        upright = [face for face in faces if abs(measure_roll(face.landmarks)) <= MOST_ROLL]
-        return sorted(upright, key=lambda face: face.box.center[0])
+            candidates = self._detector.candidates(image)[:MOST_CANDIDATES]
+            looks = [(self._confirm(image, candidate), candidate.score) for candidate in candidates]
+            faces = _upright_faces([(look, score) for look, score in looks if look is not None])
+            return faces or _upright_faces(self._hidden.find(image, candidates))
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return 128 numbers of about unit length."""
@@ -108,9 +102,13 @@ class MeshEngine:
         turns = self._detector.detect_rotated(image, candidate)
         if all(abs(measure_eye_tilt(*one.eyes)) > SURELY_OVER for one in turns):
             return None
-        looks = [self._mesh.look(image, one.box, one.eyes) for one in turns]
-        best = max(looks, key=lambda look: look.presence, default=None)
-        return best if best is not None and best.presence >= PRESENT and best.unrest <= UNREST else None
+        looks = [(self._mesh.look(image, one.box, one.eyes), one) for one in turns]
+        best, seen = max(looks, key=lambda one: one[0].presence, default=(None, candidate))
+        if best is None or best.presence < PRESENT or best.unrest > UNREST:
+            return None
+        if best.unrest > DOUBTFUL and self._hidden.settles_upside_down(image, seen, best.unrest):
+            return self._hidden.look(image, candidate)
+        return best
 
 
 def box_around(points: Points) -> Box:
@@ -119,6 +117,18 @@ def box_around(points: Points) -> Box:
     side = WIDTH * float(np.sqrt(((points - center) ** 2).sum(axis=1).mean()))
     x, y = float(center[0]), float(center[1]) - BELOW * side
     return Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+
+
+def _upright_faces(found: list[tuple[Look, float]]) -> list[Face]:
+    """Return faces from left to right, one for each place, of meshes and the detector's scores."""
+    faces: list[Face] = []
+    for look, score in sorted(found, key=lambda one: -one[0].presence):
+        points = landmarks(look.points)
+        face = Face(box_around(points), points, score, look.points)
+        if not any(_is_same(face, other) for other in faces):
+            faces.append(face)
+    upright = [face for face in faces if abs(measure_roll(face.landmarks)) <= MOST_ROLL]
+    return sorted(upright, key=lambda face: face.box.center[0])
 
 
 def _is_same(face: Face, better: Face) -> bool:
