@@ -8,6 +8,7 @@
 | a user with a training | nothing but a warning: photos never take the place of a LoRA |
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from functions.generate import user_model
@@ -18,7 +19,9 @@ from shared.contract.manifests import Json
 from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
-from shared.photos.person_photos import PersonPhotos, save_close_up
+from shared.photos.person_photos import PersonPhoto, PersonPhotos, save_close_up
+
+DIGITS = 16  # of a hash that names a picture among a few hundred of one user
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> Ke
         return KeptPerson()
     folder = keys.kept_photos(who.user_id)
     references = [
-        save_close_up(f"{folder}{index}.png", photo.close_up, photo.embedding, workspace)
-        for index, photo in enumerate(who.gathered.photos)
+        save_close_up(f"{folder}{_digest(photo)}.png", photo.close_up, photo.embedding, workspace)
+        for photo in who.gathered.photos
     ]
     record = UserModel(
         user_id=who.user_id,
@@ -63,6 +66,15 @@ def _find_user(user_id: str, workspace: Workspace) -> UserModel | None:
         return user_model.load_user_model(user_id, workspace)
     except UnknownUser:
         return None
+
+
+def _digest(photo: PersonPhoto) -> str:
+    """Return a name for the photo that no other one has.
+
+    An id that became free is used again, and the new request may keep the same user: it must not write over pictures
+    that a model names.
+    """
+    return hashlib.sha256(photo.close_up[0].tobytes()).hexdigest()[:DIGITS]
 
 
 def _are_same(known: UserModel, gathered: PersonPhotos) -> bool:

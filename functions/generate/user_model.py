@@ -1,8 +1,9 @@
 """What serves a user, a training or kept photos: read `model.json`, and check it before it is trusted.
 
 Anybody who can write to the bucket can write this file. It must be about the user it is read for, and all its objects
-must belong to one training, or to what one portrait keeps of this user. If that request has an answer, the answer must
-be about the same user: a mistake of a person or a script must not put one person's face into another's portrait.
+must belong to one training, or to what one portrait keeps of this user, whose id is in their keys. If the training has
+an answer, the answer must be about the same user: a mistake of a person or a script must not put one person's face into
+another's portrait. A portrait's answer proves nothing: it may be that of a later request with the same id.
 """
 
 import json
@@ -17,7 +18,7 @@ from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 
 FIELD = "configure.user_id"
-MOST_ANSWER_BYTES = 32 * 2**20  # of a training's answer, which repeats the photos' references, or of a portrait's
+MOST_ANSWER_BYTES = 32 * 2**20  # of a training's answer, which repeats the photos' references
 NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,128}"
 ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
 KEPT = re.compile(rf"(results/generate/{NAME}/)a[0-9]{{1,9}}/{keys.PEOPLE}({NAME})/{NAME}")
@@ -42,7 +43,9 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
         raise unusable_error(user_id, f"cannot be read: {where}: {describe_errors(first)}") from error
     if found.user_id != user_id:
         raise unusable_error(user_id, f"belongs to the user_id {found.user_id[:64]!r}")
-    _check_answer(found, _folder(found), workspace)
+    folder = _folder(found)
+    if folder.startswith(keys.results("train")):  # the keys of what a portrait keeps say whose it is
+        _check_answer(found, folder, workspace)
     return found
 
 
@@ -72,13 +75,12 @@ def _check_answer(found: UserModel, folder: str, workspace: Workspace) -> None:
         return
     try:
         data = json.loads(stored)["data"]
-        records = data["kept"] if folder.startswith(keys.results("generate")) else [data]
-        answered = {record["user_id"]: record["lora"] for record in records}
+        answered_user, answered_lora = data["user_id"], data["lora"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise unusable_error(user_id, f"has an answer below {folder} that cannot be read") from error
-    if user_id not in answered:
+    if answered_user != user_id:
         raise unusable_error(user_id, f"names artifacts below {folder} that are not this user's")
-    if answered[user_id] != found.lora:
+    if answered_lora != found.lora:
         raise unusable_error(user_id, f"names another lora than the answer below {folder}")
 
 

@@ -7,6 +7,7 @@
 | none | any worker | create 000001 | held |
 | held | its owner | rewrite its claim with a new `beat`, every lease/3 | held |
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
+| deleted | its owner, at its next beat | nothing: the attempt is lost | none |
 | held | its owner, on shutdown | rewrite its claim with `released` | released |
 | held | erasure of its user | create the next, released | released; its owner notices within a lease |
 | held | its owner, if its child died or its answer could not be written | rewrite its claim with `ended` | ended |
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 STALE_LEASES = 2.0  # leases without a beat after which an owner counts as dead
 FILE = re.compile(r"(\d{6})\.json")
 LARGEST = 64 * 1024  # bytes of a claim; real ones have a few hundred
+UNKNOWN = "unknown"  # owner of a claim that cannot be read
 SILENT = "a worker stopped responding"
 
 
@@ -172,14 +174,24 @@ class Claims:
         return AttemptsUsedUp(record, records) if max(died, broke) >= self._lease.attempts else HeldClaim(record)
 
     def beat(self, request_id: str, record: ClaimRecord) -> ClaimRecord | None:
-        """Write a new beat; returns the updated record, or None if another attempt has taken over."""
-        if self.is_superseded(request_id, record):
+        """Write a new beat; returns the updated record, or None if the claim is lost, see `is_lost`.
+
+        A claim that was deleted, by the erasure of its user or by an operator, must not come back by a beat; nor may a
+        beat overwrite the claim of a worker that has begun an attempt of the same number since.
+        """
+        if self.is_lost(request_id, record):
             return None
         return self._rewrite(request_id, record.model_copy(update={"beat": record.beat + 1}))
 
-    def is_superseded(self, request_id: str, record: ClaimRecord) -> bool:
-        """Return whether another attempt has taken over."""
-        return self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
+    def is_lost(self, request_id: str, record: ClaimRecord) -> bool:
+        """Return whether another attempt has taken over, or the claim is gone."""
+        superseded = self._bucket.head(self._key(request_id, record.attempt + 1)) is not None
+        return superseded or not self._is_ours(request_id, record)
+
+    def _is_ours(self, request_id: str, record: ClaimRecord) -> bool:
+        """Return whether our claim is still there; one that was damaged is, and the next beat mends it."""
+        found = self._read(self._key(request_id, record.attempt), record.attempt)
+        return found is not None and (found.owner == UNKNOWN or found.nonce == record.nonce)
 
     def release(self, request_id: str, record: ClaimRecord, cause: str = "") -> None:
         """Hand the request back, so that any worker may go on at once; `cause` says how our device broke, if it did."""
@@ -271,7 +283,7 @@ def _next_number(records: Sequence[ClaimRecord]) -> int:
 def _unreadable(text: bytes, number: int) -> ClaimRecord:
     """Return a stand-in for a claim that was damaged or not written by photog; it changes when the object does."""
     digest = hashlib.sha256(text).hexdigest()
-    return ClaimRecord(owner="unknown", attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
+    return ClaimRecord(owner=UNKNOWN, attempt=number, nonce=digest, payload_sha256="", manifest="", started=0.0)
 
 
 def _encode(record: ClaimRecord) -> bytes:

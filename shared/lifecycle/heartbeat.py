@@ -57,6 +57,9 @@ class Heartbeat(AttemptHook):
         return True
 
     def _overtaken(self) -> bool:
-        """Return whether another attempt exists; the store is asked only after a pause long enough for one to begin."""
+        """Return whether another attempt exists, or ours is erased.
+
+        The store is asked only after a pause that is long enough for that.
+        """
         silent = time.monotonic() - self._beaten >= self._patience
-        return silent and self._claims.is_superseded(self._attempt.request_id, self.record)
+        return silent and self._claims.is_lost(self._attempt.request_id, self.record)

@@ -267,7 +267,7 @@ class Invocation:
         except ClaimLost as lost:
             log.warning("%s", lost)
             hooks.failed(attempt, "claim lost")
-            self._publisher.clear(attempt.request_id, attempt.number)
+            self._publisher.clear_lost(attempt.request_id, attempt.number)
             return Outcome.BUSY
         except AttemptFailed as failed:
             log.error("%s", failed)

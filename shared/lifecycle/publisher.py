@@ -137,7 +137,7 @@ class Publisher:
         data = encode(envelope)
         if not self._commit(envelope) and self._bucket.get(self.result_key(request_id)) != data:
             log.warning("%s %s was answered by another attempt", self._function.name, request_id)
-            self.clear(request_id, attempt.number)
+            self.clear_lost(request_id, attempt.number)
             return
         for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
@@ -145,10 +145,31 @@ class Publisher:
             self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 
+    def clear_lost(self, request_id: str, attempt: int) -> None:
+        """Remove the artifacts of an attempt that lost the request, unless the answer names them.
+
+        Where claims were deleted while a request ran, another worker may have begun an attempt of the same number.
+        """
+        answer = self._bucket.find(self.result_key(request_id), LARGEST)
+        if answer is None or f'"{self.folder(request_id)}a{attempt}/'.encode() not in answer:
+            self.clear(request_id, attempt)
+
     def clear(self, request_id: str, attempt: int, below: str = "") -> None:
         """Remove the artifacts of an attempt."""
         for info in list(self._bucket.list(f"{self.folder(request_id)}a{attempt}/{below}")):
-            self._bucket.delete(info.key)
+            if not self._serves_user(info.key):
+                self._bucket.delete(info.key)
+
+    def _serves_user(self, key: str) -> bool:
+        """Return whether a user's model names this photo: one that an erased portrait of several people has left.
+
+        The portrait's id is free then, and whoever uses it again must not remove the photo.
+        """
+        user = keys.whose_photo(key)
+        if user is None:
+            return False
+        model = self._bucket.find(keys.model(user), LARGEST)
+        return model is not None and f'"{key}"'.encode() in model
 
     def _clear_left(self, request_id: str, answer: str, code: str) -> None:
         """Remove what a worker that died has left: scratch, and attempts that the answer does not name.
@@ -163,7 +184,8 @@ class Publisher:
             ours = attempts
         for key in lying:
             attempt = key.removeprefix(folder).partition("/")[0] + "/"
-            if attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + keys.SCRATCH)):
+            left = attempt in attempts and (attempt not in ours or key.startswith(folder + attempt + keys.SCRATCH))
+            if left and not self._serves_user(key):
                 self._bucket.delete(key)
 
     def folder(self, request_id: str) -> str:

@@ -1,6 +1,5 @@
 """Loads the configured base model, once per process, for diffusion and training."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bars
+from pydantic import ValidationError
 from transformers.utils.logging import disable_progress_bar as disable_transformers_bars
 
 from shared.devices.gpu import computes_in_bfloat16, require_gpu
@@ -172,6 +172,11 @@ def working(where: model_loading.ModelSource, kind: str) -> ModelProfile:
     Fields that its `photog.json` leaves out are those of the architecture.
     """
     file = Path(where.place) / PROFILE_FILE
-    told = json.loads(file.read_text()) if file.is_file() else {}
-    profile = ModelProfile.model_validate(dict(ARCHITECTURES[kind].profile) | told)
+    told = model_loading.read_json(file) if file.is_file() else {}
+    try:
+        profile = ModelProfile.model_validate(dict(ARCHITECTURES[kind].profile) | told)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BaseModelMissing(f"{file}: {field}: {first['msg']}") from error
     return profile.model_copy(update={"license": profile.license or find_license(where, kind)})

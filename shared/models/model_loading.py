@@ -14,8 +14,11 @@ configurations are missing. A file of a transformer holds nothing else: the othe
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -27,7 +30,9 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedTokenizerBase
 
 from shared.devices import device_errors
 from shared.errors import ConfigurationError
@@ -46,6 +51,9 @@ COMPLETE = (
     "; it holds the transformer only: set PHOTOG_MODEL__CONFIG to a diffusers folder with the text encoder, tokenizer, "
     "autoencoder and scheduler"
 )
+# what diffusers and transformers raise at files that do not fit together, besides OSError
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, SingleFileComponentError)
+UNNEEDED = ("safety_checker", "feature_extractor", "image_encoder")  # parts that nothing here uses
 UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
@@ -88,16 +96,60 @@ def read_architecture(where: ModelSource) -> str:
     if where.kind == "file":
         return _architecture_of_file(where.place)
     if where.kind == "folder":
-        named = json.loads((Path(where.place) / "model_index.json").read_text())["_class_name"]
+        named = read_json(Path(where.place) / "model_index.json").get("_class_name")
     else:
         try:
-            named = DiffusionPipeline.load_config(where.place)["_class_name"]
+            named = DiffusionPipeline.load_config(where.place).get("_class_name")
         except OSError as error:
             raise BaseModelMissing(f"{where.place} cannot be fetched from the hub: {error}") from error
     known = {pipeline: name for name, one in ARCHITECTURES.items() for pipeline in one.pipelines}
+    if not isinstance(named, str):
+        raise BaseModelMissing(f"the model_index.json of {where.place} names no _class_name; {_known()}")
     if named not in known:
         raise BaseModelMissing(f"{where.place} is a {named}; {_known()}")
     return known[named]
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the object in one of a model's JSON files; BaseModelMissing if it has none or is not there."""
+    try:
+        found = json.loads(file.read_bytes())
+    except OSError as error:
+        raise BaseModelMissing(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BaseModelMissing(f"{file} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BaseModelMissing(f"{file} has no JSON object")
+    return found
+
+
+@contextmanager
+def name_model(place: str, hint: str = "") -> Iterator[None]:
+    """Raise BaseModelMissing, in one line, for whatever is raised at a model whose files are missing or do not fit."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (OSError, *UNFIT) as error:
+        kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        raise BaseModelMissing(f"{place} cannot be loaded: {kind}{' '.join(str(error).split())}{hint}") from error
+
+
+def _require_parts(pipeline: DiffusionPipeline, place: str) -> None:
+    """Raise BaseModelMissing if the pipeline lacks a part, or a tokenizer its words: nothing is said of either before.
+
+    Without its files a tokenizer is made all the same, which takes every word for an unknown one.
+    """
+    parts = {name: part for name, part in pipeline.components.items() if name not in UNNEEDED}
+    lacking = [name for name, part in parts.items() if part is None]
+    lacking += [
+        f"words in its {name}"
+        for name, part in parts.items()
+        if isinstance(part, PreTrainedTokenizerBase)
+        and {*part("person", add_special_tokens=False).input_ids} <= {*part.all_special_ids}
+    ]
+    if lacking:
+        raise BaseModelMissing(f"{place} cannot be loaded: it has no {' and no '.join(lacking)}")
 
 
 def _architecture_of_file(place: str) -> str:
@@ -122,32 +174,39 @@ def open_model(
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """Load the pipeline to the CPU; BaseModelMissing if it cannot be read, OutOfMemory if there is no memory for it."""
     pipeline, options = PIPELINES[kind], dict(UNCHECKED) if kind == "sd15" else {}
-    try:
-        with device_errors():
-            if where.kind == "file":
-                # without a folder of configurations, diffusers fetches those of the architecture from the hub
-                config = None if settings.config is None else str(settings.config.expanduser())
-                return pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
+    with name_model(where.place), device_errors():
+        if where.kind == "file":
+            # without a folder of configurations, diffusers fetches those of the architecture from the hub
+            config = None if settings.config is None else str(_require_folder(settings.config))
+            opened = pipeline.from_single_file(where.place, config=config, torch_dtype=dtype, **options)
+        else:
             local = where.kind == "folder"
-            return pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
-    except OSError as error:
-        raise BaseModelMissing(f"{where.place} cannot be loaded: {error}") from error
+            opened = pipeline.from_pretrained(where.place, dtype=dtype, local_files_only=local, **options)
+    _require_parts(opened, where.place)
+    return opened
 
 
 def open_flow(settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype) -> DiffusionPipeline:
     """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`."""
     pipeline, transformer = FLOWS[kind]
     place, parts = where.place, {}
-    try:
-        with device_errors():
-            if where.kind == "file":
-                config = settings.config and str(settings.config.expanduser())
-                place = config or str(ARCHITECTURES[kind].hub)
-                parts["transformer"] = transformer.from_single_file(
-                    where.place, config=place, subfolder="transformer", torch_dtype=dtype, local_files_only=bool(config)
-                )
-            local = Path(place).is_dir()
-            return pipeline.from_pretrained(place, dtype=dtype, local_files_only=local, **parts)
-    except OSError as error:
-        hint = COMPLETE if place != where.place else ""
-        raise BaseModelMissing(f"{where.place} cannot be loaded: {error}{hint}") from error
+    config = None if settings.config is None else str(_require_folder(settings.config))
+    if where.kind == "file":
+        place = config or str(ARCHITECTURES[kind].hub)
+    with name_model(where.place, COMPLETE if place != where.place else ""), device_errors():
+        if where.kind == "file":
+            parts["transformer"] = transformer.from_single_file(
+                where.place, config=place, subfolder="transformer", torch_dtype=dtype, local_files_only=bool(config)
+            )
+        local = Path(place).is_dir()
+        opened = pipeline.from_pretrained(place, dtype=dtype, local_files_only=local, **parts)
+    _require_parts(opened, place)
+    return opened
+
+
+def _require_folder(config: Path) -> Path:
+    """Return the folder of configurations; BaseModelMissing if there is none."""
+    folder = config.expanduser()
+    if not folder.is_dir():
+        raise BaseModelMissing(f"PHOTOG_MODEL__CONFIG is {folder}, which is no folder: set it to a diffusers folder")
+    return folder

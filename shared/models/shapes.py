@@ -1,6 +1,5 @@
 """The shape of a base model that is only configured, by which its memory is planned without reading its weights."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,19 +107,21 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
     A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
 
     Raises:
-        BaseModelMissing: the model is not there.
+        BaseModelMissing: the model is not there, or its configurations do not fit together.
     """
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
     folder = Path(where.place) if where.kind == "folder" else settings.config
     parts, profile = (PARTS | FLOW_PARTS)[kind], working(where, kind)
     if folder is not None:
-        parts = {name: _read(folder / name / "config.json") for name in parts}
-        profile = apply_distillation(profile, _read(folder / "model_index.json"))
+        folder = folder.expanduser()
+        parts = {name: model_loading.read_json(folder / name / "config.json") for name in parts}
+        profile = apply_distillation(profile, model_loading.read_json(folder / "model_index.json"))
     dtype = choose_precision(resolve_device(settings.device))
-    if kind in FLOW_PARTS:
-        return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
-    return kind, profile, build_footprint(parts, profile.size, dtype)
+    with model_loading.name_model(where.place):
+        if kind in FLOW_PARTS:
+            return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
+        return kind, profile, build_footprint(parts, profile.size, dtype)
 
 
 def build_flow_footprint(
@@ -135,11 +136,6 @@ def build_flow_footprint(
         )
     scheduler = FlowMatchEulerDiscreteScheduler()  # which takes no memory worth planning
     return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype).footprint()
-
-
-def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return found
 
 
 def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
-from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
+from shared.buckets.base import Bucket, BucketError, InvalidKey, ObjectInfo, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import NOBODY, USER_ID
@@ -82,7 +82,10 @@ class UserDataSearch:
         }
         own = unnamed | own  # in this order, as checks and portraits without an id are found by the others' photos
         accepted, conflicts = self._sort_out(own.values())
-        answers_read = self._answers()
+        results = [
+            info for function in ("train", "generate") for info in self._reader.list_objects(keys.results(function))
+        ]
+        answers_read = self._answers(results)
         modeled = self._find_modeled(user_id, requests, answers_read)
         known = self._ids(user_id, accepted, {*_find_answered(user_id, answers_read), *modeled})
         foreign = {key for one in requests if one.key not in own for key in _conflicts(one)}
@@ -91,6 +94,9 @@ class UserDataSearch:
         artifacts = [key for one in stored.values() for key in one.artifacts]
         artifacts += [key for key in conflicts if self._reader.exists(key)]
         artifacts += [info.key for info in self._reader.list_objects(keys.user(user_id))]
+        # also below an id that is another person's by now
+        kept = [info.key for info in results if keys.whose_photo(info.key) == user_id]
+        artifacts += kept
         artifacts += self._notifications(known)
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
@@ -99,7 +105,10 @@ class UserDataSearch:
             requests=list(stored),
             keys=list(dict.fromkeys(held)),
             needs=_needs(own.values(), set(unnamed), stored, set(photos), set(puts))
-            | {key: [set(stored[one].artifacts) for one in modeled if one in stored] for key in self._models(user_id)}
+            | {
+                key: [set(kept), *(set(stored[one].artifacts) for one in modeled if one in stored)]
+                for key in self._models(user_id)
+            }
             | {one.key: [one.pictures_of(*one.photos) & set(photos)] for one in named.values()},
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
@@ -196,12 +205,9 @@ class UserDataSearch:
             return False
         return True
 
-    def _answers(self) -> dict[Identity, frozenset[str]]:
+    def _answers(self, results: Iterable[ObjectInfo]) -> dict[Identity, frozenset[str]]:
         """Return the people of every answer, even if its manifest has been removed."""
-        infos = (
-            info for function in ("train", "generate") for info in self._reader.list_objects(keys.results(function))
-        )
-        answers = (info for info in infos if info.key.endswith("/result.json") and info.key.count("/") == 3)
+        answers = (info for info in results if info.key.endswith("/result.json") and info.key.count("/") == 3)
         found = list(self._reader.read(answers, mentions.read_answer))
         self._unclear += found
         return {(one.key.split("/")[1], one.key.split("/")[2]): one.names for one in found}

@@ -13,6 +13,7 @@ from shared.buckets.aws_clients import S3Settings
 from shared.cli import app
 from shared.contract.function import Answer
 from shared.contract.manifests import canonical_hash, encode
+from shared.errors import NoFaceInTemplate
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
@@ -753,6 +754,26 @@ class TestReferences:
         forgetting.forget(second)
         assert forgetting.holdings(second).remaining() == []
         assert [key for key in keys(bucket) if "both/" in key or "users/" in key] == []
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_whoever_was_kept_stays_known_though_the_id_of_that_portrait_is_used_again(self, bucket, fails):
+        portray(bucket, "both", [["photos/ann/1.jpg"], ["photos/bob/1.jpg"]], ["ann", "bob"])
+        Erasure(bucket, QUICK.lease).forget("ann")
+
+        def work(workspace):
+            workspace.save("portrait.png", b"of cat")
+            if fails:
+                raise NoFaceInTemplate("no face", "template_image")
+
+        body = {"request_id": "both", "template_image": "templates/t.png", "configure": {"user_id": "cat"}}
+        assert serve(bucket, "generate", body, FakeFunction("generate", work)) is Outcome.ANSWERED
+        assert bucket.head("results/generate/both/a1/people/bob/0.png"), "bob's model names it"
+        forgetting = Erasure(bucket, QUICK.lease)
+        forgetting.forget("bob")
+        assert forgetting.holdings("bob").remaining() == []
+        left = keys(bucket)
+        assert [key for key in left if "bob" in key and not key.startswith("photos/")] == []
+        assert "results/generate/both/result.json" in left, "it is cat's"
 
     def test_who_is_only_named_in_an_odd_place_beside_references_is_told(self, bucket):
         body = {"template_image": "t.png", "configure": {"references": ["a.jpg"], "seed": 1, "mask_region": "face"}}

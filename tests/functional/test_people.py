@@ -177,18 +177,18 @@ def test_a_training_takes_the_place_of_kept_photos_and_photos_never_that_of_a_tr
 @pytest.mark.parametrize(
     "changes",
     [
-        {"references": "anothers"}, {"lora": "results/generate/g1/a1/people/bob/0.png"}, {"user_id": "ann"},
-        {"references": "elsewhere"},
+        {"references": "anothers"}, {"lora": "own"}, {"user_id": "ann"}, {"references": "elsewhere"},
     ],
 )  # fmt: skip
 def test_a_model_that_no_portrait_can_have_kept_is_refused(served, changes):
     """Whoever writes into the bucket puts nobody's pictures under another's id."""
     served.portray("g1", user_id="bob", references=["photos/1.jpg"])
-    served.bucket.put(
-        "results/generate/g1/a1/people/ann/0.png", served.bucket.get("results/generate/g1/a1/people/bob/0.png")
-    )
     record = json.loads(served.bucket.get(keys.model("bob")))
+    own = record["references"][0]["key"]
+    served.bucket.put("results/generate/g1/a1/people/ann/0.png", served.bucket.get(own))
     named = {"anothers": "results/generate/g1/a1/people/ann/0.png", "elsewhere": "photos/1.jpg"}
+    if "lora" in changes:
+        changes = {"lora": own}
     if "references" in changes:
         changes = {"references": [record["references"][0] | {"key": named[changes["references"]]}]}
     served.bucket.put(keys.model("bob"), encode(record | changes))

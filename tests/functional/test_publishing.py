@@ -11,6 +11,7 @@ from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import invalid_id
 from shared.events import ObjectCreated
+from shared.lifecycle import heartbeat
 from shared.lifecycle import invocation as invoking
 from shared.lifecycle.claims import ClaimBusy, Claims, HeldClaim
 from shared.lifecycle.invocation import Outcome
@@ -50,6 +51,60 @@ def drop(bucket, request_id="r1", **more) -> ObjectCreated:
 
 def answer(bucket, request_id="r1"):
     return json.loads(bucket.get(f"results/check/{request_id}/result.json"))
+
+
+def delete_claims(bucket):
+    for info in list(bucket.list("claims/")):
+        bucket.delete(info.key)
+
+
+def test_who_lost_an_attempt_of_the_winners_number_leaves_the_winners_artifacts():
+    """Claims that were deleted under a running request let the next worker begin at number 1 again."""
+    bucket = MemoryBucket()
+    created = drop(bucket)
+
+    def work(body, workspace):
+        delete_claims(bucket)
+        assert invocation(bucket, Echo(), owner="w2").receive(created) is Outcome.ANSWERED
+
+    invocation(bucket, Echo(work)).receive(created)
+    assert bucket.get(answer(bucket)["data"]["artifact"]) == b"echo"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_claim_that_was_deleted_does_not_come_back_by_a_beat(taken):
+    bucket = MemoryBucket()
+    owner, other = (Claims(bucket, "check", QUICK.lease, name) for name in ("w1", "w2"))
+    held = owner.acquire_first("r1", "m", "body")
+    delete_claims(bucket)
+    theirs = other.acquire_first("r1", "m", "body") if taken else None
+    assert owner.beat("r1", held.record) is None
+    assert other.first("r1") == (theirs.record if taken else None)
+
+
+def test_a_worker_that_was_frozen_while_its_request_was_erased_writes_nothing_more(monkeypatch):
+    """Nobody has taken the request over, and yet it is no longer to be answered."""
+    bucket = MemoryBucket()
+    created = drop(bucket)
+
+    def work(body, workspace):
+        for info in list(bucket.list("")):
+            bucket.delete(info.key)
+        late = time.monotonic() + 3 * QUICK.lease.seconds
+        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: late)
+        workspace.save("late.txt", b"late")
+
+    assert invocation(bucket, Echo(work)).receive(created) is Outcome.BUSY
+    assert [info.key for info in bucket.list("")] == []
+
+
+def test_a_claim_that_was_damaged_is_mended_by_a_beat():
+    bucket = MemoryBucket()
+    claims = Claims(bucket, "check", QUICK.lease, "w1")
+    held = claims.acquire_first("r1", "m", "body")
+    bucket.put("claims/check/r1/000001.json", b"no claim")
+    beaten = claims.beat("r1", held.record)
+    assert claims.first("r1") == beaten
 
 
 @pytest.mark.parametrize("loses", [False, True])

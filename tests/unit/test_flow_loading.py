@@ -114,6 +114,14 @@ class TestWhatIsRefused:
         with pytest.raises(BaseModelMissing, match="size of 100: set one that 16 divides"):
             load_model(ModelSettings(path=str(tmp_path / "base"), device="cpu"))
 
+    @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer", "scheduler"])
+    def test_a_folder_that_lacks_a_part(self, folder, tmp_path, part):
+        shutil.copytree(folder, tmp_path / "base")
+        shutil.rmtree(tmp_path / "base" / part)
+        with pytest.raises(BaseModelMissing, match=r"base cannot be loaded: ") as told:
+            load_model(ModelSettings(path=str(tmp_path / "base"), device="cpu"))
+        assert "\n" not in str(told.value)
+
     def test_controlnets_and_few_step_loras_of_stable_diffusion(self, folder):
         model = load_model(ModelSettings(path=str(folder), device="cpu"))
         with pytest.raises(BaseModelMissing, match="takes no ControlNets"):

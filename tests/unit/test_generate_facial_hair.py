@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.face import light, masks
+from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.crop import FaceCrop
+from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.fusion.beard_transfer import list_difficulties
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
@@ -43,6 +44,19 @@ def goatee(photo):
     """What of the chin's hair lies beyond the face, where a fusion of faces alone leaves it."""
     size = photo.image.shape[:2]
     return beards.full(photo.landmarks, size) & (masks.face(photo.landmarks, size, -0.02, 0.0) < 0.5)
+
+
+@pytest.mark.parametrize(("surely", "told"), [(0.0, False), (0.3, False), (0.9, True)])
+def test_a_dark_upper_lip_is_hidden_by_hair_only_where_there_surely_is_some(man, monkeypatch, surely, told):
+    """A shaven lip in shade looks a little like a moustache; nobody is warned of hair that is not there."""
+    found = facial_hair.UNSURE + surely * (facial_hair.SURE - facial_hair.UNSURE)
+    monkeypatch.setattr(facial_hair, "judge_regions", lambda likeness, points: np.array([found, 0.9, 0.9]))
+    photo = bearded(man)
+    lips = masks.lips(photo.landmarks, photo.image.shape[:2])[..., None]
+    image = np.where(lips > 0.5, np.uint8(30), photo.image)
+    image[int(photo.landmarks[51:54, 1].max()) + 2 :] = photo.image[int(photo.landmarks[51:54, 1].max()) + 2 :]
+    seen = FacialHair.of(light.to_lab(image), photo.landmarks)
+    assert seen.over_lips is told
 
 
 def lightness(image, where):
