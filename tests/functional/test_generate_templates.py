@@ -106,7 +106,7 @@ def test_transparent_parts_are_put_on_white_and_said(portrayed):
 def test_a_beard_too_long_to_be_taken_off_is_said(portrayed, engine):
     hopper = pictures.hopper()
     points = engine.detect(hopper)[0].landmarks
-    long = beards.grow(hopper, points, beards.full(points, hopper.shape[:2], 0.9), beards.GRAY)
+    long = beards.grow(hopper, points, beards.full(points, hopper.shape[:2], 0.5))
     said = portrayed(pictures.png(long))[1]["warnings"]
     assert said == ["face 1 from the left: the template's beard reaches further down than it is taken off"]
     assert portrayed(pictures.png(hopper))[1]["warnings"] == []

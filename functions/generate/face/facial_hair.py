@@ -39,7 +39,9 @@ WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.28], np.float32)
 PRESENCE = np.array(
     [[10.32, 3.97, -0.74, 1.06, -6.79], [0.1, 13.99, -0.59, -0.59, -5.38], [1.09, 11.03, 4.23, 0.66, -8.19]], np.float32
 )
-UNSURE, SURE = 0.55, 0.85  # likeness of a region from which its hair counts, and from which it counts in full
+# likeness of lip, chin and jaws from which their hair counts, and from which it counts in full. A face taken for
+# bearded loses its neck, so that thin beards are left to the fusion: of bare chins one in the shade of a hat has 0.84
+UNSURE, SURE = np.array([0.55, 0.86, 0.86]), np.array([0.85, 0.93, 0.93])
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -104,7 +106,7 @@ class FacialHair:
         if features is None:
             return cls.none(lab.shape[:2])
         likeness = hair_likeness(features) * _has_natural_color(upright.lab)
-        moustache, chin, jaw = (_ramp(value) for value in judge_regions(likeness, upright.points))
+        moustache, chin, jaw = _ramp(judge_regions(likeness, upright.points))
         if max(moustache, chin, jaw) == 0:
             return cls.none(lab.shape[:2])
         surely = _spread(upright.points, moustache, chin, jaw)
@@ -334,8 +336,8 @@ def _covers_lips(face: UprightFace, hair: Mask) -> bool:
     return float(np.mean(to_hair < to_lip)) > COVERED
 
 
-def _ramp(value: float) -> float:
-    return float(np.clip((value - UNSURE) / (SURE - UNSURE), 0, 1))
+def _ramp(values: NDArray[np.float32]) -> list[float]:
+    return [float(value) for value in np.clip((values - UNSURE) / (SURE - UNSURE), 0, 1)]
 
 
 def _mean(plane: Mask, where: NDArray[np.bool_]) -> float:
