@@ -101,7 +101,7 @@ def main() -> None:
     )
     print_tally("all", total)
     print_wrong("the wrong way up", wrong_ways(whole, engine))
-    print_wrong("painted over", [engine.find(image) for image in painted_over(whole)])
+    print_wrong("painted over", [engine.find(image) for image in paint_over(whole)])
     print_wrong("nobody there", [engine.find(image) for image in empty_pictures()])
     if arguments.sheet and drawn:
         write_sheet(arguments.sheet, drawn)
@@ -142,7 +142,7 @@ def wrong_ways(whole: list[tuple[Image, Face]], engine: CountingEngine) -> Itera
         yield [one for one in found if abs(measure_roll(one.landmarks)) <= WRONG_WAY], at_once
 
 
-def painted_over(whole: list[tuple[Image, Face]]) -> Iterator[Image]:
+def paint_over(whole: list[tuple[Image, Face]]) -> Iterator[Image]:
     """Yield the pictures with their faces covered from the hair to the chin, in one of three ways."""
     for (image, face), way in zip(whole, cycle(("skin", "wall", "blur")), strict=False):
         y, x = np.mgrid[: image.shape[0], : image.shape[1]]
