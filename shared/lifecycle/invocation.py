@@ -310,8 +310,8 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        told = manifest.add_warnings({"cost_time": attempt.seconds()})
-        return failure(manifest.request_id, error, told, attempt.metadata)
+        data = manifest.add_warnings({"cost_time": attempt.seconds()})
+        return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
