@@ -3,7 +3,7 @@
 import base64
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -15,7 +15,7 @@ from photog.http_transport import HttpTransport
 from photog.knobs import GenerateKnobs, TrainKnobs
 from photog.transport import RequestFailed, Transport
 from shared.contract.answers import (
-    DATA,
+    ANSWERS,
     Answer,
     AnswerData,
     CheckData,
@@ -25,7 +25,7 @@ from shared.contract.answers import (
     ProgressEnvelope,
     TrainData,
 )
-from shared.contract.manifests import RUNNING, Json
+from shared.contract.manifests import RUNNING, Json, is_canceled
 from shared.contract.validation import Body, validate
 from shared.operations.uploads import SignedUpload
 from shared.settings import Settings
@@ -80,7 +80,7 @@ class Job(Generic[Data]):
     def cancel(self) -> bool:
         """Cancel the request; return whether that came in time. Raises UnknownRequest if nobody sent it."""
         envelope = self._transport.cancel(self.function, self.request_id)
-        return envelope["code"] == "error" and envelope["data"]["error"]["type"] == "RequestCanceled"
+        return is_canceled(envelope)
 
 
 class Watch:
@@ -192,7 +192,9 @@ class Client:
             configure["user_id"] = user_id if isinstance(user_id, str) else list(user_id)
         if references:
             configure["references"] = [
-                [self._reference(one) for one in person] if _is_list(person) else self._reference(person, owner)
+                self._reference(person, owner)
+                if isinstance(person, str | Path | bytes)
+                else [self._reference(one) for one in person]
                 for person in references
             ]
         body = {"template_image": self._reference(template_image), "configure": configure}
@@ -241,7 +243,7 @@ class Client:
         return picture if isinstance(picture, str) else self.upload(picture, user_id=user_id)
 
     def _submit(self, function: str, body: Json, request_id: str | None, metadata: Metadata | None) -> Job[Any]:
-        named = {"request_id": request_id or f"{function}-{uuid.uuid4().hex}"} | body
+        named: Json = {"request_id": request_id or f"{function}-{uuid.uuid4().hex}"} | body
         if metadata:
             named["metadata"] = dict(metadata)
         validate(MODELS[function], named | {"strict": True})
@@ -254,9 +256,4 @@ def read_answer(function: str, envelope: Json | None) -> Answer[Any] | None:
         return None
     if envelope["code"] == "error":
         raise RequestFailed(ErrorAnswer.model_validate(envelope))
-    model: Callable[[Json], Answer[Any]] = Answer[DATA[function]].model_validate  # type: ignore[misc]
-    return model(envelope)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return ANSWERS[function].model_validate(envelope)

@@ -17,9 +17,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
-from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -29,10 +30,10 @@ from serve.bodies import BodyReader
 from serve.settings import FunctionName, ServeSettings
 from shared.buckets.base import Bucket, MissingObject
 from shared.contract import keys
-from shared.contract.answers import DATA, Answer, ErrorAnswer, ProgressEnvelope
+from shared.contract.answers import ANSWERS, ErrorAnswer, ProgressEnvelope
 from shared.contract.manifests import RUNNING, Json, parse, running
 from shared.contract.validation import validate
-from shared.errors import ConflictingRequest, ManifestTooLarge, PhotogError, PhotoTooLarge, RequestError
+from shared.errors import ConflictingRequest, InvalidField, ManifestTooLarge, PhotogError, PhotoTooLarge, RequestError
 from shared.operations.cancellation import Cancellation, UnknownRequest
 from shared.operations.client import Client
 from shared.operations.status import find_manifest
@@ -46,7 +47,19 @@ LOOK_SECONDS = 0.25  # between two looks at a request that somebody waits for
 COMMENT_SECONDS = 15.0  # between two comments of a stream without news, so that proxies keep it open
 LONGEST_WAIT = 60.0
 TAG = "requests"
+
+
+class NotAuthorized(PhotogError):
+    """The call has no token, or one of another function."""
+
+
+class NoSuchFile(PhotogError):
+    """There is no such file of an answer."""
+
+
 STATUS: dict[type[PhotogError], int] = {
+    NotAuthorized: 401,
+    NoSuchFile: 404,
     ConflictingRequest: 409,
     ManifestTooLarge: 413,
     PhotoTooLarge: 413,
@@ -105,12 +118,12 @@ class Rest:
         self._ending = False
 
     def require_token(self, token: str | None, function: str | None = None) -> None:
-        """Raise HTTPException 401 unless the token opens a service of the function, or all services if None."""
+        """Raise NotAuthorized unless the token opens a service of the function, or all services if None."""
         named = [name for name, served in self._serve.services.items() if function in (None, served)]
         opened = [is_token_of(self._serve, name, token) for name in named]
         if not (all(opened) if function is None else any(opened)):
             whose = f"for {function}" if function else "for all services"
-            raise HTTPException(401, f"no or wrong token {whose}", {"WWW-Authenticate": "Bearer"})
+            raise NotAuthorized(f"no or wrong token {whose}; send it as Authorization: Bearer TOKEN")
 
     def submit(self, function: str, text: bytes) -> str:
         """Write a request into the bucket; raises RequestError for one that could only be answered with an error."""
@@ -175,13 +188,14 @@ def add_rest(app: FastAPI, rest: Rest) -> None:
     app.include_router(_pictures(rest), prefix="/v1", tags=["pictures"])
     app.include_router(_requests(rest), prefix="/v1", tags=[TAG])
     app.add_exception_handler(RequestError, _refuse)
-    for kind in (UnknownRequest, NoSignedUploads):
+    for kind in (UnknownRequest, NoSignedUploads, NotAuthorized, NoSuchFile):
         app.add_exception_handler(kind, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_parameter)
 
 
 def _requests(rest: Rest) -> APIRouter:
     router = APIRouter()
-    answers: Any = Answer[DATA["check"]] | Answer[DATA["train"]] | Answer[DATA["generate"]] | ErrorAnswer  # type: ignore[valid-type]
+    answers: Any = Union[(*ANSWERS.values(), ErrorAnswer)]
     either: dict[int | str, dict[str, Any]] = {
         200: {"model": answers, "description": "the answer"},
         202: {"model": ProgressEnvelope},
@@ -268,11 +282,11 @@ def _pictures(rest: Rest) -> APIRouter:
         rest.require_token(token, function)
         key = keys.result_folder(function, request_id) + name
         if keys.UNUSABLE.search(key):
-            raise HTTPException(404, f"there is no file {name[:200]!a}")
+            raise NoSuchFile(f"there is no file {name[:200]!a}")
         try:
             data = await run_in_threadpool(rest.bucket.get, key)
         except MissingObject as error:
-            raise HTTPException(404, f"there is no file {name[:200]!a}") from error
+            raise NoSuchFile(f"there is no file {name[:200]!a}") from error
         return Response(data, media_type="image/png" if name.endswith(".png") else "application/octet-stream")
 
     return router
@@ -282,4 +296,13 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PhotogError)
     plain: Json = {"type": type(error).__name__, "retryable": False}
     detail = error.as_dict() if isinstance(error, RequestError) else plain
-    return JSONResponse({"error": detail, "message": str(error)}, STATUS.get(type(error), 422))
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthorized) else {}
+    return JSONResponse({"error": detail, "message": str(error)}, STATUS.get(type(error), 422), headers)
+
+
+async def _refuse_parameter(request: Request, error: Exception) -> JSONResponse:
+    """Refuse a wrong path, parameter or member as a wrong member of a request is refused."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return await _refuse(request, InvalidField(f"{field}: {first['msg']}", field))

@@ -252,4 +252,9 @@ class CompletionEvent(Wire):
     data: EventData
 
 
-DATA: dict[str, type[AnswerData]] = {"check": CheckData, "train": TrainData, "generate": GenerateData}
+ANSWERS: dict[str, type[Answer[Any]]] = {
+    "check": Answer[CheckData],
+    "train": Answer[TrainData],
+    "generate": Answer[GenerateData],
+}
+"""The answers of the functions that ran to their end, by function."""

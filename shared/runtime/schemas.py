@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from shared.contract.answers import DATA, Answer, CompletionEvent, ErrorAnswer, ProgressEnvelope
+from shared.contract.answers import ANSWERS, CompletionEvent, ErrorAnswer, ProgressEnvelope
 from shared.contract.error_types import error_types
 from shared.contract.function import NAMES
 from shared.contract.manifests import CONTRACT, Json
@@ -29,7 +29,7 @@ def all_schemas() -> dict[str, Json]:
         model = request_model(function)
         if model is not None:
             found[f"{function}.request"] = _schema(f"{function}.request", model)
-        found[f"{function}.answer"] = _schema(f"{function}.answer", Answer[DATA[function]] | ErrorAnswer)  # type: ignore[valid-type]
+        found[f"{function}.answer"] = _schema(f"{function}.answer", ANSWERS[function] | ErrorAnswer)
     found["progress"] = _schema("progress", ProgressEnvelope)
     found["event"] = _schema("event", CompletionEvent)
     found["errors"] = {

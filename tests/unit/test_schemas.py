@@ -9,7 +9,7 @@ from functions.check.request import CheckRequest
 from functions.generate.request import GenerateRequest
 from functions.train.request import TrainRequest
 from shared.cli import app
-from shared.contract.answers import DATA, Answer, CompletionEvent, ErrorAnswer, ProgressEnvelope
+from shared.contract.answers import ANSWERS, CompletionEvent, ErrorAnswer, ProgressEnvelope
 from shared.contract.manifests import CONTRACT, failure, running, success
 from shared.contract.request import MOST_METADATA, read_metadata
 from shared.contract.validation import validate
@@ -56,7 +56,7 @@ def test_every_schema_has_a_sample_and_is_a_schema():
 
 @pytest.mark.parametrize("function", REQUESTS)
 def test_the_samples_of_answers_are_what_the_client_reads(function):
-    answer = Answer[DATA[function]].model_validate(sample(f"{function}-answer"))
+    answer = ANSWERS[function].model_validate(sample(f"{function}-answer"))
     assert answer.contract == CONTRACT
     assert ErrorAnswer.model_validate(sample("error-answer")).data.error.retry_after == 30
     assert ProgressEnvelope.model_validate(sample("progress")).data.stage
