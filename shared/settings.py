@@ -264,6 +264,10 @@ class Settings(BaseSettings):
         description="User-Agent for http(s) pictures; None is photog and its release. Some servers want a contact "
         "address in it",
     )
+    token: SecretStr | None = Field(
+        None,
+        description="what callers of `photog http` must send as `Authorization`; without it everybody may call",
+    )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
 
     @model_validator(mode="after")
