@@ -289,7 +289,8 @@ def test_a_function_writes_its_own_keys_and_only_train_writes_users():
                 assert resource["Fn::Sub"].endswith(("/${Function}/*", "/probes/*"))
     assert FUNCTION["Conditions"]["IsTrain"] == {"Fn::Equals": [{"Ref": "Function"}, "train"]}
     served = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    others = [one for _, one in statements() if one not in policy and one not in served]
+    prunes = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    others = [one for _, one in statements() if one not in [*policy, *served, *prunes]]
     others = [one for one in others if {"s3:PutObject", "s3:DeleteObject"} & set(listed(one["Action"]))]
     assert [one["Resource"] for one in others] == [{"Fn::Sub": "${Bucket.Arn}/outbox/*"}], "the sweep delivers events"
 
@@ -340,6 +341,15 @@ def test_the_bucket_is_private_encrypted_and_cleans_up():
     assert not {"requests/", "results/", "users/", "outbox/"} & set(rules), "these are the user's, or not yet told"
     retention = FUNCTION["Resources"]["Queue"]["Properties"]["MessageRetentionPeriod"] / 86_400
     assert rules["claims/"]["ExpirationInDays"] > retention
+
+
+def test_prune_may_delete_what_photog_keeps_and_no_picture_of_the_application():
+    from shared.contract import keys
+
+    (policy,) = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"]
+    (deletes,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Action"] == "s3:DeleteObject"]
+    roots = {one["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*") for one in deletes["Resource"]}
+    assert roots == set(keys.ROOTS) - {keys.PROBES}
 
 
 # --- machines ------------------------------------------------------------------------------------------------
@@ -412,10 +422,13 @@ def test_containers_run_verbs_and_settings_that_exist():
             for batch in (False, True):
                 understood(spoken(container["Command"], batch))
             for variable in container["Environment"]:
-                is_setting(variable.get("Fn::If", ["", variable])[1]["Name"])
+                either = variable.get("Fn::If", ["", variable])[1:]
+                for one in either:
+                    if one != {"Ref": "AWS::NoValue"}:
+                        is_setting(one["Name"])
             seen += 1
             assert container["LogConfiguration"]["LogDriver"] == "awslogs", name
-    assert seen == 5
+    assert seen == 6
 
 
 def test_a_container_is_given_longer_to_stop_than_the_worker_drains():
