@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from shared.contract.request import Request
 from shared.contract.validation import Body, Reference
 
 MOST_IMAGES = 20  # as in the contract
@@ -15,9 +16,8 @@ class CheckConfigure(Body):
     face_reconize: bool = False
 
 
-class CheckRequest(Body):
+class CheckRequest(Request):
     """The photos, and whether they must all show the same person."""
 
-    request_id: int | str
     images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]
     configure: CheckConfigure = CheckConfigure()

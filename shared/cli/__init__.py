@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, prune, queues, requests, workers
+from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("train")(requests.train)
 app.command("generate")(requests.generate)
 app.command("submit")(requests.submit)
 app.command("status")(requests.status)
+app.command("cancel")(cancel.cancel)
 app.command("forget")(forget.forget)
 app.command("prune")(prune.prune)
 app.add_typer(people.people, name="people")
@@ -54,3 +55,4 @@ app.command("redrive")(queues.redrive)
 app.command("http")(container.http)
 app.command("health")(container.health)
 app.command("doctor")(doctor.doctor)
+app.command("schema")(schema.schema)

@@ -18,6 +18,7 @@ from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
 from shared.operations.status import history, overview
+from shared.operations.user_requests import list_requests
 from shared.settings import Settings
 
 MOST_UNREAD = 20  # strays that `status` prints
@@ -133,10 +134,17 @@ def submit(
 def status(
     bucket: BucketArgument,
     request_id: Annotated[str | None, typer.Argument(help="Show this request's history.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="List this person's requests and their states.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, runs and is done, or everything known about one request."""
+    """Show what waits, runs and is done, or everything known about one request, or the requests of one person."""
     place = existing_bucket(bucket)
+    if user is not None:
+        require_user(user)
+        listed = list_requests(place, user, Settings())
+        lines = [f"{one['function']:<9} {one['state']:<8} {one['request_id']}" for one in listed]
+        show({"user_id": user, "requests": listed}) if as_json else typer.echo("\n".join(lines))
+        return
     if request_id is not None:
         found = history(place, request_id, Settings().limits)
         if not found:
