@@ -6,7 +6,7 @@
 | `claims/` | workers | one object per attempt, created only if absent |
 | `progress/` | workers | progress of running requests; deleted after the answer |
 | `results/` | workers | answers, conflicts, artifacts |
-| `users/` | workers | which training serves a user |
+| `users/` | workers, the client | which training serves a user; photos that were uploaded for that user alone |
 | `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
@@ -138,6 +138,11 @@ def user(user_id: str) -> str:
 def model(user_id: str) -> str:
     """Return the key of the object that says which training serves a user."""
     return f"{user(user_id)}model.json"
+
+
+def user_photos(user_id: str) -> str:
+    """Return the prefix of a user's photos: those that a client has uploaded for this person alone."""
+    return f"{user(user_id)}{PHOTOS}"
 
 
 def pointer_swaps(user_id: str) -> str:

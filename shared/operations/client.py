@@ -37,13 +37,19 @@ class Client:
 
     bucket: Bucket
 
-    def reference(self, photo: str) -> str:
-        """Return a picture's reference for a manifest: a local file is copied into the bucket, others stay as given."""
+    def reference(self, photo: str, user_id: str | None = None) -> str:
+        """Return a picture's reference for a manifest: a local file is copied into the bucket, others stay as given.
+
+        Args:
+            photo: a file, a URL, a key, or an embedded picture.
+            user_id: whose picture it is: it goes when this person is forgotten. None for a picture of nobody known.
+        """
         path = Path(photo).expanduser()
         if "://" in photo or photo.startswith("data:") or not path.is_file():
             return photo
         data = path.read_bytes()
-        key = f"{keys.PHOTOS}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
+        folder = keys.PHOTOS if user_id is None else keys.user_photos(user_id)
+        key = f"{folder}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
         self.bucket.put_if_absent(key, data)
         return key
 

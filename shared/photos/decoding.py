@@ -114,6 +114,19 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
         raise PhotoUndecodable(_describe_damage(error)) from error
 
 
+def check_header(data: bytes, limits: Limits) -> None:
+    """Raise the error that `decode_photo` raises for a file that is not a picture or too large, by its header alone."""
+    if len(data) > limits.photo_bytes:
+        raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
+    try:
+        container = _container(data)
+    except UnidentifiedImageError as error:
+        raise PhotoUndecodable(_unknown(data)) from error
+    except BROKEN as error:
+        raise PhotoUndecodable(_describe_damage(error)) from error
+    check_size(container.width, container.height, container.memory, limits)
+
+
 def _container(data: bytes) -> Container:
     if data.startswith(jpeg.MAGIC):
         return jpeg.read(data)
