@@ -268,8 +268,8 @@ class Settings(BaseSettings):
     warm_seconds: float = Field(
         300.0,
         ge=0,
-        description="how long the workers of `photog portrait` and `photog people add` stay ready for the next call; 0: "
-        "they end with the command",
+        description="how long the workers of `photog portrait` and `photog people add` stay ready for the next call; "
+        "with 0 they end with the command",
     )
 
     @model_validator(mode="after")

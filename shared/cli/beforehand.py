@@ -75,8 +75,9 @@ def require_known(client: Client, user: str) -> None:
     if client.bucket.head(pointer) is not None or Trainings(client.bucket).restore(pointer):
         return
     known = [name for name in client.bucket.folders(keys.USERS) if client.bucket.head(keys.model(name)) is not None]
-    who = did_you_mean(user, known) or (f"; known are {', '.join(known[:MOST_NAMES])}" if known else "")
-    fail(f"nobody called {user} is known in {client.bucket.address}{who}; name photos of them, and they will be")
+    told = f"; known are {', '.join(known[:MOST_NAMES])}" if known else ""
+    near = did_you_mean(user, known) or f"{told}; name photos of them"
+    fail(f"nobody called {user} is known in {client.bucket.address}{near}")
 
 
 def _why_no_picture(file: str, settings: Settings) -> str | None:

@@ -30,7 +30,7 @@ def run_workers(
     functions: Sequence[str],
     environment: Mapping[str, str] | None = None,
     verbose: bool = False,
-    stay: bool = True,
+    ending: Sequence[str] = (),
 ) -> Iterator[WaitOptions]:
     """Have workers of these functions for the block: those that an earlier command has left ready, or new ones.
 
@@ -40,10 +40,10 @@ def run_workers(
     Args:
         environment: variables of the workers, besides those of this process.
         verbose: copy their logs to stderr.
-        stay: leave them ready; False ends them with the block.
+        ending: functions whose workers end with the block all the same.
     """
     address = client.bucket.address
-    seconds = settings.warm_seconds if stay else 0.0
+    seconds = settings.warm_seconds
     left = f"stopped, with the workers; finished work stays in {address}, and the same command continues from there"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -58,7 +58,7 @@ def run_workers(
             raise
         finally:
             if seconds:
-                supervisor.leave()
+                supervisor.leave(ending)
             else:
                 _end(supervisor)
 

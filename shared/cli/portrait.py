@@ -2,6 +2,8 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -58,15 +60,6 @@ MOST_PORTRAITS = 100  # of one command
 KEEP_STAGES = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}  # for the sheet
 INSTANT = "no training needed on {model}; `--train` does it anyway"
 PORTRAITS = Path("portraits")  # the folder for several of them
-EXAMPLES = """
-
-\b
-Examples:
-  photog portrait me --template poster.jpg              me is a folder of photos
-  photog portrait --user ann --template poster.jpg      ann is known: no photos
-  photog portrait --user ann --template posters --count 4 --grid all.jpg
-  photog portrait me --template poster.jpg --set more_like_me=1.0
-"""
 
 
 @dataclass(frozen=True)
@@ -91,11 +84,16 @@ class _Order:
 
 @dataclass
 class _Answers:
-    """The answers to a command's requests; a portrait's by template and seed."""
+    """The answers to a command's requests; a portrait's by template and seed.
+
+    Attributes:
+        asked: the id of the portrait that is waited for, if its seed was drawn for this call.
+    """
 
     check: Json | None = None
     train: Json | None = None
     made: dict[tuple[str, int], Json] = field(default_factory=dict)
+    asked: str | None = None
 
 
 def portrait(
@@ -139,11 +137,18 @@ def portrait(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make portraits in one go: no workers, buckets or requests to care for.
+    """Make portraits of a person in one go.
 
-    Checks the photos, trains where that adds to the likeness, and puts the person into each template. What is kept of
-    the person stays in the bucket; `photog forget BUCKET NAME` removes it. The workers stay ready for five minutes, so
-    the next portrait takes seconds (PHOTOG_WARM_SECONDS).
+    Checks the photos, trains where that adds to the likeness, and puts the person into each template, with workers of
+    its own. What is kept of the person stays in the bucket; `photog forget BUCKET NAME` removes it. The workers stay
+    ready for five minutes, so the next portrait takes seconds (PHOTOG_WARM_SECONDS).
+
+    \b
+    Examples:
+      photog portrait me --template poster.jpg          me is a folder of photos
+      photog portrait --user ann --template poster.jpg  ann is known: no photos
+      photog portrait --user ann --template posters --count 4 --grid all.jpg
+      photog portrait me --template poster.jpg --set more_like_me=1.0
     """
     settings = Settings()
     log_quietly(settings, verbose)
@@ -161,9 +166,10 @@ def portrait(
     what = "photos" if order.steps is None else "photos and LoRA"
     pictures, answers, durations = Pictures(client, order.user), _Answers(), Durations(settings)
     with (
+        _withdraw_interrupted(client, answers),
         report_what_stays(client.bucket.address, what) as people,
         run_workers(
-            client, settings, _functions(order), KEEP_STAGES if sheet else None, verbose, stay=order.steps is None
+            client, settings, _functions(order), KEEP_STAGES if sheet else None, verbose, ending=["train"]
         ) as options,
     ):
         parts = _plan(order, durations, options.warm)
@@ -173,9 +179,6 @@ def portrait(
     _note_durations(durations, order, answers)
     _draw(client, order, answers, settings, grid, sheet)
     _print(order, answers, settings, pictures, as_json, grid, sheet)
-
-
-portrait.__doc__ = (portrait.__doc__ or "") + EXAMPLES
 
 
 def _functions(order: _Order) -> list[str]:
@@ -308,13 +311,28 @@ def _make(
     for (template, seed), out in order.out.items():
         configure = order.configure | {"seed": seed}
         body = generate_body(pictures.reference(template), [order.user], configure, references)
+        if "seed" not in order.configure:
+            answers.asked = f"generate-{secrets.token_hex(6)}"  # of this call alone: no other call would ask for it
+            body = {"request_id": answers.asked} | body
         made = submit_request(client, "generate", body, options)
-        answers.made[template, seed] = made
+        answers.made[template, seed], answers.asked = made, None
         if made["code"] == "OK":
             save_portrait(client, made, out)
             references = []  # they are kept by now
         if not people and made["code"] == "OK":
             people.append(order.user)
+
+
+@contextmanager
+def _withdraw_interrupted(client: Client, answers: _Answers) -> Iterator[None]:
+    """Remove the request for a portrait whose wait is interrupted, once its workers are gone: the next call draws
+    another seed, so that nobody would ever ask for this one.
+    """
+    try:
+        yield
+    finally:
+        if answers.asked is not None:
+            client.withdraw("generate", answers.asked)
 
 
 def _check(

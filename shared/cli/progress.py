@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
 
 from shared.contract.manifests import Json
 
@@ -49,7 +49,7 @@ class ProgressLine:
         self._parts, self._at = list(parts), -1
         self._started = self._begun = time.monotonic()
         self._shown, self._said_at = 0.0, float("-inf")
-        columns = (
+        columns: tuple[ProgressColumn, ...] = (
             TextColumn("photog"),
             BarColumn(30),
             TaskProgressColumn(),
@@ -78,7 +78,8 @@ class ProgressLine:
     def begin(self) -> None:
         """Begin the next part."""
         self._at = min(self._at + 1, len(self._parts) - 1)
-        self._begun, self._said_at = time.monotonic(), float("-inf")
+        self._begun = time.monotonic()
+        self._said_at = float("-inf") if len(self._parts) > 1 else self._begun  # a single one was just asked for
         self.update(None)
 
     def update(self, data: Json | None, waiting: str = "") -> None:
@@ -122,7 +123,7 @@ class ProgressLine:
 
 def describe(data: Json) -> str:
     """Return a progress object in words."""
-    words = STAGES.get(data["stage"], data["stage"])
+    words = STAGES.get(str(data["stage"]), str(data["stage"]))
     steps = f", step {data['step']} of {data['steps']}" if data["steps"] > 1 else ""
     return words + steps + (f", loss {data['loss']:.3f}" if "loss" in data else "")
 

@@ -10,10 +10,11 @@
 | indexes of settled manifests | they only save time, and are made again |
 | half-written data of dead writers | it may be anybody's: all of it is removed |
 
-A photo is removed if it was uploaded for this user, or if requests of this user name it and no other person's does;
-templates that were not uploaded for the user are not the person's and stay. A portrait of several people is removed if one of them is forgotten. A check is removed if it names a photo
-that is removed. A request that no worker reads, because of where it lies, was never served: it is removed by itself,
-and nothing that is stored under its id is.
+A photo is removed if it was uploaded for this user, or if requests of this user name it and no other person's request
+does; templates are not the person's and stay, unless they were uploaded for the user. A portrait of several people is
+removed if one of them is forgotten. A check is removed if it names the user, or a photo that is removed. A request that
+no worker reads, because of where it lies, was never served: it is removed by itself, and nothing that is stored under
+its id.
 
 One id may appear in manifests of several people: only the first body's claims and answer are stored under it, any other
 body has a conflict object. Each is removed with the body that it belongs to; a conflict whose manifest is gone is

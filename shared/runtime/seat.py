@@ -4,14 +4,14 @@
 
 | what | who | how |
 |---|---|---|
-| takes the seat | the worker, before it loads anything | an exclusive lock on the file; who finds it taken ends at once |
+| takes the seat | the worker, first of all | an exclusive lock on the file; who finds it taken ends at once |
 | says how far it is | the worker | `state` in the file: loading, ready, ending |
 | says that it is needed | any command that waits for an answer | touches the file, every few seconds |
-| ends | the worker | once it has had no request and nobody has touched the file for its idle time |
-| is asked to end | a command that is interrupted, or whose settings are others; `photog up` | SIGTERM |
+| ends | the worker | once it had no request, and nobody touched the file, for its idle time |
+| is asked to end | a command that is interrupted or has other settings; `photog up` | SIGTERM |
 
-The kernel drops the lock with the process, however it dies, so a seat that is taken has a living worker. The files lie in
-a folder of the user's own below the system's temporary folder; one that is left over is used again.
+The kernel drops the lock with the process, however it dies, so a seat that is taken has a living worker. The files lie
+in a folder of the user's own below the system's temporary folder; one that is left over is used again.
 """
 
 import fcntl

@@ -247,11 +247,12 @@ class Supervisor:
         for post in self._posts:
             post.child.wait()
             post.child.close()
-        self._posts = []
 
-    def leave(self) -> None:
-        """Leave the workers alone from now on, to end by themselves."""
+    def leave(self, ending: Sequence[str] = ()) -> None:
+        """Leave the workers alone from now on, to end by themselves; those of the functions in `ending` at once."""
         for post in self._posts:
+            if post.function in ending:
+                post.child.signal(signal.SIGTERM)
             post.child.close()
         self._posts = []
 

@@ -14,6 +14,7 @@ from shared.runtime.supervisor import describe_end, worker_command
 NEED_SECONDS = 2.0  # between two signs to the worker that a command needs it
 RETIRING_SECONDS = 60.0  # for a request of another command that a worker with other settings works on
 END_SECONDS = 0.05
+LOG = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
 LAST_BYTES = 4096  # of the log that hold the last line
 
 
@@ -113,9 +114,7 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     """Start a worker in a session of its own: neither Ctrl-C nor a closed terminal ends it."""
     command = worker_command(function, address, "--standby", f"{idle_seconds:g}")
-    with open(
-        os.open(seat.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab"
-    ) as log:
+    with open(os.open(seat.log, LOG, 0o600), "ab") as log:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
