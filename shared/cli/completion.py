@@ -1,6 +1,6 @@
 """What the shell completes: functions, knobs and their values."""
 
-from typing import Literal, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -32,7 +32,7 @@ def list_knobs() -> dict[str, list[str]]:
     return {name: _list_values(field.annotation) for name, field in fields if name not in ("user_id", "references")}
 
 
-def _list_values(kind: object) -> list[str]:
+def _list_values(kind: Any) -> list[str]:
     if kind is bool:
         return ["false", "true"]
-    return [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else []
+    return [one for one in get_args(kind) if isinstance(one, str)]

@@ -12,7 +12,6 @@ from shared.cli.workers import ExistingBucket
 from shared.contract import keys
 from shared.contract.visible import visible
 from shared.operations.erasure import Erasure, OwnedPhoto
-from shared.operations.people import list_people
 from shared.operations.user_data import UserData
 from shared.settings import Settings
 
@@ -55,7 +54,7 @@ def forget(
     given = {key for one in photos or [] for key in _list_photos(place, one)}
     try:
         removed = forgetting.forget_photos(given)
-        held = forgetting.unowned(given)
+        held = forgetting.find_unowned(given)
     except OwnedPhoto as error:
         fail(str(error))
     _report(f"{len(given)} photos", removed, held, as_json, {"photos": sorted(given)})
@@ -76,7 +75,7 @@ def _list_photos(place: Bucket, key: str) -> list[str]:
 
 def _tell_unknown(place: Bucket, user: str) -> None:
     """Say that nothing is kept of a person, and who may be meant."""
-    near = did_you_mean(user, [one.user_id for one in list_people(place)])
+    near = did_you_mean(user, place.folders(keys.USERS))
     typer.echo(f"photog: nothing is kept of {user} in {place.address}{near}", err=True)
 
 

@@ -97,9 +97,9 @@ class Erasure:
 
         Raises OwnedPhoto before anything is removed if a person's request names one of them.
         """
-        return self._remove(lambda: self.unowned(photos), UNOWNED)
+        return self._remove(lambda: self.find_unowned(photos), UNOWNED)
 
-    def unowned(self, photos: Set[str]) -> UserData:
+    def find_unowned(self, photos: Set[str]) -> UserData:
         """Return what `forget_photos` would remove now; raises OwnedPhoto."""
         held, owners = self._search.find_unowned(photos)
         if owners:

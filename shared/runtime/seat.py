@@ -81,7 +81,7 @@ class Seat:
         """The file for what the worker writes; removed when it ends in peace."""
         return self.path.with_suffix(".log")
 
-    def taken(self) -> bool:
+    def is_held(self) -> bool:
         """Return whether a living worker has it."""
         with self._open() as file:
             try:
@@ -92,7 +92,7 @@ class Seat:
 
     def holder(self) -> Holder | None:
         """Return the worker that has it; None if none has."""
-        while self.taken():
+        while self.is_held():
             with suppress(ValueError):  # it is about to write
                 said = json.loads(self.path.read_bytes())
                 return Holder(said["pid"], said["state"], said["makeup"], tuple(said["extras"]))
@@ -120,11 +120,11 @@ class Seat:
         Args:
             patience_seconds: for the running request.
         """
-        if not self.taken():
+        if not self.is_held():
             return False
         until = time.monotonic() + patience_seconds
         self.signal(signal.SIGTERM)
-        while self.taken():
+        while self.is_held():
             if time.monotonic() > until:
                 self.signal(signal.SIGKILL)
             time.sleep(PAUSE_SECONDS)

@@ -54,7 +54,9 @@ class WorkerGivenUp(PhotogError):
 class WorkerProcess(Protocol):
     """A worker as a supervisor sees it."""
 
-    ready: bool
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve requests."""
 
     @property
     def pid(self) -> int:

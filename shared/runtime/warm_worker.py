@@ -64,7 +64,7 @@ class WarmWorker:
         if time.monotonic() - self._needed_at > NEED_SECONDS:
             self._needed_at = time.monotonic()
             self._seat.need()
-        return (self._process is not None and self._process.poll() is None) or self._seat.taken()
+        return (self._process is not None and self._process.poll() is None) or self._seat.is_held()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it is still running."""

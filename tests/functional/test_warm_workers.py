@@ -79,7 +79,7 @@ def test_the_next_command_finds_the_worker_that_the_last_one_has_left(crew, capf
         assert os.waitpid(pid, os.WNOHANG)[0] == pid, "it has ended"
         third.hand_back()
     here = seat_of("check", "/a/bucket")
-    assert not here.taken(), "an interrupted command leaves no process"
+    assert not here.is_held(), "an interrupted command leaves no process"
     assert not here.log.exists(), "nor what it wrote"
 
 
@@ -96,15 +96,15 @@ class TestSeat:
     def test_two_never_have_it(self, monkeypatch):
         monkeypatch.setattr(seat, "TRIES", 2)
         here = seat_of("check", "/a/bucket")
-        assert not here.taken()
+        assert not here.is_held()
         with here.take() as tell:
             assert here.holder() == Holder(os.getpid(), "loading", makeup(os.environ), ())
             with pytest.raises(SeatTaken), here.take():
                 pass
             tell("ready")
             assert here.holder().state == "ready"
-            assert not seat_of("train", "/a/bucket").taken()
-            assert not seat_of("check", "/another").taken()
+            assert not seat_of("train", "/a/bucket").is_held()
+            assert not seat_of("check", "/another").is_held()
         assert here.holder() is None
 
     def test_a_worker_suits_whoever_would_start_the_same_one(self):
@@ -147,5 +147,5 @@ def test_an_idle_worker_ends_itself_and_leaves_its_seat(tmp_path):
     Worker("check", bucket, Settings(), lambda name, settings: Echo(), seat=here, idle_seconds=0.05).run()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    assert not here.taken()
+    assert not here.is_held()
     assert time.time() - here.path.stat().st_mtime < 60
