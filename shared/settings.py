@@ -282,6 +282,12 @@ class Settings(BaseSettings):
         description="what callers of `photog http` must send as `Authorization`; without it everybody may call",
     )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
+    warm_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="how long the workers of `photog portrait` and `photog people add` stay ready for the next call; "
+        "with 0 they end with the command",
+    )
 
     @model_validator(mode="after")
     def _on_one_gpu(self) -> "Settings":

@@ -47,7 +47,15 @@ def doctor(
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show versions, devices, models, and whether the store honors conditional writes; exit status 1 if one is bad."""
+    """Show versions, devices and models, and probe a bucket.
+
+    Exit status 1: something is missing, or the store does not honor conditional writes.
+
+    \b
+    Examples:
+      photog doctor
+      photog doctor s3://portraits
+    """
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {

@@ -55,7 +55,7 @@ class Mention:
         spellings: hashes of the body that claims may have, see `Manifest`.
         users: user ids.
         photos: keys of its pictures in this bucket, without the template, by the user whom they show; None for
-            somebody without an id, as in a check, or in a portrait by references alone.
+            somebody without an id, as in a check that names nobody, or in a portrait by references alone.
         templates: keys of the template in this bucket.
         quoted: strings that may be a user id, if no person is named in the right place.
     """
@@ -303,7 +303,7 @@ def _has_references(body: Json) -> bool:
 def _portrayed(function: str, people: frozenset[str], body: Json) -> Iterator[tuple[str | None, object]]:
     """Yield the pictures of each person in a body, with the person's id, or None for somebody without one."""
     if function != "generate":
-        for user in people if people and function != "check" else [None]:
+        for user in people or [None]:
             yield user, body.get("images")
         return
     configure = body.get("configure")

@@ -24,8 +24,8 @@ NESTED = [
 
 
 def squeezed(text: str) -> str:
-    """Return the text without white space, since lines are wrapped to fit a terminal."""
-    return re.sub(r"\s+", "", text)
+    """Return the text without white space, since lines are wrapped to fit a terminal, and without marks of examples."""
+    return re.sub(r"[\s\b]+", "", text)
 
 
 def shown(*words: str, columns: int = 80) -> str:
