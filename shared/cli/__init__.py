@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, queues, requests, workers
+from shared.cli import container, doctor, forget, people, portrait, prune, queues, requests, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command("submit")(requests.submit)
 app.command("status")(requests.status)
 app.command("doctor")(doctor.doctor)
 app.command("worker")(workers.worker)
+app.command("prune")(prune.prune)
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)
 app.command("sweep")(queues.sweep)

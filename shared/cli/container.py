@@ -20,7 +20,8 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
     """Serve storage events over HTTP.
 
-    POST /invoke takes one event; for Function Compute, webhooks and CloudEvents.
+    POST /invoke takes one event; for Function Compute, webhooks and CloudEvents. Callers must send PHOTOG_TOKEN if it
+    is set.
 
     \b
     Example:
@@ -38,7 +39,8 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     service = InvocationService(context, require_function(function), shutdown)
     try:
         require_conditions(place)
-        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
+        token = settings.token.get_secret_value() if settings.token else None
+        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port), token)
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
     entry.run()
