@@ -39,8 +39,14 @@ def serve(
     ] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of the SQLite file, which may be deleted.")] = None,
 ) -> None:
-    """Serve the queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens all services that have no
-    --token of their own.
+    """Serve the hosted product's queue protocol over a bucket.
+
+    Its SDK works unchanged. PHOTOG_TOKEN opens all services that have no --token of their own.
+
+    \b
+    Examples:
+      PHOTOG_TOKEN=secret photog serve BUCKET
+      photog serve s3://portraits --host 0.0.0.0 --token photog_check=secret
     """
     log_to_stderr()
     settings, configured = Settings(), _read_settings(token or [], state)

@@ -1,6 +1,6 @@
 """What the shell completes: functions, knobs and their values."""
 
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -33,6 +33,7 @@ def list_knobs() -> dict[str, list[str]]:
 
 
 def _list_values(kind: Any) -> list[str]:
+    """Return the values of a knob that has few of them."""
     if kind is bool:
         return ["false", "true"]
-    return [one for one in get_args(kind) if isinstance(one, str)]
+    return [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else []

@@ -34,7 +34,7 @@ from shared.lifecycle.manifest_reader import require_key
 from shared.operations.object_names import Places
 from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
 
-OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never the key of a photo
+OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never the key of a photo, except those of users
 READERS = 16  # objects read concurrently; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
@@ -346,8 +346,8 @@ def _strings(value: object) -> list[str]:
 
 
 def _pictures(places: Places, value: object) -> frozenset[str]:
-    keys = (places.key(one) for one in strings(value))
-    return frozenset(key for key in keys if key and not key.startswith(OURS))
+    found = (places.key(one) for one in strings(value))
+    return frozenset(key for key in found if key and (not key.startswith(OURS) or keys.is_user_photo(key)))
 
 
 def _parse_object(text: bytes) -> Json:
