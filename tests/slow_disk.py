@@ -6,6 +6,7 @@ Every sync to the disk waits that long, with several at once beside each other, 
 import os
 import sys
 import time
+from typing import Any
 
 from shared.cli import app
 
@@ -14,7 +15,7 @@ def slow_down(milliseconds: float) -> None:
     """Make every sync of this process wait."""
     sync = os.fsync
 
-    def wait_and_sync(descriptor: int) -> None:
+    def wait_and_sync(descriptor: Any) -> None:
         time.sleep(milliseconds / 1000)
         sync(descriptor)
 
