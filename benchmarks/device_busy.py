@@ -24,7 +24,7 @@ from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.runtime.worker import Worker
 from shared.settings import Settings
-from tests.cloud import REGION, Cloud, start
+from tests.cloud import CREDENTIALS, REGION, Cloud, start
 
 FUNCTION = "generate"
 STAGES = ("template", "people", "diffusion", "fusion", "diffusion", "fusion", "retouching", "output")
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="the device's work for one request")
     parser.add_argument("--latency-milliseconds", type=float, default=40.0)
     options = parser.parse_args()
+    os.environ.update(CREDENTIALS)
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     store = context.Process(target=serve_store, args=(theirs, options.latency_milliseconds / 1000), daemon=True)
@@ -85,8 +86,8 @@ def main() -> None:
         store.kill()
     busy = sum(ended - begun for begun, ended in device.worked)
     took = device.worked[-1][1] - device.worked[0][0]
-    print(f"{options.requests} requests of {options.seconds} s, {options.latency_milliseconds:.0f} ms to the store, ")
-    print(f"load {os.getloadavg()[0]:.1f}")
+    told = f"{options.requests} requests of {options.seconds} s, {options.latency_milliseconds:.0f} ms to the store"
+    print(f"{told}, load {os.getloadavg()[0]:.1f}")
     print(f"device busy      {100 * busy / took:.1f} % of {took:.1f} s")
     print(f"between requests {1000 * (took - busy) / (options.requests - 1):.0f} ms")
     print(f"CPU              {1000 * cpu / options.requests:.0f} ms a request, all threads of the worker")

@@ -144,7 +144,7 @@ class Lane:
         """Make the objects ready, wait for the turn and take it; False if the worker ends before."""
         if self._turn is None:
             return not self._stop.is_set()
-        if self._turn.seconds_left() > WORTH_SECONDS:
+        if self._turn.taken and not 0 < self._turn.seconds_left() < WORTH_SECONDS:
             for one in created:
                 self._prepare(one)
         taken = self._turn.take(self._stop)
