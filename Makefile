@@ -10,7 +10,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,http,serve,dlib,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,quantized,cloud,http,serve,dlib,dev]'
 	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface
 	# for tests of the enhancing networks; with its dependencies comes a torchvision that only CUDA's torch loads

@@ -22,6 +22,7 @@ import torch
 from diffusers import ModelMixin
 
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization
 from shared.models.step_count import StepCount
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class DiffusionModel(ABC):
         lora_prefix: what the denoiser's modules are preceded by in LoRA files of diffusers, without a dot.
         unadaptable: beginnings of names of the denoiser's modules that see a batch's pictures as one, so that no
             picture can have a LoRA of its own there.
+        quantization: of the denoiser's weights; None for weights in `dtype`.
         rounds_steps_up: whether the family's pipelines round steps x strength up, see `StepCount`.
     """
 
@@ -133,6 +135,7 @@ class DiffusionModel(ABC):
     dtype: torch.dtype
     lora_prefix: str
     unadaptable: tuple[str, ...] = ()
+    quantization: Quantization | None = None
     rounds_steps_up = False
 
     @property

@@ -37,6 +37,7 @@ from transformers import PreTrainedTokenizerBase
 from shared.devices import device_errors
 from shared.errors import ConfigurationError
 from shared.models.architectures import ARCHITECTURES, PREFIX
+from shared.models.quantization import configure_quantization
 from shared.settings import ModelSettings
 
 EMBEDDED = "portrait-tiny"
@@ -186,19 +187,33 @@ def open_model(
     return opened
 
 
-def open_flow(settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype) -> DiffusionPipeline:
-    """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`."""
+def open_flow(
+    settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype, device: torch.device
+) -> DiffusionPipeline:
+    """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`.
+
+    A transformer that is quantized is loaded to the device, where it stays.
+    """
     pipeline, transformer = FLOWS[kind]
     place, parts = where.place, {}
+    options: dict[str, Any] = {"torch_dtype": dtype}
+    if settings.quantization is not None:
+        options["quantization_config"] = configure_quantization(settings.quantization, dtype)
+        if device.type != "cpu":  # which diffusers takes for weights that are put aside, and leaves them as they are
+            options["device_map"] = {"": str(device)}
     config = None if settings.config is None else str(_require_folder(settings.config))
     if where.kind == "file":
         place = config or str(ARCHITECTURES[kind].hub)
     with name_model(where.place, COMPLETE if place != where.place else ""), device_errors():
         if where.kind == "file":
             parts["transformer"] = transformer.from_single_file(
-                where.place, config=place, subfolder="transformer", torch_dtype=dtype, local_files_only=bool(config)
+                where.place, config=place, subfolder="transformer", local_files_only=bool(config), **options
             )
         local = Path(place).is_dir()
+        if where.kind != "file" and settings.quantization is not None:
+            parts["transformer"] = transformer.from_pretrained(
+                place, subfolder="transformer", local_files_only=local, **options
+            )
         opened = pipeline.from_pretrained(place, dtype=dtype, local_files_only=local, **parts)
     _require_parts(opened, place)
     return opened

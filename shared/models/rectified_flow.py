@@ -27,6 +27,7 @@ from shared.models import lora_names
 from shared.models.base_model import Conditioning, DiffusionModel, Schedule, TrainingObjective
 from shared.models.planned_peak import list_widths
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization
 from shared.models.residency import present
 from shared.models.transformer_footprint import TransformerFootprint
 
@@ -119,6 +120,7 @@ class FlowModel(DiffusionModel):
     Attributes:
         pipeline: diffusers' pipeline, of which only `encode_prompt` is used.
         scheduler: the pipeline's.
+        quantization: of the transformer's weights.
     """
 
     name: str
@@ -128,6 +130,7 @@ class FlowModel(DiffusionModel):
     scheduler: FlowMatchEulerDiscreteScheduler
     device: torch.device
     dtype: torch.dtype
+    quantization: Quantization | None = None
 
     lora_prefix = lora_names.TRANSFORMER
     rounds_steps_up = True
@@ -197,6 +200,7 @@ class FlowModel(DiffusionModel):
             self.dtype,
             WORDS + self.tokens * self.pictures,
             self._pass,
+            self.quantization,
         )
 
     def _pass(self, denoiser: ModelMixin, count: int) -> torch.Tensor:
