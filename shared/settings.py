@@ -134,7 +134,7 @@ class ModelSettings(BaseModel):
     )
     quantization: Literal["int8", "nf4"] | None = Field(
         None,
-        description="weights of Z-Image and FLUX.2 klein in 8 or 4 bits, for GPUs that they do not fit; nf4 needs a GPU",
+        description="weights of Z-Image and FLUX.2 klein in 8 or 4 bits, for GPUs that are too small; nf4 needs a GPU",
     )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate uses; train uses none")
     few_step: FewStepSettings | None = Field(

@@ -48,7 +48,7 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
     device = resolve_device(settings.device)
-    require_quantization(settings.quantization, kind, device)
+    require_quantization(settings.quantization, kind, device, where.kind == "file")
     determinism.prepare(device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -75,7 +75,9 @@ def _load_flow(
         part.to(device)  # the text encoder goes there when there are words, and what is quantized is there already
     fit_convolutions(device, pipeline.vae)
     profile = apply_distillation(working(where, kind), pipeline.config)
-    model = FLOW_MODELS[kind](where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype, settings.quantization)
+    model = FLOW_MODELS[kind](
+        where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype, settings.quantization
+    )
     if profile.size % model.patch:
         raise BaseModelMissing(
             f"the photog.json of {where.name} has a size of {profile.size}: set one that {model.patch} divides"

@@ -10,13 +10,14 @@ brought back to the model's precision in each layer, so that activations, adapte
 """
 
 import math
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from diffusers import BitsAndBytesConfig, TorchAoConfig
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, how_to_install
 from shared.models.architectures import ARCHITECTURES
 
 Quantization = Literal["int8", "nf4"]
@@ -33,8 +34,17 @@ class QuantizationUnavailable(ConfigurationError):
     """Raised when the base model's weights cannot be quantized as configured; the message says what to do."""
 
 
-def require_quantization(quantization: Quantization | None, kind: str, device: torch.device) -> None:
-    """Raise QuantizationUnavailable if architecture, device or installation do not allow the quantization."""
+def require_quantization(
+    quantization: Quantization | None, kind: str, device: torch.device, is_file: bool = False
+) -> None:
+    """Raise QuantizationUnavailable if the base model, device or installation do not allow the quantization.
+
+    Args:
+        quantization: what is configured.
+        kind: the base model's architecture.
+        device: where it computes.
+        is_file: the base model is a single file.
+    """
     if quantization is None:
         return
     setting = f"PHOTOG_MODEL__QUANTIZATION={quantization}"
@@ -43,13 +53,19 @@ def require_quantization(quantization: Quantization | None, kind: str, device: t
         raise QuantizationUnavailable(
             f"{setting} is for {' and '.join(able)}; the base model is {ARCHITECTURES[kind].title}: unset it"
         )
-    if quantization in GPU_ONLY and device.type != "cuda":
-        raise QuantizationUnavailable(f"{setting} needs a GPU, and the model is on {device}: unset it, or set it to int8")
-    if find_spec(LIBRARIES[quantization]) is None:
+    if is_file:
+        # diffusers 0.42 takes the weights of a file for quantized ones, and leaves them as they are
         raise QuantizationUnavailable(
-            f"{setting} needs {LIBRARIES[quantization]}, which is not installed: TODO
-            "checkout"
+            f"{setting} needs a diffusers folder or a hub id, and the base model is a single file: save it as a folder "
+            "by save_pretrained of diffusers, or unset it"
         )
+    if quantization in GPU_ONLY and device.type != "cuda":
+        raise QuantizationUnavailable(
+            f"{setting} needs a GPU, and the model is on {device}: unset it, or set it to int8"
+        )
+    if find_spec(LIBRARIES[quantization]) is None:
+        library = LIBRARIES[quantization]
+        raise QuantizationUnavailable(f"{setting} needs {library}, which is missing: {how_to_install('quantized')}")
 
 
 def configure_quantization(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | TorchAoConfig:
@@ -61,9 +77,8 @@ def configure_quantization(quantization: Quantization, dtype: torch.dtype) -> Bi
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-    from torchao.quantization import Int8WeightOnlyConfig
-
-    return TorchAoConfig(Int8WeightOnlyConfig())
+    # by name: the library is in an extra of its own, and nothing else here imports it
+    return TorchAoConfig(import_module("torchao.quantization").Int8WeightOnlyConfig())
 
 
 def weight_bytes(layer: torch.nn.Linear, dtype: torch.dtype, quantization: Quantization | None) -> int:

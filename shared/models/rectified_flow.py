@@ -134,7 +134,6 @@ class FlowModel(DiffusionModel):
 
     lora_prefix = lora_names.TRANSFORMER
     rounds_steps_up = True
-    pictures = 1  # that the transformer sees of each face in a portrait: the noisy one, and those that it refers to
 
     @property
     def denoiser(self) -> ModelMixin:
@@ -155,6 +154,11 @@ class FlowModel(DiffusionModel):
     def patch(self) -> int:
         """Pixels to a side of one token of the transformer, which takes 2 x 2 pixels of the autoencoder's latents."""
         return int(2 ** len(list_widths(self.autoencoder)))
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that the transformer sees of each face: the noisy one, and those that it refers to."""
+        return 1
 
     @property
     def tokens(self) -> int:

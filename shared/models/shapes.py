@@ -121,7 +121,7 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
         profile = apply_distillation(profile, model_loading.read_json(folder / "model_index.json"))
     device = resolve_device(settings.device)
     dtype = choose_precision(device)
-    require_quantization(settings.quantization, kind, device)
+    require_quantization(settings.quantization, kind, device, where.kind == "file")
     with model_loading.name_model(where.place):
         if kind in FLOW_PARTS:
             return kind, profile, build_flow_footprint(kind, parts, profile, dtype, settings.quantization)
