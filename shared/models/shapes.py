@@ -20,6 +20,7 @@ from shared.models.model_loading import FLOWS
 from shared.models.planned_peak import Footprint
 from shared.models.profile import ModelProfile
 from shared.models.quantization import Quantization, require_quantization
+from shared.models.rectified_flow import FlowModel
 from shared.models.transformer_footprint import TransformerFootprint
 from shared.models.unet_footprint import UNetFootprint
 from shared.settings import ModelSettings
@@ -135,7 +136,18 @@ def build_flow_footprint(
     dtype: torch.dtype,
     quantization: Quantization | None = None,
 ) -> TransformerFootprint:
-    """Return the footprint of a model of rectified flow by its parts' configurations; they are on the meta device."""
+    """Return the footprint of a model of rectified flow by its parts' configurations."""
+    return build_flow_model(kind, parts, profile, dtype, quantization).footprint()
+
+
+def build_flow_model(
+    kind: str,
+    parts: dict[str, dict[str, Any]],
+    profile: ModelProfile,
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
+) -> FlowModel:
+    """Return a model of rectified flow by its parts' configurations; they are on the meta device."""
     with torch.device("meta"):
         pipeline = SimpleNamespace(
             transformer=FLOWS[kind][1].from_config(parts["transformer"]),
@@ -143,8 +155,7 @@ def build_flow_footprint(
             text_encoder=Qwen3Model(Qwen3Config(**parts["text_encoder"])),
         )
     scheduler = FlowMatchEulerDiscreteScheduler()  # which takes no memory worth planning
-    cpu = torch.device("cpu")
-    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, cpu, dtype, quantization).footprint()
+    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype, quantization)
 
 
 def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:
