@@ -6,7 +6,8 @@ It runs on the meta device, where tensors have shapes but no values, so it needs
 is diffusers' example for LoRAs: `train_text_to_image_lora.py` for SD 1.5, `train_dreambooth_lora_*.py` for the others,
 with their defaults, batch 1, our rank. The pipeline is that for inpainting, called twice with the contract's default
 knobs, 50 steps x 0.45 and 20 x 0.30. Ours are counted by running `Diffuser` itself, without ControlNets, for a person
-whose words are known. Memory is what `photog doctor` plans, in bfloat16; theirs has the parts that they leave on the GPU.
+whose words are known. Memory is what `photog doctor` plans, in bfloat16; theirs has the parts that they leave on the
+GPU.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from shared.models.planned_peak import weights
 from shared.models.profile import ModelProfile
 from shared.models.rectified_flow import WORDS, FlowModel
 from shared.models.shapes import FLOW_PARTS, PARTS, build_flow_model
+from shared.models.transformer_footprint import TransformerFootprint
 from shared.models.unet_model import UNetModel
 
 TERA, GIGA = 1e12, 1e9
@@ -93,14 +95,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL", help=f"of {', '.join(MODELS)}")
     subjects = [make_subject(name) for name in parser.parse_args(arguments).models]
     print(
-        f"{'a training step':<22}{'network':>9}{'encode':>8}{'words':>8}{'script':>9}{'ours':>9}{'ratio':>7}   TFLOP",
+        f"{'a training step':<28}{'network':>9}{'encode':>8}{'words':>8}{'script':>9}{'ours':>9}{'ratio':>7}   TFLOP",
         end="",
     )
     print(f"{'script':>10}{'ours':>7}{'recomputed':>12}   GB planned")
     for subject in subjects:
         print_training(subject)
     print()
-    print(f"{'a portrait, each face':<22}{'evaluations':>14}{'pipeline':>11}{'ours':>9}{'ratio':>7}   TFLOP", end="")
+    print(f"{'a portrait, each face':<28}{'evaluations':>14}{'pipeline':>11}{'ours':>9}{'ratio':>7}   TFLOP", end="")
     print(f"{'pipeline':>10}{'ours':>7}   GB planned")
     for subject in subjects:
         print_portrait(subject)
@@ -113,11 +115,11 @@ why a training step costs less: pictures and words are encoded once, before the 
 GPU; the script keeps its autoencoder there, and encodes in each step. No gradient goes into frozen weights in either.
 Layers are recomputed by themselves where the GPU's memory is short, which costs one more forward pass.
 
-why a portrait costs less: words are encoded once for all requests; the masked picture, which networks without channels
-for it never see, is not encoded; SD is guided between two levels of noise only, see docs/models.md. What it costs more:
-the unchanged picture is decoded too, so that only the difference is brought back. Faces of one picture are one batch, so
-that a picture with four takes as many calls of the network as one with one. The language model is on the GPU while it
-encodes, the pipeline's stays there."""
+a portrait: words are encoded once for all requests; the masked picture, which networks without channels for it never
+see, is not encoded; SD is guided between two levels of noise only, see docs/models.md. The unchanged picture is decoded
+too, so that only the difference is brought back, which is why transformers, guided everywhere, cost the same. Faces of
+one picture are one batch: four take as many calls of the network as one. The language model leaves the GPU, where the
+pipeline's stays."""
 
 
 def make_subject(name: str) -> Subject:
@@ -214,7 +216,7 @@ def print_training(subject: Subject) -> None:
     peaks = [model.footprint().training(1, plan.rank, plan.targets, again).total / GIGA for again in (False, True)]
     held = [model.autoencoder, *(model.encoders if subject.name in EACH_STEP else [])]
     theirs = peaks[0] + sum(weights(part, BFLOAT16) for part in held) / GIGA
-    print(f"{title(subject):<22}{network:>9.2f}{encode:>8.2f}{words:>8.2f}{script:>9.2f}{network:>9.2f}", end="")
+    print(f"{title(subject):<28}{network:>9.2f}{encode:>8.2f}{words:>8.2f}{script:>9.2f}{network:>9.2f}", end="")
     print(f"{network / script:>7.2f}{'':>8}{theirs:>10.1f}{peaks[0]:>7.1f}{peaks[1]:>12.1f}", flush=True)
 
 
@@ -231,14 +233,15 @@ def print_portrait(subject: Subject) -> None:
     encoded = 1 + (subject.name in MASKED) + max(0, pictures - 1)
     theirs = steps * network_flops(subject, 2, pictures) + len(KNOBS) * (encoded * encode + decode + 2 * words)
     evaluations = sum(count * calls for (kind, count), calls in counted.items() if kind == "network")
-    planned = model.footprint().portraits(1, True, plan.rank, plan.targets)
-    parts = sum(weights(part, BFLOAT16) for part in (model.denoiser, model.autoencoder, *model.encoders))
-    # beside all weights and the adapter, what a layer works with; ours holds the words instead where they take more
-    working = model.footprint().training(1, plan.rank, plan.targets, recomputing=False).passing * 2
-    peak = (parts + planned.adapter + working + planned.context) / GIGA
+    footprint = model.footprint()
+    planned = footprint.portraits(1, True, plan.rank, plan.targets)
+    peak = planned.total
+    if isinstance(footprint, TransformerFootprint):  # ours has the language model there only while nothing else works
+        alone = replace(footprint, encoders=[]).portraits(1, True, plan.rank, plan.targets)
+        peak = alone.total + sum(weights(part, BFLOAT16) for part in model.encoders)
     told = f"{2 * steps} / {evaluations}"
-    print(f"{title(subject):<22}{told:>14}{theirs:>11.1f}{ours:>9.1f}{ours / theirs:>7.2f}{'':>8}", end="")
-    print(f"{peak:>10.1f}{planned.total / GIGA:>7.1f}", flush=True)
+    print(f"{title(subject):<28}{told:>14}{theirs:>11.1f}{ours:>9.1f}{ours / theirs:>7.2f}{'':>8}", end="")
+    print(f"{peak / GIGA:>10.1f}{planned.total / GIGA:>7.1f}", flush=True)
 
 
 def count_ours(subject: Subject) -> Counter[tuple[str, int]]:

@@ -8,8 +8,8 @@
 Each FOLDER has two or more photos of one person and names them. Every third photo is set aside, of two the second:
 portraits are compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because
 a training wants that many, and are the references of the fusion, as they are. Templates are those of `pairs.py`. FILE
-is an ONNX network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as ArcFace's
-do.
+is an ONNX network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as those of
+ArcFace do.
 
 Every portrait is made twice with the same noise: with the person's LoRA, and with none. OUT keeps the LoRAs and a line
 for each portrait; a run that was ended goes on where it was, and `--until` ends it at a time of the day. The tables

@@ -258,7 +258,23 @@ class TestPlannedMemory:
             model._pass(model.denoiser, 2)
         assert planned == pytest.approx(sum(one.nbytes() for one in found.values()), rel=0.02)
 
-    @pytest.mark.slow  # passes of billions of parameters, though without memory
+    @pytest.mark.parametrize(
+        ("kind", "bits", "gigabytes"),
+        [
+            ("flux2-klein", "int8", (12.5, 12.7)),
+            ("flux2-klein", "nf4", (10.6, 10.8)),
+            ("z-image", "int8", (14.8, 15.0)),
+            ("z-image", "nf4", (11.8, 12.0)),
+        ],
+    )
+    def test_so_are_those_of_quantized_weights(self, kind, bits, gigabytes):
+        known = ARCHITECTURES[kind]
+        profile, targets = ModelProfile.model_validate(dict(known.profile)), known.training["targets"]
+        shape = build_flow_footprint(kind, FLOW_PARTS[kind], profile, torch.bfloat16, bits)
+        plans = shape.encoding(), shape.portraits(1, True, 16, targets)
+        assert tuple(round(plan.total / 1e9, 1) for plan in plans) == gigabytes
+
+    @pytest.mark.slow  # passes of billions of parameters, though without memory: 2 and 3 CPU seconds
     @pytest.mark.parametrize(
         ("kind", "gigabytes"), [("flux2-klein", (27.0, 11.0, 16.4, 16.6)), ("z-image", (52.0, 15.8, 21.0, 21.2))]
     )
