@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, queues, requests, workers
+from shared.cli import container, doctor, forget, people, portrait, prune, queues, requests, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command("generate")(requests.generate)
 app.command("submit")(requests.submit)
 app.command("status")(requests.status)
 app.command("forget")(forget.forget)
+app.command("prune")(prune.prune)
 app.add_typer(people.people, name="people")
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)

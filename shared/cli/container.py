@@ -18,7 +18,9 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
-    """Serve POST /invoke with storage events; for Function Compute, webhooks and CloudEvents."""
+    """Serve POST /invoke with storage events; for Function Compute, webhooks and CloudEvents. Callers must send
+    PHOTOG_TOKEN if it is set.
+    """
     log_to_stderr()
     try:
         from shared.runtime.http import HttpEntry, InvocationService  # only this verb needs the extra
@@ -31,7 +33,8 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     service = InvocationService(context, require_function(function), shutdown)
     try:
         require_conditions(place)
-        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
+        token = settings.token.get_secret_value() if settings.token else None
+        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port), token)
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
     entry.run()
