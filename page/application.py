@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
@@ -56,12 +57,18 @@ def mount_page(app: FastAPI, studio: Studio) -> None:
     _add_files(app, studio)
     _add_screens(studio, sessions)
     ui.run_with(
-        app, mount_path=ROOT, title=texts.PRODUCT, dark=None, tailwind=False, favicon=FAVICON, show_welcome_message=False
+        app,
+        mount_path=ROOT,
+        title=texts.PRODUCT,
+        dark=None,
+        tailwind=False,
+        favicon=FAVICON,
+        show_welcome_message=False,
     )
     inner = app.router.lifespan_context
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[object]:
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
         following = asyncio.create_task(studio.follower.run())
         studio.index.start()
         try:

@@ -40,7 +40,9 @@ def page(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one and logs it.")
     ] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need PHOTOG_TOKEN.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need PHOTOG_TOKEN.")
+    ] = "127.0.0.1",
     workers: Annotated[
         bool | None,
         typer.Option("--workers/--no-workers", help="Also run the three workers; by default on a folder only."),
@@ -51,6 +53,7 @@ def page(
     `photog up`.
     """
     log_to_stderr()
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it logs every tab that opens, with its secret
     settings, configured = Settings(), read_settings(host)
     place = bucket_at(bucket)
     own = workers if workers is not None else "://" not in bucket

@@ -117,7 +117,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket") or not (path == self._root or path.startswith(self._root + "/")):
             await self._app(scope, receive, send)
             return
-        request = Request(scope | {"type": "http", "method": scope.get("method", "GET")}, receive)
+        request = Request({**scope, "type": "http", "method": scope.get("method", "GET")}, receive)
         refused = self._refuse(request, scope["type"] == "websocket")
         if refused is None and scope["type"] == "http":
             refused = await self._sign_in(request, path)
@@ -149,7 +149,7 @@ class Guard:
         return None
 
     async def _sign_in(self, request: Request, path: str) -> Response | None:
-        """Answer the login and the logout, and everything of those who have not logged in."""
+        """Answer the logout, the login, and everything else of those who have not logged in."""
         session = request.cookies.get(COOKIE)
         if path == f"{self._root}/logout" and request.method == "POST":
             self._sessions.log_out(session)
@@ -159,8 +159,10 @@ class Guard:
         if path != f"{self._root}/login":
             asked = "text/html" in request.headers.get("accept", "")
             return self._form() if asked and request.method == "GET" else PlainTextResponse(texts.LOGIN_FIRST, 401)
-        if request.method != "POST":
-            return self._form()
+        return await self._log_in(request) if request.method == "POST" else self._form()
+
+    async def _log_in(self, request: Request) -> Response:
+        """Answer a login."""
         if (wait := self._sessions.seconds_closed()) > 0:
             return self._form(texts.too_many_tries(wait), 429, {"Retry-After": str(int(wait) + 1)})
         if int(request.headers["content-length"]) > LONGEST_LOGIN:
@@ -186,7 +188,11 @@ class Guard:
         alert = f'<p role="alert">{escape(told)}</p>' if told else ""
         return HTMLResponse(
             LOGIN.format(
-                title=texts.LOGIN_TITLE, label=texts.TOKEN, button=texts.LOG_IN, alert=alert, action=f"{self._root}/login"
+                title=texts.LOGIN_TITLE,
+                label=texts.TOKEN,
+                button=texts.LOG_IN,
+                alert=alert,
+                action=f"{self._root}/login",
             ),
             status,
             {"Cache-Control": "no-store"} | (headers or {}),
@@ -201,7 +207,8 @@ body {{ min-height: 100vh; margin: 0; display: grid; place-items: center; backgr
 form {{ width: min(21rem, 100% - 3rem); display: grid; gap: 1rem; padding: 2rem; border-radius: 16px;
   box-sizing: border-box; background: light-dark(#fff, #202023); border: 1px solid light-dark(#e4e4df, #323237) }}
 h1 {{ font-size: 1.25rem; margin: 0 }} label {{ display: grid; gap: .35rem; font-size: .9rem }} p {{ margin: 0 }}
-input, button {{ font: inherit; padding: .6rem .8rem; border-radius: 10px; border: 1px solid light-dark(#cfcfca, #4a4a50) }}
+input, button {{ font: inherit; padding: .6rem .8rem; border-radius: 10px;
+  border: 1px solid light-dark(#cfcfca, #4a4a50) }}
 button {{ background: #0f766e; border-color: #0f766e; color: #fff; font-weight: 600; cursor: pointer }}
 [role=alert] {{ color: light-dark(#b42318, #f97066) }}
 </style></head><body><main><form method="post" action="{action}"><h1>{title}</h1>{alert}

@@ -1,9 +1,8 @@
 """The knobs of generate as a form in four groups: names, defaults and bounds are those of the request model."""
 
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from nicegui import ui
 from pydantic import BaseModel
@@ -54,12 +53,12 @@ class Knob:
 def list_knobs() -> dict[str, Knob]:
     """Return every knob of the installed generate by name; raises ConfigurationError without it."""
     model = request_model("generate")
-    configure = model.model_fields["configure"].annotation if model else None
-    if not (isinstance(configure, type) and issubclass(configure, BaseModel)):
+    if model is None:
         raise ConfigurationError("generate is not installed, so the page has no knobs to show")
-    return {
-        name: _describe(name, field) for name, field in configure.model_fields.items() if name not in NOT_KNOBS
-    }
+    configure = model.model_fields["configure"].annotation
+    if not (isinstance(configure, type) and issubclass(configure, BaseModel)):
+        raise ConfigurationError("generate has no knobs that the page can show")
+    return {name: _describe(name, field) for name, field in configure.model_fields.items() if name not in NOT_KNOBS}
 
 
 def _describe(name: str, field: FieldInfo) -> Knob:
@@ -72,8 +71,6 @@ def _describe(name: str, field: FieldInfo) -> Knob:
         bounds = {type(one).__name__: one for one in field.metadata}
         least, most = getattr(bounds.get("Ge"), "ge", None), getattr(bounds.get("Le"), "le", None)
         return Knob(name, "share" if kind is float else "number", default, least=least, most=most)
-    if get_origin(kind) in (Union, types.UnionType):
-        raise ConfigurationError(f"the page does not know how to show the knob {name}")
     return Knob(name, "text", default, most=_longest(field))
 
 

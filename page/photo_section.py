@@ -39,6 +39,7 @@ class PhotoSection:
         self._studio, self._on_change = studio, on_change
         self._photos: list[_Photo] = []
         self._comparison: tuple[str, list[_Photo]] | None = None
+        self._compared: set[str] = set()  # keys of the photos that were compared last
         limit = studio.settings.limits.photo_bytes
         with card(texts.PHOTOS, texts.PHOTOS_HINT, "photos"):
             self._upload = ui.upload(
@@ -65,7 +66,7 @@ class PhotoSection:
 
     def waiting(self) -> bool:
         """Return whether a verdict is missing."""
-        return any(one.verdict is None for one in self._photos) or self._comparison is not None
+        return any(one.verdict is None for one in self._photos)
 
     async def _take(self, event: events.UploadEventArguments) -> None:
         name, data = event.file.name, await event.file.read()
@@ -120,7 +121,7 @@ class PhotoSection:
         usable = [one for one in self._photos if one.verdict is not None and one.verdict.usable]
         if any(one.verdict is None for one in self._photos) or len(usable) < 2 or self._comparison is not None:
             return
-        if getattr(self, "_compared", None) == {one.key for one in usable}:
+        if self._compared == {one.key for one in usable}:
             return
         self._compared = {one.key for one in usable}
         usable.sort(key=lambda one: one.key)
@@ -144,6 +145,8 @@ class PhotoSection:
         photo.tile.classes(add="photo-usable" if verdict.usable else "photo-unusable")
         photo.tile.style(f"--across:{across:.1f}%;--down:{down:.1f}%")
         photo.body.clear()
+        if box is None:
+            photo.tile.classes(add="photo-whole")  # nothing to cut around
         if box is not None:
             with photo.tile:
                 frame = ui.element("div").classes("photo-box")

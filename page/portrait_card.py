@@ -132,5 +132,3 @@ def _show_stages(stages: Json) -> None:
                     picture(str(key), name, 640)
                 with ui.element("figcaption"):
                     ui.label(texts.stage_name(name.partition("-")[2] or name))
-
-

@@ -155,5 +155,7 @@ class PortraitScreen:
     async def _tick(self) -> None:
         now = time.monotonic()
         await self._photos.tick()
-        for one in (*self._portraits, *self._trainings):
-            one.tick(now)
+        for portrait in self._portraits:
+            portrait.tick(now)
+        for training in self._trainings:
+            training.tick(now)

@@ -3,8 +3,8 @@
 | what | how often | cost with 100,000 old results |
 |---|---|---|
 | what runs: the objects below `progress/` | every second that an operator looks | a listing of what runs |
-| names of manifests and of results' folders | with pauses, so that it takes at most `index_share` of a core | two listings, no reads |
-| the answer and the people of a request | once in the server's life, newest first, with the same pauses | one read each |
+| names of manifests and of results' folders | with pauses, at most `index_share` of a core | two listings, no reads |
+| the answer and the people of a request | once in the server's life, newest first, likewise | one read each |
 
 Nothing of it happens while nobody looks. An answer never changes, so what was read once is not read again. Until an old
 answer was read its state is `answered`; searches by person find it from then on.
@@ -84,7 +84,9 @@ class Matches:
 @dataclass
 class _Function:
     entries: dict[str, Entry] = field(default_factory=dict)
-    manifests: dict[str, tuple[str, str]] = field(default_factory=dict)  # id and etag by key, of manifests that were read
+    manifests: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # id and etag by key, of manifests that were read
     begun: bool = False
 
 
@@ -195,7 +197,9 @@ class RequestIndex:
         self.ready = True
         spent = max(time.thread_time() - started[0], 0.0), self._clock() - started[1]
         self._listed = self._clock()
-        self._pause = min(max(self._settings.index_seconds, *(one / self._settings.index_share for one in spent)), SLOWEST_SECONDS)
+        self._pause = min(
+            max(self._settings.index_seconds, *(one / self._settings.index_share for one in spent)), SLOWEST_SECONDS
+        )
 
     def read_some(self) -> None:
         """Read the next answers that have not been read, newest first."""
@@ -324,8 +328,12 @@ class RequestIndex:
                 claims = list(self._bucket.list(keys.claims(name, request_id)))
                 if progress is None or not claims:
                     continue
-                found.append(_describe_running(name, request_id, progress, self._read_claim(claims[-1].key), len(claims)))
-        gone = {(one.function, one.request_id) for one in self._running} - {(one.function, one.request_id) for one in found}
+                found.append(
+                    _describe_running(name, request_id, progress, self._read_claim(claims[-1].key), len(claims))
+                )
+        gone = {(one.function, one.request_id) for one in self._running} - {
+            (one.function, one.request_id) for one in found
+        }
         self._running = found
         for function, request_id in gone:
             entry = self.get(function, request_id)

@@ -1,4 +1,4 @@
-"""What the page does with a bucket, for all viewers: everything is a request as applications send it, or reads answers."""
+"""What the page does with a bucket, for all viewers: it sends requests as applications do, and reads answers."""
 
 import hashlib
 import re

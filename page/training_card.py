@@ -61,7 +61,9 @@ class TrainingCard:
 
     def _show(self, data: Json) -> None:
         points = [
-            [one["step"], one["similarity"]] for one in data.get("checkpoints") or [] if one.get("similarity") is not None
+            [one["step"], one["similarity"]]
+            for one in data.get("checkpoints") or []
+            if one.get("similarity") is not None
         ]
         self._chart.options["series"][1]["data"] = points
         self._chart.update()

@@ -55,7 +55,11 @@ def _describe_fault(code: Any, warnings: list[str]) -> tuple[str, str]:
     if "cut off" in together:
         return texts.CUT_FACE
     if (found := FACES.search(together)) is not None:
-        return texts.TWO_FACES if found[1] == "2" else (f"{found[1]} {texts.SEVERAL_FACES[0].split()[1]}", texts.SEVERAL_FACES[1])
+        return (
+            texts.TWO_FACES
+            if found[1] == "2"
+            else (f"{found[1]} {texts.SEVERAL_FACES[0].split()[1]}", texts.SEVERAL_FACES[1])
+        )
     return texts.NO_FACE
 
 

@@ -140,5 +140,5 @@ def frame(active: str, can_log_out: bool) -> Iterator[None]:
                     out.props["type"] = "submit"
                     with out:
                         ui.label(texts.LOG_OUT)
-    with ui.element("main"):
+    with ui.element("div").classes("screen"):  # NiceGUI's page around it is the main element
         yield
