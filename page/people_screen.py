@@ -90,7 +90,8 @@ class PeopleScreen:
                     with dialog, ui.card().classes("dialog"):
                         self._report(person.user_id, done, dialog)
 
-                ui.button(texts.FORGET_NOW, on_click=forget, color="negative").props("unelevated no-caps")
+                now = ui.button(texts.FORGET_NOW, on_click=forget, color=None)
+                now.props("unelevated no-caps").classes("solid-bad forget-now")
         dialog.open()
 
     def _report(self, user_id: str, done: Forgotten | None, dialog: ui.dialog) -> None:
@@ -105,7 +106,7 @@ class PeopleScreen:
             heading(texts.forget_left(len(done.remaining)))
             for key in done.remaining[:MOST_SHOWN]:
                 ui.label(f"{key} {done.faults.get(key, '')}").classes("mono")
-        ui.button(texts.DONE, on_click=close).props("unelevated no-caps")
+        ui.button(texts.DONE, on_click=close, color=None).props("unelevated no-caps").classes("solid forget-done")
 
 
 def _portraits(studio: Studio, entries: list[Entry]) -> list[str]:

@@ -77,8 +77,8 @@ class PortraitScreen:
 
     def _make_output(self) -> None:
         with ui.element("div").classes("make"):
-            self._button = ui.button(texts.MAKE, icon="auto_awesome", on_click=self._make).props("unelevated no-caps")
-            self._button.classes("make-button")
+            self._button = ui.button(texts.MAKE, icon="auto_awesome", on_click=self._make, color=None)
+            self._button.props("unelevated no-caps").classes("solid make-button")
             self._why = ui.label("").classes("hint")
             self._why.props["aria-live"] = "polite"
         self._training_area = ui.element("div").classes("training-area")

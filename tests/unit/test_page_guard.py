@@ -128,7 +128,14 @@ def test_every_answer_says_what_browsers_may_load():
 
 @pytest.mark.parametrize(
     ("host", "is_one"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("photog", False)],
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("photog", False),
+    ],
 )
 def test_addresses_that_only_this_machine_has(host, is_one):
     assert is_loopback(host) is is_one
@@ -193,5 +200,3 @@ def test_a_persons_name_becomes_an_id(name, user_id):
 
 def test_a_name_without_latin_letters_becomes_an_id_too():
     assert make_user_id("李雷").startswith("person-")
-
-
