@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-gpu extras chaos lint bench proto schemas clean
+.PHONY: setup demo test test-gpu extras quantized chaos lint bench proto schemas clean
 
 setup: $(READY)
 
@@ -35,6 +35,12 @@ TEST_JOBS ?= 3
 test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+
+# base weights in 8 and 4 bits; the libraries lie apart, because diffusers and peft import them in every process, which takes
+# a second
+quantized: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target build/quantized bitsandbytes torchao
+	PYTHONPATH=build/quantized $(BIN)/python -m pytest tests/unit/test_quantization.py
 
 # every extra for itself on the oldest and the newest supported Python, where they are installed; the images by pip
 extras: $(READY)

@@ -52,6 +52,7 @@ def verify_photos(
     repeated, warnings = echo({"images": images, "configure": received.get("configure", {})})
     data = {
         "request_id": request.request_id,
+        **({} if request.configure.user_id is None else {"user_id": request.configure.user_id}),
         **repeated,
         "cost_time": round(time.monotonic() - started, 3),
         "check_results": results,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.contract.manifests import USER_ID, Json, encode, shorten
+from shared.contract.manifests import NOBODY, USER_ID, Json, encode, shorten
 from shared.contract.meaning import without_nulls
 from shared.contract.names import is_plain, show_name
 from shared.contract.redaction import REDACTED, is_secret_name
@@ -30,6 +30,13 @@ def user_id(value: str) -> str:
     if not USER_ID.fullmatch(value):
         raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor ..")
     return value
+
+
+def somebody(user_id: str) -> str:
+    """Return the user id unchanged; raises ValueError for the one that stands for nobody."""
+    if user_id == NOBODY:
+        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so it cannot be a user id: choose another one")
+    return user_id
 
 
 Reference = Annotated[str, StringConstraints(min_length=1)]

@@ -14,9 +14,10 @@ released and the error is raised to whoever delivered the request, who delivers 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
+from shared.buckets import s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
@@ -40,11 +41,13 @@ from shared.lifecycle.deadline import Deadline
 from shared.lifecycle.heartbeat import Heartbeat
 from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.prefetched_photos import PrefetchedPhotos
 from shared.lifecycle.progress import PublishProgress
 from shared.lifecycle.publisher import Publisher
 from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import ClaimLost, HandBack, HandedBack, Interrupted, Shutdown
 from shared.lifecycle.trainings import Trainings
+from shared.lifecycle.uploads import Uploads
 from shared.observability.logs import request_context
 from shared.settings import Settings
 
@@ -73,7 +76,10 @@ class Outcome(Enum):
 
 
 class Invocation:
-    """Serves the requests of one function in one bucket, one at a time.
+    """Serves the requests of one function in one bucket.
+
+    Their functions run one at a time; the next one may be begun while an answer is being published, see
+    `device_turn.py`.
 
     Args:
         hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
@@ -95,7 +101,8 @@ class Invocation:
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
-        self._fetcher = make_fetcher(bucket, named_buckets(bucket, settings), settings)
+        self._photos = PrefetchedPhotos(make_fetcher(bucket, named_buckets(bucket, settings), settings))
+        self._remote = s3_name(bucket) is not None
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -120,6 +127,21 @@ class Invocation:
         except RequestError as error:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
         return Outcome.IGNORED if manifest is None else self._serve(manifest, created.key)
+
+    def prepare(self, created: ObjectCreated) -> None:
+        """Fetch the pictures of a request that will be received soon, so that its work can begin with them.
+
+        It claims nothing, and its errors are left to `receive`, which reads the manifest again: until then the request
+        may be served by another worker, or be erased.
+        """
+        if not keys.is_request(created.key, self._function.name):
+            return
+        try:
+            manifest = self._reader.peek(created.key)
+            if manifest is not None:
+                self._photos.prefetch(manifest.body)
+        except (BucketError, RequestError, OSError) as error:
+            log.debug("%s cannot be made ready: %s", created.key, error)
 
     def tidy(self) -> None:
         """Tidy up between requests.
@@ -251,17 +273,19 @@ class Invocation:
                 heartbeat,
                 HandBack(self._shutdown),
                 self._hooks,
-                PublishProgress(self._bucket),
+                PublishProgress(self._bucket, beside=self._remote),
             ]
         )
         log.info("begins")
         try:
             hooks.before(attempt)
-            with Pulse(f"heartbeat {attempt.request_id}", hooks):
-                workspace = BucketWorkspace(self._bucket, attempt, self._fetcher, hooks, self._trainings)
+            with Pulse(f"heartbeat {attempt.request_id}", hooks), self._uploads(attempt, heartbeat) as uploads:
+                workspace = BucketWorkspace(self._bucket, attempt, self._photos, hooks, self._trainings, uploads)
                 envelope = self._envelope(manifest, workspace, attempt)
+                # asked now, as the next request may have the function from `finished` on
+                pointers = self._publisher.get_pointers(envelope)
                 hooks.finished(attempt)
-                self._publish(envelope, attempt)
+                self._publish(envelope, attempt, pointers, uploads)
         except HandedBack:  # its artifacts stay: the next attempt may resume from them, and clears them
             hooks.failed(attempt, "handed back")
             self._claims.release(attempt.request_id, heartbeat.record)
@@ -288,6 +312,9 @@ class Invocation:
         log.info("ends: %s", envelope["message"], extra={"code": envelope["code"], "error": error_type})
         hooks.after(attempt, envelope)
         return Outcome.ANSWERED
+
+    def _uploads(self, attempt: Attempt, heartbeat: Heartbeat) -> Uploads:
+        return Uploads(self._bucket, lambda: heartbeat.check(attempt), beside=self._remote)
 
     def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
         """Return the function's answer, or the error with which it failed; raises interruptions and store failures."""
@@ -318,13 +345,14 @@ class Invocation:
         if size > limit:
             raise AnswerTooLarge(f"the answer has {size} bytes, {limit} are allowed; ask for less in one request")
 
-    def _publish(self, envelope: Json, attempt: Attempt) -> None:
+    def _publish(self, envelope: Json, attempt: Attempt, pointers: Mapping[str, Json], uploads: Uploads) -> None:
         """Publish, and retry while the store fails and the claim is ours; then raise the store's error."""
         pause = FIRST_PAUSE
         until = time.monotonic() + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * attempt.seconds())
         while True:
             try:
-                self._publisher.publish(envelope, attempt)
+                uploads.finish()
+                self._publisher.publish(envelope, attempt, pointers)
                 return
             except InvalidKey:
                 raise  # something else occupies the key, and waiting does not change that

@@ -80,6 +80,16 @@ class Client:
                 return self.submit(function, named)
         raise ConflictingRequest("this request failed 999 times; read its answers", "request_id")
 
+    def withdraw(self, function: str, request_id: str) -> None:
+        """Remove a request that nobody waits for any more and all that is stored for it; an answered one stays."""
+        self.bucket.delete(keys.request(function, request_id))  # first, so that no worker begins it again
+        if self.bucket.head(keys.result(function, request_id)) is not None:
+            return
+        self.bucket.delete(keys.progress(function, request_id))
+        for folder in (keys.result_folder(function, request_id), keys.claims(function, request_id)):
+            for info in list(self.bucket.list(folder)):
+                self.bucket.delete(info.key)
+
     def answer(self, function: str, request_id: str) -> Json | None:
         """Return the answer, or None while there is none; raises DamagedAnswer if something else is in its place."""
         key = keys.result(function, request_id)

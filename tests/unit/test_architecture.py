@@ -33,8 +33,8 @@ SHARED = {
     "triggers": "buckets contract events lifecycle observability settings",
     "operations": "buckets contract events lifecycle notify observability settings triggers",
     "runtime": "buckets contract devices events lifecycle notify observability settings triggers",
-    "cli": "buckets contract devices events faces lifecycle models notify observability operations runtime settings "
-    "triggers",
+    "cli": "buckets contract devices events faces lifecycle models notify observability operations photos runtime "
+    "settings triggers",
 }
 GENERATE = {
     "face": "",
