@@ -132,6 +132,10 @@ class ModelSettings(BaseModel):
         ge=1,
         description="CPU threads of a function; None means OMP_NUM_THREADS, or one per core",
     )
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None,
+        description="weights of Z-Image and FLUX.2 klein in 8 or 4 bits, for GPUs that are too small; nf4 needs a GPU",
+    )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate uses; train uses none")
     few_step: FewStepSettings | None = Field(
         None, description="distillation LoRA for few steps; generate fuses it into the base model, train does not"

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared.contract.request import Request
 from shared.contract.validation import Body, Reference, UserId, somebody
 
 MOST_IMAGES = 20  # as in the contract
@@ -20,9 +21,8 @@ class CheckConfigure(Body):
     user_id: Annotated[UserId, AfterValidator(somebody)] | None = None
 
 
-class CheckRequest(Body):
+class CheckRequest(Request):
     """The photos, and whether they must all show the same person."""
 
-    request_id: int | str
     images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]
     configure: CheckConfigure = CheckConfigure()

@@ -89,6 +89,8 @@ def _result(url: str, verdict: PhotoAssessment) -> Json:
         "quality": round(verdict.quality, 3),
         "similarity": None if verdict.similarity is None else round(verdict.similarity, 3),
         "warnings": verdict.warnings,
+        "retryable": verdict.retry_after is not None,
+        "retry_after": verdict.retry_after,
     }
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared.contract.request import Request
 from shared.contract.validation import Body, Reference, UserId, somebody
 
 LONGEST_WORD = 64  # characters
@@ -19,9 +20,8 @@ class TrainConfigure(Body):
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
 
 
-class TrainRequest(Body):
+class TrainRequest(Request):
     """The photos of one person, and the knobs with the person's user id."""
 
-    request_id: int | str
     images: Annotated[list[Reference], Field(min_length=1, max_length=MOST_IMAGES)]
     configure: TrainConfigure

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, prune, queues, requests, workers
+from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command("submit")(requests.submit)
 app.command("status")(requests.status)
 app.command("doctor")(doctor.doctor)
 app.command("worker")(workers.worker)
+app.command("cancel")(cancel.cancel)
 app.command("prune")(prune.prune)
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)
@@ -60,3 +61,4 @@ app.command("dead-letters")(queues.dead_letters)
 app.command("redrive")(queues.redrive)
 app.command("http")(container.http)
 app.command("health")(container.health)
+app.command("schema")(schema.schema)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.buckets import Bucket
 from shared.cli.beforehand import require_valid, require_writable
 from shared.cli.completion import complete_knobs
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
@@ -19,6 +20,7 @@ from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
 from shared.operations.status import history, overview
+from shared.operations.user_requests import list_requests
 from shared.settings import Settings
 
 MOST_UNREAD = 20  # strays that `status` prints
@@ -182,9 +184,10 @@ def status(
     request_id: Annotated[
         str | None, typer.Argument(metavar="[REQUEST_ID]", help="Show what became of this request.")
     ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="List this person's requests and their states.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, runs and is done, or one request.
+    """Show what waits, runs and is done, or one request, or a person's.
 
     A REQUEST_ID shows what became of it: its attempts, its progress, its answer. --json prints all of them, landmarks
     of faces and everything else included.
@@ -193,8 +196,12 @@ def status(
     Examples:
       photog status BUCKET
       photog status BUCKET 42
+      photog status BUCKET --user me
     """
     place = existing_bucket(bucket)
+    if user is not None:
+        _show_requests_of(place, user, as_json)
+        return
     if request_id is not None:
         found = history(place, request_id, Settings().limits)
         if not found:
@@ -214,6 +221,10 @@ def status(
         for one in states["failing"]:
             told = f"{one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}"
             typer.echo(f"  failing {visible(told)}")
+    _tell_unread(counts)
+
+
+def _tell_unread(counts: Json) -> None:
     unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
     if unread:
         typer.echo(f"not read  {len(unread)}")
@@ -221,6 +232,13 @@ def status(
         typer.echo(f"  {visible(key)}: {visible(why)}")
     if len(unread) > MOST_UNREAD:
         typer.echo(f"  and {len(unread) - MOST_UNREAD} more; --json lists them all")
+
+
+def _show_requests_of(place: Bucket, user: str, as_json: bool) -> None:
+    require_user(user)
+    listed = list_requests(place, user, Settings())
+    lines = [f"{one['function']:<9} {one['state']:<8} {one['request_id']}" for one in listed]
+    show({"user_id": user, "requests": listed}) if as_json else typer.echo("\n".join(lines))
 
 
 def check_body(photos: list[str], same_person: bool, user: str | None = None) -> Json:

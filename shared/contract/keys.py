@@ -34,6 +34,7 @@ PHOTOS = "photos/"
 QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
+TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
 KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
 USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")

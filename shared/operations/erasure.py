@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from shared.buckets import Bucket, BucketError, StoreUnavailable, with_history
 from shared.contract import keys
 from shared.contract.manifests import encode, failure
-from shared.errors import PhotogError, RequestError
+from shared.errors import Forgotten, PhotogError
 from shared.lifecycle.claims import Claims
 from shared.operations.user_data import UNOWNED, Identity, UserData, UserDataSearch
 from shared.settings import Lease
@@ -47,10 +47,6 @@ from shared.settings import Lease
 SWEEPS = 3  # a worker that was about to write may leave something behind after the first one
 HALF_WRITTEN = "half-written files"  # reported in place of a key if they cannot be removed
 OLD_VERSIONS = "old versions"  # reported in place of keys if they are kept but cannot be listed
-
-
-class Forgotten(RequestError):
-    """The request's user was forgotten while it ran."""
 
 
 class OwnedPhoto(PhotogError):

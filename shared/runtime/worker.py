@@ -13,6 +13,7 @@ from types import FrameType
 from shared.buckets import Bucket, FolderBucket
 from shared.buckets.conditional_writes import require_conditions
 from shared.contract.hooks import AttemptHook
+from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.shutdown import Shutdown
 from shared.observability.metrics import WorkerMetrics
@@ -86,17 +87,19 @@ class Worker:
             self._function, self._settings.metrics, lambda: context.work_process(), lambda: trigger.failing
         )
         eviction = Eviction(self._shutdown.requested)
-        hooks: list[AttemptHook] = [eviction, metrics, liveness]
+        turn = DeviceTurn()
+        hooks: list[AttemptHook] = [eviction, metrics, liveness, turn]
         if self._seat is not None:
             hooks.append(Vacancy(self._seat, self._idle_seconds, self._shutdown.request))
         queue = self._queue()
         if queue is not None:
             hooks.insert(0, TaskProtection(self._settings.limits.request_seconds))
-        trigger = self._trigger(queue, hooks, observations)
+        trigger = self._trigger(queue, hooks, observations, turn)
         context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, hooks)
         try:
             metrics.start()
             invocation = context.invocation(self._function)
+            trigger.prepare_with(invocation.prepare)
             trigger.prepare(self._shutdown.requested)
             liveness.loading()
             context.await_loaded()
@@ -123,7 +126,9 @@ class Worker:
             return self._dead_letters
         return SqsQueue(sqs.queue, sqs, self._settings.s3)
 
-    def _trigger(self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
+    def _trigger(
+        self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations, turn: DeviceTurn
+    ) -> Trigger:
         """Return the trigger: the queue's if there is one, a watcher for a folder, a scan for any other bucket."""
         settings = self._settings
         if queue is not None:
@@ -133,13 +138,14 @@ class Worker:
                 self._function,
                 settings.lease,
                 hooks,
+                turn=turn,
                 last=self._dead_letters is not None,
                 until_empty=self._until_empty,
                 observations=observations,
             )
         if isinstance(self._bucket, FolderBucket):
-            return FolderTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
-        return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
+            return FolderTrigger(self._bucket, self._function, settings.scan, hooks=hooks, turn=turn)
+        return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks, turn=turn)
 
     def _end_in_time(self) -> None:
         """Exit as a last resort after SIGTERM, if this process itself hangs: its claims expire."""
