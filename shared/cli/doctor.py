@@ -47,7 +47,15 @@ def doctor(
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show versions, devices, models, and whether the store honors conditional writes; exit status 1 if one is bad."""
+    """Show versions, devices and models, and probe a bucket.
+
+    Exit status 1: something is missing, or the store does not honor conditional writes.
+
+    \b
+    Examples:
+      photog doctor
+      photog doctor s3://portraits
+    """
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
@@ -109,9 +117,11 @@ def _diffusion(settings: Settings) -> Json:
             known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {
-        name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
-    }
+    try:
+        peaks = planned_peaks(settings)
+    except ConfigurationError as error:
+        return {"model": settings.model.path, where.kind: where.place, "missing": str(error)}
+    planned = {name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in peaks.items()}
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known | {"license": describe_license(working(where, read_architecture(where)).license)}
 

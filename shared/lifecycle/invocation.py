@@ -24,6 +24,7 @@ from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.contract.request import read_metadata
 from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
@@ -243,10 +244,11 @@ class Invocation:
         if isinstance(claim, AttemptsUsedUp):
             kind = DeviceError if claim.by_devices else AttemptsExhausted
             error = kind(f"{claim}; check the workers' logs and memory")
-            self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+            self._give_up(_refusal(manifest, error), claim.record)
             return Outcome.ANSWERED
-        with request_context(self._function.name, manifest.request_id, claim.record.attempt):
-            return self._run(manifest, claim.record)
+        metadata = read_metadata(manifest.body)
+        with request_context(self._function.name, manifest.request_id, claim.record.attempt, metadata):
+            return self._run(manifest, claim.record, metadata)
 
     def _means_as_much(self, first: ClaimRecord, manifest: Manifest) -> bool:
         """Return whether the body that was accepted means the same by today's rules, by which it was not yet hashed."""
@@ -266,7 +268,7 @@ class Invocation:
             "request_id",
         )
         name = f"conflict-{manifest.sha256[:8]}.json"
-        envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
+        envelope = _refusal(manifest, error, {"manifest": key})
         if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
         if first.manifest != key or self._publisher.is_answered(manifest.request_id):
@@ -284,7 +286,7 @@ class Invocation:
         error = ConflictingRequest(
             f"{key} was overwritten before it was answered; send both under new ids", "request_id"
         )
-        self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+        self._give_up(_refusal(manifest, error), claim.record)
         return Outcome.CONFLICT
 
     def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
@@ -299,9 +301,9 @@ class Invocation:
             self._release(envelope["request_id"], record)
             raise
 
-    def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
+    def _run(self, manifest: Manifest, record: ClaimRecord, metadata: Json) -> Outcome | None:
         """Run one attempt; returns None if it ended without an answer and the next one may begin."""
-        attempt = Attempt(self._function.name, manifest.request_id, record.attempt)
+        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata)
         heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
         hooks = Hooks(
             [
@@ -361,7 +363,7 @@ class Invocation:
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
             data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
-            envelope = success(manifest.request_id, answer.message, data)
+            envelope = success(manifest.request_id, answer.message, data, attempt.metadata)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
             raise
@@ -373,7 +375,8 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
+        data = manifest.add_warnings({"cost_time": attempt.seconds()})
+        return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
@@ -403,3 +406,8 @@ class Invocation:
             self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not released yet: %s", self._function.name, request_id, error)
+
+
+def _refusal(manifest: Manifest, error: RequestError, told: Json | None = None) -> Json:
+    """Return the answer to a request that was not run."""
+    return failure(manifest.request_id, error, (told or {}) | {"cost_time": 0.0}, read_metadata(manifest.body))

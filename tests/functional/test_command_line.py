@@ -136,7 +136,11 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
         "error": [],
         "failing": [],
     }
-    history = json.loads(here("status", bucket.root, "12345").stdout)["check"]
+    told = here("status", bucket.root, "12345").stdout.splitlines()
+    assert told[0].startswith("check     OK: ")
+    assert any(line.startswith("  attempt 1 by ") for line in told)
+    assert not any("landmarks" in line or "check_results" in line for line in told)
+    history = json.loads(here("status", bucket.root, "12345", "--json").stdout)["check"]
     assert history["answer"]["data"]["check_results"][0]["code"] == 1
     assert history["claims"][0]["attempt"] == 1
 
