@@ -9,6 +9,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderTiny,
+    DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     UNet2DConditionModel,
 )
@@ -106,7 +107,7 @@ FLOW_VAES = {"z-image": AutoencoderKL, "flux2-klein": AutoencoderKLFlux2}
 def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
     """Return architecture, profile and footprint of the configured model without loading it.
 
-    A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
+    A folder's configurations are read, a hub id's fetched; a single file is assumed to have those of its architecture.
 
     Raises:
         BaseModelMissing: the model is not there, or its configurations do not fit together.
@@ -120,6 +121,11 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
         folder = folder.expanduser()
         parts = {name: model_loading.read_json(folder / name / "config.json") for name in parts}
         profile = apply_distillation(profile, model_loading.read_json(folder / "model_index.json"))
+    elif where.kind == "hub":
+        with model_loading.name_model(where.place):
+            # any class of diffusers' models fetches any part's config.json
+            parts = {name: AutoencoderKL.load_config(where.place, subfolder=name) for name in parts}
+            profile = apply_distillation(profile, DiffusionPipeline.load_config(where.place))
     device = resolve_device(settings.device)
     dtype = choose_precision(device)
     require_quantization(settings.quantization, kind, device, where.kind == "file")
