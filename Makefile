@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-gpu extras quantized chaos lint bench proto clean
+.PHONY: setup demo test test-gpu extras quantized chaos lint bench proto schemas clean
 
 setup: $(READY)
 
@@ -56,6 +56,10 @@ chaos: $(READY)
 	failed=0; for kind in folder s3 cloud; do \
 		$(BIN)/python -m tests.scenario.chaos --kind $$kind --seeds $(CHAOS_SEEDS) --jobs $(CHAOS_JOBS) || failed=1; \
 	done; exit $$failed
+
+# what `photog schema` prints, committed, so that readers need no photog
+schemas: $(READY)
+	$(BIN)/photog schema --out schemas
 
 bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \

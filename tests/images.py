@@ -67,7 +67,13 @@ class Image:
     @contextmanager
     def run_worker(self, bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """The image's own command on this bucket, until it is drained as containers are."""
-        words = [bucket if word == "/bucket" else word for word in command(DOCKERFILES[self.function])]
+        with self.run_command(command(DOCKERFILES[self.function]), bucket, **settings) as process:
+            yield process
+
+    @contextmanager
+    def run_command(self, words: list[str], bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A command in the image, with this bucket in the place of the mounted one, until SIGTERM."""
+        words = [bucket if word == "/bucket" else word for word in words]
         process = subprocess.Popen(words, cwd=self._home, env=self._inside() | settings)
         try:
             yield process

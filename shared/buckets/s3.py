@@ -193,6 +193,12 @@ class S3Bucket(Bucket):
         with self._translate_errors(key):
             return _info(key, found, found["ContentLength"])
 
+    def sign_put(self, key: str, content_type: str, seconds: int) -> str:
+        """Return a URL by which anybody may put an object of this type under this key, for so many seconds."""
+        target = {"Bucket": self.name, "Key": self._full_key(key), "ContentType": content_type}
+        with self._translate_errors(key):
+            return str(self._signer().generate_presigned_url("put_object", Params=target, ExpiresIn=seconds))
+
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
         removed = []
         with self._translate_errors("the list of unfinished uploads"):
@@ -225,6 +231,19 @@ class S3Bucket(Bucket):
     def _exists(self, key: str) -> bool:
         """Return whether an object exists under an unusable key, which not every client can request by name."""
         return key in itertools.islice(self._raw(key), 1)
+
+    def _signer(self) -> Any:
+        """Return a client whose URLs ask for no checksum, which their users could not compute beforehand."""
+        return client(
+            "s3",
+            self.settings.endpoint,
+            region(self.settings),
+            self.settings.tries,
+            self.settings.read_seconds,
+            signature_version="s3v4",
+            s3={"addressing_style": self.settings.addressing},
+            request_checksum_calculation="when_required",
+        )
 
     def _connect(self) -> Any:
         crc = "when_supported" if self.settings.checksums == "crc32" else "when_required"

@@ -15,6 +15,7 @@ def completion_event(function: str, envelope: Json, address: str, result_key: st
     """
     request_id = envelope["request_id"]
     outcome = "succeeded" if envelope["code"] == "OK" else "failed"
+    told = {name: envelope[name] for name in ("contract", "metadata") if name in envelope}
     identity = hashlib.sha256(f"{function}/{request_id}/{outcome}".encode()).hexdigest()[:32]
     return {
         "specversion": "1.0",
@@ -25,7 +26,7 @@ def completion_event(function: str, envelope: Json, address: str, result_key: st
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "dataref": result_key,
-        "data": {"bucket": address, "code": envelope["code"], "message": envelope["message"]},
+        "data": {"bucket": address, "code": envelope["code"], "message": envelope["message"]} | told,
     }
 
 

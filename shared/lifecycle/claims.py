@@ -213,7 +213,7 @@ class Claims:
             except (BucketError, OSError) as error:
                 log.warning("claim %s could not be closed yet: %s", key, error)
                 return
-            del self._unclosed[key]
+            self._unclosed.pop(key, None)
 
     def remove(self, request_id: str) -> None:
         """Delete all claims below a name that needs no answer of its own."""
@@ -244,7 +244,7 @@ class Claims:
     def _close(self, request_id: str, record: ClaimRecord) -> None:
         self._unclosed[self._key(request_id, record.attempt)] = record
         self._rewrite(request_id, record)
-        del self._unclosed[self._key(request_id, record.attempt)]
+        self._unclosed.pop(self._key(request_id, record.attempt), None)
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
         self._bucket.put(self._key(request_id, record.attempt), _encode(record))

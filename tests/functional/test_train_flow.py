@@ -70,7 +70,7 @@ def test_a_trained_person_gets_a_portrait_and_a_forbidding_license_warns_in_both
     picture = cv2.imdecode(np.frombuffer(desk.objects[answer["image_key"]], np.uint8), cv2.IMREAD_COLOR)
     for warnings in (trained.data["warnings"], answer["warnings"]):
         assert any("non-commercial use only (cc-by-nc-4.0)" in warning for warning in warnings)
-    sample = json.loads((ROOT / "events/generate-answer.json").read_text())["data"]
+    sample = json.loads((ROOT / "events/generate-answer-noncommercial.json").read_text())["data"]
     assert sample.keys() == answer.keys()
     assert sample["faces"][0].keys() == answer["faces"][0].keys()
     assert sample["warnings"] == warn_of_license("FLUX.2-klein-base-9B", KLEIN)

@@ -23,7 +23,7 @@ ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
-ANSWERS = {"train-answer"}
+ANSWERS = {path.stem for path in EVENTS.glob("*-answer*.json")} | {"progress", "completion-event"}
 MANIFESTS = {path.stem for path in EVENTS.glob("*.json") if path.stem.partition("-")[0] in NAMES} - ANSWERS
 SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS - ANSWERS)
 
