@@ -82,7 +82,7 @@ class Stopwatch:
     wall: float = field(default_factory=time.monotonic)
     cpu: float = field(default_factory=lambda: _children_cpu())
 
-    def spent(self) -> Spent:
+    def stop(self) -> Spent:
         return Spent(time.monotonic() - self.wall, _children_cpu() - self.cpu)
 
 
@@ -151,7 +151,7 @@ def _portray(
     watch = Stopwatch()
     client.submit("generate", {"request_id": request_id} | body)
     answer = client.wait("generate", request_id, lambda _: worker.check())
-    spent = watch.spent()
+    spent = watch.stop()
     if answer["code"] != "OK" or len(answer["data"]["references"][0]["used"]) != len(photos):
         raise SystemExit(f"{request_id} was answered with {answer['message']}: {answer['data'].get('warnings')}")
     return spent
@@ -163,7 +163,7 @@ def _from_nothing(bucket: Path, names: Sequence[Path], out: Path | None) -> Spen
     command += ["--bucket", str(bucket), "--out", str(out or bucket.with_suffix(".png"))]
     watch = Stopwatch()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return watch.spent()
+    return watch.stop()
 
 
 def _report(seconds: dict[str, list[Spent]]) -> int:
