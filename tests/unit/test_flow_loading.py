@@ -244,6 +244,17 @@ class TestPlannedMemory:
         assert (read, asked) == (kind, ["transformer", "vae", "text_encoder"])
         assert sum(one.numel() for one in shape.denoiser.parameters()) < 10**6, "the tiny one's"
 
+    def test_a_single_file_of_the_larger_klein_is_planned_as_such(self, tmp_path):
+        planned = {}
+        for width in (3072, 4096):
+            file = tmp_path / f"{width}.safetensors"
+            names = ("single_stream_modulation.lin.weight", "double_stream_modulation_img.lin.weight")
+            save_file({name: torch.zeros(1, width) for name in names}, file)
+            _, _, shape = shapes.read_configured(ModelSettings(path=str(file), device="cpu"))
+            parts = (shape.denoiser, *shape.encoders)
+            planned[width] = [round(weights(part, torch.float32) / 4e9, 1) for part in parts]
+        assert planned == {3072: [3.9, 4.0], 4096: [9.1, 8.2]}
+
     def test_the_weights_are_those_of_the_published_models(self):
         """By their model cards: parameters of transformer, autoencoder and language model, in billions."""
         counts = {}
