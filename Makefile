@@ -31,6 +31,8 @@ lint: $(READY)
 # thread each: networks this small gain nothing by more
 TEST_JOBS ?= 3
 test: export OMP_NUM_THREADS = 1
+# the hundreds of processes that the tests start need not compile the sources again, whatever the environment says
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
