@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-gpu extras chaos lint bench proto clean
+.PHONY: setup demo test test-gpu extras quantized chaos lint bench proto schemas clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	# an earlier release was installed under the name photog; with both, each verb of an extension would be there twice
+	$(BIN)/python -m pip uninstall --quiet --yes photog
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,http,serve,dlib,dev]'
 	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface
@@ -31,8 +33,16 @@ lint: $(READY)
 # thread each: networks this small gain nothing by more
 TEST_JOBS ?= 3
 test: export OMP_NUM_THREADS = 1
+# the hundreds of processes that the tests start need not compile the sources again, whatever the environment says
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+
+# base weights in 8 and 4 bits; the libraries lie apart, because diffusers and peft import them in every process, which takes
+# a second
+quantized: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target build/quantized bitsandbytes torchao
+	PYTHONPATH=build/quantized $(BIN)/python -m pytest tests/unit/test_quantization.py
 
 # every extra for itself on the oldest and the newest supported Python, where they are installed; the images by pip
 extras: $(READY)
@@ -50,6 +60,10 @@ chaos: $(READY)
 	failed=0; for kind in folder s3 cloud; do \
 		$(BIN)/python -m tests.scenario.chaos --kind $$kind --seeds $(CHAOS_SEEDS) --jobs $(CHAOS_JOBS) || failed=1; \
 	done; exit $$failed
+
+# what `photog schema` prints, committed, so that readers need no photog
+schemas: $(READY)
+	$(BIN)/photog schema --out schemas
 
 bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import promql_parser
 import pytest
@@ -47,7 +48,7 @@ def labels() -> dict[str, set[str]]:
     worker.after(attempt, success("r", "success", {}))
     worker.after(attempt, failure("r", InvalidField("x", "no"), {}))
     worker.failed(attempt, "child died")
-    store = SimpleNamespace(services={"photog_check": "check"}, index=SimpleNamespace(states=lambda service: {}))
+    store: Any = SimpleNamespace(services={"photog_check": "check"}, index=SimpleNamespace(states=lambda service: {}))
     server = Metrics(store)
     server.count_answer("photog_check", "OK")
     server.stage("photog_check", "running", 1.0)
