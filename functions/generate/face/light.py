@@ -180,7 +180,7 @@ def _share_of_shift(drawn: Tints, level: Tints, shift: Tints) -> Mask:
         shift: the change of the skin's color, likewise.
     """
     along, whole, paler = (one[0] * level[0] + one[1] * level[1] for one in (drawn, level, shift))
-    share = np.clip(along / np.maximum(whole, 1), 0, 1)
+    share: Mask = np.clip(along / np.maximum(whole, 1), 0, 1).astype(np.float32, copy=False)
     share[paler >= 0] = 1
     return share
 
