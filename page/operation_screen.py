@@ -204,6 +204,6 @@ class OperationScreen:
                     announce(str(error), "negative")
                     return
                 if moved is not None:
-                    announce(texts.moved(moved), "positive")
+                    announce(texts.tell_moved(moved), "positive")
 
             ui.button(texts.MOVE, on_click=press).props("outline no-caps")

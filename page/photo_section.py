@@ -79,7 +79,7 @@ class PhotoSection:
     async def _take(self, event: events.UploadEventArguments) -> None:
         name, data = event.file.name, await event.file.read()
         if len(self._photos) >= MOST_PHOTOS:
-            announce(texts.rejected(name, texts.PHOTOS_HINT), "warning")
+            announce(texts.tell_rejected(name, texts.PHOTOS_HINT), "warning")
             return
         stored = await ask(self._studio.add_picture, name, data)
         if stored is None or any(one.key == stored.key for one in self._photos):

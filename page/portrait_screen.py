@@ -108,7 +108,7 @@ class PortraitScreen:
         missing, user = self._missing(), self._user()
         self._button.set_enabled(not missing)
         self._why.set_text(missing)
-        self._kept.set_text(texts.kept_as(user) if user and user != self._name.value else "")
+        self._kept.set_text(texts.tell_id(user) if user and user != self._name.value else "")
         self._train.set_enabled(len(self._photos.usable()) >= FEWEST_TO_TRAIN and bool(user))
 
     async def _make(self) -> None:

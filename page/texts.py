@@ -45,7 +45,7 @@ def remove_photo(name: str) -> str:
     return f"Remove {name}"
 
 
-def rejected(name: str, reason: str) -> str:
+def tell_rejected(name: str, reason: str) -> str:
     return f"{name}: {reason}"
 
 
@@ -87,7 +87,7 @@ NOBODY_CHOSEN = "Nobody"
 WRONG_NAME = "Use letters or digits."
 
 
-def kept_as(user_id: str) -> str:
+def tell_id(user_id: str) -> str:
     return f"Kept as {user_id}"
 
 
@@ -294,7 +294,7 @@ UNKNOWN_REQUEST = "The bucket has nothing of this request."
 NO_MANIFEST = "The manifest is gone."
 
 
-def moved(count: int) -> str:
+def tell_moved(count: int) -> str:
     return f"{count} messages moved."
 
 
@@ -302,11 +302,11 @@ def in_outbox(pending: str) -> str:
     return f"Still in the outbox, for: {pending}"
 
 
-def delivered(where: str) -> str:
+def tell_delivered(where: str) -> str:
     return f"Delivered: {where}"
 
 
-def sent_again(request_id: str) -> str:
+def tell_sent_again(request_id: str) -> str:
     return f"Sent again as {request_id}."
 
 
