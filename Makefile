@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo browser test test-gpu extras chaos lint bench proto clean
+.PHONY: setup demo browser test test-gpu extras quantized chaos lint bench proto schemas clean
 
 setup: $(READY)
 
@@ -38,8 +38,16 @@ browser:
 # thread each: networks this small gain nothing by more
 TEST_JOBS ?= 3
 test: export OMP_NUM_THREADS = 1
+# the hundreds of processes that the tests start need not compile the sources again, whatever the environment says
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint browser
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+
+# base weights in 8 and 4 bits; the libraries lie apart, because diffusers and peft import them in every process, which takes
+# a second
+quantized: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target build/quantized bitsandbytes torchao
+	PYTHONPATH=build/quantized $(BIN)/python -m pytest tests/unit/test_quantization.py
 
 # every extra for itself on the oldest and the newest supported Python, where they are installed; the images by pip
 extras: $(READY)
@@ -57,6 +65,10 @@ chaos: $(READY)
 	failed=0; for kind in folder s3 cloud; do \
 		$(BIN)/python -m tests.scenario.chaos --kind $$kind --seeds $(CHAOS_SEEDS) --jobs $(CHAOS_JOBS) || failed=1; \
 	done; exit $$failed
+
+# what `photog schema` prints, committed, so that readers need no photog
+schemas: $(READY)
+	$(BIN)/photog schema --out schemas
 
 bench: $(READY)
 	for script in benchmarks/[a-z]*.py; do \

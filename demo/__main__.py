@@ -62,7 +62,7 @@ def main() -> int:
         made[way] = json.loads(done.stdout)
         say(f"{describe(way, made[way])}; the command took {time.monotonic() - started:.0f} s")
     drawn = OUT / "contact-sheet.png"
-    draw_sheet(made, template, drawn)
+    draw_sheet(made, template, photos, drawn)
     say(str(drawn.resolve()))
     templates = OUT / "bucket" / keys.TEMPLATES
     templates.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def describe(way: str, answers: Json) -> str:
     return f"{way}: {seconds:.1f} s of work, similarity {after:.2f}"
 
 
-def draw_sheet(made: dict[str, Json], template: Path, out: Path) -> None:
+def draw_sheet(made: dict[str, Json], template: Path, photos: list[Path], out: Path) -> None:
     """Draw the photos, the training, the stages, and the portraits of both ways beside the template."""
     client = Client(FolderBucket(OUT / "bucket"))
     heading = sheet.describe_likeness(made["instant"]["generate"], THRESHOLDS[Settings().faces.engine])
@@ -90,12 +90,11 @@ def draw_sheet(made: dict[str, Json], template: Path, out: Path) -> None:
         sheet.Cell(sheet.load_picture(client, answers["generate"]["data"]["image_key"]), describe(way, answers))
         for way, answers in made.items()
     ]
-    key = client.reference(str(template))
     rows = [
-        *sheet.photo_rows(client, made["instant"]["check"]),
+        *sheet.photo_rows(client, made["instant"]["check"], [str(one) for one in photos]),
         *sheet.training_rows(client, made["trained"]["train"]),
         *sheet.stage_rows(client, made["instant"]["generate"]),
-        sheet.Row(heading, [sheet.Cell(sheet.load_picture(client, key), "template"), *portraits], 760),
+        sheet.Row(heading, [sheet.Cell(sheet.open_picture(template.read_bytes()), "template"), *portraits], 760),
     ]
     sheet.save(rows, out)
 

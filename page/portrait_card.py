@@ -9,7 +9,7 @@ from page import texts
 from page.following import Seen
 from page.studio import Studio
 from page.widgets import ask, compare, heading, picture, picture_url
-from shared.contract.manifests import Json
+from shared.contract.manifests import Json, is_canceled
 
 HINT_SECONDS = 8.0  # without progress, after which the viewer is told about workers
 
@@ -106,7 +106,7 @@ def show_error(answer: Json) -> None:
         ui.icon("error_outline")
         with ui.element("div"):
             heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
-            if error.get("type") != "Canceled":
+            if not is_canceled(answer):
                 ui.label(str(answer.get("message", ""))).classes("advice")
 
 

@@ -45,8 +45,14 @@ def serve(
     state: Annotated[Path | None, typer.Option(help="Folder of the SQLite file, which may be deleted.")] = None,
     page: Annotated[bool, typer.Option("--page", help="Also show the page for people at /page/.")] = False,
 ) -> None:
-    """Serve the queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens all services that have no
-    --token of their own.
+    """Serve the hosted product's queue protocol over a bucket.
+
+    Its SDK works unchanged. PHOTOG_TOKEN opens all services that have no --token of their own.
+
+    \b
+    Examples:
+      PHOTOG_TOKEN=secret photog serve BUCKET
+      photog serve s3://portraits --host 0.0.0.0 --token photog_check=secret
     """
     log_to_stderr()
     settings, configured = Settings(), _read_settings(token or [], state)

@@ -132,6 +132,10 @@ class ModelSettings(BaseModel):
         ge=1,
         description="CPU threads of a function; None means OMP_NUM_THREADS, or one per core",
     )
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None,
+        description="weights of Z-Image and FLUX.2 klein in 8 or 4 bits, for GPUs that are too small; nf4 needs a GPU",
+    )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate uses; train uses none")
     few_step: FewStepSettings | None = Field(
         None, description="distillation LoRA for few steps; generate fuses it into the base model, train does not"
@@ -282,6 +286,12 @@ class Settings(BaseSettings):
         description="what callers of `photog http` must send as `Authorization`; without it everybody may call",
     )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
+    warm_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="how long the workers of `photog portrait` and `photog people add` stay ready for the next call; "
+        "with 0 they end with the command",
+    )
 
     @model_validator(mode="after")
     def _on_one_gpu(self) -> "Settings":

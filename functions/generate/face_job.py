@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from functions.generate import person
-from functions.generate.diffusion.inpaint_region import PromptPair
+from functions.generate.diffusion.inpaint_region import PromptPair, cut_square
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
@@ -96,6 +96,12 @@ class FaceJob:
     def finished(self) -> Image:
         """The crop as it is now, RGB, uint8, (H, W, 3), with what lies before the face."""
         return self.layer.put_back(self.image)
+
+    def cut_photo(self, framing: float, size: int) -> Image:
+        """Return the square around the person's face in the reference photo, RGB, uint8, (size, size, 3)."""
+        square = _face_of(self.photo.landmarks).box.square(framing)
+        cut: Image = cut_square(self.photo.image, square, size)
+        return cut
 
     def paste(self, picture: Image) -> None:
         """Add the crop's changes to its area of the picture, in place.

@@ -29,6 +29,7 @@ class GenerateModels:
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         step_count: the rule by which the base model counts the steps of a diffusion.
+        refers_to_person: whether the base model looks at the person's photo.
         license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
@@ -43,7 +44,7 @@ class GenerateModels:
         self.cached_engine = CachedFaceEngine(engine)
         self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
-        self.step_count = model.step_count
+        self.step_count, self.refers_to_person = model.step_count, model.refers_to_person
         self.license_warnings = warn_of_license(model.name, model.working.license)
         self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
         self.prompt_cache = PromptCache(model)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, prune, queues, requests, workers
+from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
 from shared.cli.extensions import Extensible
 
 app = typer.Typer(
@@ -32,20 +32,28 @@ def photog(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print photog's release.")
     ] = False,
 ) -> None:
-    """AI portraits out of a bucket."""
+    """AI portraits out of a bucket.
+
+    \b
+    Begin with:
+      photog portrait me --template poster.jpg     me is a folder of photos
+      photog VERB --help                           examples and all options
+    """
 
 
 app.command("portrait")(portrait.portrait)
+app.add_typer(people.people, name="people")
+app.command("forget")(forget.forget)
 app.command("up")(workers.up)
-app.command("worker")(workers.worker)
 app.command("check")(requests.check)
 app.command("train")(requests.train)
 app.command("generate")(requests.generate)
 app.command("submit")(requests.submit)
 app.command("status")(requests.status)
-app.command("forget")(forget.forget)
+app.command("doctor")(doctor.doctor)
+app.command("worker")(workers.worker)
+app.command("cancel")(cancel.cancel)
 app.command("prune")(prune.prune)
-app.add_typer(people.people, name="people")
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)
 app.command("sweep")(queues.sweep)
@@ -53,4 +61,4 @@ app.command("dead-letters")(queues.dead_letters)
 app.command("redrive")(queues.redrive)
 app.command("http")(container.http)
 app.command("health")(container.health)
-app.command("doctor")(doctor.doctor)
+app.command("schema")(schema.schema)

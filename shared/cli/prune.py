@@ -8,7 +8,7 @@ import typer
 
 from shared.cli.console import AsJson, existing_bucket, fail, show
 from shared.cli.nearest import did_you_mean
-from shared.cli.workers import BucketArgument
+from shared.cli.workers import ExistingBucket
 from shared.contract.visible import visible
 from shared.operations.erasure import Erasure
 from shared.operations.retention import KINDS, Expired, Retention
@@ -22,7 +22,7 @@ WITHOUT_ASKING = tuple(kind for kind in KINDS if kind != "users")  # what --olde
 
 
 def prune(
-    bucket: BucketArgument,
+    bucket: ExistingBucket,
     older: Annotated[
         str | None,
         typer.Option(metavar="AGE", help="30d, 12h, 8w or 1y; by default PHOTOG_RETENTION__..., a setting per kind."),
@@ -34,9 +34,14 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what is older than it is to be kept; never what an unanswered request or a user's model needs.
+    """Remove what is older than it is to be kept.
 
-    photog prune s3://portraits --older 30d --dry-run
+    Never what an unanswered request or a user's model needs.
+
+    \b
+    Examples:
+      photog prune s3://portraits --older 30d --dry-run
+      photog prune BUCKET --older 8w --kind photos --kind results
     """
     settings = Settings()
     seconds = _choose(older, kind or [], settings.retention)

@@ -36,26 +36,34 @@ class Row:
 
 
 def contact_sheet(
-    client: Client, checked: Json | None, trained: Json | None, template: str, made: Json, out: Path, threshold: str
+    client: Client,
+    checked: Json | None,
+    trained: Json | None,
+    template: Path,
+    made: Json,
+    out: Path,
+    threshold: str,
+    names: Sequence[str],
 ) -> None:
     """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`.
 
     Args:
         client: where the pictures are.
         checked, trained: the answers of check and train; None if there was no such request.
-        template: the template's key.
+        template: the template's file.
         made: the answer of generate.
         out: the file.
         threshold: what the figures of likeness mean.
+        names: of the checked photos, in their order.
     """
     rows = [
-        *photo_rows(client, checked),
+        *photo_rows(client, checked, names),
         *training_rows(client, trained),
         *stage_rows(client, made),
         Row(
             describe_likeness(made, threshold),
             [
-                Cell(load_picture(client, template), "template"),
+                Cell(open_picture(template.read_bytes()), f"template {template.name}"),
                 Cell(load_picture(client, made["data"]["image_key"]), "portrait"),
             ],
             760,
@@ -64,21 +72,49 @@ def contact_sheet(
     save(rows, out)
 
 
+def draw_grid(rows: Sequence[tuple[str, Sequence[Path]]], out: Path) -> None:
+    """Draw portraits beside each other, and write the picture to a file.
+
+    Args:
+        rows: templates, each with the files of its portraits.
+        out: the file, whose name ends with one of `SUFFIXES`.
+    """
+    drawn = []
+    for template, portraits in rows:
+        cells = [Cell(open_picture(Path(template).read_bytes()), "template")]
+        cells += [Cell(open_picture(one.read_bytes()), one.name) for one in portraits]
+        drawn.append(Row(Path(template).name, cells, 420))
+    save(drawn, out)
+
+
 def save(rows: Sequence[Row], out: Path) -> None:
     """Draw the rows below each other and write the sheet to a file."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draw(rows).save(out)
 
 
-def photo_rows(client: Client, checked: Json | None) -> list[Row]:
-    """Return the row of the photos with check's verdicts; none if nothing was checked."""
+def photo_rows(client: Client, checked: Json | None, names: Sequence[str]) -> list[Row]:
+    """Return the row of the photos with check's verdicts and the reasons; none if nothing was checked.
+
+    Args:
+        client: where the pictures are.
+        checked: check's answer.
+        names: the user's names of the photos, in their order.
+    """
     results = [] if checked is None else checked["data"]["check_results"]
     photos = [
-        Cell(load_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
-        for one in results
+        Cell(load_picture(client, one["url"]), f"{Path(name).name}: {describe_verdict(one)}")
+        for name, one in zip(names, results, strict=False)
         if not one["url"].startswith(("http", "data:"))
     ]
     return [Row("Photos and their verdicts", photos, 200)] if photos else []
+
+
+def describe_verdict(one: Json) -> str:
+    """Return a photo's verdict; the reason in place of the message, where there is one."""
+    if one["code"] == 1:
+        return "usable, frontal" if one["frontal"] else "usable"
+    return next(iter(one["warnings"]), str(one["message"]))
 
 
 def stage_rows(client: Client, made: Json) -> list[Row]:
@@ -136,8 +172,13 @@ def _fit(row: Row) -> list[Pictures.Image]:
 
 def load_picture(client: Client, key: str) -> Pictures.Image:
     """Return an object as a picture, or a gray square if it is not one, as a refused photo may be."""
+    return open_picture(client.bucket.get(key))
+
+
+def open_picture(data: bytes) -> Pictures.Image:
+    """Return a file's content as a picture, or a gray square if it is not one."""
     try:
-        return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
+        return ImageOps.exif_transpose(Pictures.open(io.BytesIO(data))).convert("RGB")
     except (OSError, SyntaxError):
         return Pictures.new("RGB", (200, 200), (200, 200, 200))
 

@@ -19,6 +19,8 @@ from shared.models.diffusion import FLOW_MODELS, apply_distillation, choose_prec
 from shared.models.model_loading import FLOWS
 from shared.models.planned_peak import Footprint
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization, require_quantization
+from shared.models.rectified_flow import FlowModel
 from shared.models.transformer_footprint import TransformerFootprint
 from shared.models.unet_footprint import UNetFootprint
 from shared.settings import ModelSettings
@@ -108,6 +110,7 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
 
     Raises:
         BaseModelMissing: the model is not there, or its configurations do not fit together.
+        QuantizationUnavailable: its weights cannot be quantized as configured.
     """
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
@@ -117,17 +120,34 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
         folder = folder.expanduser()
         parts = {name: model_loading.read_json(folder / name / "config.json") for name in parts}
         profile = apply_distillation(profile, model_loading.read_json(folder / "model_index.json"))
-    dtype = choose_precision(resolve_device(settings.device))
+    device = resolve_device(settings.device)
+    dtype = choose_precision(device)
+    require_quantization(settings.quantization, kind, device, where.kind == "file")
     with model_loading.name_model(where.place):
         if kind in FLOW_PARTS:
-            return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
+            return kind, profile, build_flow_footprint(kind, parts, profile, dtype, settings.quantization)
         return kind, profile, build_footprint(parts, profile.size, dtype)
 
 
 def build_flow_footprint(
-    kind: str, parts: dict[str, dict[str, Any]], profile: ModelProfile, dtype: torch.dtype
+    kind: str,
+    parts: dict[str, dict[str, Any]],
+    profile: ModelProfile,
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
 ) -> TransformerFootprint:
-    """Return the footprint of a model of rectified flow by its parts' configurations; they are on the meta device."""
+    """Return the footprint of a model of rectified flow by its parts' configurations."""
+    return build_flow_model(kind, parts, profile, dtype, quantization).footprint()
+
+
+def build_flow_model(
+    kind: str,
+    parts: dict[str, dict[str, Any]],
+    profile: ModelProfile,
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
+) -> FlowModel:
+    """Return a model of rectified flow by its parts' configurations; they are on the meta device."""
     with torch.device("meta"):
         pipeline = SimpleNamespace(
             transformer=FLOWS[kind][1].from_config(parts["transformer"]),
@@ -135,7 +155,7 @@ def build_flow_footprint(
             text_encoder=Qwen3Model(Qwen3Config(**parts["text_encoder"])),
         )
     scheduler = FlowMatchEulerDiscreteScheduler()  # which takes no memory worth planning
-    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype).footprint()
+    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype, quantization)
 
 
 def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:

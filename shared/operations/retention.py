@@ -2,7 +2,7 @@
 
 | kind | what | its age is counted from |
 |---|---|---|
-| `photos` | objects below `photos/` | their upload |
+| `photos` | objects below `photos/` and `users/<user_id>/photos/` | their upload |
 | `requests` | manifests that are answered | the answer |
 | `results` | answers with their artifacts, claims and conflicts, after their manifests | the answer |
 | `notifications` | completion events | their writing |
@@ -21,7 +21,7 @@ If a part of the bucket cannot be read, it is not known what that part needs: th
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -118,7 +118,7 @@ class Retention:
         requests = list(self._reader.read(ours, partial(_read_request, self._places)))
         puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
         pointers = {info.key: info for info in self._reader.list_objects(keys.USERS)}
-        models = list(self._reader.read(pointers.values(), mentions.read_model))
+        models = list(self._reader.read(_list_records(pointers.values()), mentions.read_model))
         results = [info for function in NAMES for info in self._reader.list_objects(keys.results(function))]
         newest: dict[str, float] = {}
         for key, info in pointers.items():
@@ -143,7 +143,8 @@ class Retention:
         pinned = set(content.modeled)
         for one in content.list_unanswered():
             pinned |= one.pictures_of(*one.photos) | one.templates
-        old = self._list_old(self._reader.list_objects(keys.PHOTOS), seconds)
+        users = (info for info in self._reader.list_objects(keys.USERS) if keys.is_user_photo(info.key))
+        old = self._list_old([*self._reader.list_objects(keys.PHOTOS), *users], seconds)
         return [key for key in old if key not in pinned]
 
     def _add_requests(self, content: "_Content", seconds: Mapping[str, float], found: Expired) -> None:
@@ -233,6 +234,11 @@ def _read_request(places: Places, key: str, text: bytes) -> Mention:
         function = keys.without_empty_names(key).split("/")[1]
         nobody: frozenset[str] = frozenset()
         return Mention(key, function, invalid_id(sha256), (sha256,), nobody, {}, nobody, nobody)
+
+
+def _list_records(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """Yield the objects below `users/` that are not photos."""
+    return (info for info in infos if not keys.is_user_photo(info.key))
 
 
 def _identity(key: str) -> Identity:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from functions.check.handler import CheckFunction, load
+from functions.check.request import UNOWNED
 from shared.errors import InvalidField
 from shared.faces import FaceError
 from shared.settings import FaceSettings, Limits, Settings
@@ -63,7 +64,7 @@ def test_an_answer_has_the_words_of_the_contract(photos):
     assert answer.message == "success"
     assert {name: answer.data[name] for name in request} == request
     assert isinstance(answer.data["cost_time"], float)
-    assert answer.data["warnings"] == []
+    assert answer.data["warnings"] == [UNOWNED]
     (result,) = answer.data["check_results"]
     assert result["frontal"] is True
     left, top, right, bottom = result["face"]
@@ -166,8 +167,17 @@ def test_unknown_keys_are_warned_of(check, photos):
     assert answer.data["warnings"] == [
         "unknown key color was ignored",
         "unknown key configure.face_recognize was ignored",
+        UNOWNED,
     ]
     assert answer.data["configure"] == {"face_recognize": True}
+
+
+def test_a_check_may_say_whose_photos_they_are(check, photos):
+    data = check.answer(body("nowhere.jpg", user_id="ann"), FakeWorkspace(photos)).data
+    assert (data["user_id"], data["warnings"]) == ("ann", [])
+    for nobody in ("none", "a/b", ""):
+        with pytest.raises(InvalidField, match=r"configure\.user_id"):
+            check.answer(body("nowhere.jpg", user_id=nobody), FakeWorkspace(photos))
 
 
 def test_configure_may_be_left_out(check, photos):

@@ -39,7 +39,7 @@ def test_the_insightface_engine_loads_with_its_extra(tmp_path):
     extra = Extras(tmp_path / "links", ["insightface"], beside=["insightface"])
     model = model_folder(tmp_path / "toy")
     settings = {"PHOTOG_FACES__ENGINE": "insightface", "PHOTOG_FACES__MODEL": str(model)}
-    report = json.loads(extra.photog("doctor", "--json", **settings).stdout)
+    report = json.loads(extra.photog("doctor", "--json", "--no-load", **settings).stdout)
     assert report["faces"]["engine"] == "insightface/toy", report["faces"]
 
 
@@ -66,7 +66,7 @@ def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(tmp_
     metadata.mkdir()
     metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
     expected = "torchvision is not the one made for the torch that is installed"
-    report = extra.photog("doctor", "--json")
+    report = extra.photog("doctor", "--json", "--no-load")
     assert report.returncode == 1, report.stderr
     assert report.stdout, report.stderr
     assert expected in json.loads(report.stdout)["diffusion"]["missing"]

@@ -330,6 +330,16 @@ class TestKeeping:
         (warning,) = data["warnings"]
         assert "ann has a training" in warning
 
+    def test_a_training_that_ends_meanwhile_is_not_replaced_either(self, worker, desk):
+        """The record says of which moment's model it takes the place, and the worker that commits it looks again."""
+        desk.objects[keys.model("bob")] = encode({"committed": 7.5})
+        data = ask(worker, desk, references=["1.jpg"], user_id="bob")
+        assert [one["replaces"] for one in data["kept"]] == [7.5]
+        assert worker.pointers(data)[keys.model("bob")]["replaces"] == 7.5
+        assert [
+            one["replaces"] for one in ask(worker, desk, request_id="r2", references=["1.jpg"], user_id="kim")["kept"]
+        ] == [0.0]
+
     def test_of_several_people_each_is_kept_under_their_own_id(self, worker, desk):
         desk.function = "generate"
         data = ask(worker, desk, "two.png", references=[["1.jpg"], ["stranger.jpg"]], user_id=["bob", None])

@@ -106,7 +106,8 @@ def test_an_unforeseen_failure_is_an_answer_too_and_the_worker_lives_on(bucket, 
 
     invoked = invocation(bucket, Echo(fail))
     assert invoked.receive(drop(bucket, "bad")) is Outcome.ANSWERED
-    assert answer(bucket, "bad")["data"]["error"] == {"type": kind, "retryable": True}
+    told = answer(bucket, "bad")["data"]["error"]
+    assert (told["type"], told["retryable"], told["retry_after"]) == (kind, True, 30 if kind == "InternalError" else 60)
     assert type(error).__name__ in answer(bucket, "bad")["message"]
     assert invoked.receive(drop(bucket, "good")) is Outcome.ANSWERED
 

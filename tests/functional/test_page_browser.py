@@ -226,7 +226,7 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     assert claims.beat(request_id, held.record) is None, "the worker loses its claim"
     answer = Client(bucket).answer("train", request_id)
     assert answer is not None
-    assert answer["data"]["error"]["type"] == "Canceled"
+    assert answer["data"]["error"]["type"] == "RequestCanceled"
     bucket.delete(keys.progress("train", request_id))
 
 

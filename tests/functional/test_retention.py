@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from shared.buckets import FolderBucket, MemoryBucket
 from shared.buckets.base import BucketError, UnreadableFolder
 from shared.cli import app
+from shared.operations.client import Client
 from shared.operations.erasure import Erasure
 from shared.operations.retention import KINDS, Retention
 from shared.settings import RetentionSettings
@@ -50,6 +51,16 @@ def pruned(bucket, seconds, days):
 
 def names(bucket) -> set[str]:
     return {info.key for info in bucket.list("")}
+
+
+def test_photos_that_were_uploaded_for_a_person_are_photos_and_no_records(bucket):
+    for name in ("old", "waits"):
+        bucket.put(f"users/ann/photos/{name}.jpg", b"photo")
+    Client(bucket).submit("check", {"request_id": "c", "images": ["users/ann/photos/waits.jpg"]})
+    found = pruned(bucket, {"photos": 365 * DAY}, days=366)
+    assert found.objects.get("users/ann/photos/old.jpg") == "photos"
+    assert "users/ann/photos/waits.jpg" in names(bucket), "a request that waits needs it"
+    assert not found.faults
 
 
 def test_what_is_old_goes_and_what_is_young_stays(bucket):

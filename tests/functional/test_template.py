@@ -376,6 +376,17 @@ def test_the_backlog_of_a_busy_task_is_one_so_it_is_not_taken_away(waiting, work
     assert eval(expression, {"__builtins__": {}}, names | {"IF": lambda test, yes, no: yes if test else no}) == backlog
 
 
+def test_a_person_is_told_of_a_fleet_that_cannot_start_of_old_requests_and_of_dead_letters():
+    alarms = {name: one for name, one in FUNCTION["Resources"].items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    told = {name for name, one in alarms.items() if "AlarmTopic" in json.dumps(one["Properties"].get("AlarmActions"))}
+    assert told == {"CannotStart", "OldRequest", "DeadLetterAlarm"}
+    assert MAIN["Resources"]["Alarms"]["Properties"]["Subscription"][0]["Endpoint"] == {"Ref": "AlarmEmail"}
+    expression = alarms["CannotStart"]["Properties"]["Metrics"][-1]["Expression"]
+    names = {"FILL": lambda value, other: value, "IF": lambda test, yes, no: yes if test else no}
+    for tasks, waiting, stranded in [(0, 3, 3), (1, 3, 0), (0, 0, 0)]:
+        assert eval(expression, {"__builtins__": {}}, names | {"tasks": tasks, "waiting": waiting}) == stranded
+
+
 def test_gpu_machines_are_not_taken_from_under_a_task():
     provider = MAIN["Resources"]["GpuCapacity"]["Properties"]["AutoScalingGroupProvider"]
     assert provider["ManagedScaling"]["Status"] == "ENABLED"

@@ -13,7 +13,7 @@ from shared.contract import hooks, keys
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("check", "train", "generate")
-WHOLE = ("shared", "functions", "serve", "page", "demo", "tests", "benchmarks")
+WHOLE = ("shared", "functions", "serve", "page", "photog", "demo", "tests", "benchmarks")
 
 # each room with the rooms that it may import, errors apart, which all may; what is not here is no room
 SHARED = {
@@ -33,8 +33,8 @@ SHARED = {
     "triggers": "buckets contract events lifecycle observability settings",
     "operations": "buckets contract events lifecycle notify observability settings triggers",
     "runtime": "buckets contract devices events lifecycle notify observability settings triggers",
-    "cli": "buckets contract devices events faces lifecycle models notify observability operations runtime settings "
-    "triggers",
+    "cli": "buckets contract devices events faces lifecycle models notify observability operations photos runtime "
+    "settings triggers",
 }
 GENERATE = {
     "face": "",
@@ -129,7 +129,7 @@ def test_no_function_knows_of_which_family_a_base_model_is():
 
 def test_shared_imports_no_function_and_no_server():
     for path in sources("shared"):
-        assert not [name for name in imports(path) if within(name, ("functions", "serve", "page"))], path
+        assert not [name for name in imports(path) if within(name, ("functions", "serve", "page", "photog"))], path
 
 
 def test_the_server_knows_shared_and_no_function_or_picture_code():
@@ -145,6 +145,14 @@ def test_the_page_knows_shared_and_itself_and_nobody_knows_the_page():
     for folder in ("shared", "functions", "serve", "demo"):
         for path in sources(folder):
             assert not [name for name in imports(path) if within(name, ("page", "nicegui"))], path
+
+
+def test_the_client_knows_shared_without_pictures_and_of_the_functions_only_their_requests():
+    for path in sources("photog"):
+        requests = tuple(f"functions.{function}.request" for function in FUNCTIONS)
+        for name in imports(path):
+            assert not within(name, ("serve", *PICTURES)), f"{path} imports {name}"
+            assert not within(name, ("functions",)) or within(name, requests), f"{path} imports {name}"
 
 
 def test_check_never_imports_torch():
@@ -167,7 +175,7 @@ def test_every_file_says_what_it_is_for():
 def test_every_prefix_of_the_bucket_is_spelled_in_one_place():
     """So that nothing can lie where forgetting does not look: no other file spells a key out."""
     spelled = re.compile("^(" + "|".join(re.escape(root) for root in keys.ROOTS) + r")\S*$")
-    for folder in ("shared", "serve", "page", "functions"):
+    for folder in ("shared", "serve", "page", "functions", "photog"):
         for path in sources(folder):
             if path.name == "keys.py":
                 continue

@@ -12,7 +12,6 @@ from shared.contract import keys
 from shared.contract.manifests import encode, failure, running, success
 from shared.errors import RequestError
 from shared.lifecycle.claims import Claims
-from shared.operations.cancel import Canceled, cancel
 from shared.operations.client import Client
 from shared.operations.dead_letters import Undeliverable
 from shared.settings import Lease, Limits, Settings
@@ -197,18 +196,19 @@ def test_a_request_that_runs_is_canceled_and_its_worker_loses_the_claim():
     claims = Claims(bucket, "train", Lease(), "worker-1")
     held = claims.acquire_first("one", "requests/train/one.json", "")
     assert held is not None
-    assert cancel(bucket, "train", "one", Lease())
+    studio = Studio(bucket, Settings(), PageSettings())
+    assert studio.cancel("train", "one")
     assert claims.beat("one", held.record) is None
     answer = Client(bucket).answer("train", "one")
     assert answer is not None
-    assert answer["data"]["error"]["type"] == Canceled.__name__
-    assert not cancel(bucket, "train", "one", Lease()), "it has an answer"
+    assert answer["data"]["error"]["type"] == "RequestCanceled"
+    assert studio.cancel("train", "one"), "a second time it is canceled too"
 
 
 def test_an_answer_that_was_there_first_stays():
     bucket = MemoryBucket()
     send(bucket, "train", "one", success("one", "", {}))
-    assert not cancel(bucket, "train", "one", Lease())
+    assert not Studio(bucket, Settings(), PageSettings()).cancel("train", "one")
     answer = Client(bucket).answer("train", "one")
     assert answer is not None
     assert answer["code"] == "OK"

@@ -27,6 +27,8 @@ class InpaintRegion:
         landmarks: the face's landmarks, (68, 2), in pixels of the picture.
         words: the encoded prompt and negative prompt, from `PromptCache`.
         seed: seed of the noise.
+        reference: a square around the face in the person's photo, RGB, uint8, (S, S, 3), for base models that look at
+            it; None without one.
     """
 
     image: Image
@@ -35,15 +37,16 @@ class InpaintRegion:
     landmarks: Points
     words: PromptPair
     seed: int
+    reference: Image | None = None
 
     def patch(self, size: int) -> Image:
         """Return the square at the model's size, RGB, uint8, (size, size, 3)."""
-        patch_pixels: Image = _cut(self.image, self.square, size)
+        patch_pixels: Image = cut_square(self.image, self.square, size)
         return patch_pixels
 
     def patch_mask(self, size: int) -> Mask:
         """Return the mask of the square at the model's size, (size, size)."""
-        patch_pixels: Mask = _cut(self.mask, self.square, size)
+        patch_pixels: Mask = cut_square(self.mask, self.square, size)
         return patch_pixels
 
     def patch_landmarks(self, size: int) -> Points:
@@ -71,7 +74,7 @@ class InpaintRegion:
         return result
 
 
-def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
+def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     """Cut the square out of a picture or mask, mirrored beyond the border, and resize it to `size`.
 
     It is reduced by area averaging, enlarged by cubic interpolation.
