@@ -10,10 +10,9 @@ from page.studio import Studio
 from shared.buckets import MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import encode, failure, running, success
-from shared.errors import RequestError
+from shared.errors import RequestError, Undeliverable
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
-from shared.operations.dead_letters import Undeliverable
 from shared.settings import Lease, Limits, Settings
 
 BODY = {"images": ["photos/a.jpg"], "configure": {"user_id": "anna"}}
