@@ -77,7 +77,7 @@ class PortraitCard:
                     ui.icon("download")
                     ui.label(texts.DOWNLOAD)
         for warning in data.get("warnings") or []:
-            ui.label(str(warning)).classes("advice")
+            ui.label(texts.sentence(str(warning))).classes("advice")
         if stages := data.get("stages"):
             _show_stages(stages)
 
@@ -107,7 +107,7 @@ def show_error(answer: Json) -> None:
         with ui.element("div"):
             heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
             if not is_canceled(answer):
-                ui.label(str(answer.get("message", ""))).classes("advice")
+                ui.label(texts.sentence(str(answer.get("message", "")))).classes("advice")
 
 
 def _show_likeness(face: Json) -> None:

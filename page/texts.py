@@ -53,6 +53,10 @@ def refused_files(limit: int) -> str:
     return f"Some files were not taken: only pictures of up to {limit / 2**20:.0f} MB, 20 at once."
 
 
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def photo_count(usable: int, total: int) -> str:
     return f"{usable} of {total} usable"
 

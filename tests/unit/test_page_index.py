@@ -107,6 +107,20 @@ def test_a_request_under_another_name_than_its_id_is_one_request():
     ]
 
 
+def test_a_second_body_under_a_taken_id_is_a_conflict_and_a_copy_of_the_first_is_not():
+    bucket = MemoryBucket()
+    send(bucket, "check", "one", success("one", "", {}))
+    bucket.put("requests/check/two.json", encode({"request_id": "one"} | BODY))
+    assert index_of(bucket).counts() == Counter(ok=1)
+    bucket.put("requests/check/two.json", encode({"request_id": "one", "images": ["photos/b.jpg"]}))
+    bucket.put(keys.conflict("check", "one", "0123456789"), encode(failed("one", RequestError("taken"))))
+    index = index_of(bucket)
+    assert index.counts() == Counter(ok=1, conflict=1)
+    assert [one.key for one in index.find("conflict", "", 0, 9).entries] == ["requests/check/two.json"]
+    index.refresh()
+    assert index.counts() == Counter(ok=1, conflict=1)
+
+
 def test_old_answers_are_read_once_and_viewers_cost_nothing():
     bucket = Counting()
     for number in range(2000):
