@@ -168,7 +168,10 @@ def find_process(*words: str) -> int:
 
 def child_of(process: int) -> int:
     """Return the process that does a worker's work."""
-    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
+    for task in Path(f"/proc/{process}/task").iterdir():
+        if children := (task / "children").read_text().split():
+            return int(children[0])
+    raise LookupError(f"{process} has no child")
 
 
 def memory(process: int) -> float:
