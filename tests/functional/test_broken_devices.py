@@ -378,7 +378,7 @@ def test_doctor_says_it_where_a_network_cannot_be_loaded_whatever_onnxruntime_ra
 def test_doctor_fails_where_a_gpu_is_asked_for_and_none_is_there(variable, extra, folder, monkeypatch):
     for name, value in ({variable: "cuda", "PHOTOG_FACES__MODEL": str(folder)} | extra).items():
         monkeypatch.setenv(name, value)
-    examined = CliRunner().invoke(app, ["doctor", "--json"])
+    examined = CliRunner().invoke(app, ["doctor", "--json", "--no-load"])
     assert examined.exit_code == 1
     part = json.loads(examined.stdout)["diffusion" if variable == "PHOTOG_MODEL__DEVICE" else "faces"]
     assert "cuda" in part["missing"].lower()
