@@ -1,9 +1,10 @@
 """Measures which share of the time a worker's device works, on a queue of requests and a store across a network.
 
-    python -m benchmarks.device_busy [--requests 50] [--seconds 1.0] [--latency-milliseconds 40]
+    python -m benchmarks.device_busy [--requests 50] [--seconds 1.0] [--latency-milliseconds 40] [--in-memory]
 
-The store and the queue are moto's server behind a proxy that delays whatever is sent to it. The worker is photog's,
-with everything around the function. The function makes the calls of a portrait with one face: it fetches the template,
+The store and the queue are moto's server behind a proxy that delays whatever is sent to it; or a bucket in memory whose
+calls take as long, and which is scanned, on a machine that is too busy for moto. The worker is photog's, with
+everything around the function. The function makes the calls of a portrait with one face: it fetches the template,
 looks up the person's LoRA, reports stages and saves a picture; its device is busy for the given seconds, in which
 Python does nothing, as beside a GPU.
 """
@@ -13,17 +14,19 @@ import asyncio
 import json
 import multiprocessing
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-from shared.buckets import open_bucket
+from shared.buckets import Bucket, MemoryBucket, ObjectInfo, open_bucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.runtime.worker import Worker
-from shared.settings import Settings
+from shared.settings import Scan, Settings
 from tests.cloud import CREDENTIALS, REGION, Cloud, start
 
 FUNCTION = "generate"
@@ -63,27 +66,50 @@ class Device:
         return {}
 
 
+class DistantBucket(MemoryBucket):
+    """Objects in memory, each call a network away."""
+
+    def __init__(self, latency: float) -> None:
+        super().__init__()
+        self.address, self._latency = "s3://distant", latency
+
+    def get(self, key: str, largest: int | None = None) -> bytes:
+        time.sleep(self._latency)
+        return super().get(key, largest)
+
+    def put(self, key: str, data: bytes) -> None:
+        time.sleep(self._latency)
+        super().put(key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        time.sleep(self._latency)
+        return super().put_if_absent(key, data)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
+        time.sleep(self._latency)
+        yield from super().list(prefix, after)
+
+    def delete(self, key: str) -> None:
+        time.sleep(self._latency)
+        super().delete(key)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        time.sleep(self._latency)
+        return super().head(key)
+
+
 def main() -> None:
     """Fill the queue, serve all of it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.0, help="the device's work for one request")
     parser.add_argument("--latency-milliseconds", type=float, default=40.0)
+    parser.add_argument("--in-memory", action="store_true", help="no moto, no queue: scan a bucket in memory")
     options = parser.parse_args()
-    os.environ.update(CREDENTIALS)
-    ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    store = context.Process(target=serve_store, args=(theirs, options.latency_milliseconds / 1000), daemon=True)
-    store.start()
-    direct, delayed = ours.recv()
-    try:
-        settings, bucket = fill(Cloud(direct), delayed, options.requests)
-        device = Device(options.seconds)
-        cpu = time.process_time()
-        Worker(FUNCTION, open_bucket(bucket, settings.s3), settings, lambda name, _: device, until_empty=True).run()
-        cpu = time.process_time() - cpu
-    finally:
-        store.kill()
+    device = Device(options.seconds)
+    cpu = time.process_time()
+    (scan if options.in_memory else consume)(device, options.requests, options.latency_milliseconds / 1000)
+    cpu = time.process_time() - cpu
     busy = sum(ended - begun for begun, ended in device.worked)
     took = device.worked[-1][1] - device.worked[0][0]
     told = f"{options.requests} requests of {options.seconds} s, {options.latency_milliseconds:.0f} ms to the store"
@@ -93,23 +119,58 @@ def main() -> None:
     print(f"CPU              {1000 * cpu / options.requests:.0f} ms a request, all threads of the worker")
 
 
-def fill(cloud: Cloud, endpoint: str, requests: int) -> tuple[Settings, str]:
-    """Put the pictures, the person and the requests; return the worker's settings and the bucket's address."""
-    name, queue = cloud.bucket(), cloud.queue()
-    bucket = open_bucket(f"s3://{name}", S3Settings(endpoint=cloud.endpoint, region=REGION))
+def scan(device: Device, requests: int, latency: float) -> None:
+    """Serve all requests from a bucket in memory."""
+    bucket = DistantBucket(0.0)
+    fill(bucket, requests)
+    bucket._latency = latency
+    settings = Settings(scan=Scan(seconds=0.5))
+    worker = Worker(FUNCTION, bucket, settings, lambda name, _: device)
+
+    def stop_when_answered() -> None:
+        while sum(1 for _ in bucket.folders(f"results/{FUNCTION}/")) < requests or len(
+            list(bucket.folders("progress/"))
+        ):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_answered, daemon=True).start()
+    worker.run()
+
+
+def consume(device: Device, requests: int, latency: float) -> None:
+    """Serve all requests from moto's queue and store."""
+    os.environ.update(CREDENTIALS)
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    store = context.Process(target=serve_store, args=(theirs, latency), daemon=True)
+    store.start()
+    direct, delayed = ours.recv()
+    try:
+        cloud = Cloud(direct)
+        name, queue = cloud.bucket(), cloud.queue()
+        for key in fill(open_bucket(f"s3://{name}", S3Settings(endpoint=direct, region=REGION)), requests):
+            place = {"bucket": {"name": name}, "object": {"key": key, "size": 1}}
+            event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": place}]}
+            cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(event))
+        sqs = SqsSettings(queue=queue.replace(direct, delayed), endpoint=delayed, wait_seconds=1)
+        settings = Settings(s3=S3Settings(endpoint=delayed, region=REGION), sqs=sqs)
+        bucket = open_bucket(f"s3://{name}", settings.s3)
+        Worker(FUNCTION, bucket, settings, lambda name, _: device, until_empty=True).run()
+    finally:
+        store.kill()
+
+
+def fill(bucket: Bucket, requests: int) -> list[str]:
+    """Put the pictures, the person and the requests; return the keys of these."""
     for key, data in {MODEL: b"{}", LORA: b"lora"}.items():
         bucket.put(key, data)
-    for number in range(requests):
+    keys = [f"requests/{FUNCTION}/r{number}.json" for number in range(requests)]
+    for number, key in enumerate(keys):
         bucket.put(f"photos/{number}.png", PICTURE[:500_000])
-        key = f"requests/{FUNCTION}/r{number}.json"
         body = {"request_id": f"r{number}", "template_image": f"photos/{number}.png", "configure": {"user_id": "ann"}}
         bucket.put(key, json.dumps(body).encode())
-        event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}]}
-        event["Records"][0] |= {"s3": {"bucket": {"name": name}, "object": {"key": key, "size": 1}}}  # type: ignore[dict-item]
-        cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(event))
-    queue = queue.replace(cloud.endpoint, endpoint)
-    sqs = SqsSettings(queue=queue, endpoint=endpoint, wait_seconds=1)
-    return Settings(s3=S3Settings(endpoint=endpoint, region=REGION), sqs=sqs), f"s3://{name}"
+    return keys
 
 
 def serve_store(pipe: Connection, latency: float) -> None:

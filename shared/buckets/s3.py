@@ -10,8 +10,9 @@
 
 Every failure is raised as a BucketError; as StoreUnavailable if other keys would fail too.
 
-boto3 in threads does the few things that profit from concurrency (the parts of an object). A request makes about ten
-calls, each of which depends on the one before, so an asynchronous client would gain nothing.
+boto3 in threads does what profits from concurrency: the parts of an object, many objects at once, and whatever its
+callers do beside each other. An asynchronous client gains nothing on that: 900 calls with 40 ms of latency, 16 at a
+time, cost 1.4 to 1.7 ms of CPU each with boto3 in threads and 1.8 ms with aiobotocore 3.10, and took no longer.
 """
 
 import base64
@@ -21,7 +22,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -55,6 +56,7 @@ from shared.buckets.misnamed import NO_KEY, Misnamed, is_misnamed_manifest, is_m
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
+OBJECTS = 8  # written concurrently; botocore keeps ten connections
 UPLOADS = 4  # parts sent concurrently
 CONFLICTS = 8  # undecided races after which the store counts as broken
 ABSENT = {"404", "NoSuchKey", "NotFound"}
@@ -148,6 +150,15 @@ class S3Bucket(Bucket):
             else:
                 return True
         raise BucketError(f"{self.address} failed {CONFLICTS} times in a row to decide which writer creates {key}")
+
+    def put_all(self, objects: Mapping[str, bytes]) -> None:
+        with ThreadPoolExecutor(OBJECTS) as pool:
+            list(pool.map(self.put, objects, objects.values()))
+
+    def put_all_if_absent(self, objects: Mapping[str, bytes]) -> Set[str]:
+        with ThreadPoolExecutor(OBJECTS) as pool:
+            written = list(pool.map(self.put_if_absent, objects, objects.values()))
+        return {key for key, ours in zip(objects, written, strict=True) if ours}
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         begin = {"StartAfter": self.prefix + after} if after else {}

@@ -72,13 +72,13 @@ def _end(supervisor: Supervisor) -> None:
 
 
 @contextlib.contextmanager
-def report_what_stays(address: str, what: str) -> Iterator[list[str]]:
-    """Print, however the block ends, what is kept of the people in the list, and how to remove it."""
-    people: list[str] = []
+def report_what_stays(address: str) -> Iterator[dict[str, str]]:
+    """Print, however the block ends, what is kept of each person in the dictionary, and how to remove it."""
+    people: dict[str, str] = {}
     try:
         yield people
     finally:
-        for one in people:
+        for one, what in people.items():
             told = f"{what} of {one} stay in {address}; `photog forget {address} {one}` removes them"
             typer.echo(f"photog: {told}", err=True)
 

@@ -91,16 +91,16 @@ def add(
     pictures = Pictures(client, name)
     body = train_body([pictures.reference(photo) for photo in given], name, 0, 1)
     with (
-        report_what_stays(client.bucket.address, "photos") as kept,
+        report_what_stays(client.bucket.address) as kept,
         run_workers(client, settings, ["train"], verbose=verbose) as options,
     ):
+        kept[name] = "photos"
         seconds = durations.expect("keep", len(given))
         load = 0.0 if options.warm else durations.expect("load")
         part = Part("looking at the photos", None if seconds is None or load is None else seconds + load)
         with ProgressLine([part], quiet=verbose) as line:
             answer = submit_request(client, "train", body, options.showing(line))
         if answer["code"] == "OK":
-            kept.append(name)
             durations.note({"keep": answer["data"]["cost_time"] / len(given)})
     finish(answer, as_json, describe_training(answer, pictures), pictures.explain)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -87,12 +88,20 @@ class _Answers:
 
     Attributes:
         asked: the id of the portrait that is waited for, if its seed was drawn for this call.
+        waited: seconds until the first answer, beyond what the work itself has taken.
     """
 
     check: Json | None = None
     train: Json | None = None
     made: dict[tuple[str, int], Json] = field(default_factory=dict)
     asked: str | None = None
+    waited: list[float] = field(default_factory=list)
+
+    def note_wait(self, begun: float) -> None:
+        """Note how long the first answer took longer than its work; the others follow without a start of workers."""
+        first = self.check or next(iter(self.made.values()))
+        if not self.waited:
+            self.waited.append(max(0.0, time.monotonic() - begun - first["data"].get("cost_time", 0.0)))
 
 
 def portrait(
@@ -162,11 +171,10 @@ def portrait(
         typer.echo(f"photog: {INSTANT.format(model=settings.model.path)}", err=True)
     client = Client(bucket_at(address))
     report_unfinished(client.bucket, settings)
-    what = "photos" if order.steps is None else "photos and LoRA"
     pictures, answers, durations = Pictures(client, order.user), _Answers(), Durations(settings)
     with (
         _withdraw_interrupted(client, answers),
-        report_what_stays(client.bucket.address, what) as people,
+        report_what_stays(client.bucket.address) as people,
         run_workers(
             client, settings, _functions(order), KEEP_STAGES if sheet else None, verbose, ending=["train"]
         ) as options,
@@ -175,7 +183,7 @@ def portrait(
         _say_beforehand(order, parts)
         with ProgressLine(parts, quiet=verbose) as line:
             _make(order, client, pictures, people, options.showing(line), answers, as_json)
-    _note_durations(durations, order, answers)
+    _note_durations(durations, order, answers, options.warm)
     _draw(client, order, answers, settings, grid, sheet)
     _print(order, answers, settings, pictures, as_json, grid, sheet)
 
@@ -291,22 +299,25 @@ def _make(
     order: _Order,
     client: Client,
     pictures: Pictures,
-    people: list[str],
+    people: dict[str, str],
     options: WaitOptions,
     answers: _Answers,
     as_json: bool,
 ) -> None:
     """Send the requests, print what check and train answer, and save the portraits; `people` gets who is kept."""
     references: list[str] = []
+    begun = time.monotonic()
     if order.files:
-        people.append(order.user)
+        people[order.user] = "photos"
         references = _check(order, client, pictures, options, answers, as_json)
+        answers.note_wait(begun)
     if order.steps is not None:
         body = train_body(references, order.user, order.steps, _checkpoint_interval(order.steps))
         answers.train, references = submit_request(client, "train", body, options), []
         if answers.train["code"] != "OK" or not as_json:
             with options.pause():
                 finish(answers.train, as_json, describe_training(answers.train, pictures), pictures.explain)
+        people[order.user] = "photos and LoRA"
     for (template, seed), out in order.out.items():
         configure = order.configure | {"seed": seed}
         body = generate_body(pictures.reference(template), [order.user], configure, references)
@@ -315,11 +326,12 @@ def _make(
             body = {"request_id": answers.asked} | body
         made = submit_request(client, "generate", body, options)
         answers.made[template, seed], answers.asked = made, None
+        answers.note_wait(begun)
         if made["code"] == "OK":
             save_portrait(client, made, out)
             references = []  # they are kept by now
-        if not people and made["code"] == "OK":
-            people.append(order.user)
+        if made["code"] == "OK":
+            people.setdefault(order.user, "photos")
 
 
 @contextmanager
@@ -354,6 +366,10 @@ def _check(
                 show({"check": checked})
             typer.echo("photog: none of the photos can be used; each line above says why", err=True)
             raise typer.Exit(1)
+        if order.steps is not None and len(usable) < FEWEST:
+            told = f"{len(usable)} of {len(order.files)} photos can be used, and a training needs {FEWEST}"
+            typer.echo(f"photog: {told}: add photos that show one whole face of the person", err=True)
+            raise typer.Exit(1)
     return usable
 
 
@@ -368,9 +384,9 @@ def _derive_user(files: list[str]) -> str:
     return "person-" + hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:12]
 
 
-def _note_durations(durations: Durations, order: _Order, answers: _Answers) -> None:
-    """Remember what each kind of work has taken, except what had been answered before."""
-    seconds = {}
+def _note_durations(durations: Durations, order: _Order, answers: _Answers, warm: bool) -> None:
+    """Remember what each kind of work has taken."""
+    seconds = {} if warm or not answers.waited else {"load": answers.waited[0]}
     if answers.check is not None:
         seconds["check"] = answers.check["data"]["cost_time"] / len(order.files)
     if answers.train is not None and order.steps:

@@ -249,6 +249,7 @@ class CompletionEvent(Wire):
     time: str
     datacontenttype: Literal["application/json"]
     dataref: str = Field(description="key of the answer")
+    traceparent: str | None = Field(None, description="of the request's metadata, if it is a valid one")
     data: EventData
 
 

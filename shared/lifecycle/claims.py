@@ -9,6 +9,7 @@
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
 | deleted | its owner, at its next beat | nothing: the attempt is lost | none |
 | held | its owner, on shutdown | rewrite its claim with `released` | released |
+| held | its owner, that began with what it had read before: the manifest is another by now | delete its claim | none |
 | held | erasure of its user | create the next, released | released; its owner notices within a lease |
 | held | its owner, if its child died or its answer could not be written | rewrite its claim with `ended` | ended |
 | ended | any worker | create the next | held, next attempt |
@@ -158,6 +159,10 @@ class Claims:
             return None
         record = self._create(request_id, 1, manifest, payload_sha256)
         return None if record is None else HeldClaim(record)
+
+    def withdraw(self, request_id: str, record: ClaimRecord) -> None:
+        """Delete our claim on a request that turned out to need none, before anything was done for it."""
+        self._bucket.delete(self._key(request_id, record.attempt))
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""

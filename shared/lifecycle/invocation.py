@@ -15,6 +15,7 @@ released and the error is raised to whoever delivered the request, who delivers 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 from shared.buckets import s3_name
@@ -103,6 +104,7 @@ class Invocation:
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
         self._photos = PrefetchedPhotos(make_fetcher(bucket, named_buckets(bucket, settings), settings))
         self._remote = s3_name(bucket) is not None
+        self._ready: tuple[str, Manifest] | None = None  # the manifest that was read ahead, by its key
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -120,6 +122,8 @@ class Invocation:
     def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
+        if (ready := self._claim_ready(created.key)) is not None:
+            return self._serve(ready[0], created.key, ready[1])
         try:
             manifest = self._reader.read(created.key)
         except BeingRead:
@@ -138,10 +142,39 @@ class Invocation:
             return
         try:
             manifest = self._reader.peek(created.key)
-            if manifest is not None:
+            if manifest is not None and self._bucket.head(self._publisher.result_key(manifest.request_id)) is None:
+                self._ready = created.key, manifest
                 self._photos.prefetch(manifest.body)
         except (BucketError, RequestError, OSError) as error:
             log.debug("%s cannot be made ready: %s", created.key, error)
+
+    def _claim_ready(self, key: str) -> tuple[Manifest, HeldClaim] | None:
+        """Claim a request that was made ready and has no claim yet; None if it must be served like any other.
+
+        What was read ahead is read again once the claim is ours, at the same time: the request may have been answered,
+        overwritten or erased meanwhile.
+        """
+        ready, self._ready = self._ready, None
+        if ready is None or ready[0] != key:
+            return None
+        manifest = ready[1]
+        claim = self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
+        if claim is None:
+            return None
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                again = pool.submit(self._reader.peek, key)
+                answered = self._publisher.is_answered(manifest.request_id)
+                there = again.result()
+            if not answered and there is not None and there.sha256 == manifest.sha256:
+                return there, claim
+        except RequestError:
+            pass  # it was overwritten with something that cannot be read
+        except (BucketError, OSError):
+            self._release(manifest.request_id, claim.record)
+            raise
+        self._claims.withdraw(manifest.request_id, claim.record)
+        return None
 
     def tidy(self) -> None:
         """Tidy up between requests.
@@ -177,10 +210,15 @@ class Invocation:
         self._hooks.refused(type(error).__name__)
         return Outcome.ANSWERED
 
-    def _serve(self, manifest: Manifest, key: str) -> Outcome:
-        """Serve a request; one that nobody has served before takes the fewest store calls."""
-        answered = self._publisher.is_answered(manifest.request_id)
-        claim = None if answered else self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
+    def _serve(self, manifest: Manifest, key: str, checked: HeldClaim | None = None) -> Outcome:
+        """Serve a request; one that nobody has served before takes the fewest store calls.
+
+        Args:
+            checked: our claim, if the request was found unanswered since it is ours.
+        """
+        claim, answered = checked, checked is None and self._publisher.is_answered(manifest.request_id)
+        if claim is None and not answered:
+            claim = self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
         if claim is None:
             first = self._claims.first(manifest.request_id)
             if (
@@ -193,7 +231,7 @@ class Invocation:
             attempt = claim or self._claims.acquire(manifest.request_id, key, manifest.sha256)
             if isinstance(attempt, ClaimBusy):
                 return Outcome.BUSY
-            if self._publisher.is_answered(manifest.request_id):
+            if attempt is not checked and self._publisher.is_answered(manifest.request_id):
                 break  # by another worker a moment ago, or by the erasure of its user
             outcome = self._attempt(manifest, attempt)
             if outcome is not None:

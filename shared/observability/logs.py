@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal, TextIO
 from pydantic import BaseModel, BeforeValidator, Field
 
 from shared.contract.redaction import redact
+from shared.contract.trace_context import read_trace_id
 from shared.contract.visible import visible
 
 LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, most of them from elsewhere
@@ -193,6 +194,8 @@ def _collect_fields(record: logging.LogRecord) -> dict[str, Any]:
             "seconds": getattr(record, "elapsed", 0.0),
         }
         if request.metadata:
+            if (trace := read_trace_id(request.metadata)) is not None:
+                fields["trace_id"] = trace
             fields["metadata"] = {_show(name): _show(value) for name, value in request.metadata.items()}
     if record.exc_info and record.exc_info[0] is not None:
         fields["error"] = record.exc_info[0].__name__
