@@ -10,6 +10,8 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	# an earlier release was installed under the name photog; with both, each verb of an extension would be there twice
+	$(BIN)/python -m pip uninstall --quiet --yes photog
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[diffusion,cloud,http,serve,dlib,dev]'
 	# only for a picture of six people that its package ships; its own dependencies would bring a second opencv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps insightface

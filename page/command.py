@@ -48,9 +48,15 @@ def page(
         typer.Option("--workers/--no-workers", help="Also run the three workers; by default on a folder only."),
     ] = None,
 ) -> None:
-    """Show a page for people over a bucket: photos in, portraits out, and what operators need to see. On a folder it
-    also runs the three workers, so that this command is all that a laptop needs; --no-workers leaves them to
-    `photog up`.
+    """Show a page for people over a bucket.
+
+    Photos in, portraits out, and what operators need to see. On a folder it also runs the three workers, so that this
+    command is all that a laptop needs; --no-workers leaves them to `photog up`.
+
+    \b
+    Examples:
+      photog page BUCKET
+      photog page s3://portraits
     """
     log_to_stderr()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it logs every tab that opens, with its secret

@@ -106,7 +106,7 @@ def show_error(answer: Json) -> None:
         ui.icon("error_outline")
         with ui.element("div"):
             heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
-            if error.get("type") != "Canceled":
+            if error.get("type") != "RequestCanceled":
                 ui.label(str(answer.get("message", ""))).classes("advice")
 
 

@@ -17,13 +17,14 @@ from page.request_index import RequestIndex
 from page.settings import PageSettings
 from shared.buckets import Bucket, BucketError
 from shared.contract import keys
-from shared.contract.manifests import NOBODY, USER_ID, Json, parse
+from shared.contract.manifests import NOBODY, USER_ID, Json, is_canceled, parse
 from shared.contract.users import UserModel
 from shared.contract.validation import validate
 from shared.errors import RequestError
-from shared.operations.cancel import cancel
+from shared.operations.cancellation import Cancellation
 from shared.operations.client import Client
 from shared.operations.erasure import Erasure
+from shared.runtime.context import notifying
 from shared.runtime.request_models import request_model
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
@@ -120,7 +121,8 @@ class Studio:
 
     def cancel(self, function: str, request_id: str) -> bool:
         """Stop a request that has no answer; returns whether it was stopped."""
-        return cancel(self.bucket, function, request_id, self.settings.lease)
+        with notifying(self.bucket, self.settings) as hooks:
+            return is_canceled(Cancellation(self.bucket, function, self.settings, hooks).cancel(request_id))
 
     def retry(self, function: str, request_id: str, key: str) -> str:
         """Send the body of an answered request again, under a new id, which is returned."""

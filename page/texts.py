@@ -183,7 +183,7 @@ VERDICT_ERRORS = {
     "UnsuitableFace": "This template's face cannot be used.",
     "NoUsableReference": "None of the photos can be used.",
     "UnknownUser": "This person is not known any more. Add photos.",
-    "Canceled": "Stopped.",
+    "RequestCanceled": "Stopped.",
 }
 
 

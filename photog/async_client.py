@@ -63,11 +63,13 @@ class AsyncClient:
         images: Sequence[Picture],
         *,
         same_person: bool = False,
+        user_id: str | None = None,
         request_id: str | None = None,
         metadata: Metadata | None = None,
     ) -> AsyncJob[CheckData]:
         """See `Client.check`."""
-        ask = partial(self._client.check, same_person=same_person, request_id=request_id, metadata=metadata)
+        person = partial(self._client.check, same_person=same_person, user_id=user_id)
+        ask = partial(person, request_id=request_id, metadata=metadata)
         return AsyncJob(await asyncio.to_thread(ask, images))
 
     async def train(

@@ -144,11 +144,16 @@ class Client:
         images: Sequence[Picture],
         *,
         same_person: bool = False,
+        user_id: str | None = None,
         request_id: str | None = None,
         metadata: Metadata | None = None,
     ) -> Job[CheckData]:
-        """Ask which photos can be used, and with `same_person` whether all show one person."""
-        body = {"images": [self._reference(one) for one in images], "configure": {"face_reconize": same_person}}
+        """Ask which photos can be used, and with `same_person` whether all show one person.
+
+        With a `user_id` the uploaded photos, the request and its answer go when this person is forgotten.
+        """
+        configure: Json = {"face_reconize": same_person} | ({} if user_id is None else {"user_id": user_id})
+        body = {"images": [self._reference(one, user_id) for one in images], "configure": configure}
         return self._submit("check", body, request_id, metadata)
 
     def train(

@@ -90,9 +90,9 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
         docs_url=None,  # FastAPI's own pages fetch their scripts from other hosts
         redoc_url=None,
     )
-    add_routes(app, calls)
     rest = Rest(bucket, settings, serve, BodyReader(coming))
     add_rest(app, rest)
+    add_routes(app, calls)
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))

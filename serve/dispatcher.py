@@ -201,6 +201,8 @@ class Dispatcher:
     def _write_manifests(self) -> None:
         """Write the manifests of the puts that are released; where they fail together, each is tried by itself."""
         releasing, self._releasing = self._releasing, []
+        if not releasing:
+            return
         manifests: dict[str, bytes] = {}
         for one, body in releasing:
             manifests.setdefault(self._manifest_key(one), body)

@@ -36,7 +36,6 @@ from shared.contract.validation import validate
 from shared.errors import ConflictingRequest, InvalidField, ManifestTooLarge, PhotogError, PhotoTooLarge, RequestError
 from shared.operations.cancellation import Cancellation, UnknownRequest
 from shared.operations.client import Client
-from shared.operations.status import find_manifest
 from shared.operations.uploads import NoSignedUploads, SignedUpload, sign_upload, store_photo
 from shared.operations.user_requests import list_requests
 from shared.runtime.context import notifying
@@ -141,10 +140,15 @@ class Rest:
             return answer
         progress = self._client.progress(function, request_id)
         if progress is None:
-            if find_manifest(self.bucket, function, request_id, self.settings.limits) is None:
+            if not self._is_known(function, request_id):
                 raise UnknownRequest(f"there is no {function} request {request_id}")
             progress = {"stage": "queued", "step": 0, "steps": 1, "eta_seconds": None}
         return running(request_id, progress)
+
+    def _is_known(self, function: str, request_id: str) -> bool:
+        """Return whether a request was sent here or has begun; others are not searched for, so often is this asked."""
+        sent = self.bucket.head(keys.request(function, request_id)) is not None
+        return sent or any(True for _ in self.bucket.list(keys.claims(function, request_id)))
 
     def cancel(self, function: str, request_id: str) -> Json:
         """Cancel a request; raises UnknownRequest."""

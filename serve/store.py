@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from serve.change_signal import ChangeSignal
 from serve.database import Database, StateUnavailable
 from serve.deliveries import Deliveries
-from serve.grouped_writes import GroupedWrites
 from serve.message import Message, decode_message, encode_message, message_key
 from serve.queue_index import Entry, IndexTaken, QueueIndex, ServiceQueue, Side
 from serve.sequence import IndexSequence
@@ -42,7 +41,7 @@ class Store:
     def __init__(self, bucket: Bucket, database: Database, services: Mapping[str, str], longest_queue: int) -> None:
         self.bucket, self.services, self.longest_queue = bucket, dict(services), longest_queue
         self.index, self.deliveries = QueueIndex(database), Deliveries(database)
-        self._indexes, self._writes = IndexSequence(database, bucket), GroupedWrites(bucket)
+        self._indexes = IndexSequence(database, bucket)
         self.change_signals = {queue: ChangeSignal() for queue in self.queues()}
         self.wake = {service: threading.Event() for service in services}
         self._moving = {service: threading.RLock() for service in services}
@@ -117,7 +116,8 @@ class Store:
             plain = {one.uuid: found for one in entries if (found := self._read_unanswered(one)) is not None}
             written = {uuid: self._place_in_sink(*found) for uuid, found in plain.items()}
             data = {record.key: encode_message(record, body) for record, body in written.values()}
-            self.bucket.put_all(data)
+            if data:
+                self.bucket.put_all(data)
             for record, body in written.values():
                 self._enter(record, body, len(data[record.key]), self.index.answer)
         if written:
@@ -158,7 +158,7 @@ class Store:
     def _write(self, record: Message, body: bytes, enter: Callable[[Message, int], None]) -> Message:
         """Write the record, then its row; return it as it was written, perhaps with other indexes."""
         data = encode_message(record, body)
-        self._writes.put(record.key, data)
+        self.bucket.put(record.key, data)
         return self._enter(record, body, len(data), enter)
 
     def _enter(self, record: Message, body: bytes, size: int, enter: Callable[[Message, int], None]) -> Message:

@@ -20,7 +20,7 @@ class ConfigurationError(PhotogError):
 def how_to_install(extra: str) -> str:
     """Return the command that installs an extra.
 
-    It names this checkout, because another project on PyPI is called photog.
+    It names this checkout, because photog is not on PyPI; the project of that name there is another one.
     """
     return f"pip install '.[{extra}]' in photog's checkout"
 

@@ -13,6 +13,7 @@ from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
+from functions.generate.face.strips import list_strips
 from functions.generate.fusion.fuser import Fuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
 from functions.generate.models import GenerateModels
@@ -110,10 +111,10 @@ class FaceJob:
         not written.
         """
         area, finished, before = picture[self.area], self.finished, self.layer.picture
-        red, green, blue = cv2.split((finished != before).view(np.uint8))
-        changed = (red | green | blue).view(bool)
-        difference = finished[changed].astype(np.int16) - before[changed]
-        area[changed] = np.clip(area[changed] + difference, 0, 255)
+        for rows in list_strips(before.shape):
+            change = cv2.subtract(finished[rows], before[rows], dtype=cv2.CV_16S)
+            if change.any():
+                area[rows] = cv2.add(np.ascontiguousarray(area[rows]), change, dtype=cv2.CV_8U)
 
 
 def prepare_face_job(

@@ -4,13 +4,13 @@ Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or
 try again, as supervisors do. `failures.py` has the whole list.
 """
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
 from shared.cli.extensions import Extensible
+from shared.contract.release import VERSION
 
 app = typer.Typer(
     cls=Extensible,
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"photog {version('photog')}")
+        typer.echo(f"photog {VERSION}")
         raise typer.Exit
 
 

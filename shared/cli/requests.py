@@ -187,10 +187,10 @@ def status(
     user: Annotated[str | None, typer.Option("--user", help="List this person's requests and their states.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, runs and is done, or one request, or a person's.
+    """Show what waits, runs and is done.
 
-    A REQUEST_ID shows what became of it: its attempts, its progress, its answer. --json prints all of them, landmarks
-    of faces and everything else included.
+    With --user only a person's requests. A REQUEST_ID shows what became of it: its attempts, its progress, its answer.
+    --json prints all of it, landmarks of faces and everything else included.
 
     \b
     Examples:

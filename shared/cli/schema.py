@@ -12,10 +12,21 @@ from shared.runtime.schemas import all_schemas
 
 
 def schema(
-    name: Annotated[str | None, typer.Argument(help="As in check.answer; without it, the names are printed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="As in check.answer; without it, the names are printed.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all of them into this folder instead.")] = None,
 ) -> None:
-    """Print a JSON Schema of what crosses the wire, or the table of errors (`photog schema errors`)."""
+    """Print a JSON Schema of what crosses the wire.
+
+    Also prints the table of errors.
+
+    \b
+    Examples:
+      photog schema
+      photog schema check.answer
+      photog schema errors
+    """
     found = all_schemas()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

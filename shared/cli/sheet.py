@@ -1,6 +1,7 @@
 """The contact sheet: photos with their verdicts, the template, each stage and the portrait in one picture."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from shared.operations.client import Client
 WIDTH = 1600  # pixels of the sheet
 MARGIN = 16
 CAPTION = 22  # height of a line of text
+LETTER = 8  # width of most letters
+MOST_LINES = 6  # of a caption
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
 
 
@@ -125,18 +128,23 @@ def stage_rows(client: Client, made: Json) -> list[Row]:
 def draw(rows: Sequence[Row]) -> Pictures.Image:
     """Draw the rows below each other; a row that is too wide is made lower until it fits."""
     laid = [(row, _fit(row)) for row in rows]
-    height = MARGIN + sum(2 * CAPTION + cells[0].height + MARGIN for _, cells in laid)
+    told = [[_wrap(cell.caption, one.width) for cell, one in zip(row.cells, cells, strict=True)] for row, cells in laid]
+    deep = [max(len(lines) for lines in row) for row in told]
+    height = MARGIN + sum(
+        (1 + lines) * CAPTION + cells[0].height + MARGIN for (_, cells), lines in zip(laid, deep, strict=True)
+    )
     sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
     top = MARGIN
-    for row, pictures in laid:
+    for (row, pictures), captions, lines in zip(laid, told, deep, strict=True):
         pen.text((MARGIN, top), row.heading, INK, font)
         left = MARGIN
-        for cell, picture in zip(row.cells, pictures, strict=True):
+        for caption, picture in zip(captions, pictures, strict=True):
             sheet.paste(picture, (left, top + CAPTION))
-            pen.text((left, top + CAPTION + picture.height + 2), _shorten(cell.caption, picture.width), FAINT, font)
+            for number, line in enumerate(caption):
+                pen.text((left, top + CAPTION + picture.height + 2 + number * CAPTION), line, FAINT, font)
             left += picture.width + MARGIN // 2
-        top += 2 * CAPTION + pictures[0].height + MARGIN
+        top += (1 + lines) * CAPTION + pictures[0].height + MARGIN
     return sheet
 
 
@@ -182,6 +190,6 @@ def open_picture(data: bytes) -> Pictures.Image:
         return Pictures.new("RGB", (200, 200), (200, 200, 200))
 
 
-def _shorten(text: str, width: int) -> str:
-    most = max(4, width // 8)
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _wrap(text: str, width: int) -> list[str]:
+    """Return a caption in lines that fit under a picture so many pixels wide; the last one is cut if there are more."""
+    return textwrap.wrap(text, max(8, width // LETTER), max_lines=MOST_LINES, placeholder="…") or [""]

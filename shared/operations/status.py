@@ -1,7 +1,6 @@
 """Status of the requests in a bucket: waiting, running, failing, answered."""
 
 import hashlib
-from itertools import chain
 
 from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
@@ -55,20 +54,21 @@ def describe_state(bucket: Bucket, function: str, request_id: str) -> str:
 def find_manifest(bucket: Bucket, function: str, request_id: str, limits: Limits) -> str | None:
     """Return the key of a manifest with this id, or None.
 
-    Most senders name it like the request, so that one is looked at first.
+    Most senders name it like the request, so that one is looked at first, and the others are listed only if it is none.
     """
     usual = bucket.head(keys.request(function, request_id))
-    listed = [] if usual is None else [usual]
-    manifests = (
-        one for one in chain(listed, _list_objects(bucket, function, [])) if keys.is_request(one.key, function)
-    )
-    for info in manifests:
-        try:
-            if _request_id(bucket, info, limits) == request_id:
-                return info.key
-        except (BucketError, OSError):
-            continue  # the overview lists it among the failing keys
-    return None
+    if usual is not None and _has_id(bucket, usual, request_id, limits):
+        return usual.key
+    manifests = (one for one in _list_objects(bucket, function, []) if keys.is_request(one.key, function))
+    return next((one.key for one in manifests if _has_id(bucket, one, request_id, limits)), None)
+
+
+def _has_id(bucket: Bucket, info: ObjectInfo, request_id: str, limits: Limits) -> bool:
+    """Return whether a manifest has this id; one that cannot be read has none: the overview lists it as failing."""
+    try:
+        return _request_id(bucket, info, limits) == request_id
+    except (BucketError, OSError):
+        return False
 
 
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:

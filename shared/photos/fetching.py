@@ -17,11 +17,11 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 
 import httpx
 
 from shared.contract.data_urls import decode_content, is_embedded
+from shared.contract.release import VERSION
 from shared.errors import RETRY_SECONDS, PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
 from shared.photos.keys import why_no_key
@@ -100,7 +100,7 @@ class PhotoFetcher:
         self._resolve = resolve
         self._size_of = size_of
         self._bucket_sizes = dict(bucket_sizes or {})
-        self._user_agent = user_agent or f"photog/{version('photog')}"
+        self._user_agent = user_agent or f"photog/{VERSION}"
         self._tls: ssl.SSLContext | None = None
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:

@@ -10,10 +10,12 @@ import pytest
 
 from functions.check.handler import CheckFunction, load
 from functions.check.request import UNOWNED
-from shared.errors import InvalidField
+from shared.contract.manifests import success
+from shared.errors import InvalidField, PhotoUnavailable
 from shared.faces import FaceError
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
+from tests.contract import require_contract
 from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
 
@@ -55,6 +57,18 @@ def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, pho
         "success",
     ]
     assert answer.message == "2 of 6 photos can be used; 2 x Image decode error, 2 x Number of face is not 1"
+
+
+def test_a_photo_whose_server_fails_for_the_moment_says_when_to_ask_again(check, photos):
+    busy = {"busy.jpg": PhotoUnavailable("busy.jpg answered 503").retry_in(9)}
+    answer = check.answer(body("hopper0.jpg", "busy.jpg", "gone.jpg"), FakeWorkspace(photos, unavailable=busy))
+    results = answer.data["check_results"]
+    assert [(one["code"], one["retryable"], one["retry_after"]) for one in results] == [
+        (1, False, None),
+        (2, True, 9),
+        (2, False, None),
+    ]
+    require_contract("check.answer", success("r1", answer.message, answer.data))
 
 
 def test_an_answer_has_the_words_of_the_contract(photos):

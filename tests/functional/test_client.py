@@ -52,9 +52,10 @@ def test_the_fake_answers_each_function_as_the_contract_says(fake, tmp_path):
     assert [one.usable for one in checked.data.check_results] == [True] * 3
     assert checked.metadata == {"order": 7}
     assert checked.data.check_results[0].url.endswith(".jpg")
+    assert fake.check([b"me"], user_id="ann").wait(1).data.check_results[0].url.startswith("users/ann/photos/")
     trained = fake.train([b"1", b"2", b"3", b"4", b"5"], "ann", max_train_steps=9).wait(1)
     assert (trained.data.user_id, trained.data.steps) == ("ann", 9)
-    assert fake.sent[1][1]["images"][0].startswith("users/ann/photos/"), "so that it goes when ann is forgotten"
+    assert fake.sent[2][1]["images"][0].startswith("users/ann/photos/"), "so that it goes when ann is forgotten"
     for knobs in ({}, {"image_format": "base64"}):
         made = fake.generate(b"template", references=[b"me"], seed=3, **knobs).wait(1)
         assert (made.data.seed, fake.read_picture(made)) == (3, PIXEL)

@@ -13,7 +13,7 @@ from functions.generate.models import GenerateModels
 from functions.generate.reference_cache import ReferenceCache
 from shared.contract import keys
 from shared.contract.manifests import encode
-from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference
+from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference, PhotoUnavailable
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
@@ -89,6 +89,21 @@ def files(engine, base, settings, tmp_path_factory):
     )
     coded = {name: (pictures.png if name.endswith("png") else pictures.jpeg)(picture) for name, picture in made.items()}
     return user | coded | {"broken.jpg": coded["1.jpg"][:2000]}
+
+
+def test_a_picture_whose_server_fails_for_the_moment_makes_the_request_worth_another_try(worker, files):
+    busy = {"busy.jpg": PhotoUnavailable("busy.jpg answered 503").retry_in(9)}
+    desk = FakeWorkspace(files, unavailable=busy)
+    for template, references, kind in (
+        ("busy.jpg", ["1.jpg"], PhotoUnavailable),
+        ("template.png", ["cup.jpg", "busy.jpg"], NoUsableReference),
+    ):
+        with pytest.raises(kind) as raised:
+            ask(worker, desk, template, references=references)
+        assert (raised.value.retryable, raised.value.retry_after) == (True, 9)
+    with pytest.raises(NoUsableReference) as raised:
+        ask(worker, desk, references=["cup.jpg", "none.jpg"])
+    assert raised.value.as_dict()["retryable"] is False
 
 
 @pytest.fixture

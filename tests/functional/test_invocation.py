@@ -59,6 +59,27 @@ def test_a_repeated_delivery_and_a_copy_under_another_name_run_nothing(bucket):
     assert function.runs == ["r1"]
 
 
+def test_every_answer_repeats_the_metadata_whatever_became_of_the_request(bucket):
+    metadata = {"order": "A-1007"}
+
+    def work(body, workspace):
+        if workspace.request_id == "slow":
+            while True:
+                time.sleep(0.01)
+                workspace.check()
+        if workspace.request_id == "bad":
+            raise InvalidField("x: wrong", "x")
+
+    quick = QUICK.model_copy(update={"limits": QUICK.limits.model_copy(update={"request_seconds": 0.3})})
+    invoked = invocation(bucket, Echo(work), quick)
+    for name in ("good", "bad", "slow"):
+        invoked.receive(drop(bucket, name, metadata=metadata))
+        assert answer(bucket, name)["metadata"] == metadata
+    assert answer(bucket, "slow")["data"]["error"]["retryable"] is True
+    invoked.receive(drop(bucket, "wrong", metadata=["A-1007"]))
+    assert "metadata" not in answer(bucket, "wrong")
+
+
 def test_the_same_id_with_another_body_is_a_conflict_that_never_touches_the_first_answer(bucket):
     invoked = invocation(bucket, Echo())
     invoked.receive(drop(bucket, x=1))

@@ -230,7 +230,7 @@ class TestPortraitsWithoutATraining:
         self, bucket, answered, workers, monkeypatch, words, environment
     ):
         monkeypatch.setattr("shared.cli.portrait.require_installed", lambda settings: None)
-        asked = answered(MADE | {"steps": 8})
+        asked = answered(MADE | {"steps": 8, "check_results": [verdict(1)] * 5})
         done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b", *words, **environment)
         assert done.exit_code == 0
         assert "no training needed" not in done.stderr
@@ -269,6 +269,14 @@ class TestPortraitsWithoutATraining:
         assert (done.exit_code, len(asked)) == (1, 1)
         assert "two faces" in done.stdout
         assert "photog: none of the photos can be used; each line above says why\n" in done.stderr
+
+    def test_a_training_with_too_few_usable_photos_is_not_asked_for(self, bucket, answered, workers):
+        asked = answered(MADE)
+        done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b", "--train")
+        assert (done.exit_code, len(asked)) == (1, 1)
+        assert "photog: 1 of 6 photos can be used, and a training needs 5" in done.stderr
+        assert "photos of person-" in done.stderr
+        assert "LoRA" not in done.stderr, "none was made"
 
     def test_what_is_no_picture_is_left_out_and_told(self, bucket, answered, workers):
         asked = answered(MADE)

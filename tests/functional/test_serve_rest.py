@@ -120,6 +120,16 @@ def test_a_request_is_canceled_and_a_users_requests_are_listed(client):
     }
 
 
+def test_a_look_at_a_request_reads_no_others(served, client, monkeypatch):
+    place = send(client, 5).headers["Location"]
+    listed = []
+    monkeypatch.setattr(served.bucket, "list", lambda prefix, after="": iter(listed.append(prefix) or ()))
+    assert client.get(place).status_code == 202
+    assert client.get("/v1/check/nobodys").status_code == 404
+    assert "requests/check/" not in listed
+    assert "claims/check/nobodys/" in listed
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

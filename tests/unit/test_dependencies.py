@@ -27,6 +27,7 @@ HOMES = {
     "functions.generate": ("diffusion",),
     "functions.generate.fusion.onnx_swapper": ("diffusion", "insightface"),
     "serve": ("serve",),
+    "page": ("page",),
     "demo": ("dev",),
 }
 USED_BY = {  # declared for another package, which imports it itself

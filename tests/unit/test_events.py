@@ -25,7 +25,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
-ANSWERS = {"train-answer"}
+ANSWERS = {path.stem for path in EVENTS.glob("*-answer*.json")} | {"progress", "completion-event"}
 MANIFESTS = {path.stem for path in EVENTS.glob("*.json") if path.stem.partition("-")[0] in NAMES} - ANSWERS
 SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS - ANSWERS)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from functions.generate.handler import planned_peak as portraits_planned
 from functions.train.handler import planned_peak as training_planned
 from functions.train.plan import TrainingPlan
-from shared.models import controls, distillation_lora, model_loading
+from shared.models import controls, distillation_lora, model_loading, shapes
 from shared.models.architectures import ARCHITECTURES
 from shared.models.diffusion import BaseModelMissing, load_model
 from shared.models.planned_peak import weights
@@ -230,6 +230,30 @@ class TestPlannedMemory:
         said = training_planned(settings) | portraits_planned(settings)
         assert set(said) == {"train", "train_recomputing", "generate"}
         assert said["train_recomputing"] < said["train"]
+
+    def test_of_a_hub_id_only_the_configurations_are_fetched(self, kind, folder, monkeypatch):
+        index, asked = json.loads((folder / "model_index.json").read_text()), []
+
+        def fetched(cls, place, subfolder):
+            asked.append(subfolder)
+            return json.loads((folder / subfolder / "config.json").read_text())
+
+        monkeypatch.setattr(shapes.DiffusionPipeline, "load_config", classmethod(lambda cls, place: index))
+        monkeypatch.setattr(shapes.AutoencoderKL, "load_config", classmethod(fetched))
+        read, _, shape = shapes.read_configured(ModelSettings(path="somebody/model", device="cpu"))
+        assert (read, asked) == (kind, ["transformer", "vae", "text_encoder"])
+        assert sum(one.numel() for one in shape.denoiser.parameters()) < 10**6, "the tiny one's"
+
+    def test_a_single_file_of_the_larger_klein_is_planned_as_such(self, tmp_path):
+        planned = {}
+        for width in (3072, 4096):
+            file = tmp_path / f"{width}.safetensors"
+            names = ("single_stream_modulation.lin.weight", "double_stream_modulation_img.lin.weight")
+            save_file({name: torch.zeros(1, width) for name in names}, file)
+            _, _, shape = shapes.read_configured(ModelSettings(path=str(file), device="cpu"))
+            parts = (shape.denoiser, *shape.encoders)
+            planned[width] = [round(weights(part, torch.float32) / 4e9, 1) for part in parts]
+        assert planned == {3072: [3.9, 4.0], 4096: [9.1, 8.2]}
 
     def test_the_weights_are_those_of_the_published_models(self):
         """By their model cards: parameters of transformer, autoencoder and language model, in billions."""

@@ -10,11 +10,9 @@ from page.studio import Studio
 from shared.buckets import MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import encode, failure, running, success
-from shared.errors import RequestError
+from shared.errors import RequestError, Undeliverable
 from shared.lifecycle.claims import Claims
-from shared.operations.cancel import Canceled, cancel
 from shared.operations.client import Client
-from shared.operations.dead_letters import Undeliverable
 from shared.settings import Lease, Limits, Settings
 
 BODY = {"images": ["photos/a.jpg"], "configure": {"user_id": "anna"}}
@@ -189,26 +187,3 @@ def test_a_request_that_failed_is_sent_again_under_a_new_id():
     assert studio.retry("train", "one", keys.request("train", "one")) == "one-again-1"
     assert studio.retry("train", "one-again-1", keys.request("train", "one-again-1")) == "one-again-2"
     assert b'"anna"' in bucket.get(keys.request("train", "one-again-2"))
-
-
-def test_a_request_that_runs_is_canceled_and_its_worker_loses_the_claim():
-    bucket = MemoryBucket()
-    send(bucket, "train", "one")
-    claims = Claims(bucket, "train", Lease(), "worker-1")
-    held = claims.acquire_first("one", "requests/train/one.json", "")
-    assert held is not None
-    assert cancel(bucket, "train", "one", Lease())
-    assert claims.beat("one", held.record) is None
-    answer = Client(bucket).answer("train", "one")
-    assert answer is not None
-    assert answer["data"]["error"]["type"] == Canceled.__name__
-    assert not cancel(bucket, "train", "one", Lease()), "it has an answer"
-
-
-def test_an_answer_that_was_there_first_stays():
-    bucket = MemoryBucket()
-    send(bucket, "train", "one", success("one", "", {}))
-    assert not cancel(bucket, "train", "one", Lease())
-    answer = Client(bucket).answer("train", "one")
-    assert answer is not None
-    assert answer["code"] == "OK"

@@ -6,16 +6,22 @@ Loading them needs the extra `quantized`, which `make quantized` installs apart;
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
+from functions.generate.diffusion.img2img import Denoising, Diffuser
+from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.diffusion.lora_cache import LoraCache, LoraError
+from functions.generate.diffusion.prompt import PromptCache
 from functions.train.lora import add_adapter
 from functions.train.plan import TrainingPlan
 from shared.cli import doctor
+from shared.faces import Box
 from shared.models import quantization
 from shared.models.diffusion import load_model
 from shared.models.profile import ModelProfile
@@ -23,8 +29,10 @@ from shared.models.quantization import QuantizationUnavailable, require_quantiza
 from shared.models.shapes import FLOW_PARTS, build_flow_footprint, read_configured
 from shared.settings import ModelSettings, Settings
 from tests.flow_loras import disturb, flow_lora, flow_plan
+from tests.pictures import astronaut
 from tests.tiny_flow import MAKERS
 
+SIDE = 64  # pixels, of the tiny models
 CPU = torch.device("cpu")
 WORDS = "photo of ann person"
 
@@ -131,6 +139,17 @@ def test_people_swap_on_them_one_by_one_and_in_a_batch(bare, model, adapters):
     assert not torch.allclose(mixed[0], both[0])
     assert not torch.allclose(alone["ann"], alone["bob"])
     assert torch.equal(prediction(model), plain)
+
+
+def test_a_picture_is_repainted_by_them_and_the_same_each_time(model):
+    words = PromptCache(model).of("ann")
+    everywhere = np.ones((SIDE, SIDE), np.float32)
+    picture = cv2.resize(astronaut()[:320, 60:380], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    canvas = InpaintRegion(picture, Box(0, 0, SIDE, SIDE), everywhere, np.zeros((68, 2)), words, 1)
+    denoising = Denoising(4, 0.6, count=model.step_count)
+    one, other = (Diffuser(model).repaint([canvas], denoising)[0] for _ in range(2))
+    assert np.array_equal(one, other)
+    assert np.abs(one.astype(int) - picture).mean() > 1
 
 
 def test_a_lora_of_another_architecture_is_refused(folders, kind, adapters):

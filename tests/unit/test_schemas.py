@@ -27,7 +27,7 @@ SAMPLES = {
     "generate.request": ["generate", "generate-people", "generate-references"],
     "check.answer": ["check-answer", "error-answer"],
     "train.answer": ["train-answer", "error-answer"],
-    "generate.answer": ["generate-answer", "error-answer"],
+    "generate.answer": ["generate-answer", "generate-answer-noncommercial", "error-answer"],
     "progress": ["progress"],
     "event": ["completion-event"],
 }

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.face.strips import list_strips, repeat
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
@@ -70,7 +71,13 @@ class InpaintRegion:
         columns = slice(max(left, 0), min(right, self.image.shape[1]))
         part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         result = self.image.copy()
-        result[rows, columns] = round_to_levels(self.image[rows, columns] + part * self.mask[rows, columns, None])
+        for strip in list_strips(part.shape):
+            there = slice(rows.start + strip.start, rows.start + strip.stop)
+            share = self.mask[there, columns]
+            if share.any():
+                change = part[strip] * repeat(share)
+                change += self.image[there, columns]
+                result[there, columns] = round_to_levels(change)
         return result
 
 
@@ -83,7 +90,10 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     height, width = picture.shape[:2]
     columns = _mirror(np.arange(left, max(right, left + 1)), width)
     rows = _mirror(np.arange(top, max(bottom, top + 1)), height)
-    cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
+    if left >= 0 and top >= 0 and left + len(columns) <= width and top + len(rows) <= height:
+        cut = np.ascontiguousarray(picture[top : top + len(rows), left : left + len(columns)])
+    else:
+        cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
     interpolation = cv2.INTER_AREA if len(rows) >= size else cv2.INTER_CUBIC
     return cv2.resize(cut, (size, size), interpolation=interpolation)
 

@@ -11,6 +11,7 @@ from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
+from functions.generate.face.strips import copy_where
 from shared.imaging.array_types import Image, Mask, Points
 
 
@@ -114,6 +115,12 @@ class FaceCrop:
         """The palette of the face."""
         return Palette.of(self.lab, self.face, self.width)
 
+    @cached_property
+    def grain(self) -> tuple[float, ...]:
+        """How strong the fine detail of the face's skin is, without that of facial hair; see `light.measure_grain`."""
+        shaven = 1 - self.cut(self.facial_hair.mask)
+        return light.measure_grain(self.lab[..., 0], self.skin * shaven, self.width)
+
     def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""
         return masks.face(self.points, self.size, margin, top=hairline(self.mesh))
@@ -135,7 +142,7 @@ class FaceCrop:
     def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
         """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true."""
         done = self.picture.copy()
-        np.copyto(done[self.rows, self.columns], changed, where=where[..., None])
+        copy_where(changed, where, done[self.rows, self.columns])
         return done
 
 
