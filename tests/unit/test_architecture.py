@@ -160,8 +160,10 @@ def test_check_never_imports_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_the_command_line_starts_without_torch():
-    code = "import shared.cli, sys; sys.exit('torch' in sys.modules)"
+def test_the_command_line_starts_without_torch_and_what_pictures_need():
+    code = (
+        "import shared.cli, sys; sys.exit(not {'torch', 'numpy', 'cv2', 'PIL.Image', 'boto3'}.isdisjoint(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
