@@ -15,7 +15,6 @@ from shared.contract.manifests import Json
 from shared.contract.validation import Body, validate
 from shared.contract.visible import visible
 from shared.errors import ConfigurationError, InvalidField, PhotoError, how_to_install
-from shared.faces.loading import NEEDED
 from shared.lifecycle.trainings import Trainings
 from shared.operations.client import Client
 from shared.runtime.request_models import request_model
@@ -111,10 +110,12 @@ def require_installed(settings: Settings) -> None:
             from shared.models.model_loading import resolve_source
 
             resolve_source(settings.model)
-        if settings.faces.engine == "insightface" and all(find_spec(name) for name in NEEDED):
+        if settings.faces.engine == "insightface":
+            from shared.faces.loading import NEEDED  # these with numpy, which most verbs do without
             from shared.faces.networks import folder_of
 
-            folder_of(settings.faces)
+            if all(find_spec(name) for name in NEEDED):
+                folder_of(settings.faces)
     except ConfigurationError as error:
         fail(str(error))
 

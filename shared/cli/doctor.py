@@ -18,7 +18,6 @@ from shared.contract.manifests import Json
 from shared.contract.release import VERSION
 from shared.devices import device_errors
 from shared.errors import ConfigurationError, DeviceError, explain_failed_import
-from shared.faces.loading import load_engine
 from shared.runtime.context import installed_functions, load_function, planned_peaks
 from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Settings
@@ -105,6 +104,8 @@ def _describe_start(name: str, settings: Settings) -> str | Json:
 
 def _faces(settings: Settings) -> Json:
     """Describe the engine, loaded as in a worker, because only existing sessions know where they run."""
+    from shared.faces.loading import load_engine  # with numpy, which most verbs do without
+
     try:
         engine = load_engine(settings.faces)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:

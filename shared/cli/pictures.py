@@ -11,6 +11,7 @@ from shared.cli.nearest import did_you_mean
 from shared.operations.client import Client
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"}
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 """Files with these suffixes are taken from a folder; a file that is named itself may have any suffix."""
 
 

@@ -35,7 +35,7 @@ from shared.cli.durations import Durations
 from shared.cli.identity import require_user
 from shared.cli.likeness import THRESHOLDS, meaning
 from shared.cli.own_workers import log_quietly, report_unfinished, report_what_stays, run_workers
-from shared.cli.pictures import Pictures, complete_files, files_of, require_file
+from shared.cli.pictures import SHEET_SUFFIXES, Pictures, complete_files, files_of, require_file
 from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import (
     SEEDS,
@@ -50,7 +50,6 @@ from shared.cli.requests import (
     train_body,
     verdicts,
 )
-from shared.cli.sheet import SUFFIXES, contact_sheet, draw_grid
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
@@ -249,7 +248,7 @@ def _name_portraits(templates: list[str], seeds: list[int], out: Path | None) ->
     pairs = [(template, seed) for template in templates for seed in seeds]
     if len(pairs) == 1:
         return {pairs[0]: out or Path("portrait.png")}
-    if out is not None and out.suffix.lower() in SUFFIXES:
+    if out is not None and out.suffix.lower() in SHEET_SUFFIXES:
         fail(f"--out {out}: {len(pairs)} portraits need a folder; name one, or use --grid {out} for one picture of all")
     folder, named = out or PORTRAITS, dict[tuple[str, int], Path]()
     for template in templates:
@@ -267,7 +266,7 @@ def _require_outputs(order: _Order, grid: Path | None, sheet: Path | None) -> No
     if sheet is not None and len(order.out) > 1:
         fail("--sheet shows the stages of one portrait: use --grid for several")
     for drawn in (one for one in (grid, sheet) if one is not None):
-        require_writable(drawn, SUFFIXES)
+        require_writable(drawn, SHEET_SUFFIXES)
 
 
 def _plan(order: _Order, durations: Durations, warm: bool) -> list[Part]:
@@ -402,6 +401,8 @@ def _draw(
     client: Client, order: _Order, answers: _Answers, settings: Settings, grid: Path | None, sheet: Path | None
 ) -> None:
     """Draw the sheet and the grid, if they are wanted and there is something to draw."""
+    from shared.cli.sheet import contact_sheet, draw_grid  # with Pillow, which is a part of every verb's start
+
     made = {key: one for key, one in answers.made.items() if one["code"] == "OK"}
     if grid is not None and made:
         draw_grid(

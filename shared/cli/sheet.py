@@ -13,7 +13,6 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 LETTER = 8  # width of most letters
@@ -48,7 +47,7 @@ def contact_sheet(
     threshold: str,
     names: Sequence[str],
 ) -> None:
-    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`.
+    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SHEET_SUFFIXES`.
 
     Args:
         client: where the pictures are.
@@ -80,7 +79,7 @@ def draw_grid(rows: Sequence[tuple[str, Sequence[Path]]], out: Path) -> None:
 
     Args:
         rows: templates, each with the files of its portraits.
-        out: the file, whose name ends with one of `SUFFIXES`.
+        out: the file, whose name ends with one of `SHEET_SUFFIXES`.
     """
     drawn = []
     for template, portraits in rows:

@@ -108,6 +108,6 @@ def test_the_images_of_train_and_generate_answer(train_image, bucket):
     image = train_image.as_image_of("generate")
     made = answered(image, bucket, {"template_image": "templates/t.png", "configure": GENERATE})
     assert made["code"] == "OK", made
-    doctor = image.run("photog", "doctor", bucket.address, "--json")
+    doctor = image.run("photog", "doctor", bucket.address, "--json", "--no-load")
     assert doctor.returncode == 0, doctor.stdout
     assert json.loads(doctor.stdout)["diffusion"]["model"] == "portrait-tiny"
