@@ -11,13 +11,13 @@ the same bytes.
 
 import json
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from xml.etree import ElementTree
 
 from PIL.PngImagePlugin import PngInfo
 
 from functions.generate.request import GenerateConfigure
 from shared.contract.manifests import Json
+from shared.contract.release import VERSION
 
 SOFTWARE = "photog"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -71,7 +71,7 @@ class Provenance:
 
     def parameters(self) -> Json:
         """Return what is needed to make the picture again from the same template and people."""
-        made = {"software": SOFTWARE, "version": version(SOFTWARE), "base_model": self.base_model, "seed": self.seed}
+        made = {"software": SOFTWARE, "version": VERSION, "base_model": self.base_model, "seed": self.seed}
         return made | {"ai_generated": self.generated, "enhanced_by": self.enhanced_by or None, "knobs": self.knobs}
 
     def xmp(self) -> str:
@@ -85,13 +85,13 @@ class Provenance:
         root = ElementTree.Element(_name("x", "xmpmeta"))
         graph = ElementTree.SubElement(root, _name("rdf", "RDF"))
         about = ElementTree.SubElement(graph, _name("rdf", "Description"), {_name("rdf", "about"): ""})
-        release = f"{SOFTWARE} {version(SOFTWARE)}"
+        release = f"{SOFTWARE} {VERSION}"
         properties = {("xmp", "CreatorTool"): release}
         if self.generated:
             properties |= {
                 ("Iptc4xmpExt", "DigitalSourceType"): MADE_BY_A_MODEL,
                 ("Iptc4xmpExt", "AISystemUsed"): SOFTWARE,
-                ("Iptc4xmpExt", "AISystemVersionUsed"): f"{version(SOFTWARE)}, base model {self.base_model}",
+                ("Iptc4xmpExt", "AISystemVersionUsed"): f"{VERSION}, base model {self.base_model}",
             }
         for (prefix, name), text in properties.items():
             ElementTree.SubElement(about, _name(prefix, name)).text = text
