@@ -218,6 +218,8 @@ def compose(
     features = masks.features(crop.points, crop.size)
     share = soft * (shares.skin + (shares.features - shares.skin) * features)
     share = np.maximum(share, hair * taken * shares.hair)
+    if not share.any():
+        return np.array(crop.image)
     part = masks.bounds(share, light.BANDS[-1] * light.SEEN * crop.width)  # nothing changes outside of it
     soft, share, outline, hair = soft[part], share[part], outline[part], hair[part]
     mixed = blend(crop.lab[part], drawn[part], share)
