@@ -98,6 +98,17 @@ def test_serve_starts_with_its_extra(wheel, tmp_path):
     assert "--token" in shown.stdout
 
 
+def test_the_page_starts_with_its_extra(wheel, tmp_path):
+    environment = Extras(tmp_path, wheel, ["page"])
+    shown = environment.photog("page", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "--workers" in shown.stdout
+    style = environment.python(
+        "import page.application as made; print(made.ASSETS.joinpath('page.css').stat().st_size)"
+    )
+    assert int(style.stdout) > 1000, style.stderr
+
+
 def test_the_insightface_engine_loads_with_its_extra(wheel, tmp_path):
     (tmp_path / "links").mkdir()
     extra = Extras(tmp_path / "links", wheel, ["insightface"], beside=["insightface"])
