@@ -123,7 +123,8 @@ def enlarge(picture: Image, megapixels: float, models: GenerateModels) -> Image:
     size = round(width), round(height)
     large = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     noise = np.random.default_rng(1).standard_normal(large.shape, dtype=np.float32)
-    return np.clip(large + NOISE * noise, 0, 255).astype(np.uint8)
+    noisy: Image = np.clip(large + NOISE * noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def _make_people(models: GenerateModels, shown: dict[str, Image]) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ mirroring it. The portrait is made twice, without a training and with one, and t
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from shared.buckets import FolderBucket
 from shared.cli import sheet
 from shared.cli.likeness import THRESHOLDS
 from shared.cli.portrait import KEEP_STAGES
+from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 from shared.settings import Settings
@@ -31,6 +33,12 @@ WAYS = {
     "instant": ["--no-train"],
     "trained": ["--train"],
 }  # in this order: a training replaces kept photos
+PAGE = """
+All of it is in a bucket, and a page shows it. Run
+    photog page {bucket}
+and open the address that it prints: drop pictures of {photos} to see them checked, choose the template
+and make a portrait; under People is eileen with her photos, both portraits and the training, and the way to
+forget her; under Operation is every request."""
 
 
 def main() -> int:
@@ -56,6 +64,10 @@ def main() -> int:
     drawn = OUT / "contact-sheet.png"
     draw_sheet(made, template, photos, drawn)
     say(str(drawn.resolve()))
+    templates = OUT / "bucket" / keys.TEMPLATES
+    templates.mkdir(exist_ok=True)
+    shutil.copy(template, templates / "grace-hopper.png")
+    say(PAGE.format(bucket=OUT / "bucket", photos=OUT / "photos"))
     return 0
 
 

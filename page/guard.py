@@ -39,7 +39,7 @@ HEADERS = {
     b"content-security-policy": POLICY.encode(),
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
-    b"referrer-policy": b"no-referrer",
+    b"referrer-policy": b"same-origin",  # with no-referrer browsers send a form without its Origin
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
@@ -203,7 +203,8 @@ LOGIN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{ti
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <style>
 :root {{ font: 16px/1.5 system-ui, sans-serif; color-scheme: light dark }}
-body {{ min-height: 100vh; margin: 0; display: grid; place-items: center; background: light-dark(#f6f6f4, #161618) }}
+body {{ margin: 0 }} main {{ min-height: 100vh; display: grid; place-items: center;
+  background: light-dark(#f6f6f4, #161618) }}
 form {{ width: min(21rem, 100% - 3rem); display: grid; gap: 1rem; padding: 2rem; border-radius: 16px;
   box-sizing: border-box; background: light-dark(#fff, #202023); border: 1px solid light-dark(#e4e4df, #323237) }}
 h1 {{ font-size: 1.25rem; margin: 0 }} label {{ display: grid; gap: .35rem; font-size: .9rem }} p {{ margin: 0 }}

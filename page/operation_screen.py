@@ -18,8 +18,8 @@ ROWS = 25
 TICK_SECONDS = 1.0
 CHART_SECONDS = 10.0
 MOST_MOVED = 10_000
-STATES = ("", "waiting", "running", "ok", "failed", "dead", "answered")
-KINDS = ("failed", "dead")  # states whose chips are shown in red
+STATES = ("", "waiting", "running", "ok", "failed", "conflict", "dead", "answered")
+KINDS = ("failed", "conflict", "dead")  # states whose chips are shown in red
 
 
 class OperationScreen:
@@ -204,6 +204,6 @@ class OperationScreen:
                     announce(str(error), "negative")
                     return
                 if moved is not None:
-                    announce(texts.moved(moved), "positive")
+                    announce(texts.tell_moved(moved), "positive")
 
             ui.button(texts.MOVE, on_click=press).props("outline no-caps")

@@ -13,7 +13,15 @@ from shared.contract.manifests import Json
 
 MOST_PHOTOS = 20  # of a check
 STRANGER = 6  # code of a photo that shows somebody else
-LABEL_INPUT = "document.querySelectorAll('.q-uploader__input').forEach(one => one.setAttribute('aria-label', {!r}))"
+LABEL_INPUTS = """
+const label = () => document.querySelectorAll('.q-uploader__input:not([aria-label])').forEach((one) => {
+  const text = one.closest('.q-uploader').querySelector('.q-uploader__title').textContent;
+  one.setAttribute('aria-label', text);
+  one.closest('.q-btn').setAttribute('aria-label', text);
+});
+new MutationObserver(label).observe(document.querySelector('.inputs'), {childList: true, subtree: true});
+label();
+"""  # Quasar gives them no label, and makes them anew after each upload
 
 
 @dataclass(eq=False)
@@ -71,7 +79,7 @@ class PhotoSection:
     async def _take(self, event: events.UploadEventArguments) -> None:
         name, data = event.file.name, await event.file.read()
         if len(self._photos) >= MOST_PHOTOS:
-            announce(texts.rejected(name, texts.PHOTOS_HINT), "warning")
+            announce(texts.tell_rejected(name, texts.PHOTOS_HINT), "warning")
             return
         stored = await ask(self._studio.add_picture, name, data)
         if stored is None or any(one.key == stored.key for one in self._photos):

@@ -9,7 +9,7 @@ from page import texts
 from page.following import Seen
 from page.studio import Studio
 from page.widgets import ask, compare, heading, picture, picture_url
-from shared.contract.manifests import Json
+from shared.contract.manifests import Json, is_canceled
 
 HINT_SECONDS = 8.0  # without progress, after which the viewer is told about workers
 
@@ -77,7 +77,7 @@ class PortraitCard:
                     ui.icon("download")
                     ui.label(texts.DOWNLOAD)
         for warning in data.get("warnings") or []:
-            ui.label(str(warning)).classes("advice")
+            ui.label(texts.sentence(str(warning))).classes("advice")
         if stages := data.get("stages"):
             _show_stages(stages)
 
@@ -106,8 +106,8 @@ def show_error(answer: Json) -> None:
         ui.icon("error_outline")
         with ui.element("div"):
             heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
-            if error.get("type") != "RequestCanceled":
-                ui.label(str(answer.get("message", ""))).classes("advice")
+            if not is_canceled(answer):
+                ui.label(texts.sentence(str(answer.get("message", "")))).classes("advice")
 
 
 def _show_likeness(face: Json) -> None:

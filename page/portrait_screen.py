@@ -8,7 +8,7 @@ from nicegui import ui
 
 from page import texts
 from page.knobs import KnobForm
-from page.photo_section import LABEL_INPUT, PhotoSection
+from page.photo_section import LABEL_INPUTS, PhotoSection
 from page.portrait_card import PortraitCard
 from page.studio import FEWEST_TO_TRAIN, Studio, make_user_id
 from page.template_section import TemplateSection
@@ -47,7 +47,7 @@ class PortraitScreen:
         self._known.set_visibility(bool(people))
         if user_id in people:
             self._known.set_value(user_id)
-        ui.run_javascript(LABEL_INPUT.format(texts.DROP))
+        ui.run_javascript(LABEL_INPUTS)
         self._update()
 
     def _make_person(self) -> None:
@@ -108,7 +108,7 @@ class PortraitScreen:
         missing, user = self._missing(), self._user()
         self._button.set_enabled(not missing)
         self._why.set_text(missing)
-        self._kept.set_text(texts.kept_as(user) if user and user != self._name.value else "")
+        self._kept.set_text(texts.tell_id(user) if user and user != self._name.value else "")
         self._train.set_enabled(len(self._photos.usable()) >= FEWEST_TO_TRAIN and bool(user))
 
     async def _make(self) -> None:

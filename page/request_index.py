@@ -245,9 +245,11 @@ class RequestIndex:
             request_id = self._identify(name, function, info, folders)
             if request_id is None:
                 continue
-            entry = function.entries.get(request_id) or Entry(name, request_id)
+            entry = found.get(request_id) or function.entries.get(request_id) or Entry(name, request_id)
             if not entry.key or entry.key == info.key:
                 entry.key, entry.written = info.key, info.modified
+            elif (conflict := self._find_conflict(function, request_id, info, name)) is not None:
+                found[info.key] = conflict
             found[request_id] = entry
         for request_id in folders - found.keys():
             found[request_id] = function.entries.get(request_id) or Entry(name, request_id)
@@ -271,6 +273,14 @@ class RequestIndex:
             request_id, _ = self._read_manifest(info.key)
             known = function.manifests[info.key] = (request_id or named, info.etag)
         return known[0]
+
+    def _find_conflict(self, function: _Function, request_id: str, info: ObjectInfo, name: str) -> Entry | None:
+        """Return the entry of a second manifest with an id that was taken; None if it says the same as the first."""
+        if (known := function.entries.get(info.key)) is not None:
+            return known
+        if not any(True for _ in self._bucket.list(keys.result_folder(name, request_id) + "conflict-")):
+            return None
+        return Entry(name, request_id, info.key, info.modified, "conflict", read=True)
 
     def _read_manifest(self, key: str) -> tuple[str | None, tuple[str, ...]]:
         """Return a manifest's id and people; None and nobody if it cannot be read."""

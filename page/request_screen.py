@@ -87,7 +87,7 @@ class RequestScreen:
             _show_files(life)
         with card(texts.EVENTS):
             if life.notification:
-                ui.label(texts.delivered(life.notification)).classes("mono")
+                ui.label(texts.tell_delivered(life.notification)).classes("mono")
             ui.label(texts.in_outbox(", ".join(life.pending)) if life.pending else texts.OUTBOX_EMPTY)
 
     def _state(self, life: Life) -> str:
@@ -100,7 +100,7 @@ class RequestScreen:
             return
         sent = await ask(self._studio.retry, self._function, self._request_id, self._life.key)
         if sent is not None:
-            announce(texts.sent_again(sent), "positive")
+            announce(texts.tell_sent_again(sent), "positive")
             ui.navigate.to(f"{ROOT}/operation/{self._function}/{sent}")
 
     async def _stop(self) -> None:

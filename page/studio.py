@@ -2,12 +2,11 @@
 
 import hashlib
 import re
-import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePath
 
 from pydantic import ValidationError
 
@@ -21,15 +20,15 @@ from shared.contract.manifests import NOBODY, USER_ID, Json, is_canceled, parse
 from shared.contract.users import UserModel
 from shared.contract.validation import validate
 from shared.errors import RequestError
-from shared.operations.cancellation import Cancellation
+from shared.operations.cancellation import Cancellation, UnknownRequest
 from shared.operations.client import Client
 from shared.operations.erasure import Erasure
+from shared.operations.uploads import SUFFIX, store_photo
 from shared.runtime.context import notifying
 from shared.runtime.request_models import request_model
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
 
-SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 PICTURE = re.compile(r"\.(jpe?g|png|webp|avif|heic|heif)\Z", re.IGNORECASE)
 MOST_TEMPLATES = 200  # of the bucket's folder that are shown
 MOST_PEOPLE = 500
@@ -89,11 +88,9 @@ class Studio:
     def add_picture(self, name: str, data: bytes) -> Upload:
         """Put an uploaded picture into the bucket, named by its content; raises PhotoError if it is none."""
         width, height = measure(data, self.settings.limits)
-        suffix = Path(name).suffix.lower()
-        with tempfile.TemporaryDirectory(prefix="photog-page-") as folder:
-            file = Path(folder) / f"picture{suffix if SUFFIX.fullmatch(suffix) else ''}"
-            file.write_bytes(data)
-            return Upload(self.client.reference(str(file)), width, height)
+        suffix = PurePath(name).suffix.lower()
+        key = store_photo(self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "")
+        return Upload(key, width, height)
 
     def check(self, photos: Sequence[str], same_person: bool = False) -> str:
         """Send a check and return its id."""
@@ -122,7 +119,11 @@ class Studio:
     def cancel(self, function: str, request_id: str) -> bool:
         """Stop a request that has no answer; returns whether it was stopped."""
         with notifying(self.bucket, self.settings) as hooks:
-            return is_canceled(Cancellation(self.bucket, function, self.settings, hooks).cancel(request_id))
+            try:
+                answer = Cancellation(self.bucket, function, self.settings, hooks).cancel(request_id)
+            except UnknownRequest as error:
+                raise RequestError(str(error), "request_id") from error
+        return is_canceled(answer)
 
     def retry(self, function: str, request_id: str, key: str) -> str:
         """Send the body of an answered request again, under a new id, which is returned."""

@@ -45,12 +45,16 @@ def remove_photo(name: str) -> str:
     return f"Remove {name}"
 
 
-def rejected(name: str, reason: str) -> str:
+def tell_rejected(name: str, reason: str) -> str:
     return f"{name}: {reason}"
 
 
 def refused_files(limit: int) -> str:
     return f"Some files were not taken: only pictures of up to {limit / 2**20:.0f} MB, 20 at once."
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def photo_count(usable: int, total: int) -> str:
@@ -87,7 +91,7 @@ NOBODY_CHOSEN = "Nobody"
 WRONG_NAME = "Use letters or digits."
 
 
-def kept_as(user_id: str) -> str:
+def tell_id(user_id: str) -> str:
     return f"Kept as {user_id}"
 
 
@@ -294,7 +298,7 @@ UNKNOWN_REQUEST = "The bucket has nothing of this request."
 NO_MANIFEST = "The manifest is gone."
 
 
-def moved(count: int) -> str:
+def tell_moved(count: int) -> str:
     return f"{count} messages moved."
 
 
@@ -302,11 +306,11 @@ def in_outbox(pending: str) -> str:
     return f"Still in the outbox, for: {pending}"
 
 
-def delivered(where: str) -> str:
+def tell_delivered(where: str) -> str:
     return f"Delivered: {where}"
 
 
-def sent_again(request_id: str) -> str:
+def tell_sent_again(request_id: str) -> str:
     return f"Sent again as {request_id}."
 
 

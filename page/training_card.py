@@ -69,7 +69,7 @@ class TrainingCard:
         self._chart.update()
         ui.label(texts.trained_text(data.get("best_step") or 0, data.get("similarity"))).classes("stage")
         for warning in data.get("warnings") or []:
-            ui.label(str(warning)).classes("advice")
+            ui.label(texts.sentence(str(warning))).classes("advice")
         if key := data.get("validation"):
             with ui.element("figure").classes("sheet"):
                 link = ui.element("a")

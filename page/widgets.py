@@ -137,8 +137,12 @@ def frame(active: str, can_log_out: bool) -> Iterator[None]:
                 with ui.element("form") as form:
                     form.props.update({"method": "post", "action": f"{ROOT}/logout"})
                     out = ui.element("button").classes("plain")
-                    out.props["type"] = "submit"
+                    out.props["type"], out.props["aria-label"], out.props["title"] = (
+                        "submit",
+                        texts.LOG_OUT,
+                        texts.LOG_OUT,
+                    )
                     with out:
-                        ui.label(texts.LOG_OUT)
+                        ui.icon("logout").props('aria-hidden="true"')
     with ui.element("div").classes("screen"):  # NiceGUI's page around it is the main element
         yield

@@ -23,6 +23,7 @@ from tests.browser import CHROMIUM, open_browser, run_page
 
 OUT = Path(__file__).parents[1] / "docs/pictures"
 WIDE, NARROW = (1440, 1000), (390, 844)
+WIDEST = 1000  # pixels, so that a picture has about 80 KB
 LONGEST_MS = 600_000  # for a portrait on a busy machine
 
 
@@ -119,7 +120,8 @@ def open_page(browser: Browser, size: tuple[int, int], scheme: str) -> Iterator[
 def take(page: Page, out: Path) -> None:
     """Take what the tab shows as a JPEG that is small enough for a repository."""
     with Pillow.open(BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").save(out, quality=82, optimize=True)
+        picture.thumbnail((WIDEST, WIDEST), Pillow.Resampling.LANCZOS)
+        picture.convert("RGB").save(out, quality=80, optimize=True)
 
 
 if __name__ == "__main__":

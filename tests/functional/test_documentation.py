@@ -15,6 +15,7 @@ import pytest
 from typer.main import get_group
 from typer.testing import CliRunner
 
+from page.settings import PageSettings
 from serve.settings import ServeSettings
 from shared.buckets import FolderBucket, open_bucket
 from shared.buckets.base import Bucket
@@ -89,13 +90,13 @@ def run_by_module(words: list[str]) -> None:
 
 
 def setting(variable: str, value: str | None) -> None:
-    """Fail unless this variable is read by the settings, by those of `photog serve`, or by a Compose file."""
-    leaf = variable.removeprefix("PHOTOG_SERVE__")
+    """Fail unless this variable is read by the settings, by those of an extension's verb, or by a Compose file."""
     if variable == "PHOTOG_TOKEN" or f"${{{variable}:-" in COMPOSE:
         return
-    if leaf != variable:
-        assert leaf.lower() in ServeSettings.model_fields, variable
-        return
+    for prefix, settings in (("PHOTOG_SERVE__", ServeSettings), ("PHOTOG_PAGE__", PageSettings)):
+        if variable.startswith(prefix):
+            assert variable.removeprefix(prefix).lower() in settings.model_fields, variable
+            return
     is_setting(variable, value)
 
 

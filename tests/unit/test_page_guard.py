@@ -1,6 +1,7 @@
 """Who may reach the page: the guard in front of it, and which pictures it gives out."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ ORIGIN = {"origin": "http://127.0.0.1"}
 FACE = jpeg(astronaut()[:200, :200])
 
 
-def guard(clock: Clock, token: str | None = TOKEN, **settings: float) -> httpx.AsyncClient:
+def guard(clock: Clock, token: str | None = TOKEN, **settings: Any) -> httpx.AsyncClient:
     app = FastAPI()
 
     @app.api_route("/page/{path:path}", methods=["GET", "POST"])

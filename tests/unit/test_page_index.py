@@ -107,6 +107,20 @@ def test_a_request_under_another_name_than_its_id_is_one_request():
     ]
 
 
+def test_a_second_body_under_a_taken_id_is_a_conflict_and_a_copy_of_the_first_is_not():
+    bucket = MemoryBucket()
+    send(bucket, "check", "one", success("one", "", {}))
+    bucket.put("requests/check/two.json", encode({"request_id": "one"} | BODY))
+    assert index_of(bucket).counts() == Counter(ok=1)
+    bucket.put("requests/check/two.json", encode({"request_id": "one", "images": ["photos/b.jpg"]}))
+    bucket.put(keys.conflict("check", "one", "0123456789"), encode(failed("one", RequestError("taken"))))
+    index = index_of(bucket)
+    assert index.counts() == Counter(ok=1, conflict=1)
+    assert [one.key for one in index.find("conflict", "", 0, 9).entries] == ["requests/check/two.json"]
+    index.refresh()
+    assert index.counts() == Counter(ok=1, conflict=1)
+
+
 def test_old_answers_are_read_once_and_viewers_cost_nothing():
     bucket = Counting()
     for number in range(2000):
@@ -187,3 +201,27 @@ def test_a_request_that_failed_is_sent_again_under_a_new_id():
     assert studio.retry("train", "one", keys.request("train", "one")) == "one-again-1"
     assert studio.retry("train", "one-again-1", keys.request("train", "one-again-1")) == "one-again-2"
     assert b'"anna"' in bucket.get(keys.request("train", "one-again-2"))
+
+
+def test_a_request_that_runs_is_canceled_and_its_worker_loses_the_claim():
+    bucket = MemoryBucket()
+    send(bucket, "train", "one")
+    claims = Claims(bucket, "train", Lease(), "worker-1")
+    held = claims.acquire_first("one", "requests/train/one.json", "")
+    assert held is not None
+    studio = Studio(bucket, Settings(), PageSettings())
+    assert studio.cancel("train", "one")
+    assert claims.beat("one", held.record) is None
+    answer = Client(bucket).answer("train", "one")
+    assert answer is not None
+    assert answer["data"]["error"]["type"] == "RequestCanceled"
+    assert studio.cancel("train", "one"), "a second time it is canceled too"
+
+
+def test_an_answer_that_was_there_first_stays():
+    bucket = MemoryBucket()
+    send(bucket, "train", "one", success("one", "", {}))
+    assert not Studio(bucket, Settings(), PageSettings()).cancel("train", "one")
+    answer = Client(bucket).answer("train", "one")
+    assert answer is not None
+    assert answer["code"] == "OK"

@@ -12,7 +12,7 @@ from shared.runtime.request_models import request_model
 @pytest.fixture
 def installed(monkeypatch):
     def install(value: str) -> None:
-        entry = EntryPoint("check", value, request_models.ENTRY_POINTS)
+        entry = EntryPoint("check", value, "photog.functions")
         monkeypatch.setattr(request_models, "entry_points", lambda group, name: [entry])
 
     return install

@@ -115,11 +115,14 @@ class FaceCrop:
         """The palette of the face."""
         return Palette.of(self.lab, self.face, self.width)
 
-    @cached_property
-    def grain(self) -> tuple[float, ...]:
-        """How strong the fine detail of the face's skin is, without that of facial hair; see `light.measure_grain`."""
-        shaven = 1 - self.cut(self.facial_hair.mask)
-        return light.measure_grain(self.lab[..., 0], self.skin * shaven, self.width)
+    def measure_grain(self, width: float) -> tuple[float, ...]:
+        """Measure how strong the fine detail of the face's skin is, without that of facial hair.
+
+        `width` is that of the face to be compared, in pixels; see `light.measure_grain`.
+        """
+        skin = self.skin * (1 - self.cut(self.facial_hair.mask))
+        part = masks.bounds(skin, light.BANDS[-1] * light.SEEN * width)
+        return light.measure_grain(self.lab[..., 0][part], skin[part], width)
 
     def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""

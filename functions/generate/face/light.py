@@ -1,6 +1,6 @@
 """Match light, color and grain of one face to another aligned with it: low and high frequencies in LAB."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,6 +29,7 @@ GRAIN_SIDE = 1000  # pixels per row sampled to measure grain
 DARKEST = 0.25  # darkest share of the bare face that is left out, since it may be a beard
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
+SEEN = 4.0  # sigmas; what is farther away has no effect on a Gaussian
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 EDGE = 4.0  # in units of the grain's strength; stronger detail is an edge
 NOISE = (0.8, 0.4)  # per band, share of the missing detail filled with noise; coarser noise looks like orange peel
@@ -179,7 +180,7 @@ def _share_of_shift(drawn: Tints, level: Tints, shift: Tints) -> Mask:
         shift: the change of the skin's color, likewise.
     """
     along, whole, paler = (one[0] * level[0] + one[1] * level[1] for one in (drawn, level, shift))
-    share = np.clip(along / np.maximum(whole, 1), 0, 1)
+    share: Mask = np.clip(along / np.maximum(whole, 1), 0, 1).astype(np.float32, copy=False)
     share[paler >= 0] = 1
     return share
 
@@ -209,7 +210,12 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
     """
     lightness = np.ascontiguousarray(mixed[..., 0])
     wanted = measure_grain(template[..., 0], skin_template, width)
-    return raise_grain(lightness, skin_mixed, wanted, width)
+    return raise_grain(lightness, skin_mixed, wanted, width, lambda: draw_noise(lightness.shape))
+
+
+def draw_noise(size: tuple[int, ...]) -> Lightness:
+    """Return normal noise of variance 1, (H, W), the same for the same size."""
+    return np.random.default_rng(GRAIN_SEED).standard_normal(size, dtype=np.float32)
 
 
 def measure_grain(lightness: Lightness, skin: Mask, width: float) -> tuple[float, ...]:
@@ -223,8 +229,13 @@ def measure_grain(lightness: Lightness, skin: Mask, width: float) -> tuple[float
     )
 
 
-def raise_grain(lightness: Lightness, skin: Mask, wanted: Sequence[float], width: float) -> Lightness:
-    """Return a face's lightness, (H, W), with its fine detail as strong as `measure_grain` says of the template's."""
+def raise_grain(
+    lightness: Lightness, skin: Mask, wanted: Sequence[float], width: float, draw: Callable[[], Lightness]
+) -> Lightness:
+    """Return a face's lightness, (H, W), with its fine detail as strong as `measure_grain` says of the template's.
+
+    `draw` makes the noise, (H, W), if any is needed.
+    """
     result = lightness.copy()
     noise: Lightness | None = None
     for (finer, coarser), strength_wanted, most in zip(pairwise((0.0, *BANDS)), wanted, NOISE, strict=True):
@@ -237,7 +248,7 @@ def raise_grain(lightness: Lightness, skin: Mask, wanted: Sequence[float], width
         _add_detail(result, own, gain, EDGE * strength_own)
         if ratio > gain:
             if noise is None:
-                noise = np.random.default_rng(GRAIN_SEED).standard_normal(lightness.shape, dtype=np.float32)
+                noise = draw()
             added = _band(noise, finer * width, coarser * width)
             missing = float(np.sqrt(1 - (gain / ratio) ** 2)) * most
             result += np.float32(missing * strength_wanted / float(added.std())) * added

@@ -158,8 +158,8 @@ def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width:
     shade[..., 0] = UNDER + (LOWER - UNDER) * np.clip(below, 0, 1)
     seen, known = blur(reduce(drawn * repeat(neck)), sigma), blur(reduce(neck), sigma)[..., None]
     guess, sure = blur(reduce(drawn * repeat(skin)), sigma), blur(reduce(skin), sigma)[..., None]
-    filled: Lab = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))
-    return filled
+    filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))
+    return np.asarray(filled, np.float32)
 
 
 def _neck_column(crop: FaceCrop) -> Mask:

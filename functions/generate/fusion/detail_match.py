@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lightness
 from shared.imaging.array_types import Mask
 
@@ -80,10 +81,8 @@ def match_sharpness(
     """
     target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
-    raised = _raise_detail(
-        lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target
-    )
-    return _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    raised = _raise_detail(lightness, free * (smooth - blur(smooth, radius)), where, WANTED * target)
+    return _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
 
 
 def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:

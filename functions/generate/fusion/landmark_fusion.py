@@ -197,7 +197,7 @@ def compose(
 
     Args:
         crop: the face as it is.
-        drawn: the face to mix in, relit, LAB, (h, w, 3); its lightness is changed in place.
+        drawn: the face to mix in, relit, LAB, (h, w, 3); it is overwritten.
         original: the template's face, whose sharpness the result must have.
         shares: the drawn face's share in each part.
         taken: mask, (h, w), of where the drawn face may be used.
@@ -218,20 +218,28 @@ def compose(
     features = masks.features(crop.points, crop.size)
     share = soft * (shares.skin + (shares.features - shares.skin) * features)
     share = np.maximum(share, hair * taken * shares.hair)
-    mixed = blend(crop.lab, drawn, share)
+    part = masks.bounds(share, light.BANDS[-1] * light.SEEN * crop.width)  # nothing changes outside of it
+    soft, share, outline, hair = soft[part], share[part], outline[part], hair[part]
+    mixed = blend(crop.lab[part], drawn[part], share)
     smooth = np.ascontiguousarray(mixed[..., 0])
-    grained = light.raise_grain(smooth, bare, original.grain, crop.width)
+    grained = light.raise_grain(
+        smooth,
+        bare[part],
+        original.measure_grain(crop.width),
+        crop.width,
+        lambda: np.ascontiguousarray(light.draw_noise(crop.size)[part]),
+    )
     grained -= smooth
     grained *= soft
     grained += smooth
-    sharp = np.maximum(features, hair).astype(np.float32)
-    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp)
+    sharp = np.maximum(features[part], hair)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp).astype(np.float32)
     shaven = original.face * (1 - original.cut(original.facial_hair.mask))
     mixed[..., 0] = detail_match.match_sharpness(
         grained, smooth, outline * (1 - hair), free, wanted, shaven, crop.width
     )
     fused = np.array(crop.image)
-    copy_where(light.to_rgb(mixed), share > 0, fused)
+    copy_where(light.to_rgb(mixed), share > 0, fused[part])
     return fused
 
 
