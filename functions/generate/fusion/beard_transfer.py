@@ -27,6 +27,7 @@ GUESS = 0.05  # weight of the face's skin, shaded as a neck, beside that of the 
 # lightness of the neck relative to the cheeks', right under the chin and from DEEP face widths below it: medians of 81
 # frontal faces; its colors are the cheeks'
 UNDER, LOWER, DEEP = 0.72, 0.88, 0.2
+ROUND = 0.04  # face widths over which the jaw turns away from the light; an edge there looks like a drawn line
 DEEPEST, SHADED, LIT = (
     0.45,
     0.6,
@@ -34,7 +35,7 @@ DEEPEST, SHADED, LIT = (
 )  # lightness relative to the face's skin: hair up to the first, neck from the second to the last
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
-STRAY = 0.015  # face widths that single hairs stick out of a beard
+STRAY = 0.025  # face widths that single hairs stick out of a beard
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
 BORDER = 0.012  # face widths that skin must be away from collars and hair
@@ -78,22 +79,26 @@ class BeardTransfer:
         """Mask, (h, w), of where either face has facial hair."""
         return np.maximum(self.template, self.person)
 
-    def shave(self, drawn: Lab, skin: Mask, crop: FaceCrop) -> Lab:
-        """Fill in what the template's hair hides beyond the face, and the person's photo does not show.
+    def shave(self, drawn: Lab, skin: Mask, usable: Mask, crop: FaceCrop) -> Lab:
+        """Fill in what the template's hair hides and the person's photo does not show.
+
+        That is all beyond the face, and inside of it what must not be taken from the photo, such as a lock of hair: else
+        a line of the template's beard is left there.
 
         Args:
             drawn: the person's face on the crop, relit, LAB, (h, w, 3).
             skin: weight of its pixels that show the face's skin, (h, w).
+            usable: mask of what may be taken from the person's photo, (h, w).
             crop: the moved template's face.
 
         Returns:
-            LAB, (h, w, 3); `drawn` itself if the template has no hair beyond the face.
+            LAB, (h, w, 3); `drawn` itself if the template has no such hair.
         """
         face = masks.face(crop.points, crop.size, 0.0, 0.01)
-        bare = self.template * (1 - self.person) * (1 - face)
+        bare = self.template * (1 - self.person) * np.maximum(1 - face, 1 - usable)
         if not bare.any() or float(skin.sum()) < LEAST:
             return drawn
-        column = _neck_column(crop)
+        column = np.maximum(_neck_column(crop), face)
         shaven = drawn + (bare * column)[..., None] * (_draw_neck(drawn, skin, face, self.person, crop.width) - drawn)
         beside = bare * (1 - column)
         if beside.max() > LEAST:
@@ -119,9 +124,9 @@ def _draw_neck(drawn: Lab, skin: Mask, face: Mask, hair: Mask, width: float) -> 
     """Return the drawn neck, LAB, (h, w, 3); where it shows none, skin of the neck's color or of the face's, shaded."""
     mean = ((drawn * skin[..., None]).sum(axis=(0, 1)) / float(skin.sum())).astype(np.float32)
     neck = _neck_likeness(drawn, mean, width) * (1 - hair) * (1 - face)
-    below = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (DEEP * width)
+    below = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / width
     shade = np.ones_like(drawn)
-    shade[..., 0] = UNDER + (LOWER - UNDER) * np.clip(below, 0, 1)
+    shade[..., 0] = np.interp(below, (0, ROUND, ROUND + DEEP), (1, UNDER, LOWER))
     seen, known = blur(drawn * neck[..., None], FILL * width), blur(neck, FILL * width)[..., None]
     guess, sure = blur(drawn * skin[..., None], FILL * width), blur(skin, FILL * width)[..., None]
     filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))

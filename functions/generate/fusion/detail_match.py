@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from functions.generate.face import light
 from functions.generate.face.light import Lightness
 from shared.imaging.array_types import Mask
 
@@ -17,6 +18,8 @@ RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, por
 NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
 WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
 RAISED_SKIN = 0.2  # of what eyes, brows, nose and mouth are raised by: with all, a small photo's skin looks embossed
+# how far a raised pixel may leave its neighborhood's range, in ranges, and the neighborhood's radius in face widths
+OVERSHOOT, NEIGHBORHOOD = 0.05, 0.012
 MOST_RAISED = 2.5  # a larger factor makes halos and etched teeth
 
 
@@ -83,7 +86,8 @@ def match_sharpness(
     raised = _raise_detail(
         lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target
     )
-    return _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    raised = _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    return light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * width)
 
 
 def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
