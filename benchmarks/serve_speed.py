@@ -1,9 +1,9 @@
 """Measures the queue server: puts per second, latency from put to answer with an echoing worker, and memory.
 
-    python -m benchmarks.serve_speed [--entries 20000] [--folder DIR]
+    python -m benchmarks.serve_speed [--entries 20000] [--folder DIR] [--sync-milliseconds 20]
 
 Most of the time is spent on the folder's disk, since a put is accepted only after it is synced. Name a folder on the
-disk that would be used in production.
+disk that would be used in production; or one in memory, with the time that each sync of such a disk takes.
 """
 
 import argparse
@@ -32,12 +32,13 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=20_000, help="entries to put while memory is measured")
     parser.add_argument("--puts", type=int, default=2_000)
     parser.add_argument("--folder", type=Path, help="folder for the bucket and the state; a temporary one by default")
+    parser.add_argument("--sync-milliseconds", type=float, default=0, help="make every sync of the server this slow")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        server = Server(Path(folder))
+        server = Server(Path(folder), arguments.sync_milliseconds)
         server.start()
         try:
-            for threads in (1, 8):
+            for threads in (1, 8, 32):
                 rate = puts(server, arguments.puts, threads)
                 print(f"puts into the input queue, {threads} at a time: {rate:8.0f} /s")
             client(server).delete(OTHER, params={"_trunc_": "true", "_index_": 10**9})

@@ -1,13 +1,15 @@
 """Measures what a trained LoRA adds to portraits, by photos and a recognizer that the product does not see.
 
     python -m benchmarks.training_pays OUT --people FOLDER... --photos PHOTOS --judge FILE
-                                       [--steps 400] [--until 09:05] [--sheet sheet.png [--setting default]]
+                                       [--steps 400] [--settings NAME...] [--until 09:05]
+                                       [--sheet sheet.png [--setting default]]
     python -m benchmarks.training_pays OUT --report [--sheet sheet.png]
 
-Each FOLDER has three or more photos of one person and names them. Every third photo is set aside: portraits are
-compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because a training
-wants that many, and are the references of the fusion, as they are. Templates are those of `pairs.py`. FILE is an ONNX
-network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as ArcFace's do.
+Each FOLDER has two or more photos of one person and names them. Every third photo is set aside, of two the second:
+portraits are compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because
+a training wants that many, and are the references of the fusion, as they are. Templates are those of `pairs.py`. FILE
+is an ONNX network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as those of
+ArcFace do.
 
 Every portrait is made twice with the same noise: with the person's LoRA, and with none. OUT keeps the LoRAs and a line
 for each portrait; a run that was ended goes on where it was, and `--until` ends it at a time of the day. The tables
@@ -246,6 +248,7 @@ def main() -> int:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--judge", type=Path)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=SETTINGS, help="make these only")
     parser.add_argument("--until", default="23:59", help="time of the day at which to end")
     parser.add_argument("--sheet", type=Path, help="draw the portraits by the setting of --setting")
     parser.add_argument("--setting", default="default", choices=SETTINGS)
@@ -260,7 +263,7 @@ def main() -> int:
         sitters = {folder.name: sitter(folder, engine, judge) for folder in arguments.people}
         templates = [place for place in places(arguments.photos, engine) if place.name in TEMPLATES]
         studio = Studio(arguments.out, sitters, templates, judge)
-        run(studio, arguments.steps, arguments.until)
+        run(studio, arguments.steps, arguments.until, arguments.settings)
     if arguments.sheet:
         cv2.imwrite(str(arguments.sheet), sheet(arguments.out, arguments.setting)[..., ::-1])
     report(arguments.out)
@@ -271,9 +274,10 @@ def sitter(folder: Path, engine: FaceEngine, judge: Judge) -> Sitter:
     """Read a person's photos; every third is set aside."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     photos = [photo for photo in map(shrunk, map(read, files)) if len(engine.detect(photo)) == 1]
-    known = [photo for index, photo in enumerate(photos) if index % 3 != 2]
+    aside = photos[min(2, len(photos) - 1) :: 3]
+    known = [photo for photo in photos if not any(photo is one for one in aside)]
     vectors = [engine.embed(photo, largest(engine.detect(photo))) for photo in known]
-    return Sitter(Someone(folder.name, known, np.mean(vectors, axis=0)), judge.mean(photos[2::3]))
+    return Sitter(Someone(folder.name, known, np.mean(vectors, axis=0)), judge.mean(aside))
 
 
 def shrunk(photo: Image) -> Image:
@@ -307,15 +311,15 @@ def plan_tasks(studio: Studio, steps: int) -> Iterator[Task]:
         yield Task(name, template, "default", seed, which)
 
 
-def run(studio: Studio, steps: int, until: str) -> None:
-    """Make and measure the portraits that OUT does not have, until that time of the day."""
+def run(studio: Studio, steps: int, until: str, settings: Sequence[str]) -> None:
+    """Make and measure the portraits by these settings that OUT does not have, until that time of the day."""
     path = studio.out / "results.jsonl"
     done = {Task(**{name: row[name] for name in Task.__annotations__}) for row in rows(studio.out)}
     for task in plan_tasks(studio, steps):
         if datetime.now().strftime("%H:%M") >= until:
             print(f"ended at {until}")
             return
-        if task in done or studio.shows(task):
+        if task in done or task.setting not in settings or studio.shows(task):
             continue
         done.add(task)
         studio.train(task.person, steps)

@@ -6,6 +6,7 @@ mirroring it. The portrait is made twice, without a training and with one, and t
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from shared.buckets import FolderBucket
 from shared.cli import sheet
 from shared.cli.likeness import THRESHOLDS
 from shared.cli.portrait import KEEP_STAGES
+from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 from shared.settings import Settings
@@ -31,6 +33,12 @@ WAYS = {
     "instant": ["--no-train"],
     "trained": ["--train"],
 }  # in this order: a training replaces kept photos
+PAGE = """
+All of it is in a bucket, and a page shows it. Run
+    photog page {bucket}
+and open the address that it prints: drop pictures of {photos} to see them checked, choose the template
+and make a portrait; under People is eileen with her photos, both portraits and the training, and the way to
+forget her; under Operation is every request."""
 
 
 def main() -> int:
@@ -54,8 +62,12 @@ def main() -> int:
         made[way] = json.loads(done.stdout)
         say(f"{describe(way, made[way])}; the command took {time.monotonic() - started:.0f} s")
     drawn = OUT / "contact-sheet.png"
-    draw_sheet(made, template, drawn)
+    draw_sheet(made, template, photos, drawn)
     say(str(drawn.resolve()))
+    templates = OUT / "bucket" / keys.TEMPLATES
+    templates.mkdir(exist_ok=True)
+    shutil.copy(template, templates / "grace-hopper.png")
+    say(PAGE.format(bucket=OUT / "bucket", photos=OUT / "photos"))
     return 0
 
 
@@ -70,7 +82,7 @@ def describe(way: str, answers: Json) -> str:
     return f"{way}: {seconds:.1f} s of work, similarity {after:.2f}"
 
 
-def draw_sheet(made: dict[str, Json], template: Path, out: Path) -> None:
+def draw_sheet(made: dict[str, Json], template: Path, photos: list[Path], out: Path) -> None:
     """Draw the photos, the training, the stages, and the portraits of both ways beside the template."""
     client = Client(FolderBucket(OUT / "bucket"))
     heading = sheet.describe_likeness(made["instant"]["generate"], THRESHOLDS[Settings().faces.engine])
@@ -78,12 +90,11 @@ def draw_sheet(made: dict[str, Json], template: Path, out: Path) -> None:
         sheet.Cell(sheet.load_picture(client, answers["generate"]["data"]["image_key"]), describe(way, answers))
         for way, answers in made.items()
     ]
-    key = client.reference(str(template))
     rows = [
-        *sheet.photo_rows(client, made["instant"]["check"]),
+        *sheet.photo_rows(client, made["instant"]["check"], [str(one) for one in photos]),
         *sheet.training_rows(client, made["trained"]["train"]),
         *sheet.stage_rows(client, made["instant"]["generate"]),
-        sheet.Row(heading, [sheet.Cell(sheet.load_picture(client, key), "template"), *portraits], 760),
+        sheet.Row(heading, [sheet.Cell(sheet.open_picture(template.read_bytes()), "template"), *portraits], 760),
     ]
     sheet.save(rows, out)
 

@@ -1,4 +1,4 @@
-"""The ASGI application: the SDK's calls, /healthz, /metrics and their documentation at /docs."""
+"""The ASGI application: the SDK's calls, the REST interface, /healthz, /metrics and their documentation at /docs."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from serve.answers import Answers
 from serve.auth import is_any_token
+from serve.bodies import BodyReader
 from serve.budget import Budget
 from serve.database import Database, StateUnavailable
 from serve.dispatcher import Dispatcher
@@ -24,11 +26,13 @@ from serve.page import documentation
 from serve.parameters import BadParameter
 from serve.polling import Getter
 from serve.recovery import Recovery
+from serve.rest import Rest, add_rest
 from serve.routes import add_routes
 from serve.settings import ServeSettings
 from serve.store import QueueFull, Store
 from serve.watching import Watcher
 from shared.buckets.base import Bucket, BucketError
+from shared.contract.manifests import CONTRACT
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,17 +83,34 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
 
     app = FastAPI(
         title="photog serve",
-        description="The queue protocol of `eas_prediction.QueueClient` over a bucket.",
+        version=CONTRACT,
+        description="Requests and answers as plain JSON (/v1), and the queue protocol of `eas_prediction.QueueClient` "
+        "(/api/predict), over a bucket.",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own pages fetch their scripts from other hosts
         redoc_url=None,
     )
+    rest = Rest(bucket, settings, serve, BodyReader(coming))
+    add_rest(app, rest)
     add_routes(app, calls)
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))
     app.add_exception_handler(RequestRefused, _answer_refusal)
-    app.state.stopping = polling.end
+    if serve.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=serve.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location", "Retry-After"],
+        )
+
+    def stop() -> None:
+        polling.end()
+        rest.end()
+
+    app.state.stopping = stop
     return app
 
 

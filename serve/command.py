@@ -5,26 +5,31 @@ import logging
 import signal
 import socket
 import sqlite3
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from serve.application import build_application
 from serve.database import Database, StateInUse, StateUnavailable
-from serve.listening import Server, connection_bounds
+from serve.listening import SAID_BYTES, Server, connection_bounds
 from serve.settings import SECRET, ServeSettings, parse_pairs
-from shared.buckets.base import BucketError
+from shared.buckets.base import Bucket, BucketError
 from shared.cli.console import bucket_at, fail, log_to_stderr
 from shared.contract.validation import describe_errors
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, how_to_install
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PAGES = "photog.pages"  # entry point group of what --page adds
+PAGE_FRAME = 256 * 1024  # bytes of what a browser sends over the page's WebSocket
 UNAVAILABLE = 75  # EX_TEMPFAIL: the bucket or the disk does not answer; a supervisor restarts the server
 
 
@@ -38,9 +43,16 @@ def serve(
         list[str] | None, typer.Option(metavar="SERVICE=TOKEN", help="A service's own token; may be repeated.")
     ] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of the SQLite file, which may be deleted.")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Also show the page for people at /page/.")] = False,
 ) -> None:
-    """Serve the queue protocol of the hosted product's SDK over a bucket. PHOTOG_TOKEN opens all services that have no
-    --token of their own.
+    """Serve the hosted product's queue protocol over a bucket.
+
+    Its SDK works unchanged. PHOTOG_TOKEN opens all services that have no --token of their own.
+
+    \b
+    Examples:
+      PHOTOG_TOKEN=secret photog serve BUCKET
+      photog serve s3://portraits --host 0.0.0.0 --token photog_check=secret
     """
     log_to_stderr()
     settings, configured = Settings(), _read_settings(token or [], state)
@@ -52,6 +64,8 @@ def serve(
     except (StateInUse, OSError, sqlite3.Error) as error:
         fail(f"{folder} cannot hold the state: {error}")
     app = build_application(place, database, settings, configured)
+    if page:
+        _load_page()(app, place, settings, host)
     try:
         database.ensure()
     except ConfigurationError:
@@ -59,11 +73,23 @@ def serve(
     except (BucketError, StateUnavailable, OSError, sqlite3.Error) as error:
         log.error("cannot begin: %s", error)
         raise typer.Exit(UNAVAILABLE) from error
-    server = Server(app, host, port, configured, connection_bounds(configured))
+    server = Server(app, host, port, configured, connection_bounds(configured), PAGE_FRAME if page else SAID_BYTES)
     # uvicorn drains and then raises the signal again, whose default would be an exit status that says killed
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore_signal)
     server.run()
+
+
+def _load_page() -> Callable[[FastAPI, Bucket, Settings, str], None]:
+    """Return what adds the page to an application; end the program if it is not installed."""
+    entry = next(iter(entry_points(group=PAGES)), None)
+    if entry is None:
+        fail(f"--page needs the page: {how_to_install('page')}")
+    try:
+        mount: Callable[[FastAPI, Bucket, Settings, str], None] = entry.load()
+    except ModuleNotFoundError as error:
+        fail(f"--page needs {error.name}: {how_to_install(entry.name)}")
+    return mount
 
 
 def _require_free(host: str, port: int) -> None:

@@ -1,8 +1,9 @@
 """Moves the puts of one service on: releases manifests by priority, notices claims and answers.
 
 The cost of a look depends on what is under way, never on how much waits or has been answered: it reads one claim for
-each request that is released and unclaimed, and the head of one `result.json` for each that runs. A look follows each
-put at once; looks come every 20 ms while puts move, then at growing pauses up to `poll_seconds`.
+each request that is released and unclaimed, and the head of one `result.json` for each that runs. All answers that a
+look finds are given together, and all manifests are released together: on a disk both take the time of one. A look
+follows each put at once; looks come every 20 ms while puts move, then at growing pauses up to `poll_seconds`.
 """
 
 import logging
@@ -10,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from functools import partial
 
 from serve.database import StateUnavailable
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE = 0.02
 TURNS = 100  # queued puts that one look considers
+TOGETHER = 64  # answers or manifests that are written together
 STORE_BROKEN = 5  # failures of the store in a row after which the look ends
 
 
@@ -48,6 +51,8 @@ class Dispatcher:
         self._client, self._window = Client(store.bucket), ReleaseWindow(longest_lead)
         self._stages = StageTimings(self._client, self._function, service, metrics)
         self._holds = BackoffHolds()
+        self._answered: dict[str, tuple[Entry, str]] = {}  # with the answers' codes, until they are given together
+        self._releasing: list[tuple[Entry, bytes]] = []  # with their manifests, until these are written together
         self._failed_in_a_row = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"dispatcher {service}", daemon=True)
@@ -69,6 +74,7 @@ class Dispatcher:
             quiet: nothing has moved for a while; also make sure that released manifests still exist.
         """
         unclaimed, moved, self._failed_in_a_row = set[str](), False, 0
+        self._answered, self._releasing = {}, []  # what a look that broke off has left is found again
         held = self._holds.now()
         for entries in _by_request(self._index.under_way(self._service)):
             first = entries[0]
@@ -76,6 +82,7 @@ class Dispatcher:
             moved |= state
             if not state and first.state == RELEASED:
                 unclaimed.add(first.uuid)
+        self._give_answers()
         return self._release(self._window.room(unclaimed), held) or moved
 
     def _run(self) -> None:
@@ -136,9 +143,22 @@ class Dispatcher:
         if envelope is None:
             return bool(waiting)  # removed at this moment; the next look finds the same
         self._metrics.stage(self._service, "running", envelope["data"].get("cost_time", 0.0))
-        for one in entries:
-            self._answer(one, None, envelope["code"])
+        self._answered |= {one.uuid: (one, envelope["code"]) for one in entries}
         return True
+
+    def _give_answers(self) -> None:
+        """Give the answers that were found their places; where they fail together, each is tried by itself."""
+        found, self._answered = list(self._answered.values()), {}
+        for start in range(0, len(found), TOGETHER):
+            some = found[start : start + TOGETHER]
+            try:
+                given = {one.uuid for one in self._store.answer_all(self._service, [one for one, _ in some])}
+            except (BucketError, NotAMessage, OSError):
+                for one, code in some:
+                    self._safely(one, partial(self._answer, one, None, code))
+                continue
+            for code in (code for one, code in some if one.uuid in given):
+                self._metrics.count_answer(self._service, code)
 
     def _note_claim(self, one: Entry, owner: str) -> None:
         now = time.time()
@@ -151,10 +171,11 @@ class Dispatcher:
         moved = False
         for one in self._index.turn(self._service, TURNS, held):
             needs_worker = one.request_id is not None and not self._index.rival(one)
-            if needs_worker and room <= 0:
+            if needs_worker and (room <= 0 or len(self._releasing) >= TOGETHER):
                 break
             if self._safely(one, partial(self._start, one)):
                 moved, room = True, room - needs_worker
+        self._write_manifests()
         return moved
 
     def _start(self, one: Entry) -> bool:
@@ -162,20 +183,42 @@ class Dispatcher:
             return self._refuse([one], InvalidManifest("the data is not a request"))
         if self._index.rival(one):
             return self._refuse([one], self._conflict(one.request_id, "an earlier put"))
-        return self._manifest(one)
+        return self._prepare_manifest(one)
 
-    def _manifest(self, one: Entry) -> bool:
-        """Write the manifest; the same request put twice is one, another body under its id is refused."""
-        key = self._manifest_key(one)
+    def _prepare_manifest(self, one: Entry) -> bool:
+        """Read the manifest, to be written at the look's end; False if the put was taken back at this moment."""
         record = self._bucket.find(message_key(self._service, one.uuid))
         if record is None:
-            self._index.remove([one.uuid])  # taken back at this moment, or the record was deleted
+            self._index.remove([one.uuid])  # or the record was deleted
             return False
         body = decode_message(record)[1]
         first = self._claims.first(one.request_id or "")
         if first is not None and not self._is_of(first, one):
             return self._refuse([one], self._conflict(one.request_id, first.manifest))
-        if not self._bucket.put_if_absent(key, body):
+        self._releasing.append((one, body))
+        return True
+
+    def _write_manifests(self) -> None:
+        """Write the manifests of the puts that are released; where they fail together, each is tried by itself."""
+        releasing, self._releasing = self._releasing, []
+        if not releasing:
+            return
+        manifests: dict[str, bytes] = {}
+        for one, body in releasing:
+            manifests.setdefault(self._manifest_key(one), body)
+        written: Set[str] = set()
+        with suppress(BucketError, OSError):
+            written = self._bucket.put_all_if_absent(manifests)
+        for one, body in releasing:
+            self._safely(one, partial(self._release_one, one, body, written))
+
+    def _release_one(self, one: Entry, body: bytes, written: Set[str]) -> bool:
+        """Note that a manifest is released.
+
+        The same request put twice is one, another body under its id is refused.
+        """
+        key = self._manifest_key(one)
+        if key not in written and not self._bucket.put_if_absent(key, body):
             there = read_request(self._bucket.get(key))
             if there is None or one.sha256 not in there.spellings:
                 return self._refuse([one], self._conflict(one.request_id, key))
@@ -207,10 +250,11 @@ class Dispatcher:
             self._answer(one, failure(one.request_id or "", error, {"cost_time": 0.0}), "error")
         return True
 
-    def _answer(self, one: Entry, error: Json | None, code: str) -> None:
+    def _answer(self, one: Entry, error: Json | None, code: str) -> bool:
         record = self._store.answer(one, error)
         if record is not None:
             self._metrics.count_answer(self._service, code)
+        return record is not None
 
     def _conflict(self, request_id: str | None, by: str) -> ConflictingRequest:
         return ConflictingRequest(

@@ -21,7 +21,9 @@ SPARE_FILES = 200  # for the bucket, the state and the logs
 class Server(uvicorn.Server):
     """Serves an application until it is told to stop."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, settings: ServeSettings, bounds: Bounds) -> None:
+    def __init__(
+        self, app: FastAPI, host: str, port: int, settings: ServeSettings, bounds: Bounds, frame_bytes: int = SAID_BYTES
+    ) -> None:
         configuration = uvicorn.Config(
             app,
             host=host,
@@ -30,7 +32,7 @@ class Server(uvicorn.Server):
             access_log=False,
             http=cast("type[asyncio.Protocol]", partial(HttpConnection, bounds=bounds)),
             ws=cast("type[asyncio.Protocol]", partial(WatchConnection, bounds=bounds)),
-            ws_max_size=SAID_BYTES,
+            ws_max_size=frame_bytes,
             ws_per_message_deflate=False,  # base64 of pictures hardly compresses
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=settings.silent_seconds,

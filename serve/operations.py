@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from serve.attributes import describe_position, entry_attributes
 from serve.auth import is_token_of
+from serve.bodies import expected_bytes, read_body
 from serve.budget import Budget
 from serve.errors import RequestRefused
 from serve.metrics import Metrics
@@ -25,8 +26,6 @@ from serve.wire import PROTOBUF, several
 
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
 INDEX_HEADER = "X-Eas-Queueservice-Index"  # of this server only, on raw answers
-DRAINED = 4  # a body that is too large is read up to this many times the limit, so that its sender reads the answer
-SMALL_BODY = 64 * 1024  # bytes; the connection buffers as much anyway, so such a body does not wait for the budget
 SDK_WAIT_SECONDS = 5.0  # the SDK's default
 
 
@@ -61,7 +60,7 @@ class Operations:
         tags, priority = asked.labels(), asked.priority()
         if queue.side == "source" and "requestId" in tags:
             raise BadParameter("the input queue sets the tag requestId itself; use another name")
-        async with self._budget.hold(self._expected_bytes(request)):
+        async with self._budget.hold(expected_bytes(request, self._payload_bytes)):
             body = await self._body(request)
             index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
         self._metrics.count_put(str(queue))
@@ -145,33 +144,16 @@ class Operations:
     def _remove_sent(self, queue: ServiceQueue, found: FoundEntries) -> None:
         self._metrics.count_consumed(str(queue), self._polling.remove_sent(queue, found))
 
-    def _expected_bytes(self, request: Request) -> int:
-        """Return how many bytes of memory a body needs: its Content-Length, or the limit if it has none."""
-        length = request.headers.get("Content-Length", "")
-        size = min(int(length), self._payload_bytes) if length.isdecimal() and len(length) < 20 else self._payload_bytes
-        return size if size > SMALL_BODY else 0
-
     async def _body(self, request: Request) -> bytes:
         """Read the body.
 
         Raises RequestRefused with 413 if it is too large, after reading so much that its sender reads the answer.
         """
-        limit, pieces, size = (
-            self._payload_bytes,
-            list[bytes](),
-            0,
-        )  # joined once, so that it is in memory twice only briefly
-        async for piece in request.stream():
-            size += len(piece)
-            if size <= limit:
-                pieces.append(piece)
-            elif size > DRAINED * limit:
-                break
-        if size > limit:
-            raise RequestRefused(
-                413, f"the data has {size} bytes or more, {limit} are allowed; put pictures into the bucket"
-            )
-        return b"".join(pieces)
+        data, size = await read_body(request, self._payload_bytes)
+        if size > self._payload_bytes:
+            allowed = f"{self._payload_bytes} are allowed; put pictures into the bucket"
+            raise RequestRefused(413, f"the data has {size} bytes or more, {allowed}")
+        return data
 
 
 def header_value(text: str) -> str:

@@ -68,6 +68,9 @@ class ServeSettings(BaseSettings):
         description="all bodies that come in, and as much for all answers that go out; further calls wait",
     )
     turn_seconds: float = Field(10.0, gt=0, description="how long such calls wait before they are refused with 503")
+    cors_origins: list[str] = Field(
+        [], description="origins whose pages may call the server, such as https://shop.example; none by default"
+    )
     silent_seconds: float = Field(
         600.0, gt=0, description="a watcher that answers no ping for this long counts as gone"
     )

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from serve.change_signal import ChangeSignal
 from serve.database import Database, StateUnavailable
@@ -104,6 +104,38 @@ class Store:
         self._signal_change(queue)
         self.change_signals[ServiceQueue(one.service, "source")].ring()
         return record
+
+    def answer_all(self, service: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Give puts that have an answer their places in the sink, in this order, as `answer` does for each.
+
+        Their records are written together. Returns the entries that are answered now; those that were taken back are
+        left out. What needs more than that is left to `answer`, and so raises what that raises.
+        """
+        queue = ServiceQueue(service, "sink")
+        with self._moving[service]:
+            plain = {one.uuid: found for one in entries if (found := self._read_unanswered(one)) is not None}
+            written = {uuid: self._place_in_sink(*found) for uuid, found in plain.items()}
+            data = {record.key: encode_message(record, body) for record, body in written.values()}
+            if data:
+                self.bucket.put_all(data)
+            for record, body in written.values():
+                self._enter(record, body, len(data[record.key]), self.index.answer)
+        if written:
+            self._signal_change(queue)
+            self.change_signals[ServiceQueue(service, "source")].ring()
+        return [one for one in entries if one.uuid in written or self.answer(one) is not None]
+
+    def _read_unanswered(self, one: Entry) -> tuple[Message, bytes] | None:
+        """Return a put's record and body if it has no place in the sink yet, nor an error of its own."""
+        data = self.bucket.find(message_key(one.service, one.uuid))
+        if data is None:
+            return None
+        record, body = decode_message(data)
+        return (record, body) if record.sink is None and record.error is None else None
+
+    def _place_in_sink(self, record: Message, body: bytes) -> tuple[Message, bytes]:
+        place = {"sink": self._indexes.next(ServiceQueue(record.service, "sink")), "answered": time.time()}
+        return record.model_copy(update=place), body
 
     def reindex(self, taken: IndexTaken) -> None:
         """Give a record that has no row yet a new index, because another record has its index."""

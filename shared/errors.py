@@ -1,9 +1,12 @@
 """The base class of photog's errors, the errors that answer a request, and the errors of an installation.
 
-A `RequestError` becomes the answer to a request: `type` in the answer is the class name, `field` names the input, and
-`retryable` says whether sending the request again may help. The docstring of each class says what the sender can do.
+A `RequestError` becomes the answer to a request: `type` in the answer is the class name, `field` names the input,
+`retryable` says whether the same request may succeed under a new id, and `retry_after` after how many seconds. The
+docstring of each class says what the sender can do; docs/errors.md is the table of all classes.
 A `ConfigurationError` ends a program: it is the one kind of error that a restart does not cure.
 """
+
+from typing import ClassVar, Self
 
 
 class PhotogError(Exception):
@@ -17,7 +20,7 @@ class ConfigurationError(PhotogError):
 def how_to_install(extra: str) -> str:
     """Return the command that installs an extra.
 
-    It names this checkout, because another project on PyPI is called photog.
+    It names this checkout, because photog is not on PyPI; the project of that name there is another one.
     """
     return f"pip install '.[{extra}]' in photog's checkout"
 
@@ -36,19 +39,38 @@ def explain_failed_import(error: BaseException) -> str:
     return reason
 
 
-class RequestError(PhotogError):
-    """Base class of the errors that answer a request; the message is for the sender."""
+RETRY_SECONDS = 30  # until what failed for a moment may work again: a restart, a network, another server's load
+WORKER_RETRY_SECONDS = 60  # until another worker may serve it: one that died has loaded its models again
 
-    retryable = False
+
+class RequestError(PhotogError):
+    """Base class of the errors that answer a request; the message is for the sender.
+
+    Attributes:
+        retryable: whether the same request may succeed when it is sent again under a new id.
+        retry_after: seconds to wait before that; None if it is not retryable.
+        depends: whether errors of this class differ in that: `retry_in` was called on those that are retryable.
+    """
+
+    retryable: bool = False
+    retry_after: int | None = None
+    depends: ClassVar[bool] = False
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
 
+    def retry_in(self, seconds: int | None) -> Self:
+        """Set after how many seconds sending the request again may help, if at all, and return the error."""
+        self.retryable, self.retry_after = seconds is not None, seconds
+        return self
+
     def as_dict(self) -> dict[str, object]:
-        """Return `{"type", "field"?, "retryable"}`, the value of `data.error` in an answer."""
+        """Return `{"type", "field"?, "retryable", "retry_after"?}`, the value of `data.error` in an answer."""
         answer: dict[str, object] = {"type": type(self).__name__, "retryable": self.retryable}
+        if self.retryable and self.retry_after is not None:
+            answer["retry_after"] = self.retry_after
         if self.field is not None:
             answer["field"] = self.field
         return answer
@@ -71,11 +93,16 @@ class ConflictingRequest(RequestError):
 
 
 class PhotoError(RequestError):
-    """Base class of the errors about one picture, which cannot be used."""
+    """A picture cannot be used; the message says why. Base class of the errors about one picture."""
 
 
 class PhotoUnavailable(PhotoError):
-    """A picture cannot be fetched: wrong reference, nothing there, access refused or server too slow."""
+    """A picture cannot be fetched: wrong reference, nothing there, access refused, or a server that fails.
+
+    Retryable where its server was too slow, broke the connection or said that it is unavailable or overloaded.
+    """
+
+    depends = True
 
 
 class PhotoTooLarge(PhotoError):
@@ -87,11 +114,21 @@ class PhotoUndecodable(PhotoError):
 
 
 class TooFewPhotos(RequestError):
-    """There are fewer usable photos than train needs; the message says what was wrong with the others."""
+    """There are fewer usable photos than train needs; the message says what was wrong with the others.
+
+    Retryable where those whose servers failed for the moment would be enough.
+    """
+
+    depends = True
 
 
 class NoUsableReference(RequestError):
-    """None of a person's references can be used; the message says what is wrong with each, send others."""
+    """None of a person's references can be used; the message says what is wrong with each, send others.
+
+    Retryable where the server of one of them failed for the moment.
+    """
+
+    depends = True
 
 
 class TrainingDiverged(RequestError):
@@ -119,11 +156,15 @@ class PictureFailed(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """The request took longer than the limit; ask for fewer steps or raise the limit."""
+    """The request took longer than the limit; send it again, ask for fewer steps, or raise the limit."""
+
+    retryable, retry_after = True, WORKER_RETRY_SECONDS
 
 
 class AttemptsExhausted(RequestError):
     """Every attempt at this request ended without an answer; the message says how, the workers' logs say why."""
+
+    retryable, retry_after = True, WORKER_RETRY_SECONDS
 
 
 class AnswerTooLarge(RequestError):
@@ -133,7 +174,7 @@ class AnswerTooLarge(RequestError):
 class DeviceError(RequestError):
     """The worker's GPU or the library that runs networks on it failed; the request is fine, send it again."""
 
-    retryable = True
+    retryable, retry_after = True, WORKER_RETRY_SECONDS
 
 
 class OutOfMemory(DeviceError):
@@ -143,4 +184,18 @@ class OutOfMemory(DeviceError):
 class InternalError(RequestError):
     """Something failed unexpectedly; the worker's log has the traceback."""
 
-    retryable = True
+    retryable, retry_after = True, RETRY_SECONDS
+
+
+class RequestCanceled(RequestError):
+    """The request was canceled before it was answered; send it under a new id if it is wanted after all."""
+
+
+class Forgotten(RequestError):
+    """The request's user was forgotten while it ran; nothing of it is kept, not even this answer for long."""
+
+
+class Undeliverable(RequestError):
+    """No worker could serve the request, however often it was tried; read the workers' logs, then send it again."""
+
+    retryable, retry_after = True, WORKER_RETRY_SECONDS

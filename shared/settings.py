@@ -132,6 +132,10 @@ class ModelSettings(BaseModel):
         ge=1,
         description="CPU threads of a function; None means OMP_NUM_THREADS, or one per core",
     )
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None,
+        description="weights of Z-Image and FLUX.2 klein in 8 or 4 bits, for GPUs that are too small; nf4 needs a GPU",
+    )
     controls: list[ControlSettings] = Field([], description="ControlNets that generate uses; train uses none")
     few_step: FewStepSettings | None = Field(
         None, description="distillation LoRA for few steps; generate fuses it into the base model, train does not"
@@ -206,6 +210,18 @@ class NotifySettings(BaseModel):
         return self
 
 
+class RetentionSettings(BaseModel):
+    """How long `photog prune` keeps what it finds, in days; None keeps it for ever."""
+
+    photos: float | None = Field(None, ge=0.04, description="uploads below photos/ that nothing needs any more")
+    requests: float | None = Field(None, ge=0.04, description="answered manifests whose photos are gone")
+    results: float | None = Field(None, ge=0.04, description="answers with their portraits and claims")
+    notifications: float | None = Field(None, ge=0.04, description="completion events below notifications/")
+    users: float | None = Field(
+        None, ge=0.04, description="people whom no request has named for so long, as `photog forget` removes them"
+    )
+
+
 class GenerateSettings(BaseModel):
     """How generate works, and what it saves besides the portrait."""
 
@@ -249,6 +265,7 @@ class Settings(BaseSettings):
     generate: GenerateSettings = GenerateSettings()
     enhance: EnhanceSettings = EnhanceSettings()
     notify: NotifySettings = NotifySettings()
+    retention: RetentionSettings = RetentionSettings()
     s3: S3Settings = S3Settings()
     sqs: SqsSettings = SqsSettings()
     health: HealthSettings = HealthSettings()
@@ -264,7 +281,17 @@ class Settings(BaseSettings):
         description="User-Agent for http(s) pictures; None is photog and its release. Some servers want a contact "
         "address in it",
     )
+    token: SecretStr | None = Field(
+        None,
+        description="what callers of `photog http` must send as `Authorization`; without it everybody may call",
+    )
     home: Path = Field(Path("~/.photog"), description="where `photog portrait` keeps its bucket if none is given")
+    warm_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="how long the workers of `photog portrait` and `photog people add` stay ready for the next call; "
+        "with 0 they end with the command",
+    )
 
     @model_validator(mode="after")
     def _on_one_gpu(self) -> "Settings":

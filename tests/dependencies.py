@@ -15,7 +15,7 @@ from tests.deployment import DOCKERFILES, ROOT, instructions
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-OURS = ("shared", "functions", "serve")
+OURS = ("shared", "functions", "serve", "page", "photog")
 
 
 def declared(extras: Sequence[str]) -> list[Requirement]:

@@ -10,12 +10,15 @@ import yaml
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from serve.settings import ServeSettings
 from shared.cli import app
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ("check", "train", "generate")
-DOCKERFILES = {name: ROOT / "functions" / name / "Dockerfile" for name in FUNCTIONS}
+DOCKERFILES = {name: ROOT / "functions" / name / "Dockerfile" for name in FUNCTIONS} | {
+    "serve": ROOT / "serve/Dockerfile"
+}
 
 
 def understood(words: Sequence[str]) -> None:
@@ -25,7 +28,7 @@ def understood(words: Sequence[str]) -> None:
     name, *rest = words
     verb = group.get_command(context, name)
     assert verb is not None, f"photog has no verb {name}; it has {', '.join(group.list_commands(context))}"
-    while isinstance(verb, TyperGroup):
+    while isinstance(verb, TyperGroup) and (rest or not verb.invoke_without_command):
         name, *rest = rest
         assert name in verb.commands, f"there is no {name} among {', '.join(verb.commands)}"
         verb = verb.commands[name]
@@ -35,7 +38,10 @@ def understood(words: Sequence[str]) -> None:
 def is_setting(variable: str, value: str | None = None) -> None:
     """Fail unless a PHOTOG_ variable is read by something, and its value, where it is known, accepted."""
     assert variable.startswith("PHOTOG_"), variable
-    model: Any = Settings
+    if variable == "PHOTOG_TOKEN":
+        return
+    model: Any = ServeSettings if variable.startswith("PHOTOG_SERVE__") else Settings
+    variable = variable.replace("PHOTOG_SERVE__", "PHOTOG_")
     *groups, leaf = variable.removeprefix("PHOTOG_").lower().split("__")
     for group in groups:
         assert group in model.model_fields, f"{variable}: there are no settings {group}"

@@ -122,6 +122,8 @@ def filled(word: str, files: Path) -> str:
         "EVENT": str(files / "event.json"),
         "REQUEST_ID": "r1",
         "USER": "ann",
+        "NAME": "ann",
+        "KEY": "photos/a.jpg",
         "PERSON": "ann",
         "ID": "ann",
         "KNOB=VALUE": "more_like_me=1.0",

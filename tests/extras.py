@@ -1,9 +1,14 @@
-"""An environment of some extras and nothing else, made in a moment: links to what installed distributions brought."""
+"""An environment of some extras and nothing else, made in a moment: links to what installed distributions brought.
+
+photog itself is in it as its wheel unpacks, built from the checkout: nothing of the checkout can be imported by chance.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,19 +27,60 @@ class Extras:
 
     Args:
         folder: an empty one, for the links.
+        wheel: photog's, unpacked.
     """
 
-    def __init__(self, folder: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, wheel: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
         self._folder = folder
-        for name in {*closure(declared(extras)), *beside, "photog"}:
+        for name in {*closure(declared(extras)), *beside}:
             link_distribution(name, folder)
-        for name in OURS:
-            _link(ROOT / name, folder)
+        for top in wheel.iterdir():
+            _link(top, folder)
+
+    def python(self, code: str) -> "subprocess.CompletedProcess[str]":
+        """Python code in this environment."""
+        words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(self._folder)!r}); {code}"]
+        return subprocess.run(words, cwd=self._folder, capture_output=True, text=True, check=False)
 
     def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
         """The program in this environment."""
         command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
         return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of photog from a copy of the packages of the checkout, and return it."""
+    source, built = folder / "source", folder / "built"
+    names = ["pyproject.toml", "README.md", "LICENSE", *OURS]
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            source.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        built,
+        ".",
+    ]
+    subprocess.run(pip, cwd=source, env=alone, check=True)
+    (wheel,) = built.glob("*.whl")
+    return wheel
+
+
+def unpack_wheel(wheel: Path, folder: Path) -> Path:
+    """Unpack a wheel as pip does, and return the folder."""
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(folder)
+    return folder
 
 
 def link_distribution(name: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A workspace with no bucket behind it: a dictionary of objects, and a list of what was said."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from shared.errors import PhotoError, PhotoUnavailable
@@ -15,7 +15,9 @@ class FakeWorkspace:
         request_id: str = "r1",
         attempt: int = 1,
         function: str = "any",
+        unavailable: Mapping[str, PhotoError] | None = None,
     ) -> None:
+        self._unavailable = dict(unavailable or {})
         self.function = function
         self.request_id = request_id
         self.attempt = attempt
@@ -23,7 +25,8 @@ class FakeWorkspace:
         self.said: list[tuple[str, int, int, dict[str, float]]] = []
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        return [self.objects.get(name, PhotoUnavailable(f"{name} is not there")) for name in references]
+        missing = {name: PhotoUnavailable(f"{name} is not there") for name in references} | self._unavailable
+        return [self.objects.get(name, missing[name]) for name in references]
 
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)

@@ -67,7 +67,13 @@ class Image:
     @contextmanager
     def run_worker(self, bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
         """The image's own command on this bucket, until it is drained as containers are."""
-        words = [bucket if word == "/bucket" else word for word in command(DOCKERFILES[self.function])]
+        with self.run_command(command(DOCKERFILES[self.function]), bucket, **settings) as process:
+            yield process
+
+    @contextmanager
+    def run_command(self, words: list[str], bucket: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A command in the image, with this bucket in the place of the mounted one, until SIGTERM."""
+        words = [bucket if word == "/bucket" else word for word in words]
         process = subprocess.Popen(words, cwd=self._home, env=self._inside() | settings)
         try:
             yield process
@@ -98,6 +104,15 @@ class Image:
         program.parent.mkdir()
         program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.linked_pip {site} "$@"\n')
         program.chmod(0o755)
+        # an environment of its own pip, unpacked out of Python in three seconds, would be one that nobody asks
+        python = program.with_name("python")
+        python.write_text(
+            "#!/bin/sh\n"
+            "PATH=${PATH#*:}\n"  # the Python that is found without this one
+            '[ "$1 $2" = "-m venv" ] && shift 2 && set -- -m venv --without-pip "$@"\n'
+            'exec python "$@"\n'
+        )
+        python.chmod(0o755)
         # the build argument for an image without CUDA: its onnxruntime is the one that is here
         self._environment |= {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"}
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from linecache import getline
 from pathlib import Path
@@ -167,32 +168,45 @@ MOVING: dict[Any, Callable[..., Any]] = {
 }
 
 
+class Operation:
+    """What of an operation of torch depends on its name alone; asked hundreds of thousands of times."""
+
+    def __init__(self, function: Any) -> None:
+        self.name = name = str(function)
+        self.copies, self.casts = name.startswith(COPYING), name.startswith("aten._to_copy")
+        self.fills = name.startswith("aten.copy_")  # its first argument
+        self.fills_any = self.fills or name.startswith("aten._foreach_copy")
+        self.reads, self.indexes = name.startswith(READING), name.startswith(INDEXING)
+
+
+operation_of = cache(Operation)
+
+
 def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     """One operation, as the GPU would do it; RuntimeError where it would refuse."""
-    name = str(function)
-    leaves = leaves_of(given) + leaves_of(named)
+    operation = operation_of(function)
+    leaves = leaves_of(given) + (leaves_of(named) if named else [])
     tensors = [one for one in leaves if isinstance(one, torch.Tensor)]
     ours = [one for one in tensors if isinstance(one, GpuTensor)]
-    others = [one for one in tensors if not isinstance(one, GpuTensor)]
+    others = [one for one in tensors if not isinstance(one, GpuTensor)] if len(ours) < len(tensors) else []
     device = named.get("device")
     on = bool(ours) if device is None else torch.device(device).type == "cuda"
     # what autograd's engine makes up by itself says no device
     backward = torch._C._current_graph_task_id() != -1
     on = on or backward
-    refuse_generators(name, leaves, on)
-    copying = name.startswith(COPYING)
-    if ours and others and not copying and not backward:
-        refuse_mixing(name, given, others)
-    note(name, given, ours, others, on)
+    refuse_generators(operation, leaves, on)
+    if ours and others and not operation.copies and not backward:
+        refuse_mixing(operation, given, others)
+    note(operation, given, ours, others, on)
     plain, options = changed(given, unwrapped), changed(named, unwrapped)
     if device is not None:
         options["device"] = torch.device("cpu")
     made = function(*plain, **options)
-    if name.startswith("aten.copy_"):
+    if operation.fills:
         return given[0]
-    if not on or (copying and not name.startswith("aten._to_copy")):
+    if not on or (operation.copies and not operation.casts):
         return made
-    if any(made is one for one in plain if isinstance(one, torch.Tensor)) and not ours:
+    if not ours and any(made is one for one in plain if isinstance(one, torch.Tensor)):
         made = made.clone()
     known = {id(one.held): one for one in ours}  # what is changed in place is given back as it came
 
@@ -206,35 +220,43 @@ def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
 
 def leaves_of(value: Any) -> list[Any]:
     """What lists, tuples and dictionaries hold, however deep; torch's own takes three times as long."""
-    if isinstance(value, list | tuple):
-        return [leaf for one in value for leaf in leaves_of(one)]
     if isinstance(value, dict):
-        return [leaf for one in value.values() for leaf in leaves_of(one)]
-    return [value]
+        value = list(value.values())
+    elif not isinstance(value, (list, tuple)):
+        return [value]
+    leaves: list[Any] = []
+    for one in value:
+        if isinstance(one, (list, tuple, dict)):
+            leaves += leaves_of(one)
+        else:
+            leaves.append(one)
+    return leaves
 
 
 def changed(value: Any, change: Callable[[Any], Any]) -> Any:
     """The same lists, tuples and dictionaries, of what is made of each of their leaves."""
-    if isinstance(value, list | tuple):
-        return type(value)([changed(one, change) for one in value])
+    if isinstance(value, (list, tuple)):
+        return type(value)(
+            [changed(one, change) if isinstance(one, (list, tuple, dict)) else change(one) for one in value]
+        )
     if isinstance(value, dict):
         return {name: changed(one, change) for name, one in value.items()}
     return change(value)
 
 
-def refuse_mixing(name: str, given: Any, others: list[torch.Tensor]) -> None:
+def refuse_mixing(operation: Operation, given: Any, others: list[torch.Tensor]) -> None:
     """RuntimeError where tensors of the CPU meet those of the GPU, but for single numbers and indices."""
-    if name.startswith(INDEXING) and isinstance(given[0], GpuTensor):
+    if operation.indexes and isinstance(given[0], GpuTensor):
         WATCH.waits[line()] += 1
     elif any(one.dim() for one in others):
-        raise RuntimeError(f"{name} mixes devices: {line()}")
+        raise RuntimeError(f"{operation.name} mixes devices: {line()}")
 
 
-def refuse_generators(name: str, leaves: list[Any], on: bool) -> None:
+def refuse_generators(operation: Operation, leaves: list[Any], on: bool) -> None:
     """RuntimeError where a generator is not where its numbers are wanted."""
     for generator in (one for one in leaves if isinstance(one, torch.Generator)):
         if (generator.device.type == "cuda") != on:
-            raise RuntimeError(f"a generator on {generator.device} for {name}: {line()}")
+            raise RuntimeError(f"a generator on {generator.device} for {operation.name}: {line()}")
 
 
 def unwrapped(value: Any) -> Any:
@@ -242,24 +264,29 @@ def unwrapped(value: Any) -> Any:
     return value.held if isinstance(value, GpuTensor) else value
 
 
-def note(name: str, given: Any, ours: list[Any], others: list[Any], on: bool) -> None:
+def note(operation: Operation, given: Any, ours: list[Any], others: list[Any], on: bool) -> None:
     """Count an operation for which the host waits, or which crosses between the two."""
-    if ours and name.startswith(READING):
+    if ours and operation.reads:
         WATCH.waits[line()] += 1
-    if ours and name.startswith(INDEXING):
+    if ours and operation.indexes:
         masks = [one for one in leaves_of(given[1]) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
         if masks:
             WATCH.waits[line()] += len(masks)
-    if name.startswith("aten._to_copy") and ours and isinstance(given[0], GpuTensor) and given[0].dim() > 1:
+    if operation.casts and ours and isinstance(given[0], GpuTensor) and given[0].dim() > 1:
         WATCH.casts[tuple(given[0].shape)] += 1
-    if name.startswith("aten._to_copy") and not ours and on and others:
+    if operation.casts and not ours and on and others:
         WATCH.to_gpu[line()] += 1
-    if name.startswith(("aten.copy_", "aten._foreach_copy")) and ours and others:
+    if operation.fills_any and ours and others:
         WATCH.to_gpu[line()] += len(others)
 
 
 class Operations(TorchDispatchMode):
     """Makes tensors on the GPU where a device is named and no tensor is given."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch would wrap the method below against its compiler, which is not used here and costs as much as it."""
+        return False
 
     def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         return run(function, given, named or {})

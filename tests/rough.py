@@ -18,7 +18,7 @@ FOREVER = 600
 class OddRequest(RequestError):
     """An error that only this module knows."""
 
-    retryable = True
+    retryable, retry_after = True, 7
 
 
 class Rough:

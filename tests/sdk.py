@@ -43,18 +43,25 @@ def quick_folder(fallback: Path) -> Iterator[Path]:
 
 
 class Server:
-    """`photog serve` as a process; `port` stays the same over its lives."""
+    """`photog serve` as a process; `port` stays the same over its lives.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        sync_milliseconds: how long every sync to the disk takes at least; 0 leaves the disk as it is.
+        options: further options of the command.
+    """
+
+    def __init__(self, folder: Path, sync_milliseconds: float = 0, options: tuple[str, ...] = ()) -> None:
         self.bucket, self._folder, self._port = folder / "bucket", folder, "0"
+        self._options = options
+        self._module = ["tests.slow_disk", str(sync_milliseconds)] if sync_milliseconds else ["shared.cli"]
         self.endpoint = ""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environment: str) -> None:
         """Start it and wait until it listens."""
         log = self._folder / "serve.log"
-        command = [sys.executable, "-m", "shared.cli", "serve", str(self.bucket), "--port", self._port]
-        command += ["--state", str(self._folder / "state")]
+        command = [sys.executable, "-m", *self._module, "serve", str(self.bucket), "--port", self._port]
+        command += ["--state", str(self._folder / "state"), *self._options]
         with log.open("w") as written:
             process = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK | environment, stderr=written)
         self._process = process

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from functions.check.request import CheckRequest
+from functions.check.request import UNOWNED, CheckRequest
 from functions.check.verify import verify_photos
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
@@ -32,6 +32,8 @@ class CheckFunction:
             return verify_photos(request, workspace, self._engine, self._limits, self._ignored_face, one_by_one)
 
         answer = once_more_with_less(lambda: verify(False), lambda: verify(True))
+        if request.configure.user_id is None:
+            warnings.append(UNOWNED)
         return Answer(answer.data | {"warnings": warnings + answer.data["warnings"]}, answer.message)
 
     def evict(self, exists: Callable[[str], bool]) -> None:

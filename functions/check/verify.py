@@ -52,6 +52,7 @@ def verify_photos(
     repeated, warnings = echo({"images": images, "configure": received.get("configure", {})})
     data = {
         "request_id": request.request_id,
+        **({} if request.configure.user_id is None else {"user_id": request.configure.user_id}),
         **repeated,
         "cost_time": round(time.monotonic() - started, 3),
         "check_results": results,
@@ -88,6 +89,8 @@ def _result(url: str, verdict: PhotoAssessment) -> Json:
         "quality": round(verdict.quality, 3),
         "similarity": None if verdict.similarity is None else round(verdict.similarity, 3),
         "warnings": verdict.warnings,
+        "retryable": verdict.retry_after is not None,
+        "retry_after": verdict.retry_after,
     }
 
 

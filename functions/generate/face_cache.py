@@ -37,13 +37,13 @@ class CachedFaceEngine:
 
     def detect(self, image: Image) -> list[Face]:
         """Return the engine's faces of the picture; a picture is recognized by its pixels."""
-        faces = _get_or_compute(self._faces, _digest(image), lambda: self._engine.detect(image))
+        faces = _get_or_compute(self._faces, digest(image), lambda: self._engine.detect(image))
         return list(faces)
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return the engine's embedding of a face; a face is recognized by its picture, box and landmarks."""
         box = np.array([face.box.left, face.box.top, face.box.right, face.box.bottom])
-        key = _digest(image, box, face.landmarks)
+        key = digest(image, box, face.landmarks)
         return _get_or_compute(self._vectors, key, lambda: self._engine.embed(image, face)).copy()
 
     def distance(self, a: Embedding, b: Embedding) -> float:
@@ -63,9 +63,10 @@ def _get_or_compute(cache: ExpiringCache[bytes, Value], key: bytes, compute: Cal
     return value
 
 
-def _digest(*arrays: NDArray[np.generic]) -> bytes:
-    digest = hashlib.sha256()
+def digest(*arrays: NDArray[np.generic]) -> bytes:
+    """Return the SHA-256 of the arrays' types, shapes and values."""
+    hashed = hashlib.sha256()
     for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.digest()
+        hashed.update(f"{array.dtype}{array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.digest()

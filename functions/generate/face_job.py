@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 
 from functions.generate import person
-from functions.generate.diffusion.inpaint_region import PromptPair
+from functions.generate.diffusion.inpaint_region import PromptPair, cut_square
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
+from functions.generate.face.strips import list_strips
 from functions.generate.fusion.fuser import Fuser
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames
+from functions.generate.fusion.landmark_fusion import ReferencePhoto
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.occluder import Occluder
@@ -97,6 +98,12 @@ class FaceJob:
         """The crop as it is now, RGB, uint8, (H, W, 3), with what lies before the face."""
         return self.layer.put_back(self.image)
 
+    def cut_photo(self, framing: float, size: int) -> Image:
+        """Return the square around the person's face in the reference photo, RGB, uint8, (size, size, 3)."""
+        square = _face_of(self.photo.landmarks).box.square(framing)
+        cut: Image = cut_square(self.photo.image, square, size)
+        return cut
+
     def paste(self, picture: Image) -> None:
         """Add the crop's changes to its area of the picture, in place.
 
@@ -104,10 +111,10 @@ class FaceJob:
         not written.
         """
         area, finished, before = picture[self.area], self.finished, self.layer.picture
-        red, green, blue = cv2.split((finished != before).view(np.uint8))
-        changed = (red | green | blue).view(bool)
-        difference = finished[changed].astype(np.int16) - before[changed]
-        area[changed] = np.clip(area[changed] + difference, 0, 255)
+        for rows in list_strips(before.shape):
+            change = cv2.subtract(finished[rows], before[rows], dtype=cv2.CV_16S)
+            if change.any():
+                area[rows] = cv2.add(np.ascontiguousarray(area[rows]), change, dtype=cv2.CV_8U)
 
 
 def prepare_face_job(
@@ -142,7 +149,7 @@ def prepare_face_job(
     layer = lift_occluder(np.ascontiguousarray(picture[area]), landmarks, occluder, area)
     crop = layer.cleared
     mesh = None if face.mesh is None else face.mesh - [*corner, 0]
-    frames = find_frames(crop, landmarks)
+    frames = models.frame_cache.find_frames(crop, landmarks)
     photo = person.choose_reference(who.portrayals, landmarks)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(

@@ -108,7 +108,7 @@ def fuse_second(job: FaceJob) -> None:
 
 def diffuse_first(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
     """Do the first diffusion: repaint the whole face."""
-    painted = [_region_of(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed) for job in jobs]
+    painted = [_region_of(job, masks.whole(job.landmarks, job.image.shape[:2]), job.seed, models) for job in jobs]
     _repaint(jobs, painted, first_denoising(jobs[0].configure, models.step_count), models, advance)
 
 
@@ -116,7 +116,11 @@ def diffuse_second(jobs: Sequence[FaceJob], models: GenerateModels, advance: Adv
     """Do the second diffusion: repaint the edges of the face, the eyes and the lips, or the whole face."""
     region = masks.edge if jobs[0].configure.mask_region == "edge" else masks.whole
     # not the first diffusion's seed: the same noise would lay its pattern over itself
-    painted = [_region_of(job, region(job.landmarks, job.image.shape[:2]), (job.seed + 1) % 2**32) for job in jobs]
+    seeds = [(job.seed + 1) % 2**32 for job in jobs]
+    painted = [
+        _region_of(job, region(job.landmarks, job.image.shape[:2]), seed, models)
+        for job, seed in zip(jobs, seeds, strict=True)
+    ]
     _repaint(jobs, painted, second_denoising(jobs[0].configure, models.step_count), models, advance)
 
 
@@ -168,8 +172,9 @@ def _fuse(job: FaceJob, degree: float) -> None:
     job.mesh, job.hair = fused.mesh, fused.hair
 
 
-def _region_of(job: FaceJob, region: Mask, seed: int) -> InpaintRegion:
-    return InpaintRegion(job.image, job.square, region * job.editable, job.landmarks, job.words, seed)
+def _region_of(job: FaceJob, region: Mask, seed: int, models: GenerateModels) -> InpaintRegion:
+    reference = job.cut_photo(models.framing, models.diffuser.working.size) if models.refers_to_person else None
+    return InpaintRegion(job.image, job.square, region * job.editable, job.landmarks, job.words, seed, reference)
 
 
 def _repaint(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from functions.generate.kept_people import REPLACES
 from functions.generate.models import GenerateModels
 from functions.generate.portrait import make_portrait
 from shared.contract import keys
@@ -44,8 +45,10 @@ class GenerateFunction:
 
     def pointers(self, data: Json) -> dict[str, Json]:
         """Return the model records of the people whose references this portrait keeps, if any."""
-        users = [UserModel.model_validate(kept) for kept in data.get("kept", [])]
-        return {keys.model(user.user_id): user.model_dump(mode="json") for user in users}
+        users = [(UserModel.model_validate(kept), kept.get(REPLACES)) for kept in data.get("kept", [])]
+        return {
+            keys.model(user.user_id): user.model_dump(mode="json") | {REPLACES: replaces} for user, replaces in users
+        }
 
 
 def planned_peak(settings: Settings) -> Json:

@@ -6,6 +6,7 @@
 | a user without a training, from other photos | the same, in place of the earlier photos |
 | a user without a training, from the same photos | nothing, they are kept already |
 | a user with a training | nothing but a warning: photos never take the place of a LoRA |
+| whatever came before the answer is committed | that stays: the record says which moment's it replaces |
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 from shared.photos.person_photos import PersonPhoto, PersonPhotos, save_close_up
 
+REPLACES = "replaces"  # in a record: the moment of the one that was there, 0 for none, see `lifecycle/pointers.py`
 DIGITS = 16  # of a hash that names a picture among a few hundred of one user
 
 
@@ -36,6 +38,7 @@ def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> Ke
     """Keep the references of a person who has some and a user_id; do nothing for anybody else."""
     if who.gathered is None or who.user_id is None:
         return KeptPerson()
+    seen = user_model.read_moment(who.user_id, workspace)
     known = _find_user(who.user_id, workspace)
     if known is not None and known.lora is not None:
         return KeptPerson(
@@ -58,7 +61,7 @@ def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> Ke
         trigger="",
         references=references,
     )
-    return KeptPerson(record.model_dump(mode="json"))
+    return KeptPerson(record.model_dump(mode="json") | {REPLACES: seen})
 
 
 def _find_user(user_id: str, workspace: Workspace) -> UserModel | None:

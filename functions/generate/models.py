@@ -7,6 +7,7 @@ from functions.generate.diffusion.img2img import Diffuser
 from functions.generate.diffusion.lora_cache import LoraCache
 from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face_cache import CachedFaceEngine
+from functions.generate.frame_cache import FrameCache
 from functions.generate.fusion import fuser
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
@@ -25,10 +26,12 @@ class GenerateModels:
         settings: the settings of the process.
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
+        frame_cache: finds the frames of the glasses of templates' faces.
         reference_cache: references of requests that were judged before.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         step_count: the rule by which the base model counts the steps of a diffusion.
+        refers_to_person: whether the base model looks at the person's photo.
         license_warnings: what an answer says of a base model whose license forbids commercial use.
         lora_cache, prompt_cache, diffuser: all three work on the one base model.
         fuser: fuses faces.
@@ -41,9 +44,10 @@ class GenerateModels:
     ) -> None:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
+        self.frame_cache = FrameCache()
         self.reference_cache = ReferenceCache()
         self.base_model, self.framing = model.name, model.working.framing
-        self.step_count = model.step_count
+        self.step_count, self.refers_to_person = model.step_count, model.refers_to_person
         self.license_warnings = warn_of_license(model.name, model.working.license)
         self.lora_cache = LoraCache(model.denoiser, prefix=model.lora_prefix, unadaptable=model.unadaptable)
         self.prompt_cache = PromptCache(model)
@@ -62,13 +66,14 @@ class GenerateModels:
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop what belongs to objects that are gone, and what has not been used for a while.
 
-        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
-        prompts by their time alone.
+        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates,
+        their glasses and prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
         """
         self.cached_engine.expire()
+        self.frame_cache.expire()
         self.prompt_cache.expire()
         self.reference_cache.evict(exists)
         self.lora_cache.evict(exists)

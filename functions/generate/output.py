@@ -1,8 +1,11 @@
 """The finished portrait: encode it as PNG, save it, and describe it and its faces for the answer."""
 
 import base64
+import struct
+from collections.abc import Iterator
 from io import BytesIO
 
+import cv2
 from PIL import Image as Pillow
 
 from functions.generate.provenance import Provenance
@@ -15,7 +18,11 @@ from shared.settings import Limits
 
 NAME = "portrait.png"
 ENVELOPE_BYTES = 16 * 1024  # bytes of an answer that are reserved for everything but the picture
-COMPRESSION = 2  # zlib level; on 24 noisy megapixels, level 4 saves 13 % but takes 9.6 s instead of 4.9
+# filter and strategy for photos: on 24 noisy megapixels a quarter of the time of zlib's level 2 with filters chosen by
+# the row, and a seventh smaller, since noise has no repetitions to search for; runs of equal pixels are still found
+ENCODING = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PICTURE_CHUNKS = (b"IHDR", b"IDAT", b"IEND")
 
 
 def encode_png(image: Image, provenance: Provenance | None = None, icc: bytes | None = None) -> bytes:
@@ -26,10 +33,27 @@ def encode_png(image: Image, provenance: Provenance | None = None, icc: bytes | 
         provenance: metadata to write into the file; None writes none.
         icc: ICC profile of the color space that the pixels are in; None writes none.
     """
+    _, file = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), ENCODING)
+    header, *pixels = (chunk for kind, chunk in list_chunks(file.tobytes()) if kind in PICTURE_CHUNKS)
+    return b"".join([SIGNATURE, header, *_describing_chunks(provenance, icc), *pixels])
+
+
+def list_chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Return the type and the bytes of each chunk of a PNG file."""
+    start = len(SIGNATURE)
+    while start < len(file):
+        length, kind = struct.unpack_from(">I4s", file, start)
+        end = start + 12 + length
+        yield kind, file[start:end]
+        start = end
+
+
+def _describing_chunks(provenance: Provenance | None, icc: bytes | None) -> list[bytes]:
+    """Return the chunks that hold the metadata and the profile, as Pillow writes them into a picture of one pixel."""
     file = BytesIO()
     chunks = None if provenance is None else provenance.chunks()
-    Pillow.fromarray(image).save(file, "PNG", compress_level=COMPRESSION, pnginfo=chunks, icc_profile=icc)
-    return file.getvalue()
+    Pillow.new("RGB", (1, 1)).save(file, "PNG", pnginfo=chunks, icc_profile=icc)
+    return [chunk for kind, chunk in list_chunks(file.getvalue()) if kind not in PICTURE_CHUNKS]
 
 
 def save_portrait(

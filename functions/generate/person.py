@@ -112,7 +112,8 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
 
     found = gather_person_photos(wanted.references, workspace, engine, judge)
     if not found.photos:
-        raise NoUsableReference(f"{place}: no picture can be used. {describe_rejected(found.rejected)}", place)
+        error = NoUsableReference(f"{place}: no picture can be used. {describe_rejected(found.rejected)}", place)
+        raise error.retry_in(found.retry_after)
     mean = np.mean([photo.embedding for photo in found.photos], axis=0)
     photos = [
         _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1].landmarks), models.occluders)

@@ -18,6 +18,7 @@ from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
 from functions.generate.request import FaceAssignment, GenerateConfigure, GenerateRequest
 from functions.generate.stages import RunContext, Stage, count_steps
+from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import NOBODY, Json, encode
 from shared.contract.validation import bound_text, validate
@@ -89,6 +90,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
 def load_people(knobs: GenerateConfigure, workspace: Workspace, models: GenerateModels) -> dict[FaceAssignment, Person]:
     """Read each user of the request from the bucket, and judge the references of the others; each person once."""
     people: dict[FaceAssignment, Person] = {}
+    models.reference_cache.drop(keys.result("generate", workspace.request_id))
     for number, wanted in enumerate(knobs.assignments):
         if wanted.nobody or wanted in people:
             continue

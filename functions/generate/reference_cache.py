@@ -5,6 +5,7 @@
 | absent | a usable photo is judged for a request | kept, with that request's answer as its source |
 | kept | another request has the same bytes | kept, with that answer as a further source; beyond SOURCES judged anew |
 | kept | an answer among its sources is gone, as after `photog forget` | removed by `evict` |
+| kept | a request comes that has the id of one of its sources | removed by `drop` |
 | kept | not used for a while, or more than PHOTOS photos or BYTES | removed |
 
 A photo is recognized by the SHA-256 of its file, so whoever has the file could have it judged again. Only usable photos
@@ -61,6 +62,14 @@ class ReferenceCache:
             self._limit_memory()
         entry.sources.add(source)
         return entry.judged
+
+    def drop(self, source: str) -> None:
+        """Drop the photos that came with an earlier answer of this key: its request was forgotten, so the id is free.
+
+        Called at the start of each request. `evict` would not see it, since there is an answer again.
+        """
+        for digest in [digest for digest, entry in self._entries.items() if source in entry.sources]:
+            self._entries.pop(digest, None)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop the photos that have not been used for a while, and those that came with a request that is gone.

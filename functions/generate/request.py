@@ -7,6 +7,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field
 from pydantic_core import PydanticCustomError
 
 from shared.contract.manifests import NOBODY
+from shared.contract.request import Request
 from shared.contract.validation import Body, Reference, UserId
 
 MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
@@ -37,9 +38,17 @@ def _as_lists(value: Any) -> Any:
     return [value]
 
 
-UserIds = Annotated[list[UserId | None], BeforeValidator(_as_list), Field(min_length=1, max_length=MOST_FACES)]
 Pictures = Annotated[list[Reference], Field(max_length=MOST_REFERENCES)]
-References = Annotated[list[Pictures], BeforeValidator(_as_lists), Field(max_length=MOST_FACES)]
+UserIds = Annotated[
+    list[UserId | None],
+    BeforeValidator(_as_list, json_schema_input_type=UserId | list[UserId | None]),
+    Field(min_length=1, max_length=MOST_FACES),
+]
+References = Annotated[
+    list[Pictures],
+    BeforeValidator(_as_lists, json_schema_input_type=Reference | Pictures | list[Pictures | None]),
+    Field(max_length=MOST_FACES),
+]
 
 
 @dataclass(frozen=True)
@@ -158,9 +167,8 @@ def _match(user_ids: list[str | None] | None, lists: list[list[str]]) -> None:
             raise ValueError(f"{user_id} has two different lists of pictures in configure.references")
 
 
-class GenerateRequest(Body):
+class GenerateRequest(Request):
     """A request for one portrait: a template and the people to put into it."""
 
-    request_id: int | str
     template_image: Reference
     configure: GenerateConfigure

@@ -33,7 +33,8 @@ def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Deco
             raise fetched
         return decode_photo(fetched, limits, keep_own=True)
     except PhotoError as error:
-        raise type(error)(f"the template {show_reference(reference)}: {error.message}", FIELD) from error
+        named = type(error)(f"the template {show_reference(reference)}: {error.message}", FIELD)
+        raise named.retry_in(error.retry_after) from error
 
 
 def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine, people: str = USER_ID) -> list[Face]:

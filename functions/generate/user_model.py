@@ -49,6 +49,16 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
     return found
 
 
+def read_moment(user_id: str, workspace: Workspace) -> float:
+    """Return the moment of the answer that the user's model names; 0 if there is no model, or none that can be read."""
+    try:
+        stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
+        moment = 0.0 if stored is None else float(json.loads(stored)["committed"])
+    except (UnknownUser, ValueError, RecursionError, KeyError, TypeError):
+        return 0.0
+    return moment
+
+
 def unusable_error(user_id: str, why: str) -> UnknownUser:
     """Return the error for a training that exists but cannot be used; `why` completes "the training of ..."."""
     return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)

@@ -62,7 +62,7 @@ def fingerprint(
     facts = {
         "aside": list(aside),
         "model": [model.name, model.working.model_dump(mode="json")],
-        "computed": [str(model.dtype), *computer(model.device)],
+        "computed": [str(model.dtype), *([model.quantization] if model.quantization else []), *computer(model.device)],
         "plan": plan.model_dump(mode="json"),
         "steps": [steps, spacing],
         "versions": {name: version(name) for name in ("torch", "diffusers", "peft")},

@@ -11,7 +11,7 @@ from shared.faces import FaceEngine
 from shared.imaging.array_types import Embedding
 from shared.models.profile import ModelProfile
 from shared.photos import decode_photo
-from shared.photos.assessment import UNDECODABLE, PhotoAssessment, judge_photo, same_person
+from shared.photos.assessment import PhotoAssessment, judge_photo, retry_after_all, same_person
 from shared.photos.close_up import CloseUp, cut_close_up
 from shared.photos.person_photos import FRAMING, LONGEST_SIDE
 from shared.photos.references import shorten_reference, show_reference
@@ -89,7 +89,10 @@ def prepare_dataset(
     usable.sort(key=lambda index: -verdicts[index].quality)
     rejected = [{"url": one.name, "reason": reason} for one, reason in zip(examined, reasons, strict=True) if reason]
     if len(usable) < FEWEST:
-        raise TooFewPhotos(_too_few(len(usable), rejected), "images")
+        passing = [verdict for verdict in verdicts if verdict.retry_after is not None]
+        enough = len(usable) + len(passing) >= FEWEST
+        error = TooFewPhotos(_too_few(len(usable), rejected), "images")
+        raise error.retry_in(retry_after_all(passing) if enough else None)
     rejected += [
         {"url": examined[index].name, "reason": f"usable, but {MOST} photos are better"} for index in usable[MOST:]
     ]
@@ -122,7 +125,7 @@ def _examine(
             raise data
         decoded = decode_photo(data, limits)
     except PhotoError as error:
-        return _Examined(name, PhotoAssessment(UNDECODABLE, [error.message]))
+        return _Examined(name, PhotoAssessment.of_error(error))
     verdict = judge_photo(decoded.image, engine, decoded.warnings, ignored_face)
     if not verdict.usable or verdict.face is None:
         return _Examined(name, verdict)

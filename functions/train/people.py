@@ -27,7 +27,8 @@ def keep_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -
     with watch("photos"):
         found = gather_person_photos(request.images, workspace, engine, judge)
     if not found.photos:
-        raise TooFewPhotos(f"no photo can be used. {describe_rejected(found.rejected)}", "images")
+        error = TooFewPhotos(f"no photo can be used. {describe_rejected(found.rejected)}", "images")
+        raise error.retry_in(found.retry_after)
     workspace.progress("saving", 0, 1)
     with watch("saving"):
         references = [

@@ -84,7 +84,7 @@ class TrainingLoop:
                 losses.add(update, now=due)
                 require_converging(losses)
                 eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
-                self.workspace.progress("training", update.step, steps, eta, **losses.figures())
+                self.workspace.progress("training", update.step, steps, eta, **losses.figures(), **_likeness(selection))
                 if due:
                     selection = self._checkpoint(updates, selection, losses)
                     stop = self._overfitting(selection, steps)
@@ -139,3 +139,9 @@ class TrainingLoop:
             state = TrainingCheckpoint(updates.done, updates.state(), selection, losses.curve)
             self.workspace.save(checkpoint.NAME, checkpoint.write_checkpoint(state, self.mark))
         return selection
+
+
+def _likeness(selection: CheckpointSelection | None) -> dict[str, float]:
+    """Return the latest checkpoint's similarity for progress reports, if it has one."""
+    similarity = None if selection is None else selection.trials[-1].similarity
+    return {} if similarity is None else {"likeness": similarity}

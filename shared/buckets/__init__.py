@@ -35,6 +35,7 @@ __all__ = [
     "open_bucket",
     "prefix_of",
     "s3_name",
+    "sign_put",
     "with_history",
 ]
 
@@ -80,6 +81,18 @@ def with_history(bucket: Bucket) -> Bucket:
         return bucket
     history.require_versions()
     return history
+
+
+def sign_put(bucket: Bucket, key: str, content_type: str, seconds: int) -> str | None:
+    """Return a URL by which anybody may put an object for so many seconds; None if the bucket is not in an S3 store.
+
+    Raises BucketError if it cannot be signed.
+    """
+    if s3_name(bucket) is None:
+        return None
+    from shared.buckets.s3 import S3Bucket
+
+    return bucket.sign_put(key, content_type, seconds) if isinstance(bucket, S3Bucket) else None
 
 
 def s3_name(bucket: Bucket) -> str | None:

@@ -1,7 +1,7 @@
 """The protocol of all object stores; `tests/functional/test_buckets.py` is its contract."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple, Protocol
 
 from shared.errors import ConfigurationError, PhotogError
@@ -95,8 +95,17 @@ class Bucket(Protocol):
     def put(self, key: str, data: bytes) -> None:
         """Write the object, replacing any earlier one."""
 
+    def put_all(self, objects: Mapping[str, bytes]) -> None:
+        """Write many objects like `put`, in less time; if this raises, some of them may be written."""
+        for key, data in objects.items():
+            self.put(key, data)
+
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write the object only if there is none; returns whether it was written. Exactly one concurrent call wins."""
+
+    def put_all_if_absent(self, objects: Mapping[str, bytes]) -> Set[str]:
+        """Write many objects like `put_if_absent`, in less time; returns the keys of those that were written."""
+        return {key for key, data in objects.items() if self.put_if_absent(key, data)}
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose keys begin with `prefix` and are greater than `after`, sorted by key.

@@ -3,17 +3,27 @@
 The staging folder is `.photog` below the root, so on the same filesystem: `os.replace` and `os.link` are atomic there,
 and a hard link to an existing name fails, which makes `put_if_absent` exclusive between processes.
 
+| object | synced to the disk | so after a loss of power |
+|---|---|---|
+| claim, progress | beside the work that follows, before this process places another object | it may be gone or empty |
+| any other | file, then folder, before the call returns | it is there, and so is all that was written before it |
+
+A worker's answer is thus never there without its claim, and small requests do not wait for four syncs. A claim that is
+lost with the power costs nothing but its count: its worker is gone too.
+
 Only regular files are objects. FIFOs, sockets and devices are never opened, links are followed only if they stay inside
 the root, and every error of the operating system becomes a BucketError (`faults.py`).
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from shared.buckets.background_syncs import BackgroundSyncs
 from shared.buckets.base import (
     Bucket,
     BucketError,
@@ -31,9 +41,10 @@ from shared.buckets.base import (
 )
 from shared.buckets.faults import explain_fault
 from shared.buckets.misnamed import find_misspelled, is_misspelled
-from shared.buckets.staging import STAGING, Staging
+from shared.buckets.staging import STAGING, StagedFile, Staging
 from shared.buckets.unlisted import find_unlisted
 from shared.buckets.walk import Walk, info, is_object
+from shared.contract import keys
 
 PLACING_TRIES = 10
 PIECE = 1024 * 1024  # bytes read at a time
@@ -43,6 +54,7 @@ ABSENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTCONN, 
 NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # permanent
 NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that cannot sync folders
+SYNCED_LATER = (keys.CLAIMS, keys.PROGRESS)
 STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
 """Functions' folders below these stay when they are empty: triggers watch them, and they would soon be made again."""
 
@@ -74,6 +86,7 @@ class FolderBucket(Bucket):
         self._staging = Staging(self.root)
         self._staged, self._within = str(self._staging.path), f"{self.address.rstrip('/')}/"
         self._told: set[str] = set()
+        self._syncs = BackgroundSyncs()
 
     def path(self, key: str) -> Path:
         """Return the object's path; raises InvalidKey, also if a link leads out of the root."""
@@ -112,6 +125,12 @@ class FolderBucket(Bucket):
                     ) from error
                 raise
             return True
+
+    def put_all(self, objects: Mapping[str, bytes]) -> None:
+        self._write_all(objects, os.replace, self.put)
+
+    def put_all_if_absent(self, objects: Mapping[str, bytes]) -> Set[str]:
+        return self._write_all(objects, os.link, self.put_if_absent)
 
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         folder = "".join(check_prefix(prefix).rpartition("/")[:2])
@@ -223,19 +242,57 @@ class FolderBucket(Bucket):
             )
 
     def _write(self, key: str, data: bytes, move: Callable[[str, Path], None]) -> None:
+        later = key.startswith(SYNCED_LATER)
         for _ in range(PLACING_TRIES):
             self._require_root()
             try:
                 with self._staging.holding(data) as staged:
-                    if self._place(key, staged, move):
+                    if not later:
+                        staged.sync()
+                        self._syncs.wait()
+                    if (place := self._place(key, staged, move)) is not None:
+                        self._sync_placed(staged, place.parent, later)
                         return
             except FileNotFoundError:  # the bucket may have been removed meanwhile
                 self._require_root()
                 raise
         raise BucketError(f"the folder of {key} in {self.address} is removed again whenever it is made")
 
-    def _place(self, key: str, staged: str, move: Callable[[str, Path], None]) -> bool:
-        """Move the staged file into place; False if it is gone, perhaps because it was taken for an orphan."""
+    def _write_all(
+        self,
+        objects: Mapping[str, bytes],
+        move: Callable[[str, Path], None],
+        write_one: Callable[[str, bytes], bool | None],
+    ) -> Set[str]:
+        """Write many objects with the syncs of all at once; returns the keys of those that were written.
+
+        Args:
+            write_one: used for each object that cannot simply be moved into place; returns False if it is not written.
+        """
+        placed: dict[str, Path] = {}
+        with self._translate_errors(next(iter(objects), "")), ExitStack() as held:
+            self._require_root()
+            staged = {key: held.enter_context(self._staging.holding(data)) for key, data in objects.items()}
+            self._syncs.run(file.sync for file in staged.values())
+            self._syncs.wait()
+            for key, file in staged.items():
+                with suppress(BucketError, OSError):  # raised again by `write_one`, unless it was for a moment
+                    if (place := self._place(key, file, move)) is not None:
+                        placed[key] = place.parent
+            self._syncs.run(partial(_sync, folder) for folder in set(placed.values()))
+        return {key for key, data in objects.items() if key in placed or write_one(key, data) is not False}
+
+    def _sync_placed(self, staged: StagedFile, folder: Path, later: bool) -> None:
+        if later:
+            self._syncs.begin(os.dup(staged.descriptor), partial(_sync, folder))
+        else:
+            _sync(folder)
+
+    def _place(self, key: str, staged: StagedFile, move: Callable[[str, Path], None]) -> Path | None:
+        """Move the staged file into place and return that.
+
+        None if the file is gone, perhaps because it was taken for an orphan.
+        """
         path = self.path(key)
         for _ in range(PLACING_TRIES):
             try:
@@ -249,15 +306,14 @@ class FolderBucket(Bucket):
                 self._require_no_object_above(key, path)
                 continue
             try:
-                move(staged, path)
+                move(staged.path, path)
             except FileNotFoundError:
-                if not os.path.lexists(staged):
-                    return False
+                if not os.path.lexists(staged.path):
+                    return None
                 continue  # another process removed the empty folder between the two calls
             except IsADirectoryError:
                 raise InvalidKey(f"{key} cannot be a key of {self.address}: a folder has its name") from None
-            _sync(path.parent)
-            return True
+            return path
         raise BucketError(f"the folder of {key} in {self.address} is removed again whenever it is made")
 
     def _make_folders(self, folder: Path) -> None:

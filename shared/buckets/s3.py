@@ -10,8 +10,9 @@
 
 Every failure is raised as a BucketError; as StoreUnavailable if other keys would fail too.
 
-boto3 in threads does the few things that profit from concurrency (the parts of an object). A request makes about ten
-calls, each of which depends on the one before, so an asynchronous client would gain nothing.
+boto3 in threads does what profits from concurrency: the parts of an object, many objects at once, and whatever its
+callers do beside each other. An asynchronous client gains nothing on that: 900 calls with 40 ms of latency, 16 at a
+time, cost 1.4 to 1.7 ms of CPU each with boto3 in threads and 1.8 ms with aiobotocore 3.10, and took no longer.
 """
 
 import base64
@@ -21,7 +22,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -55,6 +56,7 @@ from shared.buckets.misnamed import NO_KEY, Misnamed, is_misnamed_manifest, is_m
 
 NONCE = "photog-nonce"  # user metadata
 PIECE = 1024 * 1024  # bytes of a stream read at a time
+OBJECTS = 8  # written concurrently; botocore keeps ten connections
 UPLOADS = 4  # parts sent concurrently
 CONFLICTS = 8  # undecided races after which the store counts as broken
 ABSENT = {"404", "NoSuchKey", "NotFound"}
@@ -149,6 +151,15 @@ class S3Bucket(Bucket):
                 return True
         raise BucketError(f"{self.address} failed {CONFLICTS} times in a row to decide which writer creates {key}")
 
+    def put_all(self, objects: Mapping[str, bytes]) -> None:
+        with ThreadPoolExecutor(OBJECTS) as pool:
+            list(pool.map(self.put, objects, objects.values()))
+
+    def put_all_if_absent(self, objects: Mapping[str, bytes]) -> Set[str]:
+        with ThreadPoolExecutor(OBJECTS) as pool:
+            written = list(pool.map(self.put_if_absent, objects, objects.values()))
+        return {key for key, ours in zip(objects, written, strict=True) if ours}
+
     def list(self, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
         begin = {"StartAfter": self.prefix + after} if after else {}
         for page in self._pages(check_prefix(prefix), begin):
@@ -193,6 +204,12 @@ class S3Bucket(Bucket):
         with self._translate_errors(key):
             return _info(key, found, found["ContentLength"])
 
+    def sign_put(self, key: str, content_type: str, seconds: int) -> str:
+        """Return a URL by which anybody may put an object of this type under this key, for so many seconds."""
+        target = {"Bucket": self.name, "Key": self._full_key(key), "ContentType": content_type}
+        with self._translate_errors(key):
+            return str(self._signer().generate_presigned_url("put_object", Params=target, ExpiresIn=seconds))
+
     def collect(self, prefixes: Sequence[str] = ()) -> Sequence[str]:
         removed = []
         with self._translate_errors("the list of unfinished uploads"):
@@ -225,6 +242,19 @@ class S3Bucket(Bucket):
     def _exists(self, key: str) -> bool:
         """Return whether an object exists under an unusable key, which not every client can request by name."""
         return key in itertools.islice(self._raw(key), 1)
+
+    def _signer(self) -> Any:
+        """Return a client whose URLs ask for no checksum, which their users could not compute beforehand."""
+        return client(
+            "s3",
+            self.settings.endpoint,
+            region(self.settings),
+            self.settings.tries,
+            self.settings.read_seconds,
+            signature_version="s3v4",
+            s3={"addressing_style": self.settings.addressing},
+            request_checksum_calculation="when_required",
+        )
 
     def _connect(self) -> Any:
         crc = "when_supported" if self.settings.checksums == "crc32" else "when_required"

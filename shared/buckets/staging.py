@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.buckets.base import BucketError
 
@@ -40,6 +41,17 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 TRIES = 10
 
 
+class StagedFile(NamedTuple):
+    """A file with an object's bytes that has no key yet."""
+
+    path: str
+    descriptor: int
+
+    def sync(self) -> None:
+        """Write its bytes to the disk."""
+        os.fsync(self.descriptor)
+
+
 class Staging:
     """The staged files of one bucket; their folder is made by the first write, and again if only it is gone."""
 
@@ -49,8 +61,8 @@ class Staging:
         self._lock = threading.Lock()
 
     @contextmanager
-    def holding(self, data: bytes) -> Iterator[str]:
-        """Yield the path of a file with `data`, synced and locked for the duration of the context.
+    def holding(self, data: bytes) -> Iterator[StagedFile]:
+        """Yield a file with `data`, not synced yet, and locked for the duration of the context.
 
         The file may be moved or linked meanwhile; what is left of it is removed, also if the disk was full. Raises
         OSError and BucketError.
@@ -59,7 +71,7 @@ class Staging:
         path, descriptor = self._create()
         try:
             _fill(descriptor, data)
-            yield path
+            yield StagedFile(path, descriptor)
         finally:
             _discard(path, descriptor)
 
@@ -142,7 +154,6 @@ def _fill(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-    os.fsync(descriptor)
 
 
 def _remove_orphan(folder: int, name: str, patience: float) -> bool:

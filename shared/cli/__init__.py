@@ -4,13 +4,13 @@ Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or
 try again, as supervisors do. `failures.py` has the whole list.
 """
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from shared.cli import container, doctor, forget, people, portrait, queues, requests, workers
+from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
 from shared.cli.extensions import Extensible
+from shared.contract.release import VERSION
 
 app = typer.Typer(
     cls=Extensible,
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"photog {version('photog')}")
+        typer.echo(f"photog {VERSION}")
         raise typer.Exit
 
 
@@ -32,19 +32,28 @@ def photog(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print photog's release.")
     ] = False,
 ) -> None:
-    """AI portraits out of a bucket."""
+    """AI portraits out of a bucket.
+
+    \b
+    Begin with:
+      photog portrait me --template poster.jpg     me is a folder of photos
+      photog VERB --help                           examples and all options
+    """
 
 
 app.command("portrait")(portrait.portrait)
+app.add_typer(people.people, name="people")
+app.command("forget")(forget.forget)
 app.command("up")(workers.up)
-app.command("worker")(workers.worker)
 app.command("check")(requests.check)
 app.command("train")(requests.train)
 app.command("generate")(requests.generate)
 app.command("submit")(requests.submit)
 app.command("status")(requests.status)
-app.command("forget")(forget.forget)
-app.add_typer(people.people, name="people")
+app.command("doctor")(doctor.doctor)
+app.command("worker")(workers.worker)
+app.command("cancel")(cancel.cancel)
+app.command("prune")(prune.prune)
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)
 app.command("sweep")(queues.sweep)
@@ -52,4 +61,4 @@ app.command("dead-letters")(queues.dead_letters)
 app.command("redrive")(queues.redrive)
 app.command("http")(container.http)
 app.command("health")(container.health)
-app.command("doctor")(doctor.doctor)
+app.command("schema")(schema.schema)

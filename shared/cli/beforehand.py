@@ -1,23 +1,29 @@
 """Checks made before anything is sent or started, so that the user hears of a fault at once and not minutes later."""
 
+import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import typer
 from pydantic import BaseModel
 
 from shared.cli.console import fail
 from shared.cli.nearest import did_you_mean
+from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.contract.validation import Body, validate
-from shared.errors import ConfigurationError, InvalidField, how_to_install
-from shared.faces.loading import NEEDED
+from shared.contract.visible import visible
+from shared.errors import ConfigurationError, InvalidField, PhotoError, how_to_install
+from shared.lifecycle.trainings import Trainings
+from shared.operations.client import Client
 from shared.runtime.request_models import request_model
 from shared.settings import ModelSettings, Settings
 
 DIFFUSION = ("torch", "diffusers", "transformers", "peft")  # packages that train and generate need and check does not
 OPTIONS = {"max_train_steps": "--steps", "val_save_checkpointing_steps": "--every", "images": "the photos"}
 """Fields of a request, with the options that set them."""
+MOST_NAMES = 10  # of known people that an error lists
 
 
 def require_valid(function: str, body: Json) -> None:
@@ -33,6 +39,54 @@ def require_valid(function: str, body: Json) -> None:
     for name in body.get("configure", {}):
         if name not in known:
             fail(f"{function} has no knob {name}{did_you_mean(name, known)}")
+
+
+def leave_out_unreadable(files: list[str], settings: Settings) -> list[str]:
+    """Return the files that are pictures, by their headers; says which are none, and exits if none is left."""
+    pictures = []
+    for file in files:
+        if (why := _why_no_picture(file, settings)) is None:
+            pictures.append(file)
+        else:
+            typer.echo(f"photog: warning: {visible(file)} is left out: {why}", err=True)
+    if files and not pictures:
+        fail("none of the photos is a picture")
+    return pictures
+
+
+def require_pictures(files: list[str], settings: Settings) -> None:
+    """Exit if a file is not a picture, by its header."""
+    for file in files:
+        if (why := _why_no_picture(file, settings)) is not None:
+            fail(f"{file}: {why}")
+
+
+def require_different(files: list[str], fewest: int) -> None:
+    """Exit if so many files have fewer different contents than are needed."""
+    different = len({hashlib.sha256(Path(file).read_bytes()).digest() for file in files})
+    if different < min(fewest, len(files)):
+        fail(f"{len(files)} photos, but only {different} different ones; give {fewest} or more")
+
+
+def require_known(client: Client, user: str) -> None:
+    """Exit if the bucket has no such person, with the one who may be meant."""
+    pointer = keys.model(user)
+    if client.bucket.head(pointer) is not None or Trainings(client.bucket).restore(pointer):
+        return
+    known = [name for name in client.bucket.folders(keys.USERS) if client.bucket.head(keys.model(name)) is not None]
+    told = f"; known are {', '.join(known[:MOST_NAMES])}" if known else ""
+    near = did_you_mean(user, known) or f"{told}; name photos of them"
+    fail(f"nobody called {user} is known in {client.bucket.address}{near}")
+
+
+def _why_no_picture(file: str, settings: Settings) -> str | None:
+    from shared.photos.decoding import check_header  # with the decoders, which only some verbs need
+
+    try:
+        check_header(Path(file).expanduser().read_bytes(), settings.limits)
+    except PhotoError as error:
+        return error.message
+    return None
 
 
 def require_writable(out: Path, suffixes: tuple[str, ...] = ()) -> None:
@@ -56,10 +110,12 @@ def require_installed(settings: Settings) -> None:
             from shared.models.model_loading import resolve_source
 
             resolve_source(settings.model)
-        if settings.faces.engine == "insightface" and all(find_spec(name) for name in NEEDED):
+        if settings.faces.engine == "insightface":
+            from shared.faces.loading import NEEDED  # these with numpy, which most verbs do without
             from shared.faces.networks import folder_of
 
-            folder_of(settings.faces)
+            if all(find_spec(name) for name in NEEDED):
+                folder_of(settings.faces)
     except ConfigurationError as error:
         fail(str(error))
 

@@ -3,16 +3,16 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured, StoreUnavailable, open_bucket
 from shared.cli.nearest import did_you_mean
+from shared.cli.progress import Part, ProgressLine
 from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.contract.visible import visible
@@ -27,6 +27,7 @@ INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
 HINT_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the workers in place of progress.")]
 
 
 def log_to_stderr() -> None:
@@ -123,13 +124,25 @@ class WaitOptions:
 
     Attributes:
         look: called while waiting, a few times a second; an exception in it ends the wait.
-        hint: printed if no worker has begun after `HINT_SECONDS`.
         left: printed if the user ends the wait; None prints what becomes of the request.
+        loading: whether workers of the command's own are not ready yet; None if it has none.
+        warm: whether they were ready when the command began.
+        line: shows the progress of several requests; None makes one for each.
     """
 
     look: Callable[[], None] = lambda: None
-    hint: str = "no worker has begun yet; start workers with `photog up BUCKET`"
     left: str | None = None
+    loading: Callable[[], bool] | None = None
+    warm: bool = False
+    line: ProgressLine | None = None
+
+    def showing(self, line: ProgressLine) -> "WaitOptions":
+        """Return the same with a line for several requests."""
+        return replace(self, line=line)
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Return a context in which other lines may be printed."""
+        return nullcontext() if self.line is None else self.line.pause()
 
 
 DEFAULT_WAIT = WaitOptions()
@@ -163,11 +176,13 @@ def submit_request(client: Client, function: str, body: Json, options: WaitOptio
 
 
 def wait_for_answer(client: Client, function: str, request_id: str, options: WaitOptions = DEFAULT_WAIT) -> Json:
-    """Wait for a submitted request's answer, with a bar on a terminal or a line per stage. Ctrl-C ends the wait."""
-    with Waiting(function, options.hint) as waiting:
+    """Wait for a submitted request's answer, with a line of progress. Ctrl-C ends the wait."""
+    with nullcontext(options.line) if options.line else ProgressLine([Part(function)]) as line:
+        line.begin()
+        waiting = _Waiting(client, function, request_id, options)
 
         def update(data: Json | None) -> None:
-            waiting.update(data)
+            line.update(data, "" if data is not None else waiting.explain(line))
             options.look()
 
         try:
@@ -177,57 +192,33 @@ def wait_for_answer(client: Client, function: str, request_id: str, options: Wai
                 f"no longer waiting for {function} {request_id}, which stays in {client.bucket.address} and is "
                 f"answered there; see `photog status {client.bucket.address} {request_id}`, or repeat the command"
             )
-    typer.echo(f"photog: {left}", err=True)
+            told = "stopping the workers; a few seconds, at most 10" if options.loading else ""
+    for one in filter(None, (told, left)):
+        typer.echo(f"photog: {one}", err=True)
     raise typer.Exit(INTERRUPTED)
 
 
-class Waiting:
-    """A progress bar on stderr that follows a request's progress objects."""
+class _Waiting:
+    """Why there is no progress yet."""
 
-    def __init__(self, function: str, hint: str = WaitOptions.hint) -> None:
-        self._console, self._text = Console(stderr=True), hint
-        self._function, self._stage, self._started, self._hinted = function, "", time.monotonic(), False
-        columns = (
-            TextColumn("{task.description:<26}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(
-            *columns, console=self._console, disable=not self._console.is_terminal, transient=True
-        )
-        self._task = self._progress.add_task(f"{function}: waiting", total=None, figures="")
+    def __init__(self, client: Client, function: str, request_id: str, options: WaitOptions) -> None:
+        self._client, self._function, self._request_id, self._options = client, function, request_id, options
+        self._started, self._hinted = time.monotonic(), False
 
-    def __enter__(self) -> "Waiting":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def update(self, data: Json | None) -> None:
-        """Show one progress object, or that there is none yet."""
-        if data is None:
-            self._hint()
-            return
-        stage, self._hinted = data["stage"], True
-        figures = f"{data['step']}/{data['steps']}"
-        if "loss" in data:
-            figures += f" loss {data['loss']:.3f}"
-        if data.get("eta_seconds") is not None:
-            figures += f" {data['eta_seconds']:.0f} s left"
-        self._progress.update(
-            self._task,
-            description=f"{self._function}: {stage}",
-            completed=data["step"],
-            total=data["steps"],
-            figures=figures,
-        )
-        if stage != self._stage and not self._console.is_terminal:
-            typer.echo(f"{self._function}: {stage}", err=True)
-        self._stage = stage
-
-    def _hint(self) -> None:
+    def explain(self, line: ProgressLine) -> str:
+        """Return what is waited for; says once, above the line, what the user can do if no worker has begun."""
+        if self._options.loading is not None:
+            return "its worker is starting" if self._options.loading() else ""
         if not self._hinted and time.monotonic() - self._started > HINT_SECONDS:
             self._hinted = True
-            typer.echo(f"{self._function}: {self._text}", err=True)
+            if (hint := self._hint()) is not None:
+                line.say(f"{self._function}: {hint}")
+        return "waiting for a worker"
+
+    def _hint(self) -> str | None:
+        bucket = self._client.bucket
+        if next(iter(bucket.list(keys.claims(self._function, self._request_id))), None) is not None:
+            return None  # one has begun, and says nothing of its progress yet
+        if next(iter(bucket.list(keys.running(self._function))), None) is not None:
+            return "its worker is busy with another request; this one comes after it"
+        return f"no worker has begun yet; start workers with `photog up {bucket.address}`"

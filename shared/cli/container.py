@@ -18,7 +18,15 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, host: Host = "0.0.0.0") -> None:
-    """Serve POST /invoke with storage events; for Function Compute, webhooks and CloudEvents."""
+    """Serve storage events over HTTP.
+
+    POST /invoke takes one event; for Function Compute, webhooks and CloudEvents. Callers must send PHOTOG_TOKEN if it
+    is set.
+
+    \b
+    Example:
+      photog http check s3://portraits --port 9000
+    """
     log_to_stderr()
     try:
         from shared.runtime.http import HttpEntry, InvocationService  # only this verb needs the extra
@@ -31,7 +39,8 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
     service = InvocationService(context, require_function(function), shutdown)
     try:
         require_conditions(place)
-        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port))
+        token = settings.token.get_secret_value() if settings.token else None
+        entry = HttpEntry(service, shutdown, settings.lease.drain_seconds, (host, port), token)
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}")
     entry.run()
@@ -41,7 +50,14 @@ def http(function: FunctionArgument, bucket: BucketArgument, port: Port = 9000, 
 
 
 def health(function: FunctionArgument) -> None:
-    """Tell whether this container's worker is alive, by PHOTOG_HEALTH__FILE; exit status 1 means: restart it."""
+    """Tell whether this container's worker is alive.
+
+    Reads PHOTOG_HEALTH__FILE; exit status 1 means: restart it.
+
+    \b
+    Example:
+      photog health check
+    """
     try:
         typer.echo(examine(require_function(function), Settings()))
     except Unhealthy as error:

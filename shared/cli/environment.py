@@ -9,7 +9,7 @@ from typing import get_args, get_origin
 from pydantic import AliasChoices, BaseModel
 from pydantic_settings import BaseSettings
 
-from shared.cli.nearest import did_you_mean
+from shared.cli.nearest import MEANT, did_you_mean
 from shared.settings import Settings
 
 PREFIX = "PHOTOG_"
@@ -31,10 +31,16 @@ def unknown_variables(environment: Mapping[str, str], commands: str) -> list[str
     for settings in _list_extension_settings(commands):
         known |= set(_list_variables(settings))
     return [
-        f"{name} is not a setting, so it has no effect{did_you_mean(name, (one.removesuffix(NESTED) for one in known))}"
+        f"{name} is not a setting, so it has no effect{_suggest(name, known)}"
         for name in ours
         if not _is_known(name, known) and not SERVICE_LINK.fullmatch(name)
     ]
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    """Return which setting is meant; the prefix, which all have, does not count."""
+    near = did_you_mean(name[len(PREFIX) :], (one.removeprefix(PREFIX).removesuffix(NESTED) for one in known))
+    return near.replace(MEANT, MEANT + PREFIX)
 
 
 def _is_known(name: str, known: set[str]) -> bool:

@@ -1,7 +1,7 @@
 """Commands of other packages: the entry point group `photog.commands`, each loaded only when it is called."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from typer.main import get_command
 from shared.cli.console import fail
 from shared.cli.environment import unknown_variables
 from shared.cli.failures import one_line
+from shared.cli.nearest import MEANT
 from shared.errors import how_to_install
 
 GROUP = "photog.commands"
@@ -39,9 +40,18 @@ class Extensible(TyperGroup):
         """Run the verb; known failures outside it end the program with one line."""
         with one_line():
             if FOLLOWS not in [*ctx._protected_args, *ctx.args]:  # the parent of such a worker has already printed them
-                for line in unknown_variables(os.environ, GROUP):
-                    typer.echo(f"photog: warning: {line}", err=True)
+                _refuse_misspelled(os.environ)
             return super().invoke(ctx)
+
+
+def _refuse_misspelled(environment: Mapping[str, str]) -> None:
+    """Exit if a variable is a setting's name misspelled; those that resemble none are only told of."""
+    lines = unknown_variables(environment, GROUP)
+    misspelled = [line for line in lines if MEANT in line]
+    for line in lines:
+        typer.echo(f"photog: {'' if line in misspelled else 'warning: '}{line}", err=True)
+    if misspelled:
+        raise typer.Exit(2)
 
 
 def _load(entry: EntryPoint) -> TyperCommand:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+MEANT = "; did you mean "
 ALIKE = 0.6  # difflib's default: two letters swapped or missing in a short word, more in a long one
 
 
@@ -10,4 +11,4 @@ def did_you_mean(written: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the nearest known name, or an empty text if none is near."""
     by_small = {name.lower(): name for name in known}
     near = difflib.get_close_matches(written.lower(), by_small, 1, ALIKE)
-    return f"; did you mean {by_small[near[0]]}?" if near else ""
+    return f"{MEANT}{by_small[near[0]]}?" if near else ""

@@ -1,52 +1,84 @@
-"""Workers of a command's own, for the duration of one command, and what it leaves in the bucket."""
+"""Workers of a command's own: found ready or started, left ready for the next command, ended by Ctrl-C."""
 
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import typer
 
 from shared.buckets import Bucket
 from shared.cli.console import WaitOptions
 from shared.contract.function import NAMES
+from shared.observability.logs import configure
 from shared.operations.client import Client
 from shared.operations.status import overview
 from shared.runtime.supervisor import Supervisor
+from shared.runtime.warm_worker import WarmWorker
 from shared.settings import Settings
+
+
+def log_quietly(settings: Settings, verbose: bool) -> None:
+    """Log to stderr what goes wrong, and with `verbose` everything that the settings ask for."""
+    configure(settings.log if verbose else settings.log.model_copy(update={"level": "WARNING"}))
 
 
 @contextlib.contextmanager
 def run_workers(
-    client: Client, settings: Settings, functions: Sequence[str], environment: Mapping[str, str] | None = None
+    client: Client,
+    settings: Settings,
+    functions: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    verbose: bool = False,
+    ending: Sequence[str] = (),
 ) -> Iterator[WaitOptions]:
-    """Run workers of these functions for the duration of the block, with a check that restarts those that die.
+    """Have workers of these functions for the block: those that an earlier command has left ready, or new ones.
 
-    They end with this process: on Ctrl-C, on SIGTERM, and on SIGHUP when a terminal is closed.
+    They are left ready for `PHOTOG_WARM_SECONDS`. If the block is interrupted, by Ctrl-C, SIGTERM, or SIGHUP as a
+    terminal is closed, they hand back what they work on and end with this process.
 
     Args:
         environment: variables of the workers, besides those of this process.
+        verbose: copy their logs to stderr.
+        ending: functions whose workers end with the block all the same.
     """
     address = client.bucket.address
-    left = f"stopped; finished work stays in {address}, and the same command continues from there"
+    seconds = settings.warm_seconds
+    left = f"stopped, with the workers; finished work stays in {address}, and the same command continues from there"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    with Supervisor(address, functions, settings.lease.drain_seconds, dict(environment or {})) as supervisor:
+    start = partial(WarmWorker, idle_seconds=max(seconds, settings.lease.seconds), aloud=verbose)
+    with Supervisor(address, functions, settings.lease.drain_seconds, dict(environment or {}), start) as supervisor:
+        warm = supervisor.ready()
         try:
-            yield WaitOptions(supervisor.check, "its worker is loading or busy with another request", left)
+            yield WaitOptions(supervisor.check, left=left, loading=lambda: not supervisor.ready(), warm=warm)
+        except BaseException as error:  # also typer's Exit, by which an interrupted wait ends the program
+            if not isinstance(error, typer.Exit) or error.exit_code > 1:
+                _end(supervisor)
+            raise
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # the workers are stopping, and must not be left behind
-            supervisor.hand_back()
+            if seconds:
+                supervisor.leave(ending)
+            else:
+                _end(supervisor)
+
+
+def _end(supervisor: Supervisor) -> None:
+    """End the workers, and let nothing interrupt it: none may be left behind."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    supervisor.hand_back()
+    supervisor.drain()
 
 
 @contextlib.contextmanager
-def report_what_stays(address: str, what: str) -> Iterator[list[str]]:
-    """Print, however the block ends, what is kept of the people in the list, and how to remove it."""
-    people: list[str] = []
+def report_what_stays(address: str) -> Iterator[dict[str, str]]:
+    """Print, however the block ends, what is kept of each person in the dictionary, and how to remove it."""
+    people: dict[str, str] = {}
     try:
         yield people
     finally:
-        for one in people:
+        for one, what in people.items():
             told = f"{what} of {one} stay in {address}; `photog forget {address} {one}` removes them"
             typer.echo(f"photog: {told}", err=True)
 

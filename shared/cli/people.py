@@ -1,50 +1,111 @@
-"""The verbs of `photog people`, for people who are kept without a training."""
+"""The verbs of `photog people`: who is known, and people who are kept without a training."""
 
+import dataclasses
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from shared.cli.beforehand import require_installed, require_valid
-from shared.cli.console import AsJson, existing_bucket, finish, log_to_stderr, submit_request
+from shared.cli.beforehand import leave_out_unreadable, require_installed, require_valid
+from shared.cli.console import AsJson, Verbose, existing_bucket, finish, show, submit_request
+from shared.cli.durations import Durations
 from shared.cli.identity import require_user
-from shared.cli.own_workers import report_what_stays, run_workers
-from shared.cli.pictures import Pictures, files_of
-from shared.cli.requests import Photos, describe_training, train_body
+from shared.cli.own_workers import log_quietly, report_what_stays, run_workers
+from shared.cli.pictures import Pictures, complete_files, files_of, is_file
+from shared.cli.progress import Part, ProgressLine
+from shared.cli.requests import describe_training, train_body
 from shared.operations.client import Client
+from shared.operations.people import Person, list_people
 from shared.settings import Settings
 
-people = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+HOME_BUCKET = "~/.photog/bucket"
+
+BucketOption = Annotated[
+    str | None, typer.Option(metavar="BUCKET", help=f"A folder or s3://NAME[/PREFIX]; by default {HOME_BUCKET}.")
+]
+
+people = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, invoke_without_command=True)
 
 
 @people.callback()
-def group() -> None:
-    """Keep people without a training, so that later requests name them."""
+def group(context: typer.Context, bucket: BucketOption = None, as_json: AsJson = False) -> None:
+    """List the people who are known, or add one.
+
+    Portraits of them need no photos: `photog portrait --user NAME`. `photog forget BUCKET NAME` removes one.
+
+    \b
+    Examples:
+      photog people
+      photog people add ann me
+    """
+    if context.invoked_subcommand is not None:
+        return
+    place = existing_bucket(bucket or str(Settings().home / "bucket"))
+    known = list(list_people(place))
+    if as_json:
+        show({"people": [dataclasses.asdict(one) for one in known]})
+        return
+    for one in known:
+        typer.echo(_describe(one))
+    if not known:
+        typer.echo(f"photog: nobody is known in {place.address}; `photog people add NAME PHOTO...`", err=True)
 
 
 @people.command("add")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The person's id, 1 to 64 of A-Z a-z 0-9 . _ -")],
-    photos: Photos,
-    bucket: Annotated[
-        str | None, typer.Option(metavar="BUCKET", help="A folder or s3://NAME[/PREFIX]; by default ~/.photog/bucket.")
-    ] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The person's name: 1 to 64 of A-Z a-z 0-9 . _ -")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Files, folders of them, patterns, URLs, or keys in the bucket.",
+            autocompletion=complete_files,
+        ),
+    ],
+    bucket: BucketOption = None,
     as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Check the photos of a person and keep the good ones under NAME, with a worker of its own. No LoRA is trained;
-    portraits take the face from the photos. `photog forget BUCKET NAME` removes them.
+    """Keep a person's good photos under a name.
+
+    Checks the photos with a worker of its own. No LoRA is trained; portraits take the face from the photos.
+    `photog forget BUCKET NAME` removes them.
+
+    \b
+    Examples:
+      photog people add ann me
+      photog people add ann a.jpg b.jpg --bucket s3://portraits
     """
-    log_to_stderr()
+    settings = Settings()
+    log_quietly(settings, verbose)
     require_user(name)
-    given, settings = files_of(photos), Settings()
+    given = files_of(photos)
     require_valid("train", train_body(given, name, 0, 1))
+    readable = set(leave_out_unreadable([one for one in given if is_file(one)], settings))
+    given = [one for one in given if one in readable or not is_file(one)]
     require_installed(settings)
-    client = Client(existing_bucket(bucket or str(settings.home / "bucket"), make_folder=True))
-    pictures = Pictures(client)
+    client, durations = (
+        Client(existing_bucket(bucket or str(settings.home / "bucket"), make_folder=True)),
+        Durations(settings),
+    )
+    pictures = Pictures(client, name)
     body = train_body([pictures.reference(photo) for photo in given], name, 0, 1)
     with (
-        report_what_stays(client.bucket.address, "photos") as kept,
-        run_workers(client, settings, ["train"]) as options,
+        report_what_stays(client.bucket.address) as kept,
+        run_workers(client, settings, ["train"], verbose=verbose) as options,
     ):
-        kept.append(name)
-        answer = submit_request(client, "train", body, options)
-    finish(answer, as_json, describe_training(answer, pictures), pictures.replace_keys)
+        kept[name] = "photos"
+        seconds = durations.expect("keep", len(given))
+        load = 0.0 if options.warm else durations.expect("load")
+        part = Part("looking at the photos", None if seconds is None or load is None else seconds + load)
+        with ProgressLine([part], quiet=verbose) as line:
+            answer = submit_request(client, "train", body, options.showing(line))
+        if answer["code"] == "OK":
+            durations.note({"keep": answer["data"]["cost_time"] / len(given)})
+    finish(answer, as_json, describe_training(answer, pictures), pictures.explain)
+
+
+def _describe(one: Person) -> str:
+    since = f"{datetime.fromtimestamp(one.since):%Y-%m-%d}"
+    how = f"trained on {one.base_model}" if one.trained else "not trained"
+    return f"{one.user_id:<24} {one.photos:>2} photos  {how:<28} since {since}"

@@ -11,7 +11,27 @@ from shared.cli.nearest import did_you_mean
 from shared.operations.client import Client
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"}
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 """Files with these suffixes are taken from a folder; a file that is named itself may have any suffix."""
+
+
+WORDS = {
+    "or send configure.references": "or name photos",
+    "configure.references": "--reference",
+    "configure.user_id": "--user",
+    "the user_id 'none'": "`--user none`",
+    "the request has 1 user_id: give one per face": "one person is named: with `photog generate`, give --user once per "
+    "face",
+    "give one per face from left": "give --user once per face from left",
+    "user_ids": "people",
+    "user_id": "person",
+}
+"""Words of a request, which only applications know, with those of the command line; longer ones first."""
+
+
+def complete_files(incomplete: str) -> list[str]:
+    """Return nothing, so that the shell completes file names."""
+    return []
 
 
 def files_of(given: Iterable[str]) -> list[str]:
@@ -42,10 +62,15 @@ def require_file(given: str | Path) -> Path:
 
 
 class Pictures:
-    """Copies pictures into the bucket, and remembers the user's names for their keys."""
+    """Copies pictures into the bucket, and remembers the user's names for their keys.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    Args:
+        client: where they are copied to.
+        user_id: the person whose pictures they are; None for nobody known, or for several.
+    """
+
+    def __init__(self, client: Client, user_id: str | None = None) -> None:
+        self._client, self._user_id = client, user_id
         self._names: dict[str, str] = {}
 
     def reference(self, given: str) -> str:
@@ -53,7 +78,7 @@ class Pictures:
 
         Exits if the argument is neither a file nor an object in the bucket.
         """
-        key = self._client.reference(given)
+        key = self._client.reference(given, self._user_id)
         if key != given:
             self._names.setdefault(key, given)
         elif _may_be_file(given):
@@ -63,6 +88,12 @@ class Pictures:
     def name(self, reference: str) -> str:
         """Return the user's name for the picture of a reference."""
         return self._names.get(reference, reference)
+
+    def explain(self, text: str) -> str:
+        """Return a sentence of an answer in the words of the command line: with the user's names, and options."""
+        for word, option in WORDS.items():
+            text = text.replace(word, option)
+        return self.replace_keys(text)
 
     def replace_keys(self, text: str) -> str:
         """Return a sentence with the user's names in place of keys."""
@@ -78,6 +109,11 @@ class Pictures:
             pass  # so it can only be meant as a file
         near = did_you_mean(given, _list_beside(Path(given)))
         fail(f"{given} is neither a file nor an object in {self._client.bucket.address}{near}")
+
+
+def is_file(given: str) -> bool:
+    """Return whether the argument names a file here."""
+    return _may_be_file(given) and Path(given).expanduser().is_file()
 
 
 def _list_beside(path: Path) -> list[str]:

@@ -1,19 +1,44 @@
-"""`photog portrait`: photos and a template in, a portrait out, by the same requests that an application sends."""
+"""`photog portrait`: photos and templates in, portraits out, by the same requests that an application sends."""
 
 import hashlib
-from dataclasses import dataclass
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shared.cli.beforehand import require_installed, require_valid, require_writable
-from shared.cli.console import AsJson, WaitOptions, bucket_at, fail, finish, log_to_stderr, show, submit_request
+from shared.cli.beforehand import (
+    leave_out_unreadable,
+    require_different,
+    require_installed,
+    require_known,
+    require_pictures,
+    require_valid,
+    require_writable,
+)
+from shared.cli.console import (
+    AsJson,
+    Verbose,
+    WaitOptions,
+    bucket_at,
+    existing_bucket,
+    fail,
+    finish,
+    show,
+    submit_request,
+)
+from shared.cli.durations import Durations
 from shared.cli.identity import require_user
 from shared.cli.likeness import THRESHOLDS, meaning
-from shared.cli.own_workers import report_unfinished, report_what_stays, run_workers
-from shared.cli.pictures import Pictures, files_of, require_file
+from shared.cli.own_workers import log_quietly, report_unfinished, report_what_stays, run_workers
+from shared.cli.pictures import SHEET_SUFFIXES, Pictures, complete_files, files_of, require_file
+from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import (
+    SEEDS,
     Knobs,
     check_body,
     describe_training,
@@ -25,16 +50,16 @@ from shared.cli.requests import (
     train_body,
     verdicts,
 )
-from shared.cli.sheet import SUFFIXES, contact_sheet
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
 
 FEWEST, MOST = 5, 20  # photos: the minimum of a training, the maximum of a check
 STEPS = 400  # of a training, unless --steps says otherwise
-SEED = {"seed": 0}  # the same command makes the same portrait
+MOST_PORTRAITS = 100  # of one command
 KEEP_STAGES = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}  # for the sheet
 INSTANT = "no training needed on {model}; `--train` does it anyway"
+PORTRAITS = Path("portraits")  # the folder for several of them
 
 
 @dataclass(frozen=True)
@@ -42,61 +67,129 @@ class _Order:
     """What the user asks for.
 
     Attributes:
-        user: the person's id; None to derive it from the photos.
+        user: the person's id; derived from the photos, unless the user has chosen one.
         steps: of the training; None for a portrait without one.
+        seeds: one for each portrait of a template.
+        out: the file of each portrait, by template and seed.
     """
 
     files: list[str]
-    template: str
-    user: str | None
+    templates: list[str]
+    user: str
     steps: int | None
     configure: Json
+    seeds: list[int]
+    out: dict[tuple[str, int], Path]
+
+
+@dataclass
+class _Answers:
+    """The answers to a command's requests; a portrait's by template and seed.
+
+    Attributes:
+        asked: the id of the portrait that is waited for, if its seed was drawn for this call.
+        waited: seconds until the first answer, beyond what the work itself has taken.
+    """
+
+    check: Json | None = None
+    train: Json | None = None
+    made: dict[tuple[str, int], Json] = field(default_factory=dict)
+    asked: str | None = None
+    waited: list[float] = field(default_factory=list)
+
+    def note_wait(self, begun: float) -> None:
+        """Note how long the first answer took longer than its work; the others follow without a start of workers."""
+        first = self.check or next(iter(self.made.values()))
+        if not self.waited:
+            self.waited.append(max(0.0, time.monotonic() - begun - first["data"].get("cost_time", 0.0)))
 
 
 def portrait(
-    template: Annotated[Path, typer.Option(help="The picture whose face is replaced.")],
+    template: Annotated[
+        list[str],
+        typer.Option(
+            help="The picture whose face is replaced; a folder or a pattern for several. May be repeated.",
+            autocompletion=complete_files,
+        ),
+    ],
     photos: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="PHOTO...",
             help="1 to 20 photos of one person, 5 or more with a training: files, folders, patterns. None for a --user "
             "who is known already.",
+            autocompletion=complete_files,
         ),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="The person's id; derived from the photos by default.")] = None,
-    out: Annotated[Path, typer.Option(help="The file for the portrait.")] = Path("portrait.png"),
-    bucket: Annotated[
-        Path | None, typer.Option(help="The folder that serves as the bucket; by default ~/.photog/bucket.")
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The person's name; by default an id derived from the photos."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file for the portrait [portrait.png]; for several, their folder [portraits]."),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=1, max=MOST_PORTRAITS, help="Portraits of each template, with seeds of their own.")
+    ] = 1,
+    knobs: Knobs = None,
+    grid: Annotated[Path | None, typer.Option(help="Also draw all portraits beside each other.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw photos, stages and result on one sheet.")] = None,
     train: Annotated[
         bool | None, typer.Option("--train/--no-train", help="Train a LoRA first; by default not on portrait-tiny.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help=f"Training steps; {STEPS} by default.")] = None,
-    knobs: Knobs = None,
+    bucket: Annotated[
+        Path | None, typer.Option(help="The folder that serves as the bucket; by default ~/.photog/bucket.")
+    ] = None,
     as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Make a portrait in one go, with workers of its own: check and generate, and in between train where that adds to
-    the likeness. What is kept of the person stays in the bucket; `photog forget BUCKET USER` removes it.
+    """Make portraits of a person in one go.
+
+    Checks the photos, trains where that adds to the likeness, and puts the person into each template, with workers of
+    its own. What is kept of the person stays in the bucket; `photog forget BUCKET NAME` removes it. The workers stay
+    ready for five minutes, so the next portrait takes seconds (PHOTOG_WARM_SECONDS).
+
+    \b
+    Examples:
+      photog portrait me --template poster.jpg          me is a folder of photos
+      photog portrait --user ann --template poster.jpg  ann is known: no photos
+      photog portrait --user ann --template posters --count 4 --grid all.jpg
+      photog portrait me --template poster.jpg --set more_like_me=1.0
     """
-    log_to_stderr()
     settings = Settings()
-    order = _read_order(photos or [], template, user, _steps(train, steps, bool(photos), settings), knobs_of(knobs))
-    require_writable(out)
-    if sheet is not None:
-        require_writable(sheet, SUFFIXES)
+    log_quietly(settings, verbose)
+    steps = _steps(train, steps, bool(photos), settings)
+    address = str(bucket or settings.home / "bucket")
+    order = _read_order(photos or [], template, user, steps, knobs_of(knobs), count, out, settings)
+    _require_outputs(order, grid, sheet)
     require_installed(settings)
+    if not order.files:
+        require_known(Client(existing_bucket(address)), order.user)
     if order.files and order.steps is None:
         typer.echo(f"photog: {INSTANT.format(model=settings.model.path)}", err=True)
-    client = Client(bucket_at(str(bucket or settings.home / "bucket")))
+    client = Client(bucket_at(address))
     report_unfinished(client.bucket, settings)
-    what = "photos" if order.steps is None else "photos and LoRA"
-    functions = (["check"] if order.files else []) + (["train"] if order.steps else []) + ["generate"]
+    pictures, answers, durations = Pictures(client, order.user), _Answers(), Durations(settings)
     with (
-        report_what_stays(client.bucket.address, what) as people,
-        run_workers(client, settings, functions, KEEP_STAGES if sheet else None) as options,
+        _withdraw_interrupted(client, answers),
+        report_what_stays(client.bucket.address) as people,
+        run_workers(
+            client, settings, _functions(order), KEEP_STAGES if sheet else None, verbose, ending=["train"]
+        ) as options,
     ):
-        _make(order, client, people, options, settings, out, sheet, as_json)
+        parts = _plan(order, durations, options.warm)
+        _say_beforehand(order, parts)
+        with ProgressLine(parts, quiet=verbose) as line:
+            _make(order, client, pictures, people, options.showing(line), answers, as_json)
+    _note_durations(durations, order, answers, options.warm)
+    _draw(client, order, answers, settings, grid, sheet)
+    _print(order, answers, settings, pictures, as_json, grid, sheet)
+
+
+def _functions(order: _Order) -> list[str]:
+    return (["check"] if order.files else []) + (["train"] if order.steps else []) + ["generate"]
 
 
 def _steps(train: bool | None, steps: int | None, photos: bool, settings: Settings) -> int | None:
@@ -115,78 +208,169 @@ def _steps(train: bool | None, steps: int | None, photos: bool, settings: Settin
     return steps or STEPS
 
 
-def _read_order(photos: list[str], template: Path, user: str | None, steps: int | None, knobs: Json) -> _Order:
+def _read_order(
+    photos: list[str],
+    template: list[str],
+    user: str | None,
+    steps: int | None,
+    knobs: Json,
+    count: int,
+    out: Path | None,
+    settings: Settings,
+) -> _Order:
     """Return what the user asks for; exit if it cannot be done."""
     if user is not None:
         require_user(user)
     elif not photos:
         fail("name photos of the person, or a person who is known already with --user")
     files = [str(require_file(photo)) for photo in files_of(photos)]
-    picture, configure = str(require_file(template)), SEED | knobs
-    require_valid("generate", generate_body(picture, [user or "somebody"], configure))
+    templates = list(dict.fromkeys(str(require_file(one)) for one in files_of(template)))
+    identity = user or _derive_user(files)
+    require_valid("generate", generate_body(templates[0], [identity], {"seed": 0} | knobs))
     if steps is not None:
-        require_valid("train", train_body(files, user or "somebody", steps, _checkpoint_interval(steps)))
+        require_valid("train", train_body(files, identity, steps, _checkpoint_interval(steps)))
     fewest = 1 if steps is None else FEWEST
     if photos and not fewest <= len(files) <= MOST:
         fail(f"{len(files)} photos; give {fewest} to {MOST} of one person")
-    return _Order(files, picture, user, steps, configure)
+    require_pictures(templates, settings)
+    files = leave_out_unreadable(files, settings)
+    require_different(files, fewest)
+    if "seed" in knobs and count > 1:
+        fail("--count makes portraits with seeds of their own: leave out --set seed, or --count")
+    seeds = [knobs["seed"]] if "seed" in knobs else [secrets.randbelow(SEEDS) for _ in range(count)]
+    if len(templates) * count > MOST_PORTRAITS:
+        fail(f"{len(templates)} templates x {count} are {len(templates) * count} portraits; {MOST_PORTRAITS} at once")
+    return _Order(files, templates, identity, steps, knobs, seeds, _name_portraits(templates, seeds, out))
+
+
+def _name_portraits(templates: list[str], seeds: list[int], out: Path | None) -> dict[tuple[str, int], Path]:
+    """Return the file of each portrait: `out` for a single one, else `out/TEMPLATE.png`, with a number for a seed."""
+    pairs = [(template, seed) for template in templates for seed in seeds]
+    if len(pairs) == 1:
+        return {pairs[0]: out or Path("portrait.png")}
+    if out is not None and out.suffix.lower() in SHEET_SUFFIXES:
+        fail(f"--out {out}: {len(pairs)} portraits need a folder; name one, or use --grid {out} for one picture of all")
+    folder, named = out or PORTRAITS, dict[tuple[str, int], Path]()
+    for template in templates:
+        for index, seed in enumerate(seeds, 1):
+            stem = Path(template).stem + (f"-{index}" if len(seeds) > 1 else "")
+            taken = sum(path.stem == stem or path.stem.startswith(f"{stem}~") for path in named.values())
+            named[template, seed] = folder / f"{stem}{f'~{taken + 1}' if taken else ''}.png"
+    return named
+
+
+def _require_outputs(order: _Order, grid: Path | None, sheet: Path | None) -> None:
+    """Exit if a file cannot be written."""
+    for out in order.out.values():
+        require_writable(out)
+    if sheet is not None and len(order.out) > 1:
+        fail("--sheet shows the stages of one portrait: use --grid for several")
+    for drawn in (one for one in (grid, sheet) if one is not None):
+        require_writable(drawn, SHEET_SUFFIXES)
+
+
+def _plan(order: _Order, durations: Durations, warm: bool) -> list[Part]:
+    """Return the requests in their order, with the seconds that they should take; the first has to wait for a start."""
+    parts = []
+    if order.files:
+        parts.append(
+            Part(f"checking {_plural(len(order.files), 'photo')}", durations.expect("check", len(order.files)))
+        )
+    if order.steps is not None:
+        parts.append(Part("training", durations.expect("train", order.steps)))
+    for number in range(1, len(order.out) + 1):
+        which = f" {number} of {len(order.out)}" if len(order.out) > 1 else ""
+        parts.append(Part(f"portrait{which}", durations.expect("generate")))
+    load = durations.expect("load")
+    if not warm and load is not None and parts[0].seconds is not None:
+        parts[0] = Part(parts[0].what, parts[0].seconds + load)
+    return parts
+
+
+def _say_beforehand(order: _Order, parts: list[Part]) -> None:
+    """Say how long it takes, if that is known."""
+    known = [part.seconds for part in parts if part.seconds is not None]
+    if len(known) == len(parts):
+        once = ", once: the next portraits need no training" if order.steps else ""
+        typer.echo(f"photog: this takes {in_words(sum(known))}{once}; Ctrl-C stops it", err=True)
 
 
 def _make(
     order: _Order,
     client: Client,
-    people: list[str],
+    pictures: Pictures,
+    people: dict[str, str],
     options: WaitOptions,
-    settings: Settings,
-    out: Path,
-    sheet: Path | None,
+    answers: _Answers,
     as_json: bool,
 ) -> None:
-    """Send the requests, print their answers, and save the portrait; `people` gets the person's id."""
-    pictures = Pictures(client)
-    checked = training = None
+    """Send the requests, print what check and train answer, and save the portraits; `people` gets who is kept."""
     references: list[str] = []
-    identity = order.user or ""
+    begun = time.monotonic()
     if order.files:
-        references, checked = _check(order.files, client, pictures, options, as_json)
-        identity = order.user or _derive_user(references)
-    people.append(identity)
+        people[order.user] = "photos"
+        references = _check(order, client, pictures, options, answers, as_json)
+        answers.note_wait(begun)
     if order.steps is not None:
-        body = train_body(references, identity, order.steps, _checkpoint_interval(order.steps))
-        training, references = submit_request(client, "train", body, options), []
-        if training["code"] != "OK" or not as_json:
-            finish(training, as_json, describe_training(training, pictures), pictures.replace_keys)
-    body = generate_body(pictures.reference(order.template), [identity], order.configure, references)
-    made = submit_request(client, "generate", body, options)
-    if made["code"] == "OK":
-        save_portrait(client, made, out)
-        if sheet is not None:
-            contact_sheet(
-                client, checked, training, body["template_image"], made, sheet, THRESHOLDS[settings.faces.engine]
-            )
-    if as_json and made["code"] == "OK":
-        answers = {"check": checked, "train": training, "generate": made}
-        show({name: answer for name, answer in answers.items() if answer is not None} | {"out": str(out)})
-    else:
-        finish(made, as_json, _summary(made, settings, out, sheet), pictures.replace_keys)
+        body = train_body(references, order.user, order.steps, _checkpoint_interval(order.steps))
+        answers.train, references = submit_request(client, "train", body, options), []
+        if answers.train["code"] != "OK" or not as_json:
+            with options.pause():
+                finish(answers.train, as_json, describe_training(answers.train, pictures), pictures.explain)
+        people[order.user] = "photos and LoRA"
+    for (template, seed), out in order.out.items():
+        configure = order.configure | {"seed": seed}
+        body = generate_body(pictures.reference(template), [order.user], configure, references)
+        if "seed" not in order.configure:
+            answers.asked = f"generate-{secrets.token_hex(6)}"  # of this call alone: no other call would ask for it
+            body = {"request_id": answers.asked} | body
+        made = submit_request(client, "generate", body, options)
+        answers.made[template, seed], answers.asked = made, None
+        answers.note_wait(begun)
+        if made["code"] == "OK":
+            save_portrait(client, made, out)
+            references = []  # they are kept by now
+        if made["code"] == "OK":
+            people.setdefault(order.user, "photos")
+
+
+@contextmanager
+def _withdraw_interrupted(client: Client, answers: _Answers) -> Iterator[None]:
+    """Remove the request for a portrait whose wait is interrupted, once its workers are gone: the next call draws
+    another seed, so that nobody would ever ask for this one.
+    """
+    try:
+        yield
+    finally:
+        if answers.asked is not None:
+            client.withdraw("generate", answers.asked)
 
 
 def _check(
-    files: list[str], client: Client, pictures: Pictures, options: WaitOptions, as_json: bool
-) -> tuple[list[str], Json]:
-    """Check the photos and print the verdicts.
+    order: _Order, client: Client, pictures: Pictures, options: WaitOptions, answers: _Answers, as_json: bool
+) -> list[str]:
+    """Check the photos and print the verdicts; exits if none is usable.
 
     Returns:
-        The references of the usable photos, or of all if none is usable: the next answer then says what is wrong with
-        each. And the answer.
+        The references of the usable photos.
     """
-    references = [pictures.reference(photo) for photo in files]
-    checked = submit_request(client, "check", check_body(references, True), options)
-    if checked["code"] != "OK" or not as_json:
-        finish(checked, False, verdicts(checked, files, pictures), pictures.replace_keys)
-        tell_unreadable(checked, files)
-    usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
-    return usable or references, checked
+    references = [pictures.reference(photo) for photo in order.files]
+    checked = answers.check = submit_request(client, "check", check_body(references, True, order.user), options)
+    with options.pause():
+        if checked["code"] != "OK" or not as_json:
+            finish(checked, False, verdicts(checked, order.files, pictures), pictures.explain)
+            tell_unreadable(checked, order.files)
+        usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
+        if not usable:
+            if as_json:
+                show({"check": checked})
+            typer.echo("photog: none of the photos can be used; each line above says why", err=True)
+            raise typer.Exit(1)
+        if order.steps is not None and len(usable) < FEWEST:
+            told = f"{len(usable)} of {len(order.files)} photos can be used, and a training needs {FEWEST}"
+            typer.echo(f"photog: {told}: add photos that show one whole face of the person", err=True)
+            raise typer.Exit(1)
+    return usable
 
 
 def _checkpoint_interval(steps: int) -> int:
@@ -194,11 +378,83 @@ def _checkpoint_interval(steps: int) -> int:
     return max(1, steps // 8)
 
 
-def _derive_user(references: list[str]) -> str:
-    return "person-" + hashlib.sha256("\n".join(references).encode()).hexdigest()[:12]
+def _derive_user(files: list[str]) -> str:
+    """Return an id for the person in these photos: the same for the same photos, whatever they are called."""
+    hashes = sorted(hashlib.sha256(Path(one).read_bytes()).hexdigest() for one in files)
+    return "person-" + hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:12]
 
 
-def _summary(made: Json, settings: Settings, out: Path, sheet: Path | None) -> str:
-    alike = likenesses(made)
-    told = [meaning(settings.faces.engine)] if alike else []
-    return "\n".join([*alike, *told, str(out)] + ([str(sheet)] if sheet else []))
+def _note_durations(durations: Durations, order: _Order, answers: _Answers, warm: bool) -> None:
+    """Remember what each kind of work has taken."""
+    seconds = {} if warm or not answers.waited else {"load": answers.waited[0]}
+    if answers.check is not None:
+        seconds["check"] = answers.check["data"]["cost_time"] / len(order.files)
+    if answers.train is not None and order.steps:
+        seconds["train"] = answers.train["data"]["cost_time"] / order.steps
+    took = [one["data"]["cost_time"] for one in answers.made.values() if one["code"] == "OK"]
+    if took:
+        seconds["generate"] = sum(took) / len(took)
+    durations.note(seconds)
+
+
+def _draw(
+    client: Client, order: _Order, answers: _Answers, settings: Settings, grid: Path | None, sheet: Path | None
+) -> None:
+    """Draw the sheet and the grid, if they are wanted and there is something to draw."""
+    from shared.cli.sheet import contact_sheet, draw_grid  # with Pillow, which is a part of every verb's start
+
+    made = {key: one for key, one in answers.made.items() if one["code"] == "OK"}
+    if grid is not None and made:
+        draw_grid(
+            [(template, [order.out[key] for key in made if key[0] == template]) for template in order.templates], grid
+        )
+    if sheet is not None and made:
+        ((template, _), one), threshold = next(iter(made.items())), THRESHOLDS[settings.faces.engine]
+        contact_sheet(client, answers.check, answers.train, Path(template), one, sheet, threshold, order.files)
+
+
+def _print(
+    order: _Order,
+    answers: _Answers,
+    settings: Settings,
+    pictures: Pictures,
+    as_json: bool,
+    grid: Path | None,
+    sheet: Path | None,
+) -> None:
+    """Print the portraits' answers; exit with 1 if one is an error."""
+    failed = {template: one for (template, _), one in answers.made.items() if one["code"] != "OK"}
+    if as_json:
+        _print_json(order, answers)
+        if failed:
+            raise typer.Exit(1)
+        return
+    for (template, seed), one in answers.made.items():
+        out = order.out[template, seed]
+        if one["code"] == "OK":
+            again = "" if "seed" in order.configure else f"   (--set seed={seed} makes it again)"
+            finish(one, False, "\n".join([*likenesses(one), f"{out}{again}"]), pictures.explain)
+        else:
+            typer.echo(f"photog: {pictures.explain(one['message'])}", err=True)
+    if any(likenesses(one) for one in answers.made.values()):
+        typer.echo(meaning(settings.faces.engine), err=True)
+    for drawn in (one for one in (grid, sheet) if one is not None and len(failed) < len(order.out)):
+        typer.echo(str(drawn))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_json(order: _Order, answers: _Answers) -> None:
+    """Print all answers as one object: a portrait's own keys for a single one, a list for several."""
+    made = [one | {"out": str(order.out[key])} for key, one in answers.made.items()]
+    found = {"check": answers.check, "train": answers.train}
+    told = {name: one for name, one in found.items() if one is not None}
+    if len(made) == 1:
+        (only,) = answers.made.values()
+        show(told | {"generate": only, "out": made[0]["out"]} if only["code"] == "OK" else only)
+    else:
+        show(told | {"portraits": made})
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -13,7 +13,7 @@ from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
 from shared.buckets.base import check_key
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.console import AsJson, bucket_at, existing_bucket, exit_unavailable, fail, log_to_stderr, show
-from shared.cli.workers import BucketArgument, FunctionArgument, require_function
+from shared.cli.workers import BucketArgument, ExistingBucket, FunctionArgument, require_function
 from shared.contract import keys
 from shared.contract.function import NAMES, DeviceBroken
 from shared.contract.visible import visible
@@ -38,11 +38,17 @@ QueueUrl = Annotated[str | None, typer.Option("--queue", help="URL of the queue;
 def job(
     function: FunctionArgument,
     bucket: BucketArgument,
-    key: Annotated[str, typer.Argument(help="The manifest's key: requests/FUNCTION/....json")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The manifest's key: requests/FUNCTION/....json")],
 ) -> None:
-    """Serve one manifest, then exit, for AWS Batch. Exit status 0: answered, whatever the answer's code, also if
+    """Serve one manifest, then exit, for AWS Batch.
+
+    Exit status 0: answered, whatever the answer's code, also if
     another attempt had answered it or the manifest is gone. 75: not answered, another attempt should follow (handed
     back on SIGTERM, claimed by a living worker, or the store or the GPU failed). 1: crashed. 2: wrong usage.
+
+    \b
+    Example:
+      photog job train s3://portraits requests/train/42.json
     """
     log_to_stderr()
     if not keys.is_request(key, require_function(function)):
@@ -74,12 +80,17 @@ def job(
 
 def dead_letters(
     function: FunctionArgument,
-    bucket: BucketArgument,
+    bucket: ExistingBucket,
     queue: QueueUrl = None,
     once: Annotated[bool, typer.Option("--once", help="End when the queue is empty.")] = False,
 ) -> None:
-    """Answer each request of the dead-letter queue that has no answer with an error, then delete the message. Loads no
-    model.
+    """Answer the requests of a dead-letter queue.
+
+    Each one that has no answer gets an error, then its message is deleted. Loads no model.
+
+    \b
+    Example:
+      photog dead-letters train s3://portraits --queue URL --once
     """
     log_to_stderr()
     settings, place = Settings(), existing_bucket(bucket)
@@ -96,7 +107,14 @@ def redrive(
     target: Annotated[str, typer.Option("--to", help="URL of the queue that a worker polls.")],
     limit: Annotated[int, typer.Option(min=1, help="Move at most this many.")] = 100_000,
 ) -> None:
-    """Put a function's dead letters back into its queue, once the cause of their failure is fixed."""
+    """Put dead letters back into their queue.
+
+    For when the cause of their failure is fixed.
+
+    \b
+    Example:
+      photog redrive train --from DEAD_LETTERS_URL --to QUEUE_URL
+    """
     settings = Settings()
     with _exit_if_unusable():
         moved = move(require_function(function), _open_queue(source, settings), _open_queue(target, settings), limit)
@@ -104,15 +122,21 @@ def redrive(
 
 
 def sweep(
-    bucket: BucketArgument,
+    bucket: ExistingBucket,
     function: Annotated[list[str] | None, typer.Option("--function", help="Only these functions.")] = None,
     queue: Annotated[list[str] | None, typer.Option(help="One URL per --function: send their events again.")] = None,
     older: Annotated[float, typer.Option(help="Seconds since the manifest was written.")] = 900.0,
     as_json: AsJson = False,
 ) -> None:
-    """Find requests whose event was lost, and with --queue send it again. Also delivers the events in the outbox.
+    """Find requests whose event was lost.
 
-    Exit status 0: nothing was lost, or everything lost was sent again. 1: there are lost requests.
+    With --queue their events are sent again. Also delivers the events in the outbox. Exit status 0: nothing was lost,
+    or everything lost was sent again. 1: there are lost requests.
+
+    \b
+    Examples:
+      photog sweep s3://portraits
+      photog sweep s3://portraits --function train --queue URL
     """
     log_to_stderr()
     settings, place = Settings(), existing_bucket(bucket)

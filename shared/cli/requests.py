@@ -8,29 +8,39 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.buckets import Bucket
 from shared.cli.beforehand import require_valid, require_writable
+from shared.cli.completion import complete_knobs
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
 from shared.cli.pictures import Pictures, files_of
-from shared.cli.workers import BucketArgument, FunctionArgument, require_function
-from shared.contract.manifests import Json, parse
+from shared.cli.workers import BucketArgument, ExistingBucket, FunctionArgument, require_function
+from shared.contract.manifests import NOBODY, Json, parse
 from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
 from shared.operations.status import history, overview
+from shared.operations.user_requests import list_requests
 from shared.settings import Settings
 
 MOST_UNREAD = 20  # strays that `status` prints
 UNREADABLE = 2  # code of a photo that could not be fetched or decoded
 SEEDS = 2**32
+LONGEST_SHOWN = 300  # characters of a value that `status` prints
 
 Photos = Annotated[
     list[str], typer.Argument(metavar="PHOTO...", help="Files, folders of them, patterns, URLs, or keys in the bucket.")
 ]
 Identity = Annotated[str | None, typer.Option("--id", help="The request_id; derived from the request by default.")]
-User = Annotated[str, typer.Option("--user", help="The person's id, 1 to 64 of A-Z a-z 0-9 . _ -")]
+User = Annotated[str, typer.Option("--user", metavar="NAME", help="The person's name: 1 to 64 of A-Z a-z 0-9 . _ -")]
 Knobs = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="A knob of `configure`, its value as JSON.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KNOB=VALUE",
+        help="A knob, for example seed=7 or more_like_me=1.0; docs/requests.md lists them. May be repeated.",
+        autocompletion=complete_knobs,
+    ),
 ]
 
 
@@ -38,17 +48,30 @@ def check(
     bucket: BucketArgument,
     photos: Photos,
     same_person: Annotated[bool, typer.Option(help="Also check whether all photos show one person.")] = False,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="NAME", help="The person, so that forgetting them takes the photos.")
+    ] = None,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check which photos are usable. The exit status is 0 whatever the verdicts, as they are the answer."""
+    """Check which photos are usable.
+
+    The exit status is 0 whatever the verdicts, as they are the answer.
+
+    \b
+    Examples:
+      photog check BUCKET me                            all pictures in a folder
+      photog check BUCKET me/*.jpg --same-person --user ann
+    """
+    if user is not None:
+        require_user(user)
     given = files_of(photos)
-    require_valid("check", check_body(given, same_person))
+    require_valid("check", check_body(given, same_person, user))
     client = Client(existing_bucket(bucket, make_folder=True))
-    pictures = Pictures(client)
-    body = check_body([pictures.reference(photo) for photo in given], same_person)
+    pictures = Pictures(client, user)
+    body = check_body([pictures.reference(photo) for photo in given], same_person, user)
     envelope = submit_request(client, "check", _with_id(body, identity))
-    finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.replace_keys)
+    finish(envelope, as_json, verdicts(envelope, given, pictures), pictures.explain)
     if not as_json:
         tell_unreadable(envelope, given)
 
@@ -57,20 +80,28 @@ def train(
     bucket: BucketArgument,
     photos: Photos,
     user: User,
-    steps: Annotated[int, typer.Option(help="max_train_steps")] = 400,
-    every: Annotated[int, typer.Option(help="val_save_checkpointing_steps")] = 50,
+    steps: Annotated[int, typer.Option(help="Training steps; 0 keeps the photos without a training.")] = 400,
+    every: Annotated[int, typer.Option(help="Steps between two checkpoints, of which the best is chosen.")] = 50,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a LoRA of a person's face; with --steps 0 keep the checked photos without a training."""
+    """Train a LoRA of a person's face, or only keep photos.
+
+    With --steps 0 the checked photos are kept without a training, as `photog people add` does.
+
+    \b
+    Examples:
+      photog train BUCKET me --user ann
+      photog train BUCKET me --user ann --steps 0
+    """
     require_user(user)
     given = files_of(photos)
     require_valid("train", train_body(given, user, steps, every))
     client = Client(existing_bucket(bucket, make_folder=True))
-    pictures = Pictures(client)
+    pictures = Pictures(client, user)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
     envelope = submit_request(client, "train", _with_id(body, identity))
-    finish(envelope, as_json, describe_training(envelope, pictures), pictures.replace_keys)
+    finish(envelope, as_json, describe_training(envelope, pictures), pictures.explain)
 
 
 def generate(
@@ -90,7 +121,16 @@ def generate(
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Generate a portrait from a template; a different one each time, unless a seed or an --id is given."""
+    """Generate a portrait from a template.
+
+    A different one each time, unless a seed or an --id is given. `photog portrait` does the same without workers.
+
+    \b
+    Examples:
+      photog generate BUCKET --template poster.jpg --user ann
+      photog generate BUCKET --template two.jpg --user ann --user bob
+      photog generate BUCKET --template poster.jpg --reference me/1.jpg --set seed=7
+    """
     users, given = user or [], files_of(reference or [])
     for one in users:
         require_user(one)
@@ -98,22 +138,31 @@ def generate(
     require_valid("generate", generate_body(template, users, configure, given))
     require_writable(out)
     client = Client(existing_bucket(bucket, make_folder=True))
-    pictures = Pictures(client)
+    named = [one for one in users if one != NOBODY]
+    pictures = Pictures(client, named[0] if len(named) == 1 else None)
     references = [pictures.reference(photo) for photo in given]
     body = generate_body(pictures.reference(template), users, configure, references)
     envelope = submit_request(client, "generate", _with_id(body, identity))
     if envelope["code"] == "OK":
         save_portrait(client, envelope, out)
-    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.replace_keys)
+    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.explain)
 
 
 def submit(
     function: FunctionArgument,
     bucket: BucketArgument,
-    manifest: Annotated[Path, typer.Argument(help="A request manifest.")],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="A file with a request: JSON with a request_id.")
+    ],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and print it.")] = False,
 ) -> None:
-    """Write a manifest into the bucket."""
+    """Write a manifest into the bucket, as an application does.
+
+    \b
+    Examples:
+      photog submit check BUCKET request.json
+      photog submit generate BUCKET request.json --wait
+    """
     function = require_function(function)
     client = Client(existing_bucket(bucket, make_folder=True))
     try:
@@ -131,17 +180,36 @@ def submit(
 
 
 def status(
-    bucket: BucketArgument,
-    request_id: Annotated[str | None, typer.Argument(help="Show this request's history.")] = None,
+    bucket: ExistingBucket,
+    request_id: Annotated[
+        str | None, typer.Argument(metavar="[REQUEST_ID]", help="Show what became of this request.")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="List this person's requests and their states.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, runs and is done, or everything known about one request."""
+    """Show what waits, runs and is done.
+
+    With --user only a person's requests. A REQUEST_ID shows what became of it: its attempts, its progress, its answer.
+    --json prints all of it, landmarks of faces and everything else included.
+
+    \b
+    Examples:
+      photog status BUCKET
+      photog status BUCKET 42
+      photog status BUCKET --user me
+    """
     place = existing_bucket(bucket)
+    if user is not None:
+        _show_requests_of(place, user, as_json)
+        return
     if request_id is not None:
         found = history(place, request_id, Settings().limits)
         if not found:
             fail(f"there is no request {request_id} in {place.address}")
-        show(found)
+        if as_json:
+            show(found)
+        else:
+            typer.echo("\n".join(describe_history(found)))
         return
     counts = overview(place, Settings().limits)
     if as_json:
@@ -153,6 +221,10 @@ def status(
         for one in states["failing"]:
             told = f"{one.get('key', '?')}: {one.get('error', one.get('unreadable', '?'))}"
             typer.echo(f"  failing {visible(told)}")
+    _tell_unread(counts)
+
+
+def _tell_unread(counts: Json) -> None:
     unread = {one["key"]: one["why"] for states in counts.values() for one in states.get("unread", [])}
     if unread:
         typer.echo(f"not read  {len(unread)}")
@@ -162,9 +234,17 @@ def status(
         typer.echo(f"  and {len(unread) - MOST_UNREAD} more; --json lists them all")
 
 
-def check_body(photos: list[str], same_person: bool) -> Json:
+def _show_requests_of(place: Bucket, user: str, as_json: bool) -> None:
+    require_user(user)
+    listed = list_requests(place, user, Settings())
+    lines = [f"{one['function']:<9} {one['state']:<8} {one['request_id']}" for one in listed]
+    show({"user_id": user, "requests": listed}) if as_json else typer.echo("\n".join(lines))
+
+
+def check_body(photos: list[str], same_person: bool, user: str | None = None) -> Json:
     """Return the body of a check request without its id."""
-    return {"images": photos, "configure": {"face_reconize": same_person}}
+    configure: Json = {"face_reconize": same_person} | ({} if user is None else {"user_id": user})
+    return {"images": photos, "configure": configure}
 
 
 def train_body(photos: list[str], user: str, steps: int, every: int) -> Json:
@@ -196,7 +276,7 @@ def knobs_of(pairs: list[str] | None) -> Json:
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            fail(f"--set {pair}: write KNOB=VALUE")
+            fail(f"--set {pair}: write KNOB=VALUE, for example --set seed=7")
         try:
             knobs[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -223,7 +303,7 @@ def verdicts(envelope: Json, given: list[str], pictures: Pictures) -> str:
     for name, one in zip(given, envelope["data"].get("check_results", []), strict=False):
         frontal = "frontal" if one["frontal"] else ""
         lines.append(f"{one['code']}  {one['message']:<44}{frontal:<7}  {name}")
-        lines += [f"   {pictures.replace_keys(warning)}" for warning in one["warnings"]]
+        lines += [f"   {pictures.explain(warning)}" for warning in one["warnings"]]
     return "\n".join(lines)
 
 
@@ -241,7 +321,7 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
     if envelope["code"] != "OK":
         return ""
     rejected = [
-        f"not used: {pictures.replace_keys(one['url'])}: {pictures.replace_keys(one['reason'])}"
+        f"not used: {pictures.name(one['url'])}: {pictures.explain(one['reason'])}"
         for one in data.get("images_rejected", [])
     ]
     if not data["steps"]:
@@ -262,6 +342,36 @@ def likenesses(made: Json) -> list[str]:
         for face in faces
         if face.get("similarity") and None not in face["similarity"].values()
     ]
+
+
+def describe_history(found: Json) -> list[str]:
+    """Return lines about one request, without the measurements in its answer."""
+    lines = []
+    for function, one in found.items():
+        answer, progress = one["answer"], one["progress"]
+        attempts = [f"attempt {claim['attempt']} by {claim['owner']}" for claim in one["claims"]]
+        state = "waits" if not attempts else "runs"
+        if answer is not None:
+            state = f"{answer.get('code', '?')}: {answer.get('message', answer.get('unreadable', '?'))}"
+        elif progress is not None:
+            data = progress.get("data", {})
+            state = f"runs: {data.get('stage', '?')}, {data.get('step', '?')} of {data.get('steps', '?')}"
+        lines.append(f"{function:<9} {visible(state)}")
+        lines += [f"  {visible(line)}" for line in attempts]
+        data = {} if answer is None else answer.get("data", {})
+        lines += [f"  {name} {shown}" for name, value in data.items() if (shown := _show_short(value)) is not None]
+        lines += [f"  conflict {visible(key)}" for key in one["conflicts"]]
+    return lines
+
+
+def _show_short(value: object) -> str | None:
+    """Return a value that fits on a line; None for what does not: pictures, measurements, the echo of the request."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value) and value:
+        value = "; ".join(value)
+    if not isinstance(value, str | int | float):
+        return None
+    text = visible(str(value))
+    return text if len(text) <= LONGEST_SHOWN else None
 
 
 def _with_id(body: Json, identity: str | None) -> Json:

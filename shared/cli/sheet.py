@@ -1,6 +1,7 @@
 """The contact sheet: photos with their verdicts, the template, each stage and the portrait in one picture."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from shared.contract.manifests import Json
 from shared.operations.client import Client
 
 WIDTH = 1600  # pixels of the sheet
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 MARGIN = 16
 CAPTION = 22  # height of a line of text
+LETTER = 8  # width of most letters
+MOST_LINES = 6  # of a caption
 BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
 
 
@@ -36,26 +38,34 @@ class Row:
 
 
 def contact_sheet(
-    client: Client, checked: Json | None, trained: Json | None, template: str, made: Json, out: Path, threshold: str
+    client: Client,
+    checked: Json | None,
+    trained: Json | None,
+    template: Path,
+    made: Json,
+    out: Path,
+    threshold: str,
+    names: Sequence[str],
 ) -> None:
-    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SUFFIXES`.
+    """Draw all steps of one portrait and write the sheet to `out`, whose name ends with one of `SHEET_SUFFIXES`.
 
     Args:
         client: where the pictures are.
         checked, trained: the answers of check and train; None if there was no such request.
-        template: the template's key.
+        template: the template's file.
         made: the answer of generate.
         out: the file.
         threshold: what the figures of likeness mean.
+        names: of the checked photos, in their order.
     """
     rows = [
-        *photo_rows(client, checked),
+        *photo_rows(client, checked, names),
         *training_rows(client, trained),
         *stage_rows(client, made),
         Row(
             describe_likeness(made, threshold),
             [
-                Cell(load_picture(client, template), "template"),
+                Cell(open_picture(template.read_bytes()), f"template {template.name}"),
                 Cell(load_picture(client, made["data"]["image_key"]), "portrait"),
             ],
             760,
@@ -64,21 +74,49 @@ def contact_sheet(
     save(rows, out)
 
 
+def draw_grid(rows: Sequence[tuple[str, Sequence[Path]]], out: Path) -> None:
+    """Draw portraits beside each other, and write the picture to a file.
+
+    Args:
+        rows: templates, each with the files of its portraits.
+        out: the file, whose name ends with one of `SHEET_SUFFIXES`.
+    """
+    drawn = []
+    for template, portraits in rows:
+        cells = [Cell(open_picture(Path(template).read_bytes()), "template")]
+        cells += [Cell(open_picture(one.read_bytes()), one.name) for one in portraits]
+        drawn.append(Row(Path(template).name, cells, 420))
+    save(drawn, out)
+
+
 def save(rows: Sequence[Row], out: Path) -> None:
     """Draw the rows below each other and write the sheet to a file."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draw(rows).save(out)
 
 
-def photo_rows(client: Client, checked: Json | None) -> list[Row]:
-    """Return the row of the photos with check's verdicts; none if nothing was checked."""
+def photo_rows(client: Client, checked: Json | None, names: Sequence[str]) -> list[Row]:
+    """Return the row of the photos with check's verdicts and the reasons; none if nothing was checked.
+
+    Args:
+        client: where the pictures are.
+        checked: check's answer.
+        names: the user's names of the photos, in their order.
+    """
     results = [] if checked is None else checked["data"]["check_results"]
     photos = [
-        Cell(load_picture(client, one["url"]), one["message"] + (", frontal" if one["frontal"] else ""))
-        for one in results
+        Cell(load_picture(client, one["url"]), f"{Path(name).name}: {describe_verdict(one)}")
+        for name, one in zip(names, results, strict=False)
         if not one["url"].startswith(("http", "data:"))
     ]
     return [Row("Photos and their verdicts", photos, 200)] if photos else []
+
+
+def describe_verdict(one: Json) -> str:
+    """Return a photo's verdict; the reason in place of the message, where there is one."""
+    if one["code"] == 1:
+        return "usable, frontal" if one["frontal"] else "usable"
+    return next(iter(one["warnings"]), str(one["message"]))
 
 
 def stage_rows(client: Client, made: Json) -> list[Row]:
@@ -90,18 +128,23 @@ def stage_rows(client: Client, made: Json) -> list[Row]:
 def draw(rows: Sequence[Row]) -> Pictures.Image:
     """Draw the rows below each other; a row that is too wide is made lower until it fits."""
     laid = [(row, _fit(row)) for row in rows]
-    height = MARGIN + sum(2 * CAPTION + cells[0].height + MARGIN for _, cells in laid)
+    told = [[_wrap(cell.caption, one.width) for cell, one in zip(row.cells, cells, strict=True)] for row, cells in laid]
+    deep = [max(len(lines) for lines in row) for row in told]
+    height = MARGIN + sum(
+        (1 + lines) * CAPTION + cells[0].height + MARGIN for (_, cells), lines in zip(laid, deep, strict=True)
+    )
     sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
     top = MARGIN
-    for row, pictures in laid:
+    for (row, pictures), captions, lines in zip(laid, told, deep, strict=True):
         pen.text((MARGIN, top), row.heading, INK, font)
         left = MARGIN
-        for cell, picture in zip(row.cells, pictures, strict=True):
+        for caption, picture in zip(captions, pictures, strict=True):
             sheet.paste(picture, (left, top + CAPTION))
-            pen.text((left, top + CAPTION + picture.height + 2), _shorten(cell.caption, picture.width), FAINT, font)
+            for number, line in enumerate(caption):
+                pen.text((left, top + CAPTION + picture.height + 2 + number * CAPTION), line, FAINT, font)
             left += picture.width + MARGIN // 2
-        top += 2 * CAPTION + pictures[0].height + MARGIN
+        top += (1 + lines) * CAPTION + pictures[0].height + MARGIN
     return sheet
 
 
@@ -136,12 +179,17 @@ def _fit(row: Row) -> list[Pictures.Image]:
 
 def load_picture(client: Client, key: str) -> Pictures.Image:
     """Return an object as a picture, or a gray square if it is not one, as a refused photo may be."""
+    return open_picture(client.bucket.get(key))
+
+
+def open_picture(data: bytes) -> Pictures.Image:
+    """Return a file's content as a picture, or a gray square if it is not one."""
     try:
-        return ImageOps.exif_transpose(Pictures.open(io.BytesIO(client.bucket.get(key)))).convert("RGB")
+        return ImageOps.exif_transpose(Pictures.open(io.BytesIO(data))).convert("RGB")
     except (OSError, SyntaxError):
         return Pictures.new("RGB", (200, 200), (200, 200, 200))
 
 
-def _shorten(text: str, width: int) -> str:
-    most = max(4, width // 8)
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _wrap(text: str, width: int) -> list[str]:
+    """Return a caption in lines that fit under a picture so many pixels wide; the last one is cut if there are more."""
+    return textwrap.wrap(text, max(8, width // LETTER), max_lines=MOST_LINES, placeholder="…") or [""]

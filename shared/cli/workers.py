@@ -1,6 +1,7 @@
 """The verbs that run functions: up, worker, invoke."""
 
 import json
+import math
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from shared.buckets import Bucket
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.beforehand import require_installed
+from shared.cli.completion import complete_functions
 from shared.cli.console import bucket_at, existing_bucket, fail, log_to_stderr, show
 from shared.contract import keys
 from shared.contract.function import NAMES
@@ -20,6 +22,7 @@ from shared.events import UnknownEvent
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.unread import why_unread
 from shared.runtime.context import Context, UnknownFunction, isolate_function
+from shared.runtime.seat import seat_of
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.worker import Worker
 from shared.settings import Settings
@@ -29,7 +32,11 @@ INTERRUPTED_SECONDS = 3.0  # for running requests after Ctrl-C, while the user w
 BucketArgument = Annotated[
     str, typer.Argument(metavar="BUCKET", help="A folder, made if it does not exist, or s3://NAME[/PREFIX].")
 ]
-FunctionArgument = Annotated[str, typer.Argument(metavar="FUNCTION", help="check, train or generate.")]
+ExistingBucket = Annotated[str, typer.Argument(metavar="BUCKET", help="A folder that exists, or s3://NAME[/PREFIX].")]
+"""Of the verbs that look or remove, which never make a bucket."""
+FunctionArgument = Annotated[
+    str, typer.Argument(metavar="FUNCTION", help="check, train or generate.", autocompletion=complete_functions)
+]
 
 
 def require_function(function: str) -> str:
@@ -40,9 +47,15 @@ def require_function(function: str) -> str:
 
 
 def up(bucket: BucketArgument) -> None:
-    """Run the three workers on a bucket until stopped. SIGTERM drains: running requests are finished. Ctrl-C gives
-    them 3 seconds, then hands them back, and the next `photog up` resumes them. A second signal hands them back at
-    once.
+    """Run the three workers on a bucket until stopped.
+
+    SIGTERM drains: running requests are finished. Ctrl-C gives them 3 seconds, then hands them back, and the next
+    `photog up` resumes them. A second signal hands them back at once.
+
+    \b
+    Examples:
+      photog up BUCKET
+      PHOTOG_MODEL__PATH=/models/sd15 photog up s3://portraits
     """
     log_to_stderr()
     settings, place = Settings(), bucket_at(bucket, wait=True)
@@ -50,6 +63,9 @@ def up(bucket: BucketArgument) -> None:
         fail("up starts all functions, but a queue is for one: unset PHOTOG_SQS__QUEUE to scan, or run single workers")
     require_installed(settings)
     require_conditions(place)  # checked once here, as workers would die of it again and again
+    for function in NAMES:
+        if seat_of(function, place.address).retire(settings.lease.drain_seconds):
+            typer.echo(f"photog: ended the {function} worker that an earlier command had left ready", err=True)
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -80,13 +96,39 @@ def worker(
     bucket: BucketArgument,
     follow_parent: Annotated[bool, typer.Option(help="Stop when standard input is closed.")] = False,
     once: Annotated[bool, typer.Option("--once", help="End when the queue is empty, for Jobs.")] = False,
+    standby: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Begin only if no other worker stands by for this function and bucket; end after so many seconds "
+            "without a request.",
+        ),
+    ] = None,
 ) -> None:
-    """Run one worker, as containers do. With PHOTOG_SQS__QUEUE it polls that queue, otherwise it watches or scans."""
+    """Run one worker, as containers do.
+
+    With PHOTOG_SQS__QUEUE it polls that queue, otherwise it watches or scans.
+
+    \b
+    Examples:
+      photog worker check BUCKET
+      PHOTOG_SQS__QUEUE=URL photog worker generate s3://portraits
+    """
     log_to_stderr()
     settings = Settings()
     if once and settings.sqs.queue is None:
         fail("--once needs a queue: set PHOTOG_SQS__QUEUE")
-    one = Worker(require_function(function), bucket_at(bucket, wait=True), settings, isolate_function, until_empty=once)
+    place = bucket_at(bucket, wait=True)
+    one = Worker(
+        require_function(function),
+        place,
+        settings,
+        isolate_function,
+        until_empty=once,
+        seat=None if standby is None else seat_of(function, place.address),
+        idle_seconds=math.inf if standby is None else standby,
+    )
     if follow_parent:
         one.follow_parent()
     one.run()
@@ -94,10 +136,18 @@ def worker(
 
 def invoke(
     function: FunctionArgument,
-    bucket: BucketArgument,
+    bucket: ExistingBucket,
     event: Annotated[Path, typer.Argument(help="A file with one storage event; - for standard input.")],
 ) -> None:
-    """Serve one event, then exit; prints what became of each object."""
+    """Serve one storage event, then exit.
+
+    Prints what became of each object that the event names.
+
+    \b
+    Examples:
+      photog invoke check BUCKET events/s3.json
+      photog invoke check s3://portraits - < event.json
+    """
     log_to_stderr()
     function, parsed = require_function(function), _parse(event)
     place = existing_bucket(bucket)

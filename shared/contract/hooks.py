@@ -47,6 +47,7 @@ class Attempt:
         lost: set once its answer is useless: another attempt has taken over, or the deadline was answered.
         announced: set once its progress is stored, by which workers after a crash find what was left undone.
         saved: names of the artifacts that it has saved, or was about to.
+        metadata: the request's, as its answer repeats it.
     """
 
     function: str
@@ -56,6 +57,7 @@ class Attempt:
     lost: Event = field(default_factory=Event)
     announced: Event = field(default_factory=Event)
     saved: set[str] = field(default_factory=set)
+    metadata: Json = field(default_factory=dict)
 
     def seconds(self) -> float:
         """Return the seconds since the attempt began."""

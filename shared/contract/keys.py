@@ -6,7 +6,7 @@
 | `claims/` | workers | one object per attempt, created only if absent |
 | `progress/` | workers | progress of running requests; deleted after the answer |
 | `results/` | workers | answers, conflicts, artifacts |
-| `users/` | workers | which training serves a user |
+| `users/` | workers, the client | which training serves a user; photos that were uploaded for that user alone |
 | `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
@@ -34,8 +34,10 @@ PHOTOS = "photos/"
 QUEUE = "queue/"
 ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
 
+TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
 KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
+USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
 PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # nearly all manifests match this
 SCRATCH = "scratch/"  # below an attempt's prefix: for the next attempt, never for an answer
@@ -138,6 +140,16 @@ def user(user_id: str) -> str:
 def model(user_id: str) -> str:
     """Return the key of the object that says which training serves a user."""
     return f"{user(user_id)}model.json"
+
+
+def user_photos(user_id: str) -> str:
+    """Return the prefix of a user's photos: those that a client has uploaded for this person alone."""
+    return f"{user(user_id)}{PHOTOS}"
+
+
+def is_user_photo(key: str) -> bool:
+    """Return whether a key is that of a photo which a client has uploaded for one person."""
+    return USER_PHOTO.fullmatch(key) is not None
 
 
 def pointer_swaps(user_id: str) -> str:

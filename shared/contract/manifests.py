@@ -9,11 +9,12 @@ from typing import Any
 from shared.contract import manifest_text
 from shared.contract.meaning import meant, meant_before
 from shared.contract.visible import visible
-from shared.errors import InvalidManifest, RequestError
+from shared.errors import InvalidManifest, RequestCanceled, RequestError
 
 REQUEST_ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,64}")  # . and .. cannot be folder names
 NOBODY = "none"  # in place of a user id, leaves a face as it is; no user has this id
+CONTRACT = "1.0"  # of what crosses the wire, see docs/compatibility.md; a new member raises the second number
 RUNNING = "502"  # the hosted product's code for a request that is not done yet
 
 LONGEST_MESSAGE = 2000  # characters of an error message in an answer
@@ -89,28 +90,34 @@ def canonical_hash(body: Json) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def success(request_id: str, message: str, data: Json) -> Json:
-    """Return the answer to a request that ran to its end."""
-    return {"request_id": request_id, "code": "OK", "message": message, "data": data}
+def success(request_id: str, message: str, data: Json, metadata: Json | None = None) -> Json:
+    """Return the answer to a request that ran to its end; `metadata` is what it repeats of the request's."""
+    return _envelope(request_id, "OK", message, data, metadata)
 
 
-def failure(request_id: str, error: RequestError, data: Json) -> Json:
+def failure(request_id: str, error: RequestError, data: Json, metadata: Json | None = None) -> Json:
     """Return the answer to a request that could not be served; text that it repeats from the request is shortened."""
     told = error.as_dict()
     if "field" in told:
         told["field"] = shorten(visible(str(told["field"])), LONGEST_FIELD)
     message = "\n".join(map(visible, error.message.split("\n")))
-    return {
-        "request_id": request_id,
-        "code": "error",
-        "message": shorten(message, LONGEST_MESSAGE),
-        "data": data | {"error": told},
-    }
+    return _envelope(request_id, "error", shorten(message, LONGEST_MESSAGE), data | {"error": told}, metadata)
 
 
 def running(request_id: str, data: Json) -> Json:
     """Return the envelope of a request that is not done yet; `data` has stage, step, steps and eta_seconds."""
-    return {"request_id": request_id, "code": RUNNING, "message": "running", "data": data}
+    return _envelope(request_id, RUNNING, "running", data, None)
+
+
+def is_canceled(envelope: Json) -> bool:
+    """Return whether an answer says that its request was canceled."""
+    error = envelope["data"].get("error")
+    return isinstance(error, dict) and error.get("type") == RequestCanceled.__name__
+
+
+def _envelope(request_id: str, code: str, message: str, data: Json, metadata: Json | None) -> Json:
+    told = {"metadata": metadata} if metadata else {}
+    return {"request_id": request_id, "code": code, "message": message, "contract": CONTRACT, "data": data} | told
 
 
 def shorten(text: str, length: int) -> str:

@@ -2,7 +2,8 @@
 
 | written | means |
 |---|---|
-| a member that is null, a `configure` that is `{}`, a knob at its default | the same without it |
+| a member that is null, `configure` or `metadata` that is `{}`, `strict` that is false | the same without it |
+| a knob at its default | the same without it |
 | `777` as the id | `"777"` |
 | `1` for a fraction | `1.0` |
 | in generate, `model_id`, and a list of one person | `user_id`, and that person |
@@ -47,7 +48,7 @@ LARGEST = 2**53  # up to here a float represents every whole number
 
 def meant(body: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Return the body in its canonical form."""
-    plain = meant_before(body, request_id)
+    plain = {name: value for name, value in meant_before(body, request_id).items() if not _is_idle(name, value)}
     configure = plain.get("configure")
     if not isinstance(configure, dict):
         return plain
@@ -73,6 +74,11 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: without_nulls(one) for name, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_idle(name: str, value: Any) -> bool:
+    """Return whether a member besides the knobs is the same as absent."""
+    return (name == "metadata" and value == {}) or (name == "strict" and value is False)
 
 
 def _as_float(name: str, value: Any) -> Any:

@@ -4,12 +4,13 @@ A mistaken request may contain a URL with a password anywhere, in values and in 
 it is a number or a plain word, and whatever is repeated from the request goes through `strip_secrets`.
 """
 
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.contract.manifests import USER_ID, Json, encode, shorten
+from shared.contract.manifests import NOBODY, USER_ID, Json, encode, shorten
 from shared.contract.meaning import without_nulls
 from shared.contract.names import is_plain, show_name
 from shared.contract.redaction import REDACTED, is_secret_name
@@ -31,8 +32,19 @@ def user_id(value: str) -> str:
     return value
 
 
+def somebody(user_id: str) -> str:
+    """Return the user id unchanged; raises ValueError for the one that stands for nobody."""
+    if user_id == NOBODY:
+        raise ValueError(f"{NOBODY} leaves a face as it is in generate, so it cannot be a user id: choose another one")
+    return user_id
+
+
 Reference = Annotated[str, StringConstraints(min_length=1)]
-UserId = Annotated[str, AfterValidator(user_id)]
+UserId = Annotated[
+    str,
+    AfterValidator(user_id),
+    Field(json_schema_extra={"pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$"}),  # USER_ID, in JavaScript's syntax
+]
 
 
 class Body(BaseModel):
@@ -47,7 +59,7 @@ Model = TypeVar("Model", bound=Body)
 def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]]:
     """Return the body as `model`, and a warning for each unknown key. A null counts as absent.
 
-    Raises InvalidField for the first fault found.
+    Raises InvalidField for the first fault found, and for an unknown key where the request has `"strict": true`.
     """
     try:
         request = model.model_validate(without_nulls(body))
@@ -56,7 +68,10 @@ def validate(model: type[Model], body: dict[str, Any]) -> tuple[Model, list[str]
         field = ".".join(show_name(str(part)) for part in first["loc"])
         given = "" if first["type"] == "missing" else f"; given was {_show_value(first['input'])}"
         raise InvalidField(f"{field}: {describe_errors(first)}{given}", field) from error
-    return request, bound_text([f"unknown key {name} was ignored" for name in _list_unknown(request)])
+    unknown = _list_unknown(request)
+    if unknown and getattr(request, "strict", False):
+        raise InvalidField(f"{unknown[0]}: there is no such key{_suggest(request, unknown[0])}", unknown[0])
+    return request, bound_text([f"unknown key {name} was ignored" for name in unknown])
 
 
 def describe_errors(error: ErrorDetails) -> str:
@@ -135,3 +150,12 @@ def _list_unknown(model: BaseModel, prefix: str = "") -> list[str]:
         if isinstance(value, BaseModel):
             names += _list_unknown(value, f"{prefix}{name}.")
     return names
+
+
+def _suggest(model: BaseModel, name: str) -> str:
+    """Return the known key that is nearest to an unknown one, for an error; an empty text if none is near."""
+    *rooms, written = name.split(".")
+    for room in rooms:
+        model = getattr(model, room)
+    near = get_close_matches(written, type(model).model_fields, 1)
+    return f"; did you mean {'.'.join([*rooms, near[0]])}?" if near else ""

@@ -6,6 +6,7 @@ from urllib.parse import quote_plus
 
 from shared.buckets.base import ObjectInfo
 from shared.contract.manifests import Json
+from shared.contract.trace_context import TRACEPARENT, read_traceparent
 
 
 def completion_event(function: str, envelope: Json, address: str, result_key: str) -> Json:
@@ -15,8 +16,10 @@ def completion_event(function: str, envelope: Json, address: str, result_key: st
     """
     request_id = envelope["request_id"]
     outcome = "succeeded" if envelope["code"] == "OK" else "failed"
+    told = {name: envelope[name] for name in ("contract", "metadata") if name in envelope}
+    traceparent = read_traceparent(envelope.get("metadata", {}))
     identity = hashlib.sha256(f"{function}/{request_id}/{outcome}".encode()).hexdigest()[:32]
-    return {
+    event = {
         "specversion": "1.0",
         "id": identity,
         "source": f"/photog/{function}",
@@ -25,8 +28,9 @@ def completion_event(function: str, envelope: Json, address: str, result_key: st
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "dataref": result_key,
-        "data": {"bucket": address, "code": envelope["code"], "message": envelope["message"]},
+        "data": {"bucket": address, "code": envelope["code"], "message": envelope["message"]} | told,
     }
+    return event if traceparent is None else event | {TRACEPARENT: traceparent}  # CloudEvents' tracing extension
 
 
 def put_event(bucket: str, info: ObjectInfo, prefix: str = "") -> Json:

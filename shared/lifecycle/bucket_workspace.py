@@ -6,7 +6,9 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.errors import PhotoError
+from shared.lifecycle.prefetched_photos import PrefetchedPhotos
 from shared.lifecycle.trainings import Trainings
+from shared.lifecycle.uploads import Uploads
 from shared.photos import PhotoFetcher
 
 
@@ -16,18 +18,21 @@ class BucketWorkspace:
     Args:
         hooks: `check` is called at every progress report and every artifact, `progressed` at every report.
         trainings: used to restore a user's model that is requested and missing.
+        uploads: writes the artifacts, perhaps after `save` has returned; None writes them at once.
     """
 
     def __init__(
         self,
         bucket: Bucket,
         attempt: Attempt,
-        fetcher: PhotoFetcher,
+        fetcher: PhotoFetcher | PrefetchedPhotos,
         hooks: AttemptHook,
         trainings: Trainings | None = None,
+        uploads: Uploads | None = None,
     ) -> None:
         self.request_id, self.attempt = attempt.request_id, attempt.number
         self._trainings = trainings
+        self._uploads = uploads or Uploads(bucket, self.check, beside=False)
         self._bucket, self._fetcher, self._hooks, self._attempt = bucket, fetcher, hooks, attempt
         self._prefix, *self._earlier = (
             keys.artifacts(attempt.function, attempt.request_id, number) for number in range(attempt.number, 0, -1)
@@ -58,11 +63,10 @@ class BucketWorkspace:
         self._hooks.check(self._attempt)
 
     def save(self, name: str, data: bytes) -> str:
-        """Save an artifact of this attempt and return its key."""
+        """Save an artifact of this attempt and return its key; it is there before the answer is."""
         self.check()
         self._attempt.saved.add(name)
-        self._bucket.put(self._prefix + name, data)
-        self.check()  # a process that was frozen during the put may have written into another attempt's answer
+        self._uploads.add(self._prefix + name, data)
         return self._prefix + name
 
     def previous(self, name: str) -> bytes | None:

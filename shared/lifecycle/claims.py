@@ -9,6 +9,7 @@
 | held, unchanged for 2 leases on the observer's clock | any observer | create the next | held, next attempt |
 | deleted | its owner, at its next beat | nothing: the attempt is lost | none |
 | held | its owner, on shutdown | rewrite its claim with `released` | released |
+| held | its owner, that began with what it had read before: the manifest is another by now | delete its claim | none |
 | held | erasure of its user | create the next, released | released; its owner notices within a lease |
 | held | its owner, if its child died or its answer could not be written | rewrite its claim with `ended` | ended |
 | ended | any worker | create the next | held, next attempt |
@@ -159,6 +160,10 @@ class Claims:
         record = self._create(request_id, 1, manifest, payload_sha256)
         return None if record is None else HeldClaim(record)
 
+    def withdraw(self, request_id: str, record: ClaimRecord) -> None:
+        """Delete our claim on a request that turned out to need none, before anything was done for it."""
+        self._bucket.delete(self._key(request_id, record.attempt))
+
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""
         self.close_owed()
@@ -213,7 +218,7 @@ class Claims:
             except (BucketError, OSError) as error:
                 log.warning("claim %s could not be closed yet: %s", key, error)
                 return
-            del self._unclosed[key]
+            self._unclosed.pop(key, None)
 
     def remove(self, request_id: str) -> None:
         """Delete all claims below a name that needs no answer of its own."""
@@ -244,7 +249,7 @@ class Claims:
     def _close(self, request_id: str, record: ClaimRecord) -> None:
         self._unclosed[self._key(request_id, record.attempt)] = record
         self._rewrite(request_id, record)
-        del self._unclosed[self._key(request_id, record.attempt)]
+        self._unclosed.pop(self._key(request_id, record.attempt), None)
 
     def _rewrite(self, request_id: str, record: ClaimRecord) -> ClaimRecord:
         self._bucket.put(self._key(request_id, record.attempt), _encode(record))

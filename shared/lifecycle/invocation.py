@@ -14,14 +14,17 @@ released and the error is raised to whoever delivered the request, who delivers 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
+from shared.buckets import s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject, StoreUnavailable
 from shared.contract import keys
 from shared.contract.function import AttemptFailed, DeviceBroken, Function, FunctionFailed, FunctionUnavailable
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
+from shared.contract.request import read_metadata
 from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
@@ -39,11 +42,13 @@ from shared.lifecycle.deadline import Deadline
 from shared.lifecycle.heartbeat import Heartbeat
 from shared.lifecycle.manifest_reader import BeingRead, ManifestReader
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.prefetched_photos import PrefetchedPhotos
 from shared.lifecycle.progress import PublishProgress
 from shared.lifecycle.publisher import Publisher
 from shared.lifecycle.pulse import Pulse
 from shared.lifecycle.shutdown import ClaimLost, HandBack, HandedBack, Interrupted, Shutdown
 from shared.lifecycle.trainings import Trainings
+from shared.lifecycle.uploads import Uploads
 from shared.observability.logs import request_context
 from shared.settings import Settings
 
@@ -72,7 +77,10 @@ class Outcome(Enum):
 
 
 class Invocation:
-    """Serves the requests of one function in one bucket, one at a time.
+    """Serves the requests of one function in one bucket.
+
+    Their functions run one at a time; the next one may be begun while an answer is being published, see
+    `device_turn.py`.
 
     Args:
         hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
@@ -94,7 +102,9 @@ class Invocation:
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
-        self._fetcher = make_fetcher(bucket, named_buckets(bucket, settings), settings)
+        self._photos = PrefetchedPhotos(make_fetcher(bucket, named_buckets(bucket, settings), settings))
+        self._remote = s3_name(bucket) is not None
+        self._ready: tuple[str, Manifest] | None = None  # the manifest that was read ahead, by its key
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -112,6 +122,8 @@ class Invocation:
     def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
+        if (ready := self._claim_ready(created.key)) is not None:
+            return self._serve(ready[0], created.key, ready[1])
         try:
             manifest = self._reader.read(created.key)
         except BeingRead:
@@ -119,6 +131,50 @@ class Invocation:
         except RequestError as error:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
         return Outcome.IGNORED if manifest is None else self._serve(manifest, created.key)
+
+    def prepare(self, created: ObjectCreated) -> None:
+        """Fetch the pictures of a request that will be received soon, so that its work can begin with them.
+
+        It claims nothing, and its errors are left to `receive`, which reads the manifest again: until then the request
+        may be served by another worker, or be erased.
+        """
+        if not keys.is_request(created.key, self._function.name):
+            return
+        try:
+            manifest = self._reader.peek(created.key)
+            if manifest is not None and self._bucket.head(self._publisher.result_key(manifest.request_id)) is None:
+                self._ready = created.key, manifest
+                self._photos.prefetch(manifest.body)
+        except (BucketError, RequestError, OSError) as error:
+            log.debug("%s cannot be made ready: %s", created.key, error)
+
+    def _claim_ready(self, key: str) -> tuple[Manifest, HeldClaim] | None:
+        """Claim a request that was made ready and has no claim yet; None if it must be served like any other.
+
+        What was read ahead is read again once the claim is ours, at the same time: the request may have been answered,
+        overwritten or erased meanwhile.
+        """
+        ready, self._ready = self._ready, None
+        if ready is None or ready[0] != key:
+            return None
+        manifest = ready[1]
+        claim = self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
+        if claim is None:
+            return None
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                again = pool.submit(self._reader.peek, key)
+                answered = self._publisher.is_answered(manifest.request_id)
+                there = again.result()
+            if not answered and there is not None and there.sha256 == manifest.sha256:
+                return there, claim
+        except RequestError:
+            pass  # it was overwritten with something that cannot be read
+        except (BucketError, OSError):
+            self._release(manifest.request_id, claim.record)
+            raise
+        self._claims.withdraw(manifest.request_id, claim.record)
+        return None
 
     def tidy(self) -> None:
         """Tidy up between requests.
@@ -154,10 +210,15 @@ class Invocation:
         self._hooks.refused(type(error).__name__)
         return Outcome.ANSWERED
 
-    def _serve(self, manifest: Manifest, key: str) -> Outcome:
-        """Serve a request; one that nobody has served before takes the fewest store calls."""
-        answered = self._publisher.is_answered(manifest.request_id)
-        claim = None if answered else self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
+    def _serve(self, manifest: Manifest, key: str, checked: HeldClaim | None = None) -> Outcome:
+        """Serve a request; one that nobody has served before takes the fewest store calls.
+
+        Args:
+            checked: our claim, if the request was found unanswered since it is ours.
+        """
+        claim, answered = checked, checked is None and self._publisher.is_answered(manifest.request_id)
+        if claim is None and not answered:
+            claim = self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
         if claim is None:
             first = self._claims.first(manifest.request_id)
             if (
@@ -170,7 +231,7 @@ class Invocation:
             attempt = claim or self._claims.acquire(manifest.request_id, key, manifest.sha256)
             if isinstance(attempt, ClaimBusy):
                 return Outcome.BUSY
-            if self._publisher.is_answered(manifest.request_id):
+            if attempt is not checked and self._publisher.is_answered(manifest.request_id):
                 break  # by another worker a moment ago, or by the erasure of its user
             outcome = self._attempt(manifest, attempt)
             if outcome is not None:
@@ -183,10 +244,11 @@ class Invocation:
         if isinstance(claim, AttemptsUsedUp):
             kind = DeviceError if claim.by_devices else AttemptsExhausted
             error = kind(f"{claim}; check the workers' logs and memory")
-            self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+            self._give_up(_refusal(manifest, error), claim.record)
             return Outcome.ANSWERED
-        with request_context(self._function.name, manifest.request_id, claim.record.attempt):
-            return self._run(manifest, claim.record)
+        metadata = read_metadata(manifest.body)
+        with request_context(self._function.name, manifest.request_id, claim.record.attempt, metadata):
+            return self._run(manifest, claim.record, metadata)
 
     def _means_as_much(self, first: ClaimRecord, manifest: Manifest) -> bool:
         """Return whether the body that was accepted means the same by today's rules, by which it was not yet hashed."""
@@ -206,7 +268,7 @@ class Invocation:
             "request_id",
         )
         name = f"conflict-{manifest.sha256[:8]}.json"
-        envelope = failure(manifest.request_id, error, {"manifest": key, "cost_time": 0.0})
+        envelope = _refusal(manifest, error, {"manifest": key})
         if self._bucket.put_if_absent(self._publisher.folder(manifest.request_id) + name, encode(envelope)):
             log.warning("%s", error.message)
         if first.manifest != key or self._publisher.is_answered(manifest.request_id):
@@ -224,7 +286,7 @@ class Invocation:
         error = ConflictingRequest(
             f"{key} was overwritten before it was answered; send both under new ids", "request_id"
         )
-        self._give_up(failure(manifest.request_id, error, {"cost_time": 0.0}), claim.record)
+        self._give_up(_refusal(manifest, error), claim.record)
         return Outcome.CONFLICT
 
     def _give_up(self, envelope: Json, record: ClaimRecord) -> None:
@@ -239,9 +301,9 @@ class Invocation:
             self._release(envelope["request_id"], record)
             raise
 
-    def _run(self, manifest: Manifest, record: ClaimRecord) -> Outcome | None:
+    def _run(self, manifest: Manifest, record: ClaimRecord, metadata: Json) -> Outcome | None:
         """Run one attempt; returns None if it ended without an answer and the next one may begin."""
-        attempt = Attempt(self._function.name, manifest.request_id, record.attempt)
+        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata)
         heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
         hooks = Hooks(
             [
@@ -249,17 +311,19 @@ class Invocation:
                 heartbeat,
                 HandBack(self._shutdown),
                 self._hooks,
-                PublishProgress(self._bucket),
+                PublishProgress(self._bucket, beside=self._remote),
             ]
         )
         log.info("begins")
         try:
             hooks.before(attempt)
-            with Pulse(f"heartbeat {attempt.request_id}", hooks):
-                workspace = BucketWorkspace(self._bucket, attempt, self._fetcher, hooks, self._trainings)
+            with Pulse(f"heartbeat {attempt.request_id}", hooks), self._uploads(attempt, heartbeat) as uploads:
+                workspace = BucketWorkspace(self._bucket, attempt, self._photos, hooks, self._trainings, uploads)
                 envelope = self._envelope(manifest, workspace, attempt)
+                # asked now, as the next request may have the function from `finished` on
+                pointers = self._publisher.get_pointers(envelope)
                 hooks.finished(attempt)
-                self._publish(envelope, attempt)
+                self._publish(envelope, attempt, pointers, uploads)
         except HandedBack:  # its artifacts stay: the next attempt may resume from them, and clears them
             hooks.failed(attempt, "handed back")
             self._claims.release(attempt.request_id, heartbeat.record)
@@ -287,6 +351,9 @@ class Invocation:
         hooks.after(attempt, envelope)
         return Outcome.ANSWERED
 
+    def _uploads(self, attempt: Attempt, heartbeat: Heartbeat) -> Uploads:
+        return Uploads(self._bucket, lambda: heartbeat.check(attempt), beside=self._remote)
+
     def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
         """Return the function's answer, or the error with which it failed; raises interruptions and store failures."""
         error: RequestError
@@ -296,7 +363,7 @@ class Invocation:
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
             data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
-            envelope = success(manifest.request_id, answer.message, data)
+            envelope = success(manifest.request_id, answer.message, data, attempt.metadata)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
             raise
@@ -308,20 +375,22 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        return failure(manifest.request_id, error, manifest.add_warnings({"cost_time": attempt.seconds()}))
+        data = manifest.add_warnings({"cost_time": attempt.seconds()})
+        return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:
         size, limit = len(encode(envelope)), self._settings.limits.answer_bytes
         if size > limit:
             raise AnswerTooLarge(f"the answer has {size} bytes, {limit} are allowed; ask for less in one request")
 
-    def _publish(self, envelope: Json, attempt: Attempt) -> None:
+    def _publish(self, envelope: Json, attempt: Attempt, pointers: Mapping[str, Json], uploads: Uploads) -> None:
         """Publish, and retry while the store fails and the claim is ours; then raise the store's error."""
         pause = FIRST_PAUSE
         until = time.monotonic() + max(PUBLISHING_SECONDS, PUBLISHING_SHARE * attempt.seconds())
         while True:
             try:
-                self._publisher.publish(envelope, attempt)
+                uploads.finish()
+                self._publisher.publish(envelope, attempt, pointers)
                 return
             except InvalidKey:
                 raise  # something else occupies the key, and waiting does not change that
@@ -337,3 +406,8 @@ class Invocation:
             self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not released yet: %s", self._function.name, request_id, error)
+
+
+def _refusal(manifest: Manifest, error: RequestError, told: Json | None = None) -> Json:
+    """Return the answer to a request that was not run."""
+    return failure(manifest.request_id, error, (told or {}) | {"cost_time": 0.0}, read_metadata(manifest.body))

@@ -64,6 +64,14 @@ class ManifestReader:
             return None
         return parse(text) if len(text) < COUNTED_BYTES else self._read_counted(key, text)
 
+    def peek(self, key: str) -> Manifest | None:
+        """Return a small manifest; None if it is not there or large. One store call, and nothing is written."""
+        try:
+            text = self._bucket.find(key, COUNTED_BYTES - 1) if is_usable_key(key) else None
+        except ObjectTooLarge:
+            return None
+        return parse(text) if text else None
+
     def digest(self, key: str) -> str:
         """Return the SHA-256 of the bytes at a key, without holding them all; raises MissingObject."""
         digest = hashlib.sha256()

@@ -14,6 +14,9 @@ The newest is decided by the contents, never by the time of an object, which a c
 answer gets its moment before it is committed (`moment`): the store's time, but later than whatever its pointers show.
 So a worker that could see another's swap comes after it, even if a clock was set back. Of two that could not see each
 other, the later moment wins; of two with the same moment, the larger hash, for every observer alike.
+
+Content that was made in view of what a pointer named before says so by its moment, in REPLACES. It is not pointed to if
+another answer came in between: photos that a portrait keeps never take the place of a training that ended meanwhile.
 """
 
 import hashlib
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 MICROSECONDS = 1_000_000
 LARGEST = 16 * 1024 * 1024  # bytes of a pointer; a user's model has a hundredth
 LATEST = 9e9  # seconds since 1970, in the year 2255; until then a float resolves microseconds, and ours are earlier
+REPLACES = "replaces"  # in content: the moment of what the pointer named when it was made, 0 for nothing; not stored
 SWAP = re.compile(r"(\d{20})-[0-9a-f]{12}\.json")
 
 
@@ -58,7 +62,11 @@ class Pointers:
             committed: its moment; the same at each repetition.
         """
         own = _swap_key(pointer, committed, name)
-        self._bucket.put(own, encode(content | {"committed": committed}))
+        replaces = is_plausible(content.get(REPLACES))
+        if replaces is not None and self._came_between(pointer, replaces, committed):
+            return
+        told = {name: value for name, value in content.items() if name != REPLACES}
+        self._bucket.put(own, encode(told | {"committed": committed}))
         present = self._present(pointer)
         if present is not None and present > committed:
             self._bucket.delete(own)
@@ -72,6 +80,12 @@ class Pointers:
         for key in self._present_swaps(pointer):
             if key < written:
                 self._bucket.delete(key)
+
+    def _came_between(self, pointer: str, replaces: float, committed: float) -> bool:
+        """Return whether an answer of another moment was pointed to after that of the moment `replaces`."""
+        present = self._present(pointer)
+        moments = {_moment(swap) for swap in self._present_swaps(pointer)} | {_microseconds(present or 0.0)}
+        return any(moment > _microseconds(replaces) for moment in moments - {_microseconds(committed)})
 
     def _present_swaps(self, pointer: str) -> list[str]:
         """Return the keys of a pointer's swaps; the greatest is the newest."""

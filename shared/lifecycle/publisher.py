@@ -127,9 +127,14 @@ class Publisher:
             return True
         return False
 
-    def publish(self, envelope: Json, attempt: Attempt) -> None:
-        """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts."""
-        request_id, pointers = envelope["request_id"], self._get_pointers(envelope)
+    def publish(self, envelope: Json, attempt: Attempt, pointers: Mapping[str, Json] | None = None) -> None:
+        """Commit the answer of an attempt; if another answer exists, remove this attempt's artifacts.
+
+        Args:
+            pointers: the function's pointers of the answer; None asks the function.
+        """
+        request_id = envelope["request_id"]
+        pointers = self.get_pointers(envelope) if pointers is None else pointers
         if pointers and COMMITTED not in envelope["data"]:  # else this is a retry of the very same answer
             envelope["data"][COMMITTED] = self._pointers.moment(pointers, self._get_store_time(request_id))
         elif not attempt.announced.is_set() and not self._is_announced(request_id):
@@ -233,7 +238,7 @@ class Publisher:
         """
         request_id = envelope["request_id"]
         key = self.result_key(request_id)
-        pointers = self._get_pointers(envelope) if pointers is None else pointers
+        pointers = self.get_pointers(envelope) if pointers is None else pointers
         if pointers and (committed := self._commit_time(envelope)) is not None:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
@@ -243,7 +248,7 @@ class Publisher:
         with _tolerate_errors(key):
             self._bucket.delete(key)
 
-    def _get_pointers(self, envelope: Json) -> Mapping[str, Json]:
+    def get_pointers(self, envelope: Json) -> Mapping[str, Json]:
         """Return the pointers to an answer once it is committed."""
         return self._function.pointers(envelope["data"]) if envelope["code"] == "OK" else {}
 

@@ -18,6 +18,7 @@ class Architecture:
         tensors: beginnings of names of tensors that a single file has all of, apart from PREFIX.
         profile: fields of `ModelProfile` for models without a `photog.json`.
         training: fields of the training plan that differ from Stable Diffusion 1.5's.
+        quantizable: whether its denoiser may be quantized, see `quantization`.
         kohya: its name in the metadata of LoRA files in kohya's format.
         hub: the published model, whose other parts a single file of a transformer is completed with.
     """
@@ -29,6 +30,7 @@ class Architecture:
     hub: str | None = None
     profile: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    quantizable: bool = False
 
 
 # pipelines of rectified flow guide everywhere, with an empty negative prompt unless they are told another one
@@ -62,6 +64,7 @@ ARCHITECTURES = {
         "Tongyi-MAI/Z-Image",
         profile=FLOW_PROFILE | {"guidance": 5.0},  # the model card's 4, which diffusers counts from 0
         training=FLOW_TRAINING | {"targets": ATTENTION},
+        quantizable=True,
     ),
     "flux2-klein": Architecture(
         "FLUX.2 klein",
@@ -79,5 +82,6 @@ ARCHITECTURES = {
                 *(f"single_transformer_blocks.{index}.attn.to_out" for index in range(KLEIN_LAYERS)),
             )
         },
+        quantizable=True,
     ),
 }

@@ -22,6 +22,7 @@ import torch
 from diffusers import ModelMixin
 
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization
 from shared.models.step_count import StepCount
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class DiffusionModel(ABC):
         lora_prefix: what the denoiser's modules are preceded by in LoRA files of diffusers, without a dot.
         unadaptable: beginnings of names of the denoiser's modules that see a batch's pictures as one, so that no
             picture can have a LoRA of its own there.
+        quantization: of the denoiser's weights; None for weights in `dtype`.
+        looks_at_pictures: whether the network is made to look at pictures beside the noisy one, see `referring`.
         rounds_steps_up: whether the family's pipelines round steps x strength up, see `StepCount`.
     """
 
@@ -133,6 +136,8 @@ class DiffusionModel(ABC):
     dtype: torch.dtype
     lora_prefix: str
     unadaptable: tuple[str, ...] = ()
+    quantization: Quantization | None = None
+    looks_at_pictures = False
     rounds_steps_up = False
 
     @property
@@ -173,11 +178,17 @@ class DiffusionModel(ABC):
         """
 
     def referring(self, conditioning: Conditioning, latents: torch.Tensor) -> Conditioning:
-        """Let each picture of the conditioning refer to the picture that is repainted, of latents (B, C, h, w).
+        """Let each picture of the conditioning refer to one more picture, of latents (B, C, h, w).
 
-        Families whose network is not made to look at a picture beside the noisy one return the conditioning as it is.
+        The first is the picture that is repainted; the person's photo may follow, see `refers_to_person`. Families
+        whose network does not look at pictures return the conditioning as it is.
         """
         return conditioning
+
+    @property
+    def refers_to_person(self) -> bool:
+        """Whether the network looks at the person's photo: what the model's profile asks for, if the family can."""
+        return self.looks_at_pictures and self.working.reference
 
     @property
     def step_count(self) -> StepCount:

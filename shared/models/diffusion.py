@@ -20,6 +20,7 @@ from shared.models.flux2_klein import Flux2KleinModel
 from shared.models.licenses import find_license
 from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
 from shared.models.profile import PROFILE_FILE, ModelProfile
+from shared.models.quantization import require_quantization
 from shared.models.rectified_flow import FlowModel
 from shared.models.unet_model import UNetModel
 from shared.models.z_image import ZImageModel
@@ -47,6 +48,7 @@ def load_model(settings: ModelSettings) -> DiffusionModel:
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
     device = resolve_device(settings.device)
+    require_quantization(settings.quantization, kind, device, where.kind == "file")
     determinism.prepare(device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -66,14 +68,16 @@ def _load_flow(
             f"{where.name} computes in bfloat16, which {device} cannot: take a GPU since Ampere, or set "
             "PHOTOG_MODEL__DEVICE=cpu"
         )
-    pipeline = model_loading.open_flow(settings, where, kind, dtype)
+    pipeline = model_loading.open_flow(settings, where, kind, dtype, device)
     for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
         part.eval().requires_grad_(False)
-    for part in (pipeline.transformer, pipeline.vae):
-        part.to(device)  # the text encoder goes there when there are words
+    for part in (pipeline.vae, *([pipeline.transformer] if settings.quantization is None else [])):
+        part.to(device)  # the text encoder goes there when there are words, and what is quantized is there already
     fit_convolutions(device, pipeline.vae)
     profile = apply_distillation(working(where, kind), pipeline.config)
-    model = FLOW_MODELS[kind](where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype)
+    model = FLOW_MODELS[kind](
+        where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype, settings.quantization
+    )
     if profile.size % model.patch:
         raise BaseModelMissing(
             f"the photog.json of {where.name} has a size of {profile.size}: set one that {model.patch} divides"

@@ -48,7 +48,12 @@ class KleinStates(Conditioning):
 class Flux2KleinModel(FlowModel):
     """FLUX.2 klein, of diffusers' `Flux2KleinPipeline`."""
 
-    pictures = 2
+    looks_at_pictures = True
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that the transformer sees of each face: noisy, template and, if asked for, the photo."""
+        return 3 if self.refers_to_person else 2
 
     @torch.no_grad()
     def condition(self, words: str) -> KleinStates:
@@ -60,7 +65,7 @@ class Flux2KleinModel(FlowModel):
     def referring(self, conditioning: Conditioning, latents: torch.Tensor) -> KleinStates:
         """Let each picture of the conditioning refer to one more picture, of latents (B, C, h, w).
 
-        So does diffusers' inpainting pipeline, with the picture that it repaints.
+        So does diffusers' inpainting pipeline, with the picture that it repaints and with its `image_reference`.
         """
         known, packed = cast(KleinStates, conditioning), pack(latents)[:, None].to(self.dtype)
         together = packed if known.references is None else torch.cat([known.references, packed], dim=1)

@@ -37,7 +37,7 @@ def find_license(where: ModelSource, kind: str) -> str | None:
     if told is not None:
         return told
     restricted = next((license for pattern, license in RESTRICTED if pattern.search(where.name)), None)
-    if restricted is None and kind == "flux2-klein" and _klein_width(where) > KLEIN_4B:
+    if restricted is None and kind == "flux2-klein" and read_klein_width(where) > KLEIN_4B:
         return KLEIN
     return restricted
 
@@ -66,7 +66,7 @@ def _read_card(file: Path) -> str | None:
     return fields.get("license_name") or fields.get("license")
 
 
-def _klein_width(where: ModelSource) -> int:
+def read_klein_width(where: ModelSource) -> int:
     """Return the width of a klein's transformer; 0 if only the hub knows it."""
     if where.kind == "folder":
         config = Path(where.place) / "transformer" / "config.json"

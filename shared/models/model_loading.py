@@ -8,8 +8,8 @@
 | `owner/name` | by the class in the hub's `model_index.json`; fetched once, afterwards read from the hub's cache |
 
 What each architecture is recognized by lies in `architectures`. A file of Stable Diffusion holds all parts, and only
-configurations are missing. A file of a transformer holds nothing else: the other parts are read from the folder in
-`config`, or from the hub.
+configurations are missing. A file of a transformer, by diffusers' names or by those of its first release, holds nothing
+else: the other parts are read from the folder in `config`, or from the hub.
 """
 
 import json
@@ -32,11 +32,13 @@ from diffusers import (
 )
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from shared.devices import device_errors
 from shared.errors import ConfigurationError
 from shared.models.architectures import ARCHITECTURES, PREFIX
+from shared.models.quantization import configure_quantization
 from shared.settings import ModelSettings
 
 EMBEDDED = "portrait-tiny"
@@ -53,6 +55,7 @@ COMPLETE = (
 )
 # what diffusers and transformers raise at files that do not fit together, besides OSError
 UNFIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, SingleFileComponentError)
+SCALES = (".weight_scale", ".scale_weight", ".input_scale")  # ends of names in files of 8-bit floats
 UNNEEDED = ("safety_checker", "feature_extractor", "image_encoder")  # parts that nothing here uses
 UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -186,22 +189,65 @@ def open_model(
     return opened
 
 
-def open_flow(settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype) -> DiffusionPipeline:
-    """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`."""
+def open_flow(
+    settings: ModelSettings, where: ModelSource, kind: str, dtype: torch.dtype, device: torch.device
+) -> DiffusionPipeline:
+    """Load the pipeline of a transformer to the CPU; its errors are those of `open_model`.
+
+    A transformer that is quantized is loaded to the device, where it stays.
+    """
     pipeline, transformer = FLOWS[kind]
     place, parts = where.place, {}
+    options: dict[str, Any] = {"torch_dtype": dtype}
+    if settings.quantization is not None:
+        options["quantization_config"] = configure_quantization(settings.quantization, dtype)
+        if device.type != "cpu":  # which diffusers takes for weights that are put aside, and leaves them as they are
+            options["device_map"] = {"": str(device)}
     config = None if settings.config is None else str(_require_folder(settings.config))
     if where.kind == "file":
         place = config or str(ARCHITECTURES[kind].hub)
     with name_model(where.place, COMPLETE if place != where.place else ""), device_errors():
         if where.kind == "file":
             parts["transformer"] = transformer.from_single_file(
-                where.place, config=place, subfolder="transformer", torch_dtype=dtype, local_files_only=bool(config)
+                _read_transformer(where.place),
+                config=place,
+                subfolder="transformer",
+                torch_dtype=dtype,
+                local_files_only=bool(config),
             )
         local = Path(place).is_dir()
+        if settings.quantization is not None:
+            # diffusers takes a map with the CPU for weights that are put aside, and does not quantize those
+            places = None if device.type == "cpu" else {"": str(device)}
+            parts["transformer"] = transformer.from_pretrained(
+                place,
+                subfolder="transformer",
+                torch_dtype=dtype,
+                local_files_only=local,
+                quantization_config=configure_quantization(settings.quantization, dtype),
+                device_map=places,
+            )
         opened = pipeline.from_pretrained(place, dtype=dtype, local_files_only=local, **parts)
     _require_parts(opened, place)
     return opened
+
+
+def _read_transformer(file: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a transformer's file without PREFIX, which diffusers does not take off.
+
+    Raises:
+        BaseModelMissing: its weights are in 8-bit floats with scales, which diffusers would leave out.
+    """
+    tensors: dict[str, torch.Tensor] = load_file(file)
+    if any(name.startswith(PREFIX) for name in tensors):  # then whatever else there is belongs to other parts
+        tensors = {name.removeprefix(PREFIX): one for name, one in tensors.items() if name.startswith(PREFIX)}
+    scaled = next((name for name in tensors if name.endswith(SCALES)), None)
+    if scaled is not None:
+        raise BaseModelMissing(
+            f"{file} has weights in 8-bit floats with scales ({scaled}): take the file in bfloat16, and set "
+            "PHOTOG_MODEL__QUANTIZATION if it does not fit the GPU"
+        )
+    return tensors
 
 
 def _require_folder(config: Path) -> Path:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from shared.models.quantization import Quantization, linear_layers, shape_of, weight_bytes
+
 CONTEXT = 600_000_000  # bytes for CUDA's context and for what cuBLAS and cuDNN reserve
 FLOAT = 4  # bytes of a float32, in which adapters are trained
 ADAMS = 4  # copies of the adapter: its weights, their gradient, and the optimizer's two moments
@@ -77,10 +79,12 @@ class Footprint(ABC):
         """
 
 
-def weights(part: torch.nn.Module, dtype: torch.dtype) -> int:
-    """Return the bytes of a part's parameters."""
-    count: int = sum(parameter.numel() for parameter in part.parameters())
-    return count * dtype.itemsize
+def weights(part: torch.nn.Module, dtype: torch.dtype, quantization: Quantization | None = None) -> int:
+    """Return the bytes of a part's parameters; those of linear layers may be quantized."""
+    layers = [] if quantization is None else linear_layers(part)
+    quantized = {id(layer.weight) for layer in layers}
+    count: int = sum(parameter.numel() for parameter in part.parameters() if id(parameter) not in quantized)
+    return count * dtype.itemsize + sum(weight_bytes(layer, dtype, quantization) for layer in layers)
 
 
 def adapter(denoiser: torch.nn.Module, rank: int, targets: Sequence[str]) -> int:
@@ -105,8 +109,7 @@ def list_widths(vae: Any) -> list[int]:
 
 def _sides(layer: torch.nn.Module) -> list[int]:
     """Return the sides of a LoRA's two matrices other than the rank; empty for a layer without weights."""
-    weight = getattr(layer, "weight", None)
-    if weight is None:
+    if getattr(layer, "weight", None) is None:
         return []
-    out, into, *kernel = weight.shape
+    out, into, *kernel = shape_of(layer)
     return [out, into * int(torch.tensor(kernel or [1]).prod())]

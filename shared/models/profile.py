@@ -17,6 +17,10 @@ class ModelProfile(BaseModel):
         (0.7, 5.42), description="lowest and highest ratio of noise to signal with guidance; None means all"
     )
     most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
+    reference: bool = Field(
+        False,
+        description="the network also looks at the person's photo; off for architectures that cannot look at pictures",
+    )
     prompt: str = Field("photo of {trigger} person", description="{trigger} stands for the user's trigger, or is empty")
     license: str | None = Field(None, description="name of the model's license; None looks for it in its README.md")
     negative_prompt: str = Field(

@@ -27,6 +27,7 @@ from shared.models import lora_names
 from shared.models.base_model import Conditioning, DiffusionModel, Schedule, TrainingObjective
 from shared.models.planned_peak import list_widths
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization
 from shared.models.residency import present
 from shared.models.transformer_footprint import TransformerFootprint
 
@@ -119,6 +120,7 @@ class FlowModel(DiffusionModel):
     Attributes:
         pipeline: diffusers' pipeline, of which only `encode_prompt` is used.
         scheduler: the pipeline's.
+        quantization: of the transformer's weights.
     """
 
     name: str
@@ -128,10 +130,10 @@ class FlowModel(DiffusionModel):
     scheduler: FlowMatchEulerDiscreteScheduler
     device: torch.device
     dtype: torch.dtype
+    quantization: Quantization | None = None
 
     lora_prefix = lora_names.TRANSFORMER
     rounds_steps_up = True
-    pictures = 1  # that the transformer sees of each face in a portrait: the noisy one, and those that it refers to
 
     @property
     def denoiser(self) -> ModelMixin:
@@ -152,6 +154,11 @@ class FlowModel(DiffusionModel):
     def patch(self) -> int:
         """Pixels to a side of one token of the transformer, which takes 2 x 2 pixels of the autoencoder's latents."""
         return int(2 ** len(list_widths(self.autoencoder)))
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that the transformer sees of each face: the noisy one, and those that it refers to."""
+        return 1
 
     @property
     def tokens(self) -> int:
@@ -197,6 +204,7 @@ class FlowModel(DiffusionModel):
             self.dtype,
             WORDS + self.tokens * self.pictures,
             self._pass,
+            self.quantization,
         )
 
     def _pass(self, denoiser: ModelMixin, count: int) -> torch.Tensor:

@@ -9,16 +9,27 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderTiny,
+    DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Qwen3Config, Qwen3Model
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3Model,
+)
 
 from shared.models import model_loading
 from shared.models.diffusion import FLOW_MODELS, apply_distillation, choose_precision, resolve_device, working
+from shared.models.licenses import KLEIN_4B, read_klein_width
 from shared.models.model_loading import FLOWS
 from shared.models.planned_peak import Footprint
 from shared.models.profile import ModelProfile
+from shared.models.quantization import Quantization, require_quantization
+from shared.models.rectified_flow import FlowModel
 from shared.models.transformer_footprint import TransformerFootprint
 from shared.models.unet_footprint import UNetFootprint
 from shared.settings import ModelSettings
@@ -98,16 +109,30 @@ FLOW_PARTS: dict[str, dict[str, dict[str, Any]]] = {
         "text_encoder": QWEN3_4B,
     },
 }
+QWEN3_8B = QWEN3_4B | {"hidden_size": 4096, "intermediate_size": 12_288, "tie_word_embeddings": False}
+# as in black-forest-labs/FLUX.2-klein-base-9B; single files of both have the same names
+KLEIN_9B: dict[str, dict[str, Any]] = FLOW_PARTS["flux2-klein"] | {
+    "transformer": {
+        "num_layers": 8,
+        "num_single_layers": 24,
+        "num_attention_heads": 32,
+        "joint_attention_dim": 12_288,
+        "guidance_embeds": False,
+    },
+    "text_encoder": QWEN3_8B,
+}
+FLOW_ENCODERS = {"z-image": Qwen3Model, "flux2-klein": Qwen3ForCausalLM}
 FLOW_VAES = {"z-image": AutoencoderKL, "flux2-klein": AutoencoderKLFlux2}
 
 
 def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footprint]:
     """Return architecture, profile and footprint of the configured model without loading it.
 
-    A folder's configurations are read; a single file and a hub id are assumed to have those of their architecture.
+    A folder's configurations are read, a hub id's fetched; a single file is assumed to have those of its architecture.
 
     Raises:
         BaseModelMissing: the model is not there, or its configurations do not fit together.
+        QuantizationUnavailable: its weights cannot be quantized as configured.
     """
     where = model_loading.resolve_source(settings)
     kind = model_loading.read_architecture(where)
@@ -117,25 +142,49 @@ def read_configured(settings: ModelSettings) -> tuple[str, ModelProfile, Footpri
         folder = folder.expanduser()
         parts = {name: model_loading.read_json(folder / name / "config.json") for name in parts}
         profile = apply_distillation(profile, model_loading.read_json(folder / "model_index.json"))
-    dtype = choose_precision(resolve_device(settings.device))
+    elif kind == "flux2-klein" and where.kind == "file" and read_klein_width(where) > KLEIN_4B:
+        parts = KLEIN_9B
+    elif where.kind == "hub":
+        with model_loading.name_model(where.place):
+            # any class of diffusers' models fetches any part's config.json
+            parts = {name: AutoencoderKL.load_config(where.place, subfolder=name) for name in parts}
+            profile = apply_distillation(profile, DiffusionPipeline.load_config(where.place))
+    device = resolve_device(settings.device)
+    dtype = choose_precision(device)
+    require_quantization(settings.quantization, kind, device, where.kind == "file")
     with model_loading.name_model(where.place):
         if kind in FLOW_PARTS:
-            return kind, profile, build_flow_footprint(kind, parts, profile, dtype)
+            return kind, profile, build_flow_footprint(kind, parts, profile, dtype, settings.quantization)
         return kind, profile, build_footprint(parts, profile.size, dtype)
 
 
 def build_flow_footprint(
-    kind: str, parts: dict[str, dict[str, Any]], profile: ModelProfile, dtype: torch.dtype
+    kind: str,
+    parts: dict[str, dict[str, Any]],
+    profile: ModelProfile,
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
 ) -> TransformerFootprint:
-    """Return the footprint of a model of rectified flow by its parts' configurations; they are on the meta device."""
+    """Return the footprint of a model of rectified flow by its parts' configurations."""
+    return build_flow_model(kind, parts, profile, dtype, quantization).footprint()
+
+
+def build_flow_model(
+    kind: str,
+    parts: dict[str, dict[str, Any]],
+    profile: ModelProfile,
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
+) -> FlowModel:
+    """Return a model of rectified flow by its parts' configurations; they are on the meta device."""
     with torch.device("meta"):
         pipeline = SimpleNamespace(
             transformer=FLOWS[kind][1].from_config(parts["transformer"]),
             vae=FLOW_VAES[kind].from_config(parts["vae"]),
-            text_encoder=Qwen3Model(Qwen3Config(**parts["text_encoder"])),
+            text_encoder=FLOW_ENCODERS[kind](Qwen3Config(**parts["text_encoder"])),
         )
     scheduler = FlowMatchEulerDiscreteScheduler()  # which takes no memory worth planning
-    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype).footprint()
+    return FLOW_MODELS[kind](kind, kind, profile, pipeline, scheduler, torch.device("cpu"), dtype, quantization)
 
 
 def build_footprint(parts: dict[str, dict[str, Any]], size: int, dtype: torch.dtype) -> UNetFootprint:

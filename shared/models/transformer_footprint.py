@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from shared.models.planned_peak import ADAMS, FLOAT, Footprint, PlannedPeak, adapter, coding, weights
+from shared.models.quantization import KEEPS_COPIES, Quantization, linear_layers
 
 PASSING = 2  # times the output of the widest layer: what one layer works with, beside the whole sequence
 
@@ -35,6 +36,7 @@ class TransformerFootprint(Footprint):
         dtype: precision of the weights.
         tokens: length of the sequence of one picture in portraits, with its words and all that it refers to.
         passed: makes a pass of a training.
+        quantization: of the transformer's weights.
     """
 
     denoiser: ModelMixin
@@ -44,6 +46,7 @@ class TransformerFootprint(Footprint):
     dtype: torch.dtype
     tokens: int
     passed: Pass
+    quantization: Quantization | None = None
     _known: dict[tuple[int, int, tuple[str, ...], bool], int] = field(default_factory=dict, init=False)
 
     def training(self, batch: int, rank: int, targets: Sequence[str], recomputing: bool) -> PlannedPeak:
@@ -51,7 +54,7 @@ class TransformerFootprint(Footprint):
         learning = adapter(self.denoiser, rank, targets)
         casts = 0 if self.dtype == torch.float32 else learning * self.dtype.itemsize
         return PlannedPeak(
-            weights=weights(self.denoiser, self.dtype),
+            weights=self._weights(),
             adapter=ADAMS * FLOAT * learning,
             saved=self._saved(batch, rank, targets, recomputing) + casts,
             passing=self._passing(batch) + (self._largest(batch, rank, targets) if recomputing else 0),
@@ -62,7 +65,7 @@ class TransformerFootprint(Footprint):
         """Plan the start of a training: first the words, then, without the language model, the pictures."""
         words = sum(weights(one, self.dtype) for one in self.encoders)
         pictures = weights(self.vae, self.dtype) + coding(self.vae, self.size, self.dtype)
-        return PlannedPeak(weights(self.denoiser, self.dtype), 0, 0, 0, max(words, pictures))
+        return PlannedPeak(self._weights(), 0, 0, 0, max(words, pictures))
 
     def portraits(self, faces: int, guided: bool, rank: int, targets: Sequence[str], controls: int = 0) -> PlannedPeak:
         """Plan the diffusion of several faces in one batch; new words are encoded between diffusions."""
@@ -70,11 +73,17 @@ class TransformerFootprint(Footprint):
         pictures = weights(self.vae, self.dtype)
         passing = max(self._passing(faces * (2 if guided else 1)), coding(self.vae, self.size, self.dtype))
         words = sum(weights(one, self.dtype) for one in self.encoders)
-        return PlannedPeak(weights(self.denoiser, self.dtype), adapters, 0, max(passing, words), pictures)
+        return PlannedPeak(self._weights(), adapters, 0, max(passing, words), pictures)
+
+    def _weights(self) -> int:
+        return weights(self.denoiser, self.dtype, self.quantization)
 
     def _passing(self, pictures: int) -> int:
-        widest = max(module.out_features for module in self.denoiser.modules() if hasattr(module, "out_features"))
-        return int(PASSING * pictures * self.tokens * widest * self.dtype.itemsize)
+        """Return what one layer works with, with its weight as it is brought back from fewer bits."""
+        layers = linear_layers(self.denoiser)
+        widest = max(layer.out_features for layer in layers)
+        largest = max(layer.out_features * layer.in_features for layer in layers) if self.quantization else 0
+        return int((PASSING * pictures * self.tokens * widest + largest) * self.dtype.itemsize)
 
     def _largest(self, batch: int, rank: int, targets: Sequence[str]) -> int:
         """Return what one block keeps, while it is run again: its share of what all keep."""
@@ -105,6 +114,8 @@ class TransformerFootprint(Footprint):
                 again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
                 denoiser.enable_gradient_checkpointing(again)
             own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
+            if self.quantization in KEEPS_COPIES:
+                own -= {layer.weight.untyped_storage()._cdata for layer in linear_layers(denoiser)}
 
             def keep(tensor: torch.Tensor) -> torch.Tensor:
                 storage = tensor.untyped_storage()

@@ -18,6 +18,7 @@ import httpx
 import standardwebhooks
 
 from shared.contract.manifests import Json
+from shared.contract.trace_context import TRACEPARENT
 from shared.notify import DeliveryFailed
 
 SECRET_PREFIX = "whsec_"
@@ -40,6 +41,7 @@ class Webhook:
             "webhook-timestamp": str(now),
             "webhook-signature": self._signer.sign(event["id"], datetime.fromtimestamp(now, UTC), body),
         }
+        headers |= {TRACEPARENT: event[TRACEPARENT]} if TRACEPARENT in event else {}
         where = f"{self.name} ({httpx.URL(self._url).host})"
         try:
             answer = httpx.post(self._url, content=body.encode(), headers=headers, timeout=self._timeout)

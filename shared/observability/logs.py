@@ -5,8 +5,9 @@
      "message": "ends: success", "function": "generate", "request_id": "r1", "attempt": 2, "seconds": 3.2} (one line)
 
 A request's ids come from `request_context`, so that code that logs need not name them. `seconds` is the time since the
-request began. An event logged with an exception has the fields `error`, its class, and `traceback`. No message can
-begin a line of its own, and `redaction.py` removes what must not be logged.
+request began. `metadata` of a request follows them, as an object in both forms. An event logged with an exception has
+the fields `error`, its class, and `traceback`. No message can begin a line of its own, and `redaction.py` removes what
+must not be logged.
 """
 
 import json
@@ -16,7 +17,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Literal, TextIO
 from pydantic import BaseModel, BeforeValidator, Field
 
 from shared.contract.redaction import redact
+from shared.contract.trace_context import read_trace_id
 from shared.contract.visible import visible
 
 LONGEST_MESSAGE = 16 * 1024  # characters of a line's message, most of them from elsewhere
@@ -56,6 +58,7 @@ class _Request:
     attempt: int
     begun: float
     bystanders: frozenset[threading.Thread]
+    metadata: Mapping[str, object]
 
     @property
     def seconds(self) -> float:
@@ -67,12 +70,15 @@ _running: list[_Request] = []  # of the process, for threads that a request star
 
 
 @contextmanager
-def request_context(function: str, request_id: str, attempt: int) -> Iterator[None]:
-    """Attach these ids to everything logged by this thread, and by threads started within the context.
+def request_context(
+    function: str, request_id: str, attempt: int, metadata: Mapping[str, object] | None = None
+) -> Iterator[None]:
+    """Attach these ids and the request's metadata to everything logged by this thread, and by threads started in it.
 
     Threads that existed before continue work that is not this request's, so their events get no ids.
     """
-    request = _Request(function, request_id, attempt, time.monotonic(), frozenset(threading.enumerate()))
+    bystanders = frozenset(threading.enumerate())
+    request = _Request(function, request_id, attempt, time.monotonic(), bystanders, metadata or {})
     token = _own.set(request)
     _running.append(request)
     try:
@@ -137,7 +143,8 @@ class TextFormatter(logging.Formatter):
         """Return the record as a line."""
         fields, about = _collect_fields(record), ""
         if "request_id" in fields:
-            about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s] ".format(**fields)
+            metadata = f" {json.dumps(fields['metadata'])}" if "metadata" in fields else ""
+            about = "[{function} {request_id} attempt {attempt} {seconds:.1f} s{0}] ".format(metadata, **fields)
         line = f"{_format_time(record)} {record.levelname} {record.name} {about}{visible(_format_message(record))}"
         traceback = _format_traceback(self, record)
         if not traceback:
@@ -186,12 +193,21 @@ def _collect_fields(record: logging.LogRecord) -> dict[str, Any]:
             "attempt": request.attempt,
             "seconds": getattr(record, "elapsed", 0.0),
         }
+        if request.metadata:
+            if (trace := read_trace_id(request.metadata)) is not None:
+                fields["trace_id"] = trace
+            fields["metadata"] = {_show(name): _show(value) for name, value in request.metadata.items()}
     if record.exc_info and record.exc_info[0] is not None:
         fields["error"] = record.exc_info[0].__name__
     for name in DETAILS:
         if getattr(record, name, None) is not None:
             fields[name] = visible(redact(str(getattr(record, name))[:256]))
     return fields
+
+
+def _show(value: object) -> object:
+    """Return a name or a value of a request's metadata as it may be logged."""
+    return _without_surrogates(visible(redact(value))) if isinstance(value, str) else value
 
 
 def _format_message(record: logging.LogRecord) -> str:

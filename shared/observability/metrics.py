@@ -9,7 +9,7 @@ is the function's name, or the queue server's name for it in `metrics.service`.
 | `photog_answers_total{service, code}` | requests answered with `OK` or `error` |
 | `photog_errors_total{service, type}` | requests answered with `error`, by the answer's error type |
 | `photog_stage_seconds_sum`, `_count{service, stage}` | time in `running` in all, and in each stage that is reported |
-| `photog_running{service}` | requests that this worker is serving: 0 or 1 |
+| `photog_running{service}` | requests that this worker is serving: 0, 1, or one more that is being published |
 | `photog_attempts_lost_total{service, reason}` | attempts that ended without an answer |
 | `photog_failing_keys{service}` | keys of the bucket that cannot be served, as `photog status` shows them |
 | `photog_last_success_timestamp_seconds{service}` | when a request was last answered with OK |
@@ -86,8 +86,7 @@ class WorkerMetrics(AttemptHook):
         self._exposition: Exposition | None = None
         self._names: dict[str, set[str]] = {}
         self._turn = threading.Lock()
-        self._stage: str | None = None
-        self._since = 0.0
+        self._stages: dict[tuple[str, int], tuple[str | None, float]] = {}  # of each attempt, and since when
 
     def start(self) -> None:
         """Start serving the metrics. A port in use is only logged, as requests matter more than counting them."""
@@ -111,19 +110,19 @@ class WorkerMetrics(AttemptHook):
         if self._exposition is None:
             return
         with self._turn:
-            self._stage = None
+            self._stages[attempt.request_id, attempt.number] = None, 0.0
+            self._exposition.running.labels(self._service).set(len(self._stages))
         self._exposition.requests.labels(self._service).inc()
-        self._exposition.running.labels(self._service).set(1)
 
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
         """Record the time in the last stage when a new one begins."""
         if self._exposition is None:
             return
         with self._turn:
-            left, since = self._stage, self._since
+            left, since = self._stages.get((attempt.request_id, attempt.number), (None, 0.0))
             if progress.stage == left:
                 return
-            self._stage, self._since = progress.stage, time.monotonic()
+            self._stages[attempt.request_id, attempt.number] = progress.stage, time.monotonic()
         if left is not None:
             self.stage(left, time.monotonic() - since)
 
@@ -135,7 +134,7 @@ class WorkerMetrics(AttemptHook):
     def after(self, attempt: Attempt, envelope: Json) -> None:
         if self._exposition is None:
             return
-        self._leave()
+        self._leave(attempt)
         self.stage("running", attempt.seconds())
         if envelope["code"] == "OK":
             self._exposition.answers.labels(self._service, "OK").inc()
@@ -150,7 +149,7 @@ class WorkerMetrics(AttemptHook):
 
     def failed(self, attempt: Attempt, reason: str) -> None:
         if self._exposition is not None:
-            self._leave()
+            self._leave(attempt)
             self._exposition.lost.labels(self._service, self._label("reason", reason)).inc()
 
     def close(self) -> None:
@@ -159,14 +158,14 @@ class WorkerMetrics(AttemptHook):
             self._exposition.close()
             self._exposition = None
 
-    def _leave(self) -> None:
-        """Record that no request runs any more."""
+    def _leave(self, attempt: Attempt) -> None:
+        """Record that an attempt does not run any more."""
         with self._turn:
-            left, since, self._stage = self._stage, self._since, None
+            left, since = self._stages.pop((attempt.request_id, attempt.number), (None, 0.0))
+            if self._exposition is not None:
+                self._exposition.running.labels(self._service).set(len(self._stages))
         if left is not None:
             self.stage(left, time.monotonic() - since)
-        if self._exposition is not None:
-            self._exposition.running.labels(self._service).set(0)
 
     def _label(self, kind: str, name: str) -> str:
         """Return the name as a label's value, or `other` if it is unfit or there are too many."""

@@ -37,13 +37,19 @@ class Client:
 
     bucket: Bucket
 
-    def reference(self, photo: str) -> str:
-        """Return a picture's reference for a manifest: a local file is copied into the bucket, others stay as given."""
+    def reference(self, photo: str, user_id: str | None = None) -> str:
+        """Return a picture's reference for a manifest: a local file is copied into the bucket, others stay as given.
+
+        Args:
+            photo: a file, a URL, a key, or an embedded picture.
+            user_id: whose picture it is: it goes when this person is forgotten. None for a picture of nobody known.
+        """
         path = Path(photo).expanduser()
         if "://" in photo or photo.startswith("data:") or not path.is_file():
             return photo
         data = path.read_bytes()
-        key = f"{keys.PHOTOS}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
+        folder = keys.PHOTOS if user_id is None else keys.user_photos(user_id)
+        key = f"{folder}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
         self.bucket.put_if_absent(key, data)
         return key
 
@@ -73,6 +79,16 @@ class Client:
             if answer is None or answer["code"] == "OK":
                 return self.submit(function, named)
         raise ConflictingRequest("this request failed 999 times; read its answers", "request_id")
+
+    def withdraw(self, function: str, request_id: str) -> None:
+        """Remove a request that nobody waits for any more and all that is stored for it; an answered one stays."""
+        self.bucket.delete(keys.request(function, request_id))  # first, so that no worker begins it again
+        if self.bucket.head(keys.result(function, request_id)) is not None:
+            return
+        self.bucket.delete(keys.progress(function, request_id))
+        for folder in (keys.result_folder(function, request_id), keys.claims(function, request_id)):
+            for info in list(self.bucket.list(folder)):
+                self.bucket.delete(info.key)
 
     def answer(self, function: str, request_id: str) -> Json | None:
         """Return the answer, or None while there is none; raises DamagedAnswer if something else is in its place."""

@@ -5,14 +5,8 @@ from collections.abc import Callable
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
-from shared.errors import RequestError
+from shared.errors import Undeliverable
 from shared.settings import Settings
-
-
-class Undeliverable(RequestError):
-    """No worker could serve the request, however often it was tried; read the workers' logs, then send it again."""
-
-    retryable = True
 
 
 class DeadLetterFunction:

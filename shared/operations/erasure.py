@@ -10,10 +10,11 @@
 | indexes of settled manifests | they only save time, and are made again |
 | half-written data of dead writers | it may be anybody's: all of it is removed |
 
-A photo is removed if trainings of this user name it and no other person's request does; templates are not the person's
-and stay. A portrait of several people is removed if one of them is forgotten. A check is removed if it names a photo
-that is removed. A request that no worker reads, because of where it lies, was never served: it is removed by itself,
-and nothing that is stored under its id is.
+A photo is removed if it was uploaded for this user, or if requests of this user name it and no other person's request
+does; templates are not the person's and stay, unless they were uploaded for the user. A portrait of several people is
+removed if one of them is forgotten. A check is removed if it names the user, or a photo that is removed. A request that
+no worker reads, because of where it lies, was never served: it is removed by itself, and nothing that is stored under
+its id.
 
 One id may appear in manifests of several people: only the first body's claims and answer are stored under it, any other
 body has a conflict object. Each is removed with the body that it belongs to; a conflict whose manifest is gone is
@@ -38,9 +39,9 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from shared.buckets import Bucket, BucketError, StoreUnavailable, with_history
 from shared.contract import keys
 from shared.contract.manifests import encode, failure
-from shared.errors import RequestError
+from shared.errors import Forgotten, PhotogError
 from shared.lifecycle.claims import Claims
-from shared.operations.user_data import Identity, UserData, UserDataSearch
+from shared.operations.user_data import UNOWNED, Identity, UserData, UserDataSearch
 from shared.settings import Lease
 
 SWEEPS = 3  # a worker that was about to write may leave something behind after the first one
@@ -48,8 +49,8 @@ HALF_WRITTEN = "half-written files"  # reported in place of a key if they cannot
 OLD_VERSIONS = "old versions"  # reported in place of keys if they are kept but cannot be listed
 
 
-class Forgotten(RequestError):
-    """The request's user was forgotten while it ran."""
+class OwnedPhoto(PhotogError):
+    """A photo that belongs to nobody was to be removed, but it is a person's."""
 
 
 class Erasure:
@@ -85,14 +86,32 @@ class Erasure:
         Raises InvalidKey for an invalid id, and StoreUnavailable if the store becomes unavailable: then run erasure
         again.
         """
+        return self._remove(lambda: self.holdings(user_id), user_id)
+
+    def forget_photos(self, photos: Set[str]) -> list[str]:
+        """Remove photos that belong to nobody, with the requests that name only nobody's; returns what was removed.
+
+        Raises OwnedPhoto before anything is removed if a person's request names one of them.
+        """
+        return self._remove(lambda: self.find_unowned(photos), UNOWNED)
+
+    def find_unowned(self, photos: Set[str]) -> UserData:
+        """Return what `forget_photos` would remove now; raises OwnedPhoto."""
+        held, owners = self._search.find_unowned(photos)
+        if owners:
+            key, user = min(owners.items())
+            raise OwnedPhoto(f"{key} is a photo of {user}: forget {user}, and it goes too")
+        return self._add_faults(held)
+
+    def _remove(self, find: Callable[[], UserData], user_id: str) -> list[str]:
         removed: set[str] = set()
         for _ in range(SWEEPS):
-            held = self.holdings(user_id)
+            held = find()
             if not held.keys:
                 break
             self._supersede(held.running)
             if held.running:
-                held = self.holdings(user_id)
+                held = find()
             removed |= self._delete(held.keys, held.needs)
         if removed:
             removed |= self._delete(self._search.indexes(), {})
@@ -102,7 +121,9 @@ class Erasure:
 
     def holdings(self, user_id: str) -> UserData:
         """Return everything of the user that exists now, if anything; raises InvalidKey for an invalid id."""
-        held = self._search.find(user_id)
+        return self._add_faults(self._search.find(user_id))
+
+    def _add_faults(self, held: UserData) -> UserData:
         held.faults |= {key: why for key, why in self._stuck.items() if key in {HALF_WRITTEN, *held.keys}}
         if self._unseen:
             held.faults |= dict.fromkeys(self._hidden, "its old versions remain") | {OLD_VERSIONS: self._unseen}

@@ -34,7 +34,7 @@ from shared.lifecycle.manifest_reader import require_key
 from shared.operations.object_names import Places
 from shared.operations.quoted_strings import LONGEST_ESCAPE, ids, quotes, strings
 
-OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never the key of a photo
+OURS = tuple(root for root in keys.ROOTS if root != keys.PHOTOS)  # never the key of a photo, except those of users
 READERS = 16  # objects read concurrently; each is one round trip to a store
 CHUNK = 32  # objects that a reader takes at a time
 LARGEST = (20 << 20) + 4096  # bytes of a manifest or an answer, and of the line that a queue adds
@@ -55,7 +55,7 @@ class Mention:
         spellings: hashes of the body that claims may have, see `Manifest`.
         users: user ids.
         photos: keys of its pictures in this bucket, without the template, by the user whom they show; None for
-            somebody without an id, as in a check, or in a portrait by references alone.
+            somebody without an id, as in a check that names nobody, or in a portrait by references alone.
         templates: keys of the template in this bucket.
         quoted: strings that may be a user id, if no person is named in the right place.
     """
@@ -303,7 +303,7 @@ def _has_references(body: Json) -> bool:
 def _portrayed(function: str, people: frozenset[str], body: Json) -> Iterator[tuple[str | None, object]]:
     """Yield the pictures of each person in a body, with the person's id, or None for somebody without one."""
     if function != "generate":
-        for user in people if people and function != "check" else [None]:
+        for user in people or [None]:
             yield user, body.get("images")
         return
     configure = body.get("configure")
@@ -346,8 +346,8 @@ def _strings(value: object) -> list[str]:
 
 
 def _pictures(places: Places, value: object) -> frozenset[str]:
-    keys = (places.key(one) for one in strings(value))
-    return frozenset(key for key in keys if key and not key.startswith(OURS))
+    found = (places.key(one) for one in strings(value))
+    return frozenset(key for key in found if key and (not key.startswith(OURS) or keys.is_user_photo(key)))
 
 
 def _parse_object(text: bytes) -> Json:

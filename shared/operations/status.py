@@ -1,7 +1,6 @@
 """Status of the requests in a bucket: waiting, running, failing, answered."""
 
 import hashlib
-from itertools import chain
 
 from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
@@ -40,23 +39,36 @@ def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
     if found:
         return found
     nothing_yet: Json = {"claims": [], "progress": None, "answer": None, "conflicts": []}
-    return {function: nothing_yet for function in NAMES if _waits(bucket, function, request_id, limits)}
+    return {function: nothing_yet for function in NAMES if find_manifest(bucket, function, request_id, limits)}
 
 
-def _waits(bucket: Bucket, function: str, request_id: str, limits: Limits) -> bool:
-    """Return whether a manifest has this id; most senders name it like the request, so that one is looked at first."""
+def describe_state(bucket: Bucket, function: str, request_id: str) -> str:
+    """Return `ok` or `error` of an answered request, `running` or `waiting` of another."""
+    answer = _read(bucket, keys.result(function, request_id))
+    if answer is not None:
+        return "ok" if answer.get("code") == "OK" else "error"
+    claimed = any(True for _ in bucket.list(keys.claims(function, request_id)))
+    return "running" if claimed else "waiting"
+
+
+def find_manifest(bucket: Bucket, function: str, request_id: str, limits: Limits) -> str | None:
+    """Return the key of a manifest with this id, or None.
+
+    Most senders name it like the request, so that one is looked at first, and the others are listed only if it is none.
+    """
     usual = bucket.head(keys.request(function, request_id))
-    listed = [] if usual is None else [usual]
-    manifests = (
-        one for one in chain(listed, _list_objects(bucket, function, [])) if keys.is_request(one.key, function)
-    )
-    for info in manifests:
-        try:
-            if _request_id(bucket, info, limits) == request_id:
-                return True
-        except (BucketError, OSError):
-            continue  # the overview lists it among the failing keys
-    return False
+    if usual is not None and _has_id(bucket, usual, request_id, limits):
+        return usual.key
+    manifests = (one for one in _list_objects(bucket, function, []) if keys.is_request(one.key, function))
+    return next((one.key for one in manifests if _has_id(bucket, one, request_id, limits)), None)
+
+
+def _has_id(bucket: Bucket, info: ObjectInfo, request_id: str, limits: Limits) -> bool:
+    """Return whether a manifest has this id; one that cannot be read has none: the overview lists it as failing."""
+    try:
+        return _request_id(bucket, info, limits) == request_id
+    except (BucketError, OSError):
+        return False
 
 
 def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
@@ -76,13 +88,7 @@ def _function(bucket: Bucket, function: str, limits: Limits) -> Json:
         if request_id is not None:
             ids.add(request_id)
     for request_id in sorted(ids):
-        answer = _read(bucket, keys.result(function, request_id))
-        if answer is not None:
-            states["ok" if answer.get("code") == "OK" else "error"].append(request_id)
-        elif any(True for _ in bucket.list(keys.claims(function, request_id))):
-            states["running"].append(request_id)
-        else:
-            states["waiting"].append(request_id)
+        states[describe_state(bucket, function, request_id)].append(request_id)
     return states
 
 

@@ -15,6 +15,7 @@ from shared.operations.object_names import Places
 from shared.settings import Lease
 
 Identity = tuple[str, str]  # a function and a request_id
+UNOWNED = ""  # in place of a user: no id is empty
 
 
 @dataclass
@@ -69,7 +70,7 @@ class UserDataSearch:
         self._reader.begin()
         self._unclear.clear()
         requests = self._requests()
-        own = {one.key: one for one in requests if one.function != "check" and user_id in one.users}
+        own = {one.key: one for one in requests if user_id in one.users}
         strays = self._read_strays()
         named = {one.key: one for one in strays if user_id in one.users}
         names = self._own_photos(user_id, [*requests, *strays], own | named)
@@ -82,9 +83,7 @@ class UserDataSearch:
         }
         own = unnamed | own  # in this order, as checks and portraits without an id are found by the others' photos
         accepted, conflicts = self._sort_out(own.values())
-        results = [
-            info for function in ("train", "generate") for info in self._reader.list_objects(keys.results(function))
-        ]
+        results = [info for function in NAMES for info in self._reader.list_objects(keys.results(function))]
         answers_read = self._answers(results)
         modeled = self._find_modeled(user_id, requests, answers_read)
         known = self._ids(user_id, accepted, {*_find_answered(user_id, answers_read), *modeled})
@@ -113,6 +112,41 @@ class UserDataSearch:
             running=[identity for identity, one in stored.items() if one.claims and not one.answer],
             faults=self._faults(user_id, set(held)),
         )
+
+    def find_unowned(self, photos: Set[str]) -> tuple[UserData, dict[str, str]]:
+        """Return these photos with the requests that name them and nobody; and whose the others are.
+
+        Returns:
+            What may be removed; and by the key of each photo that a person's request names, that person.
+        """
+        self._reader.begin()
+        self._unclear.clear()
+        requests, strays = self._requests(), self._read_strays()
+        owners: dict[str, str] = {}
+        for one in [*requests, *strays]:
+            for user, pictures in one.photos.items():
+                owners |= dict.fromkeys(pictures & photos, user) if user is not None else {}
+        names = photos - owners.keys()
+        named = {one.key for one in strays if not names.isdisjoint(one.pictures_of(None))}
+        own = [one for one in requests if not one.users and not names.isdisjoint(one.pictures_of(None))]
+        accepted, conflicts = self._sort_out(own)
+        known = self._ids(UNOWNED, accepted, set())
+        foreign = {key for one in requests if one not in own for key in _conflicts(one)}
+        stored = {identity: self._find_stored(identity, foreign, UNOWNED) for identity in sorted(known)}
+        there = [key for key in sorted(names) if self._reader.exists(key)]
+        artifacts = [key for one in stored.values() for key in one.artifacts]
+        artifacts += [key for key in conflicts if self._reader.exists(key)] + self._notifications(known)
+        answers = [key for one in stored.values() for key in (*one.answer, *one.claims)]
+        puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
+        queued = [one.key for one in puts if not one.users and not names.isdisjoint(one.pictures_of(None))]
+        held = [*queued, *artifacts, *there, *named, *(one.key for one in own), *answers]
+        return UserData(
+            requests=list(stored),
+            keys=list(dict.fromkeys(held)),
+            needs=_needs(own, {one.key for one in own}, stored, set(there), set(queued)),
+            running=[identity for identity, one in stored.items() if one.claims and not one.answer],
+            faults={key: why for key, why in self._reader.faults.items() if key not in held},
+        ), owners
 
     def indexes(self) -> list[str]:
         """Return the keys of the indexes of settled manifests, which name nobody."""
@@ -193,7 +227,7 @@ class UserDataSearch:
         named = {photo for one in own.values() for photo in one.pictures_of(user_id)}
         others: set[str] = set()
         for one in requests:
-            if one.function != "check":
+            if one.function != "check" or one.users:
                 people = one.photos.keys() - {user_id, *([None] if one.function == "generate" else [])}
                 others |= one.pictures_of(*people) | (frozenset() if one.key in own else one.templates)
         return {key for key in named - others if self._possible(key)}

@@ -66,6 +66,7 @@ class PhotoAssessment:
         frontal: whether all three angles are within 20 degrees.
         quality: overall score in [0, 1], comparable between photos; 0 unless the photo is usable.
         similarity: mean similarity to the other photos of the person in [0, 1]; None if it was not compared.
+        retry_after: seconds after which it may be fetched, since its server failed for the moment; None otherwise.
     """
 
     code: int
@@ -82,6 +83,12 @@ class PhotoAssessment:
     frontal: bool = False
     quality: float = 0.0
     similarity: float | None = None
+    retry_after: int | None = None
+
+    @classmethod
+    def of_error(cls, error: PhotoError) -> "PhotoAssessment":
+        """Return the verdict on a photo that could not be fetched or decoded."""
+        return cls(UNDECODABLE, [error.message], retry_after=error.retry_after)
 
     @property
     def message(self) -> str:
@@ -106,12 +113,17 @@ def inspect_photo(
         ignored_face: see `count_usable`.
     """
     if isinstance(data, PhotoError):
-        return PhotoAssessment(UNDECODABLE, [data.message])
+        return PhotoAssessment.of_error(data)
     try:
         decoded = decode_photo(data, limits)
     except PhotoError as error:
-        return PhotoAssessment(UNDECODABLE, [error.message])
+        return PhotoAssessment.of_error(error)
     return judge_photo(decoded.image, engine, decoded.warnings, ignored_face)
+
+
+def retry_after_all(verdicts: Sequence[PhotoAssessment]) -> int | None:
+    """Return the seconds after which photos whose servers failed may all be fetched; None if none of them failed."""
+    return max((one.retry_after for one in verdicts if one.retry_after is not None), default=None)
 
 
 def judge_photo(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float = 0.0) -> PhotoAssessment:

@@ -6,11 +6,10 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from io import BytesIO
 
 import numpy as np
+import pi_heif
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError, features
 
@@ -45,9 +44,7 @@ BACKWARDS = (3, 4, 6, 7)  # orientations in which the first row comes last
 
 AVIF_MISSING = "avif is not supported by the Pillow that is installed here: send a jpg or png"
 AVIF = features.check("avif")
-HEIF = find_spec("pillow_heif") is not None
-if HEIF:
-    import_module("pillow_heif").register_heif_opener()
+pi_heif.register_heif_opener()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +91,8 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
     Raises:
         PhotoTooLarge: the file exceeds `limits.photo_bytes`; or, by its header, `limits.photo_pixels` or the limits of
             side and memory in `container.py`; or the available memory.
-        PhotoUndecodable: the file is not a jpg, png, webp or avif (or heic, if pillow-heif is installed), is broken, or
-            exceeds the limits of scans, segments, chunks or frames.
+        PhotoUndecodable: the file is not a jpg, png, webp, heic or avif, is broken, or exceeds the limits of scans,
+            segments, chunks or frames.
     """
     if len(data) > limits.photo_bytes:
         raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
@@ -114,6 +111,19 @@ def decode_photo(data: bytes, limits: Limits, keep_own: bool = False) -> Decoded
         raise PhotoUndecodable(_describe_damage(error)) from error
 
 
+def check_header(data: bytes, limits: Limits) -> None:
+    """Raise the error that `decode_photo` raises for a file that is not a picture or too large, by its header alone."""
+    if len(data) > limits.photo_bytes:
+        raise PhotoTooLarge(f"the picture has {len(data)} bytes, more than the limit of {limits.photo_bytes}")
+    try:
+        container = _container(data)
+    except UnidentifiedImageError as error:
+        raise PhotoUndecodable(_unknown(data)) from error
+    except BROKEN as error:
+        raise PhotoUndecodable(_describe_damage(error)) from error
+    check_size(container.width, container.height, container.memory, limits)
+
+
 def _container(data: bytes) -> Container:
     if data.startswith(jpeg.MAGIC):
         return jpeg.read(data)
@@ -123,7 +133,7 @@ def _container(data: bytes) -> Container:
         return webp.read(data)
     if AVIF and avif.is_avif(data):
         return avif.read(data)
-    if HEIF and data[4:8] == b"ftyp":
+    if _has_brand(data, signatures.HEIC_BRANDS):
         return _heif(data)
     raise UnidentifiedImageError
 
@@ -217,14 +227,13 @@ def _rgb(strip: Pillow.Image) -> Pillow.Image:
 
 def _unknown(data: bytes) -> str:
     """Return what kind of file it is that cannot be read, and what its sender can do."""
-    if _has_brand(data, signatures.HEIC_BRANDS):
-        return "heic is not supported here: send a jpg or png, or have pillow-heif installed with the workers"
     if avif.is_avif(data):
         return "the picture is broken: it cannot be decoded" if AVIF else AVIF_MISSING
     if signatures.is_picture(data):
         return "the picture is broken: its header cannot be read"
     return (
-        signatures.describe_file(data) or "the file is not a picture in a known format: send a jpg, png, webp or avif"
+        signatures.describe_file(data)
+        or "the file is not a picture in a known format: send a jpg, png, webp, heic or avif"
     )
 
 

@@ -17,18 +17,19 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 
 import httpx
 
 from shared.contract.data_urls import decode_content, is_embedded
-from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
+from shared.contract.release import VERSION
+from shared.errors import RETRY_SECONDS, PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import addresses
 from shared.photos.keys import why_no_key
 from shared.photos.packing import open_packed, unpack
 from shared.photos.references import show_host, show_reference, split_store_url
 from shared.photos.refusals import READ, quote_refusal, quote_title
 from shared.photos.signatures import MESSAGES, describe_file, is_page, is_text
+from shared.photos.transience import retry_after_error, retry_after_status
 from shared.settings import Limits
 
 AT_ONCE = 8  # connections of one request; more of them gain little with a single server and cost memory
@@ -99,7 +100,7 @@ class PhotoFetcher:
         self._resolve = resolve
         self._size_of = size_of
         self._bucket_sizes = dict(bucket_sizes or {})
-        self._user_agent = user_agent or f"photog/{version('photog')}"
+        self._user_agent = user_agent or f"photog/{VERSION}"
         self._tls: ssl.SSLContext | None = None
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
@@ -134,9 +135,10 @@ class PhotoFetcher:
             except TimeoutError:
                 return PhotoUnavailable(
                     f"{show_reference(reference)} took longer than {self._limits.fetch_seconds:g} seconds"
-                )
+                ).retry_in(RETRY_SECONDS)
             except UNAVAILABLE as error:
-                return PhotoUnavailable(f"{show_reference(reference)} cannot be fetched: {_reason(error)}")
+                unavailable = PhotoUnavailable(f"{show_reference(reference)} cannot be fetched: {_reason(error)}")
+                return unavailable.retry_in(retry_after_error(error))
 
     async def _get(self, client: httpx.AsyncClient, reference: str) -> bytes:
         if is_embedded(reference):
@@ -206,7 +208,8 @@ class PhotoFetcher:
                 return url.join(response.headers["Location"])
             if not _is_whole(response):
                 quote = quote_refusal(await self._beginning(response), str(url))
-                raise PhotoUnavailable(f"{show_reference(str(url))} answered {_status(response.status_code)}{quote}")
+                refusal = f"{show_reference(str(url))} answered {_status(response.status_code)}{quote}"
+                raise PhotoUnavailable(refusal).retry_in(retry_after_status(response.status_code, response.headers))
             body = await self._body(response, url)
             data = await asyncio.to_thread(self._unpack, body, response.headers.get("Content-Encoding", ""), url)
             _refuse_page(data, url)

@@ -16,7 +16,7 @@ from shared.errors import PhotoError
 from shared.faces import FaceEngine
 from shared.imaging.array_types import Embedding
 from shared.photos import decode_photo
-from shared.photos.assessment import BLURRED, UNDECODABLE, PhotoAssessment, judge_photo, same_person
+from shared.photos.assessment import BLURRED, PhotoAssessment, judge_photo, retry_after_all, same_person
 from shared.photos.close_up import CloseUp, cut_close_up
 from shared.photos.identity_clustering import find_first_photos
 from shared.photos.references import shorten_reference
@@ -56,10 +56,15 @@ class PersonPhoto:
 
 @dataclass(frozen=True, eq=False)
 class PersonPhotos:
-    """The usable photos of a person from best to worst, and why the others were left out."""
+    """The usable photos of a person from best to worst, and why the others were left out.
+
+    Attributes:
+        retry_after: seconds after which those whose servers failed for the moment may be fetched; None if none did.
+    """
 
     photos: list[PersonPhoto]
     rejected: list[Rejected]
+    retry_after: int | None = None
 
 
 def judge_reference(
@@ -78,7 +83,7 @@ def judge_reference(
             raise data
         decoded = decode_photo(data, limits)
     except PhotoError as error:
-        return JudgedPhoto(PhotoAssessment(UNDECODABLE, [error.message]))
+        return JudgedPhoto(PhotoAssessment.of_error(error))
     verdict = judge_photo(decoded.image, engine, decoded.warnings, ignored_face)
     if not verdict.usable or verdict.face is None:
         return JudgedPhoto(verdict)
@@ -116,7 +121,9 @@ def gather_person_photos(
     reasons |= dict.fromkeys(kept[MOST:], f"usable, but {MOST} photos are enough")
     photos = [_photo(names[index], judged[index]) for index in kept[:MOST]]
     return PersonPhotos(
-        photos, [{"url": names[index], "reason": reason} for index, reason in reasons.items() if reason]
+        photos,
+        [{"url": names[index], "reason": reason} for index, reason in reasons.items() if reason],
+        retry_after_all([one.verdict for one in judged]),
     )
 
 

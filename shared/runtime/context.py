@@ -3,7 +3,8 @@
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -161,6 +162,20 @@ class Context:
             self._deliveries.append(delivery)
             notifiers.append(delivery)
         return notifiers
+
+
+@contextmanager
+def notifying(bucket: Bucket, settings: Settings) -> Iterator[list[AttemptHook]]:
+    """Give the hooks that send the events of a few answers; undelivered ones stay in the outbox.
+
+    They are sent at the end, within a few seconds.
+    """
+    outside = list_destinations(settings)
+    delivery = Delivery(Outbox(bucket, outside), settings.notify.redelivery_seconds) if outside else None
+    inside: list[AttemptHook] = [BucketNotifier(bucket)] if settings.notify.bucket else []
+    yield [*inside, *([delivery] if delivery else [])]
+    if delivery:
+        delivery.close()
 
 
 def list_destinations(settings: Settings) -> list[Destination]:

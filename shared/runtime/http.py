@@ -7,8 +7,10 @@
 | `GET /healthz` | 200 `{"state": "starting" | "ready" | "busy"}`, 503 while `"stopping"` |
 
 Any other answer is `{"error": {"type", "message", "retryable"}}`: 4xx for calls that can never be served, 503 for calls
-that may succeed later. This is the contract of Function Compute's custom containers (port 9000, paths, `x-fc-*`), where
-`x-fc-status` says that an invocation failed and is retried. MinIO's webhooks and CloudEvents over HTTP fit too.
+that may succeed later. If there is a token, a call by POST without it is answered with 401.
+
+This is the contract of Function Compute's custom containers (port 9000, paths, `x-fc-*`), where `x-fc-status` says that
+an invocation failed and is retried. MinIO's webhooks and CloudEvents over HTTP fit too.
 """
 
 import asyncio
@@ -40,6 +42,7 @@ from shared.events import UnknownEvent
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime.context import Context
+from shared.runtime.tokens import is_same_token
 
 log = logging.getLogger(__name__)
 
@@ -135,14 +138,19 @@ class HttpEntry:
     """The server: listens from the start, so that a platform sees it while models load; SIGTERM drains."""
 
     def __init__(
-        self, service: InvocationService, shutdown: Shutdown, drain_seconds: float, address: tuple[str, int]
+        self,
+        service: InvocationService,
+        shutdown: Shutdown,
+        drain_seconds: float,
+        address: tuple[str, int],
+        token: str | None = None,
     ) -> None:
         self._service, self._shutdown, self._drain_seconds = service, shutdown, drain_seconds
         self._socket = socket.create_server(address)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_application(service),
+                build_application(service, token),
                 http=_Connection,
                 ws="none",
                 lifespan="off",
@@ -183,8 +191,12 @@ class HttpEntry:
         self._shutdown.request(now=self._shutdown.requested.is_set())
 
 
-def build_application(service: InvocationService) -> Starlette:
-    """Return the HTTP application for a service."""
+def build_application(service: InvocationService, token: str | None = None) -> Starlette:
+    """Return the HTTP application for a service.
+
+    Args:
+        token: what a POST must send as `Authorization`; None or empty lets everybody call.
+    """
 
     async def healthz(request: Request) -> Response:
         state = service.state()
@@ -192,10 +204,12 @@ def build_application(service: InvocationService) -> Starlette:
         return _answer(request, status, {"state": state})
 
     async def initialize(request: Request) -> Response:
+        _require_token(request, token)
         await _read_body(request)
         return await _serve(request, service.initialize)
 
     async def invoke(request: Request) -> Response:
+        _require_token(request, token)
         text = await _read_body(request)
         return await _serve(request, lambda: service.invoke(_parse_event(text, request.headers)))
 
@@ -227,6 +241,13 @@ class _Connection(H11Protocol):
         if self.timeout_keep_alive_task is None:
             wait = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
             self.timeout_keep_alive_task = wait
+
+
+def _require_token(request: Request, token: str | None) -> None:
+    """Refuse a call that does not send the token; its body is not read."""
+    if token and not is_same_token(token, request.headers.get("Authorization")):
+        message = "the call has no valid token; send PHOTOG_TOKEN's as the Authorization header"
+        raise HttpError(HTTPStatus.UNAUTHORIZED, "Unauthorized", message, close=True)
 
 
 async def _read_body(request: Request) -> bytes:

@@ -259,7 +259,9 @@ def _read_outcome(kind: str, content: list[Any]) -> Any:
     raise content[0]
 
 
-def _rebuild_error(name: str, message: str, field: str | None, retryable: bool) -> RequestError:
+def _rebuild_error(
+    name: str, message: str, field: str | None, retry_after: int | None, retryable: bool
+) -> RequestError:
     """Return the child's RequestError.
 
     A class defined in the function's own modules is imitated, because importing it would load the models' packages
@@ -267,6 +269,7 @@ def _rebuild_error(name: str, message: str, field: str | None, retryable: bool) 
     """
     known = getattr(errors, name, None)
     if not isinstance(known, type) or not issubclass(known, RequestError):
-        known = type(name, (RequestError,), {"retryable": retryable})
+        known = type(name, (RequestError,), {})
     error: RequestError = known(message, field)
+    error.retryable, error.retry_after = retryable, retry_after
     return error

@@ -11,6 +11,7 @@ The loop writes it, not a thread of its own, because such a thread would go on b
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ class Liveness(AttemptHook):
     def __init__(self, function: str, file: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._function, self._file, self._clock = function, file, clock
         self._written = float("-inf")
+        self._lock, self._serving = threading.Lock(), 0
         self.loading()
 
     def loading(self) -> None:
@@ -40,10 +42,16 @@ class Liveness(AttemptHook):
         self._write("loading")
 
     def before_request(self) -> None:
-        self._write("busy")
+        with self._lock:
+            self._serving += 1
+            self._write("busy")
 
     def after_request(self) -> None:
-        self._write("idle")
+        """Write that the loop is idle, unless the next request has begun meanwhile."""
+        with self._lock:
+            self._serving -= 1
+            if not self._serving:
+                self._write("idle")
 
     def polled(self) -> None:
         if self._clock() - self._written >= IDLE_BEAT:

@@ -18,8 +18,8 @@ def request_model(function: str) -> type[Body] | None:
         try:
             found = getattr(import_module(name), f"{function.capitalize()}Request", None)
         except ModuleNotFoundError as error:
-            if error.name != name:
+            if not f"{name}.".startswith(f"{error.name}."):
                 raise
-            return None
+            return None  # an image has the metadata of all functions, and the code of some
         return found if isinstance(found, type) and issubclass(found, Body) else None
     return None

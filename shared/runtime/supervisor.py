@@ -18,10 +18,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from shared.errors import PhotogError
 from shared.runtime.worker import READY
@@ -50,6 +51,39 @@ class WorkerGivenUp(PhotogError):
         self.status = status
 
 
+class WorkerProcess(Protocol):
+    """A worker as a supervisor sees it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve requests."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def running(self) -> bool:
+        """Return whether it has not exited yet."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still running."""
+
+    def wait(self) -> None:
+        """Wait until it has exited."""
+
+    def status(self) -> int:
+        """Return its exit status, once it has exited; negative if a signal ended it."""
+
+    def seconds_alive(self) -> float:
+        """Return the seconds since its start."""
+
+    def cause(self) -> str:
+        """Return how it ended, with its last line if it exited by itself."""
+
+    def close(self) -> None:
+        """Close what belongs to it here, once it has exited or is left alone."""
+
+
 class _Child:
     """A worker's process; a thread copies what it writes, until it has exited."""
 
@@ -68,10 +102,27 @@ class _Child:
         self._reader = threading.Thread(target=self._read, name=f"output of {function}", daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self.process.pid
+
+    def running(self) -> bool:
+        """Return whether the process has not exited yet."""
+        return self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal, if it is still running."""
-        if self.process.poll() is None:
+        if self.running():
             self.process.send_signal(number)
+
+    def wait(self) -> None:
+        """Wait until the process has exited."""
+        self.process.wait()
+
+    def status(self) -> int:
+        """Return the exit status."""
+        return self.process.returncode
 
     def seconds_alive(self) -> float:
         """Return the seconds since its start."""
@@ -80,10 +131,7 @@ class _Child:
     def cause(self) -> str:
         """Return how it ended, with its last line if it exited by itself."""
         self._reader.join(LAST_WORDS_SECONDS)
-        code = self.process.returncode
-        if code < 0:
-            return signal.Signals(-code).name
-        return f"exit status {code}" + (f": {self._last_line[:CAUSE_CHARACTERS]}" if self._last_line else "")
+        return describe_end(self.status(), self._last_line)
 
     def close(self) -> None:
         """Close its standard input, once it has exited."""
@@ -98,10 +146,13 @@ class _Child:
             if text.strip() == READY:
                 self.ready = True
                 continue
-            self._last_line = text.strip().removeprefix("photog: ") or self._last_line
+            self._last_line = text.strip() or self._last_line
             with suppress(OSError, ValueError):  # our own standard error may be closed; the worker must not block on it
                 sys.stderr.write(text)
                 sys.stderr.flush()
+
+
+Start = Callable[[str, str, Mapping[str, str]], WorkerProcess]
 
 
 @dataclass
@@ -109,7 +160,7 @@ class _Post:
     """One supervised function: its current worker, and its restarts."""
 
     function: str
-    child: _Child
+    child: WorkerProcess
     restart_at: float | None = None
     deaths: int = 0  # in a row, none of them after a long life
     quick_deaths: int = 0  # in a row, before the worker was ready
@@ -122,6 +173,7 @@ class Supervisor:
         address: the bucket's address.
         drain_seconds: how long a worker may take to finish its request before it is killed.
         environment: settings for the workers in addition to this process's environment.
+        start: starts a function's worker on an address with an environment, or finds one; by default a child process.
     """
 
     def __init__(
@@ -130,7 +182,9 @@ class Supervisor:
         functions: Sequence[str],
         drain_seconds: float,
         environment: Mapping[str, str] | None = None,
+        start: Start | None = None,
     ) -> None:
+        self._begin = start or _Child
         self._address, self._drain_seconds = address, drain_seconds
         self._functions = tuple(functions)
         self._environment = {**os.environ, **(environment or {})}
@@ -138,7 +192,13 @@ class Supervisor:
         self._hand_back_at = self._kill_at = float("inf")
 
     def __enter__(self) -> "Supervisor":
-        self._posts = [_Post(name, self._start(name)) for name in self._functions]
+        try:
+            for name in self._functions:
+                self._posts.append(_Post(name, self._start(name)))
+        except BaseException:  # an interrupt while one ends to make room for the next
+            self.hand_back()
+            self.drain()
+            raise
         return self
 
     def __exit__(
@@ -148,7 +208,11 @@ class Supervisor:
 
     def processes(self) -> dict[str, int]:
         """Return the process id of each function's worker."""
-        return {post.function: post.child.process.pid for post in self._posts}
+        return {post.function: post.child.pid for post in self._posts}
+
+    def ready(self) -> bool:
+        """Return whether all workers are."""
+        return all(post.child.ready for post in self._posts)
 
     def check(self) -> None:
         """Restart workers that died, after a pause that grows with every death in a row; call this every second or so.
@@ -157,7 +221,7 @@ class Supervisor:
         """
         now = time.monotonic()
         for post in self._posts:
-            if post.child.process.poll() is None:
+            if post.child.running():
                 continue
             if post.restart_at is None:
                 self._note_death(post)
@@ -181,25 +245,33 @@ class Supervisor:
             time.sleep(END_POLL_SECONDS)
         for post in self._working():
             log.error("%s did not stop in time and is killed; its request goes to the next worker", post.function)
-            post.child.process.kill()
+            post.child.signal(signal.SIGKILL)
         for post in self._posts:
-            post.child.process.wait()
+            post.child.wait()
             post.child.close()
 
+    def leave(self, ending: Sequence[str] = ()) -> None:
+        """Leave the workers alone from now on, to end by themselves; those of the functions in `ending` at once."""
+        for post in self._posts:
+            if post.function in ending:
+                post.child.signal(signal.SIGTERM)
+            post.child.close()
+        self._posts = []
+
     def _working(self) -> list[_Post]:
-        return [post for post in self._posts if post.child.process.poll() is None]
+        return [post for post in self._posts if post.child.running()]
 
     def _signal(self) -> None:
         """Signal all workers: the first signal asks them to finish, a second to hand the running requests back."""
         for post in self._posts:
             post.child.signal(signal.SIGTERM)
 
-    def _start(self, function: str) -> _Child:
-        return _Child(function, self._address, self._environment | self._metrics(function))
+    def _start(self, function: str) -> WorkerProcess:
+        return self._begin(function, self._address, self._environment | self._metrics(function))
 
     def _note_death(self, post: _Post) -> None:
         """Count a death, and schedule the restart."""
-        child, status = post.child, post.child.process.returncode
+        child, status = post.child, post.child.status()
         cause, healthy = child.cause(), child.seconds_alive() > HEALTHY_SECONDS
         child.close()
         if status == MISCONFIGURED:
@@ -220,9 +292,17 @@ class Supervisor:
         return {METRICS_PORT: str(int(first) + self._functions.index(function))} if first.strip("0").isdigit() else {}
 
 
-def worker_command(function: str, address: str) -> list[str]:
-    """Return the command that starts a worker.
+def describe_end(status: int, last_line: str) -> str:
+    """Return how a worker ended: by which signal, or with which status after which last line."""
+    if status < 0:
+        return signal.Signals(-status).name
+    said = last_line.removeprefix("photog: ")[:CAUSE_CHARACTERS]
+    return f"exit status {status}" + (f": {said}" if said else "")
+
+
+def worker_command(function: str, address: str, *options: str) -> list[str]:
+    """Return the command that starts a worker with these options; without any, it ends with its parent.
 
     With -P, so that a folder of the current directory cannot shadow a package of ours.
     """
-    return [sys.executable, "-P", "-m", "shared.cli", "worker", function, address, "--follow-parent"]
+    return [sys.executable, "-P", "-m", "shared.cli", "worker", function, address, *(options or ("--follow-parent",))]

@@ -7,7 +7,8 @@
 | `("pointers", data)` | `("done", pointers)` |
 
 A call is `("call", method, arguments, named)` and returns as `("returned", value)` or `("raised", error)`. Instead of
-`done`, an answer may be `("refused", type, message, field, retryable)` for a RequestError, or `("raised", error)`.
+`done`, an answer may be `("refused", type, message, field, retry_after, retryable)` for a RequestError, or
+`("raised", error)`.
 """
 
 import ctypes
@@ -31,6 +32,7 @@ from shared.contract.function import (
     FunctionMisconfigured,
     FunctionUnavailable,
 )
+from shared.contract.request import read_metadata
 from shared.devices import device_errors
 from shared.errors import ConfigurationError, PhotoError, RequestError
 from shared.lifecycle.shutdown import Interrupted
@@ -143,7 +145,7 @@ def _reply(function: Function, question: tuple[Any, ...], connection: Connection
     if kind != "answer":
         return _guard(function, lambda: _between_requests(function, kind, content, connection))
     body, request_id, attempt = content
-    with request_context(function.name, request_id, attempt):
+    with request_context(function.name, request_id, attempt, read_metadata(body)):
         return _guard(function, lambda: function.answer(body, _Remote(connection, request_id, attempt)))
 
 
@@ -161,7 +163,7 @@ def _guard(function: Function, work: Callable[[], object]) -> tuple[object, ...]
     except (Interrupted, BucketError, OSError, DeviceBroken) as error:
         return "raised", error
     except RequestError as error:
-        return "refused", type(error).__name__, error.message, error.field, error.retryable
+        return "refused", type(error).__name__, error.message, error.field, error.retry_after, error.retryable
     except Exception as error:  # the boundary of a process: the request must be answered whatever happens in it
         log.exception("%s failed", function.name)
         return "raised", FunctionFailed(f"{type(error).__name__}: {error}")

@@ -1,23 +1,26 @@
 """One worker: one function, one bucket, one request at a time, until it is asked to stop."""
 
 import logging
+import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
 from shared.buckets import Bucket, FolderBucket
 from shared.buckets.conditional_writes import require_conditions
 from shared.contract.hooks import AttemptHook
+from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.shutdown import Shutdown
 from shared.observability.metrics import WorkerMetrics
 from shared.runtime.context import Context, Load, load_function
 from shared.runtime.eviction import Eviction
 from shared.runtime.liveness import Liveness
+from shared.runtime.seat import Seat, Vacancy
 from shared.settings import Settings
 from shared.triggers import Trigger
 from shared.triggers.ecs_task_protection import TaskProtection
@@ -41,6 +44,8 @@ class Worker:
     Args:
         until_empty: end at the first poll of the queue that finds nothing.
         dead_letters: the dead-letter queue to serve, which has no other behind it; None serves what the settings say.
+        seat: see `seat.py`; None for a worker that needs none.
+        idle_seconds: end once there was no request for so long; needs a seat.
     """
 
     def __init__(
@@ -51,7 +56,10 @@ class Worker:
         load: Load = load_function,
         until_empty: bool = False,
         dead_letters: SqsQueue | None = None,
+        seat: Seat | None = None,
+        idle_seconds: float = math.inf,
     ) -> None:
+        self._seat, self._idle_seconds = seat, idle_seconds
         self._until_empty, self._dead_letters = until_empty, dead_letters
         self._function, self._bucket, self._settings, self._load = function, bucket, settings, load
         self._shutdown = Shutdown(settings.lease.drain_seconds)
@@ -61,10 +69,17 @@ class Worker:
     def run(self) -> None:
         """Run until stopped.
 
-        Raises BucketError at the start if two workers could not share the store, and FunctionUnavailable.
+        Raises BucketError at the start if two workers could not share the store, SeatTaken, and FunctionUnavailable.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if self._seat is None:
+            self._serve(lambda state: None)
+            return
+        with self._seat.take() as tell:
+            self._serve(tell)
+
+    def _serve(self, tell: Callable[[str], None]) -> None:
         liveness = Liveness(self._function, self._settings.health.file)
         require_conditions(self._bucket)
         observations = Observations()
@@ -72,20 +87,25 @@ class Worker:
             self._function, self._settings.metrics, lambda: context.work_process(), lambda: trigger.failing
         )
         eviction = Eviction(self._shutdown.requested)
-        hooks: list[AttemptHook] = [eviction, metrics, liveness]
+        turn = DeviceTurn()
+        hooks: list[AttemptHook] = [eviction, metrics, liveness, turn]
+        if self._seat is not None:
+            hooks.append(Vacancy(self._seat, self._idle_seconds, self._shutdown.request))
         queue = self._queue()
         if queue is not None:
             hooks.insert(0, TaskProtection(self._settings.limits.request_seconds))
-        trigger = self._trigger(queue, hooks, observations)
+        trigger = self._trigger(queue, hooks, observations, turn)
         context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, hooks)
         try:
             metrics.start()
             invocation = context.invocation(self._function)
+            trigger.prepare_with(invocation.prepare)
             trigger.prepare(self._shutdown.requested)
             liveness.loading()
             context.await_loaded()
             log.info("%s is ready on %s", self._function, self._bucket.address)
             self._tell_parent()
+            tell("ready")
             threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
             eviction.start(invocation.tidy)
             trigger.run(invocation.receive, self._shutdown.requested)
@@ -106,7 +126,9 @@ class Worker:
             return self._dead_letters
         return SqsQueue(sqs.queue, sqs, self._settings.s3)
 
-    def _trigger(self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations) -> Trigger:
+    def _trigger(
+        self, queue: SqsQueue | None, hooks: Sequence[AttemptHook], observations: Observations, turn: DeviceTurn
+    ) -> Trigger:
         """Return the trigger: the queue's if there is one, a watcher for a folder, a scan for any other bucket."""
         settings = self._settings
         if queue is not None:
@@ -116,13 +138,14 @@ class Worker:
                 self._function,
                 settings.lease,
                 hooks,
+                turn=turn,
                 last=self._dead_letters is not None,
                 until_empty=self._until_empty,
                 observations=observations,
             )
         if isinstance(self._bucket, FolderBucket):
-            return FolderTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
-        return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks)
+            return FolderTrigger(self._bucket, self._function, settings.scan, hooks=hooks, turn=turn)
+        return ScanTrigger(self._bucket, self._function, settings.scan, hooks=hooks, turn=turn)
 
     def _end_in_time(self) -> None:
         """Exit as a last resort after SIGTERM, if this process itself hangs: its claims expire."""

@@ -1,5 +1,6 @@
 """Triggers: the sources of ObjectCreated events."""
 
+from collections.abc import Callable
 from threading import Event
 from typing import Protocol
 
@@ -15,10 +16,13 @@ class Receive(Protocol):
 
 
 class Trigger(Protocol):
-    """Offers objects to `receive`, one at a time, until each is settled."""
+    """Offers objects to `receive` until each is settled; one at a time is worked on, see `lanes.py`."""
 
     def prepare(self, stop: Event) -> None:
         """Do whatever is possible while the function still loads; `run` gets the same `stop`."""
+
+    def prepare_with(self, prepare: Callable[[ObjectCreated], None]) -> None:
+        """Set what makes a request ready while another one is worked on: `Invocation.prepare`."""
 
     def run(self, receive: Receive, stop: Event) -> None:
         """Run until `stop` is set, which is checked at least every few seconds. FunctionUnavailable ends it."""

@@ -23,6 +23,7 @@ from watchfiles import Change, watch
 
 from shared.buckets import BucketError, FolderBucket, StoreUnavailable
 from shared.contract.hooks import AttemptHook
+from shared.lifecycle.device_turn import DeviceTurn
 from shared.settings import Scan
 from shared.triggers.scan import ScanTrigger
 
@@ -49,8 +50,9 @@ class FolderTrigger(ScanTrigger):
         scan: Scan,
         clock: Callable[[], float] = time.monotonic,
         hooks: Sequence[AttemptHook] = (),
+        turn: DeviceTurn | None = None,
     ) -> None:
-        super().__init__(bucket, function, scan, clock, hooks)
+        super().__init__(bucket, function, scan, clock, hooks, turn)
         self._root = bucket.root
         self._named: set[str] = set()
         self._times: dict[str, int] = {}

@@ -17,9 +17,11 @@ process (`settled_index.py`).
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable
@@ -27,11 +29,13 @@ from shared.contract import keys
 from shared.contract.function import FunctionUnavailable
 from shared.contract.hooks import AttemptHook, Hooks
 from shared.events import ObjectCreated
+from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.unread import Strays
 from shared.observability.failing_keys import Failures
 from shared.settings import Scan
 from shared.triggers import Receive
+from shared.triggers.lanes import Lane, Lanes, Prepare
 from shared.triggers.settled_index import SettledIndex
 
 log = logging.getLogger(__name__)
@@ -55,6 +59,8 @@ class ScanTrigger:
 
     Args:
         hooks: `polled` is called at every look for work.
+        turn: a hook of the requests that are served, with which the next manifest is made ready while one is worked
+            on, and begun while its answer is published; None serves one after the other.
     """
 
     def __init__(
@@ -64,8 +70,10 @@ class ScanTrigger:
         scan: Scan,
         clock: Callable[[], float] = time.monotonic,
         hooks: Sequence[AttemptHook] = (),
+        turn: DeviceTurn | None = None,
     ) -> None:
-        self._hooks = Hooks(hooks)
+        self._hooks, self._lanes = Hooks(hooks), Lanes(turn)
+        self._offered: deque[tuple[ObjectInfo, Outcome | Exception]] = deque()
         self._bucket, self._function, self._scan, self._clock = bucket, function, scan, clock
         self._prefix = keys.requests(function)
         self._settled = SettledIndex(bucket, function)
@@ -81,6 +89,9 @@ class ScanTrigger:
         self._started = False
         self._away_since: float | None = None
         self._watching: Iterator[None] | None = None
+
+    def prepare_with(self, prepare: Prepare) -> None:
+        self._lanes.prepare_with(prepare)
 
     def prepare(self, stop: Event) -> None:
         """Look for the first time; `run` continues from there, and reports problems with the store."""
@@ -110,10 +121,11 @@ class ScanTrigger:
         """Offer every manifest that is not settled yet; if there was none, offer some that are most likely answered."""
         self._look()
         ready = [info for info in self._waiting.values() if not self._failures.rests(info.key)]
-        for info in sorted(ready, key=lambda info: (info.modified, info.key)):
-            if stop.is_set():
-                return
-            self._offer(info, receive)
+        with self._note_outcomes():
+            for info in sorted(ready, key=lambda info: (info.modified, info.key)):
+                self._offer(info, receive, stop)
+        if stop.is_set():
+            return
         if self._others is not None:
             self._strays.look(self._others)
             self._others = None
@@ -136,17 +148,38 @@ class ScanTrigger:
             away, self._away_since = self._clock() - self._away_since, None
             log.info("%s is available again after %.0f s", self._bucket.address, away)
 
-    def _offer(self, info: ObjectInfo, receive: Receive) -> None:
-        """Offer one manifest; whatever comes of it, the others get their turn."""
-        written = self._is_complete(info)
-        if written is None:
+    def _offer(self, info: ObjectInfo, receive: Receive, stop: Event) -> None:
+        """Offer one manifest as soon as there is room for it, unless the worker is stopped before."""
+        if self._lanes.await_room(stop) and (written := self._is_complete(info)) is not None:
+            self._lanes.begin(partial(self._serve, info, written, receive), stop)
+
+    def _serve(self, info: ObjectInfo, written: bool, receive: Receive, lane: Lane) -> None:
+        """Offer one manifest and keep what comes of it for the loop; the others get their turn whatever it is."""
+        created = ObjectCreated(info.key, size=info.size, etag=info.etag)
+        if not lane.take_turn([created]):
             return
         try:
-            outcome = receive(ObjectCreated(info.key, size=info.size, etag=info.etag), written)
+            self._offered.append((info, receive(created, written)))
         except FunctionUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary between keys: one must never stop the others
-            self._failures.add(info.key, error)
+            self._offered.append((info, error))
+
+    @contextmanager
+    def _note_outcomes(self) -> Iterator[None]:
+        """Wait at the end for all manifests that were offered, and note what came of them."""
+        try:
+            try:
+                yield
+            finally:
+                self._lanes.drain()
+        finally:
+            while self._offered:
+                self._note(*self._offered.popleft())
+
+    def _note(self, info: ObjectInfo, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._failures.add(info.key, outcome)
             return
         self._failures.remove(info.key)
         if outcome is Outcome.UNFINISHED:
@@ -176,13 +209,14 @@ class ScanTrigger:
         if not self._sorted:
             oldest_first = sorted(self._likely.values(), key=lambda info: (info.modified, info.key))
             self._likely, self._sorted = {info.key: info for info in oldest_first}, True
-        for _ in range(CHECKED_AT_ONCE):
-            if not self._likely or stop.is_set():
-                break
-            _, info = self._likely.popitem()
-            if info not in self._settled:
-                self._waiting[info.key] = info
-                self._offer(info, receive)
+        with self._note_outcomes():
+            for _ in range(CHECKED_AT_ONCE):
+                if not self._likely or stop.is_set():
+                    break
+                _, info = self._likely.popitem()
+                if info not in self._settled:
+                    self._waiting[info.key] = info
+                    self._offer(info, receive, stop)
         self._checked_at = self._clock() + (self._clock() - begun) * (1 / CHECKING_SHARE - 1)
 
     def _look(self) -> None:

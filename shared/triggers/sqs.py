@@ -1,11 +1,12 @@
-"""Requests from an SQS queue: one message at a time, deleted only when its requests are answered.
+"""Requests from an SQS queue: one message is worked on at a time, and deleted only when its requests are answered.
 
 | state of a message | when | what we do |
 |---|---|---|
 | held | received, until all its objects were offered | keep it invisible (`message_visibility.py`), at most 12 hours |
+| made ready | held, while the one before still works | fetch its pictures, claim nothing (`lanes.py`) |
 | deleted | every object that it names is answered, was answered before, or is not a request | delete it |
 | postponed | another worker has the claim: its answer or death decides | send it again with a delay and what was seen |
-| returned | SIGTERM came, before or while it ran | make it visible at once |
+| returned | SIGTERM came, before or while it ran or was made ready | make it visible at once |
 | returned later | the store failed | make it visible after a pause that doubles with each receive |
 | left to the dead letters | unreadable, or for another worker | make it visible after a pause; drop it the 10th time |
 
@@ -19,6 +20,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Event
 
 from shared.buckets import Bucket, BucketError, InvalidKey, prefix_of, s3_name
@@ -29,6 +31,7 @@ from shared.contract.hooks import AttemptHook, Hooks
 from shared.errors import PhotogError
 from shared.events import ObjectCreated, UnknownEvent, parse_text
 from shared.lifecycle.claims import STALE_LEASES
+from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.pulse import Pulse
@@ -36,6 +39,7 @@ from shared.lifecycle.unread import StrayLog
 from shared.observability.failing_keys import Failures
 from shared.settings import Lease
 from shared.triggers import Receive
+from shared.triggers.lanes import Lane, Lanes, Prepare
 from shared.triggers.message_visibility import MessageVisibility
 from shared.triggers.sqs_queue import Message, QueueError, SqsQueue
 
@@ -58,6 +62,8 @@ class SqsTrigger:
 
     Args:
         hooks: `polled` is called at every poll, `idle` when one finds nothing.
+        turn: a hook of the requests that are served, with which the next message is made ready while one is worked
+            on, and begun while its answer is published; None serves one after the other.
         last: drop unreadable messages at once; for a dead-letter queue, which has no other behind it.
         until_empty: end at the first poll that finds nothing.
         observations: of the claims that `receive` meets; they are sent along with a message that is postponed.
@@ -71,6 +77,7 @@ class SqsTrigger:
         lease: Lease,
         hooks: Sequence[AttemptHook] = (),
         *,
+        turn: DeviceTurn | None = None,
         last: bool = False,
         until_empty: bool = False,
         observations: Observations | None = None,
@@ -84,42 +91,71 @@ class SqsTrigger:
         self._last_receive = 1 if last else LAST_RECEIVE
         self._until_empty = until_empty
         self._stray_log = StrayLog()
+        self._lanes = Lanes(turn)
 
     def prepare(self, stop: Event) -> None:
         """Do nothing: messages that cannot be served yet are better left in the queue."""
 
+    def prepare_with(self, prepare: Prepare) -> None:
+        self._lanes.prepare_with(prepare)
+
     def run(self, receive: Receive, stop: Event) -> None:
         """Poll and serve until `stop` is set; a failing queue is logged and polled again."""
-        while not stop.is_set():
-            self._hooks.polled()
-            self._failures.adopt()
+        try:
+            self._poll_until(receive, stop)
+        finally:
+            self._drain()
+        self._hooks.idle()
+
+    def _poll_until(self, receive: Receive, stop: Event) -> None:
+        empty = False
+        while not (empty or stop.is_set()):
             try:
-                message = self._queue.receive()
-                if message is None:
-                    self._hooks.idle()
-                    if self._until_empty:
-                        return
-                elif stop.is_set():
-                    self._queue.hold(message, 0)
-                else:
-                    self._serve(message, receive)
+                empty = self._lanes.await_room(stop) and not self._poll(receive, stop) and self._until_empty
             except (QueueError, BucketError, OSError):
                 log.exception("a message could not be served and will be delivered again")
                 self._pause(stop)
-        self._hooks.idle()
+
+    def _poll(self, receive: Receive, stop: Event) -> bool:
+        """Begin to serve the next message; False if none was found although nothing is in hand."""
+        alone = self._lanes.empty
+        if alone:
+            self._hooks.polled()
+        self._failures.adopt()
+        message = self._queue.receive(0 if self._lanes.running else None)
+        if message is not None:
+            self._lanes.begin(partial(self._serve, message, receive), stop)
+            return True
+        if alone:
+            self._hooks.idle()
+            return False
+        self._lanes.await_turn(stop)
+        return True
+
+    def _drain(self) -> None:
+        """Wait for what is in hand; errors of the queue only mean that a message is delivered again."""
+        while not self._lanes.empty:
+            try:
+                self._lanes.drain()
+            except (QueueError, BucketError, OSError):
+                log.exception("a message could not be served and will be delivered again")
 
     @property
     def failing(self) -> int:
         """The number of failing keys."""
         return len(self._failures)
 
-    def _serve(self, message: Message, receive: Receive) -> None:
+    def _serve(self, message: Message, receive: Receive, lane: Lane) -> None:
         created: list[ObjectCreated] = []
+        outcomes: set[Outcome] = set()
         try:
             with Pulse(f"keeping {message.identity}", MessageVisibility(self._queue, message)):
-                self._learn(message)
                 created = self._objects(message)
-                outcomes = {self._offer(one, receive) for one in created}
+                if lane.take_turn(created):
+                    self._learn(message)
+                    outcomes = {self._offer(one, receive) for one in created}
+                else:
+                    outcomes = {Outcome.HANDED_BACK}
         except (UnknownEvent, ForeignEvent) as error:
             self._leave(message, error)
         except FunctionUnavailable:

@@ -261,7 +261,7 @@ def test_a_request_that_breaks_one_gpu_after_another_ends_in_an_answer_that_may_
     echo = fails(BROKEN)
     assert invocation(bucket, echo).receive(put(bucket)) is Outcome.ANSWERED
     assert echo.runs == []
-    assert answer(bucket)["data"]["error"] == {"type": "DeviceError", "retryable": True}
+    assert answer(bucket)["data"]["error"] == {"type": "DeviceError", "retryable": True, "retry_after": 60}
     assert "illegal memory access" in answer(bucket)["message"]
     assert "(3 times)" in answer(bucket)["message"]
 
@@ -270,7 +270,7 @@ def test_a_gpu_that_is_full_is_answered_and_the_worker_goes_on():
     bucket = MemoryBucket()
     worker = invocation(bucket, fails(torch.OutOfMemoryError("CUDA out of memory"), times=1))
     assert worker.receive(put(bucket)) is Outcome.ANSWERED
-    assert answer(bucket)["data"]["error"] == {"type": "OutOfMemory", "retryable": True}
+    assert answer(bucket)["data"]["error"] == {"type": "OutOfMemory", "retryable": True, "retry_after": 60}
     assert worker.receive(put(bucket, "r2")) is Outcome.ANSWERED
     assert answer(bucket, "r2")["code"] == "OK"
 
@@ -378,7 +378,7 @@ def test_doctor_says_it_where_a_network_cannot_be_loaded_whatever_onnxruntime_ra
 def test_doctor_fails_where_a_gpu_is_asked_for_and_none_is_there(variable, extra, folder, monkeypatch):
     for name, value in ({variable: "cuda", "PHOTOG_FACES__MODEL": str(folder)} | extra).items():
         monkeypatch.setenv(name, value)
-    examined = CliRunner().invoke(app, ["doctor", "--json"])
+    examined = CliRunner().invoke(app, ["doctor", "--json", "--no-load"])
     assert examined.exit_code == 1
     part = json.loads(examined.stdout)["diffusion" if variable == "PHOTOG_MODEL__DEVICE" else "faces"]
     assert "cuda" in part["missing"].lower()

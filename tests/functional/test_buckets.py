@@ -63,6 +63,17 @@ def test_put_if_absent_writes_once(bucket):
     assert bucket.put_if_absent("k/v", b"third") is True
 
 
+def test_many_objects_are_put_in_one_call(bucket):
+    bucket.put("a/1", b"old")
+    bucket.put_all({f"a/{number}": b"%d" % number for number in range(20)} | {"b/1": b"x"})
+    assert [bucket.get(f"a/{number}") for number in range(20)] == [b"%d" % number for number in range(20)]
+    assert bucket.put_all_if_absent({"a/1": b"new", "c/1": b"1", "d/e/2": b"2"}) == {"c/1", "d/e/2"}
+    assert (bucket.get("a/1"), bucket.get("c/1"), bucket.get("d/e/2")) == (b"1", b"1", b"2")
+    bucket.put_all({})
+    with pytest.raises(InvalidKey):
+        bucket.put_all({"f/1": b"1", "f//2": b"2"})
+
+
 def test_of_many_at_once_exactly_one_wins(bucket):
     with ThreadPoolExecutor(16) as pool:
         for round_ in range(20):

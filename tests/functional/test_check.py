@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from functions.check.handler import CheckFunction, load
-from shared.errors import InvalidField
+from functions.check.request import UNOWNED
+from shared.contract.manifests import success
+from shared.errors import InvalidField, PhotoUnavailable
 from shared.faces import FaceError
 from shared.settings import FaceSettings, Limits, Settings
 from tests import pictures
+from tests.contract import require_contract
 from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import model_folder
 
@@ -56,6 +59,18 @@ def test_every_photo_gets_its_own_verdict_in_the_order_of_the_request(check, pho
     assert answer.message == "2 of 6 photos can be used; 2 x Image decode error, 2 x Number of face is not 1"
 
 
+def test_a_photo_whose_server_fails_for_the_moment_says_when_to_ask_again(check, photos):
+    busy = {"busy.jpg": PhotoUnavailable("busy.jpg answered 503").retry_in(9)}
+    answer = check.answer(body("hopper0.jpg", "busy.jpg", "gone.jpg"), FakeWorkspace(photos, unavailable=busy))
+    results = answer.data["check_results"]
+    assert [(one["code"], one["retryable"], one["retry_after"]) for one in results] == [
+        (1, False, None),
+        (2, True, 9),
+        (2, False, None),
+    ]
+    require_contract("check.answer", success("r1", answer.message, answer.data))
+
+
 def test_an_answer_has_the_words_of_the_contract(photos):
     """Answer with the function that the settings load."""
     request = body("hopper0.jpg", face_reconize=False)
@@ -63,7 +78,7 @@ def test_an_answer_has_the_words_of_the_contract(photos):
     assert answer.message == "success"
     assert {name: answer.data[name] for name in request} == request
     assert isinstance(answer.data["cost_time"], float)
-    assert answer.data["warnings"] == []
+    assert answer.data["warnings"] == [UNOWNED]
     (result,) = answer.data["check_results"]
     assert result["frontal"] is True
     left, top, right, bottom = result["face"]
@@ -166,8 +181,17 @@ def test_unknown_keys_are_warned_of(check, photos):
     assert answer.data["warnings"] == [
         "unknown key color was ignored",
         "unknown key configure.face_recognize was ignored",
+        UNOWNED,
     ]
     assert answer.data["configure"] == {"face_recognize": True}
+
+
+def test_a_check_may_say_whose_photos_they_are(check, photos):
+    data = check.answer(body("nowhere.jpg", user_id="ann"), FakeWorkspace(photos)).data
+    assert (data["user_id"], data["warnings"]) == ("ann", [])
+    for nobody in ("none", "a/b", ""):
+        with pytest.raises(InvalidField, match=r"configure\.user_id"):
+            check.answer(body("nowhere.jpg", user_id=nobody), FakeWorkspace(photos))
 
 
 def test_configure_may_be_left_out(check, photos):

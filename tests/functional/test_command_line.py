@@ -41,7 +41,7 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 
 def test_doctor_reports_versions_models_and_conditional_writes(bucket):
-    done = here("doctor", bucket.root, "--json")
+    done = here("doctor", bucket.root, "--json", "--no-load")
     report = json.loads(done.stdout)
     assert done.exit_code == 0
     assert report["bucket"] == {"address": bucket.address, "conditional_writes": True}
@@ -54,16 +54,28 @@ def test_doctor_reports_versions_models_and_conditional_writes(bucket):
 def test_doctor_says_whether_the_face_engine_may_be_used_commercially(monkeypatch):
     for engine, told in (("mesh", "usable commercially"), ("dlib", "non-commercial")):
         monkeypatch.setenv("PHOTOG_FACES__ENGINE", engine)
-        report = json.loads(here("doctor", "--json").stdout)
+        report = json.loads(here("doctor", "--json", "--no-load").stdout)
         assert report["faces"]["engine"] == engine
         assert report["licenses"]["faces"].startswith(told)
 
 
 def test_doctor_says_what_is_missing_and_exits_with_1(monkeypatch, tmp_path):
     monkeypatch.setenv("PHOTOG_MODEL__PATH", str(tmp_path / "nowhere"))
-    done = here("doctor")
+    done = here("doctor", "--no-load")
     assert done.exit_code == 1
     assert "PHOTOG_MODEL__PATH" in done.stdout
+
+
+def test_doctor_loads_each_function_as_its_worker_does_and_exits_with_1_if_one_cannot_start(monkeypatch, tmp_path):
+    monkeypatch.setattr("shared.cli.doctor.installed_functions", lambda: ["check", "generate"])
+    damaged = tmp_path / "people.onnx"
+    damaged.write_bytes(b"no network")
+    monkeypatch.setenv("PHOTOG_ENHANCE__PEOPLE_NETWORK", str(damaged))
+    done = here("doctor", "--json")
+    workers = json.loads(done.stdout)["workers"]
+    assert workers["check"].startswith("starts in ")
+    assert str(damaged) in workers["generate"]["missing"]
+    assert done.exit_code == 1
 
 
 def test_doctor_shows_the_face_engine_with_the_provider_really_used(monkeypatch, tmp_path):
@@ -71,10 +83,10 @@ def test_doctor_shows_the_face_engine_with_the_provider_really_used(monkeypatch,
     monkeypatch.setenv("PHOTOG_FACES__ENGINE", "insightface")
     monkeypatch.setenv("PHOTOG_FACES__MODEL", str(folder))
     monkeypatch.setenv("PHOTOG_FACES__PROVIDER", "cpu")
-    faces = json.loads(here("doctor", "--json").stdout)["faces"]
+    faces = json.loads(here("doctor", "--json", "--no-load").stdout)["faces"]
     assert faces == {"engine": "insightface/toy", "folder": str(folder), "provider": "CPUExecutionProvider"}
     monkeypatch.setenv("PHOTOG_FACES__MODEL", str(tmp_path / "nowhere"))
-    done = here("doctor")
+    done = here("doctor", "--no-load")
     assert done.exit_code == 1
     assert "buffalo_l.zip" in done.stdout
 
@@ -136,7 +148,11 @@ def test_invoke_serves_an_event_and_status_tells_of_it(bucket, tmp_path):
         "error": [],
         "failing": [],
     }
-    history = json.loads(here("status", bucket.root, "12345").stdout)["check"]
+    told = here("status", bucket.root, "12345").stdout.splitlines()
+    assert told[0].startswith("check     OK: ")
+    assert any(line.startswith("  attempt 1 by ") for line in told)
+    assert not any("landmarks" in line or "check_results" in line for line in told)
+    history = json.loads(here("status", bucket.root, "12345", "--json").stdout)["check"]
     assert history["answer"]["data"]["check_results"][0]["code"] == 1
     assert history["claims"][0]["attempt"] == 1
 

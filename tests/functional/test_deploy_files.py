@@ -27,7 +27,7 @@ from tests.deployment import (
 )
 
 BIN = Path(sys.executable).parent
-KUBERNETES = sorted((ROOT / "deploy/kubernetes").glob("[!k]*.yaml"))
+KUBERNETES = sorted((ROOT / "deploy/kubernetes").rglob("[!k]*.yaml"))
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVERLESS = yaml.safe_load((ROOT / "deploy/s.yaml").read_text())
 DRAIN = Settings().lease.drain_seconds
@@ -60,7 +60,19 @@ def test_an_image_runs_its_worker_as_nobody_in_particular_with_no_shell_between(
             is_setting(name, value)
 
 
-@pytest.mark.parametrize(("function", "torch"), [("check", False), ("train", True), ("generate", True)])
+def test_the_image_of_serve_listens_where_it_is_asked_for_its_health():
+    dockerfile = DOCKERFILES["serve"]
+    assert command(dockerfile) == ["photog", "serve", "/bucket", "--host", "0.0.0.0"]
+    understood(command(dockerfile)[1:])
+    (port,) = last_stage(dockerfile)["EXPOSE"]
+    assert f"127.0.0.1:{port}/healthz" in health_command(dockerfile)[-1]
+    assert last_stage(dockerfile)["USER"] == last_stage(DOCKERFILES["check"])["USER"]
+    is_setting("PHOTOG_SERVE__STATE", environment(dockerfile)["PHOTOG_SERVE__STATE"])
+
+
+@pytest.mark.parametrize(
+    ("function", "torch"), [("check", False), ("train", True), ("generate", True), ("serve", False)]
+)
 def test_torch_is_in_the_images_that_need_it_only(function, torch):
     extras = next(rest for name, rest in instructions(DOCKERFILES[function]) if rest.startswith("EXTRAS="))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -103,8 +115,22 @@ def test_compose_runs_each_function_on_the_bucket_that_it_makes(function):
     assert str(health.parent) in service["tmpfs"], "the worker must be able to write its sign of life"
 
 
-def test_the_bucket_of_compose_is_reached_from_this_machine_only():
-    assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"]["minio"]["ports"])
+def test_compose_serves_the_sdk_when_asked_to():
+    service = COMPOSE["services"]["serve"]
+    understood(service["command"])
+    assert service["command"][:2] == ["serve", "s3://photog"]
+    assert service["profiles"] == ["serve"], "who has no token runs the workers all the same"
+    for name, value in service["environment"].items():
+        if name.startswith("PHOTOG_"):
+            is_setting(name, None if "$" in value else value)
+    state = Path(environment(DOCKERFILES["serve"])["PHOTOG_SERVE__STATE"])
+    assert str(state.parent) in service["tmpfs"]
+
+
+def test_what_compose_listens_to_is_reached_from_this_machine_only():
+    listening = [one for service in COMPOSE["services"].values() for one in service.get("ports", [])]
+    assert len(listening) == 2
+    assert all(port.startswith("127.0.0.1:") for port in listening)
 
 
 # --- Kubernetes ----------------------------------------------------------------------------------------------
@@ -133,12 +159,13 @@ def test_kubernetes_own_schemas_accept_the_manifests(path):
 
 
 def test_kustomize_lists_every_manifest():
-    listed = yaml.safe_load((ROOT / "deploy/kubernetes/kustomization.yaml").read_text())["resources"]
-    assert sorted(listed) == [path.name for path in KUBERNETES]
+    for folder in {path.parent for path in KUBERNETES}:
+        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        assert sorted(listed) == [path.name for path in KUBERNETES if path.parent == folder]
 
 
 def test_pods_run_verbs_that_exist_without_any_right_that_they_do_not_need():
-    assert len(list(pods())) == 3 + 4
+    assert len(list(pods())) == 3 + 4 + 1
     for one, spec in pods():
         (container,) = spec["containers"]
         understood(container["args"])
@@ -149,7 +176,7 @@ def test_pods_run_verbs_that_exist_without_any_right_that_they_do_not_need():
         assert "memory" in container["resources"]["limits"]
         assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
         for variable in container.get("env", []):
-            is_setting(variable["name"], variable["value"])
+            is_setting(variable["name"], variable.get("value"))
 
 
 def test_workers_have_time_to_drain_and_say_that_they_live():
@@ -180,9 +207,25 @@ def test_keda_scales_each_function_on_its_own_queue_one_message_a_pod():
 
 
 def test_disruption_budgets_select_pods_that_exist():
-    labels = [one["spec"]["template"]["metadata"]["labels"] for one in objects() if one["kind"] == "Deployment"]
+    deployed = [one["spec"] for one in objects() if one["kind"] == "Deployment"]
+    labels = [one["template"]["metadata"]["labels"] for one in deployed if one["strategy"]["type"] != "Recreate"]
     budgets = [one for one in objects() if one["kind"] == "PodDisruptionBudget"]
     assert [one["spec"]["selector"]["matchLabels"] for one in budgets] == labels
+
+
+def test_one_pod_serves_and_is_reached_by_clients_on_its_port_only():
+    made = {one["kind"]: one for one in objects() if one["metadata"]["name"].endswith("serve")}
+    deployment, service, policy = (made[kind]["spec"] for kind in ("Deployment", "Service", "NetworkPolicy"))
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"}), "two would answer a put twice"
+    labels = deployment["template"]["metadata"]["labels"]
+    assert service["selector"] == policy["podSelector"]["matchLabels"] == labels
+    (container,) = deployment["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert f"{port['containerPort']}" == last_stage(DOCKERFILES["serve"])["EXPOSE"][0]
+    (rule,) = policy["ingress"]
+    assert [one["port"] for one in rule["ports"]] == [service["ports"][0]["targetPort"]] == [port["name"]]
+    assert rule["from"], "no rule of a policy means everybody"
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
 
 
 # --- Function Compute ----------------------------------------------------------------------------------------

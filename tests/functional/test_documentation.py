@@ -15,6 +15,7 @@ import pytest
 from typer.main import get_group
 from typer.testing import CliRunner
 
+from page.settings import PageSettings
 from serve.settings import ServeSettings
 from shared.buckets import FolderBucket, open_bucket
 from shared.buckets.base import Bucket
@@ -89,13 +90,13 @@ def run_by_module(words: list[str]) -> None:
 
 
 def setting(variable: str, value: str | None) -> None:
-    """Fail unless this variable is read by the settings, by those of `photog serve`, or by a Compose file."""
-    leaf = variable.removeprefix("PHOTOG_SERVE__")
+    """Fail unless this variable is read by the settings, by those of an extension's verb, or by a Compose file."""
     if variable == "PHOTOG_TOKEN" or f"${{{variable}:-" in COMPOSE:
         return
-    if leaf != variable:
-        assert leaf.lower() in ServeSettings.model_fields, variable
-        return
+    for prefix, settings in (("PHOTOG_SERVE__", ServeSettings), ("PHOTOG_PAGE__", PageSettings)):
+        if variable.startswith(prefix):
+            assert variable.removeprefix(prefix).lower() in settings.model_fields, variable
+            return
     is_setting(variable, value)
 
 
@@ -114,6 +115,11 @@ VERBS = {
     for name in GROUP.list_commands(CONTEXT)
     if (verb := GROUP.get_command(CONTEXT, name)) is not None
 }
+OPTIONS = {
+    "--help",
+    "--install-completion",
+    *(word for option in GROUP.params for word in option.opts),
+}  # of photog itself
 TOPS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"build", "out"}
 
 
@@ -169,8 +175,8 @@ def test_what_is_named_in_the_text_is_there(page):
         elif words[:2] == ["python", "-m"]:
             run_by_module(words[2:])
         elif words[0] == "photog" and len(words) > 1:
-            assert words[1] in VERBS or words[1] == "--help", span
-            assert {word for word in words if word.startswith("--")} <= {*VERBS.get(words[1], ()), "--help"}, span
+            assert words[1] in VERBS or words[1] in OPTIONS, span
+            assert {word for word in words if word.startswith("--")} <= {*VERBS.get(words[1], ()), *OPTIONS}, span
         elif len(words) == 1 and not re.search(r"[<*{]|\.\.\.", span):
             exists(words)
 
@@ -245,6 +251,7 @@ def test_a_command_that_is_shown_does_it_on_a_folder(command, files):
     bucket.put("requests/check/r1.json", (files / "manifest.json").read_bytes())
     with answering(bucket):
         for words in variants(command.words[1:]):
+            bucket.put("photos/a.jpg", b"a photo")  # again, as one of them removes it
             run(command, [filled(word, files) for word in words])
 
 

@@ -1,15 +1,69 @@
 """Each extra for itself: photog with nothing but the core and that extra does what the extra is for."""
 
 import json
+from email.parser import Parser
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from tests.extras import Extras
+from shared.contract.release import VERSION
+from tests.dependencies import EXTRAS, OURS, PROJECT
+from tests.extras import Extras, build_wheel, unpack_wheel
 from tests.toy_onnx import model_folder
 
+OTHERS = {"photog"}  # names on PyPI that belong to others
 
-def test_the_core_alone_says_which_extra_is_missing(tmp_path):
-    core = Extras(tmp_path, ())
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    return unpack_wheel(build_wheel(folder), folder / "unpacked")
+
+
+def test_the_wheel_has_a_name_of_its_own_all_extras_and_nothing_but_the_packages(wheel):
+    (about,) = wheel.glob("*.dist-info")
+    told = Parser().parsestr((about / "METADATA").read_text())
+    assert told["Name"] == PROJECT["name"] not in OTHERS
+    assert told["Version"] == VERSION
+    assert set(told.get_all("Provides-Extra")) == set(EXTRAS)
+    assert {path.name for path in wheel.iterdir()} == {about.name, *OURS}
+    entries = metadata.Distribution.at(about).entry_points
+    assert {(one.group, one.name) for one in entries} >= {("console_scripts", "photog"), ("photog.commands", "serve")}
+    for name in OURS:
+        assert (wheel / name / "py.typed").exists(), name
+    weights = {path.relative_to(wheel) for path in wheel.rglob("*") if path.suffix in (".onnx", ".safetensors")}
+    here = Path(__file__).parents[2]
+    assert weights == {
+        path.relative_to(here)
+        for name in OURS
+        for path in (here / name).rglob("*")
+        if path.suffix in (".onnx", ".safetensors")
+    }
+
+
+def test_nothing_can_be_published_while_its_packages_would_meet_others(wheel):
+    (about,) = wheel.glob("*.dist-info")
+    private = "Private :: Do Not Upload" in (about / "METADATA").read_text()
+    tops = {path.name for path in wheel.iterdir()} - {about.name, "photog"}
+    assert private == bool(tops), "remove the classifier once everything lies below photog"
+
+
+def test_the_client_is_imported_from_the_core_alone(wheel, tmp_path):
+    core = Extras(tmp_path, wheel, ())
+    done = core.python("import photog; print(photog.FakeClient().check(['a.jpg']).wait(1).code, photog.__file__)")
+    assert done.stdout.split() == ["OK", str(tmp_path / "photog" / "__init__.py")], done.stderr
+
+
+def test_the_dlib_engine_loads_with_its_extra(wheel, tmp_path):
+    extra = Extras(tmp_path, wheel, ["dlib"])
+    report = json.loads(extra.photog("doctor", "--json", "--no-load", PHOTOG_FACES__ENGINE="dlib").stdout)
+    assert report["faces"]["engine"].startswith("dlib"), report["faces"]
+    assert report["packages"]["photog"] == VERSION
+
+
+def test_the_core_alone_says_which_extra_is_missing(wheel, tmp_path):
+    core = Extras(tmp_path, wheel, ())
     assert "dead-letters" in core.photog("--help").stdout
     refused = core.photog("status", "s3://bucket")
     assert refused.returncode == 2
@@ -19,45 +73,45 @@ def test_the_core_alone_says_which_extra_is_missing(tmp_path):
     assert "pip install '.[serve]' in photog's checkout" in refused.stderr
 
 
-def test_the_http_entry_is_imported_with_its_extra_and_by_its_verb_only(tmp_path):
+def test_the_http_entry_is_imported_with_its_extra_and_by_its_verb_only(wheel, tmp_path):
     for extras, status, told in (((), 2, "http needs uvicorn: pip install '.[http]'"), (("http",), 2, "is a file")):
         folder = tmp_path / "-".join(["links", *extras])
         folder.mkdir()
-        refused = Extras(folder, extras).photog("http", "check", __file__)
+        refused = Extras(folder, wheel, extras).photog("http", "check", __file__)
         assert (refused.returncode, "Traceback" in refused.stderr) == (status, False)
         assert told in refused.stderr
 
 
-def test_serve_starts_with_its_extra(tmp_path):
-    shown = Extras(tmp_path, ["serve"]).photog("serve", "--help")
+def test_serve_starts_with_its_extra(wheel, tmp_path):
+    shown = Extras(tmp_path, wheel, ["serve"]).photog("serve", "--help")
     assert shown.returncode == 0
     assert "--token" in shown.stdout
 
 
-def test_the_insightface_engine_loads_with_its_extra(tmp_path):
+def test_the_insightface_engine_loads_with_its_extra(wheel, tmp_path):
     (tmp_path / "links").mkdir()
-    extra = Extras(tmp_path / "links", ["insightface"], beside=["insightface"])
+    extra = Extras(tmp_path / "links", wheel, ["insightface"], beside=["insightface"])
     model = model_folder(tmp_path / "toy")
     settings = {"PHOTOG_FACES__ENGINE": "insightface", "PHOTOG_FACES__MODEL": str(model)}
-    report = json.loads(extra.photog("doctor", "--json", **settings).stdout)
+    report = json.loads(extra.photog("doctor", "--json", "--no-load", **settings).stdout)
     assert report["faces"]["engine"] == "insightface/toy", report["faces"]
 
 
-def test_a_store_is_spoken_to_with_the_cloud_extra(tmp_path):
+def test_a_store_is_spoken_to_with_the_cloud_extra(wheel, tmp_path):
     settings = {"PHOTOG_S3__ENDPOINT": "http://127.0.0.1:1", "PHOTOG_S3__TRIES": "1", "AWS_REGION": "us-east-1"}
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "k"}
-    refused = Extras(tmp_path, ["cloud"]).photog("status", "s3://bucket", **settings, **keys)
+    refused = Extras(tmp_path, wheel, ["cloud"]).photog("status", "s3://bucket", **settings, **keys)
     assert refused.returncode == 75, "boto3 is there, and nobody answers"
     assert refused.stderr.startswith("photog: ")
     assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.slow  # two processes that import torch
-def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(tmp_path):
+def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(wheel, tmp_path):
     """As pip brings it with the extra `enhance` beside a torch for CPUs: its operators are those of CUDA's torch."""
     links, package = tmp_path / "links", tmp_path / "links" / "torchvision"
     links.mkdir()
-    extra = Extras(links, ["diffusion"])
+    extra = Extras(links, wheel, ["diffusion"])
     package.mkdir()
     package.joinpath("__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     package.joinpath("transforms").mkdir()
@@ -66,7 +120,7 @@ def test_a_torchvision_for_another_torch_is_named_where_anything_imports_it(tmp_
     metadata.mkdir()
     metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
     expected = "torchvision is not the one made for the torch that is installed"
-    report = extra.photog("doctor", "--json")
+    report = extra.photog("doctor", "--json", "--no-load")
     assert report.returncode == 1, report.stderr
     assert report.stdout, report.stderr
     assert expected in json.loads(report.stdout)["diffusion"]["missing"]

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from shared.buckets import BucketError, FolderBucket, InvalidKey, MissingObject, StoreUnavailable, UnreadableFolder
 from shared.buckets.staging import _kernel
+from tests.echo import until
 from tests.unprivileged import place, unprivileged
 
 
@@ -374,6 +376,81 @@ def test_a_write_that_breaks_off_leaves_nothing(bucket):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert staged(bucket) == []
     assert keys(bucket) == []
+
+
+@pytest.fixture
+def syncs(monkeypatch) -> list[tuple[str, str]]:
+    """Every sync that has ended, as the path and the thread; each takes a moment."""
+    ended: list[tuple[str, str]] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}").removesuffix(" (deleted)")
+        time.sleep(0.02)
+        sync(descriptor)
+        ended.append((path, threading.current_thread().name))
+
+    monkeypatch.setattr(os, "fsync", note)
+    return ended
+
+
+def test_a_claim_and_progress_are_synced_beside_the_work_and_before_the_answer_is_there(bucket, syncs, monkeypatch):
+    assert bucket.put_if_absent("claims/check/r1/000001.json", b"claim")
+    bucket.put("progress/check/r1.json", b"progress")
+    assert len(syncs) < 4, "both calls returned before everything was synced"
+    on_disk: list[str] = []
+    link = os.link
+
+    def place(staged, path):
+        on_disk.extend(path for path, _ in syncs)
+        link(staged, path)
+
+    monkeypatch.setattr(os, "link", place)
+    assert bucket.put_if_absent("results/check/r1/result.json", b"answer")
+    folders = {str(bucket.root / folder) for folder in ("claims/check/r1", "progress/check")}
+    assert folders < set(on_disk)
+    assert len(on_disk) == 5, "a claim and its folder, progress and its folder, the answer's own bytes"
+    assert syncs[-1][0] == str(bucket.root / "results/check/r1"), "the answer's folder, before the call returns"
+    waited = [path for path, thread in syncs if thread == threading.current_thread().name]
+    assert len(waited) == 2, "nobody waited for more than the answer's two syncs"
+
+
+def test_an_answer_is_not_there_if_its_claim_cannot_be_synced(bucket, monkeypatch):
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", fail)
+        assert bucket.put_if_absent("claims/check/r1/000001.json", b"claim")
+        until(lambda: all(one.done() for one in bucket._syncs._pending))
+    with pytest.raises(StoreUnavailable, match="the disk fails"):
+        bucket.put_if_absent("results/check/r1/result.json", b"answer")
+    absent(bucket, "results/check/r1/result.json")
+    assert bucket.put_if_absent("results/check/r1/result.json", b"answer"), "the next try has nothing to wait for"
+    assert staged(bucket) == []
+
+
+def test_many_objects_are_synced_at_once_before_any_is_there(bucket, syncs, monkeypatch):
+    on_disk: list[int] = []
+    replace = os.replace
+
+    def place(staged, path):
+        on_disk.append(len(syncs))
+        replace(staged, path)
+
+    monkeypatch.setattr(os, "replace", place)
+    bucket.put_all({f"queue/check/{number}": b"%d" % number for number in range(8)})
+    assert on_disk == [8] * 8
+    assert len(syncs) == 9, "eight files and their one folder"
+    assert staged(bucket) == []
+
+
+def test_one_object_that_cannot_be_put_is_the_error_and_the_others_are_there(bucket):
+    (bucket.root / "queue/check/3").mkdir(parents=True)
+    with pytest.raises(BucketError, match=r"queue/check/3 cannot be a key"):
+        bucket.put_all({f"queue/check/{number}": b"%d" % number for number in range(5)})
+    assert keys(bucket, "queue/") == [f"queue/check/{number}" for number in (0, 1, 2, 4)]
+    assert staged(bucket) == []
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_says_so(disk):

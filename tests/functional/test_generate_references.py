@@ -13,7 +13,7 @@ from functions.generate.models import GenerateModels
 from functions.generate.reference_cache import ReferenceCache
 from shared.contract import keys
 from shared.contract.manifests import encode
-from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference
+from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference, PhotoUnavailable
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
@@ -89,6 +89,21 @@ def files(engine, base, settings, tmp_path_factory):
     )
     coded = {name: (pictures.png if name.endswith("png") else pictures.jpeg)(picture) for name, picture in made.items()}
     return user | coded | {"broken.jpg": coded["1.jpg"][:2000]}
+
+
+def test_a_picture_whose_server_fails_for_the_moment_makes_the_request_worth_another_try(worker, files):
+    busy = {"busy.jpg": PhotoUnavailable("busy.jpg answered 503").retry_in(9)}
+    desk = FakeWorkspace(files, unavailable=busy)
+    for template, references, kind in (
+        ("busy.jpg", ["1.jpg"], PhotoUnavailable),
+        ("template.png", ["cup.jpg", "busy.jpg"], NoUsableReference),
+    ):
+        with pytest.raises(kind) as raised:
+            ask(worker, desk, template, references=references)
+        assert (raised.value.retryable, raised.value.retry_after) == (True, 9)
+    with pytest.raises(NoUsableReference) as raised:
+        ask(worker, desk, references=["cup.jpg", "none.jpg"])
+    assert raised.value.as_dict()["retryable"] is False
 
 
 @pytest.fixture
@@ -329,6 +344,16 @@ class TestKeeping:
         assert not [key for key in desk.objects if keys.PEOPLE in key]
         (warning,) = data["warnings"]
         assert "ann has a training" in warning
+
+    def test_a_training_that_ends_meanwhile_is_not_replaced_either(self, worker, desk):
+        """The record says of which moment's model it takes the place, and the worker that commits it looks again."""
+        desk.objects[keys.model("bob")] = encode({"committed": 7.5})
+        data = ask(worker, desk, references=["1.jpg"], user_id="bob")
+        assert [one["replaces"] for one in data["kept"]] == [7.5]
+        assert worker.pointers(data)[keys.model("bob")]["replaces"] == 7.5
+        assert [
+            one["replaces"] for one in ask(worker, desk, request_id="r2", references=["1.jpg"], user_id="kim")["kept"]
+        ] == [0.0]
 
     def test_of_several_people_each_is_kept_under_their_own_id(self, worker, desk):
         desk.function = "generate"

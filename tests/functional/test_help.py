@@ -10,6 +10,7 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from shared.cli import app
+from shared.cli.completion import complete_knobs
 from tests.deployment import ROOT
 
 GROUP = get_group(app)
@@ -24,8 +25,8 @@ NESTED = [
 
 
 def squeezed(text: str) -> str:
-    """Return the text without white space, since lines are wrapped to fit a terminal."""
-    return re.sub(r"\s+", "", text)
+    """Return the text without white space, since lines are wrapped to fit a terminal, and without marks of examples."""
+    return re.sub(r"[\s\b]+", "", text)
 
 
 def shown(*words: str, columns: int = 80) -> str:
@@ -75,3 +76,32 @@ def test_the_program_itself_prints_help():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "s3://NAME[/PREFIX]" in done.stdout
+
+
+def complete(*words: str) -> set[str]:
+    """Return what the shell is offered for the last word."""
+    asked = {
+        "_PHOTOG_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(("photog", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = CliRunner().invoke(app, [], prog_name="photog", env=asked)
+    return set(done.stdout.split())
+
+
+def test_the_shell_completes_verbs_functions_knobs_and_their_values():
+    assert {"portrait", "people"} <= complete("p")
+    assert complete("worker", "tr") == {"train"}
+    assert complete("portrait", "--set", "more_like_me") == {"more_like_me=", "more_like_me_before="}
+    assert complete_knobs("mask_region=") == ["mask_region=edge", "mask_region=face"]
+    assert complete_knobs("mask_region=f") == ["mask_region=face"]
+    assert complete_knobs("skin_retouching_bool=t") == ["skin_retouching_bool=true"]
+
+
+@pytest.mark.parametrize("words", [*((verb,) for verb in VERBS), *NESTED], ids=" ".join)
+def test_the_overview_says_what_a_verb_does_in_one_whole_line_and_each_has_an_example(words):
+    command = GROUP.get_command(CONTEXT, words[0])
+    for below in words[1:]:
+        command = command.commands[below]
+    assert command.get_short_help_str(60) == command.help.splitlines()[0].removesuffix(".") + "."
+    assert f"photog {' '.join(words)} " in command.help or f"photog {' '.join(words)}\n" in command.help + "\n"

@@ -24,14 +24,14 @@ RECORD = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
 class Platform:
     """The HTTP entry with an echo function, and a client that calls it as a platform does."""
 
-    def __init__(self, drain_seconds: float = 20.0) -> None:
+    def __init__(self, drain_seconds: float = 20.0, token: str | None = None) -> None:
         self.bucket, self.shutdown = MemoryBucket(), Shutdown(QUICK.lease.drain_seconds)
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
         self.echo = Echo(self._work)
         context = Context(self.bucket, QUICK, self.shutdown, load=lambda name, settings: self.echo)
         self.service = InvocationService(context, "check", self.shutdown)
-        self.entry = HttpEntry(self.service, self.shutdown, drain_seconds, ("127.0.0.1", 0))
+        self.entry = HttpEntry(self.service, self.shutdown, drain_seconds, ("127.0.0.1", 0), token)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.entry.port}", timeout=20)
 
     def _work(self, body, workspace) -> None:
@@ -52,16 +52,22 @@ class Platform:
     def answered(self, request_id: str) -> bool:
         return self.bucket.head(f"results/check/{request_id}/result.json") is not None
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Platform"]:
+        self.entry.start()
+        try:
+            yield self
+        finally:
+            self.go_on.set()
+            self.client.close()
+            self.shutdown.request()
+            self.entry.stop()
+
 
 @pytest.fixture
 def platform() -> Iterator[Platform]:
-    made = Platform()
-    made.entry.start()
-    yield made
-    made.go_on.set()
-    made.client.close()
-    made.shutdown.request()
-    made.entry.stop()
+    with Platform().running() as made:
+        yield made
 
 
 def test_an_instance_whose_gpu_broke_has_the_call_made_again_elsewhere_and_ends(platform):
@@ -136,6 +142,20 @@ def test_what_is_no_event_is_refused_by_name_and_the_next_one_is_served(platform
     assert answer.json()["error"]["retryable"] is False
     assert answer.headers["x-fc-status"] == "404", "Function Compute counts it as failed"
     assert platform.invoke(platform.put("r1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [(None, 401), ("other", 401), ("Bearer other", 401), ("geheim", 200), ("Bearer geheim", 200)]
+)
+def test_with_a_token_only_those_who_send_it_may_call(header, status):
+    platform = Platform(token="geheim")
+    with platform.running():
+        event = platform.put("r")
+        answer = platform.invoke(event, **({} if header is None else {"authorization": header}))
+        assert answer.status_code == status
+        assert platform.answered("r") is (status == 200)
+        assert "geheim" not in answer.text
+        assert platform.client.get("/healthz").status_code == 200, "probes have no token"
 
 
 def test_paths_that_are_not_there_are_named(platform):

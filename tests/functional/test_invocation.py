@@ -59,6 +59,27 @@ def test_a_repeated_delivery_and_a_copy_under_another_name_run_nothing(bucket):
     assert function.runs == ["r1"]
 
 
+def test_every_answer_repeats_the_metadata_whatever_became_of_the_request(bucket):
+    metadata = {"order": "A-1007"}
+
+    def work(body, workspace):
+        if workspace.request_id == "slow":
+            while True:
+                time.sleep(0.01)
+                workspace.check()
+        if workspace.request_id == "bad":
+            raise InvalidField("x: wrong", "x")
+
+    quick = QUICK.model_copy(update={"limits": QUICK.limits.model_copy(update={"request_seconds": 0.3})})
+    invoked = invocation(bucket, Echo(work), quick)
+    for name in ("good", "bad", "slow"):
+        invoked.receive(drop(bucket, name, metadata=metadata))
+        assert answer(bucket, name)["metadata"] == metadata
+    assert answer(bucket, "slow")["data"]["error"]["retryable"] is True
+    invoked.receive(drop(bucket, "wrong", metadata=["A-1007"]))
+    assert "metadata" not in answer(bucket, "wrong")
+
+
 def test_the_same_id_with_another_body_is_a_conflict_that_never_touches_the_first_answer(bucket):
     invoked = invocation(bucket, Echo())
     invoked.receive(drop(bucket, x=1))
@@ -106,7 +127,8 @@ def test_an_unforeseen_failure_is_an_answer_too_and_the_worker_lives_on(bucket, 
 
     invoked = invocation(bucket, Echo(fail))
     assert invoked.receive(drop(bucket, "bad")) is Outcome.ANSWERED
-    assert answer(bucket, "bad")["data"]["error"] == {"type": kind, "retryable": True}
+    told = answer(bucket, "bad")["data"]["error"]
+    assert (told["type"], told["retryable"], told["retry_after"]) == (kind, True, 30 if kind == "InternalError" else 60)
     assert type(error).__name__ in answer(bucket, "bad")["message"]
     assert invoked.receive(drop(bucket, "good")) is Outcome.ANSWERED
 

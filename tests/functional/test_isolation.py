@@ -67,7 +67,7 @@ def test_work_that_hangs_in_native_code_ends_at_its_deadline_and_the_next_reques
 
 def test_a_gpu_that_breaks_hands_the_request_back_and_ends_the_worker_and_one_that_is_full_answers(bucket, function):
     _, envelope = ask(bucket, function, do="raise", said="CUDA out of memory. Tried to allocate 2.00 GiB")
-    assert envelope["data"]["error"] == {"type": "OutOfMemory", "retryable": True}
+    assert envelope["data"]["error"] == {"type": "OutOfMemory", "retryable": True, "retry_after": 60}
     with pytest.raises(DeviceBroken, match="illegal memory access"):
         ask(bucket, function, "r2", do="raise", said="CUDA error: an illegal memory access was encountered")
     claim = json.loads(bucket.get("claims/check/r2/000001.json"))
@@ -122,7 +122,7 @@ def test_errors_reach_the_answer_under_their_own_names(bucket, function):
     _, refused = ask(bucket, function, "r1", do="refuse")
     assert refused["data"]["error"] == {"type": "InvalidField", "field": "x", "retryable": False}
     _, odd = ask(bucket, function, "r2", do="odd")
-    assert odd["data"]["error"] == {"type": "OddRequest", "field": "y", "retryable": True}
+    assert odd["data"]["error"] == {"type": "OddRequest", "field": "y", "retryable": True, "retry_after": 7}
     _, failed = ask(bucket, function, "r3", do="fail")
     assert failed["data"]["error"]["type"] == "InternalError"
     assert failed["message"].startswith("ZeroDivisionError: by nought")

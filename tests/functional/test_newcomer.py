@@ -1,5 +1,6 @@
 """The experience of a user who has read only the README: mistakes are reported at once, and answers are explained."""
 
+import io
 import json
 import signal
 import socket
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from shared.buckets import FolderBucket, aws_clients
 from shared.cli import app, beforehand, console, environment, extensions
+from shared.cli.durations import EMBEDDED, Durations
 from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
+from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import describe_training, verdicts
 from shared.contract import keys
 from shared.contract.function import NAMES
@@ -26,7 +30,7 @@ from shared.runtime.request_models import request_model
 from shared.runtime.supervisor import Supervisor
 from shared.runtime.threads import threading_environment
 from shared.runtime.worker import READY
-from shared.settings import FaceSettings, ModelSettings
+from shared.settings import FaceSettings, ModelSettings, Settings
 from tests.serving import Served
 
 READING = [
@@ -39,6 +43,13 @@ def photog(*arguments: object, **environment: str) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)], env=environment)
 
 
+def dot(shade: int) -> bytes:
+    """Return a picture of one pixel."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1), shade).save(file, "PNG")
+    return file.getvalue()
+
+
 def in_order(verb: tuple[str, ...], bucket: object) -> list[object]:
     """Return the arguments of a verb with the bucket in its place."""
     function = verb[1:2] if verb[0] in ("dead-letters", "invoke") else ()
@@ -49,12 +60,13 @@ def in_order(verb: tuple[str, ...], bucket: object) -> list[object]:
 def folder(tmp_path: Path, monkeypatch) -> Path:
     """A current directory with six photos and a template, which nothing reads."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOTOG_HOME", str(tmp_path / "home"))
     (tmp_path / "me").mkdir()
-    for name in ("b.jpg", "a.jpg", "C.JPG", "d.png", "e.jpeg", "f.webp"):
-        (tmp_path / "me" / name).write_bytes(name.encode())
+    for shade, name in enumerate(("b.jpg", "a.jpg", "C.JPG", "d.png", "e.jpeg", "f.webp")):
+        (tmp_path / "me" / name).write_bytes(dot(shade))
     (tmp_path / "me" / "notes.txt").write_text("no picture")
     (tmp_path / "me" / ".hidden.jpg").write_bytes(b"x")
-    (tmp_path / "poster.jpg").write_bytes(b"poster")
+    (tmp_path / "poster.jpg").write_bytes(dot(100))
     (tmp_path / "event.json").write_text('{"Records": []}')
     return tmp_path
 
@@ -111,7 +123,12 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
     [
         (["me", "--template", "postr.jpg"], "there is no file postr.jpg; did you mean poster.jpg?"),
         (["me/a.jpeg", "--template", "poster.jpg"], "there is no file me/a.jpeg; did you mean me/"),
-        (["me", "--template", "me"], "me is a folder; name a picture"),
+        (["me", "--template", "me/notes.txt"], "me/notes.txt: "),
+        (["me", "--template", "me", "--out", "all.png"], "--out all.png: 6 portraits need a folder"),
+        (["me", "--template", "me", "--sheet", "all.png"], "--sheet shows the stages of one portrait: use --grid"),
+        (["me", "--template", "me", "--count", "50"], "6 templates x 50 are 300 portraits; 100 at once"),
+        (["me", "--template", "poster.jpg", "--count", "2", "--set", "seed=3"], "leave out --set seed, or --count"),
+        (["me/a.jpg"] * 5 + ["--template", "poster.jpg", "--train"], "5 photos, but only 1 different ones; give 5"),
         (["me", "--template", "poster.jpg", "--set", "more_like_mee=1"],
          "generate has no knob more_like_mee; did you mean more_like_me?"),
         (["me", "--template", "poster.jpg", "--set", "more_like_me=5"],
@@ -145,7 +162,7 @@ def workers(monkeypatch):
     started: list[str] = []
 
     class Pretended:
-        def __init__(self, address, functions, drain_seconds, environment):
+        def __init__(self, address, functions, drain_seconds, environment, start):
             started.extend(functions)
 
         def __enter__(self):
@@ -157,6 +174,12 @@ def workers(monkeypatch):
         def check(self):
             """Nothing dies."""
 
+        def ready(self):
+            return True
+
+        def leave(self, ending):
+            """Nothing runs."""
+
         def hand_back(self):
             """Nothing runs."""
 
@@ -167,7 +190,7 @@ def workers(monkeypatch):
 
 MADE = {
     "check_results": [verdict(1), verdict(3, "two faces")], "faces": [], "image_key": "photos/p.png", "warnings": [],
-    "user_id": "ann", "steps": 0, "images_used": 2, "best_step": 4, "similarity": 0.5, "lora": "l",
+    "user_id": "ann", "cost_time": 1.0, "steps": 0, "images_used": 2, "best_step": 4, "similarity": 0.5, "lora": "l",
 }  # fmt: skip
 
 
@@ -193,7 +216,7 @@ class TestPortraitsWithoutATraining:
         assert (
             f"photog: photos of {user} stay in {bucket.address}; `photog forget {bucket.address} {user}`" in done.stderr
         )
-        assert check["configure"] == {"face_reconize": True}
+        assert check["configure"] == {"face_reconize": True, "user_id": user}
         assert Path("portrait.png").read_bytes() == b"picture"
 
     @pytest.mark.parametrize(
@@ -207,7 +230,7 @@ class TestPortraitsWithoutATraining:
         self, bucket, answered, workers, monkeypatch, words, environment
     ):
         monkeypatch.setattr("shared.cli.portrait.require_installed", lambda settings: None)
-        asked = answered(MADE | {"steps": 8})
+        asked = answered(MADE | {"steps": 8, "check_results": [verdict(1)] * 5})
         done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b", *words, **environment)
         assert done.exit_code == 0
         assert "no training needed" not in done.stderr
@@ -226,6 +249,7 @@ class TestPortraitsWithoutATraining:
         assert workers == ["check", "generate"]
 
     def test_who_is_known_needs_no_photos(self, bucket, answered, workers):
+        bucket.put(keys.model("ann"), b"{}")
         asked = answered(MADE)
         done = photog("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
         assert (done.exit_code, workers) == (0, ["generate"])
@@ -233,10 +257,69 @@ class TestPortraitsWithoutATraining:
         assert generate["configure"]["user_id"] == "ann"
         assert "references" not in generate["configure"]
 
-    def test_where_no_photo_is_usable_the_answer_says_what_is_wrong_with_each(self, bucket, answered, workers):
-        asked = answered(MADE | {"check_results": [verdict(3), verdict(3)]})
-        photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
-        assert len(asked[1]["configure"]["references"]) == 2
+    def test_who_is_not_known_is_told_before_anything_starts_with_who_may_be_meant(self, bucket, no_workers):
+        bucket.put(keys.model("ann"), b"{}")
+        done = photog("portrait", "--template", "poster.jpg", "--user", "anne", "--bucket", "b")
+        assert done.exit_code == 2
+        assert done.stderr == (f"photog: nobody called anne is known in {bucket.address}; did you mean ann?\n")
+
+    def test_where_no_photo_is_usable_no_portrait_is_asked_for(self, bucket, answered, workers):
+        asked = answered(MADE | {"check_results": [verdict(3, "cut off"), verdict(3, "two faces")]})
+        done = photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
+        assert (done.exit_code, len(asked)) == (1, 1)
+        assert "two faces" in done.stdout
+        assert "photog: none of the photos can be used; each line above says why\n" in done.stderr
+
+    def test_a_training_with_too_few_usable_photos_is_not_asked_for(self, bucket, answered, workers):
+        asked = answered(MADE)
+        done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b", "--train")
+        assert (done.exit_code, len(asked)) == (1, 1)
+        assert "photog: 1 of 6 photos can be used, and a training needs 5" in done.stderr
+        assert "photos of person-" in done.stderr
+        assert "LoRA" not in done.stderr, "none was made"
+
+    def test_what_is_no_picture_is_left_out_and_told(self, bucket, answered, workers):
+        asked = answered(MADE)
+        done = photog("portrait", "me/a.jpg", "me/notes.txt", "--template", "poster.jpg", "--bucket", "b")
+        assert "photog: warning: me/notes.txt is left out: " in done.stderr
+        assert len(asked[0]["images"]) == 1
+
+    def test_several_templates_and_seeds_are_so_many_portraits_in_a_folder_and_on_a_grid(
+        self, bucket, folder, answered, workers
+    ):
+        bucket.put("photos/p.png", dot(7))
+        bucket.put(keys.model("ann"), b"{}")
+        asked = answered(MADE)
+        words = ("portrait", "--user", "ann", "--template", "me", "--template", "poster.jpg", "--count", "2", "--grid")
+        done = photog(*words, "all.png", "--bucket", "b")
+        assert done.exit_code == 0, done.output
+        assert len(asked) == 14
+        assert len({one["configure"]["seed"] for one in asked}) == 2
+        assert {one["template_image"] for one in asked} == {info.key for info in bucket.list(keys.user_photos("ann"))}
+        made = sorted(path.name for path in (folder / "portraits").iterdir())
+        assert made[:2] == ["C-1.png", "C-2.png"]
+        assert len(made) == 14
+        assert Image.open("all.png").width == 1600
+        assert done.stdout.splitlines()[-1] == "all.png"
+
+    def test_two_templates_of_one_name_have_files_of_their_own(self, bucket, folder, answered, workers):
+        (folder / "you").mkdir()
+        (folder / "you" / "a.jpg").write_bytes(dot(50))
+        bucket.put(keys.model("ann"), b"{}")
+        answered(MADE)
+        words = ("--template", "me/a.jpg", "--template", "you/a.jpg", "--out", "here")
+        assert photog("portrait", "--user", "ann", *words, "--bucket", "b").exit_code == 0
+        assert sorted(path.name for path in (folder / "here").iterdir()) == ["a.png", "a~2.png"]
+
+    def test_portraits_without_a_seed_differ_and_the_seed_is_told(self, bucket, answered, workers):
+        bucket.put(keys.model("ann"), b"{}")
+        asked = answered(MADE)
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        told = [photog(*words).stdout, photog(*words).stdout, photog(*words, "--set", "seed=7").stdout]
+        seeds = [one["configure"]["seed"] for one in asked]
+        assert seeds[0] != seeds[1]
+        assert seeds[2] == 7
+        assert [f"seed={seed}" in line for seed, line in zip(seeds, told, strict=True)] == [True, True, False]
 
     def test_a_person_is_added_without_a_training(self, bucket, answered, workers):
         asked = answered(MADE | {"images_rejected": [{"url": "photos/x.jpg", "reason": "two faces"}]})
@@ -345,7 +428,7 @@ def test_check_names_files_as_they_were_given_with_every_warning_and_what_was_no
 
 def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder, answered):
     client = Client(FolderBucket(folder / "b"))
-    pictures = Pictures(client)
+    pictures = Pictures(client, "ann")
     key = pictures.reference("me/a.jpg")
     answered({"warnings": []}, "error", f"{key}: is no picture")
     done = photog("generate", "b", "--template", "me/a.jpg", "--user", "ann")
@@ -386,12 +469,69 @@ def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch)
     assert "photog status" in line
 
 
-def test_who_waits_for_portrait_is_not_told_to_start_workers(capsys, monkeypatch):
-    monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
-    for hint, told in ((console.DEFAULT_WAIT.hint, True), ("its worker is loading", False)):
-        with console.Waiting("check", hint) as waiting:
-            waiting.update(None)
-        assert ("photog up" in capsys.readouterr().err) is told
+class TestWaiting:
+    """What a user is told while there is no progress yet."""
+
+    @pytest.fixture
+    def told(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+
+        def wait(options: console.WaitOptions = console.DEFAULT_WAIT, *there: str) -> str:
+            bucket = FolderBucket(tmp_path / "bucket")
+            for key in there:
+                bucket.put(key, b"{}")
+            waiting = console._Waiting(Client(bucket), "check", "r1", options)
+            with ProgressLine([Part("check")]) as line:
+                line.begin()
+                line.update(None, waiting.explain(line))
+            return capsys.readouterr().err
+
+        return wait
+
+    def test_nobody_has_begun_is_said_only_where_it_is_true(self, told):
+        assert "no worker has begun yet; start workers with `photog up " in told()
+        assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
+        assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
+
+    def test_a_command_with_workers_of_its_own_says_that_they_start(self, told):
+        assert "photog up" not in told(console.WaitOptions(loading=lambda: True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "a few seconds"), (7, "a few seconds"), (41, "about 40 seconds"), (58, "about a minute"),
+        (91, "about 2 minutes"), (240, "about 4 minutes"), (7200, "about 2 hours"),
+    ],
+)  # fmt: skip
+def test_a_time_is_told_in_words(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_one_line_of_progress_counts_all_requests(capsys):
+    with ProgressLine([Part("checking", 10.0), Part("training", 100.0), Part("portrait", 10.0)]) as line:
+        for _ in range(2):
+            line.begin()
+        line.update({"stage": "training", "step": 5, "steps": 9, "eta_seconds": 50.0, "loss": 0.25})
+        assert line._left({"stage": "training", "step": 5, "steps": 9, "eta_seconds": 50.0}) == 60.0
+        assert 0 <= line._shown < 1
+    assert capsys.readouterr().err.splitlines() == [
+        "photog: checking, about 2 minutes left", "photog: training, about 2 minutes left",
+    ]  # fmt: skip
+    with ProgressLine([Part("training", None), Part("portrait", 4.0)]) as line:
+        line.begin()
+    assert capsys.readouterr().err == "photog: training\n", "of models that nobody has timed nothing is promised"
+
+
+def test_how_long_things_take_is_remembered_by_their_models(tmp_path):
+    settings = Settings(home=tmp_path / "home", model=ModelSettings(path="mine"))
+    durations = Durations(settings)
+    assert durations.expect("generate") is None
+    durations.note({"generate": 3.0})
+    assert Durations(settings).expect("generate", 2) == 6.0
+    assert Durations(Settings(home=tmp_path / "home")).expect("generate") == EMBEDDED["generate"]
+    (tmp_path / "home" / "durations.json").write_text("[1]")
+    assert Durations(settings).expect("generate") is None
 
 
 @pytest.mark.parametrize("engine", get_args(FaceSettings.model_fields["engine"].annotation))
@@ -420,7 +560,11 @@ def test_a_mistyped_variable_is_told_with_the_one_that_is_meant(folder):
         "PHOTOG_SERVE__STAT is not a setting, so it has no effect; did you mean PHOTOG_SERVE__STATE?",
     ]
     done = photog("status", "b", PHOTOG_LEASE__SECOND="5")
-    assert (done.exit_code, done.stderr) == (0, f"photog: warning: {lines[0]}\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"photog: {lines[0]}\n")
+    done = photog("status", "b", PHOTOG_XYLOPHONE="5")
+    assert (done.exit_code, done.stderr) == (
+        0, "photog: warning: PHOTOG_XYLOPHONE is not a setting, so it has no effect\n",
+    )  # fmt: skip
 
 
 def test_the_release_is_printed():

@@ -63,6 +63,14 @@ def test_a_webhook_is_signed_as_standard_webhooks_says():
     assert json.loads(body) == EVENT
 
 
+def test_the_trace_of_a_request_is_a_header_of_its_webhook():
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with Receiver() as receiver:
+        for event in (EVENT, EVENT | {"traceparent": trace}):
+            Webhook(receiver.url, SECRET, 5).send(event)
+    assert [headers.get("traceparent") for _, headers, _ in receiver.got] == [None, trace]
+
+
 def test_the_libraries_of_receivers_accept_what_is_sent():
     with Receiver() as receiver:
         Webhook(receiver.url, SECRET, 5).send(EVENT | {"subject": "Zoë"})

@@ -18,7 +18,7 @@ from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.diffusion.lora_cache import LoraCache
 from functions.generate.diffusion.prompt import PromptCache
-from functions.train import training, validation
+from functions.train import held_out_loss, training, validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
@@ -159,6 +159,7 @@ def train(model, engine, photos, workspace=None):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "STEPS", 3)
+        patch.setattr(held_out_loss, "LEVELS", 2)
         patch.setattr(validation.Validator, "__call__", judged)
         answer = TrainFunction(Trainer(model, engine, Limits(), plan)).answer(body(photos), workspace)
     return answer, workspace, np.stack(pictures)

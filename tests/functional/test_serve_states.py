@@ -12,10 +12,10 @@ from serve.metrics import Metrics
 from serve.queue_index import QueueIndex, ServiceQueue
 from serve.sequence import IndexSequence
 from serve.store import Store
-from shared.buckets import MemoryBucket
+from shared.buckets import BucketError, MemoryBucket
 from shared.contract.manifests import canonical_hash, parse
 from shared.events import ObjectCreated
-from tests.echo import invocation, until
+from tests.echo import Echo, invocation, until
 from tests.serving import INPUT, SETTINGS, SINK, Served, attributes, get, put
 
 
@@ -61,6 +61,54 @@ def test_the_same_request_put_twice_is_one_run_and_two_entries(served):
         _, third = put(client, request("r1", images=["a.jpg"], configure={"x": 1}))
         assert all_answered(client, 3)[third] == found[first], "asked again later, answered without a run"
     assert served.echo.runs == ["r1"]
+
+
+class GroupingBucket(MemoryBucket):
+    """Notes what is written together; where `break_off` is set, a group breaks off in its middle, once each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[list[str]] = []
+        self.break_off = False
+
+    def put_all(self, objects):
+        self.groups.append(sorted(objects))
+        for number, (key, data) in enumerate(objects.items()):
+            if self.break_off and number == len(objects) // 2:
+                raise BucketError("the disk is full")
+            self.put(key, data)
+
+    def put_all_if_absent(self, objects):
+        self.groups.append(sorted(objects))
+        written = super().put_all_if_absent(
+            dict(list(objects.items())[: len(objects) // 2 if self.break_off else None])
+        )
+        if self.break_off:
+            raise BucketError("the disk is full")
+        return written
+
+
+@pytest.mark.parametrize("break_off", [False, True])
+def test_manifests_and_answers_that_are_due_together_are_written_together_and_each_once(tmp_path, break_off):
+    bucket = GroupingBucket()
+    bucket.break_off = break_off
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source, sink = ServiceQueue("photog_check", "source"), ServiceQueue("photog_check", "sink")
+    puts = [store.put(source, request(f"r{number}").encode(), {}, 0)[1] for number in range(8)]
+    dispatcher = Dispatcher(store, "photog_check", Metrics(store), SETTINGS.lease, 64, 0.5)
+    dispatcher._window.size = 64
+    dispatcher.look()
+    manifests = [f"requests/check/r{number}.json" for number in range(8)]
+    assert [info.key for info in bucket.list("requests/check/")] == manifests
+    worker = invocation(bucket, Echo())
+    for key in manifests:
+        worker.receive(ObjectCreated(key))
+    dispatcher.look()
+    found = store.index.find(sink, 0, 100, {})
+    assert [one.uuid for one in found] == puts, "each once, in their order"
+    records = [decode_message(bucket.get(info.key))[0] for info in bucket.list("queue/photog_check/")]
+    assert sorted(record.sink or 0 for record in records) == sorted(one.index for one in found)
+    assert bucket.groups == [manifests, sorted(f"queue/photog_check/{uuid}" for uuid in puts)]
 
 
 def test_the_same_id_with_another_body_is_answered_with_an_error_and_leaves_the_first_alone(served):

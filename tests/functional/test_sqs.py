@@ -314,7 +314,7 @@ def test_a_dead_letter_becomes_an_error_answer_unless_there_is_an_answer_or_a_li
     claims = Claims(announced.bucket, "check", QUICK.lease, "other")
     claims.acquire("running", "requests/check/running.json", canonical_hash(running))
     announced.serve(DeadLetterFunction("check", QUICK), last=True)
-    assert announced.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True}
+    assert announced.answer("lost")["data"]["error"] == {"type": "Undeliverable", "retryable": True, "retry_after": 60}
     assert announced.answer("done")["code"] == "OK"
     assert announced.bucket.head("results/check/running/result.json") is None
     assert announced.counts() == (0, 1), "the running one's letter is looked at again later"

@@ -62,7 +62,8 @@ def test_a_new_request_is_claimed_by_three_calls_and_settled_by_four(store):
         "PutObject claims/check/r1/000001.json",
     ]
     saved = store.sent.index(f"PutObject {ARTIFACT}") + 1
-    settled = [call.partition(" notifications/check/")[0] for call in store.sent[saved:]]
+    after = [call for call in store.sent[saved:] if call != "PutObject progress/check/r1.json"]  # beside the work
+    settled = [call.partition(" notifications/check/")[0] for call in after]
     assert settled == [
         "PutObject outbox/check/r1.json",
         "PutObject results/check/r1/result.json",
@@ -98,3 +99,42 @@ def test_a_request_that_another_worker_holds_is_not_claimed_again_at_each_look(s
     assert outcomes == [Outcome.BUSY, Outcome.BUSY]
     tries = [call for call in store.sent if call == "PutObject claims/check/r1/000001.json"]
     assert len(tries) == 2, "its own by the first worker, and the second worker's first try"
+
+
+def test_a_request_that_was_made_ready_is_claimed_first_and_checked_at_the_same_time(store):
+    function = Checking()
+    invoked, created = invocation(store.bucket, function, SETTINGS), store.drop()
+    invoked.prepare(created)
+    assert store.sent == ["GetObject requests/check/r1.json", "HeadObject results/check/r1/result.json"]
+    store.sent.clear()
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert store.sent[0] == "PutObject claims/check/r1/000001.json"
+    assert sorted(store.sent[1:3]) == ["GetObject requests/check/r1.json", "HeadObject results/check/r1/result.json"]
+    assert not [call for call in store.sent[3:] if "result.json" in call and call.startswith("Head")]
+
+
+def test_a_request_that_was_made_ready_and_erased_runs_never_and_leaves_no_claim(store):
+    function = Checking()
+    invoked, created = invocation(store.bucket, function, SETTINGS), store.drop()
+    invoked.prepare(created)
+    store.bucket.delete(created.key)
+    assert invoked.receive(created) is Outcome.IGNORED
+    assert function.runs == []
+    assert [info.key for info in store.bucket.list("")] == []
+
+
+def test_a_request_that_was_made_ready_and_answered_or_overwritten_is_served_as_it_is_by_now(store):
+    function = Checking()
+    invoked, created = invocation(store.bucket, function, SETTINGS), store.drop()
+    invoked.prepare(created)
+    store.bucket.put("results/check/r1/result.json", b"{}")
+    assert invoked.receive(created) is Outcome.ALREADY
+    assert [info.key for info in store.bucket.list("claims/")] == []
+    store.bucket.delete("results/check/r1/result.json")
+    invoked.prepare(created)
+    store.drop(more=1)
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert json.loads(store.bucket.get("results/check/r1/result.json"))["data"]["echo"] == {
+        "request_id": "r1",
+        "more": 1,
+    }

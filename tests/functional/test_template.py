@@ -12,11 +12,12 @@ from moto.events.models import EventPattern
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from serve.settings import ServeSettings
 from shared.events import parse
 from tests.deployment import FUNCTIONS, ROOT, is_setting, understood
 
 REGION = "eu-central-1"
-PARTS = ("deploy/aws/function.yaml", "deploy/aws/batch.yaml")
+PARTS = ("deploy/aws/function.yaml", "deploy/aws/batch.yaml", "deploy/aws/serve.yaml")
 TEMPLATES = ("template.yaml", *PARTS)
 BUCKET = "portraits"
 
@@ -26,7 +27,7 @@ def template(path: str) -> dict:
 
 
 LOADED = {path: template(path) for path in TEMPLATES}
-MAIN, FUNCTION, BATCH = LOADED.values()
+MAIN, FUNCTION, BATCH, SERVE = LOADED.values()
 
 
 def resources(*kinds: str) -> Iterator[tuple[str, dict]]:
@@ -76,7 +77,7 @@ def test_the_sam_transform_makes_a_stack_of_each_part(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     made = Translator({}, Parser()).translate(copy.deepcopy(MAIN), {})
     stacks = {name: one for name, one in made["Resources"].items() if one["Type"] == "AWS::CloudFormation::Stack"}
-    assert set(stacks) == {"Check", "Train", "Generate", "TrainJobs"}
+    assert set(stacks) == {"Check", "Train", "Generate", "TrainJobs", "Serve"}
     assert not [one for one in made["Resources"].values() if one["Type"].startswith("AWS::Serverless")]
 
 
@@ -89,14 +90,14 @@ def test_each_part_is_given_the_parameters_that_it_has_and_no_other():
 
 def test_what_is_asked_of_a_part_is_among_its_outputs():
     text = json.dumps(MAIN)
-    for part in ("Check", "Train", "Generate"):
+    for part, made in {"Check": FUNCTION, "Train": FUNCTION, "Generate": FUNCTION, "Serve": SERVE}.items():
         for asked in text.split(f'"{part}", "Outputs.')[1:]:
-            assert asked.split('"')[0] in FUNCTION["Outputs"]
+            assert asked.split('"')[0] in made["Outputs"]
 
 
 def test_every_parameter_is_used():
     for path, whole in LOADED.items():
-        text = json.dumps({key: whole[key] for key in ("Resources", "Conditions")})
+        text = json.dumps({key: whole[key] for key in ("Resources", "Conditions", "Rules") if key in whole})
         for name in whole["Parameters"]:
             assert f'"Ref": "{name}"' in text or f"${{{name}}}" in text, f"{path}: {name}"
 
@@ -287,9 +288,39 @@ def test_a_function_writes_its_own_keys_and_only_train_writes_users():
             else:
                 assert resource["Fn::Sub"].endswith(("/${Function}/*", "/probes/*"))
     assert FUNCTION["Conditions"]["IsTrain"] == {"Fn::Equals": [{"Ref": "Function"}, "train"]}
-    others = [one for _, one in statements() if one not in policy]
+    served = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    prunes = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    others = [one for _, one in statements() if one not in [*policy, *served, *prunes]]
     others = [one for one in others if {"s3:PutObject", "s3:DeleteObject"} & set(listed(one["Action"]))]
     assert [one["Resource"] for one in others] == [{"Fn::Sub": "${Bucket.Arn}/outbox/*"}], "the sweep delivers events"
+
+
+def test_serve_writes_requests_and_its_own_keys_only_and_deletes_no_request():
+    (policy,) = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"]
+    roots = {
+        action: sorted(one["Fn::Sub"].partition("${Bucket}/")[2] for one in statement["Resource"])
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in listed(statement["Action"])
+        if action != "s3:ListBucket"
+    }
+    assert roots["s3:PutObject"] == ["probes/*", "queue/*", "requests/*"]
+    assert roots["s3:DeleteObject"] == ["probes/*", "queue/*"]
+    assert not {"users/*", "photos/*", "*"} & set(roots["s3:GetObject"])
+
+
+def test_serve_is_one_task_that_only_its_load_balancer_reaches_over_tls():
+    service = SERVE["Resources"]["Service"]["Properties"]
+    assert service["DesiredCount"] == 1
+    deployment = service["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), "two would answer twice"
+    (ingress,) = SERVE["Resources"]["ServeGroup"]["Properties"]["SecurityGroupIngress"]
+    assert ingress["SourceSecurityGroupId"] == {"Ref": "BalancerGroup"}
+    assert SERVE["Resources"]["Listener"]["Properties"]["Protocol"] == "HTTPS"
+    assert SERVE["Resources"]["PlainListener"]["Condition"] == "HasPlainHttp"
+    (rule,) = MAIN["Rules"]["TokensAreNotSentInClear"]["Assertions"]
+    assert rule["Assert"] == {"Fn::Equals": [{"Ref": "ServeScheme"}, "internal"]}
+    idle = {one["Key"]: one["Value"] for one in SERVE["Resources"]["Balancer"]["Properties"]["LoadBalancerAttributes"]}
+    assert int(idle["idle_timeout.timeout_seconds"]) > ServeSettings().longest_poll_seconds
 
 
 def test_a_working_task_may_protect_itself():
@@ -310,6 +341,15 @@ def test_the_bucket_is_private_encrypted_and_cleans_up():
     assert not {"requests/", "results/", "users/", "outbox/"} & set(rules), "these are the user's, or not yet told"
     retention = FUNCTION["Resources"]["Queue"]["Properties"]["MessageRetentionPeriod"] / 86_400
     assert rules["claims/"]["ExpirationInDays"] > retention
+
+
+def test_prune_may_delete_what_photog_keeps_and_no_picture_of_the_application():
+    from shared.contract import keys
+
+    (policy,) = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"]
+    (deletes,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Action"] == "s3:DeleteObject"]
+    roots = {one["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*") for one in deletes["Resource"]}
+    assert roots == set(keys.ROOTS) - {keys.PROBES}
 
 
 # --- machines ------------------------------------------------------------------------------------------------
@@ -334,6 +374,17 @@ def test_the_backlog_of_a_busy_task_is_one_so_it_is_not_taken_away(waiting, work
     expression = metrics["CustomizedMetricSpecification"]["Metrics"][-1]["Expression"]
     names = {"waiting": waiting, "working": working, "tasks": tasks, "FILL": lambda value, other: value}
     assert eval(expression, {"__builtins__": {}}, names | {"IF": lambda test, yes, no: yes if test else no}) == backlog
+
+
+def test_a_person_is_told_of_a_fleet_that_cannot_start_of_old_requests_and_of_dead_letters():
+    alarms = {name: one for name, one in FUNCTION["Resources"].items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    told = {name for name, one in alarms.items() if "AlarmTopic" in json.dumps(one["Properties"].get("AlarmActions"))}
+    assert told == {"CannotStart", "OldRequest", "DeadLetterAlarm"}
+    assert MAIN["Resources"]["Alarms"]["Properties"]["Subscription"][0]["Endpoint"] == {"Ref": "AlarmEmail"}
+    expression = alarms["CannotStart"]["Properties"]["Metrics"][-1]["Expression"]
+    names = {"FILL": lambda value, other: value, "IF": lambda test, yes, no: yes if test else no}
+    for tasks, waiting, stranded in [(0, 3, 3), (1, 3, 0), (0, 0, 0)]:
+        assert eval(expression, {"__builtins__": {}}, names | {"tasks": tasks, "waiting": waiting}) == stranded
 
 
 def test_gpu_machines_are_not_taken_from_under_a_task():
@@ -382,10 +433,13 @@ def test_containers_run_verbs_and_settings_that_exist():
             for batch in (False, True):
                 understood(spoken(container["Command"], batch))
             for variable in container["Environment"]:
-                is_setting(variable.get("Fn::If", ["", variable])[1]["Name"])
+                either = variable.get("Fn::If", ["", variable])[1:]
+                for one in either:
+                    if one != {"Ref": "AWS::NoValue"}:
+                        is_setting(one["Name"])
             seen += 1
             assert container["LogConfiguration"]["LogDriver"] == "awslogs", name
-    assert seen == 4
+    assert seen == 6
 
 
 def test_a_container_is_given_longer_to_stop_than_the_worker_drains():

@@ -15,7 +15,9 @@ from functions.train.handler import TrainFunction
 from shared.contract import keys
 from shared.lifecycle.shutdown import HandedBack
 from shared.models.diffusion import load_model
+from shared.models.licenses import KLEIN, warn_of_license
 from shared.settings import ModelSettings, Settings
+from tests.deployment import ROOT
 from tests.fake_workspace import FakeWorkspace
 from tests.functional.test_train import SPACING, InterruptingWorkspace, photos, rough_validation, train
 from tests.pictures import astronaut, png
@@ -50,7 +52,8 @@ def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model,
 
 
 def test_a_trained_person_gets_a_portrait_and_a_forbidding_license_warns_in_both_answers(model, engine, photos):
-    licensed = replace(model, working=model.working.model_copy(update={"license": "cc-by-nc-4.0"}))
+    card = {"license": "cc-by-nc-4.0", "reference": True}
+    licensed = replace(model, working=model.working.model_copy(update=card))
     trained, workspace = train(licensed, engine, photos, steps=2)
     pointers = TrainFunction.pointers(None, trained.data)
     record = pointers[keys.model("grace")]
@@ -67,6 +70,11 @@ def test_a_trained_person_gets_a_portrait_and_a_forbidding_license_warns_in_both
     picture = cv2.imdecode(np.frombuffer(desk.objects[answer["image_key"]], np.uint8), cv2.IMREAD_COLOR)
     for warnings in (trained.data["warnings"], answer["warnings"]):
         assert any("non-commercial use only (cc-by-nc-4.0)" in warning for warning in warnings)
+    sample = json.loads((ROOT / "events/generate-answer-noncommercial.json").read_text())["data"]
+    assert sample.keys() == answer.keys()
+    assert sample["faces"][0].keys() == answer["faces"][0].keys()
+    assert sample["warnings"] == warn_of_license("FLUX.2-klein-base-9B", KLEIN)
+    assert models.refers_to_person == (model.architecture == "flux2-klein")
     template = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
     changed = np.abs(picture.astype(int) - template).max(axis=2) > 0
     assert 0.01 < changed.mean() < 0.5

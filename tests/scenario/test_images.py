@@ -3,13 +3,16 @@
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shared.buckets import FolderBucket
 from tests import pictures
+from tests.deployment import DOCKERFILES, command, health_command
 from tests.echo import until
 from tests.images import Image, build_stage, need_registry
 
@@ -69,7 +72,7 @@ def test_the_image_of_check_answers(check_image, bucket):
 
 def test_the_image_of_check_has_a_command_line_that_says_what_it_has_not(check_image, bucket):
     assert "dead-letters" in check_image.run("photog", "--help").stdout
-    report = json.loads(check_image.run("photog", "doctor", bucket.address, "--json").stdout)
+    report = json.loads(check_image.run("photog", "doctor", bucket.address, "--json", "--no-load").stdout)
     assert report["faces"] == {"engine": "mesh", "provider": "CPUExecutionProvider"}
     assert report["diffusion"] == {
         "missing": "train and generate need torch, diffusers, transformers, peft: "
@@ -81,6 +84,22 @@ def test_the_image_of_check_has_a_command_line_that_says_what_it_has_not(check_i
     assert "Traceback" not in refused.stderr
 
 
+def test_the_image_of_serve_takes_a_put_and_is_healthy(tmp_path):
+    image = built("serve", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = [*command(DOCKERFILES["serve"]), "--port", f"{port}"]
+    settings = {"PHOTOG_TOKEN": "secret", "PHOTOG_SERVE__STATE": str(tmp_path / "state")}
+    health = [word.replace(":8080", f":{port}") for word in health_command(DOCKERFILES["serve"])]
+    with image.run_command(words, str(tmp_path / "bucket"), **settings) as process:
+        until(lambda: image.run(*health).returncode == 0 or process.poll() is not None, 60)
+        url = f"http://127.0.0.1:{port}/api/predict/photog_check"
+        put = httpx.post(url, content=b'{"request_id": "r"}', headers={"Authorization": "secret"})
+        assert put.status_code == 200, put.text
+        assert list((tmp_path / "bucket/queue/photog_check").iterdir()), "the put is in the bucket"
+    assert image.run("python", "-c", "import torch").returncode == 1
+
+
 def test_the_images_of_train_and_generate_answer(train_image, bucket):
     photos = [f"photos/{index}.jpg" for index in range(5)]
     trained = answered(train_image, bucket, {"images": photos, "configure": TRAIN})
@@ -89,6 +108,6 @@ def test_the_images_of_train_and_generate_answer(train_image, bucket):
     image = train_image.as_image_of("generate")
     made = answered(image, bucket, {"template_image": "templates/t.png", "configure": GENERATE})
     assert made["code"] == "OK", made
-    doctor = image.run("photog", "doctor", bucket.address, "--json")
+    doctor = image.run("photog", "doctor", bucket.address, "--json", "--no-load")
     assert doctor.returncode == 0, doctor.stdout
     assert json.loads(doctor.stdout)["diffusion"]["model"] == "portrait-tiny"

@@ -57,7 +57,7 @@ def test_every_light_extra_stands_alone_on(version, tmp_path):
     subprocess.run([python, "-m", "venv", tmp_path / "env"], env=clean, check=True)
     inside = tmp_path / "env/bin/python"
     constrained = [inside, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    tools = ["pytest", "packaging"]
+    tools = ["pytest", "packaging", "setuptools>=77"]
     for words in (["--editable", f".[{EXTRAS}]", *tools], ["--no-deps", "insightface"]):
         done = subprocess.run([*constrained, *words], cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import pytest
 
 from shared.buckets import FolderBucket
 from tests import pictures
+from tests.contract import require_contract
 from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,7 @@ def killed_once(
         assert second.wait(120) == 0
     envelope = answer(bucket, function, body["request_id"])
     assert envelope is not None
+    require_contract(f"{function}.answer", envelope)
     assert envelope["code"] == "OK", envelope
     folder = f"results/{function}/{body['request_id']}/"
     assert {info.key.split("/")[3] for info in bucket.list(folder)} == {"a2", "result.json"}
@@ -90,6 +92,7 @@ def refused(bucket: FolderBucket, function: str, bodies: dict[tuple[str, str], d
     for error, word in bodies:
         envelope = answer(bucket, function, error)
         assert envelope is not None
+        require_contract(f"{function}.answer", envelope)
         assert envelope["code"] == "error"
         assert envelope["data"]["error"]["type"] == error
         assert word in envelope["message"]

@@ -13,7 +13,7 @@ from shared.contract import hooks, keys
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("check", "train", "generate")
-WHOLE = ("shared", "functions", "serve", "demo", "tests", "benchmarks")
+WHOLE = ("shared", "functions", "serve", "page", "photog", "demo", "tests", "benchmarks")
 
 # each room with the rooms that it may import, errors apart, which all may; what is not here is no room
 SHARED = {
@@ -33,8 +33,8 @@ SHARED = {
     "triggers": "buckets contract events lifecycle observability settings",
     "operations": "buckets contract events lifecycle notify observability settings triggers",
     "runtime": "buckets contract devices events lifecycle notify observability settings triggers",
-    "cli": "buckets contract devices events faces lifecycle models notify observability operations runtime settings "
-    "triggers",
+    "cli": "buckets contract devices events faces lifecycle models notify observability operations photos runtime "
+    "settings triggers",
 }
 GENERATE = {
     "face": "",
@@ -129,7 +129,7 @@ def test_no_function_knows_of_which_family_a_base_model_is():
 
 def test_shared_imports_no_function_and_no_server():
     for path in sources("shared"):
-        assert not [name for name in imports(path) if within(name, ("functions", "serve"))], path
+        assert not [name for name in imports(path) if within(name, ("functions", "serve", "page", "photog"))], path
 
 
 def test_the_server_knows_shared_and_no_function_or_picture_code():
@@ -137,13 +137,33 @@ def test_the_server_knows_shared_and_no_function_or_picture_code():
         assert not [name for name in imports(path) if within(name, ("functions", *PICTURES))], path
 
 
+def test_the_page_knows_shared_and_itself_and_nobody_knows_the_page():
+    """Of picture code it has what decodes files; what mounts it on the server is found by its entry point."""
+    for path in sources("page"):
+        for name in imports(path):
+            assert not within(name, ("functions", "serve", "demo", "shared.faces", "shared.models")), f"{path}: {name}"
+    for folder in ("shared", "functions", "serve", "demo"):
+        for path in sources(folder):
+            assert not [name for name in imports(path) if within(name, ("page", "nicegui"))], path
+
+
+def test_the_client_knows_shared_without_pictures_and_of_the_functions_only_their_requests():
+    for path in sources("photog"):
+        requests = tuple(f"functions.{function}.request" for function in FUNCTIONS)
+        for name in imports(path):
+            assert not within(name, ("serve", *PICTURES)), f"{path} imports {name}"
+            assert not within(name, ("functions",)) or within(name, requests), f"{path} imports {name}"
+
+
 def test_check_never_imports_torch():
     code = "import functions.check.handler, sys; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_the_command_line_starts_without_torch():
-    code = "import shared.cli, sys; sys.exit('torch' in sys.modules)"
+def test_the_command_line_starts_without_torch_and_what_pictures_need():
+    code = (
+        "import shared.cli, sys; sys.exit(not {'torch', 'numpy', 'cv2', 'PIL.Image', 'boto3'}.isdisjoint(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -157,7 +177,7 @@ def test_every_file_says_what_it_is_for():
 def test_every_prefix_of_the_bucket_is_spelled_in_one_place():
     """So that nothing can lie where forgetting does not look: no other file spells a key out."""
     spelled = re.compile("^(" + "|".join(re.escape(root) for root in keys.ROOTS) + r")\S*$")
-    for folder in ("shared", "serve", "functions"):
+    for folder in ("shared", "serve", "page", "functions", "photog"):
         for path in sources(folder):
             if path.name == "keys.py":
                 continue
@@ -213,5 +233,5 @@ def test_the_tables_name_every_room_and_every_hook():
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+|plan_\w+)`", PAGE))))
 def test_what_the_page_calls_by_name_is_called_so(name):
     spelled = re.compile(rf"^(?:class|def) {name}\b|^ *- ?{name}|^{name} = ", re.MULTILINE)
-    folders = ("shared", "functions", "serve")
+    folders = ("shared", "functions", "serve", "page")
     assert any(spelled.search(path.read_text()) for folder in folders for path in sources(folder))

@@ -14,6 +14,7 @@ from tests.deployment import FUNCTIONS, ROOT
 # the extras without which a module is never loaded; all others need none
 HOMES = {
     "shared.models": ("diffusion",),
+    "shared.models.quantization": ("diffusion", "quantized"),
     "shared.models.portrait_tiny.recipe": ("diffusion", "dlib"),
     "shared.faces.dlib": ("dlib",),
     "shared.faces.dlib_landmarks": ("dlib",),
@@ -26,9 +27,12 @@ HOMES = {
     "functions.generate": ("diffusion",),
     "functions.generate.fusion.onnx_swapper": ("diffusion", "insightface"),
     "serve": ("serve",),
+    "page": ("page",),
     "demo": ("dev",),
 }
 USED_BY = {  # declared for another package, which imports it itself
+    "bitsandbytes": "diffusers quantizes with it",
+    "torchao": "diffusers quantizes with it",
     "accelerate": "diffusers and transformers load large models through it",
     "httptools": "uvicorn takes it where it is there",
     "uvloop": "uvicorn takes it where it is there",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from page.settings import PageSettings
 from serve.settings import ServeSettings
 from shared.settings import Settings
 
@@ -32,7 +33,7 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-DEFAULTS = defaults(Settings) | defaults(ServeSettings, "SERVE__") | {"TOKEN": None}
+DEFAULTS = defaults(Settings) | defaults(ServeSettings, "SERVE__") | defaults(PageSettings, "PAGE__") | {"TOKEN": None}
 OF_COMPOSE = {
     "PHOTOS",
     "MODELS",

@@ -15,15 +15,17 @@ from functions.train.request import TrainRequest
 from shared.buckets.base import ObjectInfo
 from shared.contract.function import NAMES
 from shared.contract.manifests import parse as parse_manifest
+from shared.contract.trace_context import read_trace_id
 from shared.contract.validation import validate
 from shared.events import ObjectCreated, UnknownEvent, completion_event, parse, parse_text, put_event
 
 EVENTS = Path(__file__).parents[2] / "events"
 ETAG = "d41d8cd98f00b204e9800998ecf8427e"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 NOTHING = {"s3-test", "s3-eventbridge-folder-marker", "s3-records-empty-object", "oss-function-compute-part"}
-ANSWERS = {"train-answer"}
+ANSWERS = {path.stem for path in EVENTS.glob("*-answer*.json")} | {"progress", "completion-event"}
 MANIFESTS = {path.stem for path in EVENTS.glob("*.json") if path.stem.partition("-")[0] in NAMES} - ANSWERS
 SENDERS = sorted({path.stem for path in EVENTS.glob("*.json")} - NOTHING - MANIFESTS - ANSWERS)
 
@@ -124,3 +126,21 @@ def test_a_completion_event_has_the_same_id_however_often_it_is_made_and_another
     first, again = (completion_event("train", ok, "b", "results/train/r1/result.json") for _ in range(2))
     assert first["id"] == again["id"] != completion_event("train", failed, "b", "k")["id"]
     assert completion_event("train", failed, "b", "k")["type"] == "photog.train.failed.v1"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (TRACE, TRACE),
+        (TRACE.upper(), None),
+        (TRACE.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32), None),
+        ("ff" + TRACE[2:], None),
+        (f"{TRACE}\r\nx: 1", None),
+        (7, None),
+    ],
+)
+def test_a_valid_traceparent_of_the_metadata_is_an_attribute_of_the_event(given, told):
+    envelope = {"request_id": "r1", "code": "OK", "message": "success", "metadata": {"traceparent": given}}
+    event = completion_event("train", envelope, "b", "k")
+    assert event.get("traceparent") == told
+    assert read_trace_id(envelope["metadata"]) == (told and "4bf92f3577b34da6a3ce929d0e0e4736")

@@ -1,6 +1,7 @@
 """Base models of rectified flow from a folder, a single file and a hub id; what is refused; what memory is planned."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from functions.generate.handler import planned_peak as portraits_planned
 from functions.train.handler import planned_peak as training_planned
 from functions.train.plan import TrainingPlan
-from shared.models import controls, distillation_lora, model_loading
+from shared.models import controls, distillation_lora, model_loading, shapes
 from shared.models.architectures import ARCHITECTURES
 from shared.models.diffusion import BaseModelMissing, load_model
 from shared.models.planned_peak import weights
@@ -33,6 +34,80 @@ def kind(request):
 @pytest.fixture(scope="module")
 def folder(kind, tmp_path_factory):
     return MAKERS[kind](tmp_path_factory.mktemp(kind) / "base")
+
+
+def rename(tensors, patterns):
+    """Rename tensors by regular expressions, each name by all that match."""
+    found = {}
+    for name, tensor in tensors.items():
+        for pattern, new in patterns:
+            name = re.sub(pattern, new, name)
+        found[name] = tensor
+    return found
+
+
+def fuse(tensors, fused):
+    """Put tensors together that were one: `fused` has for each end of a name those of its three parts."""
+    found = dict(tensors)
+    for whole, parts in fused.items():
+        for name in [name for name in tensors if name.endswith(parts[0])]:
+            stem = name.removesuffix(parts[0])
+            found[stem + whole] = torch.cat([found.pop(stem + part) for part in parts])
+    return found
+
+
+def as_kleins_first_release(tensors):
+    """As Black Forest Labs' flux2 names its modules, src/flux2/model.py; the last norm has shift before scale."""
+    scale, shift = tensors["norm_out.linear.weight"].chunk(2)
+    tensors = tensors | {"norm_out.linear.weight": torch.cat([shift, scale])}
+    fused = {
+        "img_attn.qkv.weight": [f"attn.to_{one}.weight" for one in "qkv"],
+        "txt_attn.qkv.weight": [f"attn.add_{one}_proj.weight" for one in "qkv"],
+    }
+    return rename(
+        fuse(tensors, fused),
+        [
+            (r"^x_embedder", "img_in"),
+            (r"^context_embedder", "txt_in"),
+            (r"^time_guidance_embed\.timestep_embedder\.linear_1", "time_in.in_layer"),
+            (r"^time_guidance_embed\.timestep_embedder\.linear_2", "time_in.out_layer"),
+            (r"^(.*_modulation.*)\.linear", r"\1.lin"),
+            (r"^norm_out\.linear", "final_layer.adaLN_modulation.1"),
+            (r"^proj_out", "final_layer.linear"),
+            (r"^(single_transformer_blocks\.\d+)\.attn\.to_qkv_mlp_proj", r"\1.linear1"),
+            (r"^(single_transformer_blocks\.\d+)\.attn\.to_out", r"\1.linear2"),
+            (r"^(single_transformer_blocks\.\d+)\.attn\.norm_q\.weight", r"\1.norm.query_norm.scale"),
+            (r"^(single_transformer_blocks\.\d+)\.attn\.norm_k\.weight", r"\1.norm.key_norm.scale"),
+            (r"^single_transformer_blocks", "single_blocks"),
+            (r"attn\.norm_q\.weight", "img_attn.norm.query_norm.scale"),
+            (r"attn\.norm_k\.weight", "img_attn.norm.key_norm.scale"),
+            (r"attn\.norm_added_q\.weight", "txt_attn.norm.query_norm.scale"),
+            (r"attn\.norm_added_k\.weight", "txt_attn.norm.key_norm.scale"),
+            (r"attn\.to_out\.0", "img_attn.proj"),
+            (r"attn\.to_add_out", "txt_attn.proj"),
+            (r"ff\.linear_in", "img_mlp.0"),
+            (r"ff\.linear_out", "img_mlp.2"),
+            (r"ff_context\.linear_in", "txt_mlp.0"),
+            (r"ff_context\.linear_out", "txt_mlp.2"),
+            (r"^transformer_blocks", "double_blocks"),
+        ],
+    )
+
+
+def as_z_images_first_release(tensors):
+    """As Tongyi's file for ComfyUI names its modules."""
+    fused = {"attention.qkv.weight": [f"attention.to_{one}.weight" for one in "qkv"]}
+    return rename(
+        fuse(tensors, fused),
+        [
+            (r"attention\.to_out\.0", "attention.out"),
+            (r"attention\.norm_(q|k)", r"attention.\1_norm"),
+            (r"^all_(x_embedder|final_layer)\.2-1", r"\1"),
+        ],
+    )
+
+
+FIRST_RELEASE = {"z-image": as_z_images_first_release, "flux2-klein": as_kleins_first_release}
 
 
 @torch.no_grad()
@@ -67,6 +142,25 @@ class TestASingleFile:
         whole = load_model(ModelSettings(path=str(folder), device="cpu"))
         # a file has no photog.json, and a picture of 1024 pixels takes its time
         assert torch.equal(prediction(replace(model, working=small)), prediction(whole))
+
+    @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+    def test_it_may_have_the_names_of_the_first_release(self, kind, folder, tmp_path, prefix):
+        tensors = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        first = {prefix + name: tensor for name, tensor in FIRST_RELEASE[kind](tensors).items()}
+        assert not {name.removeprefix(prefix) for name in first} & {"all_x_embedder.2-1.weight", "proj_out.weight"}
+        save_file(first, tmp_path / "it.safetensors")
+        model = load_model(ModelSettings(path=str(tmp_path / "it.safetensors"), config=folder, device="cpu"))
+        loaded = model.denoiser.state_dict()
+        assert set(loaded) == set(tensors)
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+
+    def test_one_of_eight_bit_floats_with_scales_is_refused(self, folder, tmp_path):
+        tensors = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        name = next(name for name in tensors if name.endswith(".weight"))
+        save_file(tensors | {f"{name}_scale": torch.ones(1)}, tmp_path / "it.safetensors")
+        settings = ModelSettings(path=str(tmp_path / "it.safetensors"), config=folder, device="cpu")
+        with pytest.raises(BaseModelMissing, match=r"8-bit floats.*take the file in bfloat16"):
+            load_model(settings)
 
     def test_without_a_folder_the_error_says_what_is_missing(self, folder, tmp_path):
         (tmp_path / "empty").mkdir()
@@ -137,6 +231,30 @@ class TestPlannedMemory:
         assert set(said) == {"train", "train_recomputing", "generate"}
         assert said["train_recomputing"] < said["train"]
 
+    def test_of_a_hub_id_only_the_configurations_are_fetched(self, kind, folder, monkeypatch):
+        index, asked = json.loads((folder / "model_index.json").read_text()), []
+
+        def fetched(cls, place, subfolder):
+            asked.append(subfolder)
+            return json.loads((folder / subfolder / "config.json").read_text())
+
+        monkeypatch.setattr(shapes.DiffusionPipeline, "load_config", classmethod(lambda cls, place: index))
+        monkeypatch.setattr(shapes.AutoencoderKL, "load_config", classmethod(fetched))
+        read, _, shape = shapes.read_configured(ModelSettings(path="somebody/model", device="cpu"))
+        assert (read, asked) == (kind, ["transformer", "vae", "text_encoder"])
+        assert sum(one.numel() for one in shape.denoiser.parameters()) < 10**6, "the tiny one's"
+
+    def test_a_single_file_of_the_larger_klein_is_planned_as_such(self, tmp_path):
+        planned = {}
+        for width in (3072, 4096):
+            file = tmp_path / f"{width}.safetensors"
+            names = ("single_stream_modulation.lin.weight", "double_stream_modulation_img.lin.weight")
+            save_file({name: torch.zeros(1, width) for name in names}, file)
+            _, _, shape = shapes.read_configured(ModelSettings(path=str(file), device="cpu"))
+            parts = (shape.denoiser, *shape.encoders)
+            planned[width] = [round(weights(part, torch.float32) / 4e9, 1) for part in parts]
+        assert planned == {3072: [3.9, 4.0], 4096: [9.1, 8.2]}
+
     def test_the_weights_are_those_of_the_published_models(self):
         """By their model cards: parameters of transformer, autoencoder and language model, in billions."""
         counts = {}
@@ -164,7 +282,23 @@ class TestPlannedMemory:
             model._pass(model.denoiser, 2)
         assert planned == pytest.approx(sum(one.nbytes() for one in found.values()), rel=0.02)
 
-    @pytest.mark.slow  # passes of billions of parameters, though without memory
+    @pytest.mark.parametrize(
+        ("kind", "bits", "gigabytes"),
+        [
+            ("flux2-klein", "int8", (12.5, 12.7)),
+            ("flux2-klein", "nf4", (10.6, 10.8)),
+            ("z-image", "int8", (14.8, 15.0)),
+            ("z-image", "nf4", (11.8, 12.0)),
+        ],
+    )
+    def test_so_are_those_of_quantized_weights(self, kind, bits, gigabytes):
+        known = ARCHITECTURES[kind]
+        profile, targets = ModelProfile.model_validate(dict(known.profile)), known.training["targets"]
+        shape = build_flow_footprint(kind, FLOW_PARTS[kind], profile, torch.bfloat16, bits)
+        plans = shape.encoding(), shape.portraits(1, True, 16, targets)
+        assert tuple(round(plan.total / 1e9, 1) for plan in plans) == gigabytes
+
+    @pytest.mark.slow  # passes of billions of parameters, though without memory: 2 and 3 CPU seconds
     @pytest.mark.parametrize(
         ("kind", "gigabytes"), [("flux2-klein", (27.0, 11.0, 16.4, 16.6)), ("z-image", (52.0, 15.8, 21.0, 21.2))]
     )

@@ -1,5 +1,6 @@
 """Rectified flow in portraits, beside diffusers' own pipelines, on tiny random models of the very classes."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -75,9 +76,9 @@ MASKS = {
 }
 
 
-def region(model, mask, seed=SEED, who="ann", image=None):
+def region(model, mask, seed=SEED, who="ann", image=None, reference=None):
     image = picture() if image is None else image
-    return InpaintRegion(image, Box(0, 0, SIZE, SIZE), mask, LANDMARKS, PromptCache(model).of(who), seed)
+    return InpaintRegion(image, Box(0, 0, SIZE, SIZE), mask, LANDMARKS, PromptCache(model).of(who), seed, reference)
 
 
 class Watched:
@@ -93,9 +94,10 @@ class Watched:
         vae.decode = watching
 
 
-def ours(model, mask, strength):
+def ours(model, mask, strength, reference=None):
     watched = Watched(model.autoencoder)
-    Diffuser(model).repaint([region(model, mask)], Denoising(STEPS, strength, count=model.step_count))
+    canvas = region(model, mask, reference=reference)
+    Diffuser(model).repaint([canvas], Denoising(STEPS, strength, count=model.step_count))
     return watched.latents
 
 
@@ -110,10 +112,10 @@ def stock_z_image(folder, mask, strength, guidance):
     return stock(pipeline, strength, guidance - 1, **masked)
 
 
-def stock_klein(folder, mask, strength, guidance):
+def stock_klein(folder, mask, strength, guidance, **more):
     pipeline = Flux2KleinInpaintPipeline.from_pretrained(folder)
     pipeline.mask_processor.register_to_config(do_binarize=False)
-    return stock(pipeline, strength, guidance, mask_image=torch.from_numpy(mask)[None, None])
+    return stock(pipeline, strength, guidance, mask_image=torch.from_numpy(mask)[None, None], **more)
 
 
 def stock(pipeline, strength, guidance, **masked):
@@ -146,6 +148,50 @@ def test_a_repainted_picture_is_that_of_diffusers_pipeline(folders, kind, streng
     theirs = STOCK[kind](folder, MASKS[mask], strength, guidance)
     assert theirs.std() > 0.1
     assert torch.allclose(mine, theirs, atol=1e-4)
+
+
+class TestThePersonsPhoto:
+    """klein looks at it if the model's card says so."""
+
+    @pytest.fixture
+    def photo(self):
+        return cv2.resize(hopper()[:300, :300], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+    def looking(self, folder):
+        model = opened(folder)
+        return replace(model, working=model.working.model_copy(update={"reference": True}))
+
+    @pytest.mark.parametrize("guidance", [1.0, 3.0])
+    def test_it_is_the_reference_of_diffusers_pipeline(self, folders, photo, guidance):
+        folder = folders["flux2-klein", guidance]
+        mine = ours(self.looking(folder), MASKS["soft"], 0.55, photo)
+        theirs = stock_klein(folder, MASKS["soft"], 0.55, guidance, image_reference=Image.fromarray(photo))
+        assert torch.allclose(mine, theirs, atol=1e-4)
+        assert not torch.allclose(mine, ours(opened(folder), MASKS["soft"], 0.55, photo), atol=1e-3)
+
+    def test_each_face_of_a_batch_has_its_own(self, folders, photo):
+        model = self.looking(folders["flux2-klein", 1.0])
+        denoising, diffuser = Denoising(4, 0.5, count=model.step_count), Diffuser(model)
+        photos = [photo, photo[:, ::-1].copy(), picture()]
+        canvases = [region(model, MASKS["everywhere"], reference=one) for one in photos]
+        together = diffuser.repaint(canvases, denoising)
+        for canvas, made in zip(canvases, together, strict=True):
+            assert np.abs(made.astype(int) - diffuser.repaint([canvas], denoising)[0]).max() <= 1
+        assert not np.array_equal(together[0], together[2])
+
+    def test_its_memory_is_planned(self, folders):
+        folder = folders["flux2-klein", 1.0]
+        tokens = [model.footprint().tokens for model in (opened(folder), self.looking(folder))]
+        assert tokens[1] - tokens[0] == (SIZE // 16) ** 2
+
+    def test_it_is_off_where_the_family_does_not_look_at_pictures(self, folders):
+        model = self.looking(folders["z-image", 1.0])
+        assert not model.refers_to_person
+        canvases = [region(model, MASKS["everywhere"], reference=one) for one in (picture(), None)]
+        one, other = (
+            Diffuser(model).repaint([canvas], Denoising(4, 0.5, count=model.step_count)) for canvas in canvases
+        )
+        assert np.array_equal(one[0], other[0])
 
 
 def test_words_and_strength_and_seed_matter(model):

@@ -67,6 +67,17 @@ def test_a_photo_is_dropped_with_any_of_the_answers_that_it_was_used_for(judge, 
     assert judge.judged == [b"photo", b"another", b"photo"]
 
 
+def test_a_request_with_the_id_of_one_that_is_gone_drops_what_came_with_that_one(judge):
+    cache = ReferenceCache()
+    cache.judge(b"photo", "answer 1", judge)
+    cache.judge(b"another", "answer 2", judge)
+    cache.drop("answer 1")
+    cache.evict(lambda key: True)
+    for data in (b"photo", b"another"):
+        cache.judge(data, "answer 3", judge)
+    assert judge.judged == [b"photo", b"another", b"photo"]
+
+
 def test_a_photo_is_judged_anew_rather_than_looked_up_for_ever_more_answers(judge):
     cache = ReferenceCache()
     for number in range(SOURCES + 1):

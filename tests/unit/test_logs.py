@@ -69,6 +69,24 @@ def test_every_line_within_a_request_carries_its_ids_and_its_seconds(lines):
     assert "request_id" not in after
 
 
+def test_the_metadata_of_a_request_is_in_its_lines_without_secrets(lines):
+    metadata = {"order": "A-1007", "gift": True, "page": "https://u:hunter2@x.y/?sig=hunter2", "odd": "\ud800\n"}
+    read = lines(format="json")
+    with request_context("generate", "r1", 1, metadata):
+        log.info("begins")
+    (line,) = map(json.loads, read())
+    assert line["metadata"] == {
+        "order": "A-1007",
+        "gift": True,
+        "page": "https://[redacted]@x.y/?[redacted]",
+        "odd": "\\ud800\\n",
+    }
+    read = lines(format="text")
+    with request_context("generate", "r1", 1, {"order": "A-1007"}):
+        log.info("begins")
+    assert 's {"order": "A-1007"}] begins' in read()[-1]
+
+
 def test_a_thread_that_a_request_starts_speaks_of_it_and_one_that_was_there_does_not(lines):
     read = lines(format="json")
     go, done = threading.Event(), threading.Event()

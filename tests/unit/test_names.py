@@ -50,7 +50,7 @@ def test_a_verb_or_a_noun_with_an_adjective_is_no_participle(name):
     assert not is_participle(name)
 
 
-@pytest.mark.parametrize("room", ["functions", "shared", "serve", "demo", "benchmarks", "tools"])
+@pytest.mark.parametrize("room", ["functions", "photog", "shared", "serve", "page", "demo", "benchmarks", "tools"])
 def test_no_public_function_is_named_by_a_participle(room):
     found = {
         f"{path.relative_to(ROOT)}: {name}"

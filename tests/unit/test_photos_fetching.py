@@ -1,6 +1,7 @@
 """Fetching: pictures from a real server on this machine, and references that are refused."""
 
 import logging
+import socket
 import threading
 import time
 from base64 import b64encode
@@ -9,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shared.errors import PhotoTooLarge, PhotoUnavailable
+from shared.errors import PhotoError, PhotoTooLarge, PhotoUnavailable
 from shared.photos import PhotoFetcher, addresses
 from shared.settings import Limits
 
@@ -32,6 +33,14 @@ class PhotoHandler(BaseHTTPRequestHandler):
 
     def serve_missing(self, rest):
         self._answer(404, {"Content-Length": 0})
+
+    def serve_status(self, rest):
+        status, _, after = rest.partition("/")
+        self._answer(int(status), {"Content-Length": 0} | ({"Retry-After": after} if after else {}))
+
+    def serve_cut(self, rest):
+        self._answer(200, {"Content-Length": len(PICTURE)}, PICTURE[:100])
+        self.close_connection = True
 
     def serve_to(self, rest):
         self._answer(302, {"Location": rest, "Content-Length": 0})
@@ -175,6 +184,47 @@ def test_a_photo_that_is_not_there_says_so(server):
 def test_a_server_that_is_not_there_says_so():
     assert "cannot be fetched" in refusal(fetcher().fetch(["http://127.0.0.1:9/x.jpg"]))
     assert "cannot be fetched" in refusal(fetcher(resolve=unknown_host).fetch(["http://nowhere.example/x.jpg"]))
+
+
+@pytest.mark.parametrize(
+    ("path", "seconds"),
+    [
+        *((f"status/{status}", 30) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *((f"status/{status}", None) for status in (400, 401, 403, 404, 410, 501)),
+        ("status/503/7", 7),
+        ("status/429/99999", 3600),
+        ("cut", 30),
+        ("announced", None),
+        ("to/ftp://a/b.jpg", None),
+    ],
+)
+def test_a_server_that_fails_for_the_moment_is_worth_another_try(server, path, seconds):
+    (found,) = fetcher().fetch([f"{server.url}/{path}"])
+    assert isinstance(found, PhotoError)
+    assert (found.retryable, found.retry_after) == (seconds is not None, seconds)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "again"), 30),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), None),
+        (OSError("odd"), None),
+    ],
+)
+def test_a_name_server_that_fails_passes_and_a_host_that_does_not_exist_stays(error, seconds):
+    def resolve(host, port):
+        raise error
+
+    (found,) = fetcher(resolve=resolve).fetch(["http://host.example/x.jpg"])
+    assert isinstance(found, PhotoUnavailable)
+    assert found.retry_after == seconds
+
+
+def test_a_refused_connection_and_a_slow_server_pass_and_a_missing_key_stays(server):
+    slow = fetcher(limits=Limits(fetch_seconds=0.2)).fetch([server.url + "/drip"])
+    gone = fetcher().fetch(["http://127.0.0.1:9/x.jpg", "missing.jpg"])
+    assert [one.retry_after for one in (*slow, *gone) if isinstance(one, PhotoError)] == [30, 30, None]
 
 
 def unknown_host(host, port):

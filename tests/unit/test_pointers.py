@@ -6,7 +6,7 @@ import json
 import pytest
 
 from shared.buckets import MemoryBucket
-from shared.lifecycle.pointers import Pointers
+from shared.lifecycle.pointers import REPLACES, Pointers
 
 POINTER = "users/u/model.json"
 
@@ -127,6 +127,42 @@ def test_one_who_was_killed_at_any_call_is_followed_by_whoever_does_it_again(cal
         swap(bucket, 2.0)
     except Killed:
         swap(bucket, 2.0)
+    assert named(bucket) == 2.0
+
+
+def replace(bucket, committed, seen):
+    Pointers(bucket).swap(POINTER, {"which": committed, REPLACES: seen}, str(committed), committed)
+
+
+def test_what_was_made_in_view_of_an_older_one_does_not_replace_what_came_in_between():
+    bucket = MemoryBucket()
+    swap(bucket, 1.0)
+    swap(bucket, 2.0)
+    for _ in range(2):
+        replace(bucket, 3.0, seen=1.0)
+        assert named(bucket) == 2.0
+    assert len(list(bucket.list("users/u/swaps/"))) == 1
+    replace(bucket, 4.0, seen=2.0)
+    assert named(bucket) == 4.0
+    assert REPLACES not in json.loads(bucket.get(POINTER))
+
+
+def test_nor_does_it_replace_one_whose_pointer_was_not_written_yet():
+    bucket = MemoryBucket()
+    swap(bucket, 2.0)
+    bucket.delete(POINTER)
+    replace(bucket, 3.0, seen=0.0)
+    swap(bucket, 2.0)
+    assert named(bucket) == 2.0
+
+
+@pytest.mark.parametrize("calls", range(1, 10))
+def test_one_who_was_killed_while_replacing_is_followed_by_whoever_does_it_again(calls):
+    bucket = Stopping(calls, lambda bucket: None, killed=True)
+    try:
+        replace(bucket, 2.0, seen=0.0)
+    except Killed:
+        replace(bucket, 2.0, seen=0.0)
     assert named(bucket) == 2.0
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from functions.train.dataset import FEWEST, hold_out, prepare_dataset
-from shared.errors import TooFewPhotos
+from shared.errors import PhotoUnavailable, TooFewPhotos
 from shared.models.diffusion import ModelProfile
 from shared.photos.person_photos import LONGEST_SIDE
 from shared.settings import Limits
@@ -53,6 +53,18 @@ def test_every_photo_that_cannot_be_used_has_its_reason(engine, person, cup):
     assert "no face was found" in reasons["cup.jpg"]
     assert "faces were found" in reasons["group.jpg"]
     assert "not the same person" in reasons["other.jpg"]
+
+
+@pytest.mark.parametrize(("usable", "passing", "retry_after"), [(4, 1, 9), (3, 1, None), (3, 2, 9), (4, 0, None)])
+def test_too_few_photos_are_worth_another_try_where_those_that_may_come_are_enough(
+    engine, person, cup, usable, passing, retry_after
+):
+    busy = {f"busy{number}.jpg": PhotoUnavailable("503").retry_in(9 - number) for number in range(passing)}
+    files = {name: person[name] for name in list(person)[:usable]} | {"cup.jpg": cup}
+    workspace = FakeWorkspace(files, unavailable=busy)
+    with pytest.raises(TooFewPhotos) as raised:
+        prepare_dataset([*files, "gone.jpg", *busy], workspace, engine, WORKING, Limits())
+    assert (raised.value.retryable, raised.value.retry_after) == (retry_after is not None, retry_after)
 
 
 def test_too_few_usable_photos_is_an_error_that_names_each_reason(engine, person, cup):

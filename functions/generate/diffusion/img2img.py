@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from functions.generate.diffusion import control_images as drawing
-from functions.generate.diffusion.inpaint_region import InpaintRegion
+from functions.generate.diffusion.inpaint_region import InpaintRegion, cut_square
 from shared.errors import PhotogError
+from shared.faces import Box
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
 from shared.models.base_model import Conditioning, DiffusionModel
@@ -153,7 +154,8 @@ class Diffuser:
             reduce(lambda batch, one: batch.concatenate(one), wordings)
             for wordings in zip(*(canvas.words for canvas in canvases), strict=True)
         )
-        words, negative = (self._model.referring(wording, latents) for wording in (words, negative))
+        for seen in (latents, *self._encode_references(canvases)):
+            words, negative = (self._model.referring(wording, seen) for wording in (words, negative))
         return Sample(
             latents,
             copy_to_device(torch.from_numpy(np.stack(masks))[:, None], latents.device),
@@ -162,6 +164,15 @@ class Diffuser:
             hints,
             [torch.Generator("cpu").manual_seed(canvas.seed) for canvas in canvases],
         )
+
+    def _encode_references(self, canvases: Sequence[InpaintRegion]) -> list[torch.Tensor]:
+        """Return the latents of the people's photos, one tensor for the batch, if the base model looks at them."""
+        size = self._model.working.size
+        photos = [canvas.reference for canvas in canvases if canvas.reference is not None]
+        if not self._model.refers_to_person or len(photos) < len(canvases):
+            return []
+        whole = [cut_square(photo, Box(0, 0, photo.shape[1], photo.shape[0]), size) for photo in photos]
+        return [self._encode(np.stack(whole))]
 
     def _denoise(self, sample: Sample, denoising: Denoising, step_done: Callable[[], None]) -> torch.Tensor:
         latents = sample.latents

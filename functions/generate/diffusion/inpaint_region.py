@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.face.strips import list_strips, repeat
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
@@ -27,6 +28,8 @@ class InpaintRegion:
         landmarks: the face's landmarks, (68, 2), in pixels of the picture.
         words: the encoded prompt and negative prompt, from `PromptCache`.
         seed: seed of the noise.
+        reference: a square around the face in the person's photo, RGB, uint8, (S, S, 3), for base models that look at
+            it; None without one.
     """
 
     image: Image
@@ -35,15 +38,16 @@ class InpaintRegion:
     landmarks: Points
     words: PromptPair
     seed: int
+    reference: Image | None = None
 
     def patch(self, size: int) -> Image:
         """Return the square at the model's size, RGB, uint8, (size, size, 3)."""
-        patch_pixels: Image = _cut(self.image, self.square, size)
+        patch_pixels: Image = cut_square(self.image, self.square, size)
         return patch_pixels
 
     def patch_mask(self, size: int) -> Mask:
         """Return the mask of the square at the model's size, (size, size)."""
-        patch_pixels: Mask = _cut(self.mask, self.square, size)
+        patch_pixels: Mask = cut_square(self.mask, self.square, size)
         return patch_pixels
 
     def patch_landmarks(self, size: int) -> Points:
@@ -67,11 +71,17 @@ class InpaintRegion:
         columns = slice(max(left, 0), min(right, self.image.shape[1]))
         part = enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         result = self.image.copy()
-        result[rows, columns] = round_to_levels(self.image[rows, columns] + part * self.mask[rows, columns, None])
+        for strip in list_strips(part.shape):
+            there = slice(rows.start + strip.start, rows.start + strip.stop)
+            share = self.mask[there, columns]
+            if share.any():
+                change = part[strip] * repeat(share)
+                change += self.image[there, columns]
+                result[there, columns] = round_to_levels(change)
         return result
 
 
-def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
+def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     """Cut the square out of a picture or mask, mirrored beyond the border, and resize it to `size`.
 
     It is reduced by area averaging, enlarged by cubic interpolation.
@@ -80,7 +90,10 @@ def _cut(picture: Image | Mask, square: Box, size: int) -> Any:
     height, width = picture.shape[:2]
     columns = _mirror(np.arange(left, max(right, left + 1)), width)
     rows = _mirror(np.arange(top, max(bottom, top + 1)), height)
-    cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
+    if left >= 0 and top >= 0 and left + len(columns) <= width and top + len(rows) <= height:
+        cut = np.ascontiguousarray(picture[top : top + len(rows), left : left + len(columns)])
+    else:
+        cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
     interpolation = cv2.INTER_AREA if len(rows) >= size else cv2.INTER_CUBIC
     return cv2.resize(cut, (size, size), interpolation=interpolation)
 

@@ -9,6 +9,7 @@ from diffusers import ModelMixin
 from peft import LoraConfig
 
 from functions.generate.diffusion.lora_file import KOHYA, LoraError, LoraFile, LoraPart, Tensors
+from shared.models.quantization import precision_of, shape_of
 
 WRAPPING = {"base_layer", "lora_A", "lora_B"}  # peft's names of the modules inside an adapted module
 
@@ -50,8 +51,8 @@ def fit_lora(
     """
     if None not in (file.prefix, prefix) and file.prefix != prefix:
         raise LoraError(f"this LoRA was made for a {file.prefix}, and the base model has a {prefix}: train again")
-    weights = _weights(denoiser)
-    spelled = {KOHYA + name.replace(".", "_"): name for name in weights} | {name: name for name in weights}
+    layers = _adaptable_layers(denoiser)
+    spelled = {KOHYA + name.replace(".", "_"): name for name in layers} | {name: name for name in layers}
     parts: dict[str, LoraPart] = {}
     for written, part in file.parts.items():
         name = spelled.get(written)
@@ -61,7 +62,7 @@ def fit_lora(
             raise LoraError(f"this LoRA adapts {name}, which all pictures of a batch go through as one: train again")
         if name in parts:
             raise LoraError(f"this LoRA file has two entries for the module {name}")
-        _check_part(name, part, weights[name])
+        _check_part(name, part, layers[name])
         parts[name] = part
     tensors = {f"{name}.lora_A.weight": part.down for name, part in parts.items()}
     tensors |= {f"{name}.lora_B.weight": part.up for name, part in parts.items()}
@@ -70,27 +71,26 @@ def fit_lora(
     return Lora(shape, tensors, _config(parts, file.rooted))
 
 
-def _weights(denoiser: ModelMixin) -> Tensors:
-    """Return the weights of all modules that can have a LoRA, by the module's name."""
+def _adaptable_layers(denoiser: ModelMixin) -> dict[str, torch.nn.Module]:
+    """Return all modules that can have a LoRA, by their names, without what peft has wrapped them in."""
     layers = {
         name: getattr(module, "base_layer", module)
         for name, module in denoiser.named_modules()
         if WRAPPING.isdisjoint(name.split("."))
     }
-    return {
-        name: layer.weight for name, layer in layers.items() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
-    }
+    return {name: layer for name, layer in layers.items() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)}
 
 
-def _check_part(name: str, part: LoraPart, weight: torch.Tensor) -> None:
-    """Raise LoraError unless the part can be added to a module with this weight, (out, in, ...)."""
-    down, up = (part.rank, *weight.shape[1:]), (weight.shape[0], part.rank, *[1] * (weight.ndim - 2))
+def _check_part(name: str, part: LoraPart, layer: torch.nn.Module) -> None:
+    """Raise LoraError unless the part can be added to a module whose weight is (out, in, ...)."""
+    (out, *into), precision = shape_of(layer), precision_of(layer)
+    down, up = (part.rank, *into), (out, part.rank, *[1] * (len(into) - 1))
     if (part.down.shape, part.up.shape) != (down, up):
         raise LoraError(
             f"this LoRA does not fit the base model: for {name} it has matrices of the shapes {list(part.down.shape)} "
             f"and {list(part.up.shape)}, which should be {list(down)} and {list(up)}"
         )
-    if not all(torch.isfinite(tensor.to(weight.dtype)).all() for tensor in (part.down, part.up)):
+    if not all(torch.isfinite(tensor.to(precision)).all() for tensor in (part.down, part.up)):
         raise LoraError(f"this LoRA has values for {name} that are not finite or too large for the base model")
 
 

@@ -11,6 +11,7 @@ from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
+from functions.generate.face.strips import copy_where
 from shared.imaging.array_types import Image, Mask, Points
 
 
@@ -114,6 +115,15 @@ class FaceCrop:
         """The palette of the face."""
         return Palette.of(self.lab, self.face, self.width)
 
+    def measure_grain(self, width: float) -> tuple[float, ...]:
+        """Measure how strong the fine detail of the face's skin is, without that of facial hair.
+
+        `width` is that of the face to be compared, in pixels; see `light.measure_grain`.
+        """
+        skin = self.skin * (1 - self.cut(self.facial_hair.mask))
+        part = masks.bounds(skin, light.BANDS[-1] * light.SEEN * width)
+        return light.measure_grain(self.lab[..., 0][part], skin[part], width)
+
     def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""
         return masks.face(self.points, self.size, margin, top=hairline(self.mesh))
@@ -135,7 +145,7 @@ class FaceCrop:
     def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
         """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true."""
         done = self.picture.copy()
-        np.copyto(done[self.rows, self.columns], changed, where=where[..., None])
+        copy_where(changed, where, done[self.rows, self.columns])
         return done
 
 

@@ -1,11 +1,15 @@
 """Match light, color and grain of one face to another aligned with it: low and high frequencies in LAB."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.face.gaussian import blur
+from functions.generate.face.strips import RowEnlarger, list_strips, repeat
 from shared.imaging.array_types import Image, Mask
 from shared.imaging.quantization import require_finite, round_to_levels
 
@@ -21,9 +25,11 @@ SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # largest change of ligh
 KNEE = 90.0  # lightness above which brightening is compressed, so that teeth and highlights do not burn out
 SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice as far is hair or glasses
 SAMPLING_SIDE = 400  # pixels per row sampled to find the skin's median color; more give the same median
+GRAIN_SIDE = 1000  # pixels per row sampled to measure grain
 DARKEST = 0.25  # darkest share of the bare face that is left out, since it may be a beard
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
+SEEN = 4.0  # sigmas; what is farther away has no effect on a Gaussian
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 EDGE = 4.0  # in units of the grain's strength; stronger detail is an edge
 NOISE = (0.8, 0.4)  # per band, share of the missing detail filled with noise; coarser noise looks like orange peel
@@ -34,7 +40,9 @@ DARK = 0.6  # relative to the skin's lightness; darker pixels (hair, lashes, pup
 
 def to_lab(image: Image) -> Lab:
     """Convert RGB, uint8, to LAB, float32."""
-    lab: Lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = np.empty(image.shape, np.float32)
+    for rows in list_strips(image.shape):
+        lab[rows] = cv2.cvtColor(np.multiply(image[rows], np.float32(1 / 255), dtype=np.float32), cv2.COLOR_RGB2LAB)
     return lab
 
 
@@ -44,8 +52,13 @@ def to_rgb(lab: Lab) -> Image:
     Raises:
         PictureFailed: a value is not finite.
     """
-    # checked first: the conversion would turn values that are not finite into black
-    return round_to_levels(cv2.cvtColor(require_finite(lab), cv2.COLOR_LAB2RGB) * 255)
+    image = np.empty(lab.shape, np.uint8)
+    for rows in list_strips(lab.shape):
+        # checked first: the conversion would turn values that are not finite into black
+        rgb = cv2.cvtColor(require_finite(lab[rows]), cv2.COLOR_LAB2RGB)
+        rgb *= 255
+        image[rows] = round_to_levels(rgb)
+    return image
 
 
 def limit_overshoot(raised: Lightness, lightness: Lightness, share: float, radius: float) -> Lightness:
@@ -78,9 +91,16 @@ def skin_likeness(lab: Lab, where: Mask) -> Mask:
     # without the darkest pixels, so that the median of a bearded face is that of the skin
     bright = inside[inside[:, 0] >= np.quantile(inside[:, 0], DARKEST)]
     middle = np.median(bright, axis=0)
-    away = (lab - middle.astype(np.float32)) / np.array(SKIN_SPREAD, np.float32)
-    distance = np.einsum("...c,...c->...", away, away)
-    weight: Mask = np.exp(-0.5 * np.maximum(distance - 1, 0) / 2).astype(np.float32)
+    scale = 1 / np.array(SKIN_SPREAD)
+    scaled = np.column_stack([np.diag(scale), -scale * middle]).astype(np.float32)
+    falling = np.array([[-0.25, -0.25, -0.25, 0.25]], np.float32)  # of the squared distances' sum, less 1
+    weight = np.empty(lab.shape[:2], np.float32)
+    for rows in list_strips(lab.shape):
+        away = cv2.transform(lab[rows], scaled)
+        away *= away
+        exponent = cv2.transform(away, falling)
+        np.minimum(exponent, 0, out=exponent)
+        weight[rows] = cv2.exp(exponent)
     return weight
 
 
@@ -126,50 +146,59 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     sigma = REACH * width * factor
     low_drawn = _estimate_low(cv2.resize(drawn, size, interpolation=cv2.INTER_AREA), _reduce(skin_drawn, size), sigma)
     low_base = _estimate_low(cv2.resize(base, size, interpolation=cv2.INTER_AREA), _reduce(skin_base, size), sigma)
-    shift = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
-    shift = cv2.resize(shift, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
-    level = cv2.resize(low_drawn, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    lightness = level[..., 0]
-    relative = drawn[..., 0] / np.maximum(lightness, 1)
-    shift[..., 1:] *= (np.clip(relative / DARK, 0, 1) * _share_of_shift(drawn, level, shift))[..., None]
-    shift[..., 0] *= np.clip(relative, 0, 1)
-    if tone.modeled < 1:
-        wanted = cv2.resize(low_base[..., 0], drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        own = drawn[..., 0] - lightness
-        shift[..., 0] = tone.between(shift[..., 0], wanted + tone.contrast * own - drawn[..., 0])
-    result: Lab = shift + _reduce_color_contrast(drawn, low_drawn, low_base)
+    change = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
+    kept = np.clip(low_base[..., :1] / np.maximum(low_drawn[..., :1], 1), LEAST_CONTRAST, 1) - 1
+    low = RowEnlarger(np.dstack([change, low_drawn, kept, low_base[..., :1]]), drawn.shape[:2])
+    result = np.empty_like(drawn)
+    for rows in list_strips(drawn.shape):
+        result[rows] = _shift_strip(drawn[rows], low.cut(rows), tone)
     return result
 
 
-def _share_of_shift(drawn: Lab, level: Lab, shift: Lab) -> Mask:
+def _shift_strip(drawn: Lab, low: NDArray[np.float32], tone: Tone) -> Lab:
+    """Compute the shift of `equalize` for some rows.
+
+    In dim light every camera sees lips as less red: lightness and chroma shrink by the same factor, since all of LAB is
+    proportional to the cube root of the light.
+
+    Args:
+        drawn: LAB, (H, W, 3).
+        low: (H, W, 8): the skin's change in LAB, its LAB, the share of color contrasts that is lost where the light
+            gets dimmer, as a negative number, and the lightness of the base's skin.
+        tone: how the contrasts change.
+    """
+    lightness, a, b = cv2.split(drawn)
+    change, change_a, change_b, level, level_a, level_b, lost, wanted = cv2.split(low)
+    relative = lightness / np.maximum(level, 1)
+    taken = np.clip(relative * np.float32(1 / DARK), 0, 1)
+    taken *= _share_of_shift((a, b), (level_a, level_b), (change_a, change_b))
+    shift = change * np.clip(relative, 0, 1)
+    if tone.modeled < 1:
+        shift = tone.between(shift, wanted + np.float32(tone.contrast) * (lightness - level) - lightness)
+    for own, at, color in ((a, level_a, change_a), (b, level_b, change_b)):
+        color *= taken
+        color += (own - at) * lost
+    result: Lab = cv2.merge([shift, change_a, change_b])
+    return result
+
+
+Tints = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def _share_of_shift(drawn: Tints, level: Tints, shift: Tints) -> Mask:
     """Return the share of a color shift that each pixel takes, 0 to 1, (H, W).
 
     Where the shift makes the skin paler, a pixel takes as large a share as it has of the skin's color; elsewhere 1.
 
     Args:
-        drawn, level: LAB of the face, and the low frequencies of its skin, (H, W, 3).
-        shift: the change of the skin's color, (H, W, 3).
+        drawn, level: a and b of the face, and of the low frequencies of its skin, (H, W) each.
+        shift: the change of the skin's color, likewise.
     """
-    along = np.einsum("...c,...c->...", drawn[..., 1:], level[..., 1:])
-    whole = np.einsum("...c,...c->...", level[..., 1:], level[..., 1:])
-    paler = np.einsum("...c,...c->...", shift[..., 1:], level[..., 1:]) < 0
-    share: Mask = np.where(paler, np.clip(along / np.maximum(whole, 1), 0, 1), 1).astype(np.float32)
+    along, whole, paler = (one[0] * level[0] + one[1] * level[1] for one in (drawn, level, shift))
+    share: Mask = np.clip(along / np.maximum(whole, 1), 0, 1).astype(np.float32, copy=False)
+    share[paler >= 0] = 1
     return share
-
-
-def _reduce_color_contrast(drawn: Lab, low_drawn: Lab, low_base: Lab) -> Lab:
-    """Return the change, (H, W, 3), that reduces color contrasts where the light gets dimmer.
-
-    In dim light every camera sees lips as less red: lightness and chroma shrink by the same factor, since all of LAB
-    is proportional to the cube root of the light.
-    """
-    size = drawn.shape[1::-1]
-    ratio = np.clip(low_base[..., 0] / np.maximum(low_drawn[..., 0], 1), LEAST_CONTRAST, 1)
-    own = drawn[..., 1:] - cv2.resize(low_drawn[..., 1:], size, interpolation=cv2.INTER_LINEAR)
-    change = np.zeros_like(drawn)
-    change[..., 1:] = own * (cv2.resize(ratio, size, interpolation=cv2.INTER_LINEAR) - 1)[..., None]
-    return change
 
 
 def compress_highlights(lightness: Lightness, before: Lightness) -> Lightness:
@@ -195,31 +224,74 @@ def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask
         skin_mixed, skin_template: masks of their skin.
         width: the face's width in pixels.
     """
-    lightness = mixed[..., 0].copy()
-    noise = np.random.default_rng(GRAIN_SEED).standard_normal(lightness.shape, dtype=np.float32)
-    for finer, coarser, most in zip((0.0, *BANDS), BANDS, NOISE, strict=False):
-        own, added, wanted = (
-            _band(plane, finer * width, coarser * width) for plane in (mixed[..., 0], noise, template[..., 0])
-        )
-        strength_own, strength_wanted = _strength(own, skin_mixed), _strength(wanted, skin_template)
+    lightness = np.ascontiguousarray(mixed[..., 0])
+    wanted = measure_grain(template[..., 0], skin_template, width)
+    return raise_grain(lightness, skin_mixed, wanted, width, lambda: draw_noise(lightness.shape))
+
+
+def draw_noise(size: tuple[int, ...]) -> Lightness:
+    """Return normal noise of variance 1, (H, W), the same for the same size."""
+    return np.random.default_rng(GRAIN_SEED).standard_normal(size, dtype=np.float32)
+
+
+def measure_grain(lightness: Lightness, skin: Mask, width: float) -> tuple[float, ...]:
+    """Return how strong the fine detail on a face's skin is in each of the bands; 0 where too little skin shows.
+
+    `width` is the face's width in pixels.
+    """
+    lightness = np.ascontiguousarray(lightness)
+    return tuple(
+        _strength(_band(lightness, finer * width, coarser * width), skin) for finer, coarser in pairwise((0.0, *BANDS))
+    )
+
+
+def raise_grain(
+    lightness: Lightness, skin: Mask, wanted: Sequence[float], width: float, draw: Callable[[], Lightness]
+) -> Lightness:
+    """Return a face's lightness, (H, W), with its fine detail as strong as `measure_grain` says of the template's.
+
+    `draw` makes the noise, (H, W), if any is needed.
+    """
+    result = lightness.copy()
+    noise: Lightness | None = None
+    for (finer, coarser), strength_wanted, most in zip(pairwise((0.0, *BANDS)), wanted, NOISE, strict=True):
+        own = _band(lightness, finer * width, coarser * width)
+        strength_own = _strength(own, skin)
         if strength_own == 0 or strength_wanted == 0:
             continue
         ratio = strength_wanted / strength_own
         gain = float(np.clip(ratio, *GRAIN_GAIN))
-        # lashes, lips and wrinkles are not grain: they look etched if they are raised with it
-        lightness += (gain - 1) * (own / (1 + np.square(own / (EDGE * strength_own))) if gain > 1 else own)
+        _add_detail(result, own, gain, EDGE * strength_own)
         if ratio > gain:
+            if noise is None:
+                noise = draw()
+            added = _band(noise, finer * width, coarser * width)
             missing = float(np.sqrt(1 - (gain / ratio) ** 2)) * most
-            lightness += missing * strength_wanted / float(added.std()) * added
-    return lightness
+            result += np.float32(missing * strength_wanted / float(added.std())) * added
+    return result
+
+
+def _add_detail(lightness: Lightness, detail: Lightness, gain: float, edge: float) -> None:
+    """Scale a band of detail in a face's lightness by a factor, in place; what is stronger than `edge` is not raised.
+
+    Lashes, lips and wrinkles are not grain: they look etched if they are raised with it.
+    """
+    for rows in list_strips(lightness.shape):
+        part = detail[rows]
+        if gain > 1:
+            weak = np.square(part * np.float32(1 / edge))
+            weak += 1
+            part = part / weak
+        lightness[rows] += np.float32(gain - 1) * part
 
 
 def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     total = float(weight.sum())
     if total < 1e-3:
         return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
-    mean = (lab * weight[..., None]).sum(axis=(0, 1)) / total
-    blurred = cv2.GaussianBlur(lab * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    weighted = lab * repeat(weight)
+    mean = weighted.sum(axis=(0, 1)) / total
+    blurred = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
     low: Lab = (blurred + TRUST * mean.astype(np.float32)) / (amount + TRUST)
     return low
@@ -232,14 +304,15 @@ def _reduce(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def _band(lightness: Lightness, finer: float, coarser: float) -> Lightness:
     """Return the difference of two Gaussians, sigmas in pixels; a `finer` one up to FINEST is no blur at all."""
-    upper = cv2.GaussianBlur(lightness, (0, 0), finer) if finer > FINEST else lightness
-    band: Lightness = upper - cv2.GaussianBlur(lightness, (0, 0), max(coarser, FINEST + 0.4))
+    band = blur(lightness, max(coarser, FINEST + 0.4))
+    np.subtract(blur(lightness, finer) if finer > FINEST else lightness, band, out=band)
     return band
 
 
 def _strength(high: Lightness, where: Mask) -> float:
     """Return the root mean square on the skin, without the strongest tenth, which is edges and wrinkles, not grain."""
-    values = np.abs(high[where > 0.5])
+    every = max(1, max(where.shape) // GRAIN_SIDE)
+    values = np.abs(high[::every, ::every][where[::every, ::every] > 0.5])
     if len(values) < 16:
         return 0.0
     kept = values[values <= np.quantile(values, 0.9)]

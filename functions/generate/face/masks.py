@@ -107,6 +107,14 @@ def region(points: Points, size: tuple[int, int], margin: float = REGION_MARGIN)
     return slice(int(top), int(min(bottom, size[0]))), slice(int(left), int(min(right, size[1])))
 
 
+def bounds(mask: Mask, room: float) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask, (H, W), outside of which it is 0, and `room` pixels around them."""
+    left, top, across, down = cv2.boundingRect((mask > 0).view(np.uint8))
+    reach = int(np.ceil(room))
+    rows = slice(max(top - reach, 0), min(top + down + reach, mask.shape[0]))
+    return rows, slice(max(left - reach, 0), min(left + across + reach, mask.shape[1]))
+
+
 def _outline(points: Points, top: Points | None) -> Points:
     brow = points[17:27]
     return np.vstack([points[:17], brow, (brow + forehead(points)) / 2 if top is None else top])

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.facial_hair import NECK, FacialHair
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lab
+from functions.generate.face.strips import RowEnlarger, blend, list_strips, repeat
 from shared.imaging.array_types import Image, Mask
 
 FILL = 0.06  # face widths, sigma of the skin's color where it is filled in
@@ -36,6 +38,7 @@ DEEPEST, SHADED, LIT = (
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.025  # face widths that single hairs stick out of a beard
+NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
 BORDER = 0.012  # face widths that skin must be away from collars and hair
@@ -82,8 +85,8 @@ class BeardTransfer:
     def shave(self, drawn: Lab, skin: Mask, usable: Mask, crop: FaceCrop) -> Lab:
         """Fill in what the template's hair hides and the person's photo does not show.
 
-        That is all beyond the face, and inside of it what must not be taken from the photo, such as a lock of hair: else
-        a line of the template's beard is left there.
+        That is all beyond the face, and inside of it what must not be taken from the photo, such as a lock of hair:
+        else a line of the template's beard is left there.
 
         Args:
             drawn: the person's face on the crop, relit, LAB, (h, w, 3).
@@ -94,16 +97,19 @@ class BeardTransfer:
         Returns:
             LAB, (h, w, 3); `drawn` itself if the template has no such hair.
         """
+        if not self.template.any():
+            return drawn
         face = masks.face(crop.points, crop.size, 0.0, 0.01)
         bare = self.template * (1 - self.person) * np.maximum(1 - face, 1 - usable)
-        if not bare.any() or float(skin.sum()) < LEAST:
+        total = float(skin.sum())
+        if not bare.any() or total < LEAST:
             return drawn
         column = np.maximum(_neck_column(crop), face)
-        shaven = drawn + (bare * column)[..., None] * (_draw_neck(drawn, skin, face, self.person, crop.width) - drawn)
+        mean = (drawn * repeat(skin)).sum(axis=(0, 1)) / total
+        shaven = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop.width)
         beside = bare * (1 - column)
         if beside.max() > LEAST:
-            behind = light.to_lab(self._remove_from(crop))
-            shaven += beside[..., None] * (behind - shaven)
+            shaven = blend(shaven, light.to_lab(self._remove_from(crop)), beside.astype(np.float32))
         return shaven
 
     def _remove_from(self, crop: FaceCrop) -> Image:
@@ -120,28 +126,56 @@ class BeardTransfer:
         return around
 
 
-def _draw_neck(drawn: Lab, skin: Mask, face: Mask, hair: Mask, width: float) -> Lab:
-    """Return the drawn neck, LAB, (h, w, 3); where it shows none, skin of the neck's color or of the face's, shaded."""
-    mean = ((drawn * skin[..., None]).sum(axis=(0, 1)) / float(skin.sum())).astype(np.float32)
-    neck = _neck_likeness(drawn, mean, width) * (1 - hair) * (1 - face)
-    below = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / width
-    shade = np.ones_like(drawn)
+def _draw_neck(drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where: Mask, width: float) -> Lab:
+    """Return the drawn face with its neck where `where`, (h, w), says, and where that shows none, skin as of a neck.
+
+    That skin has the neck's color or the face's, shaded. It is smooth, so it is computed at a bounded size.
+
+    Args:
+        drawn: LAB, (h, w, 3).
+        mean: the mean color of the face's skin, LAB, (3,).
+        skin, face, hair: masks of the face's skin, of the whole face, and of the person's facial hair, (h, w).
+        where: the share of the neck, (h, w).
+        width: the face's width in pixels.
+    """
+    neck = _neck_likeness(drawn, mean.astype(np.float32), width) * (1 - hair) * (1 - face)
+    low = RowEnlarger(_fill_neck(drawn, mean.astype(np.float32), neck, skin, face, width), drawn.shape[:2])
+    shaven = drawn.copy()
+    for rows in list_strips(drawn.shape):
+        if where[rows].any():
+            change = low.cut(rows) - drawn[rows]
+            change *= repeat(where[rows] * (1 - neck[rows]))
+            shaven[rows] += change
+    return shaven
+
+
+def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width: float) -> Lab:
+    """Return the color that is filled in, LAB, with at most NECK_WIDTH pixels across the face."""
+    factor = min(1.0, NECK_WIDTH / width)
+    size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
+
+    def reduce(plane: Mask | Lab) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+
+    sigma = FILL * width * factor
+    below = cv2.distanceTransform((reduce(face) < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (width * factor)
+    shade = np.ones((*size[::-1], 3), np.float32)
     shade[..., 0] = np.interp(below, (0, ROUND, ROUND + DEEP), (1, UNDER, LOWER))
-    seen, known = blur(drawn * neck[..., None], FILL * width), blur(neck, FILL * width)[..., None]
-    guess, sure = blur(drawn * skin[..., None], FILL * width), blur(skin, FILL * width)[..., None]
+    seen, known = blur(reduce(drawn * repeat(neck)), sigma), blur(reduce(neck), sigma)[..., None]
+    guess, sure = blur(reduce(drawn * repeat(skin)), sigma), blur(reduce(skin), sigma)[..., None]
     filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))
-    whole: Lab = filled + neck[..., None] * (drawn - filled)
-    return whole
+    return np.asarray(filled, np.float32)
 
 
 def _neck_column(crop: FaceCrop) -> Mask:
     """Return the mask, (h, w), of the strip below the face that a neck fills."""
     points = crop.points
-    y, x = np.mgrid[: crop.size[0], : crop.size[1]].astype(np.float32)
+    x = np.arange(crop.size[1], dtype=np.float32)
+    y = np.arange(crop.size[0], dtype=np.float32)[:, None]
     down = points[8] - points[27]
-    across = np.array([down[1], -down[0]]) / np.linalg.norm(down)
-    middle = points[[4, 12]].mean(axis=0)
-    off = np.abs((x - middle[0]) * across[0] + (y - middle[1]) * across[1]) / crop.width
+    across = np.array([down[1], -down[0]], np.float32) / np.float32(np.linalg.norm(down) * crop.width)
+    middle = points[[4, 12]].mean(axis=0).astype(np.float32)
+    off = np.abs((x - middle[0]) * across[0] + (y - middle[1]) * across[1])
     column: Mask = np.clip((NECK - off) / (NECK - SURELY_NECK), 0, 1).astype(np.float32)
     return column
 
@@ -149,10 +183,13 @@ def _neck_column(crop: FaceCrop) -> Mask:
 def _neck_likeness(drawn: Lab, skin: Lab, width: float) -> Mask:
     """Return how much each pixel looks like shaded or lit skin of this color, LAB, (3,): 0 to 1, (h, w)."""
     chroma = max(float(np.hypot(skin[1], skin[2])), 1.0)
-    away = np.linalg.norm(drawn[..., 1:] - skin[1:], axis=-1) / chroma
-    like = np.clip((TINT[1] - away) / (TINT[1] - TINT[0]), 0, 1)
-    light = drawn[..., 0] / max(float(skin[0]), 1.0)
-    like = (like * np.clip((light - DEEPEST) / (SHADED - DEEPEST), 0, 1) * (light < LIT)).astype(np.float32)
+    like = np.empty(drawn.shape[:2], np.float32)
+    for rows in list_strips(drawn.shape):
+        lightness, a, b = cv2.split(drawn[rows])
+        away = cv2.magnitude(a - skin[1], b - skin[2])
+        color = np.clip((TINT[1] - away / chroma) / (TINT[1] - TINT[0]), 0, 1)
+        light = lightness / max(float(skin[0]), 1.0)
+        like[rows] = color * np.clip((light - DEEPEST) / (SHADED - DEEPEST), 0, 1) * (light < LIT)
     side = 2 * max(1, round(BORDER * width)) + 1
-    inner: Mask = cv2.GaussianBlur(cv2.erode(like, np.ones((side, side), np.uint8)), (0, 0), max(BORDER * width, 0.5))
+    inner: Mask = blur(cv2.erode(like, np.ones((side, side), np.uint8)), max(BORDER * width, 0.5))
     return inner

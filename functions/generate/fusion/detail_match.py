@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from functions.generate.face import light
+from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lightness
 from shared.imaging.array_types import Mask
 
@@ -83,10 +84,8 @@ def match_sharpness(
     """
     target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
-    raised = _raise_detail(
-        lightness, free * (smooth - cv2.GaussianBlur(smooth, (0, 0), radius)), where, WANTED * target
-    )
-    raised = _raise_detail(raised, free * (raised - cv2.GaussianBlur(raised, (0, 0), radius)), where, ENOUGH * target)
+    raised = _raise_detail(lightness, free * (smooth - blur(smooth, radius)), where, WANTED * target)
+    raised = _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
     return light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * width)
 
 

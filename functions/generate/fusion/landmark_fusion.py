@@ -21,6 +21,7 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
+from functions.generate.face.strips import blend, copy_where
 from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
@@ -165,7 +166,7 @@ def _blend(
         own: mask, (h, w), of the frames of the person's glasses.
         beards: the facial hair of both.
     """
-    skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person))
+    skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person) if beards.person.any() else crop.bare)
     theirs = Palette.of(drawn, crop.face, crop.width)
     tone = original.palette.tone(theirs)
     # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
@@ -196,7 +197,7 @@ def compose(
 
     Args:
         crop: the face as it is.
-        drawn: the face to mix in, relit, LAB, (h, w, 3); its lightness is changed in place.
+        drawn: the face to mix in, relit, LAB, (h, w, 3); it is overwritten.
         original: the template's face, whose sharpness the result must have.
         shares: the drawn face's share in each part.
         taken: mask, (h, w), of where the drawn face may be used.
@@ -206,25 +207,40 @@ def compose(
     Returns:
         RGB, uint8, (h, w, 3); equal to the crop where the share is 0.
     """
-    base, wanted = crop.lab, original.lab[..., 0]
+    wanted = np.ascontiguousarray(original.lab[..., 0])
     outline = crop.outline(shares.margin)
     hair = np.zeros(crop.size, np.float32) if beards is None else beards.either
     bare = crop.bare * (light.skin_likeness(drawn, crop.bare) * crop.skin_likeness) * (1 - hair)
-    drawn[..., 0] = detail_match.defocus(drawn[..., 0], outline, wanted, original.face, crop.width)
+    drawn[..., 0] = detail_match.defocus(
+        np.ascontiguousarray(drawn[..., 0]), outline, wanted, original.face, crop.width
+    )
     soft = np.maximum(np.maximum(outline, hair) * taken, own)
     features = masks.features(crop.points, crop.size)
     share = soft * (shares.skin + (shares.features - shares.skin) * features)
     share = np.maximum(share, hair * taken * shares.hair)
-    mixed = base + share[..., None] * (drawn - base)
-    shaven = 1 - original.cut(original.facial_hair.mask)
-    grained = light.match_grain(mixed, bare, original.lab, original.skin * shaven, crop.width)
-    smooth, grained = mixed[..., 0], mixed[..., 0] + soft * (grained - mixed[..., 0])
-    sharp = np.maximum(features, hair).astype(np.float32)
-    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp)
-    mixed[..., 0] = detail_match.match_sharpness(
-        grained, smooth, outline * (1 - hair), free, wanted, original.face * shaven, crop.width
+    part = masks.bounds(share, light.BANDS[-1] * light.SEEN * crop.width)  # nothing changes outside of it
+    soft, share, outline, hair = soft[part], share[part], outline[part], hair[part]
+    mixed = blend(crop.lab[part], drawn[part], share)
+    smooth = np.ascontiguousarray(mixed[..., 0])
+    grained = light.raise_grain(
+        smooth,
+        bare[part],
+        original.measure_grain(crop.width),
+        crop.width,
+        lambda: np.ascontiguousarray(light.draw_noise(crop.size)[part]),
     )
-    return np.where(share[..., None] > 0, light.to_rgb(mixed), crop.image)
+    grained -= smooth
+    grained *= soft
+    grained += smooth
+    sharp = np.maximum(features[part], hair)
+    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp).astype(np.float32)
+    shaven = original.face * (1 - original.cut(original.facial_hair.mask))
+    mixed[..., 0] = detail_match.match_sharpness(
+        grained, smooth, outline * (1 - hair), free, wanted, shaven, crop.width
+    )
+    fused = np.array(crop.image)
+    copy_where(light.to_rgb(mixed), share > 0, fused[part])
+    return fused
 
 
 def _draw_photo(person: ReferencePhoto, picture: Picture, points: Correspondence, crop: FaceCrop) -> Picture:

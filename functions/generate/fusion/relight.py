@@ -3,6 +3,8 @@
 import numpy as np
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import rescale
+from functions.generate.face.strips import list_strips, repeat
 from shared.imaging.array_types import Mask, Points
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
@@ -35,12 +37,19 @@ def relight(
         hair: mask, (H, W), of the drawn face's moustache and beard.
     """
     size = drawn.shape[:2]
-    own = np.maximum(np.maximum(masks.eyes(points, size), masks.mouth(points, size)), hair)[..., None]
-    shade = _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points)
-    damping = np.array([shade, COLOR_ON_FEATURES, COLOR_ON_FEATURES], np.float32)
-    damping[0] = 1 - tone.modeled * (1 - damping[0])
-    face: light.Lab = drawn + shift * (1 - own * (1 - damping))
-    face[..., 0] = tone.between(light.compress_highlights(face[..., 0], drawn[..., 0]), face[..., 0])
+    own = np.maximum(np.maximum(masks.eyes(points, size), masks.mouth(points, size)), hair)
+    shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points))
+    damping = np.array([1 - shade, 1 - COLOR_ON_FEATURES, 1 - COLOR_ON_FEATURES], np.float32)
+    face = np.empty_like(drawn)
+    for rows in list_strips(size):
+        part = repeat(own[rows])
+        part *= -damping
+        part += 1
+        part *= shift[rows]
+        part += drawn[rows]
+        raised = part[..., 0]
+        part[..., 0] = tone.between(light.compress_highlights(raised, drawn[rows][..., 0]), raised)
+        face[rows] = part
     return face
 
 
@@ -52,12 +61,15 @@ def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: light.L
     turn gray.
     """
     eyes = masks.eyes(points, drawn.shape, 0.0, 0.0) > 0.5
-    skin = masks.bare(points, drawn.shape) > 0.5
+    every = max(1, max(drawn.shape) // light.SAMPLING_SIDE)
+    sampled = slice(None, None, every), slice(None, None, every)
+    coarse = drawn[sampled].shape
+    skin = masks.bare(rescale(points, drawn.shape, coarse), coarse) > 0.5
     if not eyes.any() or not skin.any():
         return USUAL_SHADE
     own, wanted = (float(np.quantile(plane[eyes], WHITES)) for plane in (drawn, base))
     wished = float(np.median(shift[eyes & (drawn >= own)]))
-    shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(base[skin])
+    shown = own > SHOWING * np.median(drawn[sampled][skin]) and wanted > SHOWING * np.median(base[sampled][skin])
     if not shown or abs(wished) < FAINT_SHIFT:
         return USUAL_SHADE
     return float(np.clip((wanted - own) / wished, *SHADE_ON_FEATURES))

@@ -42,7 +42,7 @@ class Movement:
     def of(self, image: Picture) -> Picture:
         """Return a copy of the picture, RGB, uint8, (H, W, 3), or of a mask of its size, with the face moved."""
         result = image.copy()
-        if self.shift is not None:
+        if self.shift is not None and (image.ndim == 3 or image.any()):
             (left, top), (height, width) = self.corner, self.shift.shape[:2]
             # sampled from the whole picture, because pixels at the border of the part may come from outside it
             result[top : top + height, left : left + width] = sample(image, self.shift, self.corner)
@@ -140,8 +140,9 @@ def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Pi
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    still = (np.abs(field[..., 0]) < 1e-3) & (np.abs(field[..., 1]) < 1e-3)
-    fetched[still] = image[corner[1] : corner[1] + height, corner[0] : corner[0] + width][still]
+    still = np.maximum(np.abs(field[..., 0]), np.abs(field[..., 1])) < 1e-3
+    unchanged = np.ascontiguousarray(image[corner[1] : corner[1] + height, corner[0] : corner[0] + width])
+    cv2.copyTo(unchanged, still.view(np.uint8), fetched)
     return fetched
 
 

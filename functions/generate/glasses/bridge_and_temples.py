@@ -52,9 +52,9 @@ def has_bridge(face: AlignedFace) -> bool:
         )
         if depth >= least and depth >= OVER_GRAIN * grain:
             return True
-        if depth >= FAINTEST and depth >= FAR_OVER_GRAIN * grain:
-            if depth + _measure_temples(face, most) >= WITH_TEMPLES:
-                return True
+        faint = depth >= FAINTEST and depth >= FAR_OVER_GRAIN * grain
+        if faint and depth + _measure_temples(face, most) >= WITH_TEMPLES:
+            return True
     return False
 
 

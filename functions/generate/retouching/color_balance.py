@@ -4,6 +4,7 @@ import numpy as np
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
+from functions.generate.face.strips import list_strips, repeat
 from shared.imaging.array_types import Image, Mask, Points
 
 SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the fusion has done most of the matching
@@ -34,19 +35,30 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
         return image.copy()
     shift = np.clip(wanted_mean - mean, -SHIFT_LIMIT, SHIFT_LIMIT)
     factor = np.array([np.clip(wanted_spread / spread, *CONTRAST), 1, 1], np.float32)
-    balanced = (crop.lab - mean) * factor + mean + shift
     soft = crop.face * crop.cut(editable)
     if skin_only:
         soft = soft * (1 - np.maximum(masks.eyes(crop.points, crop.size), masks.lips(crop.points, crop.size)))
-    mixed = light.to_rgb(crop.lab + soft[..., None] * (balanced - crop.lab))
+    constant = mean * (1 - factor) + shift
+    mixed = np.array(crop.image)
+    for rows in list_strips(crop.size):
+        share = soft[rows]
+        if share.any():
+            lab = light.to_lab(crop.image[rows])
+            change = lab * (factor - 1) + constant
+            change *= repeat(share)
+            mixed[rows] = light.to_rgb(lab + change)
     return crop.paste(mixed, soft > 0)
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
     """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows."""
-    total = float(crop.skin.sum())
+    every = max(1, max(crop.size) // light.SAMPLING_SIDE)
+    bare = crop.bare[::every, ::every]
+    lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
+    skin = bare * light.skin_likeness(lab, bare)
+    total = float(skin.sum())
     if total < 1:
         return np.zeros(3, np.float32), 0.0
-    mean = (crop.lab * crop.skin[..., None]).sum(axis=(0, 1)) / total
-    spread = float(np.sqrt((crop.skin * np.square(crop.lab[..., 0] - mean[0])).sum() / total))
+    mean = (lab * repeat(skin)).sum(axis=(0, 1)) / total
+    spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
     return mean.astype(np.float32), spread

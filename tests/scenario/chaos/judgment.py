@@ -10,6 +10,7 @@ import standardwebhooks
 from shared.contract.manifests import Json, canonical_hash, decode
 from shared.errors import RequestError
 from shared.events import completion_event
+from shared.triggers.lanes import MOST
 from tests.scenario.chaos.crew import Crew, Member
 from tests.scenario.chaos.inventory import Inventory
 from tests.scenario.chaos.labour import ERRORS, NAME, content, value
@@ -194,7 +195,8 @@ class Judgment:
                     yield f"false death: {identity} says {answer['message']!r}, and {living} lived"
         for owner, count in taken.items():
             self.soft["claims taken over"] += count
-            if count > self._excuses(owner) and not self.trouble and self.lag < STARVED:
+            # one accident costs what runs, and what is being published beside it
+            if count > MOST * self._excuses(owner) and not self.trouble and self.lag < STARVED:
                 yield f"false death: {owner} lost {count} claims, and had {self._excuses(owner)} accidents"
 
     def _excuses(self, owner: str) -> int:

@@ -1,0 +1,1 @@
+"""Applications that use photog, to copy from; tests run them."""

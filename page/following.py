@@ -1,0 +1,73 @@
+"""Requests that viewers wait for, each looked at once for all of them, however many tabs are open."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from page.settings import PageSettings
+from shared.buckets import BucketError
+from shared.contract.manifests import Json
+from shared.operations.client import Client
+
+log = logging.getLogger(__name__)
+
+FORGOTTEN_SECONDS = 10.0  # after which nobody counts as waiting for a request, unless it was looked at again
+
+
+@dataclass
+class Seen:
+    """What is known of a request now: its progress while it runs, its answer once there is one."""
+
+    progress: Json | None = None
+    answer: Json | None = None
+    curve: list[tuple[int, float]] = field(default_factory=list)  # loss by step, as far as somebody looked
+    likeness: list[tuple[int, float]] = field(default_factory=list)  # likewise; one for each checkpoint
+    since: float = field(default_factory=time.monotonic)
+    wanted: float = field(default_factory=time.monotonic)
+
+
+class Follower:
+    """Looks for answers and progress, for as long as somebody asks for them."""
+
+    def __init__(self, client: Client, settings: PageSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._seconds, self._clock = client, settings.poll_seconds, clock
+        self._seen: dict[tuple[str, str], Seen] = {}
+
+    def look(self, function: str, request_id: str) -> Seen:
+        """Return what is known of the request, and keep looking for it during the next seconds; costs nothing."""
+        found = self._seen.setdefault((function, request_id), Seen())
+        found.wanted = self._clock()
+        return found
+
+    async def run(self) -> None:
+        """Look for everything that is wanted, until canceled."""
+        while True:
+            await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(self._seconds)
+
+    def refresh(self) -> None:
+        """Look once for everything that is wanted; a store that fails is looked at again later."""
+        now = self._clock()
+        for identity, seen in list(self._seen.items()):
+            if now - seen.wanted > FORGOTTEN_SECONDS:
+                self._seen.pop(identity, None)
+            elif seen.answer is None:
+                self._refresh_one(identity, seen)
+
+    def _refresh_one(self, identity: tuple[str, str], seen: Seen) -> None:
+        try:
+            progress = self._client.progress(*identity)
+            answer = self._client.answer(*identity)
+        except (BucketError, OSError) as error:
+            log.warning("%s %s cannot be looked at: %s", *identity, error)
+            return
+        if progress is not None:
+            seen.progress = progress
+            if "loss" in progress and (not seen.curve or seen.curve[-1][0] < progress["step"]):
+                seen.curve.append((progress["step"], progress["loss"]))
+            likeness = progress.get("likeness")
+            if likeness is not None and (not seen.likeness or seen.likeness[-1][1] != likeness):
+                seen.likeness.append((progress["step"], likeness))
+        seen.answer = answer

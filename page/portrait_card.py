@@ -1,0 +1,134 @@
+"""One portrait on its way: waiting, progress, and then the picture beside its template, or why there is none."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from page import texts
+from page.following import Seen
+from page.studio import Studio
+from page.widgets import ask, compare, heading, picture, picture_url
+from shared.contract.manifests import Json, is_canceled
+
+HINT_SECONDS = 8.0  # without progress, after which the viewer is told about workers
+
+
+class PortraitCard:
+    """One request's card.
+
+    Args:
+        body: what was sent.
+        on_again: called with the body to set the form to the same settings.
+    """
+
+    def __init__(
+        self, studio: Studio, number: int, request_id: str, body: Json, on_again: Callable[[Json], Any]
+    ) -> None:
+        self._studio, self._request_id, self._body, self._on_again = studio, request_id, body, on_again
+        self.finished, self._number = False, number
+        with ui.element("article").classes("portrait") as self.root:
+            self.root.props["aria-label"] = texts.portrait_of(number, None)
+            with ui.element("div").classes("portrait-wait") as self._wait:
+                shown = picture(str(body["template_image"]), texts.BEFORE, 640).classes("portrait-ghost")
+                shown.props["aria-hidden"] = "true"
+                with ui.element("div").classes("portrait-progress"):
+                    self._stage = ui.label(texts.WAITING).classes("stage")
+                    self._stage.props["aria-live"] = "polite"
+                    self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded instant-feedback")
+                    self._bar.props["aria-label"] = texts.PROGRESS
+                    self._left = ui.label("").classes("hint")
+                    ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
+
+    def tick(self, now: float) -> bool:
+        """Show what is new; returns whether the portrait has just been finished."""
+        if self.finished:
+            return False
+        seen = self._studio.follower.look("generate", self._request_id)
+        if seen.answer is None:
+            show_progress(seen, self._stage, self._bar, self._left, now)
+            return False
+        self.finished = True
+        self._wait.delete()
+        with self.root:
+            if seen.answer.get("code") == "OK":
+                self._show(seen.answer["data"])
+            else:
+                show_error(seen.answer)
+        return True
+
+    async def _stop(self) -> None:
+        await ask(self._studio.cancel, "generate", self._request_id)
+
+    def _show(self, data: Json) -> None:
+        compare(str(self._body["template_image"]), str(data["image_key"]))
+        with ui.element("div").classes("portrait-foot"):
+            with ui.element("div").classes("likeness"):
+                for face in data.get("faces", []):
+                    _show_likeness(face)
+                ui.label(texts.seed_text(data.get("seed", 0))).classes("hint")
+            with ui.element("div").classes("actions"):
+                again = ui.button(texts.AGAIN, icon="tune", on_click=lambda: self._on_again(self._used(data)))
+                again.props("flat no-caps")
+                save = ui.element("a").classes("download")
+                save.props["href"] = picture_url(str(data["image_key"]), download=f"portrait-{self._request_id}.png")
+                save.props["download"] = f"portrait-{self._request_id}.png"
+                with save:
+                    ui.icon("download")
+                    ui.label(texts.DOWNLOAD)
+        for warning in data.get("warnings") or []:
+            ui.label(texts.sentence(str(warning))).classes("advice")
+        if stages := data.get("stages"):
+            _show_stages(stages)
+
+    def _used(self, data: Json) -> Json:
+        """Return the body with the seed that was used."""
+        return self._body | {"configure": self._body["configure"] | {"seed": data.get("seed")}}
+
+
+def show_progress(seen: Seen, stage: ui.label, bar: ui.linear_progress, left: ui.label, now: float) -> None:
+    """Show how far a request is."""
+    if seen.progress is None:
+        if now - seen.since > HINT_SECONDS:
+            left.set_text(texts.NO_WORKER)
+        return
+    steps = max(1, int(seen.progress["steps"]))
+    stage.set_text(texts.stage_name(str(seen.progress["stage"])))
+    bar.set_value(min(1.0, int(seen.progress["step"]) / steps))
+    eta = seen.progress.get("eta_seconds")
+    left.set_text("" if eta is None else texts.seconds_left(float(eta)))
+
+
+def show_error(answer: Json) -> None:
+    """Show why a request failed, as its answer says it."""
+    error = (answer.get("data") or {}).get("error") or {}
+    with ui.element("div").classes("failure"):
+        ui.icon("error_outline")
+        with ui.element("div"):
+            heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
+            if not is_canceled(answer):
+                ui.label(texts.sentence(str(answer.get("message", "")))).classes("advice")
+
+
+def _show_likeness(face: Json) -> None:
+    similarity = face.get("similarity")
+    after = similarity.get("after") if isinstance(similarity, dict) else similarity
+    if not isinstance(after, int | float):
+        return
+    with ui.element("div").classes("likeness-line"):
+        ui.label(f"{after:.2f}").classes("likeness-figure")
+        with ui.element("div"):
+            ui.label(texts.LIKENESS_LABEL + (f" · {face['user_id']}" if face.get("user_id") else ""))
+            ui.label(texts.likeness(float(after))).classes("hint")
+
+
+def _show_stages(stages: Json) -> None:
+    with ui.expansion(texts.STAGES).classes("stages"), ui.element("div").classes("stage-grid"):
+        for name, key in stages.items():
+            with ui.element("figure"):
+                link = ui.element("a")
+                link.props.update({"href": picture_url(str(key)), "target": "_blank", "rel": "noopener"})
+                with link:
+                    picture(str(key), name, 640)
+                with ui.element("figcaption"):
+                    ui.label(texts.stage_name(name.partition("-")[2] or name))

@@ -1,0 +1,185 @@
+"""What the page does with a bucket, for all viewers: it sends requests as applications do, and reads answers."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePath
+
+from pydantic import ValidationError
+
+from page.following import Follower
+from page.pictures import Pictures, measure
+from page.request_index import RequestIndex
+from page.settings import PageSettings
+from shared.buckets import Bucket, BucketError
+from shared.contract import keys
+from shared.contract.manifests import NOBODY, USER_ID, Json, is_canceled, parse
+from shared.contract.users import UserModel
+from shared.contract.validation import validate
+from shared.errors import RequestError
+from shared.operations.cancellation import Cancellation, UnknownRequest
+from shared.operations.client import Client
+from shared.operations.erasure import Erasure
+from shared.operations.uploads import SUFFIX, store_photo
+from shared.runtime.context import notifying
+from shared.runtime.request_models import request_model
+from shared.runtime.supervisor import Supervisor
+from shared.settings import Settings
+
+PICTURE = re.compile(r"\.(jpe?g|png|webp|avif|heic|heif)\Z", re.IGNORECASE)
+MOST_TEMPLATES = 200  # of the bucket's folder that are shown
+MOST_PEOPLE = 500
+LARGEST_MODEL = 16 * 2**20  # bytes of a user's model
+FEWEST_TO_TRAIN = 5
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture that was uploaded into the bucket."""
+
+    key: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whom the bucket knows.
+
+    Attributes:
+        trained: whether a LoRA was trained.
+        photos: keys of the close-ups that portraits are made from.
+    """
+
+    user_id: str
+    trained: bool
+    base_model: str
+    photos: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What an erasure has removed and left."""
+
+    removed: list[str]
+    remaining: list[str]
+    faults: Mapping[str, str]
+
+
+class Studio:
+    """One bucket, as the page sees it.
+
+    Args:
+        supervisor: of the workers that belong to the page; None if others run them.
+    """
+
+    def __init__(
+        self, bucket: Bucket, settings: Settings, page: PageSettings, supervisor: Supervisor | None = None
+    ) -> None:
+        self.bucket, self.settings, self.page, self.supervisor = bucket, settings, page, supervisor
+        self.client = Client(bucket)
+        self.follower = Follower(self.client, page)
+        self.pictures = Pictures(bucket, settings.limits)
+        self.index = RequestIndex(bucket, page)
+
+    def add_picture(self, name: str, data: bytes) -> Upload:
+        """Put an uploaded picture into the bucket, named by its content; raises PhotoError if it is none."""
+        width, height = measure(data, self.settings.limits)
+        suffix = PurePath(name).suffix.lower()
+        key = store_photo(self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "")
+        return Upload(key, width, height)
+
+    def check(self, photos: Sequence[str], same_person: bool = False) -> str:
+        """Send a check and return its id."""
+        body: Json = {"images": list(photos)} | ({"configure": {"face_reconize": True}} if same_person else {})
+        return self._send("check", body)
+
+    def train(self, user_id: str, photos: Sequence[str], steps: int) -> str:
+        """Send a training and return its id."""
+        configure = {
+            "user_id": user_id,
+            "max_train_steps": steps,
+            "val_save_checkpointing_steps": max(1, steps // 8),
+        }
+        return self._send("train", {"images": list(photos), "configure": configure})
+
+    def portray(self, template: str, user_id: str | None, photos: Sequence[str], knobs: Json) -> tuple[str, Json]:
+        """Send a request for one portrait; returns its id and its body."""
+        configure = dict(knobs) | {"image_format": "png"}
+        if user_id:
+            configure["user_id"] = user_id
+        if photos:
+            configure["references"] = list(photos)
+        body: Json = {"template_image": template, "configure": configure}
+        return self._send("generate", body), body
+
+    def cancel(self, function: str, request_id: str) -> bool:
+        """Stop a request that has no answer; returns whether it was stopped."""
+        with notifying(self.bucket, self.settings) as hooks:
+            try:
+                answer = Cancellation(self.bucket, function, self.settings, hooks).cancel(request_id)
+            except UnknownRequest as error:
+                raise RequestError(str(error), "request_id") from error
+        return is_canceled(answer)
+
+    def retry(self, function: str, request_id: str, key: str) -> str:
+        """Send the body of an answered request again, under a new id, which is returned."""
+        body = dict(parse(self.bucket.get(key, self.settings.limits.manifest_bytes)).body)
+        base = re.sub(r"-again-\d+\Z", "", request_id)[:110]
+        for number in range(1, 1000):
+            body["request_id"] = f"{base}-again-{number}"
+            if self.bucket.head(keys.request(function, body["request_id"])) is None:
+                self.client.submit(function, body)
+                self.index.note(function, body["request_id"])
+                return str(body["request_id"])
+        raise RequestError("this request was sent again 999 times")
+
+    def templates(self) -> list[str]:
+        """Return keys of the pictures that the operators put into the bucket as templates."""
+        found = (info.key for info in self.bucket.list(keys.TEMPLATES))
+        return list(islice((key for key in found if PICTURE.search(key)), MOST_TEMPLATES))
+
+    def people(self) -> list[Person]:
+        """Return the people whom the bucket knows, by name; one whose record cannot be read is left out."""
+        names = islice(self.bucket.folders(keys.USERS), MOST_PEOPLE)
+        return [person for name in names if (person := self.person(name)) is not None]
+
+    def person(self, user_id: str) -> Person | None:
+        """Return somebody; None if the bucket does not know them."""
+        try:
+            text = self.bucket.find(keys.model(user_id), LARGEST_MODEL)
+            model = None if text is None else UserModel.model_validate_json(text)
+        except (BucketError, ValidationError):
+            return None
+        if model is None:
+            return None
+        photos = tuple(one.key for one in model.references)
+        return Person(user_id, model.lora is not None, model.base_model, photos)
+
+    def forget(self, user_id: str) -> Forgotten:
+        """Remove everything of a person; the answer says what remains."""
+        erasure = Erasure(self.bucket, self.settings.lease, named=self.settings.buckets)
+        removed = erasure.forget(user_id)
+        held = erasure.holdings(user_id)
+        self.index.drop()
+        return Forgotten(removed, held.remaining(), held.faults)
+
+    def _send(self, function: str, body: Json) -> str:
+        model = request_model(function)
+        if model is not None:
+            validate(model, {"request_id": function} | body)
+        request_id = self.client.submit_named(function, body)
+        self.index.note(function, request_id)
+        return request_id
+
+
+def make_user_id(name: str) -> str:
+    """Return the id for a person's name: its letters and digits without accents, joined by hyphens; may be empty."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    made = re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-.").lower()[:64]
+    if not made and name.strip():
+        made = "person-" + hashlib.sha256(name.strip().encode()).hexdigest()[:8]
+    return made if made != NOBODY and USER_ID.fullmatch(made) else ""

@@ -1,0 +1,63 @@
+"""Pictures of the request that comes next, fetched while another one runs, and kept until it asks for them.
+
+Nothing is kept of a picture that could not be fetched: the request tries again. What it never asked for goes when the
+next request is made ready, or after KEPT_SECONDS.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from shared.contract.data_urls import is_embedded
+from shared.contract.manifests import Json
+from shared.contract.workspace import AT_ONCE
+from shared.errors import PhotoError
+from shared.photos import PhotoFetcher
+
+MOST_BYTES = 64 * 1024 * 1024  # of all pictures kept; a worker has them in memory beside those of the running request
+KEPT_SECONDS = 60.0
+MEMBERS = ("template_image", "images")  # of a request's body, that name pictures
+
+
+class PrefetchedPhotos:
+    """Fetches like its fetcher, and some pictures ahead; threads may share it."""
+
+    def __init__(self, fetcher: PhotoFetcher, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetcher, self._clock = fetcher, clock
+        self._lock = threading.Lock()
+        self._kept: dict[str, bytes] = {}
+        self._until = float("-inf")
+
+    def prefetch(self, body: Json) -> None:
+        """Fetch the pictures that a request names, as many as may be kept; what was kept before goes."""
+        with self._lock:
+            self._kept = {}
+        left, wanted = MOST_BYTES, list(dict.fromkeys(_named_pictures(body)))
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            found = zip(some, self._fetcher.fetch(some), strict=True)
+            files = {reference: data for reference, data in found if isinstance(data, bytes)}
+            left -= sum(map(len, files.values()))
+            if left < 0:
+                return
+            with self._lock:
+                self._kept |= files
+                self._until = self._clock() + KEPT_SECONDS
+
+    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
+        """Return the bytes of each picture, or why it cannot be fetched."""
+        with self._lock:
+            kept = self._kept if self._clock() < self._until else {}
+            ready = {reference: kept.pop(reference) for reference in set(references) if reference in kept}
+        missing = [reference for reference in dict.fromkeys(references) if reference not in ready]
+        fetched = dict(zip(missing, self._fetcher.fetch(missing), strict=True)) if missing else {}
+        return [ready[one] if one in ready else fetched[one] for one in references]
+
+
+def _named_pictures(body: Json) -> Iterator[str]:
+    """Yield the references in a body that need fetching; whether the body is right, its function says later."""
+    for member in MEMBERS:
+        named = body.get(member)
+        for one in named if isinstance(named, list) else [named]:
+            if isinstance(one, str) and not is_embedded(one):
+                yield one

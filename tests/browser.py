@@ -1,0 +1,68 @@
+"""A real browser for tests: Debian's chromium without a screen, and the page as its own process."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MISSING = "there is no chromium here: apt-get install chromium"
+FLAGS = [
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+]
+LISTENS = re.compile(r"the page of .*: (http://\S+)")
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start the browser with a profile of its own, which can reach nothing but the loopback."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def run_page(bucket: Path | str, *options: str, **environment: str) -> Iterator[str]:
+    """Run `photog page` on a free port; yields its address. What it logs is shown if it ends by itself."""
+    command = [sys.executable, "-P", "-m", "shared.cli", "page", str(bucket), "--port", "0", *options]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+        assert process.stderr is not None
+        address = ""
+        for line in process.stderr:
+            log.write(line)
+            if (found := LISTENS.search(line)) is not None:
+                address = found[1]
+                break
+        rest = process.stderr
+        reading = threading.Thread(target=lambda: [log.write(line) for line in rest], daemon=True)
+        reading.start()
+        try:
+            if not address:
+                log.seek(0)
+                raise AssertionError(log.read())
+            yield address
+        finally:
+            process.terminate()
+            process.wait(30)
+            reading.join()
+            process.stderr.close()

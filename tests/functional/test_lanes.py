@@ -1,0 +1,192 @@
+"""The next request is made ready while one is worked on, and begun while an answer is being published."""
+
+import json
+import threading
+
+import pytest
+
+from shared.buckets import MemoryBucket
+from shared.buckets.aws_clients import S3Settings, SqsSettings
+from shared.buckets.s3 import S3Bucket
+from shared.contract.function import DeviceBroken
+from shared.events import put_event
+from shared.lifecycle.device_turn import DeviceTurn
+from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.shutdown import Shutdown
+from shared.runtime.eviction import Eviction
+from shared.settings import Scan
+from shared.triggers import lanes
+from shared.triggers.scan import ScanTrigger
+from shared.triggers.sqs import SqsTrigger
+from shared.triggers.sqs_queue import SqsQueue
+from tests.cloud import REGION
+from tests.echo import QUICK, Echo, until
+
+SOON = 1.0  # seconds that a request says it still takes
+
+
+class QueuedRequests:
+    """A bucket and a queue with requests that name a photo each, and a worker on them in a thread."""
+
+    def __init__(self, cloud, count: int) -> None:
+        self.bucket = S3Bucket(cloud.bucket(), S3Settings(endpoint=cloud.endpoint, region=REGION))
+        self.cloud, self.url, self.stop = cloud, cloud.queue(), threading.Event()
+        settings = SqsSettings(endpoint=cloud.endpoint, wait_seconds=0, visibility_seconds=30)
+        self.queue = SqsQueue(self.url, settings, S3Settings(region=REGION))
+        self.read: list[str] = []
+        self.bucket._client.meta.events.register("before-send.s3.GetObject", self._note)
+        for number in range(1, count + 1):
+            self.bucket.put(f"photos/{number}.jpg", b"photo %d" % number)
+            key = f"requests/check/r{number}.json"
+            self.bucket.put(key, json.dumps({"request_id": f"r{number}", "images": [f"photos/{number}.jpg"]}).encode())
+            info = self.bucket.head(key)
+            assert info is not None
+            self.queue.send(json.dumps(put_event(self.bucket.name, info)))
+
+    def _note(self, request, **context):
+        self.read.append(request.url.rpartition("photos/")[2])
+
+    def serve(self, function: Echo) -> threading.Thread:
+        turn = DeviceTurn()
+        invoked = Invocation(self.bucket, function, QUICK, "w1", Shutdown(0.2), [turn])
+        trigger = SqsTrigger(self.queue, self.bucket, "check", QUICK.lease, turn=turn, until_empty=True)
+        trigger.prepare_with(invoked.prepare)
+        thread = threading.Thread(target=trigger.run, args=(invoked.receive, self.stop))
+        thread.start()
+        return thread
+
+    def answers(self) -> list[str]:
+        return sorted(name for name in self.bucket.folders("results/check/"))
+
+
+def test_the_next_messages_photo_is_fetched_while_one_works_and_it_is_claimed_only_when_begun(cloud):
+    queued = QueuedRequests(cloud, 2)
+    claimed_early, photos = [], []
+
+    def work(body, workspace):
+        other = {"r1": "2.jpg", "r2": "1.jpg"}[body["request_id"]]
+        if not photos:
+            workspace.progress("work", 0, 1, SOON)
+            until(lambda: other in queued.read)
+            claimed_early.extend(info.key for info in queued.bucket.list(f"claims/check/r{other[0]}/"))
+        photos.extend(workspace.fetch(body["images"]))
+
+    queued.serve(Echo(work)).join(60)
+    assert claimed_early == []
+    assert sorted(photos) == [b"photo 1", b"photo 2"]
+    assert queued.answers() == ["r1", "r2"]
+    assert sorted(one for one in queued.read if one.endswith(".jpg")) == ["1.jpg", "2.jpg"], "each was fetched once"
+    assert cloud.counts(queued.url) == (0, 0)
+
+
+def test_a_message_that_was_made_ready_is_given_back_by_a_worker_that_stops(cloud):
+    queued = QueuedRequests(cloud, 2)
+
+    def work(body, workspace):
+        workspace.progress("work", 0, 1, SOON)
+        until(lambda: cloud.counts(queued.url) == (0, 2))
+        queued.stop.set()
+
+    queued.serve(Echo(work)).join(60)
+    assert len(queued.answers()) == 1, "the running request was finished"
+    assert cloud.counts(queued.url) == (1, 0), "the other one waits for the next worker, and at once"
+    assert len(list(queued.bucket.list("claims/"))) == 1
+
+
+def test_a_request_that_says_nothing_of_its_end_keeps_no_other_message_from_free_workers(cloud, monkeypatch):
+    monkeypatch.setattr(lanes, "POLL_SECONDS", 0.01)
+    queued = QueuedRequests(cloud, 2)
+    held = []
+
+    def work(body, workspace):
+        if not held:
+            workspace.progress("work", 0, 1, 100 * lanes.LEAD_SECONDS)
+            threading.Event().wait(0.3)
+            held.append(cloud.counts(queued.url))
+
+    queued.serve(Echo(work)).join(60)
+    assert held == [(1, 1)]
+    assert queued.answers() == ["r1", "r2"]
+
+
+class SlowAnswers(MemoryBucket):
+    """Writes the answer of r1 when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.waits = threading.Event(), threading.Event()
+
+    def put_if_absent(self, key, data):
+        if key == "results/check/r1/result.json":
+            self.waits.set()
+            assert self.go.wait(20)
+        return super().put_if_absent(key, data)
+
+
+def scan_with_turn(bucket, function, stop=None) -> None:
+    turn = DeviceTurn()
+    invoked = Invocation(bucket, function, QUICK, "w1", Shutdown(0.2), [turn])
+    trigger = ScanTrigger(bucket, "check", Scan(seconds=10), turn=turn)
+    trigger.prepare_with(invoked.prepare)
+    trigger.scan(invoked.receive, stop or threading.Event())
+
+
+def test_the_next_request_begins_while_an_answer_is_being_written_and_both_are_answered_once():
+    bucket, together = SlowAnswers(), []
+    for name in ("r1", "r2"):
+        bucket.put(f"requests/check/{name}.json", json.dumps({"request_id": name}).encode())
+
+    def work(body, workspace):
+        if body["request_id"] == "r2":
+            together.append(bucket.waits.wait(20) and bucket.head("results/check/r1/result.json") is None)
+            bucket.go.set()
+
+    function = Echo(work)
+    scan_with_turn(bucket, function)
+    assert together == [True]
+    assert function.runs == ["r1", "r2"]
+    assert [name for name in ("r1", "r2") if bucket.head(f"results/check/{name}/result.json")] == ["r1", "r2"]
+    assert list(bucket.list("progress/")) == []
+
+
+def test_a_broken_device_ends_the_worker_before_the_next_request_is_claimed():
+    bucket = MemoryBucket()
+    for name in ("r1", "r2"):
+        bucket.put(f"requests/check/{name}.json", json.dumps({"request_id": name}).encode())
+
+    def work(body, workspace):
+        workspace.progress("work", 0, 1, SOON)
+        threading.Event().wait(0.2)  # in which the other request is made ready
+        raise DeviceBroken("no GPU any more")
+
+    function = Echo(work)
+    with pytest.raises(DeviceBroken):
+        scan_with_turn(bucket, function)
+    assert function.runs == ["r1"]
+    assert list(bucket.list("claims/check/r2/")) == []
+
+
+def test_tidying_waits_for_all_requests_and_is_not_put_off_for_ever_by_the_next_ones(monkeypatch):
+    monkeypatch.setattr("shared.runtime.eviction.EVICT_SECONDS", 0.01)
+    stop, tidied, begun = threading.Event(), threading.Event(), threading.Event()
+    eviction = Eviction(stop)
+    eviction.before_request()
+    eviction.before_request()
+    eviction.start(tidied.set)
+
+    def begin_another():
+        eviction.before_request()
+        assert tidied.is_set(), "tidying was due first"
+        begun.set()
+
+    until(lambda: eviction._tidying)
+    another = threading.Thread(target=begin_another)
+    another.start()
+    eviction.after_request()
+    assert not tidied.wait(0.05)
+    assert not begun.is_set()
+    eviction.after_request()
+    assert begun.wait(20)
+    stop.set()
+    eviction.after_request()
+    another.join()

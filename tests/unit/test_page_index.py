@@ -1,0 +1,227 @@
+"""The operator's index of requests: right, and cheap however many old answers there are."""
+
+from collections import Counter
+
+from page.charts import bin_answers
+from page.request_index import Entry, RequestIndex
+from page.request_life import read_life
+from page.settings import PageSettings
+from page.studio import Studio
+from shared.buckets import MemoryBucket
+from shared.contract import keys
+from shared.contract.manifests import encode, failure, running, success
+from shared.errors import RequestError, Undeliverable
+from shared.lifecycle.claims import Claims
+from shared.operations.client import Client
+from shared.settings import Lease, Limits, Settings
+
+BODY = {"images": ["photos/a.jpg"], "configure": {"user_id": "anna"}}
+
+
+class Counting(MemoryBucket):
+    """Counts what is asked of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = Counter()
+
+    def get(self, key, largest=None):
+        self.asked["get"] += 1
+        return super().get(key, largest)
+
+    def head(self, key):
+        self.asked["head"] += 1
+        return super().head(key)
+
+    def list(self, prefix, after=""):
+        self.asked["list"] += 1
+        return super().list(prefix, after)
+
+
+def send(bucket, function, request_id, answer=None):
+    Client(bucket).submit(function, {"request_id": request_id} | BODY)
+    if answer is not None:
+        bucket.put(keys.result(function, request_id), encode(answer))
+
+
+def index_of(bucket):
+    index = RequestIndex(bucket, PageSettings())
+    index._refresh_running()
+    index.refresh()
+    while index.unread():
+        index.read_some()
+    return index
+
+
+def failed(request_id, error):
+    return failure(request_id, error, {"cost_time": 0.0})
+
+
+def test_every_request_is_in_the_state_that_the_bucket_says():
+    bucket = MemoryBucket()
+    send(bucket, "check", "ok", success("ok", "", {}))
+    send(bucket, "train", "failed", failed("failed", RequestError("no")))
+    send(bucket, "generate", "dead", failed("dead", Undeliverable("no")))
+    send(bucket, "train", "waits")
+    send(bucket, "train", "runs")
+    Claims(bucket, "train", Lease(), "worker-1").acquire_first("runs", "requests/train/runs.json", "")
+    progress = {"stage": "training", "step": 3, "steps": 10, "eta_seconds": 7.0}
+    bucket.put(keys.progress("train", "runs"), encode(running("runs", progress)))
+    index = index_of(bucket)
+    assert {one.request_id: one.state for one in index.newest()} == {
+        "ok": "ok",
+        "failed": "failed",
+        "dead": "dead",
+        "waits": "waiting",
+        "runs": "running",
+    }
+    assert index.errors() == Counter(RequestError=1, Undeliverable=1)
+    (one,) = index.running()
+    assert (one.owner, one.stage, one.step, one.eta_seconds) == ("worker-1", "training", 3, 7.0)
+
+
+def test_a_search_finds_by_part_of_an_id_and_by_person_page_by_page():
+    bucket = MemoryBucket()
+    for number in range(30):
+        send(bucket, "check", f"order-{number:02}", success(f"order-{number:02}", "", {}))
+    index = index_of(bucket)
+    assert index.find("", "ORDER-07", 0, 10).total == 1
+    assert index.find("", "ann", 0, 10).total == 30
+    assert index.find("failed", "", 0, 10).total == 0
+    pages = [index.find("ok", "", page, 10).entries for page in range(4)]
+    assert [len(one) for one in pages] == [10, 10, 10, 0]
+    assert len({one.request_id for page in pages for one in page}) == 30
+    assert [one.request_id for one in index.of_user("anna")] == [one.request_id for one in index.newest()]
+
+
+def test_a_request_under_another_name_than_its_id_is_one_request():
+    bucket = MemoryBucket()
+    bucket.put("requests/check/sub/other.json", encode({"request_id": "mine"} | BODY))
+    index = index_of(bucket)
+    assert [(one.request_id, one.state) for one in index.newest()] == [("mine", "waiting")]
+    bucket.put(keys.result("check", "mine"), encode(success("mine", "", {})))
+    index.refresh()
+    index.read_some()
+    assert [(one.request_id, one.state, one.key) for one in index.newest()] == [
+        ("mine", "ok", "requests/check/sub/other.json")
+    ]
+
+
+def test_a_second_body_under_a_taken_id_is_a_conflict_and_a_copy_of_the_first_is_not():
+    bucket = MemoryBucket()
+    send(bucket, "check", "one", success("one", "", {}))
+    bucket.put("requests/check/two.json", encode({"request_id": "one"} | BODY))
+    assert index_of(bucket).counts() == Counter(ok=1)
+    bucket.put("requests/check/two.json", encode({"request_id": "one", "images": ["photos/b.jpg"]}))
+    bucket.put(keys.conflict("check", "one", "0123456789"), encode(failed("one", RequestError("taken"))))
+    index = index_of(bucket)
+    assert index.counts() == Counter(ok=1, conflict=1)
+    assert [one.key for one in index.find("conflict", "", 0, 9).entries] == ["requests/check/two.json"]
+    index.refresh()
+    assert index.counts() == Counter(ok=1, conflict=1)
+
+
+def test_old_answers_are_read_once_and_viewers_cost_nothing():
+    bucket = Counting()
+    for number in range(2000):
+        bucket.put(keys.result("check", f"old-{number}"), encode(success(f"old-{number}", "", {})))
+    index = RequestIndex(bucket, PageSettings())
+    index.refresh()
+    assert index.ready
+    assert bucket.asked["get"] + bucket.asked["head"] == 0, "old answers are listed, not read"
+    while index.unread():
+        index.read_some()
+    assert bucket.asked["get"] == 2000
+    bucket.asked.clear()
+    index.refresh()
+    for page in range(50):
+        index.find("", "", page, 25)
+        index.counts()
+    assert bucket.asked["get"] + bucket.asked["head"] == 0, "an answer never changes"
+    assert bucket.asked["list"] <= 6
+
+
+def test_the_thread_sleeps_while_nobody_looks():
+    bucket = Counting()
+    index = RequestIndex(bucket, PageSettings())
+    index.start()
+    index.stop()
+    assert not bucket.asked
+
+
+def test_damaged_and_foreign_objects_do_not_stop_the_index():
+    bucket = MemoryBucket()
+    bucket.put(keys.result("check", "broken"), b"not json")
+    bucket.put(keys.result("check", "list"), b"[1]")
+    bucket.put("requests/check/broken2.json", b"\xff\xfe{")
+    bucket.put(keys.progress("check", "x"), b"{}")
+    index = index_of(bucket)
+    assert {one.request_id: one.state for one in index.newest()} == {
+        "broken": "failed",
+        "list": "failed",
+        "broken2": "waiting",
+    }
+
+
+def test_the_charts_have_the_answers_of_the_last_hours():
+    now = 1_000_000_000.0
+    entries = [Entry("check", str(n), written=now - 60 * n - 5, answered=now - 60 * n) for n in range(600)]
+    entries[3].error = "InvalidField"
+    bins = bin_answers(entries, now, 6)
+    assert len(bins) == 36
+    assert sum(one.ok + one.failed for one in bins) == 357
+    assert sum(one.failed for one in bins) == 1
+    assert bins[-2].percentile(0.5) == 5.0
+
+
+# --- the life of one request ------------------------------------------------------------------------------------------
+
+
+def test_a_requests_life_has_everything_and_no_secret():
+    bucket = MemoryBucket()
+    body = {"request_id": "one", "images": ["https://u:geheim@h.example/a.jpg?X-Amz-Signature=abc"], "configure": {}}
+    bucket.put("requests/check/one.json", encode(body))
+    bucket.put(keys.outbox("check", "one"), encode({"pending": ["webhook"], "failures": {}}))
+    claim = Claims(bucket, "check", Lease(), "worker-1").acquire_first("one", "requests/check/one.json", "")
+    assert claim is not None
+    life = read_life(bucket, "check", "one", "", Limits())
+    assert life is not None
+    assert "geheim" not in life.manifest
+    assert "abc" not in life.manifest
+    assert [one["owner"] for one in life.claims] == ["worker-1"]
+    assert life.pending == ["webhook"]
+    assert life.answer is None
+    assert read_life(bucket, "check", "nobody", "", Limits()) is None
+
+
+def test_a_request_that_failed_is_sent_again_under_a_new_id():
+    bucket = MemoryBucket()
+    send(bucket, "train", "one", failed("one", RequestError("no")))
+    studio = Studio(bucket, Settings(), PageSettings())
+    assert studio.retry("train", "one", keys.request("train", "one")) == "one-again-1"
+    assert studio.retry("train", "one-again-1", keys.request("train", "one-again-1")) == "one-again-2"
+    assert b'"anna"' in bucket.get(keys.request("train", "one-again-2"))
+
+
+def test_a_request_that_runs_is_canceled_and_its_worker_loses_the_claim():
+    bucket = MemoryBucket()
+    send(bucket, "train", "one")
+    claims = Claims(bucket, "train", Lease(), "worker-1")
+    held = claims.acquire_first("one", "requests/train/one.json", "")
+    assert held is not None
+    studio = Studio(bucket, Settings(), PageSettings())
+    assert studio.cancel("train", "one")
+    assert claims.beat("one", held.record) is None
+    answer = Client(bucket).answer("train", "one")
+    assert answer is not None
+    assert answer["data"]["error"]["type"] == "RequestCanceled"
+    assert studio.cancel("train", "one"), "a second time it is canceled too"
+
+
+def test_an_answer_that_was_there_first_stays():
+    bucket = MemoryBucket()
+    send(bucket, "train", "one", success("one", "", {}))
+    assert not Studio(bucket, Settings(), PageSettings()).cancel("train", "one")
+    answer = Client(bucket).answer("train", "one")
+    assert answer is not None
+    assert answer["code"] == "OK"
