@@ -34,7 +34,9 @@ def main() -> int:
     engine = load_engine(FaceSettings(engine="mesh", intra_threads=1))
     with LABELS.open() as file:
         rows = list(csv.DictReader(file))[:: arguments.every]
-    missed, false, counts = [], [], {"0": 0, "1": 0}
+    missed: list[str] = []
+    false: list[str] = []
+    counts = {"0": 0, "1": 0}
     for row in rows:
         path = arguments.folder / f"{row['portrait']}.jpg"
         found = engine.detect(read(path)) if path.exists() else []
