@@ -53,7 +53,7 @@ quantized: $(READY)
 
 # every extra for itself on the oldest and the newest supported Python, where they are installed; the images by pip
 extras: $(READY)
-	PHOTOG_TEST_PYTHONS=1 $(BIN)/python -m pytest tests/functional/test_extras.py tests/scenario/test_pythons.py tests/scenario/test_images.py
+	TEST_PYTHONS=1 $(BIN)/python -m pytest tests/functional/test_extras.py tests/scenario/test_pythons.py tests/scenario/test_images.py
 
 # on a machine with an NVIDIA GPU; elsewhere all of it is skipped. docs/gpu.md says what it shows
 test-gpu: $(READY)

@@ -6,7 +6,6 @@ Every sync to the disk waits that long, with several at once beside each other, 
 import os
 import sys
 import time
-from typing import Any
 
 from shared.cli import app
 
@@ -15,11 +14,11 @@ def slow_down(milliseconds: float) -> None:
     """Make every sync of this process wait."""
     sync = os.fsync
 
-    def wait_and_sync(descriptor: Any) -> None:
+    def wait_and_sync(descriptor: int) -> None:
         time.sleep(milliseconds / 1000)
         sync(descriptor)
 
-    os.fsync = wait_and_sync
+    os.fsync = wait_and_sync  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

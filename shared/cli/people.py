@@ -13,7 +13,7 @@ from shared.cli.identity import require_user
 from shared.cli.own_workers import log_quietly, report_what_stays, run_workers
 from shared.cli.pictures import Pictures, complete_files, files_of, is_file
 from shared.cli.progress import Part, ProgressLine
-from shared.cli.requests import describe_training, train_body
+from shared.cli.requests import count_of, describe_training, train_body
 from shared.operations.client import Client
 from shared.operations.people import Person, list_people
 from shared.settings import Settings
@@ -108,4 +108,4 @@ def add(
 def _describe(one: Person) -> str:
     since = f"{datetime.fromtimestamp(one.since):%Y-%m-%d}"
     how = f"trained on {one.base_model}" if one.trained else "not trained"
-    return f"{one.user_id:<24} {one.photos:>2} photos  {how:<28} since {since}"
+    return f"{one.user_id:<24} {count_of(one.photos, 'photo'):>9}  {how:<28} since {since}"

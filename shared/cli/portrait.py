@@ -41,6 +41,7 @@ from shared.cli.requests import (
     SEEDS,
     Knobs,
     check_body,
+    count_of,
     describe_training,
     generate_body,
     knobs_of,
@@ -274,7 +275,7 @@ def _plan(order: _Order, durations: Durations, warm: bool) -> list[Part]:
     parts = []
     if order.files:
         parts.append(
-            Part(f"checking {_plural(len(order.files), 'photo')}", durations.expect("check", len(order.files)))
+            Part(f"checking {count_of(len(order.files), 'photo')}", durations.expect("check", len(order.files)))
         )
     if order.steps is not None:
         parts.append(Part("training", durations.expect("train", order.steps)))
@@ -454,7 +455,3 @@ def _print_json(order: _Order, answers: _Answers) -> None:
         show(told | {"generate": only, "out": made[0]["out"]} if only["code"] == "OK" else only)
     else:
         show(told | {"portraits": made})
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

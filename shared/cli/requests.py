@@ -325,7 +325,9 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
         for one in data.get("images_rejected", [])
     ]
     if not data["steps"]:
-        return "\n".join([*rejected, f"{data['user_id']}: {data['images_used']} photos kept, without a training"])
+        return "\n".join(
+            [*rejected, f"{data['user_id']}: {count_of(data['images_used'], 'photo')} kept, without a training"]
+        )
     likeness = "not measured" if data["similarity"] is None else f"{data['similarity']:.2f}"
     line = f"{data['user_id']}: step {data['best_step']} of {data['steps']}, similarity {likeness}, {data['lora']}"
     stopped = data.get("stopped")
@@ -342,6 +344,11 @@ def likenesses(made: Json) -> list[str]:
         for face in faces
         if face.get("similarity") and None not in face["similarity"].values()
     ]
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return `1 photo` or `2 photos`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def describe_history(found: Json) -> list[str]:

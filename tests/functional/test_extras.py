@@ -1,6 +1,7 @@
 """Each extra for itself: photog with nothing but the core and that extra does what the extra is for."""
 
 import json
+import re
 from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from shared.contract.release import VERSION
 from tests.dependencies import EXTRAS, OURS, PROJECT
+from tests.deployment import ROOT
 from tests.extras import Extras, build_wheel, unpack_wheel
 from tests.toy_onnx import model_folder
 
@@ -40,6 +42,14 @@ def test_the_wheel_has_a_name_of_its_own_all_extras_and_nothing_but_the_packages
         for path in (here / name).rglob("*")
         if path.suffix in (".onnx", ".safetensors")
     }
+
+
+def test_nothing_asks_the_installation_for_the_release_whose_name_there_may_change():
+    """`make setup` and images install another name than the one by which an earlier release was installed."""
+    for name in OURS:
+        for path in (ROOT / name).rglob("*.py"):
+            asked = re.findall(r"\bversion\(([^)]*)\)", path.read_text())
+            assert not {"SOFTWARE", '"photog"', "'photog'", '"photog-portraits"'} & set(asked), path
 
 
 def test_nothing_can_be_published_while_its_packages_would_meet_others(wheel):
@@ -86,6 +96,17 @@ def test_serve_starts_with_its_extra(wheel, tmp_path):
     shown = Extras(tmp_path, wheel, ["serve"]).photog("serve", "--help")
     assert shown.returncode == 0
     assert "--token" in shown.stdout
+
+
+def test_the_page_starts_with_its_extra(wheel, tmp_path):
+    environment = Extras(tmp_path, wheel, ["page"])
+    shown = environment.photog("page", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "--workers" in shown.stdout
+    style = environment.python(
+        "import page.application as made; print(made.ASSETS.joinpath('page.css').stat().st_size)"
+    )
+    assert int(style.stdout) > 1000, style.stderr
 
 
 def test_the_insightface_engine_loads_with_its_extra(wheel, tmp_path):

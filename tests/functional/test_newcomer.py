@@ -180,6 +180,9 @@ def workers(monkeypatch):
         def leave(self, ending):
             """Nothing runs."""
 
+        def drain(self):
+            """Nothing runs."""
+
         def hand_back(self):
             """Nothing runs."""
 
@@ -269,6 +272,37 @@ class TestPortraitsWithoutATraining:
         assert (done.exit_code, len(asked)) == (1, 1)
         assert "two faces" in done.stdout
         assert "photog: none of the photos can be used; each line above says why\n" in done.stderr
+
+    def test_a_portrait_that_is_interrupted_is_withdrawn_unless_the_same_call_would_ask_for_it(
+        self, bucket, workers, monkeypatch
+    ):
+        def interrupt(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Client, "wait", interrupt)
+        bucket.put(keys.model("ann"), b"{}")
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        done = photog(*words)
+        assert done.exit_code == 130
+        assert "the same command continues from there" in done.stderr
+        assert list(bucket.list(keys.requests("generate"))) == []
+        assert photog(*words, "--set", "seed=7").exit_code == 130
+        assert len(list(bucket.list(keys.requests("generate")))) == 1
+
+    def test_an_error_is_told_in_the_words_of_the_command_line(self, bucket, answered, workers):
+        bucket.put(keys.model("ann"), b"{}")
+        message = (
+            "the template poster.jpg shows 3 faces, but the request has 1 user_id: give one per face from left to "
+            "right, and the user_id 'none' for a face that stays as it is"
+        )
+        answered({"cost_time": 1.0}, "error", message)
+        done = photog("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[-1] == (
+            "photog: the template poster.jpg shows 3 faces, but one person is named: with `photog generate`, give "
+            "--user once per face from left to right, and `--user none` for a face that stays as it is"
+        )
+        assert "stay in" not in done.stderr, "nothing new is kept"
 
     def test_a_training_with_too_few_usable_photos_is_not_asked_for(self, bucket, answered, workers):
         asked = answered(MADE)

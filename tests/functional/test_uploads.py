@@ -18,7 +18,9 @@ class SlowBucket(MemoryBucket):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go, self.fail, self.order = threading.Event(), [], []
+        self.go = threading.Event()
+        self.fail: list[BucketError] = []
+        self.order: list[str] = []
 
     def put(self, key, data):
         assert self.go.wait(20)
@@ -87,7 +89,8 @@ class CountingFetcher:
     """Fetches what it has, and counts."""
 
     def __init__(self, **files) -> None:
-        self.files, self.fetched = files, []
+        self.files = files
+        self.fetched: list[str] = []
 
     def fetch(self, references):
         self.fetched += references

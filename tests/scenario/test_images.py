@@ -24,7 +24,7 @@ GENERATE = {"user_id": "grace", "image_format": "png", "first_diffusion_steps": 
 
 def built(function: str, folder: Path) -> Image:
     """By links to what is installed here; `make extras` installs it by pip."""
-    by_pip = bool(os.environ.get("PHOTOG_TEST_PYTHONS"))
+    by_pip = bool(os.environ.get("TEST_PYTHONS"))
     if by_pip:
         need_registry(folder / "probe")
     made = Image(function, folder, linked=not by_pip)

@@ -363,3 +363,30 @@ def test_a_blurred_template_gets_a_blurred_face(template, person):
     soft = fuse(blurred, template.landmarks, person, 1.0)
     assert fineness(crisp.image, crisp.landmarks) > 0.85 * fineness(template.image, template.landmarks)
     assert fineness(soft.image, soft.landmarks) < 0.35 * fineness(crisp.image, crisp.landmarks)
+
+
+def test_an_arched_brow_is_the_persons_as_a_whole(person):
+    """Its peak lies where a forehead begins: the template's brow stayed there, above the person's."""
+    points = person.landmarks.copy()
+    points[[19, 24]] -= (points[8] - points[27]) * 0.12  # raised
+    size = person.image.shape[:2]
+    skin = 1 - masks.brows(points, size, 0.0, 0.0)
+    drawn = np.full((*size, 3), (65, 12, 15), np.float32)
+    usable = occlusion.usable_mask(points, drawn, np.ones(size, np.float32), skin)
+    for brow in (points[17:22], points[22:27]):
+        x, y = np.round(brow).astype(int).T
+        assert usable[y, x].min() > 0.8
+
+
+def test_no_skin_is_drawn_beside_a_cheek_that_ends_before_its_outline(person):
+    """On the far side of a turned head the background begins inside the outline, and got a smear of skin."""
+    points, size = person.landmarks, person.image.shape[:2]
+    cheek = round(points[2, 0] + 0.05 * face_width(points))
+    skin = np.ones(size, np.float32)
+    skin[:, :cheek] = 0
+    within = occlusion.within_outline(points, skin)
+    row = round(points[2, 1])
+    assert within[row, round(points[2, 0])] < 0.1
+    assert within[row, cheek + round(0.05 * face_width(points))] > 0.9
+    x, y = points[30].round().astype(int)
+    assert (occlusion.within_outline(points, np.zeros(size, np.float32))[y, x]) > 0.9, "a dark nose is no background"

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 from functions.generate.face import light
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames, fuse
+from functions.generate.fusion.rigid import span_glasses
 from functions.generate.glasses import bridge_and_temples, detection
 from functions.generate.glasses.aligned_face import AlignedFace
 from functions.generate.person import choose_reference
@@ -54,6 +55,46 @@ def test_grain_is_no_glasses(portrayals, change):
 def test_glasses_are_seen_through_grain(portrayals):
     one = portrayals["hopper"]
     assert detection.wears_glasses(light.to_lab(noisy(8)(one.image)), one.landmarks)
+
+
+def wire(one, shade=0.62):
+    """Thin, pale wire frames with temples, drawn onto a bare face: each line is 2 pixels of half-covered skin."""
+    points, drawn = one.landmarks, np.zeros(one.image.shape[:2], np.uint8)
+    centers = [points[side].mean(axis=0) for side in (slice(36, 42), slice(42, 48))]
+    radius = 0.36 * float(np.linalg.norm(centers[1] - centers[0]))
+    lines = [(centers[0] + [radius, 0], centers[1] - [radius, 0])]
+    lines += [(centers[0] - [radius, 0], points[0]), (centers[1] + [radius, 0], points[16])]
+    for center in centers:
+        cv2.circle(drawn, tuple(round(float(x)) for x in center), round(radius), 255, 2, cv2.LINE_AA)
+    for begin, end in lines:
+        cv2.line(drawn, tuple(map(round, begin.tolist())), tuple(map(round, end.tolist())), 255, 2, cv2.LINE_AA)
+    share = shade * drawn[..., None] / 255
+    return np.round(one.image * (1 - share) + 90 * share).astype(np.uint8)
+
+
+def test_wire_is_seen_by_its_bridge_and_temples(portrayals):
+    """The faint frames of every seventh portrait were taken for none, and only the stumps of their temples stayed."""
+    one = portrayals["astronaut"]
+    assert detection.wears_glasses(light.to_lab(wire(one)), one.landmarks)
+
+
+def test_colored_light_puts_no_glasses_on_a_bare_face(portrayals):
+    one = portrayals["astronaut"]
+    for gain in ((0.3, 1.0, 0.4), (0.45, 1.0, 0.5), (1.0, 0.5, 0.4), (0.4, 0.6, 1.0)):
+        lit = np.clip(one.image * np.array(gain), 0, 255).astype(np.uint8)
+        assert not detection.wears_glasses(light.to_lab(lit), one.landmarks), gain
+
+
+def test_a_frame_that_is_found_in_part_is_rigid_as_a_whole(portrayals):
+    """Where nothing of it was found, on one side or on the way to the ears, a frame got bent."""
+    one = portrayals["hopper"]
+    frames, p = find_frames(one.image, one.landmarks), one.landmarks
+    part = frames.copy()
+    part[:, round(p[27, 0]) :] = 0
+    lost = (frames > 0.5) & (part < 0.5)
+    assert lost.sum() > 50
+    assert (span_glasses(part, p)[lost] > 0.5).mean() > 0.8
+    assert not span_glasses(np.zeros_like(frames), p).any()
 
 
 def test_frames_lie_around_the_eyes_and_not_on_them(portrayals):

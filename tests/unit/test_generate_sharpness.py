@@ -106,3 +106,15 @@ def test_grain_is_matched_and_a_line_on_the_skin_is_not_etched():
     assert matched[flat].std() / own[flat][..., 0].std() == pytest.approx(1.9, abs=0.25)
     line, before = (60 - plane[100].mean() for plane in (matched, own[..., 0]))
     assert line < 1.1 * before
+
+
+def test_raising_the_detail_of_a_small_photo_makes_no_halos(subject):
+    """Beside the lashes of an enlarged photo, lighter lines than any skin there were etched into the face."""
+    soft = subject.blurred(0.01 * subject.width)
+    made = raised(subject, soft, 0.0)
+    assert (made - soft).std() > 0.05, "it is raised"
+    side = 2 * max(1, round(detail_match.NEIGHBORHOOD * subject.width)) + 1
+    lowest, highest = cv2.erode(soft, np.ones((side, side))), cv2.dilate(soft, np.ones((side, side)))
+    room = 1e-3 + detail_match.OVERSHOOT * (highest - lowest)
+    assert (made <= highest + room).all()
+    assert (made >= lowest - room).all()

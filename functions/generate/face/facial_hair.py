@@ -63,7 +63,7 @@ ROUNDS = 2  # of the graph cut
 SEED = 15  # of its random numbers, fixed so that every run gives the same mask
 SOFTNESS = 0.012  # face widths, sigma of the mask's border
 NEAR, LONG = 0.05, 0.004  # face widths before BELOW; squared face widths of hair there, from which the beard is longer
-NECK, WIDE = 0.5, 0.012  # half the width of a neck, in face widths; squared face widths of hair beside it
+NECK, WIDE = 0.5, 0.008  # half the width of a neck, in face widths; squared face widths of hair beside it
 # how surely there must be a moustache that hangs over the lip; of 755 faces 9 with less have a dark upper lip, and none
 # of them hair over it
 HANGING = 0.5

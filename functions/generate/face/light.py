@@ -61,6 +61,22 @@ def to_rgb(lab: Lab) -> Image:
     return image
 
 
+def limit_overshoot(raised: Lightness, lightness: Lightness, share: float, radius: float) -> Lightness:
+    """Limit a raised lightness, (H, W), to the range of each pixel's neighborhood before: beyond it are halos.
+
+    Args:
+        raised, lightness: after and before, (H, W).
+        share: how far a pixel may leave that range, in ranges.
+        radius: of the neighborhood in pixels.
+    """
+    side = 2 * max(1, round(radius)) + 1
+    kernel = np.ones((side, side), np.uint8)
+    lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
+    room = share * (highest - lowest)
+    limited: Lightness = np.clip(raised, lowest - room, highest + room)
+    return limited
+
+
 def skin_likeness(lab: Lab, where: Mask) -> Mask:
     """Return how much each pixel looks like the skin under `where`, 0 to 1, (H, W); low for beard, hair and frames.
 

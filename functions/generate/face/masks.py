@@ -56,6 +56,11 @@ def features(points: Points, size: tuple[int, int], growth: float = 0.03, softne
     return soft(groups, points, size, growth, softness)
 
 
+def brows(points: Points, size: tuple[int, int], growth: float = 0.05, softness: float = 0.02) -> Mask:
+    """Return the mask of both brows with the hairs around them."""
+    return soft([points[side] for side in BROW_SIDES], points, size, growth, softness)
+
+
 def eyes(points: Points, size: tuple[int, int], growth: float = 0.02, softness: float = 0.012) -> Mask:
     """Return the mask of both eyes with their lids."""
     return soft([points[side] for side in EYES], points, size, growth, softness)

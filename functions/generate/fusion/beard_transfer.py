@@ -29,6 +29,7 @@ GUESS = 0.05  # weight of the face's skin, shaded as a neck, beside that of the 
 # lightness of the neck relative to the cheeks', right under the chin and from DEEP face widths below it: medians of 81
 # frontal faces; its colors are the cheeks'
 UNDER, LOWER, DEEP = 0.72, 0.88, 0.2
+ROUND = 0.04  # face widths over which the jaw turns away from the light; an edge there looks like a drawn line
 DEEPEST, SHADED, LIT = (
     0.45,
     0.6,
@@ -36,7 +37,7 @@ DEEPEST, SHADED, LIT = (
 )  # lightness relative to the face's skin: hair up to the first, neck from the second to the last
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
-STRAY = 0.015  # face widths that single hairs stick out of a beard
+STRAY = 0.025  # face widths that single hairs stick out of a beard
 NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
@@ -81,25 +82,29 @@ class BeardTransfer:
         """Mask, (h, w), of where either face has facial hair."""
         return np.maximum(self.template, self.person)
 
-    def shave(self, drawn: Lab, skin: Mask, crop: FaceCrop) -> Lab:
-        """Fill in what the template's hair hides beyond the face, and the person's photo does not show.
+    def shave(self, drawn: Lab, skin: Mask, usable: Mask, crop: FaceCrop) -> Lab:
+        """Fill in what the template's hair hides and the person's photo does not show.
+
+        That is all beyond the face, and inside of it what must not be taken from the photo, such as a lock of hair:
+        else a line of the template's beard is left there.
 
         Args:
             drawn: the person's face on the crop, relit, LAB, (h, w, 3).
             skin: weight of its pixels that show the face's skin, (h, w).
+            usable: mask of what may be taken from the person's photo, (h, w).
             crop: the moved template's face.
 
         Returns:
-            LAB, (h, w, 3); `drawn` itself if the template has no hair beyond the face.
+            LAB, (h, w, 3); `drawn` itself if the template has no such hair.
         """
         if not self.template.any():
             return drawn
         face = masks.face(crop.points, crop.size, 0.0, 0.01)
-        bare = self.template * (1 - self.person) * (1 - face)
+        bare = self.template * (1 - self.person) * np.maximum(1 - face, 1 - usable)
         total = float(skin.sum())
         if not bare.any() or total < LEAST:
             return drawn
-        column = _neck_column(crop)
+        column = np.maximum(_neck_column(crop), face)
         mean = (drawn * repeat(skin)).sum(axis=(0, 1)) / total
         shaven = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop.width)
         beside = bare * (1 - column)
@@ -153,9 +158,9 @@ def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width:
         return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
 
     sigma = FILL * width * factor
-    below = cv2.distanceTransform((reduce(face) < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (DEEP * width * factor)
+    below = cv2.distanceTransform((reduce(face) < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (width * factor)
     shade = np.ones((*size[::-1], 3), np.float32)
-    shade[..., 0] = UNDER + (LOWER - UNDER) * np.clip(below, 0, 1)
+    shade[..., 0] = np.interp(below, (0, ROUND, ROUND + DEEP), (1, UNDER, LOWER))
     seen, known = blur(reduce(drawn * repeat(neck)), sigma), blur(reduce(neck), sigma)[..., None]
     guess, sure = blur(reduce(drawn * repeat(skin)), sigma), blur(reduce(skin), sigma)[..., None]
     filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from functions.generate.face import light
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lightness
 from shared.imaging.array_types import Mask
@@ -18,6 +19,8 @@ RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, por
 NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
 WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
 RAISED_SKIN = 0.2  # of what eyes, brows, nose and mouth are raised by: with all, a small photo's skin looks embossed
+# how far a raised pixel may leave its neighborhood's range, in ranges, and the neighborhood's radius in face widths
+OVERSHOOT, NEIGHBORHOOD = 0.05, 0.012
 MOST_RAISED = 2.5  # a larger factor makes halos and etched teeth
 
 
@@ -82,7 +85,8 @@ def match_sharpness(
     target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
     raised = _raise_detail(lightness, free * (smooth - blur(smooth, radius)), where, WANTED * target)
-    return _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
+    raised = _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
+    return light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * width)
 
 
 def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:

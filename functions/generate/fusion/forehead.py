@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from functions.generate.face import masks
 from functions.generate.face.crop import rescale
 from functions.generate.face.landmarks import BROWS, NOSE_BRIDGE, face_width
 from functions.generate.face.light import Lightness
@@ -46,6 +47,7 @@ def _compute_mask(points: Points, lightness: Lightness) -> Mask:
     light = lightness - cv2.morphologyEx(lightness, cv2.MORPH_OPEN, level)
     strands = np.maximum(dark, light)
     found = (strands > STRAND) & (height > LOWEST) & (height < HIGHEST)
+    found &= masks.brows(points, (lightness.shape[0], lightness.shape[1])) < 0.5
     lowest = np.full(column.max() + 1, HIGHEST, np.float32)
     np.minimum.at(lowest, column[found], height[found].astype(np.float32))
     reach = 2 * round(BESIDE * width) + 1

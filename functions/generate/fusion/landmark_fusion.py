@@ -27,9 +27,9 @@ from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.forehead import clear_forehead
-from functions.generate.fusion.occlusion import spare, usable_mask
+from functions.generate.fusion.occlusion import spare, usable_mask, within_outline
 from functions.generate.fusion.relight import relight
-from functions.generate.fusion.rigid import make_rigid
+from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, draw, plan_movement
 from functions.generate.glasses import detection
 from shared.imaging.array_types import Embedding, Image, Mask, Points
@@ -108,7 +108,7 @@ def fuse(
     free = np.ones(base.shape[:2], np.float32) if free is None else free
     shift = plan_movement(points.moved, points.moved_to, base.shape[:2], free)
     if frames.any():
-        shift = make_rigid(shift, frames, face_width(points.landmarks), free)
+        shift = make_rigid(shift, span_glasses(frames, landmarks), face_width(points.landmarks), free)
         frames = np.clip(shift.of(frames), 0, 1)
     moved, hair = shift.of(base), np.clip(shift.of(hair), 0, 1)
     bearded = bool(hair.any() or person.facial_hair.mask.any())
@@ -174,13 +174,13 @@ def _blend(
     skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = crop.skin * (1 - beards.template * bristly_base)
     shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
-    beyond = 1 - masks.face(crop.points, crop.size, 0.0, 0.01)  # there, what is no neck is filled in
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(crop.points, drawn[..., 0])
-    taken = np.maximum(usable, np.maximum(beards.person, beards.template * beyond)) * (1 - kept)
+    # where the template's hair was, what is no skin is filled in
+    taken = np.maximum(usable * within_outline(crop.points, crop.skin_likeness), beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
-    face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, crop)
+    face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, usable, crop)
     return compose(crop, face, original, shares, taken, own * (1 - kept), beards)
 
 

@@ -19,6 +19,7 @@ CHEEK = -0.05  # face widths above the brows; the skin below this height is what
 DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it may be shade, from the second it is hair
 LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
+OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size of moles and lines that are skin
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
@@ -54,7 +55,8 @@ def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
     clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width) * (1 - hidden)
     start = ABOVE + (BELOW - ABOVE) * hidden
-    above = np.clip((height - start) / RISE, 0, 1)
+    # an arched brow reaches higher than the middle of both: unless a fringe hides it, it is the person's as a whole
+    above = np.clip((height - start) / RISE, 0, 1) * (1 - masks.brows(points, skin_base.shape[:2]) * (1 - hidden))
     taken: Mask = (1 - above * (1 - clear)) * (1 - np.maximum(_strange(points, drawn, skin_drawn), locks))
     return taken.astype(np.float32)
 
@@ -69,6 +71,24 @@ def spare(occluder: Mask, width: float) -> Mask:
     wide = cv2.dilate(np.clip(occluder, 0, 1), _disc(OBJECT_MARGIN * width))
     soft: Mask = cv2.GaussianBlur(wide, (0, 0), OBJECT_MARGIN / 2 * width)
     return soft
+
+
+def within_outline(points: Points, skin_base: Mask) -> Mask:
+    """Return the mask, (H, W), that is 0 near the face's outline where the template shows no skin, and 1 elsewhere.
+
+    The outline is never exact, least on the far side of a turned head: there the background begins before it ends, and
+    skin drawn onto that is a smear beside the cheek.
+
+    Args:
+        points: the face's landmarks, (68, 2), in pixels of the canvas.
+        skin_base: how much each pixel of the template's face looks like its skin, (H, W).
+    """
+    width, size = face_width(points), (skin_base.shape[0], skin_base.shape[1])
+    near = 1 - masks.face(points, size, OUTLINE, OUTLINE / 4)
+    seen = cv2.morphologyEx(skin_base, cv2.MORPH_CLOSE, _disc(PORES * width))
+    seen = cv2.GaussianBlur(np.clip(2 * seen, 0, 1), (0, 0), max(PORES * width, 0.5))
+    within: Mask = (1 - near * (1 - seen)).astype(np.float32)
+    return within
 
 
 def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:

@@ -4,13 +4,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.face.landmarks import EYES, JAW
 from functions.generate.fusion.warp import Displacement, Movement
-from shared.imaging.array_types import Mask
+from shared.imaging.array_types import Mask, Points
 
 REACH = 0.02  # face widths around a rigid object, within which everything moves with it
-SOFTNESS = 0.02  # face widths over which that fades out
+SOFTNESS = 0.03  # face widths over which that fades out
 LEAST = 16  # pixels of the working size; fewer are not enough to fit a movement
 WORKING_WIDTH = 256  # pixels across the face at which the movement is fitted; it is smooth
+
+
+def span_glasses(frames: Mask, landmarks: Points) -> Mask:
+    """Return the mask, (H, W), of all that glasses span: lenses, frames, and the way to the ears.
+
+    A frame is rarely found without a gap, and what bends it is seen on its whole length. What is found on one side is
+    taken to be on the other side too.
+
+    Args:
+        frames: mask of what is found of the frames, (H, W).
+        landmarks: the face's landmarks, (68, 2), in pixels of the mask.
+    """
+    spanned = np.zeros(frames.shape, np.float32)
+    rows, columns = np.nonzero(frames > 0.5)
+    if not len(rows):
+        return spanned
+    found = np.column_stack([columns, rows]).astype(float)
+    left, right = (landmarks[eye].mean(axis=0) for eye in EYES)
+    across = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+    mirrored = found - 2 * ((found - (left + right) / 2) @ across)[:, None] * across
+    around = np.vstack([found, mirrored, landmarks[JAW][[0, -1]]]).astype(np.float32)
+    cv2.fillConvexPoly(spanned, np.round(cv2.convexHull(around)).astype(np.int32), 1.0)
+    return spanned
 
 
 def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:

@@ -13,6 +13,8 @@ from shared.imaging.array_types import Points
 
 WIDTH = 192  # pixels across the face
 SIDE = 320  # of the upright square, in pixels
+DARKEST = 5.0  # lightness; below it no color can be measured
+EVEN = (0.5, 2.0)  # bounds of the factor that makes chroma comparable between light and shade
 BLOCK = 1.0  # sigma in pixels of the upright square; removes the noise of compressed color
 
 
@@ -47,7 +49,7 @@ class AlignedFace:
         there: Points = points @ inverse[:, :2].T + inverse[:, 2]
         return there
 
-    def lines(self, thickest: int, color: float) -> Lightness:
+    def lines(self, thickest: int, color: float, colored_light: bool = False) -> Lightness:
         """Return how much each pixel looks like part of a frame: how much darker than its surroundings, (SIDE, SIDE).
 
         Wrinkles, lashes and brows are dark lines too, but they have at least as much chroma as the skin; a frame has
@@ -56,11 +58,16 @@ class AlignedFace:
         Args:
             thickest: largest thickness of a line, in pixels of the square.
             color: how much lightness one unit of missing chroma counts for.
+            colored_light: whether chroma is taken relative to lightness; in colored light all that is darker has less
+                of it, wrinkles too. A black frame has no chroma that could be measured like that.
         """
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickest, thickest))
         lightness = self.lightness
         dark = cv2.morphologyEx(lightness, cv2.MORPH_CLOSE, kernel) - lightness
-        chroma = cv2.GaussianBlur(np.hypot(self.lab[..., 1], self.lab[..., 2]), (0, 0), BLOCK)
+        chroma = np.hypot(self.lab[..., 1], self.lab[..., 2])
+        if colored_light:
+            chroma = chroma * np.clip(np.float32(np.median(lightness)) / np.maximum(lightness, DARKEST), *EVEN)
+        chroma = cv2.GaussianBlur(chroma, (0, 0), BLOCK)
         less = cv2.morphologyEx(chroma, cv2.MORPH_CLOSE, kernel) - chroma
         more = chroma - cv2.morphologyEx(chroma, cv2.MORPH_OPEN, kernel)
         found: Lightness = np.maximum(dark + color * (less - more), 0)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face.landmarks import JAW
+from functions.generate.face.landmarks import EYES, JAW
 from functions.generate.face.light import Lightness
 from functions.generate.glasses import min_cost_path
 from functions.generate.glasses.aligned_face import SIDE, WIDTH, AlignedFace, sample
@@ -18,10 +18,14 @@ Along = NDArray[np.float64]
 """(N,): positions in the upright square."""
 
 # lengths in pixels are those of the upright square, in which a face is WIDTH pixels wide
-# largest thickness and least depth of a bridge; of 686 faces without glasses, none has a depth above 7.5 and 10.7
-BRIDGES = ((13, 8.0), (17, 12.0))
+# largest thickness and least depth of a bridge; of 639 portraits without glasses two reach it (benchmarks/glasses.py)
+BRIDGES = ((13, 8.0), (17, 12.5))
+FAINTEST, WITH_TEMPLES = 5.0, 10.0  # least depth of a faint bridge, and least sum with the depth of its temples
+TEMPLE, SKIPPED = (0.13, 0.08), 0.03  # face widths above and below the eyes, and at both ends, where a temple may be
+VISIBLE = 0.4  # width of a temple relative to the other's, from which it is visible
 COLOR = 0.5  # lightness that one unit of chroma less than the skin's counts for
-UNBROKEN = 0.3  # quantile of the columns' depths that must reach the least depth; from 0.35 on bare faces do as well
+UNBROKEN = (0.3, 0.5)  # quantiles of the columns' depths; their mean must reach the least depth
+FAR_OVER_GRAIN = 6.0  # the same for a faint bridge, so that no wrinkle is taken for one
 OVER_GRAIN = 2.0  # times as deep as on bare skin; 9 to 50 with glasses, 3 in noise of 8 levels, without 1.9 at most
 FOREHEAD = 0.25  # face widths from the root of the nose up to the middle of the forehead
 ROOM = 0.15  # share of the distance between the eyes' inner corners that is left out on each side
@@ -38,13 +42,38 @@ FULL = 80.0  # depth, in lightness, at which a line has the full gain of 1
 def has_bridge(face: AlignedFace) -> bool:
     """Return whether there is a bridge: an unbroken dark line of little chroma across the root of the nose.
 
-    In a noisy or dithered picture there are such lines everywhere, so on the bare skin the line must be less deep.
+    In a noisy or dithered picture, and on wrinkled skin, there are such lines everywhere: on the bare skin the line
+    must be less deep. A bridge of thin wire is faint, but then temples go on from the eyes to the ears.
     """
     for most, least in BRIDGES:
-        depth = float(np.quantile(find_bridge_root(face, most).depths, UNBROKEN))
-        if depth >= least and depth >= OVER_GRAIN * _measure_grain(face, most):
+        depth, grain = (
+            _measure_depth(find_bridge_root(face, most, colored_light=True).depths),
+            _measure_grain(face, most),
+        )
+        if depth >= least and depth >= OVER_GRAIN * grain:
+            return True
+        faint = depth >= FAINTEST and depth >= FAR_OVER_GRAIN * grain
+        if faint and depth + _measure_temples(face, most) >= WITH_TEMPLES:
             return True
     return False
+
+
+def _measure_temples(face: AlignedFace, thickest: int) -> float:
+    """Return how much of a line goes from the eyes to the ears, in lightness: on both sides, the less.
+
+    Of a turned face only the side that is visible counts.
+    """
+    p, lines = face.points, face.lines(thickest, COLOR, colored_light=True)
+    middle = float(np.mean([p[eye, 1].mean() for eye in EYES]))
+    rows = _pixels_between(middle - TEMPLE[0] * WIDTH, middle + TEMPLE[1] * WIDTH)
+    ends = (p[0, 0], p[36, 0]), (p[45, 0], p[16, 0])
+    widest = max(end - begin for begin, end in ends)
+    found = []
+    for begin, end in ends:
+        if end - begin > VISIBLE * widest:
+            _, depths = _trace_darkest(lines, _pixels_between(begin + SKIPPED * WIDTH, end - SKIPPED * WIDTH), rows)
+            found.append(_measure_depth(depths) if len(depths) else 0.0)
+    return min(found, default=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +100,17 @@ class BridgeRoot:
         return np.median(self.colors[clear], axis=0)
 
 
-def find_bridge_root(face: AlignedFace, thickest: int = THICKEST) -> BridgeRoot:
+def find_bridge_root(face: AlignedFace, thickest: int = THICKEST, colored_light: bool = False) -> BridgeRoot:
     """Trace the line across the root of the nose that looks most like a bridge; it need not be one.
 
     Args:
         face: the upright face.
         thickest: largest thickness of the line, in pixels of the upright square.
+        colored_light: see `AlignedFace.lines`.
     """
     left, top, right, bottom = _bound_bridge(face)
     columns, rows = _pixels_between(left, right), _pixels_between(top, bottom)
-    steps, depths = _trace_darkest(face.lines(thickest, COLOR), columns, rows)
+    steps, depths = _trace_darkest(face.lines(thickest, COLOR, colored_light), columns, rows)
     if not len(steps):
         return BridgeRoot(np.zeros(1), np.zeros((1, 3), np.float32))
     return BridgeRoot(depths, face.lab[rows[steps], columns])
@@ -98,12 +128,17 @@ def _measure_grain(face: AlignedFace, thickest: int) -> float:
     p = face.points
     left, top, right, bottom = _bound_bridge(face)
     half = np.array([right - left, bottom - top]) / 2
-    lines, depths = face.lines(thickest, COLOR), []
+    lines, depths = face.lines(thickest, COLOR, colored_light=True), []
     for center in ((p[2] + p[48]) / 2, (p[14] + p[54]) / 2, p[27] - [0, FOREHEAD * WIDTH]):
         (x, y), (beyond, below) = center - half, center + half
         _, found = _trace_darkest(lines, _pixels_between(x, beyond), _pixels_between(y, below))
-        depths.append(float(np.quantile(found, UNBROKEN)) if len(found) else 0.0)
+        depths.append(_measure_depth(found) if len(found) else 0.0)
     return min(depths)
+
+
+def _measure_depth(depths: Along) -> float:
+    """Return how much of a line there is in all columns, in lightness."""
+    return float(np.quantile(depths, UNBROKEN).mean())
 
 
 def _trace_darkest(

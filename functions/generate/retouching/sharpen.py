@@ -8,7 +8,6 @@ retouching removes. Values are kept near the range of their neighborhood, so tha
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +22,7 @@ AROUND = 0.15  # face widths around the face in the crop: the mask ends inside, 
 FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
 AIM = 0.95  # of the template's strength; not 1, since bands overlap and raising one raises its neighbors a little
 MOST = 1.8  # largest factor on a band; beyond it, noise and jpg blocks show
-OVERSHOOT = 0.15  # how far a sharpened pixel may leave its neighborhood's range, in ranges
+OVERSHOOT = 0.05  # how far a sharpened pixel may leave its neighborhood's range, in ranges
 NEIGHBORHOOD = 0.01  # radius in face widths
 SEEN = 64  # pixels from which the strength of a band can be measured
 
@@ -46,9 +45,8 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
     lightness = crop.lab[..., 0]
-    sharp = _limit(
-        _raise_detail(FaceDetail.of(crop), clear, _measure_template(template)), lightness, NEIGHBORHOOD * crop.width
-    )
+    raised = _raise_detail(FaceDetail.of(crop), clear, _measure_template(template))
+    sharp = light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * crop.width)
     soft = crop.face * clear
     lab = crop.lab.copy()
     lab[..., 0] += soft * (sharp - lightness)
@@ -105,16 +103,6 @@ def _raise_detail(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) 
         if skin or feature:
             raised += (skin + (feature - skin) * detail.features) * band
     return raised
-
-
-def _limit(raised: light.Lightness, lightness: light.Lightness, radius: float) -> light.Lightness:
-    """Limit the sharpened lightness to the range of each pixel's neighborhood, extended by OVERSHOOT."""
-    side = 2 * max(1, round(radius)) + 1
-    kernel = np.ones((side, side), np.uint8)
-    lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
-    room = OVERSHOOT * (highest - lowest)
-    limited: light.Lightness = np.clip(raised, lowest - room, highest + room)
-    return limited
 
 
 def _split_into_bands(lightness: light.Lightness, width: float) -> list[light.Lightness]:
