@@ -384,9 +384,30 @@ def test_no_skin_is_drawn_beside_a_cheek_that_ends_before_its_outline(person):
     cheek = round(points[2, 0] + 0.05 * face_width(points))
     skin = np.ones(size, np.float32)
     skin[:, :cheek] = 0
-    within = occlusion.within_outline(points, skin)
+    sky = np.full((*size, 3), (60, -5, -20), np.float32)
+    sky[:, cheek:] = (65, 12, 15)
+    within = occlusion.within_outline(points, sky, skin)
     row = round(points[2, 1])
     assert within[row, round(points[2, 0])] < 0.1
     assert within[row, cheek + round(0.05 * face_width(points))] > 0.9
     x, y = points[30].round().astype(int)
-    assert (occlusion.within_outline(points, np.zeros(size, np.float32))[y, x]) > 0.9, "a dark nose is no background"
+    nowhere = occlusion.within_outline(points, sky, np.zeros(size, np.float32))
+    assert nowhere[y, x] > 0.9, "a dark nose is no background"
+
+
+def test_shade_and_a_brow_at_the_outline_are_the_faces_own(person):
+    """A turned face's far brow reaches its outline, and stayed there as a second one; so did the shade at the jaw."""
+    points, size = person.landmarks, person.image.shape[:2]
+    base = np.full((*size, 3), (65, 12, 15), np.float32)
+    skin = np.ones(size, np.float32)
+    jaw, brow = points[5].round().astype(int), points[17].round().astype(int)
+    below = slice(jaw[1] - 20, None)
+    skin[below] = 0
+    base[below] *= 0.55
+    assert occlusion.within_outline(points, base, skin)[jaw[1], jaw[0]] > 0.8
+    base[below] = (20, 0, -3)
+    assert occlusion.within_outline(points, base, skin)[jaw[1], jaw[0]] < 0.2, "a collar is not"
+    above = slice(None, brow[1] + 5)
+    skin[above] = 0
+    base[above] = (15, 2, 2)
+    assert occlusion.within_outline(points, base, skin)[brow[1], brow[0]] > 0.8

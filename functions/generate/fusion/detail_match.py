@@ -20,7 +20,7 @@ NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
 WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
 RAISED_SKIN = 0.2  # of what eyes, brows, nose and mouth are raised by: with all, a small photo's skin looks embossed
 # how far a raised pixel may leave its neighborhood's range, in ranges, and the neighborhood's radius in face widths
-OVERSHOOT, NEIGHBORHOOD = 0.05, 0.012
+OVERSHOOT, NEIGHBORHOOD = 0.15, 0.012
 MOST_RAISED = 2.5  # a larger factor makes halos and etched teeth
 
 

@@ -178,7 +178,8 @@ def _blend(
     if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(crop.points, drawn[..., 0])
     # where the template's hair was, what is no skin is filled in
-    taken = np.maximum(usable * within_outline(crop.points, crop.skin_likeness), beards.either) * (1 - kept)
+    within = within_outline(crop.points, crop.lab, crop.skin_likeness)
+    taken = np.maximum(usable * within, beards.either) * (1 - kept)
     lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
     face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, usable, crop)
     return compose(crop, face, original, shares, taken, own * (1 - kept), beards)

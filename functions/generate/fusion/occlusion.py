@@ -20,6 +20,9 @@ DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it 
 LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
 OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size of moles and lines that are skin
+# of skin in the shade: least lightness relative to the skin's, and difference of color in units of the skin's chroma;
+# up to the first it is like skin, from the second not
+DEEPEST, SHADE_TINT = 0.4, (0.25, 0.5)
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
@@ -73,22 +76,41 @@ def spare(occluder: Mask, width: float) -> Mask:
     return soft
 
 
-def within_outline(points: Points, skin_base: Mask) -> Mask:
+def within_outline(points: Points, base: Lab, skin_base: Mask) -> Mask:
     """Return the mask, (H, W), that is 0 near the face's outline where the template shows no skin, and 1 elsewhere.
 
     The outline is never exact, least on the far side of a turned head: there the background begins before it ends, and
-    skin drawn onto that is a smear beside the cheek.
+    skin drawn onto that is a smear beside the cheek. A brow that reaches the outline and skin in the shade are the
+    face's own: left there, they would be a second brow and a dark notch at the jaw.
 
     Args:
         points: the face's landmarks, (68, 2), in pixels of the canvas.
+        base: the template's face on the canvas, LAB, (H, W, 3).
         skin_base: how much each pixel of the template's face looks like its skin, (H, W).
     """
     width, size = face_width(points), (skin_base.shape[0], skin_base.shape[1])
-    near = 1 - masks.face(points, size, OUTLINE, OUTLINE / 4)
-    seen = cv2.morphologyEx(skin_base, cv2.MORPH_CLOSE, _disc(PORES * width))
+    near = (1 - masks.face(points, size, OUTLINE, OUTLINE / 4)) * (1 - masks.brows(points, size))
+    seen = np.maximum(skin_base, _shaded(base, skin_base))
+    seen = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, _disc(PORES * width))
     seen = cv2.GaussianBlur(np.clip(2 * seen, 0, 1), (0, 0), max(PORES * width, 0.5))
     within: Mask = (1 - near * (1 - seen)).astype(np.float32)
     return within
+
+
+def _shaded(base: Lab, skin_base: Mask) -> Mask:
+    """Return how much each pixel looks like the skin in the shade, 0 to 1, (H, W).
+
+    All of LAB is proportional to the cube root of the light: in the shade, chroma falls as lightness does.
+    """
+    skin = base[skin_base > 0.5]
+    if len(skin) == 0:
+        return np.zeros(skin_base.shape, np.float32)
+    lightness, a, b = (float(one) for one in np.median(skin, axis=0))
+    relative = base[..., 0] / max(lightness, 1.0)
+    away = cv2.magnitude(np.ascontiguousarray(base[..., 1]) - a * relative, base[..., 2] - b * relative)
+    like = np.clip((SHADE_TINT[1] - away / max(np.hypot(a, b), 1.0)) / (SHADE_TINT[1] - SHADE_TINT[0]), 0, 1)
+    shaded: Mask = (like * ((relative > DEEPEST) & (relative < 1))).astype(np.float32)
+    return shaded
 
 
 def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:

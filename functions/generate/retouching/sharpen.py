@@ -22,7 +22,7 @@ AROUND = 0.15  # face widths around the face in the crop: the mask ends inside, 
 FINEST = 0.6  # pixels; a band between narrower Gaussians is empty
 AIM = 0.95  # of the template's strength; not 1, since bands overlap and raising one raises its neighbors a little
 MOST = 1.8  # largest factor on a band; beyond it, noise and jpg blocks show
-OVERSHOOT = 0.05  # how far a sharpened pixel may leave its neighborhood's range, in ranges
+OVERSHOOT = 0.15  # how far a sharpened pixel may leave its neighborhood's range, in ranges
 NEIGHBORHOOD = 0.01  # radius in face widths
 SEEN = 64  # pixels from which the strength of a band can be measured
 
