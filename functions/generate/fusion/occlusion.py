@@ -20,9 +20,9 @@ DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it 
 LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
 OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size of moles and lines that are skin
-# of skin in the shade: least lightness relative to the skin's, and difference of color in units of the skin's chroma;
-# up to the first it is like skin, from the second not
-DEEPEST, SHADE_TINT = 0.4, (0.25, 0.5)
+# of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
+# has there; up to the first it is like skin, from the second not
+DEEPEST, SHADE_TINT = 0.2, (0.3, 0.6)
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
@@ -107,8 +107,9 @@ def _shaded(base: Lab, skin_base: Mask) -> Mask:
         return np.zeros(skin_base.shape, np.float32)
     lightness, a, b = (float(one) for one in np.median(skin, axis=0))
     relative = base[..., 0] / max(lightness, 1.0)
-    away = cv2.magnitude(np.ascontiguousarray(base[..., 1]) - a * relative, base[..., 2] - b * relative)
-    like = np.clip((SHADE_TINT[1] - away / max(np.hypot(a, b), 1.0)) / (SHADE_TINT[1] - SHADE_TINT[0]), 0, 1)
+    away = cv2.magnitude(base[..., 1] - a * relative, base[..., 2] - b * relative)
+    away /= np.maximum(relative * np.hypot(a, b), 1)
+    like = np.clip((SHADE_TINT[1] - away) / (SHADE_TINT[1] - SHADE_TINT[0]), 0, 1)
     shaded: Mask = (like * ((relative > DEEPEST) & (relative < 1))).astype(np.float32)
     return shaded
 
