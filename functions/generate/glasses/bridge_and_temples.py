@@ -21,7 +21,6 @@ Along = NDArray[np.float64]
 # largest thickness and least depth of a bridge; two of 639 portraits without glasses reach it, and
 # two more have a faint bridge with temples; of 175 with glasses 169 are found (benchmarks/glasses.py)
 BRIDGES = ((13, 8.0), (17, 12.5))
-GRAY = 6.0  # least depth relative to the lightness of a bridge that is found by its chroma as it is
 FAINTEST, WITH_TEMPLES = 5.0, 10.0  # least depth of a faint bridge, and least sum with the depth of its temples
 TEMPLE, SKIPPED = (0.13, 0.08), 0.03  # face widths above and below the eyes, and at both ends, where a temple may be
 VISIBLE = 0.4  # width of a temple relative to the other's, from which it is visible
@@ -45,8 +44,8 @@ def has_bridge(face: AlignedFace) -> bool:
     """Return whether there is a bridge: an unbroken dark line of little chroma across the root of the nose.
 
     In a noisy or dithered picture, and on wrinkled skin, there are such lines everywhere: on the bare skin the line
-    must be less deep. A bridge of thin wire is faint, but then temples go on from the eyes to the ears. Chroma relative
-    to lightness, which colored light asks for, makes a dark bridge of some color fainter than it is.
+    must be less deep. A bridge of thin wire is faint, and so is one of some color if chroma is taken relative to
+    lightness, as colored light asks for; but then temples go on from the eyes to the ears.
     """
     for most, least in BRIDGES:
         depth, grain = (
@@ -56,10 +55,8 @@ def has_bridge(face: AlignedFace) -> bool:
         if depth >= least and depth >= OVER_GRAIN * grain:
             return True
         plain = _measure_depth(find_bridge_root(face, most).depths)
-        if plain >= least and plain >= OVER_GRAIN * grain and depth >= GRAY:
-            return True
-        faint = depth >= FAINTEST and depth >= FAR_OVER_GRAIN * grain
-        if faint and depth + _measure_temples(face, most) >= WITH_TEMPLES:
+        clear = depth >= FAR_OVER_GRAIN * grain or plain >= max(least, OVER_GRAIN * grain)
+        if depth >= FAINTEST and clear and depth + _measure_temples(face, most) >= WITH_TEMPLES:
             return True
     return False
 
