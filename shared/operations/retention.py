@@ -83,9 +83,8 @@ class Retention:
             found.objects |= dict.fromkeys(self._list_old(events, seconds["notifications"]), "notifications")
         self._add_requests(content, seconds, found)
         if "users" in seconds:
-            found.users = sorted(
-                user for user, newest in content.newest.items() if self._age(newest) >= seconds["users"]
-            )
+            old = {user for user, newest in content.newest.items() if self._age(newest) >= seconds["users"]}
+            found.users = sorted(old - content.list_busy_users())
         return Expired(faults=dict(self._reader.faults)) if self._reader.faults else found
 
     def remove(self, expired: Expired) -> dict[str, str | None]:
@@ -135,6 +134,7 @@ class Retention:
             waiting=list(puts),
             modeled=frozenset().union(*(one.names for one in models)),
             needed={identity for one in models for identity in mentions.list_requests(one)} | undelivered,
+            undelivered=undelivered,
             newest=newest,
         )
 
@@ -202,6 +202,7 @@ class _Content:
         waiting: requests in queues of `photog serve`.
         modeled: everything that users' models name.
         needed: requests that made these, and those whose completion event is not delivered.
+        undelivered: the latter alone.
         newest: by user with a model, when it or a request that names them was written.
     """
 
@@ -211,11 +212,21 @@ class _Content:
     waiting: list[Mention]
     modeled: frozenset[str]
     needed: set[Identity]
+    undelivered: set[Identity]
     newest: dict[str, float]
 
     def list_unanswered(self) -> list[Mention]:
         """Return the requests without an answer."""
         return [one for one in (*self.requests, *self.waiting) if (one.function, one.request_id) not in self.answers]
+
+    def list_busy_users(self) -> set[str]:
+        """Return the people whose requests, or requests with their photos, are still to be answered or told of."""
+        told = [one for one in self.requests if (one.function, one.request_id) in self.undelivered]
+        busy = set[str]()
+        for one in (*self.list_unanswered(), *self.waiting, *told):
+            pictures = one.pictures_of(*one.photos) | one.templates
+            busy |= one.users | {key.split("/")[1] for key in pictures if key.startswith(keys.USERS)}
+        return busy
 
     def group_results(self) -> dict[Identity, list[str]]:
         """Return the keys of what is stored under each id below `results/`."""

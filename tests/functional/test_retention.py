@@ -12,6 +12,7 @@ from shared.cli import app
 from shared.operations.client import Client
 from shared.operations.erasure import Erasure
 from shared.operations.retention import KINDS, Retention
+from shared.operations.uploads import store_photo
 from shared.settings import RetentionSettings
 from tests.echo import QUICK
 from tests.functional.test_forgetting import generate, serve, train
@@ -153,6 +154,37 @@ def test_users_whom_nobody_has_named_for_long_are_to_be_forgotten(bucket):
     clock.days = 101
     assert retention.find({"users": 100 * DAY}).users == ["ann"]
     assert retention.find(YEAR).users == []
+
+
+@pytest.mark.parametrize("waits", ["named", "photo", "put", "told"])
+def test_a_person_is_not_forgotten_while_a_request_of_theirs_waits(bucket, waits):
+    serve(bucket, "train", train("t", "ann", "ann.jpg"))
+    body = generate("g", "ann")
+    if waits == "named":
+        Client(bucket).submit("generate", body)
+    elif waits == "photo":
+        bucket.put("users/ann/photos/own.jpg", b"photo")
+        Client(bucket).submit("check", {"request_id": "c", "images": ["users/ann/photos/own.jpg"]})
+    elif waits == "put":
+        bucket.put("queue/photog_pre_pmml/u", b"{}\n" + json.dumps(body).encode())
+    else:
+        serve(bucket, "generate", body)
+        bucket.put("outbox/generate/g.json", b"{}")
+    retention = Retention(bucket, {}, clock := Clock(bucket))
+    clock.days = 101
+    assert retention.find({"users": 100 * DAY}).users == []
+
+
+def test_a_picture_that_is_uploaded_again_is_new(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    (tmp_path / "a.jpg").write_bytes(b"a picture")
+    client = Client(bucket)
+    for key in (client.reference(str(tmp_path / "a.jpg")), store_photo(bucket, b"another", ".jpg")):
+        os.utime(tmp_path / "bucket" / key, (1, 1))
+    client.reference(str(tmp_path / "a.jpg"))
+    store_photo(bucket, b"another", ".jpg")
+    assert len(list(bucket.list("photos/"))) == 2
+    assert Retention(bucket, {}).find({"photos": DAY}).objects == {}
 
 
 def test_if_something_cannot_be_read_nothing_goes(bucket, monkeypatch):
