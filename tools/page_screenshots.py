@@ -54,10 +54,10 @@ def make_bucket(folder: Path) -> list[Path]:
     templates = folder / "bucket/templates"
     templates.mkdir(parents=True)
     source = get_sample_data("grace_hopper.jpg", asfileobj=False)
-    shutil.copy(source, templates / "navy.jpg")
+    shutil.copy(source, templates / "grace.jpg")
     with Pillow.open(source) as picture:
-        picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT).save(templates / "navy-mirrored.jpg", quality=92)
-        picture.convert("L").save(templates / "navy-gray.jpg", quality=92)
+        picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT).save(templates / "grace_mirrored.jpg", quality=92)
+        picture.convert("L").save(templates / "grace_gray.jpg", quality=92)
     return [*photos, pair, cat]
 
 

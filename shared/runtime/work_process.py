@@ -37,6 +37,7 @@ from shared.devices import device_errors
 from shared.errors import ConfigurationError, PhotoError, RequestError
 from shared.lifecycle.shutdown import Interrupted
 from shared.observability.logs import configure, request_context
+from shared.runtime.memory_reuse import keep_freed_memory, return_freed_memory
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,10 @@ def serve(descriptor: int) -> None:
         configure(settings.log)
         _end_with_parent(parent)
         function = _load(name, settings, load, connection)
+        keep_freed_memory()
         while function is not None:
             connection.send(_reply(function, connection.recv(), connection))
+            return_freed_memory()
     except (EOFError, ConnectionError):
         return  # the parent is gone
 

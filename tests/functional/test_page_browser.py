@@ -238,12 +238,12 @@ def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whateve
     page.goto(address + "operation")
     page.wait_for_selector("text=/of 100,0\\d\\d/", timeout=LONGEST_MS)
     page.get_by_label("Search by request or person").fill("old-0777")
-    page.wait_for_selector("text=1 to 25 of 100")
+    page.wait_for_selector("text=/1 to 25 of 100$/")
     page.get_by_role("button", name="Older").click()
-    page.wait_for_selector("text=26 to 50 of 100")
+    page.wait_for_selector("text=/26 to 50 of 100$/")
     assert page.locator("tbody tr").count() == 25
     page.get_by_label("Search by request or person").fill("hostile")
-    page.wait_for_selector("text=1 to 1 of 1")
+    page.wait_for_selector("text=/1 to 1 of 1$/")
     assert page.evaluate(NAMELESS) == []
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate(WIDE) == []
