@@ -11,7 +11,7 @@ from pathlib import PurePath
 from pydantic import ValidationError
 
 from page.following import Follower
-from page.pictures import Pictures, measure
+from page.pictures import Pictures
 from page.request_index import RequestIndex
 from page.settings import PageSettings
 from shared.buckets import Bucket, BucketError
@@ -87,7 +87,7 @@ class Studio:
 
     def add_picture(self, name: str, data: bytes) -> Upload:
         """Put an uploaded picture into the bucket, named by its content; raises PhotoError if it is none."""
-        width, height = measure(data, self.settings.limits)
+        width, height = self.pictures.measure(data)
         suffix = PurePath(name).suffix.lower()
         key = store_photo(self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "")
         return Upload(key, width, height)

@@ -1,6 +1,8 @@
 """Who may reach the page: the guard in front of it, and which pictures it gives out."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,8 +17,11 @@ from page.pictures import NoPicture, Pictures
 from page.settings import PageSettings
 from page.studio import Studio, make_user_id
 from shared.buckets import FolderBucket, InvalidKey, MemoryBucket
+from shared.contract import keys
 from shared.contract.manifests import USER_ID
+from shared.contract.users import ReferenceRecord, UserModel
 from shared.errors import PhotoError
+from shared.photos.decoding import decode_photo
 from shared.settings import Limits, Settings
 from tests.clock import Clock
 from tests.pictures import astronaut, jpeg
@@ -220,6 +225,38 @@ def test_an_uploads_name_becomes_no_key():
         stored = Studio(bucket, Settings(), PageSettings()).add_picture(name, FACE)
         assert stored.key.startswith("photos/")
         assert set(stored.key) <= set("photsjpg/.0123456789abcdef")
+
+
+def test_pictures_are_decoded_one_at_a_time_whoever_asks(monkeypatch):
+    """A picture of 100 million pixels has 300 MB: six uploads at once had six of them."""
+    at_once, most = [], []
+
+    def decode(data, limits):
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.02)
+        at_once.pop()
+        return decode_photo(data, limits)
+
+    monkeypatch.setattr("page.pictures.decode_photo", decode)
+    bucket = MemoryBucket()
+    studio = Studio(bucket, Settings(), PageSettings())
+    bucket.put("photos/a.jpg", FACE)
+    with ThreadPoolExecutor(6) as pool:
+        shown = pool.map(lambda side: studio.pictures.small("photos/a.jpg", side), (96, 320, 640))
+        stored = pool.map(lambda name: studio.add_picture(name, FACE), ("b.jpg", "c.jpg", "d.jpg"))
+        assert len([*shown, *stored]) == 6
+    assert max(most) == 1
+
+
+def test_a_record_of_somebody_else_is_nobody_here():
+    bucket = MemoryBucket()
+    reference = ReferenceRecord(key="photos/a.jpg", landmarks=[(0, 0)] * 68, box=(0, 0, 9, 9), embedding=[1.0])
+    for user in ("ann", "eve"):
+        named = {"user_id": "ann", "request_id": "t", "lora": None, "base_model": "b", "face_engine": "f"}
+        model = UserModel(**named, trigger="x", references=[reference])
+        bucket.put(keys.model(user), model.model_dump_json().encode())
+    assert [one.user_id for one in Studio(bucket, Settings(), PageSettings()).people()] == ["ann"]
 
 
 @pytest.mark.parametrize(
