@@ -13,8 +13,8 @@ request; a request whose put waits in a queue of `photog serve`, or whose comple
 elsewhere in the bucket are the application's.
 
 A manifest stays as long as a photo in the bucket that it names, since only it tells erasure whose photo that is. An
-answer stays as long as its manifest: a manifest without an answer would be run again. An event that comes after its
-manifest is gone runs nothing.
+answer stays a moment longer than its manifest, which would be run again without it, by a worker too that has just read
+it. An event that comes after its manifest is gone runs nothing.
 
 If a part of the bucket cannot be read, it is not known what that part needs: then nothing is removed.
 """
@@ -33,7 +33,9 @@ from shared.operations import mentions
 from shared.operations.mentions import Mention, Reader
 from shared.operations.object_names import Places
 
+READ_SECONDS = 2.0  # at most between a worker's reading of a manifest and its look for the answer
 KINDS = ("photos", "requests", "results", "notifications", "users")
+CAME_SINCE = "a request that has just come names it"
 Identity = tuple[str, str]  # a function and a request_id
 
 
@@ -57,15 +59,23 @@ class Expired:
 class Retention:
     """Finds and removes what has expired in one bucket."""
 
-    def __init__(self, bucket: Bucket, named: Mapping[str, str], wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        named: Mapping[str, str],
+        wall: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Search a bucket.
 
         Args:
             named: addresses of the buckets that references may name.
             wall: the clock; seconds since 1970, like the store's.
+            wait: sleeps for some seconds.
         """
-        self._bucket, self._wall = bucket, wall
+        self._bucket, self._wall, self._wait = bucket, wall, wait
         self._reader, self._places = Reader(bucket), Places(bucket, named)
+        self._searched: Set[str] = frozenset()  # keys of the requests that the last search has seen
 
     def find(self, seconds: Mapping[str, float]) -> Expired:
         """Return what has expired.
@@ -92,14 +102,39 @@ class Retention:
 
         Raises StoreUnavailable; the rest is found again by the next search.
         """
-        outcome: dict[str, str | None] = {}
-        for key in expired.objects:
+        named = self._named_since()
+        outcome: dict[str, str | None] = {key: CAME_SINCE for key in expired.objects if key in named}
+        before = ""
+        for key, kind in expired.objects.items():
+            if key in outcome:
+                continue
+            if (before, kind) == ("requests", "results"):
+                self._wait(READ_SECONDS)
+            before = kind
             left = sorted(one for one in expired.needs.get(key, ()) if outcome.get(one) is not None)
             outcome[key] = f"{left[0]} is still there" if left else self._delete(key)
         if any(kind == "requests" for kind in expired.objects.values()):
             for info in self._reader.list_objects(keys.INDEX):  # else the same manifest again would count as settled
                 self._delete(info.key)
         return outcome
+
+    def _named_since(self) -> Set[str]:
+        """Return the pictures that are named by requests which have come since the search, as long as that took."""
+        named = set[str]()
+        for one in (*self._read_puts(), *self._read_manifests()):
+            if one.key not in self._searched:
+                named |= one.pictures_of(*one.photos) | one.templates
+        return named
+
+    def _read_manifests(self) -> list[Mention]:
+        ours = (
+            one for one in self._reader.list_objects(keys.REQUESTS) if any(keys.is_request(one.key, f) for f in NAMES)
+        )
+        return list(self._reader.read(ours, partial(_read_request, self._places)))
+
+    def _read_puts(self) -> list[Mention]:
+        puts = self._reader.list_objects(keys.QUEUE)
+        return list(self._reader.read(puts, partial(mentions.read_put, self._places)))
 
     def _delete(self, key: str) -> str | None:
         try:
@@ -112,10 +147,11 @@ class Retention:
 
     def _read_content(self) -> "_Content":
         """Read what tells apart what is needed and what is not."""
+        puts = self._read_puts()  # first, so that one which becomes a manifest meanwhile is in one place at least
         listed = {info.key: info for info in self._reader.list_objects(keys.REQUESTS)}
         ours = (info for info in listed.values() if any(keys.is_request(info.key, one) for one in NAMES))
         requests = list(self._reader.read(ours, partial(_read_request, self._places)))
-        puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
+        self._searched = {one.key for one in (*requests, *puts)}
         pointers = {info.key: info for info in self._reader.list_objects(keys.USERS)}
         models = list(self._reader.read(_list_records(pointers.values()), mentions.read_model))
         results = [info for function in NAMES for info in self._reader.list_objects(keys.results(function))]
@@ -131,7 +167,7 @@ class Retention:
             requests=requests,
             answers={_identity(info.key): info for info in results if info.key == keys.result(*_identity(info.key))},
             results=results,
-            waiting=list(puts),
+            waiting=puts,
             modeled=frozenset().union(*(one.names for one in models)),
             needed={identity for one in models for identity in mentions.list_requests(one)} | undelivered,
             undelivered=undelivered,
@@ -156,6 +192,7 @@ class Retention:
         photos = {key for key, kind in found.objects.items() if kind == "photos"}
         stored = content.group_results()
         claims: list[str] = []
+        answers: list[str] = []
         shortest = min((seconds[kind] for kind in ("requests", "results") if kind in seconds), default=None)
         for identity, answer in content.answers.items():
             age = self._age(answer.modified)
@@ -172,13 +209,12 @@ class Retention:
             if age >= seconds.get("results", float("inf")):
                 before = {one.key for one in mine}
                 rest = [key for key in stored[identity] if key != answer.key]
-                for key in rest:
-                    found.objects[key], found.needs[key] = "results", before
-                found.objects[answer.key], found.needs[answer.key] = "results", before | set(rest)
+                answers += [*rest, answer.key]
+                found.needs |= dict.fromkeys(rest, before) | {answer.key: before | set(rest)}
                 for info in self._reader.list_objects(keys.claims(*identity)):
                     claims.append(info.key)
                     found.needs[info.key] = {answer.key}
-        found.objects |= dict.fromkeys(claims, "results")
+        found.objects |= dict.fromkeys([*answers, *claims], "results")
 
     def _names_a_photo(self, one: Mention, going: Set[str]) -> bool:
         """Return whether a manifest names a photo that stays."""

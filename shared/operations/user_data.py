@@ -121,9 +121,9 @@ class UserDataSearch:
         """
         self._reader.begin()
         self._unclear.clear()
-        requests, strays = self._requests(), self._read_strays()
-        in_queues = self._reader.list_objects(keys.QUEUE)
+        in_queues = self._reader.list_objects(keys.QUEUE)  # first: one may become a manifest meanwhile
         puts = list(self._reader.read(in_queues, partial(mentions.read_put, self._places)))
+        requests, strays = self._requests(), self._read_strays()
         owners: dict[str, str] = {}
         for one in [*requests, *strays, *puts]:
             for user, pictures in one.photos.items():
