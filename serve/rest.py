@@ -18,6 +18,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal, Union
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
@@ -308,10 +309,14 @@ def _pictures(rest: Rest) -> APIRouter:
         if keys.UNUSABLE.search(key):
             raise NoSuchFile(f"there is no file {name[:200]!a}")
         try:
-            data = await run_in_threadpool(rest.bucket.get, key)
+            info = await run_in_threadpool(rest.bucket.head, key)
+            pieces = rest.bucket.stream(key)
+            first = await run_in_threadpool(next, pieces, b"")  # so that what is missing is told at once
         except (MissingObject, InvalidKey) as error:
             raise NoSuchFile(f"there is no file {name[:200]!a}") from error
-        return Response(data, media_type="image/png" if name.endswith(".png") else "application/octet-stream")
+        kind = "image/png" if name.endswith(".png") else "application/octet-stream"
+        length = {} if info is None else {"Content-Length": str(info.size)}
+        return StreamingResponse(chain([first], pieces), 200, length, kind)  # a LoRA may have half a gigabyte
 
     return router
 

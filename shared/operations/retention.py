@@ -9,8 +9,9 @@
 | `users` | everything of a person, as by `photog forget` | the newest of their model and of requests that name them |
 
 Never removed: what a user's model names, and the whole request that made it; what an unanswered request names, and the
-request; a request whose put waits in a queue of `photog serve`, or whose completion event is in the outbox. Pictures
-elsewhere in the bucket are the application's.
+request; people whom one names; a request whose put waits in a queue of `photog serve`, whose completion event is in the
+outbox, or that has a progress object beside its answer: its worker died, and the next one writes the user's model.
+Pictures elsewhere in the bucket are the application's.
 
 A manifest stays as long as a photo in the bucket that it names, since only it tells erasure whose photo that is. An
 answer stays a moment longer than its manifest, which would be run again without it, by a worker too that has just read
@@ -162,7 +163,8 @@ class Retention:
         for one in requests:
             for user in one.users & newest.keys():
                 newest[user] = max(newest[user], listed[one.key].modified)
-        undelivered = {_identity(info.key) for info in self._reader.list_objects(keys.OUTBOX)}
+        left = (info for root in (keys.OUTBOX, keys.PROGRESS) for info in self._reader.list_objects(root))
+        undelivered = {_identity(info.key) for info in left if info.key.count("/") == 2}
         return _Content(
             requests=requests,
             answers={_identity(info.key): info for info in results if info.key == keys.result(*_identity(info.key))},
@@ -237,7 +239,7 @@ class _Content:
         results: all objects below `results/`.
         waiting: requests in queues of `photog serve`.
         modeled: everything that users' models name.
-        needed: requests that made these, and those whose completion event is not delivered.
+        needed: requests that made these, and those whose answer is not told to all.
         undelivered: the latter alone.
         newest: by user with a model, when it or a request that names them was written.
     """
@@ -289,6 +291,6 @@ def _list_records(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _identity(key: str) -> Identity:
-    """Return the request to which an object below `results/` or `outbox/` belongs."""
+    """Return the request to which an object below `results/`, `outbox/` or `progress/` belongs."""
     _, function, name = key.split("/")[:3]
-    return function, name.removesuffix(".json") if key.startswith(keys.OUTBOX) else name
+    return function, name if key.startswith(keys.RESULTS) else name.removesuffix(".json")

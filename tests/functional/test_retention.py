@@ -156,13 +156,14 @@ def test_a_photo_that_is_named_meanwhile_stays(bucket):
 
 
 def test_an_undelivered_event_and_a_waiting_put_keep_their_request(bucket):
-    for request_id in ("told", "untold", "put"):
+    for request_id in ("told", "untold", "unfinished", "put"):
         serve(bucket, "generate", generate(request_id, "ann"))
+    bucket.put("progress/generate/unfinished.json", b"{}")
     bucket.put("outbox/generate/untold.json", b"{}")
     bucket.put("queue/photog_pre_pmml/u", b"{}\n" + bucket.get("requests/generate/put.json"))
     kept = pruned(bucket, YEAR, days=400)
     left = {key.split("/")[2] for key in names(bucket) if key.startswith("results/")}
-    assert left >= {"untold"}, kept.objects
+    assert left >= {"untold", "unfinished"}, kept.objects
     assert "told" not in left
 
 

@@ -165,7 +165,10 @@ def test_pictures_go_in_by_their_bytes_and_files_of_answers_come_out(served, cli
     place = send(client, 4).headers["Location"]
     served.work()
     artifact = client.get(place).json()["data"]["artifact"].removeprefix("results/check/r4/")
-    assert client.get(f"{place}/files/{artifact}").content == b"echo"
+    got = client.get(f"{place}/files/{artifact}")
+    assert (got.content, got.headers["Content-Length"]) == (b"echo", "4")
+    served.bucket.put("results/check/r4/a1/empty", b"")
+    assert client.get(f"{place}/files/a1/empty").content == b""
 
 
 def test_every_call_needs_a_token_of_its_function(tmp_path):
