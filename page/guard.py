@@ -5,7 +5,7 @@
 | whose Host is not a name of this machine | refused: another site's name may have been pointed here | passed on |
 | whose Origin is another site | refused | refused |
 | without a session | passed on | the login form; a WebSocket is refused |
-| over a WebSocket whose session has ended since | | closed at its next message, which comes within seconds |
+| over a WebSocket whose session has ended since | | closed at its next message, which comes within half a minute |
 | login with a wrong token | | counted; beyond the limit refused for a minute, right token or not |
 
 A session is a random name in a cookie that scripts cannot read and other sites cannot send. It is kept in memory: after
