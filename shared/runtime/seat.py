@@ -39,6 +39,7 @@ TRIES, PAUSE_SECONDS = (
 )  # of a worker for its seat: a command that looks whether it is taken holds it for a moment
 INHERITED = ("PHOTOG_", "OMP_", "CUDA_", "NVIDIA_", "HF_", "AWS_")  # variables that decide what a worker does
 EXTRAS = ("PHOTOG_GENERATE__KEEP_STAGES",)  # a worker that has them serves those who do not ask for them too
+MODEL_INDEX = "model_index.json"  # of a base model in a folder; written with every version of it
 PACKAGES = ("shared", "functions")
 OURS = (".py", ".json", ".onnx", ".safetensors")  # files in them that decide what a worker does
 
@@ -203,8 +204,19 @@ def makeup(environment: Mapping[str, str]) -> str:
     for extra in EXTRAS:
         settings.pop(extra, None)
     relative = str(Path.cwd()) if settings else ""  # a setting may be a path below it
-    told = json.dumps([sys.executable, _last_change(), relative, sorted(settings.items())])
+    versions = sorted((name, _version(value)) for name, value in settings.items())
+    told = json.dumps([sys.executable, _last_change(), relative, sorted(settings.items()), versions])
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _version(value: str) -> int:
+    """Return when the file that a setting names, or the model in the folder, was changed; 0 if it names neither."""
+    with suppress(OSError, RuntimeError):  # a text that is too long for a path, or names a home that nobody has
+        path = Path(value).expanduser()
+        for one in (path, path / MODEL_INDEX):
+            if one.is_file():
+                return one.stat().st_mtime_ns
+    return 0
 
 
 def _last_change() -> int:

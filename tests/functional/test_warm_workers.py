@@ -149,6 +149,16 @@ class TestSeat:
         assert not Holder(1, "ready", one.makeup, ()).suits({"PHOTOG_A": "1"} | stages)
         assert not Holder(1, "ending", one.makeup, one.extras).suits({"PHOTOG_A": "1"})
 
+    def test_a_model_that_was_replaced_where_it_lies_suits_nobody(self, tmp_path):
+        (tmp_path / "base").mkdir()
+        for name, value in ((tmp_path / "base/model_index.json", tmp_path / "base"), (tmp_path / "a.pth",) * 2):
+            name.touch()
+            settings = {"PHOTOG_A": str(value), "PHOTOG_B": "x" * 5000, "PHOTOG_C": "~no-such-user/x"}
+            one = Holder(1, "ready", makeup(settings), ())
+            assert one.suits(settings)
+            os.utime(name, (1, 1))
+            assert not one.suits(settings)
+
     def test_a_folder_that_others_may_open_is_refused(self, tmp_path):
         (tmp_path / f"photog-{os.getuid()}").mkdir(mode=0o777)
         (tmp_path / f"photog-{os.getuid()}").chmod(0o777)
