@@ -88,7 +88,7 @@ def refused(bucket: FolderBucket, function: str, bodies: dict[tuple[str, str], d
     """Submit requests that cannot be served, by the error's type and a word of its message; hold that they are told."""
     for (error, _), body in bodies.items():
         submit(bucket, function, {"request_id": error} | body)
-    until(lambda: all(answer(bucket, function, error) for error, _ in bodies), 60)
+    until(lambda: all(answer(bucket, function, error) for error, _ in bodies), 240)
     for error, word in bodies:
         envelope = answer(bucket, function, error)
         assert envelope is not None
