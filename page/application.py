@@ -22,6 +22,7 @@ from page.studio import Studio
 from page.widgets import ROOT, frame
 
 ASSETS = Path(__file__).parent / "assets"
+RECONNECT_SECONDS = 30.0  # without a connection, after which a tab begins anew and its photos have to be added again
 FAVICON = "📷"
 SAFE_PICTURE = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -64,6 +65,7 @@ def mount_page(app: FastAPI, studio: Studio) -> None:
         tailwind=False,
         favicon=FAVICON,
         show_welcome_message=False,
+        reconnect_timeout=RECONNECT_SECONDS,
     )
     inner = app.router.lifespan_context
 

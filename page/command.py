@@ -21,6 +21,7 @@ from page.widgets import ROOT
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.beforehand import require_installed
 from shared.cli.console import bucket_at, fail, log_to_stderr
+from shared.cli.workers import retire_left
 from shared.contract.function import NAMES
 from shared.runtime.supervisor import Supervisor, WorkerGivenUp
 from shared.settings import Settings
@@ -69,6 +70,8 @@ def page(
         require_installed(settings)
         require_conditions(place)
     listening = _listen(host, port)
+    if own:
+        retire_left(place.address, settings)  # they would keep no stages, and may have other settings
     supervisor = Supervisor(place.address, NAMES, settings.lease.drain_seconds, KEEP_STAGES) if own else None
     app = build_application(Studio(place, settings, configured, supervisor))
     server = uvicorn.Server(

@@ -3,8 +3,9 @@
 | call | without a token (loopback only) | with a token |
 |---|---|---|
 | whose Host is not a name of this machine | refused: another site's name may have been pointed here | passed on |
-| POST or WebSocket whose Origin is another site | refused | refused |
+| whose Origin is another site | refused | refused |
 | without a session | passed on | the login form; a WebSocket is refused |
+| over a WebSocket whose session has ended since | | closed at its next message, which comes within half a minute |
 | login with a wrong token | | counted; beyond the limit refused for a minute, right token or not |
 
 A session is a random name in a cookie that scripts cannot read and other sites cannot send. It is kept in memory: after
@@ -18,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from html import escape
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -82,7 +83,8 @@ class Sessions:
 
     def log_in(self, token: str) -> str | None:
         """Return a new session for the right token; None for a wrong one, which is counted."""
-        right = hmac.compare_digest(token.encode(), (self._settings.token or "").encode())
+        kept = (self._settings.token or "").encode("utf-8", "surrogateescape")  # of an environment in another encoding
+        right = hmac.compare_digest(token.encode(), kept)
         if not right or not self._settings.token:
             self._wrong.append(self._clock())
             return None
@@ -122,7 +124,8 @@ class Guard:
         if refused is None and scope["type"] == "http":
             refused = await self._sign_in(request, path)
         if refused is None:
-            await self._app(scope, receive, _with_headers(send))
+            inner = self._until_ended(request, receive, send) if scope["type"] == "websocket" else receive
+            await self._app(scope, inner, _with_headers(send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -131,12 +134,10 @@ class Guard:
     def _refuse(self, request: Request, socket: bool) -> Response | None:
         """Return the refusal of a call that no browser of a rightful viewer makes, or of one that is too large."""
         host = request.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not self._sessions.needed and not is_loopback(name):
+        if not self._sessions.needed and not is_loopback(_split(f"//{host}").hostname or ""):
             return PlainTextResponse(texts.WRONG_HOST, 421)
         origin = request.headers.get("origin")
-        changes = socket or request.method not in ("GET", "HEAD")
-        if changes and origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return PlainTextResponse(texts.OTHER_SITE, 403)
         if socket and not self._sessions.is_open(request.cookies.get(COOKIE)):
             return PlainTextResponse(texts.LOGIN_FIRST, 401)
@@ -147,6 +148,18 @@ class Guard:
             if int(length) > self._most_bytes + SPARE_BYTES:
                 return PlainTextResponse(texts.too_large(self._most_bytes), 413)
         return None
+
+    def _until_ended(self, request: Request, receive: Receive, send: Send) -> Receive:
+        """Return what a WebSocket receives for as long as its session is open."""
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] != "websocket.receive" or self._sessions.is_open(request.cookies.get(COOKIE)):
+                return message
+            await send({"type": "websocket.close", "code": 1008})
+            return {"type": "websocket.disconnect", "code": 1008}
+
+        return receiving
 
     async def _sign_in(self, request: Request, path: str) -> Response | None:
         """Answer the logout, the login, and everything else of those who have not logged in."""
@@ -215,6 +228,14 @@ button {{ background: #0f766e; border-color: #0f766e; color: #fff; font-weight: 
 </style></head><body><main><form method="post" action="{action}"><h1>{title}</h1>{alert}
 <label>{label}<input name="token" type="password" autocomplete="current-password" required autofocus></label>
 <button>{button}</button></form></main></body></html>"""
+
+
+def _split(address: str) -> SplitResult:
+    """Split an address; what is none has neither name nor port."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _with_headers(send: Send) -> Send:

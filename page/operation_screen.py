@@ -75,9 +75,10 @@ class OperationScreen:
         index.look()
         found = index.find(self._state, str(self._search.value or ""), self._page, ROWS)
         counts, errors, running = index.counts(), index.errors(), index.running()
+        unreadable = index.unreadable()
         shown = (
             [(one.request_id, one.function, one.state, one.error, one.users, one.answered) for one in found.entries],
-            *(found.total, dict(counts), dict(errors), running, index.ready, index.unread(), self._state),
+            *(found.total, dict(counts), dict(errors), running, index.ready, index.unread(), unreadable, self._state),
         )
         if shown == self._drawn:
             return  # nothing has changed, so nothing is sent
@@ -88,7 +89,9 @@ class OperationScreen:
         self._range.set_text(texts.page_of(first, min(first + ROWS - 1, found.total), found.total))
         self._newer.set_enabled(self._page > 0)
         self._older.set_enabled(first + ROWS - 1 < found.total)
-        self._note.set_text(texts.unread_note(index.unread()) if index.unread() else "")
+        notes = [texts.unread_note(index.unread())] if index.unread() else []
+        notes += [texts.unreadable_note(unreadable)] if unreadable else []
+        self._note.set_text(" ".join(notes))
         self._show_workers(running)
         self._show_errors(dict(errors))
         if time.monotonic() - self._charted > CHART_SECONDS:

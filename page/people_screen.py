@@ -59,9 +59,9 @@ class PeopleScreen:
         if shown:
             heading(texts.PORTRAITS_OF, 3)
             with ui.element("div").classes("strip"):
-                for key in shown:
+                for request_id, key in shown:
                     link = ui.element("a")
-                    link.props["href"] = f"{ROOT}/operation/generate/{key.split('/')[2]}"
+                    link.props["href"] = f"{ROOT}/operation/generate/{request_id}"
                     with link:
                         picture(key, f"{texts.PORTRAIT} {person.user_id}", 320)
         if trainings:
@@ -109,8 +109,8 @@ class PeopleScreen:
         ui.button(texts.DONE, on_click=close, color=None).props("unelevated no-caps").classes("solid forget-done")
 
 
-def _portraits(studio: Studio, entries: list[Entry]) -> list[str]:
-    """Return the keys of the pictures in these answers."""
+def _portraits(studio: Studio, entries: list[Entry]) -> list[tuple[str, str]]:
+    """Return the requests and the keys of the pictures in these answers."""
     found = []
     for one in entries:
         try:
@@ -119,5 +119,5 @@ def _portraits(studio: Studio, entries: list[Entry]) -> list[str]:
             continue
         key = (answer.get("data") or {}).get("image_key")
         if isinstance(key, str) and key.startswith(keys.RESULTS):
-            found.append(key)
+            found.append((one.request_id, key))
     return found

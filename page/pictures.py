@@ -43,7 +43,8 @@ class Pictures:
         for first, kind in KINDS.items():
             if data.startswith(first):
                 return data, kind
-        return self._encode(data, None), "image/png"
+        with self._decoding:
+            return self._encode(data, None), "image/png"
 
     def small(self, key: str, side: int) -> bytes:
         """Return a JPEG whose longest side is about `side` pixels, upright."""
@@ -59,12 +60,19 @@ class Pictures:
             if (found := self._small.get(wanted)) is not None:
                 self._small.move_to_end(wanted)
                 return found
-        made = self._encode(self._read(key), side)
+        with self._decoding:  # reading too: many callers would hold as many files
+            made = self._encode(self._read(key), side)
         with self._lock:
             self._small[wanted] = made
             while sum(map(len, self._small.values())) > KEPT_BYTES:
                 self._small.popitem(last=False)
         return made
+
+    def measure(self, data: bytes) -> tuple[int, int]:
+        """Return width and height of an uploaded picture, upright; raises PhotoError if it is none that we read."""
+        with self._decoding:
+            height, width = decode_photo(data, self._limits).image.shape[:2]
+        return width, height
 
     def _read(self, key: str) -> bytes:
         try:
@@ -76,24 +84,17 @@ class Pictures:
         return data
 
     def _encode(self, data: bytes, side: int | None) -> bytes:
-        with self._decoding:
-            try:
-                picture = Pillow.fromarray(decode_photo(data, self._limits).image)
-            except (PhotoError, MemoryError) as error:
-                raise NoPicture(str(error)) from error
-            out = io.BytesIO()
-            if side is None:
-                picture.save(out, "PNG", compress_level=1)
-            else:
-                picture.thumbnail((side, side), Pillow.Resampling.LANCZOS, reducing_gap=2.0)
-                picture.save(out, "JPEG", quality=85)
-            return out.getvalue()
-
-
-def measure(data: bytes, limits: Limits) -> tuple[int, int]:
-    """Return width and height of an uploaded picture, upright; raises PhotoError if it is none that photog reads."""
-    height, width = decode_photo(data, limits).image.shape[:2]
-    return width, height
+        try:
+            picture = Pillow.fromarray(decode_photo(data, self._limits).image)
+        except (PhotoError, MemoryError) as error:
+            raise NoPicture(str(error)) from error
+        out = io.BytesIO()
+        if side is None:
+            picture.save(out, "PNG", compress_level=1)
+        else:
+            picture.thumbnail((side, side), Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+            picture.save(out, "JPEG", quality=85)
+        return out.getvalue()
 
 
 def _checked(key: str) -> str:

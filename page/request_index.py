@@ -14,15 +14,16 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from page.settings import PageSettings
-from shared.buckets import Bucket, BucketError, ObjectInfo
+from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable, UnreadableFolder
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json, decode, parse
+from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
 
@@ -34,6 +35,8 @@ LARGEST_READ = 512 * 1024  # bytes of an answer or manifest; larger ones hold a 
 BATCH = 100  # answers read in one go
 LOOKED_SECONDS = 15.0  # after the last look at the index, for which it is kept up to date
 SLOWEST_SECONDS = 300.0  # longest pause between two listings
+
+Listed = TypeVar("Listed")
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class RequestIndex:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._found: dict[tuple[str, str, int, int], Matches] = {}
         self._thread: threading.Thread | None = None
+        self._unreadable: set[str] = set()
         self.ready = False
 
     def start(self) -> None:
@@ -161,6 +165,10 @@ class RequestIndex:
         """Return how many answers have not been read yet."""
         return len(self._unread)
 
+    def unreadable(self) -> list[str]:
+        """Return the folders that could not be read at the last look, so that their requests are missing."""
+        return sorted(map(visible, self._unreadable))
+
     def newest(self) -> list[Entry]:
         """Return all requests, newest first; not a copy."""
         return self._sorted
@@ -191,6 +199,7 @@ class RequestIndex:
     def refresh(self) -> None:
         """List what is new, whatever it costs; the thread calls this with pauses."""
         started = time.thread_time(), self._clock()
+        self._unreadable = set()
         for name, function in self._functions.items():
             self._list(name, function)
         self._sort()
@@ -237,7 +246,7 @@ class RequestIndex:
         return min(1.0, (time.thread_time() - started) / self._settings.index_share / 4)
 
     def _list(self, name: str, function: _Function) -> None:
-        folders = set(self._bucket.folders(keys.results(name)))
+        folders = set(self._readable(self._bucket.folders(keys.results(name))))
         manifests = self._list_manifests(name)
         live = {one.request_id for one in self._running if one.function == name}
         found: dict[str, Entry] = {}
@@ -255,11 +264,18 @@ class RequestIndex:
             found[request_id] = function.entries.get(request_id) or Entry(name, request_id)
         for request_id, entry in found.items():
             if entry.state in ("waiting", "running"):
-                self._settle(entry, request_id in folders, request_id in live, function.begun)
+                self._settle_readable(entry, request_id in folders, request_id in live, function.begun)
         function.entries, function.begun = found, True
 
+    def _readable(self, listing: Iterable[Listed]) -> Iterator[Listed]:
+        """Yield what can be listed; folders that cannot be read are noted, so that the rest is shown all the same."""
+        try:
+            yield from listing
+        except UnreadableFolder as error:
+            self._unreadable |= set(error.folders)
+
     def _list_manifests(self, name: str) -> Iterable[ObjectInfo]:
-        for info in self._bucket.list(keys.requests(name)):
+        for info in self._readable(self._bucket.list(keys.requests(name))):
             if keys.is_request(info.key, name):
                 yield info
 
@@ -293,6 +309,15 @@ class RequestIndex:
             return None, ()
         return manifest.request_id, _people(manifest.body)
 
+    def _settle_readable(self, entry: Entry, has_folder: bool, is_live: bool, look: bool) -> None:
+        """Find the state of a request as `_settle`; one that cannot be read alone keeps the state that it had."""
+        try:
+            self._settle(entry, has_folder, is_live, look)
+        except StoreUnavailable:
+            raise
+        except BucketError as error:
+            log.warning("%s %s cannot be looked at for the page: %s", entry.function, entry.request_id, error)
+
     def _settle(self, entry: Entry, has_folder: bool, is_live: bool, look: bool) -> None:
         """Find the state of a request that had no answer when it was looked at before."""
         if has_folder and not look and not is_live:
@@ -325,14 +350,14 @@ class RequestIndex:
         data = data if isinstance(data, dict) else {}
         if answer.get("code") != "OK":
             error = data.get("error")
-            entry.error = str(error.get("type", "error")) if isinstance(error, dict) else "error"
+            entry.error = visible(str(error.get("type", "error"))) if isinstance(error, dict) else "error"
             entry.state = "dead" if entry.error == DEAD else "failed"
         entry.users = _people({"configure": data})
 
     def _refresh_running(self) -> None:
         found: list[Running] = []
         for name in NAMES:
-            for info in self._bucket.list(keys.running(name)):
+            for info in self._readable(self._bucket.list(keys.running(name))):
                 request_id = info.key.removeprefix(keys.running(name)).removesuffix(".json")
                 progress = self._client.progress(name, request_id)
                 claims = list(self._bucket.list(keys.claims(name, request_id)))
@@ -348,7 +373,7 @@ class RequestIndex:
         for function, request_id in gone:
             entry = self.get(function, request_id)
             if entry is not None and entry.state in ("waiting", "running"):
-                self._settle(entry, True, False, True)
+                self._settle_readable(entry, True, False, True)
                 self._sort()
         for one in found:
             entry = self.get(one.function, one.request_id)
@@ -386,7 +411,7 @@ def _people(body: Any) -> tuple[str, ...]:
     configure = body.get("configure")
     given = configure.get("user_id") if isinstance(configure, dict) else None
     given = given if isinstance(given, list) else [given]
-    return tuple(dict.fromkeys(one for one in given if isinstance(one, str)))
+    return tuple(dict.fromkeys(visible(one) for one in given if isinstance(one, str)))
 
 
 def _describe_running(name: str, request_id: str, progress: Json, claim: Json, attempts: int) -> Running:

@@ -90,8 +90,8 @@ def _read_events(bucket: Bucket, function: str, request_id: str, life: Life) -> 
     entry = bucket.find(keys.outbox(function, request_id), LARGEST_SHOWN)
     if entry is not None:
         try:
-            life.pending = [str(one) for one in decode(entry).get("pending", [])]
-        except ValueError:
+            life.pending = [visible(str(one)) for one in decode(entry).get("pending", [])]
+        except (ValueError, TypeError):
             life.pending = [keys.outbox(function, request_id)]
     if life.answer is not None and {"request_id", "code", "message"} <= life.answer.keys():
         event = completion_event(function, life.answer, bucket.address, keys.result(function, request_id))

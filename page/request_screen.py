@@ -11,6 +11,7 @@ from page.studio import PICTURE, Studio
 from page.widgets import ROOT, announce, ask, card, heading, picture, picture_url
 from shared.contract.function import NAMES
 from shared.contract.manifests import REQUEST_ID, Json
+from shared.contract.visible import visible
 
 REFRESH_SECONDS = 1.0
 
@@ -81,7 +82,7 @@ class RequestScreen:
             if life.answer is None:
                 ui.label(texts.NOTHING).classes("hint")
             else:
-                ui.label(str(life.answer.get("message", ""))).classes("stage")
+                ui.label(visible(str(life.answer.get("message", "")))).classes("stage")
                 ui.label(life.answer_text).classes("code")
         with card(texts.ARTIFACTS):
             _show_files(life)

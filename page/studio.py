@@ -11,7 +11,7 @@ from pathlib import PurePath
 from pydantic import ValidationError
 
 from page.following import Follower
-from page.pictures import Pictures, measure
+from page.pictures import Pictures
 from page.request_index import RequestIndex
 from page.settings import PageSettings
 from shared.buckets import Bucket, BucketError
@@ -87,7 +87,7 @@ class Studio:
 
     def add_picture(self, name: str, data: bytes) -> Upload:
         """Put an uploaded picture into the bucket, named by its content; raises PhotoError if it is none."""
-        width, height = measure(data, self.settings.limits)
+        width, height = self.pictures.measure(data)
         suffix = PurePath(name).suffix.lower()
         key = store_photo(self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "")
         return Upload(key, width, height)
@@ -154,8 +154,8 @@ class Studio:
             model = None if text is None else UserModel.model_validate_json(text)
         except (BucketError, ValidationError):
             return None
-        if model is None:
-            return None
+        if model is None or model.user_id != user_id:
+            return None  # a record of somebody else, which no worker would use either
         photos = tuple(one.key for one in model.references)
         return Person(user_id, model.lora is not None, model.base_model, photos)
 
@@ -177,9 +177,12 @@ class Studio:
 
 
 def make_user_id(name: str) -> str:
-    """Return the id for a person's name: its letters and digits without accents, joined by hyphens; may be empty."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    made = re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-.").lower()[:64]
-    if not made and name.strip():
-        made = "person-" + hashlib.sha256(name.strip().encode()).hexdigest()[:8]
+    """Return the id for a person's name: its letters and digits without accents, joined by hyphens; may be empty.
+
+    Where it has letters of other scripts, a hash keeps apart the names that have the same rest.
+    """
+    letters = [one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one)]
+    made = re.sub(r"[^A-Za-z0-9._]+", "-", "".join(letters)).strip("-.").lower()
+    if name.strip() and (not made or any(one.isalnum() and not one.isascii() for one in letters) or len(made) > 64):
+        made = f"{made[:48].strip('-.') or 'person'}-{hashlib.sha256(name.strip().encode()).hexdigest()[:8]}"
     return made if made != NOBODY and USER_ID.fullmatch(made) else ""

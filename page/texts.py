@@ -318,6 +318,11 @@ def page_of(first: int, last: int, total: int) -> str:
     return f"{first:,} to {last:,} of {total:,}" if total else "0"
 
 
+def unreadable_note(folders: list[str]) -> str:
+    """Return what is missing from the list because folders of the bucket cannot be read."""
+    return f"Requests in {', '.join(folders[:5])} are missing: the folder cannot be read."
+
+
 def unread_note(count: int) -> str:
     return f"{count:,} old answers have not been read yet; they are found by id, and by person once they were read."
 

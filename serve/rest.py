@@ -15,23 +15,25 @@ the bucket as a manifest and does not pass through the SDK's queues.
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal, Union
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from serve.auth import is_token_of
 from serve.bodies import BodyReader
 from serve.settings import FunctionName, ServeSettings
-from shared.buckets.base import Bucket, MissingObject
+from shared.buckets.base import Bucket, BucketError, InvalidKey, MissingObject
 from shared.contract import keys
 from shared.contract.answers import ANSWERS, ErrorAnswer, ProgressEnvelope
-from shared.contract.manifests import RUNNING, Json, parse, running
+from shared.contract.manifests import NOBODY, RUNNING, USER_ID, Json, parse, running
 from shared.contract.validation import validate
 from shared.errors import ConflictingRequest, InvalidField, ManifestTooLarge, PhotogError, PhotoTooLarge, RequestError
 from shared.operations.cancellation import Cancellation, UnknownRequest
@@ -42,9 +44,12 @@ from shared.runtime.context import notifying
 from shared.runtime.request_models import request_model
 from shared.settings import Settings
 
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 0.25  # between two looks at a request that somebody waits for
 COMMENT_SECONDS = 15.0  # between two comments of a stream without news, so that proxies keep it open
 LONGEST_WAIT = 60.0
+LONGEST_WISH = 4096  # bytes of the body that asks for a signed URL
 TAG = "requests"
 
 
@@ -180,7 +185,13 @@ class Rest:
             if self._ending:
                 return  # browsers connect again by themselves
             await asyncio.sleep(LOOK_SECONDS)
-            envelope = await run_in_threadpool(self.look, function, request_id)
+            try:
+                envelope = await run_in_threadpool(self.look, function, request_id)
+            except UnknownRequest:
+                return  # it was forgotten meanwhile; a browser that connects again is told so
+            except BucketError as error:
+                log.warning("following %s %s ended: %s", function, request_id, error)
+                return
 
     def end(self) -> None:
         """End what waits, because the server is stopping."""
@@ -208,6 +219,8 @@ def _requests(rest: Rest) -> APIRouter:
     @router.get("/requests", summary="A user's requests and their states; reads the whole bucket")
     async def requests(user_id: str, token: Token = None) -> UserRequests:
         rest.require_token(token)
+        if not USER_ID.fullmatch(user_id) or user_id == NOBODY:
+            raise InvalidField("user_id: there can be no such user", "user_id")
         listed = await run_in_threadpool(list_requests, rest.bucket, user_id, rest.settings)
         return UserRequests.model_validate({"user_id": user_id, "requests": listed})
 
@@ -270,9 +283,17 @@ def _pictures(rest: Rest) -> APIRouter:
         async with rest.bodies.read(request, rest.settings.limits.photo_bytes, PhotoTooLarge) as data:
             return StoredPhoto(key=await run_in_threadpool(store_photo, rest.bucket, data, ending, user_id))
 
-    @router.post("/uploads", summary="A signed URL by which a browser uploads a picture straight to S3")
-    async def sign(wish: UploadWish, token: Token = None) -> SignedUpload:
+    wished = {"required": True, "content": {"application/json": {"schema": UploadWish.model_json_schema()}}}
+
+    @router.post(
+        "/uploads",
+        summary="A signed URL by which a browser uploads a picture straight to S3",
+        openapi_extra={"requestBody": wished},
+    )
+    async def sign(request: Request, token: Token = None) -> SignedUpload:
         rest.require_token(token)
+        async with rest.bodies.read(request, LONGEST_WISH, ManifestTooLarge) as text:
+            wish = _read_wish(text)
         asked = wish.suffix, wish.user_id, wish.content_type, wish.seconds
         return await run_in_threadpool(sign_upload, rest.bucket, *asked)
 
@@ -288,12 +309,30 @@ def _pictures(rest: Rest) -> APIRouter:
         if keys.UNUSABLE.search(key):
             raise NoSuchFile(f"there is no file {name[:200]!a}")
         try:
-            data = await run_in_threadpool(rest.bucket.get, key)
-        except MissingObject as error:
+            info = await run_in_threadpool(rest.bucket.head, key)
+            pieces = rest.bucket.stream(key)
+            first = await run_in_threadpool(next, pieces, b"")  # so that what is missing is told at once
+        except (MissingObject, InvalidKey) as error:
             raise NoSuchFile(f"there is no file {name[:200]!a}") from error
-        return Response(data, media_type="image/png" if name.endswith(".png") else "application/octet-stream")
+        kind = "image/png" if name.endswith(".png") else "application/octet-stream"
+        length = {} if info is None else {"Content-Length": str(info.size)}
+        return StreamingResponse(chain([first], pieces), 200, length, kind)  # a LoRA may have half a gigabyte
 
     return router
+
+
+def _read_wish(text: bytes) -> UploadWish:
+    """Return the body of a call, which is read after its token; raises InvalidField."""
+    try:
+        return UploadWish.model_validate_json(text)
+    except ValidationError as error:
+        raise _name_field(error.errors()) from error
+
+
+def _name_field(errors: Sequence[Any]) -> InvalidField:
+    """Return the first of pydantic's errors in the words of ours."""
+    field = str(errors[0]["loc"][-1]) if errors[0]["loc"] else "body"
+    return InvalidField(f"{field}: {errors[0]['msg']}", field)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
@@ -307,6 +346,4 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 async def _refuse_parameter(request: Request, error: Exception) -> JSONResponse:
     """Refuse a wrong path, parameter or member as a wrong member of a request is refused."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field = str(first["loc"][-1])
-    return await _refuse(request, InvalidField(f"{field}: {first['msg']}", field))
+    return await _refuse(request, _name_field(error.errors()))

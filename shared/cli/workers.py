@@ -63,9 +63,7 @@ def up(bucket: BucketArgument) -> None:
         fail("up starts all functions, but a queue is for one: unset PHOTOG_SQS__QUEUE to scan, or run single workers")
     require_installed(settings)
     require_conditions(place)  # checked once here, as workers would die of it again and again
-    for function in NAMES:
-        if seat_of(function, place.address).retire(settings.lease.drain_seconds):
-            typer.echo(f"photog: ended the {function} worker that an earlier command had left ready", err=True)
+    retire_left(place.address, settings)
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -89,6 +87,13 @@ def up(bucket: BucketArgument) -> None:
         )
         if interrupted:
             supervisor.hand_back(INTERRUPTED_SECONDS)
+
+
+def retire_left(address: str, settings: Settings) -> None:
+    """End the workers that an earlier command has left ready, before others start that would share their work."""
+    for function in NAMES:
+        if seat_of(function, address).retire(settings.lease.drain_seconds):
+            typer.echo(f"photog: ended the {function} worker that an earlier command had left ready", err=True)
 
 
 def worker(

@@ -50,7 +50,7 @@ class Client:
         data = path.read_bytes()
         folder = keys.PHOTOS if user_id is None else keys.user_photos(user_id)
         key = f"{folder}{hashlib.sha256(data).hexdigest()[:16]}{path.suffix.lower()}"
-        self.bucket.put_if_absent(key, data)
+        self.bucket.put(key, data)  # also if it is there: an old one may expire before the request that will name it
         return key
 
     def submit(self, function: str, body: Json) -> str:

@@ -9,12 +9,13 @@
 | `users` | everything of a person, as by `photog forget` | the newest of their model and of requests that name them |
 
 Never removed: what a user's model names, and the whole request that made it; what an unanswered request names, and the
-request; a request whose put waits in a queue of `photog serve`, or whose completion event is in the outbox. Pictures
-elsewhere in the bucket are the application's.
+request; people whom one names; a request whose put waits in a queue of `photog serve`, whose completion event is in the
+outbox, or that has a progress object beside its answer: its worker died, and the next one writes the user's model.
+Pictures elsewhere in the bucket are the application's.
 
 A manifest stays as long as a photo in the bucket that it names, since only it tells erasure whose photo that is. An
-answer stays as long as its manifest: a manifest without an answer would be run again. An event that comes after its
-manifest is gone runs nothing.
+answer stays a moment longer than its manifest, which would be run again without it, by a worker too that has just read
+it. An event that comes after its manifest is gone runs nothing.
 
 If a part of the bucket cannot be read, it is not known what that part needs: then nothing is removed.
 """
@@ -33,7 +34,9 @@ from shared.operations import mentions
 from shared.operations.mentions import Mention, Reader
 from shared.operations.object_names import Places
 
+READ_SECONDS = 2.0  # at most between a worker's reading of a manifest and its look for the answer
 KINDS = ("photos", "requests", "results", "notifications", "users")
+CAME_SINCE = "a request that has just come names it"
 Identity = tuple[str, str]  # a function and a request_id
 
 
@@ -57,15 +60,23 @@ class Expired:
 class Retention:
     """Finds and removes what has expired in one bucket."""
 
-    def __init__(self, bucket: Bucket, named: Mapping[str, str], wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        named: Mapping[str, str],
+        wall: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Search a bucket.
 
         Args:
             named: addresses of the buckets that references may name.
             wall: the clock; seconds since 1970, like the store's.
+            wait: sleeps for some seconds.
         """
-        self._bucket, self._wall = bucket, wall
+        self._bucket, self._wall, self._wait = bucket, wall, wait
         self._reader, self._places = Reader(bucket), Places(bucket, named)
+        self._searched: Set[str] = frozenset()  # keys of the requests that the last search has seen
 
     def find(self, seconds: Mapping[str, float]) -> Expired:
         """Return what has expired.
@@ -83,9 +94,8 @@ class Retention:
             found.objects |= dict.fromkeys(self._list_old(events, seconds["notifications"]), "notifications")
         self._add_requests(content, seconds, found)
         if "users" in seconds:
-            found.users = sorted(
-                user for user, newest in content.newest.items() if self._age(newest) >= seconds["users"]
-            )
+            old = {user for user, newest in content.newest.items() if self._age(newest) >= seconds["users"]}
+            found.users = sorted(old - content.list_busy_users())
         return Expired(faults=dict(self._reader.faults)) if self._reader.faults else found
 
     def remove(self, expired: Expired) -> dict[str, str | None]:
@@ -93,14 +103,39 @@ class Retention:
 
         Raises StoreUnavailable; the rest is found again by the next search.
         """
-        outcome: dict[str, str | None] = {}
-        for key in expired.objects:
+        named = self._named_since()
+        outcome: dict[str, str | None] = {key: CAME_SINCE for key in expired.objects if key in named}
+        before = ""
+        for key, kind in expired.objects.items():
+            if key in outcome:
+                continue
+            if (before, kind) == ("requests", "results"):
+                self._wait(READ_SECONDS)
+            before = kind
             left = sorted(one for one in expired.needs.get(key, ()) if outcome.get(one) is not None)
             outcome[key] = f"{left[0]} is still there" if left else self._delete(key)
         if any(kind == "requests" for kind in expired.objects.values()):
             for info in self._reader.list_objects(keys.INDEX):  # else the same manifest again would count as settled
                 self._delete(info.key)
         return outcome
+
+    def _named_since(self) -> Set[str]:
+        """Return the pictures that are named by requests which have come since the search, as long as that took."""
+        named = set[str]()
+        for one in (*self._read_puts(), *self._read_manifests()):
+            if one.key not in self._searched:
+                named |= one.pictures_of(*one.photos) | one.templates
+        return named
+
+    def _read_manifests(self) -> list[Mention]:
+        ours = (
+            one for one in self._reader.list_objects(keys.REQUESTS) if any(keys.is_request(one.key, f) for f in NAMES)
+        )
+        return list(self._reader.read(ours, partial(_read_request, self._places)))
+
+    def _read_puts(self) -> list[Mention]:
+        puts = self._reader.list_objects(keys.QUEUE)
+        return list(self._reader.read(puts, partial(mentions.read_put, self._places)))
 
     def _delete(self, key: str) -> str | None:
         try:
@@ -113,10 +148,11 @@ class Retention:
 
     def _read_content(self) -> "_Content":
         """Read what tells apart what is needed and what is not."""
+        puts = self._read_puts()  # first, so that one which becomes a manifest meanwhile is in one place at least
         listed = {info.key: info for info in self._reader.list_objects(keys.REQUESTS)}
         ours = (info for info in listed.values() if any(keys.is_request(info.key, one) for one in NAMES))
         requests = list(self._reader.read(ours, partial(_read_request, self._places)))
-        puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
+        self._searched = {one.key for one in (*requests, *puts)}
         pointers = {info.key: info for info in self._reader.list_objects(keys.USERS)}
         models = list(self._reader.read(_list_records(pointers.values()), mentions.read_model))
         results = [info for function in NAMES for info in self._reader.list_objects(keys.results(function))]
@@ -127,14 +163,16 @@ class Retention:
         for one in requests:
             for user in one.users & newest.keys():
                 newest[user] = max(newest[user], listed[one.key].modified)
-        undelivered = {_identity(info.key) for info in self._reader.list_objects(keys.OUTBOX)}
+        left = (info for root in (keys.OUTBOX, keys.PROGRESS) for info in self._reader.list_objects(root))
+        undelivered = {_identity(info.key) for info in left if info.key.count("/") == 2}
         return _Content(
             requests=requests,
             answers={_identity(info.key): info for info in results if info.key == keys.result(*_identity(info.key))},
             results=results,
-            waiting=list(puts),
+            waiting=puts,
             modeled=frozenset().union(*(one.names for one in models)),
             needed={identity for one in models for identity in mentions.list_requests(one)} | undelivered,
+            undelivered=undelivered,
             newest=newest,
         )
 
@@ -156,6 +194,7 @@ class Retention:
         photos = {key for key, kind in found.objects.items() if kind == "photos"}
         stored = content.group_results()
         claims: list[str] = []
+        answers: list[str] = []
         shortest = min((seconds[kind] for kind in ("requests", "results") if kind in seconds), default=None)
         for identity, answer in content.answers.items():
             age = self._age(answer.modified)
@@ -172,13 +211,12 @@ class Retention:
             if age >= seconds.get("results", float("inf")):
                 before = {one.key for one in mine}
                 rest = [key for key in stored[identity] if key != answer.key]
-                for key in rest:
-                    found.objects[key], found.needs[key] = "results", before
-                found.objects[answer.key], found.needs[answer.key] = "results", before | set(rest)
+                answers += [*rest, answer.key]
+                found.needs |= dict.fromkeys(rest, before) | {answer.key: before | set(rest)}
                 for info in self._reader.list_objects(keys.claims(*identity)):
                     claims.append(info.key)
                     found.needs[info.key] = {answer.key}
-        found.objects |= dict.fromkeys(claims, "results")
+        found.objects |= dict.fromkeys([*answers, *claims], "results")
 
     def _names_a_photo(self, one: Mention, going: Set[str]) -> bool:
         """Return whether a manifest names a photo that stays."""
@@ -201,7 +239,8 @@ class _Content:
         results: all objects below `results/`.
         waiting: requests in queues of `photog serve`.
         modeled: everything that users' models name.
-        needed: requests that made these, and those whose completion event is not delivered.
+        needed: requests that made these, and those whose answer is not told to all.
+        undelivered: the latter alone.
         newest: by user with a model, when it or a request that names them was written.
     """
 
@@ -211,11 +250,21 @@ class _Content:
     waiting: list[Mention]
     modeled: frozenset[str]
     needed: set[Identity]
+    undelivered: set[Identity]
     newest: dict[str, float]
 
     def list_unanswered(self) -> list[Mention]:
         """Return the requests without an answer."""
         return [one for one in (*self.requests, *self.waiting) if (one.function, one.request_id) not in self.answers]
+
+    def list_busy_users(self) -> set[str]:
+        """Return the people whose requests, or requests with their photos, are still to be answered or told of."""
+        told = [one for one in self.requests if (one.function, one.request_id) in self.undelivered]
+        busy = set[str]()
+        for one in (*self.list_unanswered(), *self.waiting, *told):
+            pictures = one.pictures_of(*one.photos) | one.templates
+            busy |= one.users | {key.split("/")[1] for key in pictures if key.startswith(keys.USERS)}
+        return busy
 
     def group_results(self) -> dict[Identity, list[str]]:
         """Return the keys of what is stored under each id below `results/`."""
@@ -242,6 +291,6 @@ def _list_records(infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _identity(key: str) -> Identity:
-    """Return the request to which an object below `results/` or `outbox/` belongs."""
+    """Return the request to which an object below `results/`, `outbox/` or `progress/` belongs."""
     _, function, name = key.split("/")[:3]
-    return function, name.removesuffix(".json") if key.startswith(keys.OUTBOX) else name
+    return function, name if key.startswith(keys.RESULTS) else name.removesuffix(".json")

@@ -38,7 +38,7 @@ def store_photo(bucket: Bucket, data: bytes, suffix: str = "", user_id: str | No
     Raises InvalidField for a suffix or a user_id that cannot be one.
     """
     key = f"{_folder(user_id)}{hashlib.sha256(data).hexdigest()[:16]}{_require_suffix(suffix)}"
-    bucket.put_if_absent(key, data)
+    bucket.put(key, data)  # also if it is there: an old one may expire before the request that will name it
     return key
 
 

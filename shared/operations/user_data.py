@@ -121,9 +121,11 @@ class UserDataSearch:
         """
         self._reader.begin()
         self._unclear.clear()
+        in_queues = self._reader.list_objects(keys.QUEUE)  # first: one may become a manifest meanwhile
+        puts = list(self._reader.read(in_queues, partial(mentions.read_put, self._places)))
         requests, strays = self._requests(), self._read_strays()
         owners: dict[str, str] = {}
-        for one in [*requests, *strays]:
+        for one in [*requests, *strays, *puts]:
             for user, pictures in one.photos.items():
                 owners |= dict.fromkeys(pictures & photos, user) if user is not None else {}
         names = photos - owners.keys()
@@ -137,7 +139,6 @@ class UserDataSearch:
         artifacts = [key for one in stored.values() for key in one.artifacts]
         artifacts += [key for key in conflicts if self._reader.exists(key)] + self._notifications(known)
         answers = [key for one in stored.values() for key in (*one.answer, *one.claims)]
-        puts = self._reader.read(self._reader.list_objects(keys.QUEUE), partial(mentions.read_put, self._places))
         queued = [one.key for one in puts if not one.users and not names.isdisjoint(one.pictures_of(None))]
         held = [*queued, *artifacts, *there, *named, *(one.key for one in own), *answers]
         return UserData(

@@ -7,6 +7,7 @@
 | takes the seat | the worker, first of all | an exclusive lock on the file; who finds it taken ends at once |
 | says how far it is | the worker | `state` in the file: loading, ready, ending |
 | says that it is needed | any command that waits for an answer | touches the file, every few seconds |
+| uses it | any command, until it ends | a shared lock on a second file; alone, to replace the worker |
 | ends | the worker | once it had no request, and nobody touched the file, for its idle time |
 | is asked to end | a command that is interrupted or has other settings; `photog up` | SIGTERM |
 
@@ -38,7 +39,9 @@ TRIES, PAUSE_SECONDS = (
 )  # of a worker for its seat: a command that looks whether it is taken holds it for a moment
 INHERITED = ("PHOTOG_", "OMP_", "CUDA_", "NVIDIA_", "HF_", "AWS_")  # variables that decide what a worker does
 EXTRAS = ("PHOTOG_GENERATE__KEEP_STAGES",)  # a worker that has them serves those who do not ask for them too
+MODEL_INDEX = "model_index.json"  # of a base model in a folder; written with every version of it
 PACKAGES = ("shared", "functions")
+OURS = (".py", ".json", ".onnx", ".safetensors")  # files in them that decide what a worker does
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Seat:
 
     def is_held(self) -> bool:
         """Return whether a living worker has it."""
-        with self._open() as file:
+        with _open(self.path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -98,6 +101,20 @@ class Seat:
                 return Holder(said["pid"], said["state"], said["makeup"], tuple(said["extras"]))
             time.sleep(PAUSE_SECONDS)
         return None
+
+    def use(self, alone: bool = False) -> IO[bytes] | None:
+        """Use its worker until the returned file is closed; None while that is barred by another command's use.
+
+        Args:
+            alone: without other commands, as whoever replaces the worker must be.
+        """
+        file = _open(self.path.with_suffix(".use"))
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
 
     def need(self) -> None:
         """Say that somebody needs the worker."""
@@ -133,7 +150,7 @@ class Seat:
     @contextmanager
     def take(self) -> Iterator[Callable[[str], None]]:
         """Have the seat for the block, which gets a function to call with each new state; raises SeatTaken."""
-        with self._open() as file:
+        with _open(self.path) as file:
             _lock(file, self.path)
             told = {"pid": os.getpid(), "makeup": makeup(os.environ), "extras": _extras(os.environ)}
 
@@ -148,9 +165,6 @@ class Seat:
             tell("ending")
             with suppress(FileNotFoundError):
                 self.log.unlink()  # its lines name requests, of people too who may be forgotten
-
-    def _open(self) -> IO[bytes]:
-        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b")
 
 
 class Vacancy(AttemptHook):
@@ -176,7 +190,8 @@ class Vacancy(AttemptHook):
 def seat_of(function: str, address: str) -> Seat:
     """Return the seat of a bucket's function; raises ConfigurationError if the folder of seats is another user's."""
     folder = Path(tempfile.gettempdir()) / f"photog-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     known = folder.lstat()
     if not stat.S_ISDIR(known.st_mode) or known.st_uid != os.getuid() or known.st_mode & 0o077:
         raise ConfigurationError(f"{folder} must be a folder that only you can open: remove it, or set TMPDIR")
@@ -189,14 +204,35 @@ def makeup(environment: Mapping[str, str]) -> str:
     for extra in EXTRAS:
         settings.pop(extra, None)
     relative = str(Path.cwd()) if settings else ""  # a setting may be a path below it
-    told = json.dumps([sys.executable, _last_change(), relative, sorted(settings.items())])
+    versions = sorted((name, _version(value)) for name, value in settings.items())
+    told = json.dumps([sys.executable, _last_change(), relative, sorted(settings.items()), versions])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+def _version(value: str) -> int:
+    """Return when the file that a setting names, or the model in the folder, was changed; 0 if it names neither."""
+    with suppress(OSError, RuntimeError):  # a text that is too long for a path, or names a home that nobody has
+        path = Path(value).expanduser()
+        for one in (path, path / MODEL_INDEX):
+            if one.is_file():
+                return one.stat().st_mtime_ns
+    return 0
+
+
 def _last_change() -> int:
-    """Return when our code was changed last, in nanoseconds: an installed upgrade, or a line in a checkout."""
+    """Return when our code or weights were changed last, in nanoseconds: an upgrade, or a line in a checkout."""
     root = Path(__file__).parents[2]
-    return max(one.stat().st_mtime_ns for package in PACKAGES for one in (root / package).rglob("*.py"))
+    files = (one for package in PACKAGES for one in (root / package).rglob("*") if one.suffix in OURS)
+    return max(one.stat().st_mtime_ns for one in files)
+
+
+def share(use: IO[bytes]) -> None:
+    """Let other commands use the worker too, after a use alone."""
+    fcntl.flock(use, fcntl.LOCK_SH)
+
+
+def _open(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b")
 
 
 def _extras(environment: Mapping[str, str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A worker that outlives the command which started it, and serves the next one; see `seat.py`."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -8,12 +9,15 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
-from shared.runtime.seat import Seat, seat_of
+from shared.runtime.seat import Seat, seat_of, share
 from shared.runtime.supervisor import describe_end, worker_command
+
+log = logging.getLogger(__name__)
 
 NEED_SECONDS = 2.0  # between two signs to the worker that a command needs it
 RETIRING_SECONDS = 60.0  # for a request of another command that a worker with other settings works on
 END_SECONDS = 0.05
+TURN_SECONDS = 0.2  # between two looks whether other commands are done
 LOG = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
 LAST_BYTES = 4096  # of the log that hold the last line
 
@@ -21,7 +25,8 @@ LAST_BYTES = 4096  # of the log that hold the last line
 class WarmWorker:
     """Implements `shared.runtime.supervisor.WorkerProcess`: the worker that has the seat, or a new one.
 
-    A worker with other settings, or of another release, is asked to end first: it would answer our request its way.
+    A worker with other settings, or of another release, is asked to end first: it would answer our request its way. If
+    other commands use it, this waits until they are done: two commands would end each other's worker for ever.
 
     Args:
         function, address: its function and bucket.
@@ -36,13 +41,36 @@ class WarmWorker:
         self._seat = seat_of(function, address)
         self._process: subprocess.Popen[bytes] | None = None
         self._started, self._needed_at = time.monotonic(), float("-inf")
-        if (holder := self._seat.holder()) is None or not holder.suits(environment):
-            self._seat.retire(RETIRING_SECONDS)
-            self._process = _start(self._seat, function, address, environment, idle_seconds)
+        self._use = self._find_or_start(function, address, environment, idle_seconds)
         self._output: IO[bytes] | None = None
         if aloud and self._seat.log.exists():
             self._output = self._seat.log.open("rb")
             self._output.seek(0, os.SEEK_END if self._process is None else os.SEEK_SET)
+
+    def _find_or_start(
+        self, function: str, address: str, environment: Mapping[str, str], idle_seconds: float
+    ) -> IO[bytes]:
+        """Use the worker, after commands that use one with other settings; returns what `Seat.use` does."""
+        told = False
+        while True:
+            if (use := self._seat.use()) is not None:
+                if self._suits(environment):
+                    return use
+                use.close()
+            if (use := self._seat.use(alone=True)) is not None:
+                if not self._suits(environment):  # it does if another command was faster
+                    self._seat.retire(RETIRING_SECONDS)
+                    self._process = _start(self._seat, function, address, environment, idle_seconds)
+                share(use)
+                return use
+            if not told and self._seat.is_held() and not self._suits(environment):
+                told = True
+                log.warning("another command uses %s on %s with other settings: waiting for its end", function, address)
+            time.sleep(TURN_SECONDS)
+
+    def _suits(self, environment: Mapping[str, str]) -> bool:
+        holder = self._seat.holder()
+        return holder is not None and holder.suits(environment)
 
     @property
     def ready(self) -> bool:
@@ -100,6 +128,7 @@ class WarmWorker:
         if self._output is not None:
             self._output.close()
             self._output = None
+        self._use.close()
         if self._process is not None and self._process.poll() is None:
             self._process.returncode = 0  # it is left alone: nobody here waits for it any more
 

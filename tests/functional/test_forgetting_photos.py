@@ -116,6 +116,14 @@ class TestPhotosOfNobody:
         with pytest.raises(OwnedPhoto):
             Erasure(bucket, QUICK.lease).forget_photos({"photos/mine.jpg"})
 
+    def test_that_of_a_person_whose_request_still_waits_in_a_queue_is_refused(self, bucket):
+        bucket.put("photos/mine.jpg", b"1")
+        body = {"request_id": "t1", "images": ["photos/mine.jpg"], "configure": {"user_id": "ann"}}
+        bucket.put(f"{keys.QUEUE}photog_train_pmml/u", b"{}\n" + encode(body))
+        with pytest.raises(OwnedPhoto, match="ann"):
+            Erasure(bucket, QUICK.lease).forget_photos({"photos/mine.jpg"})
+        assert "photos/mine.jpg" in left(bucket)
+
     @pytest.mark.parametrize(
         ("words", "told"),
         [

@@ -25,6 +25,9 @@ def test_the_page_stands_beside_the_queue_protocol_and_opens_by_the_same_token(t
             assert "/page/assets/page.css" in shown.text
             assert re.findall(r"""(?:src|href)=["'](?:https?:)?//[^"']*""", shown.text) == []
             assert client.get("/page/assets/page.css").headers["content-type"].startswith("text/css")
+            live = client.get("/page/_nicegui_ws/socket.io/", params={"EIO": "4", "transport": "polling"}).text
+            patience = int(re.findall(r'"pingTimeout":(\d+)', live)[0])
+            assert patience > 10_000, "a busy server or a bad network must not take a tab's photos and portraits"
             attributes = {"_attrs_": "true"}
             assert client.get(QUEUE, params=attributes).status_code == 401, "a session is no token of a service"
             assert client.get(QUEUE, params=attributes, headers={"Authorization": "secret"}).status_code == 200

@@ -12,6 +12,7 @@ from shared.cli import app
 from shared.operations.client import Client
 from shared.operations.erasure import Erasure
 from shared.operations.retention import KINDS, Retention
+from shared.operations.uploads import store_photo
 from shared.settings import RetentionSettings
 from tests.echo import QUICK
 from tests.functional.test_forgetting import generate, serve, train
@@ -42,11 +43,15 @@ def bucket(request, tmp_path):
 def pruned(bucket, seconds, days):
     clock = Clock(bucket)
     clock.days = days
-    retention = Retention(bucket, {}, clock)
+    retention = Retention(bucket, {}, clock, no_wait)
     found = retention.find(seconds)
     outcome = retention.remove(found)
     assert set(outcome.values()) <= {None}
     return found
+
+
+def no_wait(seconds: float) -> None:
+    """Sleep for no time."""
 
 
 def names(bucket) -> set[str]:
@@ -124,14 +129,41 @@ def test_results_never_leave_their_manifest_behind_to_be_run_again(bucket):
     assert "requests/check/garbage.json" in names(bucket), "it is not answered yet"
 
 
-def test_an_undelivered_event_and_a_waiting_put_keep_their_request(bucket):
-    for request_id in ("told", "untold", "put"):
+def test_no_answer_goes_while_a_worker_may_have_just_read_its_manifest(bucket):
+    for request_id in ("one", "two"):
         serve(bucket, "generate", generate(request_id, "ann"))
+    clock, seen = Clock(bucket), []
+    clock.days = 400
+    retention = Retention(bucket, {}, clock, lambda seconds: seen.append((seconds, names(bucket))))
+    retention.remove(retention.find(YEAR))
+    ((seconds, then),) = seen
+    assert seconds > 0
+    assert not [key for key in then if key.startswith("requests/")]
+    assert {f"results/generate/{one}/result.json" for one in ("one", "two")} <= then
+    assert not [key for key in names(bucket) if "/generate/" in key]
+
+
+def test_a_photo_that_is_named_meanwhile_stays(bucket):
+    retention = Retention(bucket, {}, clock := Clock(bucket), no_wait)
+    clock.days = 400
+    found = retention.find(YEAR)
+    assert {"photos/waits.jpg", "photos/loose.jpg"} <= found.objects.keys()
+    Client(bucket).submit("check", {"request_id": "w", "images": ["photos/waits.jpg"]})
+    bucket.put("queue/photog_check/u", b"{}\n" + json.dumps({"request_id": "p", "images": ["photos/c.jpg"]}).encode())
+    outcome = retention.remove(found)
+    assert {key for key, why in outcome.items() if why is not None} == {"photos/waits.jpg", "photos/c.jpg"}
+    assert {key for key in names(bucket) if key.startswith("photos/")} == {"photos/waits.jpg", "photos/c.jpg"}
+
+
+def test_an_undelivered_event_and_a_waiting_put_keep_their_request(bucket):
+    for request_id in ("told", "untold", "unfinished", "put"):
+        serve(bucket, "generate", generate(request_id, "ann"))
+    bucket.put("progress/generate/unfinished.json", b"{}")
     bucket.put("outbox/generate/untold.json", b"{}")
     bucket.put("queue/photog_pre_pmml/u", b"{}\n" + bucket.get("requests/generate/put.json"))
     kept = pruned(bucket, YEAR, days=400)
     left = {key.split("/")[2] for key in names(bucket) if key.startswith("results/")}
-    assert left >= {"untold"}, kept.objects
+    assert left >= {"untold", "unfinished"}, kept.objects
     assert "told" not in left
 
 
@@ -147,12 +179,43 @@ def test_the_same_manifest_again_is_a_new_request(bucket):
 
 def test_users_whom_nobody_has_named_for_long_are_to_be_forgotten(bucket):
     serve(bucket, "train", train("t", "ann", "ann.jpg"))
-    retention = Retention(bucket, {}, clock := Clock(bucket))
+    retention = Retention(bucket, {}, clock := Clock(bucket), no_wait)
     clock.days = 99
     assert retention.find({"users": 100 * DAY}).users == []
     clock.days = 101
     assert retention.find({"users": 100 * DAY}).users == ["ann"]
     assert retention.find(YEAR).users == []
+
+
+@pytest.mark.parametrize("waits", ["named", "photo", "put", "told"])
+def test_a_person_is_not_forgotten_while_a_request_of_theirs_waits(bucket, waits):
+    serve(bucket, "train", train("t", "ann", "ann.jpg"))
+    body = generate("g", "ann")
+    if waits == "named":
+        Client(bucket).submit("generate", body)
+    elif waits == "photo":
+        bucket.put("users/ann/photos/own.jpg", b"photo")
+        Client(bucket).submit("check", {"request_id": "c", "images": ["users/ann/photos/own.jpg"]})
+    elif waits == "put":
+        bucket.put("queue/photog_pre_pmml/u", b"{}\n" + json.dumps(body).encode())
+    else:
+        serve(bucket, "generate", body)
+        bucket.put("outbox/generate/g.json", b"{}")
+    retention = Retention(bucket, {}, clock := Clock(bucket), no_wait)
+    clock.days = 101
+    assert retention.find({"users": 100 * DAY}).users == []
+
+
+def test_a_picture_that_is_uploaded_again_is_new(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    (tmp_path / "a.jpg").write_bytes(b"a picture")
+    client = Client(bucket)
+    for key in (client.reference(str(tmp_path / "a.jpg")), store_photo(bucket, b"another", ".jpg")):
+        os.utime(tmp_path / "bucket" / key, (1, 1))
+    client.reference(str(tmp_path / "a.jpg"))
+    store_photo(bucket, b"another", ".jpg")
+    assert len(list(bucket.list("photos/"))) == 2
+    assert Retention(bucket, {}).find({"photos": DAY}).objects == {}
 
 
 def test_if_something_cannot_be_read_nothing_goes(bucket, monkeypatch):
@@ -184,7 +247,7 @@ def test_what_cannot_be_removed_keeps_what_follows(bucket, monkeypatch):
     monkeypatch.setattr(type(bucket), "delete", refuse)
     clock = Clock(bucket)
     clock.days = 400
-    retention = Retention(bucket, {}, clock)
+    retention = Retention(bucket, {}, clock, no_wait)
     outcome = retention.remove(retention.find(YEAR))
     assert outcome["requests/generate/g.json"] == "denied"
     assert outcome["results/generate/g/result.json"] == "requests/generate/g.json is still there"

@@ -165,7 +165,10 @@ def test_pictures_go_in_by_their_bytes_and_files_of_answers_come_out(served, cli
     place = send(client, 4).headers["Location"]
     served.work()
     artifact = client.get(place).json()["data"]["artifact"].removeprefix("results/check/r4/")
-    assert client.get(f"{place}/files/{artifact}").content == b"echo"
+    got = client.get(f"{place}/files/{artifact}")
+    assert (got.content, got.headers["Content-Length"]) == (b"echo", "4")
+    served.bucket.put("results/check/r4/a1/empty", b"")
+    assert client.get(f"{place}/files/a1/empty").content == b""
 
 
 def test_every_call_needs_a_token_of_its_function(tmp_path):
@@ -183,6 +186,32 @@ def test_every_call_needs_a_token_of_its_function(tmp_path):
                 refused = client.request(method, path, headers={"Authorization": token})
                 assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer"), (path, token)
         assert client.post("/v1/check", json=BODY, headers={"Authorization": "Bearer c"}).status_code == 202
+
+
+def test_no_body_is_read_before_its_token(client):
+    assert client.post("/v1/uploads", content=b"not json", headers={"Authorization": ""}).status_code == 401
+    refused = client.post("/v1/uploads", content=b" " * 5000)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (413, "ManifestTooLarge")
+    for wrong in (b"[]", b"not json", b'{"seconds": "soon"}'):
+        refused = client.post("/v1/uploads", content=wrong)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (422, "InvalidField"), refused.text
+
+
+def test_what_can_be_no_file_and_no_user_is_the_callers_fault_and_nothing_to_try_again(client):
+    for name in ("a//b", "a1/", "", "x" * 2000, "%00", "%2e%2e/r1/result.json"):
+        assert client.get(f"/v1/check/r1/files/{name}").status_code == 404, name
+    for user in ("../x", "none", ""):
+        refused = client.get("/v1/requests", params={"user_id": user})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "user_id")
+
+
+def test_a_stream_of_a_request_that_is_forgotten_ends(served, client):
+    place = send(client, 77).headers["Location"]
+    timer = threading.Timer(0.3, served.bucket.delete, ["requests/check/r77.json"])
+    timer.start()
+    assert client.get(f"{place}/events").text.count("event: ") == 1
+    timer.join()
+    assert client.get(f"{place}/events").status_code == 404
 
 
 def test_a_page_of_a_named_origin_may_call_and_no_other(client):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +93,38 @@ def test_a_worker_that_is_killed_is_replaced(crew, monkeypatch):
         watched.hand_back()
 
 
+def test_commands_with_other_settings_take_turns(crew, caplog):
+    """Each once ended the other's worker, and started its own, for as long as both lasted."""
+    with crew() as first:
+        pid = ready(first)
+        with ThreadPoolExecutor() as pool:
+            coming = pool.submit(crew(PHOTOG_MODEL__PATH="another").__enter__)
+            until(lambda: "waiting for its end" in caplog.text, 30)
+            with crew() as same:
+                assert same.processes() == {"check": pid}, "others with the same settings need not wait"
+                same.leave()
+            first.check()
+            assert first.processes() == {"check": pid}
+            assert not coming.done()
+            first.leave()
+            second = coming.result(30)
+        assert ready(second) != pid
+        second.hand_back()
+        second.drain()
+
+
+def test_of_two_commands_at_once_one_starts_the_worker(crew):
+    with ThreadPoolExecutor() as pool:
+        both = [one.result(30) for one in [pool.submit(crew().__enter__) for _ in range(2)]]
+    assert len({ready(one) for one in both}) == 1
+    for one in both:
+        one.check()
+    both[0].leave()
+    both[1].hand_back()
+    both[1].drain()
+    assert not seat_of("check", "/a/bucket").is_held()
+
+
 class TestSeat:
     def test_two_never_have_it(self, monkeypatch):
         monkeypatch.setattr(seat, "TRIES", 2)
@@ -116,9 +149,26 @@ class TestSeat:
         assert not Holder(1, "ready", one.makeup, ()).suits({"PHOTOG_A": "1"} | stages)
         assert not Holder(1, "ending", one.makeup, one.extras).suits({"PHOTOG_A": "1"})
 
+    def test_a_model_that_was_replaced_where_it_lies_suits_nobody(self, tmp_path):
+        (tmp_path / "base").mkdir()
+        for name, value in ((tmp_path / "base/model_index.json", tmp_path / "base"), (tmp_path / "a.pth",) * 2):
+            name.touch()
+            settings = {"PHOTOG_A": str(value), "PHOTOG_B": "x" * 5000, "PHOTOG_C": "~no-such-user/x"}
+            one = Holder(1, "ready", makeup(settings), ())
+            assert one.suits(settings)
+            os.utime(name, (1, 1))
+            assert not one.suits(settings)
+
     def test_a_folder_that_others_may_open_is_refused(self, tmp_path):
         (tmp_path / f"photog-{os.getuid()}").mkdir(mode=0o777)
         (tmp_path / f"photog-{os.getuid()}").chmod(0o777)
+        with pytest.raises(ConfigurationError, match="that only you can open"):
+            seat_of("check", "/a/bucket")
+
+    @pytest.mark.parametrize("made", ["a file", "a link to nothing"])
+    def test_what_is_no_folder_is_refused_too(self, tmp_path, made):
+        place = tmp_path / f"photog-{os.getuid()}"
+        place.touch() if made == "a file" else place.symlink_to("nothing")
         with pytest.raises(ConfigurationError, match="that only you can open"):
             seat_of("check", "/a/bucket")
 

@@ -1,6 +1,8 @@
 """Who may reach the page: the guard in front of it, and which pictures it gives out."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,7 +17,11 @@ from page.pictures import NoPicture, Pictures
 from page.settings import PageSettings
 from page.studio import Studio, make_user_id
 from shared.buckets import FolderBucket, InvalidKey, MemoryBucket
+from shared.contract import keys
+from shared.contract.manifests import USER_ID
+from shared.contract.users import ReferenceRecord, UserModel
 from shared.errors import PhotoError
+from shared.photos.decoding import decode_photo
 from shared.settings import Limits, Settings
 from tests.clock import Clock
 from tests.pictures import astronaut, jpeg
@@ -102,10 +108,40 @@ def test_other_sites_cannot_send_anything_even_with_the_cookie(token):
     assert call(client, "POST", "/page/", data={"a": "b"}, headers=ORIGIN).json() == "inside"
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[", "http://127.0.0.1.evil.example"])
+def test_other_sites_read_nothing_either(origin):
+    """The live connection of NiceGUI would answer a GET of any site, and say that its page may read it."""
+    client = guard(Clock(), None)
+    assert call(client, "GET", "/page/", headers={"origin": origin}).status_code == 403
+
+
+def test_a_live_connection_ends_with_its_session():
+    clock, told = Clock(), []
+    sessions = Sessions(PageSettings(token=TOKEN, session_hours=1), clock)
+    session = sessions.log_in(TOKEN)
+
+    async def inside(scope, receive, send):
+        while (message := await receive())["type"] == "websocket.receive":
+            told.append(message["text"])
+
+    async def receive():
+        clock.now += 1000
+        return {"type": "websocket.receive", "text": "pong"}
+
+    async def send(message):
+        told.append(message["type"])
+
+    headers = [(b"host", b"photog"), (b"origin", b"http://photog"), (b"cookie", f"{COOKIE}={session}".encode())]
+    scope = {"type": "websocket", "path": "/page/_nicegui_ws/socket.io/", "query_string": b"", "headers": headers}
+    asyncio.run(asyncio.wait_for(Guard(inside, sessions, "/page", 1000, 1)(scope, receive, send), 5))
+    assert told == ["pong", "pong", "pong", "websocket.close"]
+
+
 def test_without_a_token_only_names_of_this_machine_reach_it():
     client = guard(Clock(), None)
     assert call(client, "GET", "/page/").json() == "inside"
     assert call(client, "GET", "/page/", headers={"host": "evil.example"}).status_code == 421
+    assert call(client, "GET", "/page/", headers={"host": "["}).status_code == 421
     assert call(client, "GET", "/page/", headers={"host": "localhost:8000"}).json() == "inside"
 
 
@@ -191,12 +227,50 @@ def test_an_uploads_name_becomes_no_key():
         assert set(stored.key) <= set("photsjpg/.0123456789abcdef")
 
 
+def test_pictures_are_decoded_one_at_a_time_whoever_asks(monkeypatch):
+    """A picture of 100 million pixels has 300 MB: six uploads at once had six of them."""
+    at_once, most = [], []
+
+    def decode(data, limits):
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.02)
+        at_once.pop()
+        return decode_photo(data, limits)
+
+    monkeypatch.setattr("page.pictures.decode_photo", decode)
+    bucket = MemoryBucket()
+    studio = Studio(bucket, Settings(), PageSettings())
+    bucket.put("photos/a.jpg", FACE)
+    with ThreadPoolExecutor(6) as pool:
+        shown = pool.map(lambda side: studio.pictures.small("photos/a.jpg", side), (96, 320, 640))
+        stored = pool.map(lambda name: studio.add_picture(name, FACE), ("b.jpg", "c.jpg", "d.jpg"))
+        assert len([*shown, *stored]) == 6
+    assert max(most) == 1
+
+
+def test_a_record_of_somebody_else_is_nobody_here():
+    bucket = MemoryBucket()
+    reference = ReferenceRecord(key="photos/a.jpg", landmarks=[(0, 0)] * 68, box=(0, 0, 9, 9), embedding=[1.0])
+    for user in ("ann", "eve"):
+        named = {"user_id": "ann", "request_id": "t", "lora": None, "base_model": "b", "face_engine": "f"}
+        model = UserModel(**named, trigger="x", references=[reference])
+        bucket.put(keys.model(user), model.model_dump_json().encode())
+    assert [one.user_id for one in Studio(bucket, Settings(), PageSettings()).people()] == ["ann"]
+
+
 @pytest.mark.parametrize(
     ("name", "user_id"),
     [("Anna Müller", "anna-muller"), ("../x", "x"), ("none", ""), ("  ", ""), ("<b>", "b"), ("O'Neil", "o-neil")],
 )
 def test_a_persons_name_becomes_an_id(name, user_id):
     assert make_user_id(name) == user_id
+
+
+def test_names_that_differ_in_other_scripts_or_far_behind_are_two_people():
+    for one, other in (("Anna 王", "Anna 李"), ("Anna Łącka", "Anna Ącka"), ("x" * 70 + "a", "x" * 70 + "b")):
+        assert make_user_id(one) != make_user_id(other)
+        assert USER_ID.fullmatch(make_user_id(one))
 
 
 def test_a_name_without_latin_letters_becomes_an_id_too():

@@ -1,5 +1,6 @@
 """The operator's index of requests: right, and cheap however many old answers there are."""
 
+import json
 from collections import Counter
 
 from page.charts import bin_answers
@@ -7,7 +8,7 @@ from page.request_index import Entry, RequestIndex
 from page.request_life import read_life
 from page.settings import PageSettings
 from page.studio import Studio
-from shared.buckets import MemoryBucket
+from shared.buckets import MemoryBucket, UnreadableFolder
 from shared.contract import keys
 from shared.contract.manifests import encode, failure, running, success
 from shared.errors import RequestError, Undeliverable
@@ -225,3 +226,34 @@ def test_an_answer_that_was_there_first_stays():
     answer = Client(bucket).answer("train", "one")
     assert answer is not None
     assert answer["code"] == "OK"
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other_requests():
+    class Broken(MemoryBucket):
+        def list(self, prefix, after=""):
+            yield from super().list(prefix, after)
+            if prefix.startswith("requests/check/"):
+                raise UnreadableFolder("requests/check/a/ cannot be read", ["requests/check/a/"])
+
+    bucket = Broken()
+    send(bucket, "check", "one")
+    send(bucket, "train", "two", success("two", "", {}))
+    index = index_of(bucket)
+    assert {one.request_id for one in index.newest()} == {"one", "two"}
+    assert index.ready
+    assert index.unreadable() == ["requests/check/a/"]
+
+
+def test_what_no_browser_can_be_sent_is_spelled_out():
+    """One such answer once took the operator's screen from everybody."""
+    bucket = MemoryBucket()
+    wrong = {"request_id": "r", "code": "error", "message": "\ud800", "data": {"error": {"type": "\ud800"}}}
+    wrong["data"]["user_id"] = ["\ud801"]
+    send(bucket, "check", "r")
+    bucket.put(keys.result("check", "r"), json.dumps(wrong).encode())
+    bucket.put(keys.outbox("check", "r"), b'{"pending": 5}')
+    (entry,) = index_of(bucket).newest()
+    assert (entry.error, entry.users) == ("\\ud800", ("\\ud801",))
+    life = read_life(bucket, "check", "r", entry.key, Limits())
+    assert life.pending == [keys.outbox("check", "r")]
+    life.answer_text.encode()
