@@ -1,10 +1,12 @@
 """Measures what a portrait costs beside its networks, by the size of the template.
 
     OMP_NUM_THREADS=1 python -m benchmarks.portrait_pixels [--megapixels 1 4 12 24] [--repeats 3] [--profile N]
+                                                      [--return-freed-memory]
 
 The template shows one face of half its height: Eileen Collins without glasses, or Grace Hopper with glasses, enlarged,
 with noise as of a sensor, as a jpg. The person is the other of the two. Knobs are the contract's defaults, the base
-model is portrait-tiny, everything is in memory, and the PNG is written.
+model is portrait-tiny, everything is in memory, and the PNG is written. Memory that is freed is kept, as in a worker
+(`shared/runtime/memory_reuse.py`), unless `--return-freed-memory` is given.
 
 | column | processor seconds of one thread |
 |---|---|
@@ -39,6 +41,7 @@ from shared.faces.base import largest
 from shared.faces.loading import load_engine
 from shared.imaging.array_types import Image
 from shared.models import diffusion
+from shared.runtime.memory_reuse import keep_freed_memory
 from shared.settings import ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import FakeWorkspace
@@ -84,6 +87,8 @@ class NetworkTime:
 def main() -> int:
     """Measure and print the table; return 1 if a row takes longer than proposed."""
     arguments = _arguments()
+    if not arguments.return_freed_memory:
+        keep_freed_memory()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     settings = Settings(model=ModelSettings(device="cpu", threads=1))
@@ -169,6 +174,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--megapixels", type=int, nargs="+", default=sorted(PROPOSED))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", type=int, default=0)
+    parser.add_argument("--return-freed-memory", action="store_true")
     return parser.parse_args()
 
 

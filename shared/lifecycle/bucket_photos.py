@@ -8,14 +8,17 @@ import itertools
 import json
 import unicodedata
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from shared.buckets import open_bucket, prefix_of, s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
 from shared.errors import PhotoUnavailable
-from shared.photos import PhotoFetcher
 from shared.photos.keys import find_similar_key
 from shared.photos.references import CUT, show_reference
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.photos import PhotoFetcher
 
 NEIGHBORS = 1000  # keys searched for a similar one: one call of a store
 
@@ -94,13 +97,15 @@ def named_buckets(bucket: Bucket, settings: Settings) -> dict[str, Bucket]:
     return named | {name: open_bucket(at, settings.s3) for name, at in settings.buckets.items()}
 
 
-def make_fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> PhotoFetcher:
+def make_fetcher(bucket: Bucket, named: Mapping[str, Bucket], settings: Settings) -> "PhotoFetcher":
     """Return the fetcher for the pictures of a bucket's requests.
 
     Args:
         bucket: the requests' own bucket; a reference that is a key is read from it.
         named: the buckets that references may name.
     """
+    from shared.photos import PhotoFetcher  # with httpx, which the commands that make no fetcher do without
+
     own, sources = PhotoSource(bucket), {name: PhotoSource(source) for name, source in named.items()}
     return PhotoFetcher(
         settings.limits,

@@ -1,6 +1,7 @@
 """A function's workspace on a bucket, for one attempt at one request."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from shared.buckets.base import Bucket
 from shared.contract import keys
@@ -9,7 +10,9 @@ from shared.errors import PhotoError
 from shared.lifecycle.prefetched_photos import PrefetchedPhotos
 from shared.lifecycle.trainings import Trainings
 from shared.lifecycle.uploads import Uploads
-from shared.photos import PhotoFetcher
+
+if TYPE_CHECKING:
+    from shared.photos import PhotoFetcher
 
 
 class BucketWorkspace:
@@ -25,7 +28,7 @@ class BucketWorkspace:
         self,
         bucket: Bucket,
         attempt: Attempt,
-        fetcher: PhotoFetcher | PrefetchedPhotos,
+        fetcher: "PhotoFetcher | PrefetchedPhotos",
         hooks: AttemptHook,
         trainings: Trainings | None = None,
         uploads: Uploads | None = None,

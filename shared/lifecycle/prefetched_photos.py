@@ -7,12 +7,15 @@ next request is made ready, or after KEPT_SECONDS.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from shared.contract.data_urls import is_embedded
 from shared.contract.manifests import Json
 from shared.contract.workspace import AT_ONCE
 from shared.errors import PhotoError
-from shared.photos import PhotoFetcher
+
+if TYPE_CHECKING:
+    from shared.photos import PhotoFetcher
 
 MOST_BYTES = 64 * 1024 * 1024  # of all pictures kept; a worker has them in memory beside those of the running request
 KEPT_SECONDS = 60.0
@@ -22,7 +25,7 @@ MEMBERS = ("template_image", "images")  # of a request's body, that name picture
 class PrefetchedPhotos:
     """Fetches like its fetcher, and some pictures ahead; threads may share it."""
 
-    def __init__(self, fetcher: PhotoFetcher, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, fetcher: "PhotoFetcher", clock: Callable[[], float] = time.monotonic) -> None:
         self._fetcher, self._clock = fetcher, clock
         self._lock = threading.Lock()
         self._kept: dict[str, bytes] = {}

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
 import standardwebhooks
 
 from shared.contract.manifests import Json
@@ -42,6 +41,8 @@ class Webhook:
             "webhook-signature": self._signer.sign(event["id"], datetime.fromtimestamp(now, UTC), body),
         }
         headers |= {TRACEPARENT: event[TRACEPARENT]} if TRACEPARENT in event else {}
+        import httpx  # here, since commands and workers that send nothing do without it
+
         where = f"{self.name} ({httpx.URL(self._url).host})"
         try:
             answer = httpx.post(self._url, content=body.encode(), headers=headers, timeout=self._timeout)

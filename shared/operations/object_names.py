@@ -17,14 +17,16 @@ Other ways to a bucket cannot be known: a CDN, a proxy, another name of its endp
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
 
 from shared.buckets import Bucket, endpoint_of, s3_name
 from shared.buckets.base import is_usable_key
 from shared.contract.data_urls import is_embedded
 from shared.contract.references import split_store_url
+
+if TYPE_CHECKING:
+    import httpx
 
 AWS = re.compile(r"(?:(?P<bucket>[a-z0-9._-]+)\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
 """Hosts of S3: global, regional, dual-stack, FIPS, accelerated, website; with or without the bucket in front."""
@@ -47,7 +49,11 @@ class Places:
         """
         self._home = _parse_address(bucket.address)
         own, endpoint = s3_name(bucket), endpoint_of(bucket)
-        host = _parse_host(httpx.URL(endpoint)) if endpoint else ""
+        host = ""
+        if endpoint:
+            import httpx  # here, since most commands look up no URL
+
+            host = _parse_host(httpx.URL(endpoint))
         self._own, self._endpoint = own, None if not host or AWS.fullmatch(host) else host
         self._named = {own: (self._home[0], "")} if own is not None else {}
         self._named |= {name: _parse_address(address) for name, address in named.items()}
@@ -82,6 +88,8 @@ class Places:
 
     def _key_by_host(self, url: str) -> str | None:
         """Return the key in this bucket's store of the object at an http(s) URL; None if it is elsewhere."""
+        import httpx
+
         try:
             parts = httpx.URL(url)
         except httpx.InvalidURL:
@@ -117,7 +125,7 @@ def _parse_address(address: str) -> tuple[str, str]:
     return f"{scheme}://{parts.netloc}", f"{path}/" if path else ""
 
 
-def _parse_host(url: httpx.URL) -> str:
+def _parse_host(url: "httpx.URL") -> str:
     """Return the host and port of a URL in one canonical spelling."""
     host = ALIYUN.sub(r"\1.aliyuncs.com", url.host.rstrip("."))
     return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"

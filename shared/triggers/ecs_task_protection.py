@@ -6,8 +6,6 @@ import os
 import time
 from collections.abc import Callable
 
-import httpx
-
 from shared.contract.hooks import AttemptHook
 
 log = logging.getLogger(__name__)
@@ -46,6 +44,8 @@ class TaskProtection(AttemptHook):
     def _put(self, state: dict[str, object]) -> bool:
         if self._agent is None:
             return False
+        import httpx  # here, since commands and workers that send nothing do without it
+
         try:
             httpx.put(self._agent + ENDPOINT, json=state, timeout=ANSWER_SECONDS).raise_for_status()
         except httpx.HTTPError as error:
