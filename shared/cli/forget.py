@@ -1,5 +1,6 @@
 """The verb `forget`, which removes a person's data, or photos that belong to nobody."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,8 @@ def forget(
       photog forget BUCKET ann
       photog forget BUCKET --photos photos/1.jpg --photos photos/2.jpg
     """
+    if user is None and not photos and "://" not in bucket and not Path(bucket).expanduser().exists():
+        fail(f"name the bucket too: photog forget {Settings().home / 'bucket'} {bucket}")
     if (user is None) == (not photos):
         fail("name a person to forget, or with --photos the keys of photos that belong to nobody")
     settings = Settings()

@@ -90,6 +90,6 @@ def report_unfinished(bucket: Bucket, settings: Settings) -> None:
     if left:
         typer.echo(
             f"photog: {bucket.address} has {len(left)} requests without an answer ({', '.join(left)}), probably from "
-            "an interrupted command; they are served first, or at the same time",
+            f"an interrupted command; the same command again, or `photog up {bucket.address}`, goes on with them",
             err=True,
         )

@@ -15,7 +15,7 @@ from shared.cli.pictures import Pictures, complete_files, files_of, is_file
 from shared.cli.progress import Part, ProgressLine
 from shared.cli.requests import count_of, describe_training, train_body
 from shared.operations.client import Client
-from shared.operations.people import Person, list_people
+from shared.operations.people import Person, count_photos_of_others, list_people
 from shared.settings import Settings
 
 HOME_BUCKET = "~/.photog/bucket"
@@ -42,11 +42,14 @@ def group(context: typer.Context, bucket: BucketOption = None, as_json: AsJson =
         return
     place = existing_bucket(bucket or str(Settings().home / "bucket"))
     known = list(list_people(place))
+    others = dict(count_photos_of_others(place, {one.user_id for one in known}))
     if as_json:
-        show({"people": [dataclasses.asdict(one) for one in known]})
+        show({"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others})
         return
     for one in known:
         typer.echo(_describe(one))
+    for user_id, count in others.items():
+        typer.echo(f"{user_id:<24} {count_of(count, 'photo'):>9}  uploaded only: no portrait or training has kept them")
     if not known:
         typer.echo(f"photog: nobody is known in {place.address}; `photog people add NAME PHOTO...`", err=True)
 

@@ -1,6 +1,6 @@
 """The people whom a bucket knows: those whose model generate can use."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -42,3 +42,10 @@ def list_people(bucket: Bucket) -> Iterator[Person]:
         if model.user_id == user_id:
             trained = model.lora is not None
             yield Person(user_id, len(model.references), trained, model.base_model, info.modified)
+
+
+def count_photos_of_others(bucket: Bucket, known: Container[str]) -> Iterator[tuple[str, int]]:
+    """Yield who is not known but has photos here, as after a failed or interrupted request, and how many."""
+    for user_id in sorted(bucket.folders(keys.USERS)):
+        if user_id not in known and (count := sum(1 for _ in bucket.list(keys.user_photos(user_id)))):
+            yield user_id, count

@@ -142,6 +142,20 @@ class TestPhotosOfNobody:
         assert left(bucket) == {"photos/mine.jpg"}
 
 
+def test_photos_of_somebody_who_is_not_known_are_listed_too(bucket):
+    bucket.put("users/mixed/photos/1.jpg", b"1")
+    done = photog("people", "--bucket", bucket.address)
+    assert done.exit_code == 0
+    assert "mixed" in done.stdout
+    assert "1 photo  uploaded only" in done.stdout
+
+
+def test_a_person_without_the_bucket_is_told_the_whole_command():
+    done = photog("forget", "ann")
+    assert done.exit_code == 2
+    assert "name the bucket too: photog forget " in done.stderr
+
+
 def test_people_are_listed_and_who_was_mistyped_is_told_with_who_may_be_meant(bucket):
     reference = {
         "key": "results/train/t1/a1/0.png",

@@ -143,6 +143,7 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
         (["--template", "poster.jpg"], "name photos of the person, or a person who is known already with --user"),
         (["--template", "poster.jpg", "--user", "ann", "--train"], "a training needs photos: name them"),
         (["--template", "poster.jpg", "--user", "a/b"], "'a/b' is not a user id"),
+        (["--template", "poster.jpg", "--user", "Jürgen Müller"], "; jurgen-muller, for example"),
         (["me", "--template", "poster.jpg", "--out", "me"], "me is a folder; name a file"),
         (["me", "--template", "poster.jpg", "--out", "poster.jpg/p.png"], "poster.jpg is not a folder"),
         (["me", "--template", "poster.jpg", "--sheet", "s.xyz"], "s.xyz has no suffix of a picture; use .png"),
