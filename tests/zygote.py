@@ -29,7 +29,7 @@ def main(descriptor: str, *modules: str) -> list[str]:
         ours, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork():
             channel.close()
-            subprocess.Popen = zygotes.forking(_set_aside(ours))  # type: ignore[misc]
+            subprocess.Popen = zygotes.make_popen(_set_aside(ours))  # type: ignore[misc]
             break
         ours.close()
         for number in received:

@@ -64,22 +64,22 @@ HEAVY = (
 
 def start(command: Sequence[object], modules: tuple[str, ...] = LIGHT, **options: Any) -> "subprocess.Popen[Any]":
     """Start `python [-P] -m MODULE ...` with the options of `subprocess.Popen`, forked from a zygote with `modules`."""
-    return _started(modules)(list(map(str, command)), **options)
+    return _start_zygote(modules)(list(map(str, command)), **options)
 
 
 @cache
-def _started(modules: tuple[str, ...]) -> type["_Forked"]:
+def _start_zygote(modules: tuple[str, ...]) -> type["_Forked"]:
     """Start a zygote, which ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *modules, "-" * LONGEST_COMMAND]
     zygote = subprocess.Popen(command, cwd=ROOT, env=os.environ | SPARE_THREADS, pass_fds=[theirs.fileno()])
     theirs.close()
-    started = forking(ours)
+    started = make_popen(ours)
     started.zygote = zygote
     return started
 
 
-def forking(channel: socket.socket) -> type["_Forked"]:
+def make_popen(channel: socket.socket) -> type["_Forked"]:
     """Return a `subprocess.Popen` that starts Python through the zygote at the other end of `channel`."""
     return type("Forking", (_Forked,), {"channel": channel, "turn": threading.Lock()})
 
@@ -92,7 +92,7 @@ class _Forked(subprocess.Popen):
     def _execute_child(self, *given: Any) -> None:
         """Take the place of fork and exec."""
         asked = signature(super()._execute_child).bind(*given).arguments  # type: ignore[misc]
-        words = program(asked["args"])
+        words = read_program(asked["args"])
         if words is None or any(asked[name] not in (None, -1) for name in NEED_A_START):
             super()._execute_child(*given)  # type: ignore[misc]
             return
@@ -118,7 +118,7 @@ class _Forked(subprocess.Popen):
         self._close_pipe_fds(*(asked[name] for name in PIPES))  # type: ignore[attr-defined]
 
 
-def program(command: Any) -> list[str] | None:
+def read_program(command: Any) -> list[str] | None:
     """Return `[-m or -c, module or code, ...]` of a command that starts our Python; None of any other."""
     if not isinstance(command, list) or command[0] != sys.executable:
         return None
