@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,12 @@ STARTS = (
 )
 
 
-def forked(code: str, **options: object) -> "subprocess.Popen[str]":
+def forked(code: str, **options: Any) -> "subprocess.Popen[str]":
     return zygotes.start([sys.executable, "-c", code], MODULES, text=True, **options)
 
 
-def piped(code: str, **options: object) -> "subprocess.Popen[str]":
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+def piped(code: str, **options: Any) -> "subprocess.Popen[str]":
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return forked(code, **pipes, **options)
 
 
@@ -79,8 +80,8 @@ def test_what_it_starts_is_forked_too_as_its_child_and_killing_it_leaves_no_zygo
     until(lambda: not _lives(child) and not _lives(twin))
 
 
-def _really(code: str, **options: object) -> "subprocess.Popen[str]":
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+def _really(code: str, **options: Any) -> "subprocess.Popen[str]":
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, "-c", code], text=True, **pipes, **options)
 
 
