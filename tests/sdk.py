@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import zygotes
+
 ROOT = Path(__file__).parents[1]
 SDK = "eas_prediction==0.36"
 READY = re.compile(r"running on http://([\d.]+:\d+)")
@@ -63,7 +65,9 @@ class Server:
         command = [sys.executable, "-m", *self._module, "serve", str(self.bucket), "--port", self._port]
         command += ["--state", str(self._folder / "state"), *self._options]
         with log.open("w") as written:
-            process = subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK | environment, stderr=written)
+            process = zygotes.start(
+                command, zygotes.SERVING, cwd=ROOT, env=os.environ | QUICK | environment, stderr=written
+            )
         self._process = process
         while not (found := READY.search(log.read_text())):
             assert process.poll() is None, log.read_text()
@@ -93,7 +97,7 @@ class Server:
 def workers(bucket: Path, count: int, module: str = "tests.echo_worker", function: str = "check") -> Iterator[None]:
     """Worker processes on a bucket."""
     command = [sys.executable, "-m", *module.split(), function, str(bucket)]
-    running = [subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK) for _ in range(count)]
+    running = [zygotes.start(command, zygotes.SERVING, cwd=ROOT, env=os.environ | QUICK) for _ in range(count)]
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import pytest
 from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.function import NAMES
-from tests import echo, pictures
+from tests import echo, pictures, zygotes
 from tests.cloud import REGION
 
 ROOT = Path(__file__).parents[2]
@@ -57,15 +57,19 @@ class Site:
         self.s3.put_object(Bucket=self.name, Key=key, Body=json.dumps(body).encode())
         return key
 
-    def verb(self, *words: str, queue: str | None = None, pace: dict | None = None) -> "subprocess.Popen[bytes]":
+    def verb(
+        self, *words: str, queue: str | None = None, pace: dict | None = None, modules: tuple[str, ...] = zygotes.LIGHT
+    ) -> "subprocess.Popen[bytes]":
         environment = self.cloud.environment(queue, **(pace or QUICK), PHOTOG_NOTIFY__SNS_TOPIC=self.topic)
         command = [sys.executable, "-m", "shared.cli", *words]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+        process = zygotes.start(command, modules, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
         self.running.append(process)
         return process
 
     def worker(self, function: str, pace: dict | None = None) -> "subprocess.Popen[bytes]":
-        return self.verb("worker", function, f"s3://{self.name}", queue=self.queue(function), pace=pace)
+        modules = zygotes.LIGHT if function == "check" else zygotes.HEAVY
+        words = ("worker", function, f"s3://{self.name}")
+        return self.verb(*words, queue=self.queue(function), pace=pace, modules=modules)
 
     def read(self, key: str) -> dict | None:
         return json.loads(self.bucket.get(key)) if self.bucket.head(key) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import pictures
+from tests import pictures, zygotes
 from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
@@ -21,17 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def started(log: Path, *words: object) -> "subprocess.Popen[bytes]":
-    """The program in a session of its own, with Ctrl-C as a terminal leaves it."""
+    """The program, with Ctrl-C as a terminal leaves it."""
     command = [sys.executable, "-P", "-m", "shared.cli", *map(str, words)]
     with log.open("wb") as out:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | SETTINGS,
-            stdout=out,
-            stderr=out,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+        return zygotes.start(command, zygotes.HEAVY, cwd=ROOT, env=os.environ | SETTINGS, stdout=out, stderr=out)
 
 
 def interrupted(process: "subprocess.Popen[bytes]", number: signal.Signals = signal.SIGINT) -> int:

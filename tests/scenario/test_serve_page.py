@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import pictures, sdk
+from tests import pictures, sdk, zygotes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -145,7 +145,7 @@ def test_the_three_samples_of_the_page_run_against_the_real_functions(tmp_path, 
         bucket.put(f"{index}.jpg", pictures.jpeg(photo))
     bucket.put("t.png", pictures.png(pictures.astronaut()[:300]))
     up = [sys.executable, "-m", "shared.cli", "up", bucket.address]
-    working = subprocess.Popen(up, cwd=sdk.ROOT, env=os.environ | sdk.QUICK)
+    working = zygotes.start(up, zygotes.HEAVY, cwd=sdk.ROOT, env=os.environ | sdk.QUICK)
     try:
         for service, sample in zip(ANSWERS, (CHECK, TRAIN, GENERATE), strict=True):
             said = run(python, PREPARED + sample + SINK % service + ANSWERS[service], server.endpoint)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import pictures
+from tests import pictures, zygotes
 from tests.contract import require_contract
 from tests.echo import until
 
@@ -71,7 +71,8 @@ def submit(bucket: FolderBucket, function: str, body: dict) -> None:
 
 def start(bucket: FolderBucket, function: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "shared.cli", "worker", function, bucket.address]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | SETTINGS)
+    modules = zygotes.LIGHT if function == "check" else zygotes.HEAVY
+    return zygotes.start(command, modules, cwd=ROOT, env=os.environ | SETTINGS)
 
 
 def said(bucket: FolderBucket, function: str, request_id: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import decoys, pictures
+from tests import decoys, pictures, zygotes
 from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def bucket(tmp_path: Path) -> FolderBucket:
 
 def worker(bucket: FolderBucket, function: str = "check", **environment: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "shared.cli", "worker", function, bucket.address]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | QUICK_LEASE | environment)
+    return zygotes.start(command, cwd=ROOT, env=os.environ | QUICK_LEASE | environment)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> int:
