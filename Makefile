@@ -31,14 +31,14 @@ lint: $(READY)
 # the page is tested in Debian's chromium; where it cannot be installed those tests are skipped, and say so
 browser:
 	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium fonts-liberation; } \
 			>/dev/null || echo "chromium could not be installed: the page is not tested in a browser"; \
 	fi
 
 # one run, file by file, so that what a file loads or trains is made once; tests/conftest.py puts the long files first, and
-# the short ones fill what is left. Real workers are mostly waited for, so two cores have room for three processes. One
+# the short ones fill what is left. Real workers are mostly waited for, so two cores have room for four processes. One
 # thread each: networks this small gain nothing by more
-TEST_JOBS ?= 3
+TEST_JOBS ?= 4
 test: export OMP_NUM_THREADS = 1
 # the hundreds of processes that the tests start need not compile the sources again, whatever the environment says
 test: export PYTHONDONTWRITEBYTECODE =

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from shared.errors import PhotoError
 from shared.photos import decode_photo
+from shared.runtime.memory_reuse import return_freed_memory
 from shared.settings import Limits
 from tests.hostile.pictures import HostilePicture, corpus, largest, photo, starving
 
@@ -25,7 +26,8 @@ RESERVE_BYTES = 6 * 1024**3  # of addresses, so that a bomb ends this process an
 def _decoded(one: HostilePicture, limits: Limits) -> dict[str, object]:
     data = one.make()
     outcome, message, size = "OK", "", None
-    gc.collect()  # what made the picture is in cycles, and would count as the decoder's
+    gc.collect()
+    return_freed_memory()  # what made the picture would count as the decoder's
     _reset_peak()
     before = _peak()
     begun = time.process_time()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def piped(code: str, **options: Any) -> "subprocess.Popen[str]":
     return forked(code, **pipes, **options)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Undo what a test before has done to SIGINT: a program that is really started would ignore it too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_it_is_our_child_with_a_command_line_streams_folder_and_environment_of_its_own(tmp_path):
     reading, writing = os.pipe()
     told = {}
