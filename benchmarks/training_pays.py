@@ -8,8 +8,8 @@
 Each FOLDER has two or more photos of one person and names them. Every third photo is set aside, of two the second:
 portraits are compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because
 a training wants that many, and are the references of the fusion, as they are. Templates are those of `pairs.py`. FILE
-is an ONNX network that makes a vector of an aligned face of 112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as those of
-ArcFace do.
+is the recognizer of `graph_recognizer.py` (faceres.json), or an ONNX network that makes a vector of an aligned face of
+112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as those of ArcFace do.
 
 Every portrait is made twice with the same noise: with the person's LoRA, and with none. OUT keeps the LoRAs and a line
 for each portrait; a run that was ended goes on where it was, and `--until` ends it at a time of the day. The tables
@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -37,6 +37,7 @@ import safetensors.torch
 from insightface.utils.face_align import arcface_dst
 from skimage.transform import SimilarityTransform
 
+from benchmarks.graph_recognizer import GraphRecognizer
 from benchmarks.pairs import SUFFIXES, Place, Someone, distance, measure_portrait, places, read, there
 from benchmarks.portraits import Remembering, close
 from functions.generate import portrait
@@ -66,7 +67,7 @@ TEMPLATES = ("detection1", "detection2", "two_people", "obama_and_biden", "colli
 PHOTOS = 8  # of a training, of which one is held out
 SEEDS = (1, 2, 3)
 SIDE = 112  # of what the judge sees of a face, in pixels
-SAME_ALREADY = 0.45  # cosine from which a template shows the person already
+SAME_ALREADY = 0.45  # cosine of an ArcFace network from which a template shows the person already
 CHOSEN, NONE = "chosen", "none"
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
@@ -105,14 +106,21 @@ class Sitter:
     judged: Embedding
 
 
-class Judge:
-    """A recognizer that the product does not use, on the faces that the product's engine finds."""
+class Recognizer(Protocol):
+    """What a judge sees faces with."""
 
-    def __init__(self, file: Path, engine: FaceEngine) -> None:
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """Return the face's vector, of unit length."""
+        ...
+
+
+class ArcFace:
+    """An ONNX network of the kind that ArcFace trains."""
+
+    def __init__(self, file: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self._engine = engine
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return the face's vector, of unit length."""
@@ -124,6 +132,20 @@ class Judge:
         (vector,) = self._session.run(None, {self._session.get_inputs()[0].name: chip.transpose(2, 0, 1)[None].copy()})
         unit: Embedding = vector[0] / np.linalg.norm(vector[0])
         return unit
+
+
+class Judge:
+    """A recognizer that the product does not use, on the faces that the product's engine finds."""
+
+    def __init__(self, file: Path, engine: FaceEngine) -> None:
+        known = file.suffix == ".json"
+        self._recognizer: Recognizer = GraphRecognizer(file) if known else ArcFace(file)
+        self.same_already = 1 - GraphRecognizer.same_person if known else SAME_ALREADY
+        self._engine = engine
+
+    def embed(self, image: Image, face: Face) -> Embedding:
+        """Return the face's vector, of unit length."""
+        return self._recognizer.embed(image, face)
 
     def mean(self, photos: Sequence[Image]) -> Embedding:
         """Return the mean vector of the largest faces of these photos, of unit length."""
@@ -225,7 +247,7 @@ class Studio:
     def shows(self, task: Task) -> bool:
         """Return whether the template shows the person already."""
         cosine = self.cosine(self.templates[task.template].picture, task)
-        return cosine is not None and cosine > SAME_ALREADY
+        return cosine is not None and cosine > self._judge.same_already
 
     def measure(self, task: Task, image: Image) -> dict[str, Any]:
         """Return the figures of a portrait."""
