@@ -14,6 +14,7 @@ from shared.contract.manifests import encode, running, success
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.settings import Lease
+from tests import zygotes
 from tests.browser import CHROMIUM, MISSING, open_browser, run_page
 from tests.pictures import astronaut, hopper, jpeg
 
@@ -77,13 +78,14 @@ def address(bucket):
 def workers(bucket):
     command = [sys.executable, "-P", "-m", "shared.cli", "worker"]
     started = [
-        subprocess.Popen(
+        zygotes.start(
             [*command, name, bucket.address, "--follow-parent"],
+            modules,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        for name in ("check", "generate")
+        for name, modules in (("check", zygotes.LIGHT), ("generate", zygotes.HEAVY))
     ]
     yield
     for one in started:
