@@ -171,6 +171,7 @@ STOPPED = "Stopped."
 TRAINING = "Training"
 LOSS, LIKENESS = "Loss", "Likeness"
 STEP = "Step"
+BASE_MODEL = "Before"
 VALIDATION = "Test portraits by step"
 REPORT = "Report of the training"
 CURVE = "Loss by training step"
@@ -211,6 +212,14 @@ def portrait_of(number: int, seed: int | None) -> str:
 
 def seed_text(seed: int) -> str:
     return f"Seed {seed}"
+
+
+def step_name(step: int) -> str:
+    return f"{STEP} {step}" if step else BASE_MODEL
+
+
+def validation_of(step: int) -> str:
+    return f"Test portraits, {step_name(step).lower()}"
 
 
 def trained_text(best: int, similarity: float | None) -> str:

@@ -95,6 +95,7 @@ class Checkpoint(Wire):
     diversity: float | None
     held_out_loss: float | None
     score: float | None
+    pictures: str | None = Field(None, description="key of a JPEG with the portraits that were scored")
 
 
 class EarlyStop(Wire):

@@ -31,6 +31,13 @@ NAMELESS = """
     || one.labels?.length || one.title))
   .map(one => one.outerHTML.slice(0, 200))
 """
+LOADED = """
+Promise.all([...document.querySelectorAll('.validation img')].map(async one => {
+  one.scrollIntoView();
+  await one.decode();
+  return one.naturalWidth > 0;
+}))
+"""
 WIDE = """
 document.documentElement.scrollWidth <= window.innerWidth + 1 ? [] : [...document.querySelectorAll('body *')]
   .filter(one => one.checkVisibility() && one.getBoundingClientRect().right > window.innerWidth + 1)
@@ -215,14 +222,23 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     held = claims.acquire_first(request_id, info.key, "")
     assert held is not None
     for step in (10, 20, 30):
-        figures = {"loss": 1 / step, "likeness": 0.4}
+        figures = {"loss": 1 / step, "likeness": 0.4, "validated": step - 1}
+        for validated in (0, step - 1):
+            name = keys.artifacts("train", request_id, 1) + keys.validation_pictures(validated)
+            bucket.put(name, photos[0].read_bytes())
         data = {"stage": "training", "step": step, "steps": 100, "eta_seconds": 80.0 - step, **figures}
         bucket.put(keys.progress("train", request_id), encode(running(request_id, data)))
         page.wait_for_selector(f"text={80 - step} s left")
     assert page.get_attribute(".training .q-linear-progress", "aria-valuenow") == "0.3"
     assert page.locator(".training canvas").count() == 1
+    page.wait_for_function("document.querySelectorAll('.validation').length == 4")
+    assert page.locator(".validation").all_inner_texts() == ["Before", "Step 9\n0.40", "Step 19\n0.40", "Step 29\n0.40"]
+    assert page.evaluate(LOADED) == [True] * 4
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(WIDE) == []
     page.click(".training .stop")
     page.wait_for_selector(".training >> text=Stopped.")
+    assert page.locator(".validation").count() == 0, "a stopped training keeps no pictures"
     assert claims.beat(request_id, held.record) is None, "the worker loses its claim"
     answer = Client(bucket).answer("train", request_id)
     assert answer is not None
