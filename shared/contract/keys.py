@@ -124,7 +124,7 @@ def artifacts(function: str, request_id: str, attempt: int) -> str:
 
 
 def validation_pictures(step: int) -> str:
-    """Return the name, below an attempt's prefix, of the pictures that a training's validation has made after a step."""
+    """Return the name, below an attempt's prefix, of what a training's validation has made after a step."""
     return f"{VALIDATION}{step:06d}.jpg"
 
 
@@ -158,6 +158,11 @@ def model(user_id: str) -> str:
 def user_photos(user_id: str) -> str:
     """Return the prefix of a user's photos: those that a client has uploaded for this person alone."""
     return f"{user(user_id)}{PHOTOS}"
+
+
+def draft_photos(draft: str) -> str:
+    """Return the prefix of photos that were uploaded before it is known whose they are."""
+    return f"{PHOTOS}{draft}/"
 
 
 def is_user_photo(key: str) -> bool:

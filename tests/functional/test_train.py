@@ -130,7 +130,9 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
     assert workspace.objects[data["lora"]]
-    shown = [cv2.imdecode(np.frombuffer(workspace.objects[one["pictures"]], np.uint8), 1) for one in data["checkpoints"]]
+    shown = [
+        cv2.imdecode(np.frombuffer(workspace.objects[one["pictures"]], np.uint8), 1) for one in data["checkpoints"]
+    ]
     assert [one.shape for one in shown] == [(PICTURES * SIZE, SIZE, 3)] * 4
     assert cv2.imdecode(np.frombuffer(workspace.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
     json.dumps(data, allow_nan=False)
