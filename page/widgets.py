@@ -117,7 +117,8 @@ def frame(active: str, can_log_out: bool) -> Iterator[None]:
     ui.run_javascript(THEME)
     with ui.element("header").classes("top"):
         brand = ui.element("a").classes("brand")
-        brand.props["href"], brand.props["aria-label"] = f"{ROOT}/", texts.PRODUCT  # its text is hidden where it is narrow
+        brand.props["href"] = f"{ROOT}/"
+        brand.props["aria-label"] = texts.PRODUCT  # its text is hidden on narrow screens
         with brand:
             ui.element("span").classes("brand-mark")
             ui.label(texts.PRODUCT)
