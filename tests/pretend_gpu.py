@@ -113,7 +113,7 @@ class GpuTensor(torch.Tensor):
         return run(function, given, named or {})
 
 
-TO_NUMPY = {torch.Tensor.numpy, torch.Tensor.__array__}
+TO_NUMPY: set[Any] = {torch.Tensor.numpy, torch.Tensor.__array__}
 SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 ANSWERS = {
     torch.Tensor.device.__get__: CUDA,  # type: ignore[attr-defined]
@@ -207,19 +207,14 @@ class Given:
             return value.held
         if kind in SIMPLE:
             return value
-        if kind is list or kind is tuple:
+        if isinstance(value, (list, tuple)):
             return kind([self._take(one) for one in value])
-        if isinstance(value, GpuTensor):
-            self.ours.append(value)
-            return value.held
-        if isinstance(value, torch.Tensor):
-            self.others.append(value)
-        elif isinstance(value, torch.Generator):
-            self.generators.append(value)
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             return {name: self._take(one) for name, one in value.items()}
-        elif isinstance(value, (list, tuple)):
-            return kind([self._take(one) for one in value])
+        if isinstance(value, torch.Generator):
+            self.generators.append(value)
+        elif isinstance(value, torch.Tensor):
+            self.others.append(value)
         return value
 
 

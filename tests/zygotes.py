@@ -91,7 +91,7 @@ def start(command: Sequence[object], modules: tuple[str, ...] = LIGHT, **options
 def fork_test_processes() -> Iterator[None]:
     """While it is entered, test processes that pytest-xdist starts are forked from one zygote."""
     starts, forking = subprocess.Popen, _start_zygote(TESTING)
-    subprocess.Popen = type("Testing", (forking,), {"tests": True})  # type: ignore[misc]
+    subprocess.Popen = type("Testing", (forking,), {"tests": True})  # type: ignore[assignment, misc]
     try:
         yield
     finally:

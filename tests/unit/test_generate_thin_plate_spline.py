@@ -34,4 +34,3 @@ def test_without_smoothing_it_passes_through_its_values_at_the_anchors_themselve
     anchors = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     values = np.array([[0.0], [3.0], [-1.0], [2.0], [2.0], [5.0]])
     assert np.allclose(ThinPlateSpline(anchors, values, 0.0).evaluate(x, y).reshape(-1, 1), values)
-

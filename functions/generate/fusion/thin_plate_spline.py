@@ -1,7 +1,7 @@
 """Thin-plate splines of two coordinates, evaluated on a grid.
 
-SciPy's `RBFInterpolator` gives the same to a billionth of a pixel, but takes twice as long on a grid, and SciPy would be
-140 MB of an image for this alone.
+SciPy's `RBFInterpolator` gives the same to a billionth of a pixel. But on a grid it takes twice as long, and SciPy
+would be 140 MB of an image for this alone.
 """
 
 import numpy as np
