@@ -58,7 +58,7 @@ def test_check_train_and_generate_say_the_same_way_to_turn_a_lying_picture(turn,
     photo = pictures.png(lying(turn))
     assert inspect_photo(photo, Compass(), Limits()).warnings == [f"no face was found; {expected}"]
     with pytest.raises(NoFaceInTemplate) as raised:
-        template.find_faces(lying(turn), "a.jpg", 1, Compass())
+        template.find_faces(lying(turn), "a.jpg", Compass())
     assert raised.value.message == f"the template a.jpg shows no face; {expected}"
     with pytest.raises(TooFewPhotos, match=expected):
         prepare_dataset(
