@@ -148,7 +148,7 @@ class UnsuitableFace(RequestError):
 
 
 class FaceCountMismatch(RequestError):
-    """The number of faces in the template differs from the number of user ids in the request."""
+    """The number of faces in the template differs from that of the people in the request, who take them from left to right."""
 
 
 class PictureFailed(RequestError):

@@ -138,7 +138,7 @@ def test_check_and_generate_say_how_to_turn_a_picture_on_its_side(engine, turn, 
     image = np.ascontiguousarray(cv2.rotate(pictures.astronaut()[20:240, 110:330], turn))
     advice = f"the picture lies on its side: turn it {way} and save it upright"
     assert advice in judge_photo(image, engine, []).warnings
-    assert template.warn_of_lying(template.find_faces(image, "a.jpg", engine)) == [f"template_image: {advice}"]
+    assert template.warn_of_lying(template.find_faces(image, "a.jpg", engine).faces) == [f"template_image: {advice}"]
     assert template.warn_of_lying(engine.detect(pictures.astronaut())) == []
 
 
