@@ -69,6 +69,9 @@ class CheckResult(Wire):
     code: Verdict = Field(description="1 is usable; docs/requests.md has all")
     frontal: bool
     face: tuple[int, int, int, int] | None = Field(None, description="left, top, right, bottom in pixels")
+    faces: list[tuple[int, int, int, int]] = Field(
+        [], description="every face, from left to right: as generate counts them, if the picture is a template"
+    )
     width: int | None = Field(None, description="pixels of the upright picture; 0 if it was not decoded")
     height: int | None = None
     sharpness: float | None = Field(None, description="below 0.02 the face is blurred")
@@ -107,6 +110,7 @@ class Checkpoint(Wire):
     diversity: float | None
     held_out_loss: float | None
     score: float | None
+    pictures: str | None = Field(None, description="key of a JPEG with the portraits that were scored")
 
 
 class EarlyStop(Wire):

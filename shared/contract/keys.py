@@ -52,6 +52,8 @@ ROOTS = (
 
 TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
+VALIDATION = "validation/"  # below an attempt's prefix: what a training's validations have made, one file each
+VALIDATION_PICTURES = re.compile(rf"{RESULTS}train/[^/]+/a\d+/{VALIDATION}(\d{{6,}})\.jpg")
 KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
 USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
@@ -137,6 +139,17 @@ def artifacts(function: str, request_id: str, attempt: int) -> str:
     return f"{result_folder(function, request_id)}a{attempt}/"
 
 
+def validation_pictures(step: int) -> str:
+    """Return the name, below an attempt's prefix, of what a training's validation has made after a step."""
+    return f"{VALIDATION}{step:06d}.jpg"
+
+
+def step_of_validation(key: str) -> int | None:
+    """Return the step of validation pictures by their key; None for any other key."""
+    found = VALIDATION_PICTURES.fullmatch(key)
+    return int(found[1]) if found else None
+
+
 def kept_photos(user_id: str) -> str:
     """Return the prefix, below an attempt's, of the references that a portrait keeps of a person."""
     return f"{PEOPLE}{user_id}/"
@@ -161,6 +174,11 @@ def model(user_id: str) -> str:
 def user_photos(user_id: str) -> str:
     """Return the prefix of a user's photos: those that a client has uploaded for this person alone."""
     return f"{user(user_id)}{PHOTOS}"
+
+
+def draft_photos(draft: str) -> str:
+    """Return the prefix of photos that were uploaded before it is known whose they are."""
+    return f"{PHOTOS}{draft}/"
 
 
 def is_user_photo(key: str) -> bool:

@@ -13,15 +13,11 @@ from shared.contract.manifests import encode, failure
 from shared.contract.users import UserModel
 from shared.errors import TooFewPhotos
 from shared.events import ObjectCreated
-from shared.faces.loading import name_engine
-from shared.faces.mesh import MeshEngine
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
-from shared.models.model_name import name_base_model
 from shared.operations.client import Client
 from shared.operations.people import CHUNK, find_person, list_people
 from shared.operations.stale_people import find_stale
-from shared.settings import FaceSettings
 from tests.echo import QUICK
 
 
@@ -109,27 +105,6 @@ def test_a_lora_of_another_base_model_and_vectors_of_another_engine_are_stale_an
     assert "trained on sd15, not portrait-tiny: portraits leave the LoRA out; face vectors of mesh" in (
         others[1].explain()
     )
-
-
-def test_the_current_names_are_those_that_loading_gives(tmp_path, embedded_base, engine):
-    from shared.models import model_loading
-    from shared.settings import ModelSettings
-
-    file = tmp_path / "my.model.safetensors"
-    file.touch()
-    for path in ("portrait-tiny", str(embedded_base), str(file), "someone/model-1.5"):
-        assert name_base_model(path) == model_loading.resolve_source(ModelSettings(path=path)).name
-    assert name_base_model("/models/sd15") == "sd15", "also where the model is on other machines"
-    assert name_base_model("/models/sd15.safetensors") == "sd15"
-    assert name_engine(FaceSettings()) == MeshEngine.name == engine.name
-    assert name_engine(FaceSettings(engine="insightface", model="/models/antelope")) == "insightface/antelope"
-
-
-@pytest.fixture
-def embedded_base(tmp_path):
-    (tmp_path / "base.v2").mkdir()
-    (tmp_path / "base.v2/model_index.json").write_text("{}")
-    return tmp_path / "base.v2"
 
 
 def test_finding_them_writes_nothing_and_reads_no_lora(bucket, other_base, monkeypatch):

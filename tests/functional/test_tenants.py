@@ -73,9 +73,7 @@ def test_forgetting_pruning_and_usage_of_one_tenant_leave_the_other(tenants):
     assert listed(tenants[1]) == others
 
 
-@pytest.mark.parametrize(
-    "reference", ["../acme-labs/photos/1.jpg", "/acme-labs/photos/1.jpg", "acme-labs/photos/1.jpg"]
-)
+@pytest.mark.parametrize("above", ["../", "/", ""])
 def test_no_key_of_a_request_leads_to_the_other_tenant(tenants, above):
     for bucket in tenants:
         bucket.put("photos/1.jpg", b"photo")
