@@ -224,6 +224,7 @@ FAILURES = {
     "InvalidField": ("A setting cannot be used", "Change it, or reset the fine-tuning to its defaults."),
     "TrainingDiverged": ("The training failed", "Tell whoever runs the workers: their learning rate is too high."),
     "OutOfMemory": ("The worker has too little memory", "Try again in a minute, or choose a smaller template."),
+    "QuotaExceeded": ("The quota is used up", "Try again later, or ask whoever runs photog for more."),
     "DeadlineExceeded": ("It took too long", "Try again, with fewer steps."),
 }
 """Title and advice by type of error."""
