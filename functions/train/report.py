@@ -13,7 +13,7 @@ from shared.contract.users import ReferenceRecord
 from shared.errors import TrainingDiverged
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
-from shared.models.model_loading import EMBEDDED
+from shared.models.model_name import EMBEDDED
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 

@@ -10,10 +10,12 @@
 | `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
+| `workers/` | workers | that they are alive, for operators |
 | `index/` | workers | lets a new worker skip answered manifests; may be deleted at any time |
 | `probes/` | workers, `photog doctor` | tests whether the store honors conditional writes; deleted at once |
 | `photos/` | the client | pictures that it uploaded along with a manifest |
 | `queue/` | `photog serve` | messages and their answers |
+| `usage/` | workers | by day and user, what each answered request used, and how many a user may still send |
 
 `ROOTS` is the list that `photog forget` searches: keys can only be made below a prefix in it.
 """
@@ -30,9 +32,26 @@ OUTBOX = "outbox/"
 FAILING = "failing/"
 INDEX = "index/"
 PROBES = "probes/"
+WORKERS = "workers/"
 PHOTOS = "photos/"
 QUEUE = "queue/"
-ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
+USAGE = "usage/"
+ROOTS = (
+    REQUESTS,
+    CLAIMS,
+    PROGRESS,
+    RESULTS,
+    USERS,
+    NOTIFICATIONS,
+    OUTBOX,
+    FAILING,
+    INDEX,
+    PROBES,
+    WORKERS,
+    PHOTOS,
+    QUEUE,
+    USAGE,
+)
 
 TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
@@ -185,6 +204,20 @@ def failing(function: str) -> str:
     return f"{FAILING}{function}/"
 
 
+def workers(function: str) -> str:
+    """Return the prefix of the signs of life of a function's workers."""
+    return f"{WORKERS}{function}/"
+
+
+def worker(function: str, owner: str) -> str:
+    """Return the key of a worker's sign of life.
+
+    Args:
+        owner: its name in claims.
+    """
+    return f"{workers(function)}{owner}.json"
+
+
 def messages(service: str) -> str:
     """Return the prefix of a queue's messages."""
     return f"{QUEUE}{service}/"
@@ -193,3 +226,33 @@ def messages(service: str) -> str:
 def outbox(function: str, request_id: str) -> str:
     """Return the key of a request's outbox entry."""
     return f"{OUTBOX}{function}/{request_id}.json"
+
+
+def usage(day: str, user_id: str = "") -> str:
+    """Return the prefix of what was used on a day, by one user or by everybody.
+
+    Args:
+        day: of UTC, as in 2026-01-31.
+    """
+    return f"{USAGE}{day}/{user_id}/" if user_id else f"{USAGE}{day}/"
+
+
+def usage_record(day: str, user_id: str, figures: str, request_id: str) -> str:
+    """Return the key of what one request used; its figures are in the key, so that a listing alone can add them up."""
+    return f"{usage(day, user_id)}{figures}.{request_id}.json"
+
+
+def quota_slots(day: str, user_id: str, function: str) -> str:
+    """Return the prefix of the slots that a user's requests to a function have taken on a day."""
+    return f"{usage(day, user_id)}slots/{function}-"
+
+
+def quota_slot(day: str, user_id: str, function: str, number: int) -> str:
+    """Return the key of a slot; the request that has created it may run."""
+    return f"{quota_slots(day, user_id, function)}{number:06d}.json"
+
+
+def whose_usage(key: str) -> str:
+    """Return the user in the key of a record or slot; empty for any other key."""
+    _, _, user_id, *rest = key.split("/") if key.startswith(USAGE) else ("", "", "", "")
+    return user_id if rest else ""
