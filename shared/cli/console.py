@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured, StoreUnavailable, open_bucket
+from shared.cli import INTERRUPTED
 from shared.cli.nearest import did_you_mean
 from shared.cli.progress import Part, ProgressLine
 from shared.contract import keys
@@ -23,7 +24,6 @@ from shared.settings import Settings
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
 ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
-INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
 HINT_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
