@@ -42,9 +42,14 @@ class Extras:
         words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(self._folder)!r}); {code}"]
         return subprocess.run(words, cwd=self._folder, capture_output=True, text=True, check=False)
 
+    @property
+    def program(self) -> list[str]:
+        """The words that start photog in this environment."""
+        return [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder))]
+
     def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
         """The program in this environment."""
-        command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
+        command = [*self.program, *map(str, words)]
         return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
 
 
