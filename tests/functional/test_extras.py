@@ -13,6 +13,7 @@ from shared.contract.release import VERSION
 from tests.browser import run_page
 from tests.dependencies import EXTRAS, OURS, PROJECT
 from tests.deployment import ROOT
+from tests.documentation import commands
 from tests.extras import Extras, build_wheel, unpack_wheel
 from tests.toy_onnx import model_folder
 
@@ -65,6 +66,24 @@ def test_the_client_is_imported_from_the_core_alone(wheel, tmp_path):
     core = Extras(tmp_path, wheel, ())
     done = core.python("import photog; print(photog.FakeClient().check(['a.jpg']).wait(1).code, photog.__file__)")
     assert done.stdout.split() == ["OK", str(tmp_path / "photog" / "__init__.py")], done.stderr
+
+
+def test_a_light_install_of_the_client_sends_requests_and_reads_answers(wheel, tmp_path):
+    """By the two commands of docs/client.md, of which the second names all that the client imports."""
+    (installs, *_) = [one for one in commands(ROOT / "docs/client.md") if "pydantic" in one.words]
+    links, bucket = tmp_path / "links", tmp_path / "bucket"
+    links.mkdir()
+    bucket.mkdir()
+    light = Extras(
+        links, wheel, instead=[word for word in installs.words[2:] if not word.startswith("-") and "." not in word]
+    )
+    done = light.python(
+        f"import photog; job = photog.Client.open_bucket({str(bucket)!r}).generate(b'a template', user_id='ann'); "
+        "print(job.answer(), photog.FakeClient().check(['a.jpg']).wait(1).code); "
+        "photog.Client.open_server('http://127.0.0.1:1', 'token'); photog.AsyncClient"
+    )
+    assert done.stdout.split() == ["None", "OK"], done.stderr
+    assert list((bucket / "requests/generate").iterdir())
 
 
 def test_the_dlib_engine_loads_with_its_extra(wheel, tmp_path):
