@@ -74,9 +74,8 @@ def test_a_light_install_of_the_client_sends_requests_and_reads_answers(wheel, t
     links, bucket = tmp_path / "links", tmp_path / "bucket"
     links.mkdir()
     bucket.mkdir()
-    light = Extras(
-        links, wheel, instead=[word for word in installs.words[2:] if not word.startswith("-") and "." not in word]
-    )
+    packages = [word for word in installs.words[2:] if not word.startswith("-") and "." not in word]
+    light = Extras(links, wheel, instead=packages)
     done = light.python(
         f"import photog; job = photog.Client.open_bucket({str(bucket)!r}).generate(b'a template', user_id='ann'); "
         "print(job.answer(), photog.FakeClient().check(['a.jpg']).wait(1).code); "
