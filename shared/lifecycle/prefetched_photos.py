@@ -1,8 +1,8 @@
 """Pictures of the request that comes next, fetched while another one runs, and kept until it begins.
 
 Only that request gets them: another one that names the same pictures may have been sent because they were replaced, or
-after they were erased. Nothing is kept of a picture that could not be fetched: the request tries again. What the request
-never took goes when the next one is made ready, or when the worker tidies up.
+after they were erased. Nothing is kept of a picture that could not be fetched: the request tries again. What the
+request never took goes when the next one is made ready, or when the worker tidies up.
 """
 
 import threading
