@@ -21,6 +21,7 @@ from functions.generate.face.facial_hair import NECK, FacialHair
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lab
 from functions.generate.face.strips import RowEnlarger, blend, list_strips, repeat
+from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Image, Mask
 
 FILL = 0.06  # face widths, sigma of the skin's color where it is filled in
@@ -38,6 +39,7 @@ DEEPEST, SHADED, LIT = (
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.025  # face widths that single hairs stick out of a beard
+GROWN_WIDTH = 256  # pixels across the face at which the template's hair is grown; its mask is soft
 NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
@@ -73,9 +75,14 @@ class BeardTransfer:
 
         `width` is the face's width in pixels.
         """
-        side = 2 * round(STRAY * width) + 1
+        if not template.any():
+            return cls(template, person)
+        working = WorkingSize.of(template.shape, width, GROWN_WIDTH)
+        stray = STRAY * min(width, GROWN_WIDTH)
+        side = 2 * round(stray) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        return cls(cv2.GaussianBlur(cv2.dilate(template, kernel), (0, 0), max(STRAY * width / 2, 0.3)), person)
+        grown = cv2.dilate(working.reduce(template), kernel)
+        return cls(working.enlarge(cv2.GaussianBlur(grown, (0, 0), max(stray / 2, 0.3))), person)
 
     @property
     def either(self) -> Mask:
