@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from shared.imaging.array_types import Points
 
+Part = tuple[slice, slice]
+"""Rows and columns of a canvas."""
 Plane = TypeVar("Plane", NDArray[np.uint8], NDArray[np.float32])
 """(H, W) or (H, W, channels)."""
 
@@ -44,8 +46,24 @@ class WorkingSize:
         enlarged: Plane = cv2.resize(plane, self.full[::-1], interpolation=cv2.INTER_LINEAR)
         return enlarged
 
+    def cover(self, part: Part) -> Part:
+        """Return the rows and columns of the full canvas that a part of the small one covers, and a pixel around it."""
+        rows, columns = (
+            slice(max(int((one.start - 1) * full / small), 0), min(int(np.ceil((one.stop + 1) * full / small)), full))
+            for one, full, small in zip(part, self.full, self.small, strict=True)
+        )
+        return rows, columns
+
     def place(self, points: Points) -> Points:
-        """Return where points of the full canvas, (N, 2), lie on the small one; pixel centers, as in cv2.resize."""
-        scale = np.array([self.small[1] / self.full[1], self.small[0] / self.full[0]])
-        placed: Points = (points + 0.5) * scale - 0.5
-        return placed
+        """Return where points of the full canvas, (N, 2), lie on the small one."""
+        return rescale(points, self.full, self.small)
+
+
+def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
+    """Return where points, (N, 2), of a canvas of (height, width) `size` lie after it is resized to `target`.
+
+    Coordinates refer to pixel centers, as in cv2.resize.
+    """
+    scale = np.array([target[1] / size[1], target[0] / size[0]])
+    placed: Points = (points + 0.5) * scale - 0.5
+    return placed
