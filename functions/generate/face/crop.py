@@ -14,7 +14,9 @@ from functions.generate.face.strips import copy_where
 from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Image, Mask, Points
 
-SMALL_WIDTH = 384.0  # pixels across the face from which on masks, skin and light are computed on a reduced copy
+# pixels across the face up to which masks, skin and light are computed on the crop itself, and across the reduced copy
+# on which they are computed from there on; a copy that is hardly smaller would save little and blur much
+LARGE_WIDTH, SMALL_WIDTH = 512.0, 384.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class FaceCrop:
     @cached_property
     def working(self) -> WorkingSize:
         """The crop's size, and the one at which what is smooth over the face is computed."""
-        return WorkingSize.of(self.size, self.width, SMALL_WIDTH)
+        return WorkingSize.of(self.size, self.width, SMALL_WIDTH if self.width > LARGE_WIDTH else self.width)
 
     @cached_property
     def small(self) -> "FaceCrop":

@@ -29,7 +29,7 @@ from functions.generate.fusion.correspondence import correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import spare, usable_mask, within_outline
-from functions.generate.fusion.relight import Relighting
+from functions.generate.fusion.relight import Relighting, measure_whites
 from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, draw, plan_movement
 from functions.generate.glasses import detection
@@ -209,7 +209,8 @@ def _blend(
     bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, small.skin_likeness))
     skin = small.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = small.skin * (1 - beards.template * bristly_base)
-    relighting = Relighting.of(drawn, small, skin, skin_base, original.palette.tone(palette), beards.person)
+    whites = _measure_whites(crop, drawing)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, original.palette.tone(palette), beards.person)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
@@ -252,3 +253,14 @@ def _blend(
         shares,
         np.maximum(fixed, frames),
     )
+
+
+def _measure_whites(crop: FaceCrop, drawing: Drawing) -> tuple[float, float] | None:
+    """Return the lightness of the whites of the drawn eyes and of the crop's; None where no eye shows."""
+    mask = masks.eyes(crop.small.points, crop.small.size, 0.0, 0.0)
+    part = crop.working.cover(masks.bounds(mask, 0.0))
+    eyes = crop.working.enlarge(mask)[part] > 0.5
+    if not eyes.any():
+        return None
+    drawn, own = (light.to_lab(one) for one in (drawing.draw(drawing.person.image, crop, part), crop.image[part]))
+    return measure_whites(drawn[..., 0], eyes), measure_whites(own[..., 0], eyes)

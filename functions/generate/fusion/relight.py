@@ -43,6 +43,7 @@ class Relighting:
         base: FaceCrop,
         skin_drawn: Mask,
         skin_base: Mask,
+        whites: tuple[float, float] | None,
         tone: light.Tone = light.ORDINARY,
         hair: Mask | float = 0.0,
     ) -> "Relighting":
@@ -55,6 +56,7 @@ class Relighting:
             drawn: the face, LAB, (h, w, 3).
             base: the face in whose picture it is drawn, of the same size.
             skin_drawn, skin_base: weights, (h, w), of the pixels that show skin.
+            whites: lightness of the whites of the drawn eyes and of the base's, `measure_whites`; None if unknown.
             tone: how ordinary the base's light is.
             hair: mask, (h, w), of the drawn face's moustache and beard.
         """
@@ -62,7 +64,7 @@ class Relighting:
         low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
         own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
-        shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base))
+        shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
         damping = np.array([1 - shade, 1 - COLOR_ON_FEATURES, 1 - COLOR_ON_FEATURES], np.float32)
         return cls(np.dstack([low, own.astype(np.float32)]), damping, tone)
 
@@ -83,7 +85,14 @@ class Relighting:
         return lit
 
 
-def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: FaceCrop) -> float:
+def measure_whites(lightness: light.Lightness, eyes: NDArray[np.bool_]) -> float:
+    """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""
+    return float(np.quantile(lightness[eyes], WHITES))
+
+
+def _measure_shade(
+    drawn: light.Lightness, shift: light.Lightness, base: FaceCrop, whites: tuple[float, float] | None
+) -> float:
     """Return the share of the skin's lightness shift that brings the whites of the eyes to those of the base.
 
     That share is due to the light; the rest is due to another skin color. The skin's shift alone cannot tell dim light
@@ -91,11 +100,10 @@ def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: FaceCro
     turn gray.
     """
     eyes, skin = masks.eyes(base.points, base.size, 0.0, 0.0) > 0.5, masks.bare(base.points, base.size) > 0.5
-    if not eyes.any() or not skin.any():
+    if whites is None or not eyes.any() or not skin.any():
         return USUAL_SHADE
-    seen = base.lab[..., 0]
-    own, wanted = (float(np.quantile(plane[eyes], WHITES)) for plane in (drawn, seen))
-    wished = float(np.median(shift[eyes & (drawn >= own)]))
+    (own, wanted), seen = whites, base.lab[..., 0]
+    wished = float(np.median(shift[eyes & (drawn >= measure_whites(drawn, eyes))]))
     shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(seen[skin])
     if not shown or abs(wished) < FAINT_SHIFT:
         return USUAL_SHADE
