@@ -10,7 +10,7 @@ Degree 0 gives the template bit for bit, degree 1 takes all from the person; all
 """
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -25,13 +25,13 @@ from functions.generate.face.strips import RowEnlarger, list_strips
 from functions.generate.face.working_size import Part, WorkingSize
 from functions.generate.fusion.beard_transfer import BeardTransfer, Filling
 from functions.generate.fusion.blend_weights import BlendWeights
-from functions.generate.fusion.correspondence import correspond
+from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import spare, usable_mask, within_outline
 from functions.generate.fusion.relight import Relighting, measure_whites
 from functions.generate.fusion.rigid import make_rigid, span_glasses
-from functions.generate.fusion.warp import Picture, draw, plan_movement
+from functions.generate.fusion.warp import Picture, Projection, plan_movement
 from functions.generate.glasses import detection
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 
@@ -116,9 +116,9 @@ def fuse(
     margin = facial_hair.MARGIN if bearded else masks.REGION_MARGIN
     crop = FaceCrop.of(moved, points.landmarks, margin, points.mesh)
     if not crop.empty:
-        drawing = Drawing(person, points.drawn, points.drawn_to - np.array([crop.columns.start, crop.rows.start]))
+        drawing = Drawing.of(person, crop, points)
         moved[crop.rows, crop.columns] = _blend(
-            crop, drawing, original, shares, 1 - crop.cut(free), crop.cut(frames), crop.cut(hair)
+            drawing, original, shares, 1 - crop.cut(free), crop.cut(frames), crop.cut(hair)
         )
     return FaceView(moved, points.landmarks, frames, points.mesh, hair)
 
@@ -144,36 +144,41 @@ class Drawing:
 
     Attributes:
         person: the photo.
-        source, target: points of the photo, and where they shall lie, (N, 2), in pixels of the photo and of the crop.
+        crop: the crop.
+        projection: from the crop to the photo.
     """
 
     person: ReferencePhoto
-    source: Points
-    target: Points
+    crop: FaceCrop
+    projection: Projection
 
-    def draw(self, picture: Picture, crop: FaceCrop, part: Part) -> Picture:
+    @classmethod
+    def of(cls, person: ReferencePhoto, crop: FaceCrop, points: Correspondence) -> "Drawing":
+        """Draw the photo on the crop, so that its points lie where they shall."""
+        target = points.drawn_to - np.array([crop.columns.start, crop.rows.start])
+        height, width = person.image.shape[:2]
+        return cls(person, crop, Projection.of(points.drawn, target, crop.size, (height, width), crop.width))
+
+    def draw(self, picture: Picture, part: Part) -> Picture:
         """Draw the photo, or a mask of it, on a part of the crop."""
-        rows, columns = part
-        size = rows.stop - rows.start, columns.stop - columns.start
-        return self._draw(picture, self.target - np.array([columns.start, rows.start]), size, crop.width)
+        return self.projection.draw(self._reduce(picture, self.crop.width), self.crop.size, part)
 
-    def draw_small(self, picture: Picture, crop: FaceCrop) -> Picture:
+    def draw_small(self, picture: Picture) -> Picture:
         """Draw the photo, or a mask of it, on the whole crop at its working size."""
-        return self._draw(picture, crop.working.place(self.target), crop.working.small, crop.small.width)
+        small = self.crop.small
+        return self.projection.draw(self._reduce(picture, small.width), small.size)
 
-    def draw_frames(self, crop: FaceCrop, part: Part) -> Mask:
+    def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
-        drawn: Mask = np.clip(self.draw(self.person.frames, crop, part), 0, 1)
+        drawn: Mask = np.clip(self.draw(self.person.frames, part), 0, 1)
         return drawn
 
-    def _draw(self, picture: Picture, target: Points, size: tuple[int, int], width: float) -> Picture:
-        """Warp the picture; a large one is reduced first, so that its detail does not alias."""
-        working = WorkingSize.of(picture.shape, face_width(self.person.landmarks), width)
-        return draw(working.reduce(picture), working.place(self.source), target, size, width)
+    def _reduce(self, picture: Picture, width: float) -> Picture:
+        """Reduce a large picture to the face's width on the canvas, so that its detail does not alias."""
+        return WorkingSize.of(picture.shape, face_width(self.person.landmarks), width).reduce(picture)
 
 
 def _blend(
-    crop: FaceCrop,
     drawing: Drawing,
     original: FaceCrop,
     shares: BlendWeights,
@@ -186,17 +191,16 @@ def _blend(
     All that is smooth is computed on the crop's working size: masks, light, and what fills in a shaven chin.
 
     Args:
-        crop: the moved template's face.
-        drawing: the person's photo.
+        drawing: the person's photo on the moved template's face.
         original: the template's unchanged face.
         shares: the person's share in each part.
         fixed: mask, (h, w), of what may not change.
         frames, hair: masks, (h, w), of the frames of glasses and of the facial hair of the moved template.
     """
-    person, small = drawing.person, crop.small
+    person, crop, small = drawing.person, drawing.crop, drawing.crop.small
     framed = bool(frames.any())
 
-    on_small, nothing = partial(drawing.draw_small, crop=crop), np.zeros(small.size, np.float32)
+    on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
     worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
     seen = on_small(person.image)
@@ -209,7 +213,7 @@ def _blend(
     bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, small.skin_likeness))
     skin = small.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = small.skin * (1 - beards.template * bristly_base)
-    whites = _measure_whites(crop, drawing)
+    whites = _measure_whites(drawing)
     relighting = Relighting.of(drawn, small, skin, skin_base, whites, original.palette.tone(palette), beards.person)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
@@ -227,9 +231,9 @@ def _blend(
 
     def draw_lit(part: Part) -> light.Lab:
         """Draw a part of the crop at its full size, a strip at a time."""
-        picture = drawing.draw(person.image, crop, part)
+        picture = drawing.draw(person.image, part)
         if framed and person.glasses:
-            picture = detection.erase_frames(picture, drawing.draw_frames(crop, part))
+            picture = detection.erase_frames(picture, drawing.draw_frames(part))
         made = np.empty(picture.shape, np.float32)
         for rows in list_strips(picture.shape):
             own = light.to_lab(picture[rows])
@@ -247,7 +251,7 @@ def _blend(
             taken.astype(np.float32),
             beards.either,
             None if framed or not person.glasses else worn,
-            partial(drawing.draw_frames, crop),
+            drawing.draw_frames,
         ),
         original,
         shares,
@@ -255,12 +259,13 @@ def _blend(
     )
 
 
-def _measure_whites(crop: FaceCrop, drawing: Drawing) -> tuple[float, float] | None:
+def _measure_whites(drawing: Drawing) -> tuple[float, float] | None:
     """Return the lightness of the whites of the drawn eyes and of the crop's; None where no eye shows."""
+    crop = drawing.crop
     mask = masks.eyes(crop.small.points, crop.small.size, 0.0, 0.0)
     part = crop.working.cover(masks.bounds(mask, 0.0))
     eyes = crop.working.enlarge(mask)[part] > 0.5
     if not eyes.any():
         return None
-    drawn, own = (light.to_lab(one) for one in (drawing.draw(drawing.person.image, crop, part), crop.image[part]))
+    drawn, own = (light.to_lab(one) for one in (drawing.draw(drawing.person.image, part), crop.image[part]))
     return measure_whites(drawn[..., 0], eyes), measure_whites(own[..., 0], eyes)
