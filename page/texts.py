@@ -37,6 +37,7 @@ UPLOADING = "Uploading…"
 GOOD, FAIR = "Good", "Usable"
 UNUSABLE = "Not usable"
 REMOVE = "Remove"
+PHOTO_GONE = "One of these photos was removed from the bucket meanwhile. Drop it here again."
 NO_PICTURE = "there is no such picture"
 FRONTAL, TURNED = "Frontal", "Turned aside"
 
@@ -62,7 +63,6 @@ def photo_count(usable: int, total: int) -> str:
 
 
 NO_FACE = "No face found", "Choose a photo in which the whole face can be seen."
-SEVERAL_FACES = "Several faces", "Crop the others out, so that one face is left."
 TWO_FACES = "Two faces", "Crop one out."
 CUT_FACE = "Face cut off", "Choose a photo with the whole face inside."
 UPSIDE_DOWN = "Turn the photo", "It lies on its side or upside down."
@@ -70,6 +70,12 @@ UNREADABLE = "Cannot be read", "Save it as JPEG or PNG and drop it again."
 UNMEASURED = "Face not recognized", "Choose a sharper photo, taken more from the front."
 STRANGER = "Someone else", "This is not the person of the other photos. Remove it."
 FAULTS = {2: UNREADABLE, 4: UNMEASURED, 5: UNMEASURED, 6: STRANGER}
+
+
+def several_faces(count: int) -> tuple[str, str]:
+    return f"{count} faces", "Crop the others out, so that one face is left."
+
+
 ADVICE = {
     "smaller than": "A larger photo would be better.",
     "pixels wide": "Come closer: the face is small.",
@@ -105,6 +111,25 @@ NO_TEMPLATES = "Pictures that an operator puts into templates/ of the bucket are
 
 def template_label(name: str) -> str:
     return f"Template {name}"
+
+
+WAIT_TEMPLATE = "Looking for the faces in the template…"
+EMPTY_TEMPLATE = "No face was found in this template. Choose another one."
+NEED_SOMEBODY = "Choose a person for at least one face of each template."
+THIS_PERSON = "The person above"
+KEEP_FACE = "Nobody: leave this face as it is"
+
+
+def this_person(name: str) -> str:
+    return f"{name} (the person above)" if name else THIS_PERSON
+
+
+def who_is_who(name: str, faces: int) -> str:
+    return f"Who takes the {faces} faces of {name}?"
+
+
+def face_label(number: int) -> str:
+    return f"Face {number} from the left"
 
 
 # --- knobs ----------------------------------------------------------------------------------------------------------
@@ -167,10 +192,10 @@ DOWNLOAD = "Download"
 AGAIN = "Same settings again"
 STAGES = "Step by step"
 STOP = "Stop"
-STOPPED = "Stopped."
 TRAINING = "Training"
 LOSS, LIKENESS = "Loss", "Likeness"
 STEP = "Step"
+BASE_MODEL = "Before"
 VALIDATION = "Test portraits by step"
 REPORT = "Report of the training"
 CURVE = "Loss by training step"
@@ -183,12 +208,33 @@ STAGE_NAMES = {
     "saving": "Saving",
     "photos": "Looking at the photos",
 }
-VERDICT_ERRORS = {
-    "UnsuitableFace": "This template's face cannot be used.",
-    "NoUsableReference": "None of the photos can be used.",
-    "UnknownUser": "This person is not known any more. Add photos.",
-    "RequestCanceled": "Stopped.",
+FAILURES = {
+    "UnsuitableFace": (
+        "A face of this template cannot be used",
+        "Choose another template, or leave that face as it is.",
+    ),
+    "NoFaceInTemplate": ("No face found in this template", "Choose a picture in which the whole face can be seen."),
+    "FaceCountMismatch": (
+        "The faces of this template have changed",
+        "Choose the template again, then a person for each face.",
+    ),
+    "NoUsableReference": ("None of the photos can be used", "Add a sharper photo in which the whole face can be seen."),
+    "TooFewPhotos": ("Too few usable photos", "A training needs five or more different photos of the person."),
+    "UnknownUser": ("This person is not known any more", "Add photos of the person."),
+    "Forgotten": ("This person was forgotten meanwhile", "Nothing of the request is kept."),
+    "RequestCanceled": ("Stopped", "Nothing of it is kept."),
+    "PhotoUnavailable": ("A picture is gone", "Drop the photo or the template here again."),
+    "PhotoUndecodable": ("A picture cannot be read", "Save it as JPEG or PNG and drop it again."),
+    "PhotoTooLarge": ("A picture is too large", "Make it smaller and drop it again."),
+    "PhotoError": ("A picture cannot be used", "Choose another one."),
+    "InvalidField": ("A setting cannot be used", "Change it, or reset the fine-tuning to its defaults."),
+    "TrainingDiverged": ("The training failed", "Tell whoever runs the workers: their learning rate is too high."),
+    "OutOfMemory": ("The worker has too little memory", "Try again in a minute, or choose a smaller template."),
+    "DeadlineExceeded": ("It took too long", "Try again, with fewer steps."),
 }
+"""Title and advice by type of error."""
+FAILED_ADVICE = "Try again in a minute. If it fails again, tell whoever runs the workers."
+DETAILS = "What the worker said"
 
 
 def likeness(value: float) -> str:
@@ -211,6 +257,14 @@ def portrait_of(number: int, seed: int | None) -> str:
 
 def seed_text(seed: int) -> str:
     return f"Seed {seed}"
+
+
+def step_name(step: int) -> str:
+    return f"{STEP} {step}" if step else BASE_MODEL
+
+
+def validation_of(step: int) -> str:
+    return f"Test portraits, {step_name(step).lower()}"
 
 
 def trained_text(best: int, similarity: float | None) -> str:

@@ -111,6 +111,7 @@ def filled(word: str, files: Path) -> str:
     said = {
         "BUCKET": str(files / "bucket"),
         "~/.photog/bucket": str(files / "bucket"),
+        "RESTORED": str(files / "bucket"),
         "FUNCTION": FUNCTIONS[0],
         "PHOTO": str(files / "photo.jpg"),
         "photo.jpg": str(files / "photo.jpg"),

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
+from shared.cli import (
+    cancel,
+    container,
+    doctor,
+    forget,
+    people,
+    portrait,
+    prune,
+    queues,
+    requests,
+    schema,
+    usage,
+    workers,
+)
 from shared.cli.extensions import Extensible
 from shared.contract.release import VERSION
 
@@ -54,6 +67,7 @@ app.command("doctor")(doctor.doctor)
 app.command("worker")(workers.worker)
 app.command("cancel")(cancel.cancel)
 app.command("prune")(prune.prune)
+app.command("usage")(usage.usage)
 app.command("invoke")(workers.invoke)
 app.command("job")(queues.job)
 app.command("sweep")(queues.sweep)

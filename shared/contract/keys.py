@@ -14,6 +14,7 @@
 | `probes/` | workers, `photog doctor` | tests whether the store honors conditional writes; deleted at once |
 | `photos/` | the client | pictures that it uploaded along with a manifest |
 | `queue/` | `photog serve` | messages and their answers |
+| `usage/` | workers | by day and user, what each answered request used, and how many a user may still send |
 
 `ROOTS` is the list that `photog forget` searches: keys can only be made below a prefix in it.
 """
@@ -32,10 +33,27 @@ INDEX = "index/"
 PROBES = "probes/"
 PHOTOS = "photos/"
 QUEUE = "queue/"
-ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
+USAGE = "usage/"
+ROOTS = (
+    REQUESTS,
+    CLAIMS,
+    PROGRESS,
+    RESULTS,
+    USERS,
+    NOTIFICATIONS,
+    OUTBOX,
+    FAILING,
+    INDEX,
+    PROBES,
+    PHOTOS,
+    QUEUE,
+    USAGE,
+)
 
 TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
+VALIDATION = "validation/"  # below an attempt's prefix: what a training's validations have made, one file each
+VALIDATION_PICTURES = re.compile(rf"{RESULTS}train/[^/]+/a\d+/{VALIDATION}(\d{{6,}})\.jpg")
 KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
 USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
@@ -121,6 +139,17 @@ def artifacts(function: str, request_id: str, attempt: int) -> str:
     return f"{result_folder(function, request_id)}a{attempt}/"
 
 
+def validation_pictures(step: int) -> str:
+    """Return the name, below an attempt's prefix, of what a training's validation has made after a step."""
+    return f"{VALIDATION}{step:06d}.jpg"
+
+
+def step_of_validation(key: str) -> int | None:
+    """Return the step of validation pictures by their key; None for any other key."""
+    found = VALIDATION_PICTURES.fullmatch(key)
+    return int(found[1]) if found else None
+
+
 def kept_photos(user_id: str) -> str:
     """Return the prefix, below an attempt's, of the references that a portrait keeps of a person."""
     return f"{PEOPLE}{user_id}/"
@@ -145,6 +174,11 @@ def model(user_id: str) -> str:
 def user_photos(user_id: str) -> str:
     """Return the prefix of a user's photos: those that a client has uploaded for this person alone."""
     return f"{user(user_id)}{PHOTOS}"
+
+
+def draft_photos(draft: str) -> str:
+    """Return the prefix of photos that were uploaded before it is known whose they are."""
+    return f"{PHOTOS}{draft}/"
 
 
 def is_user_photo(key: str) -> bool:
@@ -175,3 +209,33 @@ def messages(service: str) -> str:
 def outbox(function: str, request_id: str) -> str:
     """Return the key of a request's outbox entry."""
     return f"{OUTBOX}{function}/{request_id}.json"
+
+
+def usage(day: str, user_id: str = "") -> str:
+    """Return the prefix of what was used on a day, by one user or by everybody.
+
+    Args:
+        day: of UTC, as in 2026-01-31.
+    """
+    return f"{USAGE}{day}/{user_id}/" if user_id else f"{USAGE}{day}/"
+
+
+def usage_record(day: str, user_id: str, figures: str, request_id: str) -> str:
+    """Return the key of what one request used; its figures are in the key, so that a listing alone can add them up."""
+    return f"{usage(day, user_id)}{figures}.{request_id}.json"
+
+
+def quota_slots(day: str, user_id: str, function: str) -> str:
+    """Return the prefix of the slots that a user's requests to a function have taken on a day."""
+    return f"{usage(day, user_id)}slots/{function}-"
+
+
+def quota_slot(day: str, user_id: str, function: str, number: int) -> str:
+    """Return the key of a slot; the request that has created it may run."""
+    return f"{quota_slots(day, user_id, function)}{number:06d}.json"
+
+
+def whose_usage(key: str) -> str:
+    """Return the user in the key of a record or slot; empty for any other key."""
+    _, _, user_id, *rest = key.split("/") if key.startswith(USAGE) else ("", "", "", "")
+    return user_id if rest else ""

@@ -25,6 +25,7 @@ from shared.contract.function import AttemptFailed, DeviceBroken, Function, Func
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.contract.request import read_metadata
+from shared.contract.usage import read_users
 from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
@@ -303,7 +304,8 @@ class Invocation:
 
     def _run(self, manifest: Manifest, record: ClaimRecord, metadata: Json) -> Outcome | None:
         """Run one attempt; returns None if it ended without an answer and the next one may begin."""
-        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata)
+        users = read_users(manifest.body)
+        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata, users=users)
         heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
         hooks = Hooks(
             [
@@ -360,9 +362,11 @@ class Invocation:
         try:
             workspace.progress("start", 0, 1)
             manifest.require_right()
+            self._hooks.admit(attempt)
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
+            counted = {"usage": attempt.usage(answered=True)}
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data | counted)
             envelope = success(manifest.request_id, answer.message, data, attempt.metadata)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -375,7 +379,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        data = manifest.add_warnings({"cost_time": attempt.seconds()})
+        data = manifest.add_warnings({"cost_time": attempt.seconds(), "usage": attempt.usage(answered=False)})
         return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:

@@ -16,8 +16,10 @@ from shared.errors import ConfigurationError, explain_failed_import, how_to_inst
 from shared.events import parse
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.quota import Quota
 from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.unread import StrayLog
+from shared.lifecycle.usage_records import UsageRecords
 from shared.notify import Destination
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
@@ -130,7 +132,7 @@ class Context:
                 self._settings,
                 make_owner_name(),
                 self._shutdown,
-                [*self._hooks, *self._notifiers(function)],
+                [*self._hooks, *self._accountants(), *self._notifiers(function)],
                 self._observations,
             )
         return self._invocations[function]
@@ -153,6 +155,13 @@ class Context:
                 function.close()
         for delivery in self._deliveries:
             delivery.close()
+
+    def _accountants(self) -> list[AttemptHook]:
+        """Return the hooks that record what is used and hold quotas; none by default, as they take store calls."""
+        quota = self._settings.quota
+        if not (quota.limited or self._settings.usage.record):
+            return []
+        return [UsageRecords(self._bucket), *([Quota(self._bucket, quota)] if quota.limited else [])]
 
     def _notifiers(self, function: str) -> list[AttemptHook]:
         notifiers: list[AttemptHook] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []

@@ -362,7 +362,7 @@ def test_who_refuses_late_has_its_event_noted_again(tmp_path):
             return super().put_if_absent(key, data)
 
     class Telling(Delivery):
-        def committed(self, function, event):
+        def committed(self, function, event, envelope):
             noted.extend(info.key for info in self._outbox.bucket.list("outbox/"))
 
     bucket = Slow(tmp_path)

@@ -286,7 +286,8 @@ def test_a_function_writes_its_own_keys_and_only_train_writes_users():
                 assert (condition, otherwise) == ("IsTrain", {"Ref": "AWS::NoValue"})
                 assert resource["Fn::Sub"].endswith("/users/*")
             else:
-                assert resource["Fn::Sub"].endswith(("/${Function}/*", "/probes/*"))
+                own = ("/${Function}/*", "/usage/*/${Function}.*", "/usage/*/slots/${Function}-*", "/probes/*")
+                assert resource["Fn::Sub"].endswith(own)
     assert FUNCTION["Conditions"]["IsTrain"] == {"Fn::Equals": [{"Ref": "Function"}, "train"]}
     served = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     prunes = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
