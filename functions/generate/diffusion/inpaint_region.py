@@ -89,7 +89,7 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     left, top, right, bottom = square.rounded()
     height, width = picture.shape[:2]
     right, bottom = max(right, left + 1), max(bottom, top + 1)
-    inside = picture[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    inside = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
     room = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     if max(room[:2]) < inside.shape[0] and max(room[2:]) < inside.shape[1]:
         cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101)

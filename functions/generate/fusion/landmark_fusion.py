@@ -22,7 +22,7 @@ from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import RowEnlarger, list_strips
-from functions.generate.face.working_size import Part, WorkingSize
+from functions.generate.face.working_size import Part
 from functions.generate.fusion.beard_transfer import BeardTransfer, Filling
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
@@ -175,7 +175,11 @@ class Drawing:
 
     def _reduce(self, picture: Picture, width: float) -> Picture:
         """Reduce a large picture to the face's width on the canvas, so that its detail does not alias."""
-        return WorkingSize.of(picture.shape, face_width(self.person.landmarks), width).reduce(picture)
+        scale = width / face_width(self.person.landmarks)
+        if scale >= 1:
+            return picture
+        reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return reduced
 
 
 def _blend(
