@@ -11,7 +11,7 @@ from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import copy_where
-from functions.generate.face.working_size import WorkingSize
+from functions.generate.face.working_size import EVERYTHING, Part, WorkingSize
 from shared.imaging.array_types import Image, Mask, Points
 
 # pixels across the face up to which masks, skin and light are computed on the crop itself, and across the reduced copy
@@ -167,8 +167,15 @@ class FaceCrop:
         image = working.reduce(self.image)
         return FaceCrop(image, slice(0, height), slice(0, width), working.place(self.points), mesh)
 
-    def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
-        """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true."""
+    def enlarge(self, plane: Mask, part: Part = EVERYTHING) -> Mask:
+        """Return a mask of the working size, (h, w), enlarged to the crop's size, the whole or a part of it."""
+        return np.ascontiguousarray(self.working.enlarge(plane)[part])
+
+    def paste(self, changed: Image, where: NDArray[np.bool_], part: Part = EVERYTHING) -> Image:
+        """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true.
+
+        Both cover the crop, or a part of it.
+        """
         done = self.picture.copy()
-        copy_where(changed, where, done[self.rows, self.columns])
+        copy_where(changed, where, done[self.rows, self.columns][part])
         return done

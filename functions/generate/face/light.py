@@ -76,8 +76,10 @@ def limit_overshoot(raised: Lightness, lightness: Lightness, share: float, radiu
     side = 2 * max(1, round(radius)) + 1
     kernel = np.ones((side, side), np.uint8)
     lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
-    room = share * (highest - lowest)
-    limited: Lightness = np.clip(raised, lowest - room, highest + room)
+    room = np.float32(share) * (highest - lowest)
+    lowest -= room
+    highest += room
+    limited: Lightness = cv2.min(cv2.max(raised, lowest), highest)
     return limited
 
 

@@ -11,6 +11,7 @@ from shared.imaging.array_types import Points
 
 Part = tuple[slice, slice]
 """Rows and columns of a canvas."""
+EVERYTHING: Part = (slice(None), slice(None))
 Plane = TypeVar("Plane", NDArray[np.uint8], NDArray[np.float32])
 """(H, W) or (H, W, channels)."""
 

@@ -63,7 +63,7 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
     part = crop.working.cover(masks.bounds(changed, light.BANDS[-1] * light.SEEN * small.width))
 
     def enlarge(plane: Mask) -> Mask:
-        return np.ascontiguousarray(crop.working.enlarge(plane.astype(np.float32, copy=False))[part])
+        return crop.enlarge(plane.astype(np.float32, copy=False), part)
 
     bare = enlarge(small.bare * light.skin_likeness(drawn.small, small.bare) * small.skin_likeness * (1 - hair))
     soft, share, sharp = enlarge(soft), enlarge(share), enlarge(np.maximum(features, hair))

@@ -9,6 +9,7 @@
 Degree 0 gives the template bit for bit, degree 1 takes all from the person; all shares rise with the degree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +50,7 @@ class ReferencePhoto:
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
+        trace: finds the frames of glasses; None for `find_frames`. A cache may stand here.
     """
 
     image: Image
@@ -59,11 +61,12 @@ class ReferencePhoto:
     mesh: Points | None = None
     occluder: Mask | None = None
     hidden: float = 0.0
+    trace: Callable[[Image, Points], Mask] | None = None
 
     @cached_property
     def frames(self) -> Mask:
         """Mask of the frames of the face's glasses, (H, W); cached, since tracing them is slow."""
-        return find_frames(self.image, self.landmarks)
+        return (self.trace or find_frames)(self.image, self.landmarks)
 
     @cached_property
     def facial_hair(self) -> FacialHair:

@@ -14,7 +14,7 @@ from scipy.interpolate import RBFInterpolator
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
 from functions.generate.face.strips import list_strips
-from functions.generate.face.working_size import Part
+from functions.generate.face.working_size import EVERYTHING, Part
 from shared.imaging.array_types import Image, Mask, Points
 
 GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 face widths apart
@@ -22,7 +22,6 @@ SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since
 REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
 LEAST = 1e-3  # pixels; what moves less stays as it is
-EVERYTHING = (slice(None), slice(None))
 
 Displacement = NDArray[np.float32]
 """(2, H, W): the offset in x and in y, in pixels, from each pixel to the place where its color is sampled."""
