@@ -88,7 +88,7 @@ class Studio:
         self.client = Client(bucket)
         self.follower = Follower(self.client, page)
         self.pictures = Pictures(bucket, settings.limits)
-        self.index = RequestIndex(bucket, page)
+        self.index = RequestIndex(bucket, page, settings.health.presence_seconds)
         self.drafts = Drafts(bucket)
 
     def add_picture(self, name: str, data: bytes, draft: Draft | None = None) -> str:

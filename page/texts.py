@@ -5,7 +5,6 @@ PORTRAITS, PEOPLE, OPERATION = "Portraits", "People", "Operation"
 NAVIGATION = "Main"
 SWITCH_THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
-SKIP = "Skip to content"
 
 # --- access ---------------------------------------------------------------------------------------------------------
 
@@ -33,13 +32,10 @@ PHOTOS = "Photos"
 PHOTOS_HINT = "1 to 20 photos of one person, 5 or more for a training. Each is checked as soon as it is here."
 DROP = "Drop photos here or choose them"
 CHECKING = "Checking…"
-UPLOADING = "Uploading…"
 GOOD, FAIR = "Good", "Usable"
 UNUSABLE = "Not usable"
-REMOVE = "Remove"
 PHOTO_GONE = "One of these photos was removed from the bucket meanwhile. Drop it here again."
 NO_PICTURE = "there is no such picture"
-FRONTAL, TURNED = "Frontal", "Turned aside"
 
 
 def remove_photo(name: str) -> str:
@@ -185,7 +181,6 @@ NEED_PHOTOS = "A training needs 5 usable photos or more."
 NEED_NAME = "Give the person a name first."
 WAITING = "Waiting for a worker"
 NO_WORKER = "No worker has begun yet. Workers are started by `photog up`, or by this page with --workers."
-STARTING = "The workers are loading their models…"
 BEFORE, AFTER = "Template", "Portrait"
 COMPARE = "Compare template and portrait"
 DOWNLOAD = "Download"
@@ -197,7 +192,6 @@ LOSS, LIKENESS = "Loss", "Likeness"
 STEP = "Step"
 BASE_MODEL = "Before"
 VALIDATION = "Test portraits by step"
-REPORT = "Report of the training"
 CURVE = "Loss by training step"
 LIKENESS_LABEL = "Likeness"
 ALIKE = ((0.6, "clearly the same person"), (0.5, "the same person"), (0.39, "alike"), (0.0, "not much alike"))
@@ -230,6 +224,7 @@ FAILURES = {
     "InvalidField": ("A setting cannot be used", "Change it, or reset the fine-tuning to its defaults."),
     "TrainingDiverged": ("The training failed", "Tell whoever runs the workers: their learning rate is too high."),
     "OutOfMemory": ("The worker has too little memory", "Try again in a minute, or choose a smaller template."),
+    "QuotaExceeded": ("The quota is used up", "Try again later, or ask whoever runs photog for more."),
     "DeadlineExceeded": ("It took too long", "Try again, with fewer steps."),
 }
 """Title and advice by type of error."""
@@ -277,7 +272,6 @@ NO_PEOPLE = "Nobody is kept yet"
 NO_PEOPLE_HINT = "Give a person a name when you make a portrait or train."
 TRAINED, INSTANT = "Trained", "Photos kept"
 PORTRAITS_OF, TRAININGS_OF = "Portraits", "Trainings"
-NO_PORTRAITS = "None yet."
 MAKE_WITH = "Make a portrait"
 FORGET = "Forget"
 CANCEL = "Cancel"
@@ -330,9 +324,9 @@ PREVIOUS, NEXT = "Newer", "Older"
 NO_REQUESTS = "No requests match."
 LISTING = "Reading the bucket…"
 WORKERS = "Workers"
-NO_WORKERS = "No worker is serving a request now."
-IDLE = "idle"
-OWN_WORKERS = "Workers of this page"
+NO_WORKERS = "No worker is alive. Start some: photog up BUCKET, or this page with --workers."
+STARTING_WORKER = "loading its models"
+TROUBLES_HINT = "Files that workers try again and again, and files that nobody reads as a request."
 ERRORS = "Errors"
 OLDEST = "Oldest waiting"
 THROUGHPUT = "Answers per ten minutes"
@@ -345,6 +339,7 @@ REDRIVE = "Redrive dead letters"
 REDRIVE_HINT = "Puts the messages of a dead-letter queue back into the queue that workers poll."
 FROM_QUEUE, TO_QUEUE = "URL of the dead-letter queue", "URL of the workers' queue"
 MOVE = "Move messages"
+NEED_QUEUES = "Give the addresses of both queues, and of two different ones."
 BACK = "All requests"
 NOTHING = "Nothing yet."
 OUTBOX_EMPTY = "No event waits to be delivered."
@@ -352,8 +347,24 @@ UNKNOWN_REQUEST = "The bucket has nothing of this request."
 NO_MANIFEST = "The manifest is gone."
 
 
+def idle_worker(function: str) -> str:
+    return f"{function} · idle"
+
+
+def troubles(count: int) -> str:
+    return "1 file cannot be served" if count == 1 else f"{count} files cannot be served"
+
+
+def more_troubles(count: int) -> str:
+    return f"And {count} more: photog status BUCKET lists them all."
+
+
+def tell_tries(tries: int, seconds: float) -> str:
+    return f"{'Tried once' if tries == 1 else f'Tried {tries} times'}, first {ago(seconds)} ago"
+
+
 def tell_moved(count: int) -> str:
-    return f"{count} messages moved."
+    return "No message of this function is in that queue." if not count else f"{count} messages moved."
 
 
 def in_outbox(pending: str) -> str:

@@ -170,6 +170,9 @@ class HealthSettings(BaseModel):
     )
     loading_seconds: float = Field(900.0, gt=0, description="time to load the models, from a network drive at worst")
     idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; one long poll takes 20")
+    presence_seconds: float = Field(
+        60.0, ge=0, description="between two signs of life that an idle worker writes into the bucket; 0 writes none"
+    )
 
 
 class EnhanceSettings(BaseModel):

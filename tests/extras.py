@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.dependencies import OURS, closure, declared
 from tests.deployment import ROOT
 
@@ -28,11 +30,20 @@ class Extras:
     Args:
         folder: an empty one, for the links.
         wheel: photog's, unpacked.
+        instead: packages that are installed with theirs in place of the core and the extras, photog with --no-deps.
     """
 
-    def __init__(self, folder: Path, wheel: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wheel: Path,
+        extras: Sequence[str] = (),
+        beside: Iterable[str] = (),
+        instead: Sequence[str] | None = None,
+    ) -> None:
         self._folder = folder
-        for name in {*closure(declared(extras)), *beside}:
+        wanted = declared(extras) if instead is None else [Requirement(one) for one in instead]
+        for name in {*closure(wanted), *beside}:
             link_distribution(name, folder)
         for top in wheel.iterdir():
             _link(top, folder)
@@ -42,9 +53,14 @@ class Extras:
         words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(self._folder)!r}); {code}"]
         return subprocess.run(words, cwd=self._folder, capture_output=True, text=True, check=False)
 
+    @property
+    def program(self) -> list[str]:
+        """The words that start photog in this environment."""
+        return [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder))]
+
     def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
         """The program in this environment."""
-        command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
+        command = [*self.program, *map(str, words)]
         return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
 
 

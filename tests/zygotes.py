@@ -42,7 +42,7 @@ NEED_A_START = ("preexec_fn", "executable", "gid", "gids", "uid", "umask")  # op
 SPARE_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a pool of threads hinders forks
 
 LIGHT = (  # what a worker of check imports, some of it not before it is needed
-    "shared.cli",
+    "shared.cli.verbs",
     "shared.buckets.s3",
     "shared.notify.sns",
     "boto3",
@@ -52,7 +52,7 @@ LIGHT = (  # what a worker of check imports, some of it not before it is needed
     "functions.check.handler",
     "shared.faces.mesh",
 )
-SERVING = ("shared.cli", "serve.command", "shared.triggers.folder", "shared.runtime.context")
+SERVING = ("shared.cli.verbs", "serve.command", "shared.triggers.folder", "shared.runtime.context")
 HEAVY = (
     *LIGHT,
     "functions.train.handler",

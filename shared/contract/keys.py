@@ -10,6 +10,7 @@
 | `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
+| `workers/` | workers | that they are alive, for operators |
 | `index/` | workers | lets a new worker skip answered manifests; may be deleted at any time |
 | `probes/` | workers, `photog doctor` | tests whether the store honors conditional writes; deleted at once |
 | `photos/` | the client | pictures that it uploaded along with a manifest |
@@ -31,6 +32,7 @@ OUTBOX = "outbox/"
 FAILING = "failing/"
 INDEX = "index/"
 PROBES = "probes/"
+WORKERS = "workers/"
 PHOTOS = "photos/"
 QUEUE = "queue/"
 USAGE = "usage/"
@@ -45,6 +47,7 @@ ROOTS = (
     FAILING,
     INDEX,
     PROBES,
+    WORKERS,
     PHOTOS,
     QUEUE,
     USAGE,
@@ -199,6 +202,20 @@ def notification(function: str, event_id: str) -> str:
 def failing(function: str) -> str:
     """Return the prefix of the records of a function's failing keys."""
     return f"{FAILING}{function}/"
+
+
+def workers(function: str) -> str:
+    """Return the prefix of the signs of life of a function's workers."""
+    return f"{WORKERS}{function}/"
+
+
+def worker(function: str, owner: str) -> str:
+    """Return the key of a worker's sign of life.
+
+    Args:
+        owner: its name in claims.
+    """
+    return f"{workers(function)}{owner}.json"
 
 
 def messages(service: str) -> str:

@@ -95,6 +95,7 @@ class Context:
         load: loads a function by its name.
         observations: of others' claims; None starts without any.
         hooks: called around every request, beside the hooks that send completion events.
+        owner: name of this process in claims; None makes one for each function.
     """
 
     def __init__(
@@ -105,8 +106,9 @@ class Context:
         load: Load = load_function,
         observations: Observations | None = None,
         hooks: Sequence[AttemptHook] = (),
+        owner: str | None = None,
     ) -> None:
-        self._hooks = hooks
+        self._hooks, self._owner = hooks, owner
         self._bucket, self._settings, self._load, self._observations = bucket, settings, load, observations
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
@@ -130,7 +132,7 @@ class Context:
                 self._bucket,
                 self._functions[function],
                 self._settings,
-                make_owner_name(),
+                self._owner or make_owner_name(),
                 self._shutdown,
                 [*self._hooks, *self._accountants(), *self._notifiers(function)],
                 self._observations,

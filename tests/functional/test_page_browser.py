@@ -302,13 +302,19 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     bucket.delete(keys.progress("train", request_id))
 
 
-def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whatever_it_says(page, address, bucket):
+def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whatever_it_says(
+    page, address, bucket, checker
+):
     body = {"request_id": "hostile-1", "images": [HOSTILE], "configure": {"user_id": HOSTILE, HOSTILE: HOSTILE}}
     bucket.put(keys.request("check", "hostile-1"), encode(body))
     answer = success("hostile-1", HOSTILE, {"check_results": [], "warnings": [HOSTILE], "user_id": HOSTILE})
     bucket.put(keys.result("check", "hostile-1"), encode(answer))
+    bucket.put("requests/check/<b>note.txt", b"{}")
     page.goto(address + "operation")
     page.wait_for_selector("text=/of 100,0\\d\\d/", timeout=LONGEST_MS)
+    page.wait_for_selector(".worker-idle >> text=Check · idle", timeout=LONGEST_MS)
+    assert "<b>note.txt" in page.text_content(".trouble")
+    assert "rename it" in page.text_content(".trouble")
     page.get_by_label("Search by request or person").fill("old-0777")
     page.wait_for_selector("text=/1 to 25 of 100$/")
     page.get_by_role("button", name="Older").click()

@@ -350,7 +350,7 @@ def test_prune_may_delete_what_photog_keeps_and_no_picture_of_the_application():
     (policy,) = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"]
     (deletes,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Action"] == "s3:DeleteObject"]
     roots = {one["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*") for one in deletes["Resource"]}
-    assert roots == set(keys.ROOTS) - {keys.PROBES}
+    assert roots == set(keys.ROOTS) - {keys.PROBES, keys.WORKERS}
 
 
 # --- machines ------------------------------------------------------------------------------------------------
