@@ -10,11 +10,11 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
 from functions.generate.face.strips import list_strips
 from functions.generate.face.working_size import EVERYTHING, Part
+from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
 from shared.imaging.array_types import Image, Mask, Points
 
 GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 face widths apart
@@ -116,9 +116,9 @@ def fit_field(anchors: Points, shifts: Points, size: tuple[int, int], width: flo
     # where cv2.resize places the coarse samples on the canvas
     x = (np.arange(columns) + 0.5) * size[1] / columns - 0.5
     y = (np.arange(rows) + 0.5) * size[0] / rows - 0.5
-    spline = RBFInterpolator(anchors / width, shifts, kernel="thin_plate_spline", smoothing=SMOOTHING / len(anchors))
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    return Field(np.ascontiguousarray(spline(grid / width).T, np.float32).reshape(2, rows, columns))
+    spline = ThinPlateSpline(anchors / width, shifts, SMOOTHING / len(anchors))
+    coarse = spline.evaluate(x / width, y / width)
+    return Field(np.ascontiguousarray(coarse.transpose(2, 0, 1), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
