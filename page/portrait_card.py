@@ -89,7 +89,7 @@ class PortraitCard:
 def show_progress(seen: Seen, stage: ui.label, bar: ui.linear_progress, left: ui.label, now: float) -> None:
     """Show how far a request is."""
     if seen.progress is None:
-        if now - seen.since > HINT_SECONDS:
+        if now - seen.begun > HINT_SECONDS:
             left.set_text(texts.NO_WORKER)
         return
     steps = max(1, int(seen.progress["steps"]))

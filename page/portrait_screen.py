@@ -17,7 +17,7 @@ from page.training_card import TrainingCard
 from page.widgets import announce, ask, card, heading
 from shared.contract.manifests import NOBODY, Json
 
-TICK_SECONDS = 0.3
+TICK_SECONDS, IDLE_SECONDS = 0.1, 0.5  # between two looks while something is waited for, and while nothing is
 SEEDS = 2**32
 MOST_VARIANTS = 8
 STEPS = 400  # of a training, as the command line's default
@@ -40,7 +40,7 @@ class PortraitScreen:
                 self._make_knobs()
             with ui.element("div").classes("outputs"):
                 self._make_output()
-        ui.timer(TICK_SECONDS, self._tick)
+        self._timer = ui.timer(IDLE_SECONDS, self._tick)
 
     async def fill(self, user_id: str) -> None:
         """Show what the bucket has; a person who comes from the list of people is chosen."""
@@ -183,6 +183,9 @@ class PortraitScreen:
         if self._waited != self._templates.waiting():
             self._waited = not self._waited
             self._update()
+        waits = self._photos.waiting() or self._waited
+        waits |= any(not one.finished for one in self._portraits) or any(not one.finished for one in self._trainings)
+        self._timer.interval = TICK_SECONDS if waits else IDLE_SECONDS
         ended = [one.tick(now) for one in self._portraits] + [one.tick(now) for one in self._trainings]
         if any(ended):
             await self._fill_people()  # whoever was just made known can take a face of the next template
