@@ -45,7 +45,7 @@ class PeopleScreen:
                     ui.label(f"{kind} · {texts.photos_kept(len(person.photos))}").classes("hint")
                 make = ui.button(texts.MAKE_WITH, on_click=lambda: ui.navigate.to(f"{ROOT}/?user={person.user_id}"))
                 make.props("outline no-caps dense")
-                forget = ui.button(texts.FORGET, icon="delete_outline", on_click=lambda: self._ask(person))
+                forget = ui.button(texts.FORGET, icon="delete_outline", on_click=lambda: self._ask(person), color=None)
                 forget.props("flat no-caps dense").classes("forget").props["aria-label"] = (
                     f"{texts.FORGET} {person.user_id}"
                 )

@@ -38,7 +38,9 @@ class PortraitCard:
                     self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded instant-feedback")
                     self._bar.props["aria-label"] = texts.PROGRESS
                     self._left = ui.label("").classes("hint")
-                    ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
+                    ui.button(texts.STOP, on_click=self._stop, color=None).props("outline dense no-caps").classes(
+                        "stop"
+                    )
 
     def tick(self, now: float) -> bool:
         """Show what is new; returns whether the portrait has just been finished."""

@@ -29,7 +29,7 @@ class TrainingCard:
                     self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded instant-feedback")
                     self._bar.props["aria-label"] = texts.PROGRESS
                     self._left = ui.label("").classes("hint")
-                ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
+                ui.button(texts.STOP, on_click=self._stop, color=None).props("outline dense no-caps").classes("stop")
             self._chart = ui.echart(chart_options()).classes("chart")
             self._chart.props["aria-label"], self._chart.props["role"] = texts.CURVE, "img"
             self._caption = heading(texts.VALIDATION, 3)
