@@ -149,7 +149,7 @@ class UnsuitableFace(RequestError):
 
 
 class FaceCountMismatch(RequestError):
-    """The number of faces in the template differs from the number of user ids in the request."""
+    """The template has more or fewer faces than the request has people, who take them from left to right."""
 
 
 class PictureFailed(RequestError):
