@@ -26,6 +26,7 @@ from shared.contract.answers import (
     PortraitFace,
     ProgressData,
     TrainData,
+    Usage,
 )
 from shared.operations.uploads import SignedUpload
 
@@ -49,4 +50,5 @@ __all__ = [
     "SignedUpload",
     "TrainData",
     "Transport",
+    "Usage",
 ]
