@@ -18,6 +18,7 @@ from shared.contract.users import ReferenceRecord, UserModel
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.settings import Lease
+from tests import zygotes
 from tests.browser import CHROMIUM, MISSING, open_browser, run_page
 from tests.pictures import astronaut, hopper, jpeg
 
@@ -87,7 +88,9 @@ def address(bucket):
 @contextmanager
 def run_worker(function, bucket):
     command = [sys.executable, "-P", "-m", "shared.cli", "worker", function, bucket.address, "--follow-parent"]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    modules = zygotes.LIGHT if function == "check" else zygotes.HEAVY
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = zygotes.start(command, modules, stdin=subprocess.PIPE, **quiet)
     yield
     started.terminate()
     started.communicate()
