@@ -131,8 +131,8 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
 
 def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket, tmp_path):
     here = decoys.folder(tmp_path / "mine")  # a project whose packages are called like ours
-    photog = Path(sys.executable).parent / "photog"
-    assert subprocess.run([photog, "status", bucket.address], cwd=here, capture_output=True, check=False).returncode == 0
+    program = [Path(sys.executable).parent / "photog", "status", bucket.address]
+    assert subprocess.run(program, cwd=here, capture_output=True, check=False).returncode == 0
     # -P, as the program has no folder but its own among its modules
     command = [sys.executable, "-P", "-m", "shared.cli", "up", bucket.address]
     told = {"stderr": subprocess.PIPE, "text": True}
