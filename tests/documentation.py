@@ -55,7 +55,12 @@ def languages(page: Path) -> set[str]:
 
 def python_blocks(page: Path) -> list[str]:
     """Return the fenced blocks in Python."""
-    return [block for language, block in FENCE.findall(page.read_text()) if language == "python"]
+    return fenced(page, "python")
+
+
+def fenced(page: Path, wanted: str) -> list[str]:
+    """Return the fenced blocks in a language."""
+    return [block for language, block in FENCE.findall(page.read_text()) if language == wanted]
 
 
 def spans(page: Path) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from shared.cli.beforehand import leave_out_unreadable, require_installed, require_valid
 from shared.cli.console import AsJson, Verbose, existing_bucket, fail, finish, show, submit_request
@@ -25,7 +26,21 @@ BucketOption = Annotated[
     str | None, typer.Option(metavar="BUCKET", help=f"A folder or s3://NAME[/PREFIX]; by default {HOME_BUCKET}.")
 ]
 
-people = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, invoke_without_command=True)
+REMOVING = ("remove", "rm", "delete", "forget")
+
+
+class _People(TyperGroup):
+    """The verbs of `photog people`, with a hint at the one that removes somebody, which is not among them."""
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """Return the verb; exit with what to type where the one is meant that removes a person."""
+        if cmd_name in REMOVING:
+            place = ctx.params.get("bucket") or HOME_BUCKET
+            fail(f"`photog forget {place} NAME` removes a person, with all that is kept of them")
+        return super().get_command(ctx, cmd_name)  # type: ignore[return-value]
+
+
+people = typer.Typer(cls=_People, pretty_exceptions_enable=False, rich_markup_mode=None, invoke_without_command=True)
 
 
 @people.callback()

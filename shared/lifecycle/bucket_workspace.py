@@ -7,7 +7,7 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.errors import PhotoError
-from shared.lifecycle.prefetched_photos import PrefetchedPhotos
+from shared.lifecycle.prefetched_photos import TakenPhotos
 from shared.lifecycle.trainings import Trainings
 from shared.lifecycle.uploads import Uploads
 
@@ -28,7 +28,7 @@ class BucketWorkspace:
         self,
         bucket: Bucket,
         attempt: Attempt,
-        fetcher: "PhotoFetcher | PrefetchedPhotos",
+        fetcher: "PhotoFetcher | TakenPhotos",
         hooks: AttemptHook,
         trainings: Trainings | None = None,
         uploads: Uploads | None = None,

@@ -53,7 +53,7 @@ CONTEXT = GROUP.make_context("photog", ["doctor"])
 COMPOSE = "".join((ROOT / name).read_text() for name in ("compose.yaml", "deploy/compose.gpu.yaml"))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # of others: their words are not checked, the files that they name are
-FOREIGN = {".", "aws", "cp", "docker", "export", "kubectl", "rm", "s", "sam"}
+FOREIGN = {".", "aws", "cp", "curl", "docker", "export", "kubectl", "rm", "s", "sam"}
 # verbs that end by themselves and load no model; of the others it is held that their words are understood
 RUN = {"check", "train", "generate", "submit", "status", "forget", "sweep", "redrive", "usage"}
 

@@ -18,6 +18,7 @@ from shared.contract.users import ReferenceRecord, UserModel
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.settings import Lease
+from tests import zygotes
 from tests.browser import CHROMIUM, MISSING, open_browser, run_page
 from tests.pictures import astronaut, hopper, jpeg
 
@@ -34,6 +35,14 @@ NAMELESS = """
   .filter(one => !(one.getAttribute('aria-label') || one.getAttribute('alt') !== null || one.innerText?.trim()
     || one.labels?.length || one.title))
   .map(one => one.outerHTML.slice(0, 200))
+"""
+FULL = """
+[...document.querySelectorAll('.full img')].length == 2 && [...document.querySelectorAll('.full img')]
+  .every(one => one.naturalWidth > 0 && one.clientWidth == one.naturalWidth && one.clientHeight == one.naturalHeight)
+"""
+CHARTED = """
+[...document.querySelectorAll('.chart')].some(one =>
+  getElement(+one.id.slice(1)).chart?.getOption().series[0].data.some(value => value > 0))
 """
 LOADED = """
 Promise.all([...document.querySelectorAll('.validation img')].map(async one => {
@@ -87,7 +96,9 @@ def address(bucket):
 @contextmanager
 def run_worker(function, bucket):
     command = [sys.executable, "-P", "-m", "shared.cli", "worker", function, bucket.address, "--follow-parent"]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    modules = zygotes.LIGHT if function == "check" else zygotes.HEAVY
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = zygotes.start(command, modules, stdin=subprocess.PIPE, **quiet)
     yield
     started.terminate()
     started.communicate()
@@ -232,6 +243,11 @@ def test_photos_are_checked_and_become_an_instant_portrait_that_is_downloaded_th
     page.keyboard.press("End")
     assert page.evaluate("document.querySelector('.compare').style.getPropertyValue('--cut')") == "100%"
     assert "Seed 7" in page.text_content(".portrait")
+    page.get_by_role("button", name="Full size").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(FULL)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".full", state="detached")
     with page.expect_download() as download:
         page.click(".download")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
@@ -313,6 +329,7 @@ def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whateve
     page.goto(address + "operation")
     page.wait_for_selector("text=/of 100,0\\d\\d/", timeout=LONGEST_MS)
     page.wait_for_selector(".worker-idle >> text=Check · idle", timeout=LONGEST_MS)
+    page.wait_for_function(CHARTED)
     assert "<b>note.txt" in page.text_content(".trouble")
     assert "rename it" in page.text_content(".trouble")
     page.get_by_label("Search by request or person").fill("old-0777")
