@@ -41,10 +41,11 @@ class PeopleScreen:
                 picture(person.photos[0], "", 96).classes("avatar")
                 with ui.element("div").classes("person-name"):
                     heading(person.user_id)
-                    kind = texts.TRAINED if person.trained else texts.INSTANT
+                    kind = texts.TRAINED if person.trained else texts.INSTANT if person.known else texts.UPLOADED
                     ui.label(f"{kind} · {texts.photos_kept(len(person.photos))}").classes("hint")
-                make = ui.button(texts.MAKE_WITH, on_click=lambda: ui.navigate.to(f"{ROOT}/?user={person.user_id}"))
-                make.props("outline no-caps dense")
+                if person.known:
+                    make = ui.button(texts.MAKE_WITH, on_click=lambda: ui.navigate.to(f"{ROOT}/?user={person.user_id}"))
+                    make.props("outline no-caps dense")
                 forget = ui.button(texts.FORGET, icon="delete_outline", on_click=lambda: self._ask(person), color=None)
                 forget.props("flat no-caps dense").classes("forget").props["aria-label"] = (
                     f"{texts.FORGET} {person.user_id}"

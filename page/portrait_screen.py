@@ -53,7 +53,7 @@ class PortraitScreen:
 
     async def _fill_people(self) -> None:
         """Offer the people whom the bucket knows now."""
-        self._people = [one.user_id for one in await ask(self._studio.people) or []]
+        self._people = [one.user_id for one in await ask(self._studio.people) or [] if one.known]
         chosen = self._known.value if self._known.value in self._people else ""
         self._known.set_options({"": texts.NOBODY_CHOSEN} | {one: one for one in self._people}, value=chosen)
         self._known.set_visibility(bool(self._people))

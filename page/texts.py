@@ -296,7 +296,7 @@ def trained_text(best: int, similarity: float | None) -> str:
 
 NO_PEOPLE = "Nobody is kept yet"
 NO_PEOPLE_HINT = "Give a person a name when you make a portrait or train."
-TRAINED, INSTANT = "Trained", "Photos kept"
+TRAINED, INSTANT, UPLOADED = "Trained", "Photos kept", "Photos uploaded, no portrait or training yet"
 PORTRAITS_OF, TRAININGS_OF = "Portraits", "Trainings"
 MAKE_WITH = "Make a portrait"
 FORGET = "Forget"

@@ -29,6 +29,7 @@ try:
         PortraitFace,
         ProgressData,
         TrainData,
+        Usage,
     )
     from shared.operations.uploads import SignedUpload
 except ImportError as error:
@@ -54,4 +55,5 @@ __all__ = [
     "SignedUpload",
     "TrainData",
     "Transport",
+    "Usage",
 ]

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shared.buckets import MemoryBucket
+from shared.buckets import BucketError, MemoryBucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.function import DeviceBroken
@@ -91,6 +91,9 @@ def test_a_message_that_was_made_ready_is_given_back_by_a_worker_that_stops(clou
     queued.serve(Echo(work)).join(60)
     assert len(queued.answers()) == 1, "the running request was finished"
     assert cloud.counts(queued.url) == (1, 0), "the other one waits for the next worker, and at once"
+    waiting = queued.queue.receive()
+    assert waiting is not None
+    assert waiting.receives == 1, "however many workers stop, it does not become a dead letter"
     assert len(list(queued.bucket.list("claims/"))) == 1
 
 
@@ -234,6 +237,29 @@ def test_a_request_that_cannot_be_made_ready_for_whatever_reason_is_served_and_t
     function = Echo(work)
     scan_with_turn(bucket, function)
     assert function.runs == ["r1", "r2"]
+
+
+class Refusing(MemoryBucket):
+    """Lets nobody claim r1."""
+
+    def put_if_absent(self, key, data):
+        if key.startswith("claims/check/r1/"):
+            raise BucketError("access denied")
+        return super().put_if_absent(key, data)
+
+
+def test_a_key_that_fails_is_shown_while_other_requests_still_run():
+    """Else it would be shown hours later, by when another worker may have answered it."""
+    bucket, shown = Refusing(), []
+    for name in ("r1", "r2"):
+        drop_request(bucket, name)
+
+    def work(body, workspace):
+        until(lambda: list(bucket.list("failing/check/")))
+        shown.append(body["request_id"])
+
+    scan_with_turn(bucket, Echo(work))
+    assert shown == ["r2"]
 
 
 def test_tidying_waits_for_all_requests_and_is_not_put_off_for_ever_by_the_next_ones(monkeypatch):
