@@ -11,7 +11,7 @@ SKIN = (0.0, 0.44, 0.72, 0.82, 1.0)
 FEATURES = (0.0, 0.48, 0.78, 0.87, 1.0)  # eyes, brows, nose, mouth: ahead, since a half of each face looks like neither
 SHAPE = (0.0, 0.32, 0.6, 0.78, 1.0)
 # face widths that the person's face stays inside the outline at degree 0, and by how much less at degree 1
-MARGIN, REACHING = 0.045, 0.02
+MARGIN, REACHING = 0.025, 0.01
 LATE = 4  # power of the skin's share for that: the outlines agree only after most of the shape is taken over
 
 

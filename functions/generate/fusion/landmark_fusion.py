@@ -27,7 +27,7 @@ from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.forehead import clear_forehead
-from functions.generate.fusion.occlusion import spare, usable_mask, within_outline
+from functions.generate.fusion.occlusion import find_border, spare, usable_mask, within_outline
 from functions.generate.fusion.relight import relight
 from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, draw, plan_movement
@@ -173,7 +173,14 @@ def _blend(
     bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, crop.skin_likeness))
     skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = crop.skin * (1 - beards.template * bristly_base)
-    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone)
+    border = find_border(
+        crop.points,
+        drawn,
+        crop.lab,
+        skin_drawn * (1 - beards.person * bristly),
+        crop.skin_likeness * (1 - beards.template * bristly_base),
+    )
+    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone, border)
     usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
     if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(crop.points, drawn[..., 0])
