@@ -35,6 +35,9 @@ from functions.generate.glasses import detection
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 
 
+TEETH = 0.01  # face widths around the mouth's opening in which detail is not raised
+
+
 @dataclass(frozen=True, eq=False)
 class ReferencePhoto:
     """A photo of the person.
@@ -242,7 +245,8 @@ def compose(
     grained -= smooth
     grained *= soft
     grained += smooth
-    sharp = np.maximum(features[part], hair)
+    # raised gaps between teeth look engraved: a mouth has as much detail as the photo shows
+    sharp = np.maximum((features * (1 - masks.mouth(crop.points, crop.size, TEETH)))[part], hair)
     free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp).astype(np.float32)
     shaven = original.face * (1 - original.cut(original.facial_hair.mask))
     mixed[..., 0] = detail_match.match_sharpness(

@@ -24,6 +24,7 @@ AIM = 0.95  # of the template's strength; not 1, since bands overlap and raising
 MOST = 1.8  # largest factor on a band; beyond it, noise and jpg blocks show
 OVERSHOOT = 0.15  # how far a sharpened pixel may leave its neighborhood's range, in ranges
 NEIGHBORHOOD = 0.01  # radius in face widths
+TEETH = 0.01  # face widths around the mouth's opening that are no features: sharpened teeth look engraved
 SEEN = 64  # pixels from which the strength of a band can be measured
 
 
@@ -72,9 +73,8 @@ class FaceDetail:
     def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Split a face's lightness into bands."""
         lightness = crop.lab[..., 0]
-        return cls(
-            lightness, _split_into_bands(lightness, crop.width), crop.bare, masks.features(crop.points, crop.size)
-        )
+        features = masks.features(crop.points, crop.size) * (1 - masks.mouth(crop.points, crop.size, TEETH))
+        return cls(lightness, _split_into_bands(lightness, crop.width), crop.bare, features)
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:
         """Return the strength of each band on the skin and on the features, (bands, 2); 0 if too little is visible.
