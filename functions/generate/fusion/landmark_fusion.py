@@ -34,7 +34,6 @@ from functions.generate.fusion.warp import Picture, draw, plan_movement
 from functions.generate.glasses import detection
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 
-
 TEETH = 0.01  # face widths around the mouth's opening in which detail is not raised
 
 

@@ -12,7 +12,8 @@ USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
 WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
 SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes is darker, it is lids or shade
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
-COLOR_ON_FEATURES = 0.2  # share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow
+# share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow
+COLOR_ON_FEATURES = 0.2
 
 
 def relight(
