@@ -72,13 +72,13 @@ class CountingEngine(MeshEngine):
 
     def __init__(self) -> None:
         super().__init__(FaceSettings(engine="mesh", provider="cpu", intra_threads=1))
-        self.search = CountingSearch(self._detector, self._mesh)
-        self._hidden = self.search
+        self.second = CountingSearch(self._detector, self._mesh)
+        self._hidden = self.second
 
     def find(self, image: Image) -> tuple[list[Face], bool]:
         """Return the faces, and whether they were found without the second search."""
-        object.__setattr__(self.search, "used", False)
-        return self.detect(image), not self.search.used
+        object.__setattr__(self.second, "used", False)
+        return self.detect(image), not self.second.used
 
 
 def main() -> None:

@@ -71,14 +71,16 @@ def mount_page(app: FastAPI, studio: Studio) -> None:
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
-        following = asyncio.create_task(studio.follower.run())
+        tasks = [asyncio.create_task(one.run()) for one in (studio.follower, studio.drafts)]
         studio.index.start()
         try:
             async with inner(app) as state:
                 yield state
         finally:
-            following.cancel()
+            for task in tasks:
+                task.cancel()
             await run_in_threadpool(studio.index.stop)
+            await run_in_threadpool(studio.drafts.end)
 
     app.router.lifespan_context = lifespan
     app.add_middleware(

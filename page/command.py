@@ -109,6 +109,7 @@ def _listen(host: str, port: int) -> socket.socket:
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
+        made.listen()  # at once: whoever opens the address that is told waits for the page, instead of being refused
     except OSError as error:
         fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host")
     return made

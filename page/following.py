@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from page.settings import PageSettings
 from shared.buckets import BucketError
+from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 
@@ -23,7 +24,8 @@ class Seen:
     progress: Json | None = None
     answer: Json | None = None
     curve: list[tuple[int, float]] = field(default_factory=list)  # loss by step, as far as somebody looked
-    likeness: list[tuple[int, float]] = field(default_factory=list)  # likewise; one for each checkpoint
+    likeness: list[tuple[int, float]] = field(default_factory=list)  # likewise; one for each validation
+    pictures: dict[int, str] = field(default_factory=dict)  # of a training's validations: keys by step
     since: float = field(default_factory=time.monotonic)
     wanted: float = field(default_factory=time.monotonic)
 
@@ -67,7 +69,19 @@ class Follower:
             seen.progress = progress
             if "loss" in progress and (not seen.curve or seen.curve[-1][0] < progress["step"]):
                 seen.curve.append((progress["step"], progress["loss"]))
-            likeness = progress.get("likeness")
-            if likeness is not None and (not seen.likeness or seen.likeness[-1][1] != likeness):
-                seen.likeness.append((progress["step"], likeness))
+            if "validated" in progress:
+                self._add_validation(identity, seen, int(progress["validated"]), progress.get("likeness"))
         seen.answer = answer
+
+    def _add_validation(self, identity: tuple[str, str], seen: Seen, step: int, likeness: float | None) -> None:
+        """Note the latest validation of a training; its pictures are listed until they are there."""
+        if likeness is not None and (not seen.likeness or seen.likeness[-1][0] < step):
+            seen.likeness.append((step, likeness))
+        if step in seen.pictures:
+            return
+        try:
+            for info in self._client.bucket.list(keys.result_folder(*identity)):
+                if (made_after := keys.step_of_validation(info.key)) is not None:
+                    seen.pictures[made_after] = info.key
+        except (BucketError, OSError) as error:
+            log.warning("the validation pictures of %s %s cannot be listed: %s", *identity, error)

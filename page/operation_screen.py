@@ -8,6 +8,7 @@ from page import texts
 from page.charts import bin_answers, latency_options, throughput_options
 from page.request_index import DEAD, Entry, Running
 from page.studio import Studio
+from page.surroundings import Present, Trouble
 from page.widgets import ROOT, announce, ask, card, heading
 from shared.buckets import s3_name
 from shared.contract.function import NAMES
@@ -15,6 +16,7 @@ from shared.operations.redrive import redrive
 from shared.triggers.sqs_queue import QueueError, SqsQueue
 
 ROWS = 25
+MOST_SHOWN = 20  # troubles
 TICK_SECONDS = 1.0
 CHART_SECONDS = 10.0
 MOST_MOVED = 10_000
@@ -33,6 +35,8 @@ class OperationScreen:
         self._chips = ui.element("div").classes("chips")
         self._chips.props["role"] = "group"
         self._chips.props["aria-label"] = texts.STATE
+        self._troubles = ui.element("div").classes("troubles")
+        self._troubles.props["aria-live"] = "polite"
         with ui.element("div").classes("operation-columns"):
             with card(texts.REQUESTS, "", "requests"):
                 self._search = ui.input(texts.SEARCH, value=text, on_change=self._restart)
@@ -75,10 +79,11 @@ class OperationScreen:
         index.look()
         found = index.find(self._state, str(self._search.value or ""), self._page, ROWS)
         counts, errors, running = index.counts(), index.errors(), index.running()
-        unreadable = index.unreadable()
+        unreadable, troubles, present = index.unreadable(), index.troubles(), index.present()
         shown = (
             [(one.request_id, one.function, one.state, one.error, one.users, one.answered) for one in found.entries],
             *(found.total, dict(counts), dict(errors), running, index.ready, index.unread(), unreadable, self._state),
+            *(troubles, [(one.function, one.owner) for one in present]),
         )
         if shown == self._drawn:
             return  # nothing has changed, so nothing is sent
@@ -92,7 +97,8 @@ class OperationScreen:
         notes = [texts.unread_note(index.unread())] if index.unread() else []
         notes += [texts.unreadable_note(unreadable)] if unreadable else []
         self._note.set_text(" ".join(notes))
-        self._show_workers(running)
+        self._show_troubles(troubles)
+        self._show_workers(running, present)
         self._show_errors(dict(errors))
         if time.monotonic() - self._charted > CHART_SECONDS:
             self._chart()
@@ -160,11 +166,29 @@ class OperationScreen:
                 took = entry.answered - entry.written if entry.answered and entry.written else None
                 ui.label("" if took is None else f"{max(0.0, took):.1f} s")
 
-    def _show_workers(self, running: list[Running]) -> None:
+    def _show_troubles(self, troubles: list[Trouble]) -> None:
+        self._troubles.clear()
+        if not troubles:
+            return
+        with self._troubles, card(texts.troubles(len(troubles)), texts.TROUBLES_HINT, "trouble-card"):
+            with ui.element("ul").classes("plain-list"):
+                for one in troubles[:MOST_SHOWN]:
+                    with ui.element("li").classes("trouble"):
+                        ui.label(one.key).classes("mono")
+                        ui.label(texts.sentence(one.why)).classes("advice")
+                        if one.tries:
+                            since = max(0.0, time.time() - one.since)
+                            ui.label(texts.tell_tries(one.tries, since)).classes("hint")
+            if len(troubles) > MOST_SHOWN:
+                ui.label(texts.more_troubles(len(troubles) - MOST_SHOWN)).classes("hint")
+
+    def _show_workers(self, running: list[Running], present: list[Present]) -> None:
         self._workers.clear()
-        busy = {one.function for one in running}
+        busy = {one.owner for one in running}
+        idle = [one for one in present if one.owner not in busy]
         own = self._studio.supervisor.processes() if self._studio.supervisor else {}
-        idle = [function for function in NAMES if function in own and function not in busy]
+        alive = {one.function for one in running} | {one.function for one in present}
+        starting = [function for function in NAMES if function in own and function not in alive]
         oldest = next((one for one in reversed(self._studio.index.newest()) if one.state == "waiting"), None)
         with self._workers:
             for one in running:
@@ -173,14 +197,19 @@ class OperationScreen:
                     ui.label(f"{texts.FUNCTION_NAMES[one.function]} · {one.request_id}").classes("hint")
                     bar = ui.linear_progress(one.step / max(1, one.steps), show_value=False, size="4px")
                     bar.props["aria-label"] = texts.stage_name(one.stage)
-            for function in idle:
-                with ui.element("div").classes("worker worker-idle"):
-                    ui.label(texts.FUNCTION_NAMES[function])
-                    ui.label(texts.IDLE).classes("hint")
-            if not running and not idle:
+            for worker in idle:
+                self._show_idle(worker.owner, texts.idle_worker(texts.FUNCTION_NAMES[worker.function]))
+            for function in starting:
+                self._show_idle(texts.FUNCTION_NAMES[function], texts.STARTING_WORKER)
+            if not running and not idle and not starting:
                 ui.label(texts.NO_WORKERS).classes("hint")
             if oldest is not None and oldest.written:
                 ui.label(f"{texts.OLDEST}: {texts.ago(time.time() - oldest.written)}").classes("hint")
+
+    def _show_idle(self, name: str, state: str) -> None:
+        with ui.element("div").classes("worker worker-idle"):
+            ui.label(name).classes("mono")
+            ui.label(state).classes("hint")
 
     def _chart(self) -> None:
         self._charted = time.monotonic()
@@ -197,10 +226,14 @@ class OperationScreen:
 
             def move() -> int:
                 settings = self._studio.settings
-                queues = [SqsQueue(str(one.value), settings.sqs, settings.s3) for one in (source, target)]
+                queues = [SqsQueue(str(one.value).strip(), settings.sqs, settings.s3) for one in (source, target)]
                 return redrive(str(function.value), queues[0], queues[1], MOST_MOVED)
 
             async def press() -> None:
+                given = {str(one.value or "").strip() for one in (source, target)}
+                if "" in given or len(given) < 2:
+                    announce(texts.NEED_QUEUES, "warning")
+                    return
                 try:
                     moved = await ask(move)
                 except QueueError as error:

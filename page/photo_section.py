@@ -8,7 +8,7 @@ from nicegui import events, ui
 from page import texts
 from page.studio import Studio
 from page.verdict import Verdict, crop_square, read_verdict
-from page.widgets import announce, ask, card, icon_button, picture
+from page.widgets import announce, ask, card, icon_button, picture, picture_url
 from shared.contract.manifests import Json
 
 MOST_PHOTOS = 20  # of a check
@@ -31,9 +31,15 @@ class _Photo:
     name: str
     key: str
     tile: ui.element
+    shown: ui.element
     body: ui.element
     request_id: str
     verdict: Verdict | None = None
+
+    @property
+    def content(self) -> str:
+        """The name of its content, which it keeps when it becomes a person's."""
+        return self.key.rpartition("/")[2]
 
 
 class PhotoSection:
@@ -45,9 +51,11 @@ class PhotoSection:
 
     def __init__(self, studio: Studio, on_change: Callable[[], None]) -> None:
         self._studio, self._on_change = studio, on_change
+        self.draft = studio.drafts.begin()
+        ui.context.client.on_delete(lambda: studio.drafts.close(self.draft))
         self._photos: list[_Photo] = []
         self._comparison: tuple[str, list[_Photo]] | None = None
-        self._compared: set[str] = set()  # keys of the photos that were compared last
+        self._compared: set[str] = set()  # contents of the photos that were compared last
         limit = studio.settings.limits.photo_bytes
         with card(texts.PHOTOS, texts.PHOTOS_HINT, "photos"):
             self._upload = ui.upload(
@@ -81,10 +89,10 @@ class PhotoSection:
         if len(self._photos) >= MOST_PHOTOS:
             announce(texts.tell_rejected(name, texts.PHOTOS_HINT), "warning")
             return
-        stored = await ask(self._studio.add_picture, name, data)
-        if stored is None or any(one.key == stored.key for one in self._photos):
+        key = await ask(self._studio.add_picture, name, data, self.draft)
+        if key is None or any(one.content == key.rpartition("/")[2] for one in self._photos):
             return
-        request_id = await ask(self._studio.check, [stored.key])
+        request_id = await ask(self._studio.check, self.draft, [key])
         if request_id is None:
             return
         self._comparison = None
@@ -92,11 +100,11 @@ class PhotoSection:
             tile = ui.element("figure").classes("photo")
             tile.props["role"] = "listitem"
         with tile:
-            shown = picture(stored.key, name, 320)
+            shown = picture(key, name, 320)
             with ui.element("figcaption") as body:
                 ui.label(texts.CHECKING).classes("badge badge-wait")
         with tile:
-            photo = _Photo(name, stored.key, tile, body, request_id)
+            photo = _Photo(name, key, tile, shown, body, request_id)
             icon_button("close", texts.remove_photo(name), lambda: self._remove(photo)).classes("photo-remove")
         shown.classes("photo-picture")
         self._photos.append(photo)
@@ -104,9 +112,20 @@ class PhotoSection:
 
     def _remove(self, photo: _Photo) -> None:
         self._photos.remove(photo)
+        self._studio.drafts.release(self.draft, photo.key)
         photo.tile.delete()
         self._comparison = None
         self._changed()
+
+    async def adopt(self, user_id: str) -> bool:
+        """Make all photos a person's own, so that forgetting takes them; returns whether that could be done."""
+        adopted = await ask(self._studio.drafts.adopt, self.draft, user_id, [one.key for one in self._photos])
+        for photo in self._photos:
+            if adopted and adopted[photo.key] != photo.key:
+                photo.key = adopted[photo.key]
+                photo.shown.props["src"] = picture_url(photo.key, 320)
+                photo.shown.update()
+        return adopted is not None
 
     async def tick(self) -> None:
         """Show the verdicts that have come since the last call, and compare the photos when all have one."""
@@ -129,11 +148,11 @@ class PhotoSection:
         usable = [one for one in self._photos if one.verdict is not None and one.verdict.usable]
         if any(one.verdict is None for one in self._photos) or len(usable) < 2 or self._comparison is not None:
             return
-        if self._compared == {one.key for one in usable}:
+        if self._compared == {one.content for one in usable}:
             return
-        self._compared = {one.key for one in usable}
-        usable.sort(key=lambda one: one.key)
-        request_id = await ask(self._studio.check, [one.key for one in usable], True)
+        self._compared = {one.content for one in usable}
+        usable.sort(key=lambda one: one.content)
+        request_id = await ask(self._studio.check, self.draft, [one.key for one in usable], True)
         self._comparison = None if request_id is None else (request_id, usable)
 
     def _read_comparison(self, request_id: str, compared: list[_Photo]) -> bool:
@@ -149,17 +168,17 @@ class PhotoSection:
 
     def _judge(self, photo: _Photo, result: Json) -> None:
         verdict = photo.verdict = read_verdict(result)
-        across, down, box = crop_square(verdict)
+        square = crop_square(verdict)
         photo.tile.classes(add="photo-usable" if verdict.usable else "photo-unusable")
-        photo.tile.style(f"--across:{across:.1f}%;--down:{down:.1f}%")
+        photo.tile.style(f"--across:{square.across:.1f}%;--down:{square.down:.1f}%")
         photo.body.clear()
-        if box is None:
-            photo.tile.classes(add="photo-whole")  # nothing to cut around
-        if box is not None:
-            with photo.tile:
+        if square.whole:
+            photo.tile.classes(add="photo-whole")
+        with photo.tile:
+            for box in square.boxes:
                 frame = ui.element("div").classes("photo-box")
                 frame.props["aria-hidden"] = "true"
-                frame.style(";".join(f"{side}:{value:.2f}%" for side, value in _in_frame(box).items()))
+                frame.style(";".join(f"--{side}:{value:.2f}%" for side, value in box.items()))
         with photo.body:
             kind = "good" if verdict.title == texts.GOOD else "fair" if verdict.usable else "bad"
             ui.label(verdict.title).classes(f"badge badge-{kind}")
@@ -181,13 +200,6 @@ class PhotoSection:
         judged = [one for one in self._photos if one.verdict is not None]
         self._count.set_text(texts.photo_count(len(self.usable()), len(self._photos)) if judged else "")
         self._on_change()
-
-
-def _in_frame(box: dict[str, float]) -> dict[str, float]:
-    """Return the box cut off at the square's border, as the picture is."""
-    left, top = max(box["left"], 0.0), max(box["top"], 0.0)
-    right, bottom = min(box["left"] + box["width"], 100.0), min(box["top"] + box["height"], 100.0)
-    return {"--left": left, "--top": top, "--width": right - left, "--height": bottom - top}
 
 
 def _result(answer: Json, number: int) -> Json:

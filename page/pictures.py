@@ -68,11 +68,10 @@ class Pictures:
                 self._small.popitem(last=False)
         return made
 
-    def measure(self, data: bytes) -> tuple[int, int]:
-        """Return width and height of an uploaded picture, upright; raises PhotoError if it is none that we read."""
+    def require_picture(self, data: bytes) -> None:
+        """Raise PhotoError unless an uploaded file is a picture that we read."""
         with self._decoding:
-            height, width = decode_photo(data, self._limits).image.shape[:2]
-        return width, height
+            decode_photo(data, self._limits)
 
     def _read(self, key: str) -> bytes:
         try:

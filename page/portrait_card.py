@@ -100,14 +100,19 @@ def show_progress(seen: Seen, stage: ui.label, bar: ui.linear_progress, left: ui
 
 
 def show_error(answer: Json) -> None:
-    """Show why a request failed, as its answer says it."""
-    error = (answer.get("data") or {}).get("error") or {}
+    """Show why a request failed and what to do; the worker's own words, which are for programmers, are folded up."""
+    kind = str(((answer.get("data") or {}).get("error") or {}).get("type"))
+    title, advice = texts.FAILURES.get(kind, (texts.STATE_NAMES["failed"], texts.FAILED_ADVICE))
     with ui.element("div").classes("failure"):
-        ui.icon("error_outline")
+        ui.icon("error_outline").props('aria-hidden="true"')
         with ui.element("div"):
-            heading(texts.VERDICT_ERRORS.get(str(error.get("type")), texts.STATE_NAMES["failed"]), 3)
+            heading(title, 3)
+            ui.label(advice).classes("advice")
             if not is_canceled(answer):
-                ui.label(texts.sentence(str(answer.get("message", "")))).classes("advice")
+                with ui.element("details"):
+                    with ui.element("summary").classes("hint"):
+                        ui.label(texts.DETAILS)
+                    ui.label(texts.sentence(str(answer.get("message", "")))).classes("hint")
 
 
 def _show_likeness(face: Json) -> None:

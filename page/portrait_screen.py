@@ -7,14 +7,15 @@ from typing import Any
 from nicegui import ui
 
 from page import texts
+from page.cast import THIS_PERSON
 from page.knobs import KnobForm
 from page.photo_section import LABEL_INPUTS, PhotoSection
 from page.portrait_card import PortraitCard
-from page.studio import FEWEST_TO_TRAIN, Studio, make_user_id
+from page.studio import FEWEST_TO_TRAIN, Studio, Taker, make_user_id
 from page.template_section import TemplateSection
 from page.training_card import TrainingCard
 from page.widgets import announce, ask, card, heading
-from shared.contract.manifests import Json
+from shared.contract.manifests import NOBODY, Json
 
 TICK_SECONDS = 0.3
 SEEDS = 2**32
@@ -29,6 +30,8 @@ class PortraitScreen:
         self._studio = studio
         self._portraits: list[PortraitCard] = []
         self._trainings: list[TrainingCard] = []
+        self._people: list[str] = []
+        self._waited = False
         with ui.element("div").classes("two-columns"):
             with ui.element("div").classes("inputs"):
                 self._photos = PhotoSection(studio, self._update)
@@ -42,13 +45,18 @@ class PortraitScreen:
     async def fill(self, user_id: str) -> None:
         """Show what the bucket has; a person who comes from the list of people is chosen."""
         await self._templates.fill()
-        people = [one.user_id for one in await ask(self._studio.people) or []]
-        self._known.set_options({"": texts.NOBODY_CHOSEN} | {one: one for one in people})
-        self._known.set_visibility(bool(people))
-        if user_id in people:
+        await self._fill_people()
+        if user_id in self._people:
             self._known.set_value(user_id)
         ui.run_javascript(LABEL_INPUTS)
         self._update()
+
+    async def _fill_people(self) -> None:
+        """Offer the people whom the bucket knows now."""
+        self._people = [one.user_id for one in await ask(self._studio.people) or []]
+        chosen = self._known.value if self._known.value in self._people else ""
+        self._known.set_options({"": texts.NOBODY_CHOSEN} | {one: one for one in self._people}, value=chosen)
+        self._known.set_visibility(bool(self._people))
 
     def _make_person(self) -> None:
         with card(texts.PERSON, texts.PERSON_HINT, "person"):
@@ -98,14 +106,21 @@ class PortraitScreen:
             return texts.WRONG_NAME
         if self._photos.waiting():
             return texts.WAIT_CHECKS
-        if not self._photos.usable() and (self._photos.any() or not self._known.value):
+        takers = [self._templates.takers(one) for one in self._templates.chosen]
+        needed = not takers or any(THIS_PERSON in one for one in takers)
+        if needed and not self._photos.usable() and (self._photos.any() or not self._known.value):
             return texts.NEED_FACE
-        return "" if self._templates.chosen else texts.NEED_TEMPLATE
+        if not takers:
+            return texts.NEED_TEMPLATE
+        if self._templates.waiting():
+            return texts.WAIT_TEMPLATE
+        return texts.NEED_SOMEBODY if any(set(one) == {NOBODY} for one in takers) else ""
 
     def _update(self) -> None:
         if not hasattr(self, "_button"):
             return  # while the screen is made
         missing, user = self._missing(), self._user()
+        self._templates.set_persons(self._people, user)
         self._button.set_enabled(not missing)
         self._why.set_text(missing)
         self._kept.set_text(texts.tell_id(user) if user and user != self._name.value else "")
@@ -114,12 +129,19 @@ class PortraitScreen:
     async def _make(self) -> None:
         first = int(self._seed.value) if self._seed.value is not None else random.randrange(SEEDS)
         count = max(1, min(MOST_VARIANTS, int(self._variants.value or 1)))
-        for template in self._templates.chosen:
+        user = self._user()
+        if user and not await self._photos.adopt(user):
+            return
+        for template in list(self._templates.chosen):
+            people = [self._taker(choice, user) for choice in self._templates.takers(template)]
             for number in range(count):
                 knobs = self._form.values() | {"seed": (first + number) % SEEDS}
-                sent = await ask(self._studio.portray, template, self._user() or None, self._photos.usable(), knobs)
+                sent = await ask(self._studio.portray, self._photos.draft, template, people, knobs)
                 if sent is not None:
                     self._add(*sent)
+
+    def _taker(self, choice: str, user: str) -> Taker:
+        return Taker(user or None, tuple(self._photos.usable())) if choice == THIS_PERSON else Taker(choice)
 
     def _add(self, request_id: str, body: Json) -> None:
         self._empty.set_visibility(False)
@@ -128,11 +150,11 @@ class PortraitScreen:
         made.root.move(self._gallery, 0)
         self._portraits.append(made)
 
-    def _again(self, body: Json) -> None:
+    async def _again(self, body: Json) -> None:
         configure: dict[str, Any] = body["configure"]
         self._form.show(configure)
         self._seed.set_value(configure.get("seed"))
-        self._templates.choose(str(body["template_image"]))
+        await self._templates.choose(str(body["template_image"]))
 
     def _reset(self) -> None:
         self._form.show({})
@@ -147,6 +169,8 @@ class PortraitScreen:
         if not user:
             announce(texts.NEED_NAME, "warning")
             return
+        if not await self._photos.adopt(user):
+            return
         request_id = await ask(self._studio.train, user, self._photos.usable(), int(self._steps.value or STEPS))
         if request_id is not None:
             with self._training_area:
@@ -155,7 +179,11 @@ class PortraitScreen:
     async def _tick(self) -> None:
         now = time.monotonic()
         await self._photos.tick()
-        for portrait in self._portraits:
-            portrait.tick(now)
-        for training in self._trainings:
-            training.tick(now)
+        self._templates.tick()
+        if self._waited != self._templates.waiting():
+            self._waited = not self._waited
+            self._update()
+        ended = [one.tick(now) for one in self._portraits] + [one.tick(now) for one in self._trainings]
+        if any(ended):
+            await self._fill_people()  # whoever was just made known can take a face of the next template
+            self._update()

@@ -3,13 +3,15 @@
 | what | how often | cost with 100,000 old results |
 |---|---|---|
 | what runs: the objects below `progress/` | every second that an operator looks | a listing of what runs |
-| names of manifests and of results' folders | with pauses, at most `index_share` of a core | two listings, no reads |
+| workers that live, keys that fail | every ten seconds likewise | two listings, a read of each failing key |
+| names of manifests, strays, results' folders | with pauses, at most `index_share` of a core | three listings |
 | the answer and the people of a request | once in the server's life, newest first, likewise | one read each |
 
 Nothing of it happens while nobody looks. An answer never changes, so what was read once is not read again. Until an old
 answer was read its state is `answered`; searches by person find it from then on.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -19,10 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from page.settings import PageSettings
+from page.surroundings import MOST_TROUBLES, Present, Trouble, list_failing, list_present, list_unread
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable, UnreadableFolder
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import Json, decode, parse
+from shared.contract.manifests import Json, decode, invalid_id, parse
 from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
@@ -34,6 +37,8 @@ DEAD = "Undeliverable"  # type of the error that dead letters are answered with
 LARGEST_READ = 512 * 1024  # bytes of an answer or manifest; larger ones hold a picture, and are not read for a list
 BATCH = 100  # answers read in one go
 LOOKED_SECONDS = 15.0  # after the last look at the index, for which it is kept up to date
+AROUND_SECONDS = 10.0  # between two looks for workers and failing keys
+STRAY_SECONDS = 60.0  # between two searches for files that nobody reads, which may list all of `requests/` once more
 SLOWEST_SECONDS = 300.0  # longest pause between two listings
 
 Listed = TypeVar("Listed")
@@ -100,15 +105,27 @@ class RequestIndex:
         self,
         bucket: Bucket,
         settings: PageSettings,
+        beat_seconds: float = 60.0,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Make the index of a bucket.
+
+        Args:
+            beat_seconds: the setting `health.presence_seconds`.
+        """
         self._bucket, self._client, self._settings = bucket, Client(bucket), settings
+        self._beat_seconds = beat_seconds
         self._wall, self._clock = wall, clock
         self._functions = {name: _Function() for name in NAMES}
         self._sorted: list[Entry] = []
         self._unread: list[Entry] = []
         self._running: list[Running] = []
+        self._present: list[Present] = []
+        self._failing: list[Trouble] = []
+        self._strays: list[Trouble] = []
+        self._unread_files: list[ObjectInfo] = []
+        self._around = self._strayed = float("-inf")
         self._looked, self._listed = float("-inf"), float("-inf")
         self._pause = 0.0
         self._stop, self._wake = threading.Event(), threading.Event()
@@ -152,6 +169,14 @@ class RequestIndex:
     def running(self) -> list[Running]:
         """Return what runs now."""
         return self._running
+
+    def present(self) -> list[Present]:
+        """Return the workers that live, as far as they say so in the bucket."""
+        return self._present
+
+    def troubles(self) -> list[Trouble]:
+        """Return what workers cannot serve at present, and what nobody reads."""
+        return [*self._failing, *self._strays]
 
     def counts(self) -> Counter[str]:
         """Return the number of requests by state."""
@@ -199,9 +224,12 @@ class RequestIndex:
     def refresh(self) -> None:
         """List what is new, whatever it costs; the thread calls this with pauses."""
         started = time.thread_time(), self._clock()
-        self._unreadable = set()
+        self._unreadable, self._unread_files = set(), []
         for name, function in self._functions.items():
             self._list(name, function)
+        if started[1] - self._strayed >= STRAY_SECONDS:
+            self._strayed = started[1]
+            self._strays = list_unread(self._bucket, self._unread_files)
         self._sort()
         self.ready = True
         spent = max(time.thread_time() - started[0], 0.0), self._clock() - started[1]
@@ -209,6 +237,12 @@ class RequestIndex:
         self._pause = min(
             max(self._settings.index_seconds, *(one / self._settings.index_share for one in spent)), SLOWEST_SECONDS
         )
+
+    def look_around(self) -> None:
+        """Look for workers, and for what they cannot serve."""
+        self._around = self._clock()
+        self._present = list_present(self._bucket, self._beat_seconds, self._wall())
+        self._failing = list_failing(self._bucket)
 
     def read_some(self) -> None:
         """Read the next answers that have not been read, newest first."""
@@ -237,6 +271,8 @@ class RequestIndex:
     def _turn(self) -> float:
         """Do what is due; returns the seconds until the next turn."""
         self._refresh_running()
+        if self._clock() - self._around >= AROUND_SECONDS:
+            self.look_around()
         if self._clock() - self._listed >= self._pause:
             self.refresh()
         if not self._unread:
@@ -278,6 +314,8 @@ class RequestIndex:
         for info in self._readable(self._bucket.list(keys.requests(name))):
             if keys.is_request(info.key, name):
                 yield info
+            elif len(self._unread_files) < MOST_TROUBLES:
+                self._unread_files.append(info)
 
     def _identify(self, name: str, function: _Function, info: ObjectInfo, folders: set[str]) -> str | None:
         """Return a manifest's id: by its name where a result says so, otherwise by reading it once."""
@@ -299,14 +337,20 @@ class RequestIndex:
         return Entry(name, request_id, info.key, info.modified, "conflict", read=True)
 
     def _read_manifest(self, key: str) -> tuple[str | None, tuple[str, ...]]:
-        """Return a manifest's id and people; None and nobody if it cannot be read."""
+        """Return a manifest's id and people; None and nobody if it cannot be read.
+
+        One that is no valid manifest has the id under which its error is answered.
+        """
         try:
             text = self._bucket.find(key, LARGEST_READ)
-            if text is None:
-                return None, ()
-            manifest = parse(text)
-        except (BucketError, RequestError):
+        except BucketError:
             return None, ()
+        if text is None:
+            return None, ()
+        try:
+            manifest = parse(text)
+        except RequestError:
+            return invalid_id(hashlib.sha256(text).hexdigest()), ()
         return manifest.request_id, _people(manifest.body)
 
     def _settle_readable(self, entry: Entry, has_folder: bool, is_live: bool, look: bool) -> None:

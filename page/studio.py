@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 from pydantic import ValidationError
 
+from page.drafts import Draft, Drafts
 from page.following import Follower
 from page.pictures import Pictures
 from page.request_index import RequestIndex
@@ -37,15 +38,6 @@ FEWEST_TO_TRAIN = 5
 
 
 @dataclass(frozen=True)
-class Upload:
-    """A picture that was uploaded into the bucket."""
-
-    key: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Person:
     """Somebody whom the bucket knows.
 
@@ -58,6 +50,19 @@ class Person:
     trained: bool
     base_model: str
     photos: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Taker:
+    """Who takes one face of a template.
+
+    Attributes:
+        user_id: None for somebody without a name, `none` for a face that stays as it is.
+        photos: keys; empty for somebody whom the bucket knows.
+    """
+
+    user_id: str | None
+    photos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,19 +88,32 @@ class Studio:
         self.client = Client(bucket)
         self.follower = Follower(self.client, page)
         self.pictures = Pictures(bucket, settings.limits)
-        self.index = RequestIndex(bucket, page)
+        self.index = RequestIndex(bucket, page, settings.health.presence_seconds)
+        self.drafts = Drafts(bucket)
 
-    def add_picture(self, name: str, data: bytes) -> Upload:
-        """Put an uploaded picture into the bucket, named by its content; raises PhotoError if it is none."""
-        width, height = self.pictures.measure(data)
+    def add_picture(self, name: str, data: bytes, draft: Draft | None = None) -> str:
+        """Put an uploaded picture into the bucket, named by its content, and return its key.
+
+        Args:
+            draft: whose photo it is; None for a template.
+
+        Raises PhotoError if it is no picture.
+        """
+        self.pictures.require_picture(data)
         suffix = PurePath(name).suffix.lower()
-        key = store_photo(self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "")
-        return Upload(key, width, height)
+        key = store_photo(
+            self.bucket, data, suffix if SUFFIX.fullmatch(suffix) else "", draft=draft.name if draft else None
+        )
+        if draft is not None:
+            self.drafts.note_photo(draft, key)
+        return key
 
-    def check(self, photos: Sequence[str], same_person: bool = False) -> str:
-        """Send a check and return its id."""
+    def check(self, draft: Draft, photos: Sequence[str], same_person: bool = False) -> str:
+        """Send a check of a tab's photos and return its id."""
         body: Json = {"images": list(photos)} | ({"configure": {"face_reconize": True}} if same_person else {})
-        return self._send("check", body)
+        request_id = self._send("check", body)
+        self.drafts.note_request(draft, "check", request_id, photos)
+        return request_id
 
     def train(self, user_id: str, photos: Sequence[str], steps: int) -> str:
         """Send a training and return its id."""
@@ -106,15 +124,30 @@ class Studio:
         }
         return self._send("train", {"images": list(photos), "configure": configure})
 
-    def portray(self, template: str, user_id: str | None, photos: Sequence[str], knobs: Json) -> tuple[str, Json]:
-        """Send a request for one portrait; returns its id and its body."""
+    def find_faces(self, template: str) -> str:
+        """Send a check of a template, whose answer has the boxes of its faces, and return its id."""
+        return self._send("check", {"images": [template]})
+
+    def portray(self, draft: Draft, template: str, people: Sequence[Taker], knobs: Json) -> tuple[str, Json]:
+        """Send a request for one portrait; returns its id and its body.
+
+        Args:
+            draft: of the tab, whose photos are needed until the answer.
+            people: who takes each face of the template, from left to right.
+        """
         configure = dict(knobs) | {"image_format": "png"}
-        if user_id:
-            configure["user_id"] = user_id
-        if photos:
-            configure["references"] = list(photos)
+        if len(people) == 1:
+            (only,) = people
+            configure |= {"user_id": only.user_id} if only.user_id else {}
+            configure |= {"references": list(only.photos)} if only.photos else {}
+        else:
+            configure["user_id"] = [one.user_id for one in people]
+            if any(one.photos for one in people):
+                configure["references"] = [list(one.photos) for one in people]
         body: Json = {"template_image": template, "configure": configure}
-        return self._send("generate", body), body
+        request_id = self._send("generate", body)
+        self.drafts.note_request(draft, "generate", request_id, [key for one in people for key in one.photos])
+        return request_id, body
 
     def cancel(self, function: str, request_id: str) -> bool:
         """Stop a request that has no answer; returns whether it was stopped."""

@@ -5,7 +5,6 @@ PORTRAITS, PEOPLE, OPERATION = "Portraits", "People", "Operation"
 NAVIGATION = "Main"
 SWITCH_THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
-SKIP = "Skip to content"
 
 # --- access ---------------------------------------------------------------------------------------------------------
 
@@ -33,12 +32,10 @@ PHOTOS = "Photos"
 PHOTOS_HINT = "1 to 20 photos of one person, 5 or more for a training. Each is checked as soon as it is here."
 DROP = "Drop photos here or choose them"
 CHECKING = "Checking…"
-UPLOADING = "Uploading…"
 GOOD, FAIR = "Good", "Usable"
 UNUSABLE = "Not usable"
-REMOVE = "Remove"
+PHOTO_GONE = "One of these photos was removed from the bucket meanwhile. Drop it here again."
 NO_PICTURE = "there is no such picture"
-FRONTAL, TURNED = "Frontal", "Turned aside"
 
 
 def remove_photo(name: str) -> str:
@@ -62,7 +59,6 @@ def photo_count(usable: int, total: int) -> str:
 
 
 NO_FACE = "No face found", "Choose a photo in which the whole face can be seen."
-SEVERAL_FACES = "Several faces", "Crop the others out, so that one face is left."
 TWO_FACES = "Two faces", "Crop one out."
 CUT_FACE = "Face cut off", "Choose a photo with the whole face inside."
 UPSIDE_DOWN = "Turn the photo", "It lies on its side or upside down."
@@ -70,6 +66,12 @@ UNREADABLE = "Cannot be read", "Save it as JPEG or PNG and drop it again."
 UNMEASURED = "Face not recognized", "Choose a sharper photo, taken more from the front."
 STRANGER = "Someone else", "This is not the person of the other photos. Remove it."
 FAULTS = {2: UNREADABLE, 4: UNMEASURED, 5: UNMEASURED, 6: STRANGER}
+
+
+def several_faces(count: int) -> tuple[str, str]:
+    return f"{count} faces", "Crop the others out, so that one face is left."
+
+
 ADVICE = {
     "smaller than": "A larger photo would be better.",
     "pixels wide": "Come closer: the face is small.",
@@ -105,6 +107,25 @@ NO_TEMPLATES = "Pictures that an operator puts into templates/ of the bucket are
 
 def template_label(name: str) -> str:
     return f"Template {name}"
+
+
+WAIT_TEMPLATE = "Looking for the faces in the template…"
+EMPTY_TEMPLATE = "No face was found in this template. Choose another one."
+NEED_SOMEBODY = "Choose a person for at least one face of each template."
+THIS_PERSON = "The person above"
+KEEP_FACE = "Nobody: leave this face as it is"
+
+
+def this_person(name: str) -> str:
+    return f"{name} (the person above)" if name else THIS_PERSON
+
+
+def who_is_who(name: str, faces: int) -> str:
+    return f"Who takes the {faces} faces of {name}?"
+
+
+def face_label(number: int) -> str:
+    return f"Face {number} from the left"
 
 
 # --- knobs ----------------------------------------------------------------------------------------------------------
@@ -160,19 +181,17 @@ NEED_PHOTOS = "A training needs 5 usable photos or more."
 NEED_NAME = "Give the person a name first."
 WAITING = "Waiting for a worker"
 NO_WORKER = "No worker has begun yet. Workers are started by `photog up`, or by this page with --workers."
-STARTING = "The workers are loading their models…"
 BEFORE, AFTER = "Template", "Portrait"
 COMPARE = "Compare template and portrait"
 DOWNLOAD = "Download"
 AGAIN = "Same settings again"
 STAGES = "Step by step"
 STOP = "Stop"
-STOPPED = "Stopped."
 TRAINING = "Training"
 LOSS, LIKENESS = "Loss", "Likeness"
 STEP = "Step"
+BASE_MODEL = "Before"
 VALIDATION = "Test portraits by step"
-REPORT = "Report of the training"
 CURVE = "Loss by training step"
 LIKENESS_LABEL = "Likeness"
 ALIKE = ((0.6, "clearly the same person"), (0.5, "the same person"), (0.39, "alike"), (0.0, "not much alike"))
@@ -183,12 +202,34 @@ STAGE_NAMES = {
     "saving": "Saving",
     "photos": "Looking at the photos",
 }
-VERDICT_ERRORS = {
-    "UnsuitableFace": "This template's face cannot be used.",
-    "NoUsableReference": "None of the photos can be used.",
-    "UnknownUser": "This person is not known any more. Add photos.",
-    "RequestCanceled": "Stopped.",
+FAILURES = {
+    "UnsuitableFace": (
+        "A face of this template cannot be used",
+        "Choose another template, or leave that face as it is.",
+    ),
+    "NoFaceInTemplate": ("No face found in this template", "Choose a picture in which the whole face can be seen."),
+    "FaceCountMismatch": (
+        "The faces of this template have changed",
+        "Choose the template again, then a person for each face.",
+    ),
+    "NoUsableReference": ("None of the photos can be used", "Add a sharper photo in which the whole face can be seen."),
+    "TooFewPhotos": ("Too few usable photos", "A training needs five or more different photos of the person."),
+    "UnknownUser": ("This person is not known any more", "Add photos of the person."),
+    "Forgotten": ("This person was forgotten meanwhile", "Nothing of the request is kept."),
+    "RequestCanceled": ("Stopped", "Nothing of it is kept."),
+    "PhotoUnavailable": ("A picture is gone", "Drop the photo or the template here again."),
+    "PhotoUndecodable": ("A picture cannot be read", "Save it as JPEG or PNG and drop it again."),
+    "PhotoTooLarge": ("A picture is too large", "Make it smaller and drop it again."),
+    "PhotoError": ("A picture cannot be used", "Choose another one."),
+    "InvalidField": ("A setting cannot be used", "Change it, or reset the fine-tuning to its defaults."),
+    "TrainingDiverged": ("The training failed", "Tell whoever runs the workers: their learning rate is too high."),
+    "OutOfMemory": ("The worker has too little memory", "Try again in a minute, or choose a smaller template."),
+    "QuotaExceeded": ("The quota is used up", "Try again later, or ask whoever runs photog for more."),
+    "DeadlineExceeded": ("It took too long", "Try again, with fewer steps."),
 }
+"""Title and advice by type of error."""
+FAILED_ADVICE = "Try again in a minute. If it fails again, tell whoever runs the workers."
+DETAILS = "What the worker said"
 
 
 def likeness(value: float) -> str:
@@ -213,6 +254,14 @@ def seed_text(seed: int) -> str:
     return f"Seed {seed}"
 
 
+def step_name(step: int) -> str:
+    return f"{STEP} {step}" if step else BASE_MODEL
+
+
+def validation_of(step: int) -> str:
+    return f"Test portraits, {step_name(step).lower()}"
+
+
 def trained_text(best: int, similarity: float | None) -> str:
     return f"Done. The best step is {best}" + (f", likeness {similarity:.2f}." if similarity is not None else ".")
 
@@ -223,7 +272,6 @@ NO_PEOPLE = "Nobody is kept yet"
 NO_PEOPLE_HINT = "Give a person a name when you make a portrait or train."
 TRAINED, INSTANT = "Trained", "Photos kept"
 PORTRAITS_OF, TRAININGS_OF = "Portraits", "Trainings"
-NO_PORTRAITS = "None yet."
 MAKE_WITH = "Make a portrait"
 FORGET = "Forget"
 CANCEL = "Cancel"
@@ -276,9 +324,9 @@ PREVIOUS, NEXT = "Newer", "Older"
 NO_REQUESTS = "No requests match."
 LISTING = "Reading the bucket…"
 WORKERS = "Workers"
-NO_WORKERS = "No worker is serving a request now."
-IDLE = "idle"
-OWN_WORKERS = "Workers of this page"
+NO_WORKERS = "No worker is alive. Start some: photog up BUCKET, or this page with --workers."
+STARTING_WORKER = "loading its models"
+TROUBLES_HINT = "Files that workers try again and again, and files that nobody reads as a request."
 ERRORS = "Errors"
 OLDEST = "Oldest waiting"
 THROUGHPUT = "Answers per ten minutes"
@@ -291,6 +339,7 @@ REDRIVE = "Redrive dead letters"
 REDRIVE_HINT = "Puts the messages of a dead-letter queue back into the queue that workers poll."
 FROM_QUEUE, TO_QUEUE = "URL of the dead-letter queue", "URL of the workers' queue"
 MOVE = "Move messages"
+NEED_QUEUES = "Give the addresses of both queues, and of two different ones."
 BACK = "All requests"
 NOTHING = "Nothing yet."
 OUTBOX_EMPTY = "No event waits to be delivered."
@@ -298,8 +347,24 @@ UNKNOWN_REQUEST = "The bucket has nothing of this request."
 NO_MANIFEST = "The manifest is gone."
 
 
+def idle_worker(function: str) -> str:
+    return f"{function} · idle"
+
+
+def troubles(count: int) -> str:
+    return "1 file cannot be served" if count == 1 else f"{count} files cannot be served"
+
+
+def more_troubles(count: int) -> str:
+    return f"And {count} more: photog status BUCKET lists them all."
+
+
+def tell_tries(tries: int, seconds: float) -> str:
+    return f"{'Tried once' if tries == 1 else f'Tried {tries} times'}, first {ago(seconds)} ago"
+
+
 def tell_moved(count: int) -> str:
-    return f"{count} messages moved."
+    return "No message of this function is in that queue." if not count else f"{count} messages moved."
 
 
 def in_outbox(pending: str) -> str:

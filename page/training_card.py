@@ -1,5 +1,6 @@
 """A training while it runs and when it is done: stage, time left, the curves, a stop, and the test portraits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from nicegui import ui
@@ -19,6 +20,7 @@ class TrainingCard:
     def __init__(self, studio: Studio, user_id: str, request_id: str) -> None:
         self._studio, self._request_id, self.finished = studio, request_id, False
         self._shown = -1
+        self._pictures: dict[int, ui.element] = {}
         with card(f"{texts.TRAINING} · {user_id}", "", "training") as self.root:
             with ui.element("div").classes("training-head") as self._head:
                 with ui.element("div").classes("training-progress"):
@@ -30,6 +32,8 @@ class TrainingCard:
                 ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
             self._chart = ui.echart(chart_options()).classes("chart")
             self._chart.props["aria-label"], self._chart.props["role"] = texts.CURVE, "img"
+            self._validations = ui.element("div").classes("validations")
+            self._validations.props.update({"role": "list", "aria-label": texts.VALIDATION})
 
     def tick(self, now: float) -> bool:
         """Show what is new; returns whether the training has just ended."""
@@ -41,6 +45,7 @@ class TrainingCard:
             if len(seen.curve) != self._shown:
                 self._shown = len(seen.curve)
                 self._draw([list(one) for one in seen.curve], [list(one) for one in seen.likeness])
+            self._show_pictures(seen.pictures, dict(seen.likeness))
             return False
         self.finished = True
         self._head.delete()
@@ -48,8 +53,27 @@ class TrainingCard:
             if seen.answer.get("code") == "OK":
                 self._show(seen.answer["data"])
             else:
+                self._validations.delete()  # a training that fails keeps no pictures
                 show_error(seen.answer)
         return True
+
+    def _show_pictures(self, pictures: Mapping[int, str], likeness: Mapping[int, float], best: int = -1) -> None:
+        """Show the pictures of validations that are not shown yet, by step."""
+        for step in sorted(pictures.keys() - self._pictures.keys()):
+            with self._validations, ui.element("figure").classes("validation") as figure:
+                figure.props["role"] = "listitem"
+                link = ui.element("a")
+                link.props.update({"href": picture_url(pictures[step]), "target": "_blank", "rel": "noopener"})
+                with link:
+                    picture(pictures[step], texts.validation_of(step))
+                with ui.element("figcaption"):
+                    ui.label(texts.step_name(step))
+                    if (value := likeness.get(step)) is not None:
+                        ui.label(f"{value:.2f}").classes("hint")
+            self._pictures[step] = figure
+            figure.move(self._validations, sorted(self._pictures).index(step))
+        if best in self._pictures:
+            self._pictures[best].classes(add="validation-best")
 
     def _draw(self, loss: list[list[float]], likeness: list[list[float]]) -> None:
         self._chart.options["series"][0]["data"] = loss
@@ -60,17 +84,16 @@ class TrainingCard:
         await ask(self._studio.cancel, "train", self._request_id)
 
     def _show(self, data: Json) -> None:
-        points = [
-            [one["step"], one["similarity"]]
-            for one in data.get("checkpoints") or []
-            if one.get("similarity") is not None
-        ]
-        self._chart.options["series"][1]["data"] = points
+        checkpoints = data.get("checkpoints") or []
+        likeness = {one["step"]: one["similarity"] for one in checkpoints if one.get("similarity") is not None}
+        self._chart.options["series"][1]["data"] = [[step, value] for step, value in likeness.items()]
         self._chart.update()
+        pictures = {one["step"]: str(one["pictures"]) for one in checkpoints if one.get("pictures")}
+        self._show_pictures(pictures, likeness, data.get("best_step") or 0)
         ui.label(texts.trained_text(data.get("best_step") or 0, data.get("similarity"))).classes("stage")
         for warning in data.get("warnings") or []:
             ui.label(texts.sentence(str(warning))).classes("advice")
-        if key := data.get("validation"):
+        if (key := data.get("validation")) and not pictures:  # of an answer that an earlier photog has written
             with ui.element("figure").classes("sheet"):
                 link = ui.element("a")
                 link.props.update({"href": picture_url(str(key)), "target": "_blank", "rel": "noopener"})

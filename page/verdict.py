@@ -7,6 +7,7 @@ from typing import Any
 from page import texts
 from shared.contract.manifests import Json
 
+Sides = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 USABLE, NOT_ONE_FACE = 1, 3  # codes of check
 GOOD_QUALITY = 0.4
 FACES = re.compile(r"(\d+) faces were found")
@@ -20,13 +21,15 @@ class Verdict:
         title: the reason in two or three words.
         advice: what to do; empty if there is nothing to do.
         face: left, top, right, bottom in pixels of the upright photo; None if there is no single face.
+        faces: all of them, from left to right.
         quality: 0 to 1, the rank of the photo.
     """
 
     usable: bool
     title: str
     advice: str
-    face: tuple[float, float, float, float] | None
+    face: Sides | None
+    faces: tuple[Sides, ...]
     width: int
     height: int
     quality: float
@@ -38,7 +41,14 @@ def read_verdict(result: Json) -> Verdict:
     quality = float(result.get("quality") or 0.0)
     title, advice = _describe_good(quality, warnings) if usable else _describe_fault(result.get("code"), warnings)
     width, height = int(result.get("width") or 0), int(result.get("height") or 0)
-    return Verdict(usable, title, advice, _box(result.get("face")), width, height, quality)
+    face, faces = _box(result.get("face")), tuple(read_faces(result))
+    return Verdict(usable, title, advice, face, faces, width, height, quality)
+
+
+def read_faces(result: Json) -> list[Sides]:
+    """Return the boxes of all faces in one entry of `check_results`, from left to right."""
+    found = result.get("faces")
+    return [box for one in found if (box := _box(one)) is not None] if isinstance(found, list) else []
 
 
 def _describe_good(quality: float, warnings: list[str]) -> tuple[str, str]:
@@ -55,15 +65,11 @@ def _describe_fault(code: Any, warnings: list[str]) -> tuple[str, str]:
     if "cut off" in together:
         return texts.CUT_FACE
     if (found := FACES.search(together)) is not None:
-        return (
-            texts.TWO_FACES
-            if found[1] == "2"
-            else (f"{found[1]} {texts.SEVERAL_FACES[0].split()[1]}", texts.SEVERAL_FACES[1])
-        )
+        return texts.TWO_FACES if found[1] == "2" else texts.several_faces(int(found[1]))
     return texts.NO_FACE
 
 
-def _box(face: Any) -> tuple[float, float, float, float] | None:
+def _box(face: Any) -> Sides | None:
     if isinstance(face, dict):
         face = [face.get(side) for side in ("left", "top", "right", "bottom")]
     if isinstance(face, list) and len(face) == 4 and all(isinstance(one, int | float) for one in face):
@@ -72,25 +78,41 @@ def _box(face: Any) -> tuple[float, float, float, float] | None:
     return None
 
 
-def crop_square(verdict: Verdict) -> tuple[float, float, dict[str, float] | None]:
-    """Return where a square thumbnail is cut out, and where the face's box lies in it, all in percent.
+@dataclass(frozen=True)
+class Square:
+    """How a photo is shown in a square, and where the boxes of its faces lie in that; all in percent.
 
-    Returns:
-        `object-position` across and down, and left, top, width and height of the box; None without a face.
+    Attributes:
+        whole: whether the whole photo is shown, with bars beside it, instead of a part that the square cuts out.
+        across, down: `object-position` of the part.
+        boxes: left, top, width and height each, cut off at the square's border.
     """
+
+    whole: bool
+    across: float
+    down: float
+    boxes: list[dict[str, float]]
+
+
+def crop_square(verdict: Verdict) -> Square:
+    """Return how a photo is shown in a square: around its face, or whole if it does not have exactly one."""
     width, height = max(1, verdict.width), max(1, verdict.height)
-    side = min(width, height)
     if verdict.face is None:
-        return 50.0, 30.0, None
+        side = max(width, height)
+        x, y = (width - side) / 2, (height - side) / 2
+        return Square(True, 50.0, 50.0, [_place(box, x, y, side) for box in verdict.faces])
+    side = min(width, height)
     left, top, right, bottom = verdict.face
     x = min(max((left + right) / 2 - side / 2, 0.0), width - side)
     y = min(max((top + bottom) / 2 - side / 2, 0.0), height - side)
     across = 100 * x / (width - side) if width > side else 50.0
     down = 100 * y / (height - side) if height > side else 50.0
-    box = {
-        "left": 100 * (left - x) / side,
-        "top": 100 * (top - y) / side,
-        "width": 100 * (right - left) / side,
-        "height": 100 * (bottom - top) / side,
-    }
-    return across, down, box
+    return Square(False, across, down, [_place(verdict.face, x, y, side)])
+
+
+def _place(box: Sides, x: float, y: float, side: float) -> dict[str, float]:
+    """Return where a box lies in the square with this corner and side."""
+    left, top, right, bottom = (
+        min(max(100 * (one - corner) / side, 0.0), 100.0) for one, corner in zip(box, (x, y, x, y), strict=True)
+    )
+    return {"left": left, "top": top, "width": right - left, "height": bottom - top}

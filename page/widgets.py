@@ -118,6 +118,7 @@ def frame(active: str, can_log_out: bool) -> Iterator[None]:
     with ui.element("header").classes("top"):
         brand = ui.element("a").classes("brand")
         brand.props["href"] = f"{ROOT}/"
+        brand.props["aria-label"] = texts.PRODUCT  # its text is hidden on narrow screens
         with brand:
             ui.element("span").classes("brand-mark")
             ui.label(texts.PRODUCT)

@@ -1,6 +1,7 @@
 """A client for an application's own tests: no workers, no models, answers at once."""
 
 import base64
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from shared.buckets.memory import MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import Json, encode, failure, running, success
 from shared.contract.request import read_metadata
+from shared.contract.usage import Meter, read_users
 from shared.errors import RequestError
 from shared.settings import Settings
 
@@ -70,9 +72,10 @@ class FakeClient(Client):
         outcome = outcomes.pop(0) if outcomes else {}
         metadata = read_metadata(body)
         if isinstance(outcome, RequestError):
-            envelope = failure(request_id, outcome, {"cost_time": 0.1}, metadata)
+            envelope = failure(request_id, outcome, {"cost_time": 0.1} | _used(body, answered=False), metadata)
         else:
-            envelope = success(request_id, "success", SAMPLES[function](body) | outcome, metadata)
+            data = SAMPLES[function](body) | _used(body, answered=True) | outcome
+            envelope = success(request_id, "success", data, metadata)
             if "image_key" in envelope["data"]:
                 self.bucket.put(envelope["data"]["image_key"], PIXEL)
         self.bucket.put_if_absent(keys.result(function, request_id), encode(envelope))
@@ -97,6 +100,10 @@ class _Fake(BucketTransport):
 
 def _name(job: Job[Any]) -> tuple[str, str]:
     return job.function, job.request_id
+
+
+def _used(body: Json, answered: bool) -> Json:
+    return {"usage": Meter().usage(0.1, read_users(body), time.time(), answered)}
 
 
 def _check(body: Json) -> Json:

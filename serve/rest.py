@@ -70,6 +70,10 @@ STATUS: dict[type[PhotogError], int] = {
     NoSignedUploads: 501,
     UnknownRequest: 404,
 }
+WISHES = (
+    'body: this call signs a URL, so send JSON of any Content-Type, such as {"user_id": "ann", "suffix": ".jpg"}, or '
+    "nothing; a picture's bytes go to POST /v1/photos"
+)
 SUFFIXES = {"image/png": ".png", "image/webp": ".webp", "image/avif": ".avif", "image/heic": ".heic"}
 
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]  # REQUEST_ID without a look-ahead
@@ -292,6 +296,8 @@ def _pictures(rest: Rest) -> APIRouter:
     )
     async def sign(request: Request, token: Token = None) -> SignedUpload:
         rest.require_token(token)
+        if request.headers.get("Content-Type", "").startswith("image/"):
+            raise InvalidField(WISHES, "body")
         async with rest.bodies.read(request, LONGEST_WISH, ManifestTooLarge) as text:
             wish = _read_wish(text)
         asked = wish.suffix, wish.user_id, wish.content_type, wish.seconds
@@ -324,8 +330,10 @@ def _pictures(rest: Rest) -> APIRouter:
 def _read_wish(text: bytes) -> UploadWish:
     """Return the body of a call, which is read after its token; raises InvalidField."""
     try:
-        return UploadWish.model_validate_json(text)
+        return UploadWish.model_validate_json(text or b"{}")
     except ValidationError as error:
+        if not error.errors()[0]["loc"]:  # no JSON, or no object
+            raise InvalidField(WISHES, "body") from error
         raise _name_field(error.errors()) from error
 
 

@@ -40,6 +40,7 @@ def explain_failed_import(error: BaseException) -> str:
 
 
 RETRY_SECONDS = 30  # until what failed for a moment may work again: a restart, a network, another server's load
+DAY = 86_400  # seconds; a quota is for a day
 WORKER_RETRY_SECONDS = 60  # until another worker may serve it: one that died has loaded its models again
 
 
@@ -148,7 +149,7 @@ class UnsuitableFace(RequestError):
 
 
 class FaceCountMismatch(RequestError):
-    """The number of faces in the template differs from the number of user ids in the request."""
+    """The template has more or fewer faces than the request has people, who take them from left to right."""
 
 
 class PictureFailed(RequestError):
@@ -179,6 +180,12 @@ class DeviceError(RequestError):
 
 class OutOfMemory(DeviceError):
     """The worker ran out of memory even with one item at a time; send it again, or give the worker more memory."""
+
+
+class QuotaExceeded(RequestError):
+    """The user has no requests or seconds of a device left today; send it again when the day of UTC has ended."""
+
+    retryable, retry_after = True, DAY
 
 
 class InternalError(RequestError):

@@ -170,6 +170,9 @@ class HealthSettings(BaseModel):
     )
     loading_seconds: float = Field(900.0, gt=0, description="time to load the models, from a network drive at worst")
     idle_seconds: float = Field(120.0, gt=0, description="between two rounds of an idle loop; one long poll takes 20")
+    presence_seconds: float = Field(
+        60.0, ge=0, description="between two signs of life that an idle worker writes into the bucket; 0 writes none"
+    )
 
 
 class EnhanceSettings(BaseModel):
@@ -217,9 +220,34 @@ class RetentionSettings(BaseModel):
     requests: float | None = Field(None, ge=0.04, description="answered manifests whose photos are gone")
     results: float | None = Field(None, ge=0.04, description="answers with their portraits and claims")
     notifications: float | None = Field(None, ge=0.04, description="completion events below notifications/")
+    usage: float | None = Field(None, ge=2, description="records of what requests used; a quota looks two days back")
     users: float | None = Field(
         None, ge=0.04, description="people whom no request has named for so long, as `photog forget` removes them"
     )
+
+
+class UsageSettings(BaseModel):
+    """Whether what requests use is added up."""
+
+    record: bool = Field(
+        False, description="write a record of each answer below usage/, for `photog usage`; two store calls per answer"
+    )
+
+
+class QuotaSettings(BaseModel):
+    """What each user has per day of UTC; None is no limit. With one, usage is recorded too."""
+
+    check: int | None = Field(None, ge=0, description="requests to check")
+    train: int | None = Field(None, ge=0, description="requests to train")
+    generate: int | None = Field(None, ge=0, description="requests to generate")
+    device_seconds: float | None = Field(
+        None, gt=0, description="seconds of a device, of all functions together; what runs is not stopped"
+    )
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited."""
+        return any(limit is not None for limit in self.model_dump().values())
 
 
 class GenerateSettings(BaseModel):
@@ -266,6 +294,8 @@ class Settings(BaseSettings):
     enhance: EnhanceSettings = EnhanceSettings()
     notify: NotifySettings = NotifySettings()
     retention: RetentionSettings = RetentionSettings()
+    usage: UsageSettings = UsageSettings()
+    quota: QuotaSettings = QuotaSettings()
     s3: S3Settings = S3Settings()
     sqs: SqsSettings = SqsSettings()
     health: HealthSettings = HealthSettings()

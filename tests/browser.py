@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
+PROGRAM = (sys.executable, "-P", "-m", "shared.cli")
 LISTENS = re.compile(r"the page of .*: (http://\S+)")
 
 
@@ -41,9 +42,9 @@ def open_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def run_page(bucket: Path | str, *options: str, **environment: str) -> Iterator[str]:
+def run_page(bucket: Path | str, *options: str, program: Sequence[str] = PROGRAM, **environment: str) -> Iterator[str]:
     """Run `photog page` on a free port; yields its address. What it logs is shown if it ends by itself."""
-    command = [sys.executable, "-P", "-m", "shared.cli", "page", str(bucket), "--port", "0", *options]
+    command = [*program, "page", str(bucket), "--port", "0", *options]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
         assert process.stderr is not None

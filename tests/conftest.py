@@ -1,7 +1,7 @@
 """Fixtures that several files share."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,21 @@ import pytest
 from tests.cached_engine import CachedEngine
 from tests.cloud import Cloud, start
 from tests.second_store import start_localstack
+from tests.zygotes import fork_test_processes
 
 SCENARIOS = Path(__file__).parent / "scenario"
 
 gc.disable()  # until all is collected: modules and tests stay, and searching them again and again takes time
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, object]:
+    """Test processes that will run everything are forked, as they import the same."""
+    everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not (everything and session.config.pluginmanager.hasplugin("dsession")):
+        return (yield)
+    with fork_test_processes():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,9 @@ def understood(words: Sequence[str]) -> None:
     name, *rest = words
     verb = group.get_command(context, name)
     assert verb is not None, f"photog has no verb {name}; it has {', '.join(group.list_commands(context))}"
-    while isinstance(verb, TyperGroup) and (rest or not verb.invoke_without_command):
+    while isinstance(verb, TyperGroup):
+        if verb.invoke_without_command and (not rest or rest[0].startswith("-")):
+            break
         name, *rest = rest
         assert name in verb.commands, f"there is no {name} among {', '.join(verb.commands)}"
         verb = verb.commands[name]

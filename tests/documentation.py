@@ -55,7 +55,12 @@ def languages(page: Path) -> set[str]:
 
 def python_blocks(page: Path) -> list[str]:
     """Return the fenced blocks in Python."""
-    return [block for language, block in FENCE.findall(page.read_text()) if language == "python"]
+    return fenced(page, "python")
+
+
+def fenced(page: Path, wanted: str) -> list[str]:
+    """Return the fenced blocks in a language."""
+    return [block for language, block in FENCE.findall(page.read_text()) if language == wanted]
 
 
 def spans(page: Path) -> list[str]:
@@ -111,6 +116,7 @@ def filled(word: str, files: Path) -> str:
     said = {
         "BUCKET": str(files / "bucket"),
         "~/.photog/bucket": str(files / "bucket"),
+        "RESTORED": str(files / "bucket"),
         "FUNCTION": FUNCTIONS[0],
         "PHOTO": str(files / "photo.jpg"),
         "photo.jpg": str(files / "photo.jpg"),

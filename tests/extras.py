@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.dependencies import OURS, closure, declared
 from tests.deployment import ROOT
 
@@ -21,6 +23,14 @@ SITE = Path(sysconfig.get_path("purelib"))
 # isolated from this environment (-I) and from all of its packages (-S); what is linked is all there is
 START = "import sys; sys.path.append({folder!r}); from shared.cli import app; app()"
 
+# what pip does to build a wheel without isolation, without pip, whose own work takes as long
+BUILD = [
+    sys.executable,
+    "-P",
+    "-c",
+    "import sys; from setuptools import build_meta as made; made.build_wheel(sys.argv[1])",
+]
+
 
 class Extras:
     """The core with these extras, and what is installed beside them with --no-deps.
@@ -28,11 +38,20 @@ class Extras:
     Args:
         folder: an empty one, for the links.
         wheel: photog's, unpacked.
+        instead: packages that are installed with theirs in place of the core and the extras, photog with --no-deps.
     """
 
-    def __init__(self, folder: Path, wheel: Path, extras: Sequence[str], beside: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wheel: Path,
+        extras: Sequence[str] = (),
+        beside: Iterable[str] = (),
+        instead: Sequence[str] | None = None,
+    ) -> None:
         self._folder = folder
-        for name in {*closure(declared(extras)), *beside}:
+        wanted = declared(extras) if instead is None else [Requirement(one) for one in instead]
+        for name in {*closure(wanted), *beside}:
             link_distribution(name, folder)
         for top in wheel.iterdir():
             _link(top, folder)
@@ -42,9 +61,14 @@ class Extras:
         words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(self._folder)!r}); {code}"]
         return subprocess.run(words, cwd=self._folder, capture_output=True, text=True, check=False)
 
+    @property
+    def program(self) -> list[str]:
+        """The words that start photog in this environment."""
+        return [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder))]
+
     def photog(self, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
         """The program in this environment."""
-        command = [sys.executable, "-I", "-S", "-c", START.format(folder=str(self._folder)), *map(str, words)]
+        command = [*self.program, *map(str, words)]
         return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
 
 
@@ -59,19 +83,7 @@ def build_wheel(folder: Path) -> Path:
             source.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, source / name)
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--quiet",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        built,
-        ".",
-    ]
-    subprocess.run(pip, cwd=source, env=alone, check=True)
+    subprocess.run([*BUILD, built], cwd=source, env=alone, check=True)
     (wheel,) = built.glob("*.whl")
     return wheel
 

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.dependencies import closure
-from tests.extras import find_distribution, link_distribution
+from tests.extras import BUILD, find_distribution, link_distribution
 
 
 def main(site: Path, words: list[str]) -> None:
@@ -52,14 +52,13 @@ def read_lines(constraints: Path | None) -> list[str]:
 def install_source(site: Path) -> None:
     """Build the package in the working directory, and install it without what it needs."""
     python = str(site.parents[2] / "bin/python")
-    pip = [sys.executable, "-m", "pip", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", python]
     # a checkout may have metadata of its editable install, for which pip would take the package to be installed
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
-        made = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, "."]
-        subprocess.run(made, check=True, env=alone)
+        subprocess.run([*BUILD, folder], check=True, env=alone)
         (wheel,) = Path(folder).glob("*.whl")
-        into = [*pip, "--python", python, "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
+        into = [*pip, "install", "--no-deps", "--no-index", "--no-compile", str(wheel)]
         subprocess.run(into, check=True, env=alone)
 
 

@@ -99,9 +99,9 @@ class GpuTensor(torch.Tensor):
         named = named or {}
         if function in ANSWERS:
             return ANSWERS[function]
-        if function is torch.Tensor.numpy or function is torch.Tensor.__array__:
+        if function in TO_NUMPY:
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy: {line()}")
-        if function == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+        if function == SET_DATA:
             given[0].held = given[1].held
         elif function in MOVING and isinstance(given[0], GpuTensor):
             return MOVING[function](*given, **named)
@@ -113,6 +113,8 @@ class GpuTensor(torch.Tensor):
         return run(function, given, named or {})
 
 
+TO_NUMPY: set[Any] = {torch.Tensor.numpy, torch.Tensor.__array__}
+SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 ANSWERS = {
     torch.Tensor.device.__get__: CUDA,  # type: ignore[attr-defined]
     torch.Tensor.is_cuda.__get__: True,  # type: ignore[attr-defined]
@@ -182,55 +184,75 @@ class Operation:
 operation_of = cache(Operation)
 
 
+class Given:
+    """What an operation was given, with tensors of the GPU replaced by what they hold.
+
+    Attributes:
+        plain, options: its arguments, in the same lists, tuples and dictionaries.
+        ours, others: tensors of the GPU and of the CPU among them, however deep.
+        generators: the generators among them.
+    """
+
+    def __init__(self, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.ours: list[GpuTensor] = []
+        self.others: list[torch.Tensor] = []
+        self.generators: list[torch.Generator] = []
+        self.plain = [self._take(one) for one in given]
+        self.options = {name: self._take(one) for name, one in named.items()}
+
+    def _take(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is GpuTensor:
+            self.ours.append(value)
+            return value.held
+        if kind in SIMPLE:
+            return value
+        if isinstance(value, (list, tuple)):
+            return kind([self._take(one) for one in value])
+        if isinstance(value, dict):
+            return {name: self._take(one) for name, one in value.items()}
+        if isinstance(value, torch.Generator):
+            self.generators.append(value)
+        elif isinstance(value, torch.Tensor):
+            self.others.append(value)
+        return value
+
+
+SIMPLE = {int, float, bool, type(None), str, torch.dtype, torch.device, torch.layout, torch.memory_format}
+
+
 def run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     """One operation, as the GPU would do it; RuntimeError where it would refuse."""
-    operation = operation_of(function)
-    leaves = leaves_of(given) + (leaves_of(named) if named else [])
-    tensors = [one for one in leaves if isinstance(one, torch.Tensor)]
-    ours = [one for one in tensors if isinstance(one, GpuTensor)]
-    others = [one for one in tensors if not isinstance(one, GpuTensor)] if len(ours) < len(tensors) else []
+    operation, taken = operation_of(function), Given(given, named)
+    ours, others, options = taken.ours, taken.others, taken.options
     device = named.get("device")
     on = bool(ours) if device is None else torch.device(device).type == "cuda"
     # what autograd's engine makes up by itself says no device
     backward = torch._C._current_graph_task_id() != -1
     on = on or backward
-    refuse_generators(operation, leaves, on)
+    refuse_generators(operation, taken.generators, on)
     if ours and others and not operation.copies and not backward:
         refuse_mixing(operation, given, others)
     note(operation, given, ours, others, on)
-    plain, options = changed(given, unwrapped), changed(named, unwrapped)
     if device is not None:
         options["device"] = torch.device("cpu")
-    made = function(*plain, **options)
+    made = function(*taken.plain, **options)
     if operation.fills:
         return given[0]
     if not on or (operation.copies and not operation.casts):
         return made
-    if not ours and any(made is one for one in plain if isinstance(one, torch.Tensor)):
+    if not ours and any(made is one for one in taken.plain if isinstance(one, torch.Tensor)):
         made = made.clone()
-    known = {id(one.held): one for one in ours}  # what is changed in place is given back as it came
 
     def wrapped(one: Any) -> Any:
-        if not isinstance(one, torch.Tensor):
+        if type(one) is not torch.Tensor and not isinstance(one, torch.Tensor):
             return one
-        return known[id(one)] if id(one) in known else GpuTensor(one)
+        for own in ours:
+            if own.held is one:
+                return own  # what is changed in place is given back as it came
+        return GpuTensor(one)
 
     return changed(made, wrapped)
-
-
-def leaves_of(value: Any) -> list[Any]:
-    """What lists, tuples and dictionaries hold, however deep; torch's own takes three times as long."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    elif not isinstance(value, (list, tuple)):
-        return [value]
-    leaves: list[Any] = []
-    for one in value:
-        if isinstance(one, (list, tuple, dict)):
-            leaves += leaves_of(one)
-        else:
-            leaves.append(one)
-    return leaves
 
 
 def changed(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -252,16 +274,11 @@ def refuse_mixing(operation: Operation, given: Any, others: list[torch.Tensor]) 
         raise RuntimeError(f"{operation.name} mixes devices: {line()}")
 
 
-def refuse_generators(operation: Operation, leaves: list[Any], on: bool) -> None:
+def refuse_generators(operation: Operation, generators: list[torch.Generator], on: bool) -> None:
     """RuntimeError where a generator is not where its numbers are wanted."""
-    for generator in (one for one in leaves if isinstance(one, torch.Generator)):
+    for generator in generators:
         if (generator.device.type == "cuda") != on:
             raise RuntimeError(f"a generator on {generator.device} for {operation.name}: {line()}")
-
-
-def unwrapped(value: Any) -> Any:
-    """What a tensor of the GPU holds; anything else as it is."""
-    return value.held if isinstance(value, GpuTensor) else value
 
 
 def note(operation: Operation, given: Any, ours: list[Any], others: list[Any], on: bool) -> None:
@@ -269,7 +286,7 @@ def note(operation: Operation, given: Any, ours: list[Any], others: list[Any], o
     if ours and operation.reads:
         WATCH.waits[line()] += 1
     if ours and operation.indexes:
-        masks = [one for one in leaves_of(given[1]) if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
+        masks = [one for one in given[1] if isinstance(one, torch.Tensor) and one.dtype == torch.bool]
         if masks:
             WATCH.waits[line()] += len(masks)
     if operation.casts and ours and isinstance(given[0], GpuTensor) and given[0].dim() > 1:
@@ -292,13 +309,17 @@ class Operations(TorchDispatchMode):
         return run(function, given, named or {})
 
 
+TO_CUDA = torch.Tensor.cuda
+TO_DEVICE = {torch.Tensor.to, TO_CUDA}
+
+
 class Moves(TorchFunctionMode):
     """Brings tensors of the CPU to the GPU."""
 
     def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         named = named or {}
-        if function in (torch.Tensor.to, torch.Tensor.cuda) and not isinstance(given[0], GpuTensor):
-            device, dtype = (CUDA, None) if function is torch.Tensor.cuda else asked(given[1:], named)
+        if function in TO_DEVICE and not isinstance(given[0], GpuTensor):
+            device, dtype = (CUDA, None) if function is TO_CUDA else asked(given[1:], named)
             if device is not None and torch.device(device).type == "cuda":
                 free = getattr(given[0], "pretends_pinned", False) and named.get("non_blocking")
                 (WATCH.pinned if free else WATCH.to_gpu)[line()] += 1

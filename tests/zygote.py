@@ -24,12 +24,16 @@ def main(descriptor: str, *modules: str) -> list[str]:
         order, received = zygotes.await_order(channel)
         if order["session"]:
             os.setsid()
-        if order["command"][0] == "-c":
+        if order["command"][0] == "-c" and not order["tests"]:
             break
         ours, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork():
             channel.close()
-            subprocess.Popen = zygotes.make_popen(_set_aside(ours))  # type: ignore[misc]
+            forking = zygotes.make_popen(_set_aside(ours))
+            if order["tests"]:
+                zygotes.twin = forking
+            else:
+                subprocess.Popen = forking  # type: ignore[misc]
             break
         ours.close()
         for number in received:

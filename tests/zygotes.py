@@ -12,6 +12,8 @@ is run by name as `python -m` does, and ends as the interpreter ends it.
 | what a test starts | forked twice, so that the kernel gives it to the test process as a child |
 | its twin, whose only work is to fork | forked first of all, as once threads run it is too late for that |
 | what it starts by `subprocess.Popen` itself, if it is Python again | forked by its twin in the same way |
+| the test processes of pytest-xdist | forked from one zygote, which has imported what most of them need |
+| what these start with `HEAVY` modules | forked by the twin of the test process |
 """
 
 import ctypes
@@ -24,7 +26,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from inspect import signature
 from pathlib import Path
@@ -42,7 +45,7 @@ NEED_A_START = ("preexec_fn", "executable", "gid", "gids", "uid", "umask")  # op
 SPARE_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a pool of threads hinders forks
 
 LIGHT = (  # what a worker of check imports, some of it not before it is needed
-    "shared.cli",
+    "shared.cli.verbs",
     "shared.buckets.s3",
     "shared.notify.sns",
     "boto3",
@@ -52,7 +55,7 @@ LIGHT = (  # what a worker of check imports, some of it not before it is needed
     "functions.check.handler",
     "shared.faces.mesh",
 )
-SERVING = ("shared.cli", "serve.command", "shared.triggers.folder", "shared.runtime.context")
+SERVING = ("shared.cli.verbs", "serve.command", "shared.triggers.folder", "shared.runtime.context")
 HEAVY = (
     *LIGHT,
     "functions.train.handler",
@@ -60,11 +63,42 @@ HEAVY = (
     "diffusers.pipelines.onnx_utils",
     "diffusers.guiders",
 )
+TESTING = (  # what a test process imports beside; nothing that a plugin of pytest is a part of
+    *HEAVY,
+    "cfnlint.api",
+    "moto.server",
+    "nicegui",
+    "onnx",
+    "page.mounting",
+    "playwright.sync_api",
+    "samtranslator.translator.transform",
+    "skimage.data",
+    "skimage.metrics",
+    "serve.command",
+    "torch.distributed.fsdp",
+)
+
+twin: "type[_Forked] | None" = None  # of a test process that was forked: starts what needs HEAVY modules
 
 
 def start(command: Sequence[object], modules: tuple[str, ...] = LIGHT, **options: Any) -> "subprocess.Popen[Any]":
     """Start `python [-P] -m MODULE ...` with the options of `subprocess.Popen`, forked from a zygote with `modules`."""
-    return _start_zygote(modules)(list(map(str, command)), **options)
+    forking = twin if twin is not None and modules == HEAVY else _start_zygote(modules)
+    return forking(list(map(str, command)), **options)
+
+
+@contextmanager
+def fork_test_processes() -> Iterator[None]:
+    """While it is entered, test processes that pytest-xdist starts are forked from one zygote."""
+    starts, forking = subprocess.Popen, _start_zygote(TESTING)
+    subprocess.Popen = type("Testing", (forking,), {"tests": True})  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        subprocess.Popen = starts  # type: ignore[misc]
+        _start_zygote.cache_clear()
+        forking.channel.close()
+        forking.zygote.wait()
 
 
 @cache
@@ -88,6 +122,7 @@ class _Forked(subprocess.Popen):
     zygote: "subprocess.Popen[bytes]"  # of the one that a test process has started
     channel: socket.socket
     turn: "threading.Lock"
+    tests = False  # whether the twin of what is started is for `start` alone, which a test process asks
 
     def _execute_child(self, *given: Any) -> None:
         """Take the place of fork and exec."""
@@ -105,6 +140,7 @@ class _Forked(subprocess.Popen):
             "environment": dict(os.environ if asked["env"] is None else asked["env"]),
             "folder": os.fspath(asked["cwd"] or os.getcwd()),
             "session": asked["start_new_session"],
+            "tests": self.tests,
             "descriptors": list(numbers),
         }
         with self.turn:
@@ -122,7 +158,7 @@ def read_program(command: Any) -> list[str] | None:
     """Return `[-m or -c, module or code, ...]` of a command that starts our Python; None of any other."""
     if not isinstance(command, list) or command[0] != sys.executable:
         return None
-    words = command[2:] if command[1] == "-P" else command[1:]
+    words = command[2:] if command[1] in ("-P", "-u") else command[1:]
     return words if words[0] in ("-m", "-c") else None
 
 

@@ -79,6 +79,7 @@ def _result(url: str, verdict: PhotoAssessment) -> Json:
         "code": verdict.code,
         "frontal": verdict.frontal,
         "face": list(verdict.face.box.rounded()) if verdict.face else None,
+        "faces": [list(box.rounded()) for box in verdict.found],
         "width": verdict.width,
         "height": verdict.height,
         "sharpness": round(verdict.sharpness, 4),

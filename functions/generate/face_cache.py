@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.faces import Face, FaceEngine
+from shared.faces.base import FaceSearch, search_faces
 from shared.imaging.array_types import Embedding, Image
 from shared.models.expiring_cache import Clock, ExpiringCache
 
@@ -32,13 +33,16 @@ class CachedFaceEngine:
     def __init__(self, engine: FaceEngine, most: int = PICTURES, clock: Clock = time.monotonic) -> None:
         self.name, self.same_person = engine.name, engine.same_person
         self._engine = engine
-        self._faces: ExpiringCache[bytes, list[Face]] = ExpiringCache(most, clock=clock)
+        self._faces: ExpiringCache[bytes, FaceSearch] = ExpiringCache(most, clock=clock)
         self._vectors: ExpiringCache[bytes, Embedding] = ExpiringCache(most, clock=clock)
 
     def detect(self, image: Image) -> list[Face]:
         """Return the engine's faces of the picture; a picture is recognized by its pixels."""
-        faces = _get_or_compute(self._faces, digest(image), lambda: self._engine.detect(image))
-        return list(faces)
+        return list(self.search(image).faces)
+
+    def search(self, image: Image) -> FaceSearch:
+        """Return the engine's faces of the picture and its doubts."""
+        return _get_or_compute(self._faces, digest(image), lambda: search_faces(self._engine, image))
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return the engine's embedding of a face; a face is recognized by its picture, box and landmarks."""

@@ -22,7 +22,7 @@ from functions.generate.template import FIELD
 from shared.errors import PhotoTooLarge, PictureFailed
 from shared.faces import Face
 from shared.imaging.array_types import Image
-from shared.models.model_loading import EMBEDDED
+from shared.models.model_name import EMBEDDED
 from shared.settings import Limits
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from functions.generate import output, person, template
+from functions.generate.assignment import assign_people
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
 from functions.generate.fusion.beard_transfer import list_difficulties
@@ -48,16 +49,17 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     warnings += warn_of_other_base_models(people.values(), models)
     warnings += warn_of_rejected(people.values())
     counted = template.REFERENCES if knobs.user_id is None else template.USER_ID
-    wanted = len(knobs.assignments)
-    faces = template.find_faces(decoded.image, request.template_image, wanted, models.cached_engine, counted)
-    warnings += template.warn_of_lying(faces)
-    template.check_faces(faces, knobs.assignments, request.template_image, models.settings.generate)
+    found = template.find_faces(decoded.image, request.template_image, models.cached_engine)
+    faces, settings = found.faces, models.settings.generate
+    assignments, doubts = assign_people(found, knobs.assignments, request.template_image, settings, counted)
+    warnings += template.warn_of_lying(faces) + doubts
+    template.check_faces(faces, assignments, request.template_image, settings)
     occluders = template.find_occluders(
-        decoded.image, faces, knobs.assignments, request.template_image, models.occluders, models.settings.generate
+        decoded.image, faces, assignments, request.template_image, models.occluders, settings
     )
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
-    jobs = prepare_jobs(picture, people, occluders, workspace, models)
+    jobs = prepare_jobs(picture, assignments, people, occluders, workspace, models)
     warnings += warn_of_facial_hair(jobs)
     face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
@@ -67,7 +69,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     context.take_through(picture_stages, [picture], first=len(face_stages) + 1)
     by = name_enhancer(knobs, bool(jobs), models)
     made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
-    told, kept_warnings = describe_people(knobs, people, workspace, models)
+    told, kept_warnings = describe_people(assignments, people, workspace, models)
     told |= {"faces": describe_faces(faces, described, models), "trained": all(job.lora is not None for job in jobs)}
     data, unfit = output.save_portrait(
         decoded.to_file_space(picture.image),
@@ -127,7 +129,10 @@ def warn_of_rejected(people: Iterable[Person]) -> list[str]:
 
 
 def describe_people(
-    knobs: GenerateConfigure, people: Mapping[FaceAssignment, Person], workspace: Workspace, models: GenerateModels
+    assignments: Sequence[FaceAssignment],
+    people: Mapping[FaceAssignment, Person],
+    workspace: Workspace,
+    models: GenerateModels,
 ) -> tuple[Json, list[str]]:
     """Keep the references that have a user_id, and describe the people for the answer.
 
@@ -143,7 +148,7 @@ def describe_people(
         warnings += [done.warning] if done.warning else []
         described.append(
             {
-                "faces": [number for number, other in enumerate(knobs.assignments) if other == wanted],
+                "faces": [number for number, other in enumerate(assignments) if other == wanted],
                 "user_id": who.user_id,
                 "used": [photo.name for photo in who.gathered.photos],
                 "rejected": who.gathered.rejected,
@@ -167,6 +172,7 @@ def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
 
 def prepare_jobs(
     picture: PictureJob,
+    assignments: Sequence[FaceAssignment],
     people: Mapping[FaceAssignment, Person],
     occluders: Sequence[Occluder | None],
     workspace: Workspace,
@@ -186,7 +192,7 @@ def prepare_jobs(
             workspace,
             models,
         )
-        for index, wanted in enumerate(knobs.assignments)
+        for index, wanted in enumerate(assignments)
         if not wanted.nobody
     ]
 

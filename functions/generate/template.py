@@ -8,8 +8,9 @@ from functions.generate.occlusion.occluder import Occluder, find_occluder
 from functions.generate.request import FaceAssignment
 from shared.contract.manifests import NOBODY
 from shared.contract.workspace import Workspace
-from shared.errors import FaceCountMismatch, NoFaceInTemplate, PhotoError, UnsuitableFace
+from shared.errors import NoFaceInTemplate, PhotoError, UnsuitableFace
 from shared.faces import Face, FaceEngine, FaceError, pose
+from shared.faces.base import FaceSearch, search_faces
 from shared.faces.lying import advise_turn, name_lying_faces
 from shared.imaging.array_types import Image
 from shared.photos import Decoded, decode_photo
@@ -37,35 +38,23 @@ def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Deco
         raise named.retry_in(error.retry_after) from error
 
 
-def find_faces(image: Image, reference: str, wanted: int, engine: FaceEngine, people: str = USER_ID) -> list[Face]:
-    """Return the template's faces from left to right; there must be `wanted` of them.
+def find_faces(image: Image, reference: str, engine: FaceEngine) -> FaceSearch:
+    """Return the template's faces, at least one, and where there may be others.
 
     Whatever the engine detects counts as a face, as in check: the engines' scores have no common scale and may be
     negative.
 
-    Args:
-        people: the field of the request that says how many are wanted, for errors.
-
     Raises:
         NoFaceInTemplate: no face; the message says how to turn the picture if it lies on a side or upside down.
-        FaceCountMismatch: another number of faces than `wanted`; the message says both numbers.
         PhotoError: the detector failed.
     """
     try:
-        found = engine.detect(image)
+        found = search_faces(engine, image)
     except FaceError as error:
         raise PhotoError(f"the template {show_reference(reference)}: {error}", FIELD) from error
-    if not found:
+    if not found.faces:
         advice = advise_turn(image, engine) or "choose another picture"
         raise NoFaceInTemplate(f"the template {show_reference(reference)} shows no face; {advice}", FIELD)
-    if len(found) != wanted:
-        side = name_lying_faces(found)
-        raise FaceCountMismatch(
-            f"the template {show_reference(reference)} shows {_count(len(found), 'face')}, "
-            f"but the request has {_count(wanted, NOUNS[people])}: give one per face from left to right, "
-            f"and the user_id {NOBODY!r} for a face that stays as it is" + (f"; {side}" if side else ""),
-            people,
-        )
     return found
 
 
@@ -84,7 +73,7 @@ def check_faces(
         UnsuitableFace: it is not; the message says which face, by how much, and the limit.
     """
     for number, (face, who) in enumerate(zip(found, assignments, strict=True), 1):
-        wrong = None if who.nobody else _find_fault(face, settings)
+        wrong = None if who.nobody else find_fault(face, settings)
         if wrong:
             raise _unsuitable(reference, number, len(found), wrong)
 
@@ -116,13 +105,13 @@ def find_occluders(
     return occluders
 
 
-def _unsuitable(reference: str, number: int, count: int, wrong: str) -> UnsuitableFace:
-    which = "the face" if count == 1 else f"face {number} from the left"
-    advice = "choose another picture" + ("" if count == 1 else f", or give {NOBODY!r} for it")
-    return UnsuitableFace(f"the template {show_reference(reference)}: {which} {wrong}; {advice}", FIELD)
+def name_face(number: int, count: int) -> str:
+    """Return what messages call a face of a template with `count` of them."""
+    return "the face" if count == 1 else f"face {number} from the left"
 
 
-def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
+def find_fault(face: Face, settings: GenerateSettings) -> str | None:
+    """Return why nobody can take a face, after "the face"; None if somebody can."""
     width = face_width(face.landmarks)
     if width < settings.smallest_face:
         return f"is {width:.0f} pixels wide, less than the limit of {settings.smallest_face:.0f}"
@@ -133,5 +122,8 @@ def _find_fault(face: Face, settings: GenerateSettings) -> str | None:
     return None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _unsuitable(reference: str, number: int, count: int, wrong: str) -> UnsuitableFace:
+    advice = "choose another picture" + ("" if count == 1 else f", or give {NOBODY!r} for it")
+    return UnsuitableFace(
+        f"the template {show_reference(reference)}: {name_face(number, count)} {wrong}; {advice}", FIELD
+    )

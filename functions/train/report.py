@@ -1,6 +1,6 @@
 """The report of a training in its answer, and the metadata in the header of the adapter's file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +13,7 @@ from shared.contract.users import ReferenceRecord
 from shared.errors import TrainingDiverged
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
-from shared.models.model_loading import EMBEDDED
+from shared.models.model_name import EMBEDDED
 
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
@@ -35,8 +35,14 @@ def lora_metadata(model: DiffusionModel, plan: TrainingPlan, request: TrainReque
     }
 
 
-def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) -> dict[str, Any]:
-    """Return the chosen checkpoint's step and the scores of every checkpoint; step 0 is the base model."""
+def training_scores(
+    selection: CheckpointSelection, chosen: ChosenCheckpoint, pictures: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return the chosen checkpoint's step and the scores of every checkpoint; step 0 is the base model.
+
+    Args:
+        pictures: keys of the validation pictures by step.
+    """
     return {
         "best_step": chosen.trial.step,
         "similarity": _round(chosen.trial.similarity),
@@ -50,6 +56,7 @@ def training_scores(selection: CheckpointSelection, chosen: ChosenCheckpoint) ->
                 "diversity": _round(trial.diversity),
                 "held_out_loss": _round(trial.held_out_loss),
                 "score": _round(selection.score(trial)),
+                "pictures": pictures[trial.step],
             }
             for trial in selection.trials
         ],

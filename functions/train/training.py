@@ -121,7 +121,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
         "seconds_to_first_step": _round_seconds(outcome.ran.first),
         "cost_time": watch.total(),
     }
-    return Answer(bundle | keys | report.training_scores(selection, outcome.chosen) | rest)
+    return Answer(bundle | keys | report.training_scores(selection, outcome.chosen, outcome.ran.pictures) | rest)
 
 
 def _train_adapter(

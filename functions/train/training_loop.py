@@ -14,7 +14,8 @@ from functions.train.selection import CheckpointSelection
 from functions.train.stopping import EarlyStop, find_overfitting, require_converging, require_finite, require_sane
 from functions.train.stopwatch import Stopwatch
 from functions.train.training_inputs import TrainingInputs
-from functions.train.validation import Validator
+from functions.train.validation import Evaluation, Validator
+from functions.train.validation_pictures import save_pictures
 from shared.contract.workspace import Workspace
 from shared.errors import TrainingDiverged
 from shared.models.base_model import DiffusionModel
@@ -30,6 +31,7 @@ class TrainingRun:
         resumed: the step of the earlier attempt's checkpoint that the loop continued from; 0 for a fresh start.
         first: seconds per stage until the first update was made; empty if no update was left to make.
         stop: why the loop ended before its last step; None if it did not.
+        pictures: keys of the validation pictures by step.
     """
 
     selection: CheckpointSelection
@@ -37,6 +39,7 @@ class TrainingRun:
     resumed: int
     first: dict[str, float]
     stop: EarlyStop | None
+    pictures: dict[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,7 @@ class TrainingLoop:
         """
         updates = OptimizerSteps(self.adapter, self.material, self.plan, steps)
         selection, losses = self._resume(updates)
+        pictures = {} if selection is None else self._save_pictures(*selection.trials)
         resumed, started = updates.done, time.monotonic()
         first: dict[str, float] = {}
         made, stop = iter(updates), self._overfitting(selection, steps)
@@ -84,9 +88,12 @@ class TrainingLoop:
                 losses.add(update, now=due)
                 require_converging(losses)
                 eta = (time.monotonic() - started) / (update.step - resumed) * (steps - update.step)
-                self.workspace.progress("training", update.step, steps, eta, **losses.figures(), **_likeness(selection))
+                figures = losses.figures() | _describe_latest(selection)
+                self.workspace.progress("training", update.step, steps, eta, **figures)
                 if due:
+                    known = 0 if selection is None else len(selection.trials)
                     selection = self._checkpoint(updates, selection, losses)
+                    pictures |= self._save_pictures(*selection.trials[known:])
                     stop = self._overfitting(selection, steps)
         except TrainingDiverged as error:
             if selection is None:
@@ -97,7 +104,7 @@ class TrainingLoop:
             stop = EarlyStop(updates.done, "diverged", error.message)
         assert selection is not None
         curve = [point for point in losses.curve if math.isfinite(point[1])]
-        return TrainingRun(selection, curve, resumed, first, stop)
+        return TrainingRun(selection, curve, resumed, first, stop, pictures)
 
     def _overfitting(self, selection: CheckpointSelection | None, steps: int) -> EarlyStop | None:
         """Return why the updates that are left would not help; None if they may, and if none is left."""
@@ -140,8 +147,14 @@ class TrainingLoop:
             self.workspace.save(checkpoint.NAME, checkpoint.write_checkpoint(state, self.mark))
         return selection
 
+    def _save_pictures(self, *trials: Evaluation) -> dict[int, str]:
+        """Save the pictures of validations, those of an earlier attempt too, and return the keys by step."""
+        return {trial.step: save_pictures(trial, self.workspace) for trial in trials}
 
-def _likeness(selection: CheckpointSelection | None) -> dict[str, float]:
-    """Return the latest checkpoint's similarity for progress reports, if it has one."""
-    similarity = None if selection is None else selection.trials[-1].similarity
-    return {} if similarity is None else {"likeness": similarity}
+
+def _describe_latest(selection: CheckpointSelection | None) -> dict[str, float]:
+    """Return the latest validation's step, and its similarity if it has one, for progress reports."""
+    if selection is None:
+        return {}
+    latest = selection.trials[-1]
+    return {"validated": latest.step} | ({} if latest.similarity is None else {"likeness": latest.similarity})

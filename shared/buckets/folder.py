@@ -5,7 +5,7 @@ and a hard link to an existing name fails, which makes `put_if_absent` exclusive
 
 | object | synced to the disk | so after a loss of power |
 |---|---|---|
-| claim, progress | beside the work that follows, before this process places another object | it may be gone or empty |
+| claim, progress, presence | beside the next work, before this process places another | it may be gone or empty |
 | any other | file, then folder, before the call returns | it is there, and so is all that was written before it |
 
 A worker's answer is thus never there without its claim, and small requests do not wait for four syncs. A claim that is
@@ -54,7 +54,7 @@ ABSENT = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTCONN, 
 NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # permanent
 NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 NOT_SYNCED = {errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP}  # removed since, or a filesystem that cannot sync folders
-SYNCED_LATER = (keys.CLAIMS, keys.PROGRESS)
+SYNCED_LATER = (keys.CLAIMS, keys.PROGRESS, keys.WORKERS)
 STANDING = ("requests", "claims", "progress", "results", "notifications", "outbox", "queue", "failing")
 """Functions' folders below these stay when they are empty: triggers watch them, and they would soon be made again."""
 

@@ -4,61 +4,31 @@ Exit status: 0 OK, 1 an error answer, 2 wrong usage, 74 a file cannot be read or
 try again, as supervisors do. `failures.py` has the whole list.
 """
 
-from typing import Annotated
+import os
+import sys
+from typing import TYPE_CHECKING
 
-import typer
+if TYPE_CHECKING:
+    from shared.cli.verbs import app as app
 
-from shared.cli import cancel, container, doctor, forget, people, portrait, prune, queues, requests, schema, workers
-from shared.cli.extensions import Extensible
-from shared.contract.release import VERSION
-
-app = typer.Typer(
-    cls=Extensible,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # our help texts contain [/PREFIX] and [BUCKET] literally
-)
+INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"photog {VERSION}")
-        raise typer.Exit
+def main() -> None:
+    """Run the program; Ctrl-C ends it in one line from the start, while its modules are imported too."""
+    try:
+        from shared.cli.verbs import app
+
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("photog: stopped\n")
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # sys.exit ends with SIGINT where the interrupted import was one of a C extension
 
 
-@app.callback()
-def photog(
-    show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print photog's release.")
-    ] = False,
-) -> None:
-    """AI portraits out of a bucket.
+def __getattr__(name: str) -> object:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from shared.cli import verbs
 
-    \b
-    Begin with:
-      photog portrait me --template poster.jpg     me is a folder of photos
-      photog VERB --help                           examples and all options
-    """
-
-
-app.command("portrait")(portrait.portrait)
-app.add_typer(people.people, name="people")
-app.command("forget")(forget.forget)
-app.command("up")(workers.up)
-app.command("check")(requests.check)
-app.command("train")(requests.train)
-app.command("generate")(requests.generate)
-app.command("submit")(requests.submit)
-app.command("status")(requests.status)
-app.command("doctor")(doctor.doctor)
-app.command("worker")(workers.worker)
-app.command("cancel")(cancel.cancel)
-app.command("prune")(prune.prune)
-app.command("invoke")(workers.invoke)
-app.command("job")(queues.job)
-app.command("sweep")(queues.sweep)
-app.command("dead-letters")(queues.dead_letters)
-app.command("redrive")(queues.redrive)
-app.command("http")(container.http)
-app.command("health")(container.health)
-app.command("schema")(schema.schema)
+    return verbs.app

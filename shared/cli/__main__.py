@@ -1,5 +1,5 @@
 """`python -m shared.cli`, with which a supervisor starts its workers."""
 
-from shared.cli import app
+from shared.cli import main
 
-app()
+main()

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured, StoreUnavailable, open_bucket
+from shared.cli import INTERRUPTED
 from shared.cli.nearest import did_you_mean
 from shared.cli.progress import Part, ProgressLine
 from shared.contract import keys
@@ -23,8 +24,7 @@ from shared.settings import Settings
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
 ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
-INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
-HINT_SECONDS = 8.0  # without any progress, after which a waiting user is told about workers
+HINT_SECONDS = 3.0  # without any progress, after which a waiting user is told about workers, and between two looks
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the workers in place of progress.")]
@@ -140,6 +140,11 @@ class WaitOptions:
         """Return the same with a line for several requests."""
         return replace(self, line=line)
 
+    def skip(self) -> None:
+        """Leave out the next of the requests whose progress one line shows."""
+        if self.line is not None:
+            self.line.skip()
+
     def pause(self) -> AbstractContextManager[None]:
         """Return a context in which other lines may be printed."""
         return nullcontext() if self.line is None else self.line.pause()
@@ -203,22 +208,24 @@ class _Waiting:
 
     def __init__(self, client: Client, function: str, request_id: str, options: WaitOptions) -> None:
         self._client, self._function, self._request_id, self._options = client, function, request_id, options
-        self._started, self._hinted = time.monotonic(), False
+        self._looked, self._hint, self._said = time.monotonic(), "waiting for a worker", set[str]()
 
     def explain(self, line: ProgressLine) -> str:
-        """Return what is waited for; says once, above the line, what the user can do if no worker has begun."""
+        """Return what is waited for; says once, above the line, why no worker has begun and what the user can do."""
         if self._options.loading is not None:
             return "its worker is starting" if self._options.loading() else ""
-        if not self._hinted and time.monotonic() - self._started > HINT_SECONDS:
-            self._hinted = True
-            if (hint := self._hint()) is not None:
-                line.say(f"{self._function}: {hint}")
-        return "waiting for a worker"
+        if time.monotonic() - self._looked > HINT_SECONDS:
+            self._looked, found = time.monotonic(), self._look()
+            self._hint = found or "its worker has begun"
+            if found is not None and found not in self._said:
+                self._said.add(found)
+                line.say(f"{self._function}: {found}; Ctrl-C ends the wait, and the request stays")
+        return self._hint
 
-    def _hint(self) -> str | None:
+    def _look(self) -> str | None:
         bucket = self._client.bucket
         if next(iter(bucket.list(keys.claims(self._function, self._request_id))), None) is not None:
             return None  # one has begun, and says nothing of its progress yet
         if next(iter(bucket.list(keys.running(self._function))), None) is not None:
             return "its worker is busy with another request; this one comes after it"
-        return f"no worker has begun yet; start workers with `photog up {bucket.address}`"
+        return f"no worker has begun: start workers in another terminal with `photog up {bucket.address}`"

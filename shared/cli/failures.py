@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from shared.buckets import BucketError, InvalidKey
-from shared.cli.console import INTERRUPTED, exit_unavailable, fail
+from shared.cli import INTERRUPTED
+from shared.cli.console import exit_unavailable, fail
 from shared.contract.function import FunctionUnavailable
 from shared.contract.validation import describe_errors
 from shared.contract.visible import visible

@@ -31,6 +31,7 @@ def run_workers(
     environment: Mapping[str, str] | None = None,
     verbose: bool = False,
     ending: Sequence[str] = (),
+    left: str | None = None,
 ) -> Iterator[WaitOptions]:
     """Have workers of these functions for the block: those that an earlier command has left ready, or new ones.
 
@@ -41,17 +42,19 @@ def run_workers(
         environment: variables of the workers, besides those of this process.
         verbose: copy their logs to stderr.
         ending: functions whose workers end with the block all the same.
+        left: printed if the user ends the wait; None says that the same command continues.
     """
     address = client.bucket.address
     seconds = settings.warm_seconds
-    left = f"stopped, with the workers; finished work stays in {address}, and the same command continues from there"
+    stopped = f"stopped, with the workers; finished work stays in {address}"
+    told = left or f"{stopped}, and the same command continues from there"
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     start = partial(WarmWorker, idle_seconds=max(seconds, settings.lease.seconds), aloud=verbose)
     with Supervisor(address, functions, settings.lease.drain_seconds, dict(environment or {}), start) as supervisor:
         warm = supervisor.ready()
         try:
-            yield WaitOptions(supervisor.check, left=left, loading=lambda: not supervisor.ready(), warm=warm)
+            yield WaitOptions(supervisor.check, left=told, loading=lambda: not supervisor.ready(), warm=warm)
         except BaseException as error:  # also typer's Exit, by which an interrupted wait ends the program
             if not isinstance(error, typer.Exit) or error.exit_code > 1:
                 _end(supervisor)

@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from shared.cli.beforehand import leave_out_unreadable, require_installed, require_valid
-from shared.cli.console import AsJson, Verbose, existing_bucket, finish, show, submit_request
+from shared.cli.console import AsJson, Verbose, existing_bucket, fail, finish, show, submit_request
 from shared.cli.durations import Durations
 from shared.cli.identity import require_user
 from shared.cli.own_workers import log_quietly, report_what_stays, run_workers
 from shared.cli.pictures import Pictures, complete_files, files_of, is_file
 from shared.cli.progress import Part, ProgressLine
 from shared.cli.requests import count_of, describe_training, train_body
+from shared.cli.stale_people import list_stale
 from shared.operations.client import Client
 from shared.operations.people import Person, count_photos_of_others, list_people
 from shared.settings import Settings
@@ -24,12 +26,45 @@ BucketOption = Annotated[
     str | None, typer.Option(metavar="BUCKET", help=f"A folder or s3://NAME[/PREFIX]; by default {HOME_BUCKET}.")
 ]
 
-people = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, invoke_without_command=True)
+REMOVING = ("remove", "rm", "delete", "forget")
+
+
+class _People(TyperGroup):
+    """The verbs of `photog people`, with a hint at the one that removes somebody, which is not among them."""
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """Return the verb; exit with what to type where the one is meant that removes a person."""
+        if cmd_name in REMOVING:
+            place = ctx.params.get("bucket") or HOME_BUCKET
+            fail(f"`photog forget {place} NAME` removes a person, with all that is kept of them")
+        return super().get_command(ctx, cmd_name)  # type: ignore[return-value]
+
+
+people = typer.Typer(cls=_People, pretty_exceptions_enable=False, rich_markup_mode=None, invoke_without_command=True)
 
 
 @people.callback()
-def group(context: typer.Context, bucket: BucketOption = None, as_json: AsJson = False) -> None:
-    """List the people who are known, or add one.
+def group(
+    context: typer.Context,
+    bucket: BucketOption = None,
+    stale: Annotated[
+        bool,
+        typer.Option(
+            "--stale", help="Only those trained for another base model or face engine than PHOTOG_... names now."
+        ),
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="With --stale: ask for their retraining, from the photos that are kept.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="With --stale: list at most so many, or ask for them.")
+    ] = None,
+    after: Annotated[
+        str, typer.Option(metavar="NAME", help="Begin after this name, as where the last list has ended.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the people who are known, add or retrain some.
 
     Portraits of them need no photos: `photog portrait --user NAME`. `photog forget BUCKET NAME` removes one.
 
@@ -37,11 +72,18 @@ def group(context: typer.Context, bucket: BucketOption = None, as_json: AsJson =
     Examples:
       photog people
       photog people add ann me
+      photog people --stale --bucket s3://portraits
+      photog people --stale --train --limit 100 --bucket s3://portraits
     """
     if context.invoked_subcommand is not None:
         return
+    if not stale and (train or limit is not None):
+        fail("--train and --limit are for --stale: photog people --stale --train")
     place = existing_bucket(bucket or str(Settings().home / "bucket"))
-    known = list(list_people(place))
+    if stale:
+        list_stale(place, after, limit, train, as_json)
+        return
+    known = list(list_people(place, after))
     others = dict(count_photos_of_others(place, {one.user_id for one in known}))
     if as_json:
         show({"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others})

@@ -11,6 +11,7 @@ from shared.cli.nearest import did_you_mean
 from shared.operations.client import Client
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"}
+MOST_SHOWN = 5  # names of pictures that an error lists
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet can be saved
 """Files with these suffixes are taken from a folder; a file that is named itself may have any suffix."""
 
@@ -57,8 +58,16 @@ def require_file(given: str | Path) -> Path:
     if path.is_dir():
         fail(f"{given} is a folder; name a picture")
     if not path.is_file():
-        fail(f"there is no file {given}{did_you_mean(str(path), _list_beside(path))}")
+        fail(_explain_pattern(path) or f"there is no file {given}{did_you_mean(str(path), _list_beside(path))}")
     return path
+
+
+def find_free(path: Path) -> Path:
+    """Return the path, with a number if something is there already: what nobody has named is never overwritten."""
+    free, number = path, 2
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free
 
 
 class Pictures:
@@ -108,7 +117,21 @@ class Pictures:
         except InvalidKey:
             pass  # so it can only be meant as a file
         near = did_you_mean(given, _list_beside(Path(given)))
+        if (why := _explain_pattern(Path(given).expanduser())) is not None:
+            fail(why)
         fail(f"{given} is neither a file nor an object in {self._client.bucket.address}{near}")
+
+
+def _explain_pattern(path: Path) -> str | None:
+    """Return what there is in place of the files that a pattern should match; None if it is no pattern."""
+    if not glob.has_magic(str(path)):
+        return None
+    folder = next(one for one in path.parents if not glob.has_magic(str(one)))
+    if not folder.is_dir():
+        return f"no file matches {path}: there is no folder {folder}"
+    there = sorted(one.name for one in folder.iterdir() if _is_picture(one))
+    some = f"; in {folder} are {', '.join(there[:MOST_SHOWN])}{', ...' if len(there) > MOST_SHOWN else ''}"
+    return f"no file matches {path}" + (some if there else f"; {folder} has no picture")
 
 
 def is_file(given: str) -> bool:
@@ -127,11 +150,12 @@ def _may_be_file(given: str) -> bool:
 
 
 def _list_folder(folder: Path) -> list[str]:
-    found = [
-        str(path)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    found = [str(path) for path in sorted(folder.iterdir()) if _is_picture(path)]
     if not found:
         fail(f"there is no picture in the folder {folder} ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether a folder's file is taken for a picture, by its name."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

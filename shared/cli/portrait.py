@@ -33,9 +33,9 @@ from shared.cli.console import (
 )
 from shared.cli.durations import Durations
 from shared.cli.identity import require_user
-from shared.cli.likeness import THRESHOLDS, meaning
+from shared.cli.likeness import THRESHOLDS, explain_similarity
 from shared.cli.own_workers import log_quietly, report_unfinished, report_what_stays, run_workers
-from shared.cli.pictures import SHEET_SUFFIXES, Pictures, complete_files, files_of, require_file
+from shared.cli.pictures import SHEET_SUFFIXES, Pictures, complete_files, files_of, find_free, require_file
 from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import (
     SEEDS,
@@ -58,6 +58,8 @@ from shared.settings import ModelSettings, Settings
 FEWEST, MOST = 5, 20  # photos: the minimum of a training, the maximum of a check
 STEPS = 400  # of a training, unless --steps says otherwise
 MOST_PORTRAITS = 100  # of one command
+OTHER = 6  # code of a photo that shows another person than most
+MIXED, MIXED_SHARE = 2, 0.25  # so many of them, at least, and of the good photos: folders were mixed up, not a photo
 KEEP_STAGES = {"PHOTOG_GENERATE__KEEP_STAGES": "true"}  # for the sheet
 INSTANT = "no training needed on {model}; `--train` does it anyway"
 PORTRAITS = Path("portraits")  # the folder for several of them
@@ -128,7 +130,10 @@ def portrait(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file for the portrait [portrait.png]; for several, their folder [portraits]."),
+        typer.Option(
+            help="The file for the portrait [portrait.png]; for several, their folder [portraits]. What is named is "
+            "replaced, otherwise the next free name is taken."
+        ),
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, max=MOST_PORTRAITS, help="Portraits of each template, with seeds of their own.")
@@ -177,7 +182,13 @@ def portrait(
         _withdraw_interrupted(client, answers),
         report_what_stays(client.bucket.address) as people,
         run_workers(
-            client, settings, _functions(order), KEEP_STAGES if sheet else None, verbose, ending=["train"]
+            client,
+            settings,
+            _functions(order),
+            KEEP_STAGES if sheet else None,
+            verbose,
+            ending=["train"],
+            left=_say_what_goes_on(order, client.bucket.address),
         ) as options,
     ):
         parts = _plan(order, durations, options.warm)
@@ -187,6 +198,19 @@ def portrait(
     _note_durations(durations, order, answers, options.warm)
     _draw(client, order, answers, settings, grid, sheet)
     _print(order, answers, settings, pictures, as_json, grid, sheet)
+
+
+def _say_what_goes_on(order: _Order, address: str) -> str:
+    """Return what stays of an interrupted command, and what the same command would do then."""
+    stopped = f"stopped, with the workers; finished work stays in {address}"
+    if "seed" in order.configure:
+        return f"{stopped}, and the same command continues from there"
+    if len(order.out) == 1:
+        again = "the same command continues from there, with another seed for its portrait"
+        return f"{stopped}, and {again}"
+    done = f"finished portraits in {next(iter(order.out.values())).parent}"
+    begins = "a training is continued, and all portraits are made anew with other seeds"
+    return f"{stopped}, and {done}; if you give the same command again, {begins}"
 
 
 def _functions(order: _Order) -> list[str]:
@@ -248,10 +272,10 @@ def _name_portraits(templates: list[str], seeds: list[int], out: Path | None) ->
     """Return the file of each portrait: `out` for a single one, else `out/TEMPLATE.png`, with a number for a seed."""
     pairs = [(template, seed) for template in templates for seed in seeds]
     if len(pairs) == 1:
-        return {pairs[0]: out or Path("portrait.png")}
+        return {pairs[0]: out or find_free(Path("portrait.png"))}
     if out is not None and out.suffix.lower() in SHEET_SUFFIXES:
         fail(f"--out {out}: {len(pairs)} portraits need a folder; name one, or use --grid {out} for one picture of all")
-    folder, named = out or PORTRAITS, dict[tuple[str, int], Path]()
+    folder, named = out or find_free(PORTRAITS), dict[tuple[str, int], Path]()
     for template in templates:
         for index, seed in enumerate(seeds, 1):
             stem = Path(template).stem + (f"-{index}" if len(seeds) > 1 else "")
@@ -319,7 +343,11 @@ def _make(
             with options.pause():
                 finish(answers.train, as_json, describe_training(answers.train, pictures), pictures.explain)
         people[order.user] = "photos and LoRA"
+    refused = set[str]()
     for (template, seed), out in order.out.items():
+        if template in refused:
+            options.skip()
+            continue
         configure = order.configure | {"seed": seed}
         body = generate_body(pictures.reference(template), [order.user], configure, references)
         if "seed" not in order.configure:
@@ -331,8 +359,9 @@ def _make(
         if made["code"] == "OK":
             save_portrait(client, made, out)
             references = []  # they are kept by now
-        if made["code"] == "OK":
             people.setdefault(order.user, "photos")
+        elif not made["data"].get("error", {}).get("retryable", False):
+            refused.add(template)  # with any other seed too
 
 
 @contextmanager
@@ -361,7 +390,15 @@ def _check(
         if checked["code"] != "OK" or not as_json:
             finish(checked, False, verdicts(checked, order.files, pictures), pictures.explain)
             tell_unreadable(checked, order.files)
-        usable = [one["url"] for one in checked["data"]["check_results"] if one["code"] == 1]
+        results = checked["data"]["check_results"]
+        usable = [one["url"] for one in results if one["code"] == 1]
+        others = [file for file, one in zip(order.files, results, strict=False) if one["code"] == OTHER]
+        if usable and len(others) >= max(MIXED, MIXED_SHARE * (len(usable) + len(others))):
+            if as_json:
+                show({"check": checked})
+            told = f"{len(others)} of the {len(usable) + len(others)} good photos show somebody else than the others"
+            typer.echo(f"photog: {told}: {', '.join(others)}; name photos of one person", err=True)
+            raise typer.Exit(1)
         if not usable:
             if as_json:
                 show({"check": checked})
@@ -424,7 +461,7 @@ def _print(
     sheet: Path | None,
 ) -> None:
     """Print the portraits' answers; exit with 1 if one is an error."""
-    failed = {template: one for (template, _), one in answers.made.items() if one["code"] != "OK"}
+    failed = list(dict.fromkeys(one["message"] for one in answers.made.values() if one["code"] != "OK"))
     if as_json:
         _print_json(order, answers)
         if failed:
@@ -435,12 +472,13 @@ def _print(
         if one["code"] == "OK":
             again = "" if "seed" in order.configure else f"   (--set seed={seed} makes it again)"
             finish(one, False, "\n".join([*likenesses(one), f"{out}{again}"]), pictures.explain)
-        else:
-            typer.echo(f"photog: {pictures.explain(one['message'])}", err=True)
+    for message in failed:
+        typer.echo(f"photog: {pictures.explain(message)}", err=True)
     if any(likenesses(one) for one in answers.made.values()):
-        typer.echo(meaning(settings.faces.engine), err=True)
-    for drawn in (one for one in (grid, sheet) if one is not None and len(failed) < len(order.out)):
-        typer.echo(str(drawn))
+        typer.echo(explain_similarity(settings), err=True)
+    for drawn in (one for one in (grid, sheet) if one is not None):
+        if any(one["code"] == "OK" for one in answers.made.values()):
+            typer.echo(str(drawn))
     if failed:
         raise typer.Exit(1)
 

@@ -75,6 +75,10 @@ class ProgressLine:
         finally:
             self._progress.start()
 
+    def skip(self) -> None:
+        """Leave out the next part."""
+        self._at = min(self._at + 1, len(self._parts) - 1)
+
     def begin(self) -> None:
         """Begin the next part."""
         self._at = min(self._at + 1, len(self._parts) - 1)

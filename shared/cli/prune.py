@@ -1,11 +1,11 @@
 """The verb `prune`, which removes what has been kept for longer than it is to be kept."""
 
-import re
 from collections import Counter
 from typing import Annotated
 
 import typer
 
+from shared.cli.ages import DAY, parse_age
 from shared.cli.console import AsJson, existing_bucket, fail, show
 from shared.cli.nearest import did_you_mean
 from shared.cli.workers import ExistingBucket
@@ -14,11 +14,8 @@ from shared.operations.erasure import Erasure
 from shared.operations.retention import KINDS, Expired, Retention
 from shared.settings import RetentionSettings, Settings
 
-DAY = 86_400.0
-UNITS = {"h": 3600.0, "d": DAY, "w": 7 * DAY, "y": 365 * DAY}
-AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hdwy])")
 SHORTEST = 3600.0  # seconds: a photo is uploaded before the request that names it
-WITHOUT_ASKING = tuple(kind for kind in KINDS if kind != "users")  # what --older alone means
+WITHOUT_ASKING = tuple(kind for kind in KINDS if kind not in ("users", "usage"))  # what --older alone means
 
 
 def prune(
@@ -29,7 +26,7 @@ def prune(
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(KINDS)}; may be repeated. --older alone means all of them but users."),
+        typer.Option(help=f"{', '.join(KINDS)}; may be repeated. --older alone means all of them but users and usage."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: AsJson = False,
@@ -77,7 +74,7 @@ def _choose(older: str | None, kinds: list[str], kept: RetentionSettings) -> dic
         if kind not in KINDS:
             fail(f"there is no kind {kind}; there are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     if older is not None:
-        return dict.fromkeys(kinds or WITHOUT_ASKING, _parse_age(older))
+        return dict.fromkeys(kinds or WITHOUT_ASKING, _require_age(older))
     days: dict[str, float | None] = kept.model_dump()
     chosen = {kind: value * DAY for kind, value in days.items() if value is not None and (not kinds or kind in kinds)}
     if not chosen:
@@ -87,12 +84,9 @@ def _choose(older: str | None, kinds: list[str], kept: RetentionSettings) -> dic
     return chosen
 
 
-def _parse_age(text: str) -> float:
-    """Return an age in seconds; end the program if it is none."""
-    found = AGE.fullmatch(text)
-    if found is None:
-        fail(f"--older {text} is no age; write 12h, 30d, 8w or 1y")
-    seconds = float(found[1]) * UNITS[found[2]]
+def _require_age(text: str) -> float:
+    """Return an age in seconds; end the program if it is none, or too short."""
+    seconds = parse_age("--older", text)
     if seconds < SHORTEST:
         fail(f"--older {text} would take photos whose request is still to come; the least is 1h")
     return seconds

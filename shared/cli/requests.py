@@ -13,7 +13,7 @@ from shared.cli.beforehand import require_valid, require_writable
 from shared.cli.completion import complete_knobs
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
-from shared.cli.pictures import Pictures, files_of
+from shared.cli.pictures import Pictures, files_of, find_free
 from shared.cli.workers import BucketArgument, ExistingBucket, FunctionArgument, require_function
 from shared.contract.manifests import NOBODY, Json, parse
 from shared.contract.visible import visible
@@ -116,7 +116,10 @@ def generate(
             "--reference", help="A photo of a person who needs no training, as for check; kept under --user, if given."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The file for the portrait.")] = Path("portrait.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file for the portrait, replaced if it is there [portrait.png, or the next free name]."),
+    ] = None,
     knobs: Knobs = None,
     identity: Identity = None,
     as_json: AsJson = False,
@@ -136,7 +139,8 @@ def generate(
         require_user(one)
     configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
     require_valid("generate", generate_body(template, users, configure, given))
-    require_writable(out)
+    place = out or find_free(Path("portrait.png"))
+    require_writable(place)
     client = Client(existing_bucket(bucket, make_folder=True))
     named = [one for one in users if one != NOBODY]
     pictures = Pictures(client, named[0] if len(named) == 1 else None)
@@ -144,8 +148,9 @@ def generate(
     body = generate_body(pictures.reference(template), users, configure, references)
     envelope = submit_request(client, "generate", _with_id(body, identity))
     if envelope["code"] == "OK":
-        save_portrait(client, envelope, out)
-    finish(envelope, as_json, "\n".join([*likenesses(envelope), str(out)]), pictures.explain)
+        save_portrait(client, envelope, place)
+    again = "" if knobs and "seed" in knobs_of(knobs) else how_to_repeat(envelope)
+    finish(envelope, as_json, "\n".join([*likenesses(envelope), f"{place}{again}"]), pictures.explain)
 
 
 def submit(
@@ -333,6 +338,12 @@ def describe_training(envelope: Json, pictures: Pictures) -> str:
     stopped = data.get("stopped")
     ended = [f"ended at step {stopped['step']}: {stopped['message']}"] if stopped else []
     return "\n".join([*rejected, *ended, line])
+
+
+def how_to_repeat(made: Json) -> str:
+    """Return the seed of a portrait, as a remark behind its file; empty where the answer does not tell it."""
+    seed = made["data"].get("seed")
+    return "" if seed is None else f"   (--set seed={seed} makes it again)"
 
 
 def likenesses(made: Json) -> list[str]:

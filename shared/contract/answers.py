@@ -35,10 +35,22 @@ class RejectedPhoto(Wire):
     reason: str
 
 
+class Usage(Wire):
+    """What the attempt that was answered has used; what attempts before it used is not told."""
+
+    device_seconds: float = Field(ge=0, description="for which it had its worker's device, from its claim to its end")
+    bytes_read: int = Field(ge=0, description="of pictures and of objects in the bucket, as the function got them")
+    bytes_written: int = Field(ge=0, description="of all artifacts")
+    bytes_kept: int = Field(ge=0, description="of the artifacts that stay; 0 for an error")
+    user_ids: list[str] = Field([], description="the users whom the request names")
+    ended: float = Field(description="seconds since 1970 by the worker's clock")
+
+
 class AnswerData(Wire):
     """What the data of every answer may have."""
 
     cost_time: float = Field(ge=0, description="seconds")
+    usage: Usage | None = Field(None, description="absent where nothing was run, and in answers of earlier releases")
     warnings: list[str] = []
 
 
@@ -57,6 +69,9 @@ class CheckResult(Wire):
     code: Verdict = Field(description="1 is usable; docs/requests.md has all")
     frontal: bool
     face: tuple[int, int, int, int] | None = Field(None, description="left, top, right, bottom in pixels")
+    faces: list[tuple[int, int, int, int]] = Field(
+        [], description="every face, from left to right: as generate counts them, if the picture is a template"
+    )
     width: int | None = Field(None, description="pixels of the upright picture; 0 if it was not decoded")
     height: int | None = None
     sharpness: float | None = Field(None, description="below 0.02 the face is blurred")
@@ -95,6 +110,7 @@ class Checkpoint(Wire):
     diversity: float | None
     held_out_loss: float | None
     score: float | None
+    pictures: str | None = Field(None, description="key of a JPEG with the portraits that were scored")
 
 
 class EarlyStop(Wire):

@@ -7,6 +7,7 @@
 | `before_request` | a manifest was delivered, whatever comes of it | serving | the delivery is repeated |
 | `before` | the claim is ours | serving | ends the attempt, see below |
 | `beat` | `beat_after` seconds after `before` or the last beat | beating | ends the beats: the claim expires |
+| `admit` | after `before`; the request is about to be worked on | serving | a RequestError is the answer |
 | `check` | at each report and artifact, often beside a child process | serving | Interrupted stops the work |
 | `progressed` | the function reports its progress | serving | is raised in the function |
 | `finished` | the function is done, nothing is published yet | serving | ClaimLost drops the answer |
@@ -35,6 +36,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from shared.contract.manifests import Json
+from shared.contract.usage import Meter
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Attempt:
         begun: start time on our monotonic clock.
         lost: set once its answer is useless: another attempt has taken over, or the deadline was answered.
         announced: set once its progress is stored, by which workers after a crash find what was left undone.
-        saved: names of the artifacts that it has saved, or was about to.
         metadata: the request's, as its answer repeats it.
+        users: ids of the users whom the request names.
+        meter: counts what it moves, the artifacts that it has saved or was about to save among it.
     """
 
     function: str
@@ -56,12 +59,21 @@ class Attempt:
     begun: float = field(default_factory=time.monotonic)
     lost: Event = field(default_factory=Event)
     announced: Event = field(default_factory=Event)
-    saved: set[str] = field(default_factory=set)
     metadata: Json = field(default_factory=dict)
+    users: tuple[str, ...] = ()
+    meter: Meter = field(default_factory=Meter)
 
     def seconds(self) -> float:
         """Return the seconds since the attempt began."""
         return time.monotonic() - self.begun
+
+    def usage(self, answered: bool) -> Json:
+        """Return the `usage` of its answer's data.
+
+        Args:
+            answered: whether the answer is no error, so that its artifacts are kept.
+        """
+        return self.meter.usage(self.seconds(), self.users, time.time(), answered)
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,9 @@ class AttemptHook:
     def before(self, attempt: Attempt) -> None:
         """Called when an attempt begins."""
 
+    def admit(self, attempt: Attempt) -> None:
+        """Called when an attempt is about to work; raise RequestError to refuse its request."""
+
     def beat_after(self) -> float:
         """Return the seconds until the next beat is needed; it may come earlier if another hook needs it."""
         return math.inf
@@ -123,11 +138,12 @@ class AttemptHook:
     def committing(self, function: str, request_id: str) -> None:
         """Called when an answer is about to be committed: record now what must not be lost."""
 
-    def committed(self, function: str, event: Json) -> None:
+    def committed(self, function: str, event: Json, envelope: Json) -> None:
         """Called when an answer is committed; must not block, and must be safe to repeat.
 
         Args:
             event: the answer's CloudEvent.
+            envelope: the answer.
         """
 
     def withdrawn(self, function: str, request_id: str) -> None:
@@ -170,6 +186,10 @@ class Hooks(AttemptHook):
         for hook in self._hooks:
             hook.before(attempt)
 
+    def admit(self, attempt: Attempt) -> None:
+        for hook in self._hooks:
+            hook.admit(attempt)
+
     def beat_after(self) -> float:
         return min((hook.beat_after() for hook in self._hooks), default=math.inf)
 
@@ -200,9 +220,9 @@ class Hooks(AttemptHook):
         for hook in self._hooks:
             hook.committing(function, request_id)
 
-    def committed(self, function: str, event: Json) -> None:
+    def committed(self, function: str, event: Json, envelope: Json) -> None:
         for hook in self._hooks:
-            hook.committed(function, event)
+            hook.committed(function, event, envelope)
 
     def withdrawn(self, function: str, request_id: str) -> None:
         for hook in self._hooks:

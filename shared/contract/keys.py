@@ -10,10 +10,12 @@
 | `notifications/` | workers | completion events, if they are sent to the bucket |
 | `outbox/` | workers | completion events that are not delivered yet |
 | `failing/` | workers | keys that cannot be served at the moment, for operators |
+| `workers/` | workers | that they are alive, for operators |
 | `index/` | workers | lets a new worker skip answered manifests; may be deleted at any time |
 | `probes/` | workers, `photog doctor` | tests whether the store honors conditional writes; deleted at once |
 | `photos/` | the client | pictures that it uploaded along with a manifest |
 | `queue/` | `photog serve` | messages and their answers |
+| `usage/` | workers | by day and user, what each answered request used, and how many a user may still send |
 
 `ROOTS` is the list that `photog forget` searches: keys can only be made below a prefix in it.
 """
@@ -30,12 +32,31 @@ OUTBOX = "outbox/"
 FAILING = "failing/"
 INDEX = "index/"
 PROBES = "probes/"
+WORKERS = "workers/"
 PHOTOS = "photos/"
 QUEUE = "queue/"
-ROOTS = (REQUESTS, CLAIMS, PROGRESS, RESULTS, USERS, NOTIFICATIONS, OUTBOX, FAILING, INDEX, PROBES, PHOTOS, QUEUE)
+USAGE = "usage/"
+ROOTS = (
+    REQUESTS,
+    CLAIMS,
+    PROGRESS,
+    RESULTS,
+    USERS,
+    NOTIFICATIONS,
+    OUTBOX,
+    FAILING,
+    INDEX,
+    PROBES,
+    WORKERS,
+    PHOTOS,
+    QUEUE,
+    USAGE,
+)
 
 TEMPLATES = "templates/"  # put there by operators, for `photog page`; nobody's own, so forgetting leaves it
 PEOPLE = "people/"  # below an attempt's prefix: a person's references each, which outlive the answer of several people
+VALIDATION = "validation/"  # below an attempt's prefix: what a training's validations have made, one file each
+VALIDATION_PICTURES = re.compile(rf"{RESULTS}train/[^/]+/a\d+/{VALIDATION}(\d{{6,}})\.jpg")
 KEPT_PHOTO = re.compile(rf"{RESULTS}generate/[^/]+/a\d+/{PEOPLE}([^/]+)/[^/]+")
 USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
@@ -121,6 +142,17 @@ def artifacts(function: str, request_id: str, attempt: int) -> str:
     return f"{result_folder(function, request_id)}a{attempt}/"
 
 
+def validation_pictures(step: int) -> str:
+    """Return the name, below an attempt's prefix, of what a training's validation has made after a step."""
+    return f"{VALIDATION}{step:06d}.jpg"
+
+
+def step_of_validation(key: str) -> int | None:
+    """Return the step of validation pictures by their key; None for any other key."""
+    found = VALIDATION_PICTURES.fullmatch(key)
+    return int(found[1]) if found else None
+
+
 def kept_photos(user_id: str) -> str:
     """Return the prefix, below an attempt's, of the references that a portrait keeps of a person."""
     return f"{PEOPLE}{user_id}/"
@@ -147,6 +179,11 @@ def user_photos(user_id: str) -> str:
     return f"{user(user_id)}{PHOTOS}"
 
 
+def draft_photos(draft: str) -> str:
+    """Return the prefix of photos that were uploaded before it is known whose they are."""
+    return f"{PHOTOS}{draft}/"
+
+
 def is_user_photo(key: str) -> bool:
     """Return whether a key is that of a photo which a client has uploaded for one person."""
     return USER_PHOTO.fullmatch(key) is not None
@@ -167,6 +204,20 @@ def failing(function: str) -> str:
     return f"{FAILING}{function}/"
 
 
+def workers(function: str) -> str:
+    """Return the prefix of the signs of life of a function's workers."""
+    return f"{WORKERS}{function}/"
+
+
+def worker(function: str, owner: str) -> str:
+    """Return the key of a worker's sign of life.
+
+    Args:
+        owner: its name in claims.
+    """
+    return f"{workers(function)}{owner}.json"
+
+
 def messages(service: str) -> str:
     """Return the prefix of a queue's messages."""
     return f"{QUEUE}{service}/"
@@ -175,3 +226,33 @@ def messages(service: str) -> str:
 def outbox(function: str, request_id: str) -> str:
     """Return the key of a request's outbox entry."""
     return f"{OUTBOX}{function}/{request_id}.json"
+
+
+def usage(day: str, user_id: str = "") -> str:
+    """Return the prefix of what was used on a day, by one user or by everybody.
+
+    Args:
+        day: of UTC, as in 2026-01-31.
+    """
+    return f"{USAGE}{day}/{user_id}/" if user_id else f"{USAGE}{day}/"
+
+
+def usage_record(day: str, user_id: str, figures: str, request_id: str) -> str:
+    """Return the key of what one request used; its figures are in the key, so that a listing alone can add them up."""
+    return f"{usage(day, user_id)}{figures}.{request_id}.json"
+
+
+def quota_slots(day: str, user_id: str, function: str) -> str:
+    """Return the prefix of the slots that a user's requests to a function have taken on a day."""
+    return f"{usage(day, user_id)}slots/{function}-"
+
+
+def quota_slot(day: str, user_id: str, function: str, number: int) -> str:
+    """Return the key of a slot; the request that has created it may run."""
+    return f"{quota_slots(day, user_id, function)}{number:06d}.json"
+
+
+def whose_usage(key: str) -> str:
+    """Return the user in the key of a record or slot; empty for any other key."""
+    _, _, user_id, *rest = key.split("/") if key.startswith(USAGE) else ("", "", "", "")
+    return user_id if rest else ""

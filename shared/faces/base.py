@@ -79,6 +79,19 @@ class Face:
     mesh: Points | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FaceSearch:
+    """What a search found in a picture.
+
+    Attributes:
+        faces: from left to right.
+        doubtful: where a face may be that was not confirmed: one in full profile, blurred, or half hidden.
+    """
+
+    faces: list[Face]
+    doubtful: list[Box]
+
+
 class FaceEngine(Protocol):
     """Detects faces, embeds them and measures the distance between embeddings.
 
@@ -101,6 +114,14 @@ class FaceEngine(Protocol):
 
 
 @runtime_checkable
+class DoubtingEngine(FaceEngine, Protocol):
+    """A face engine that tells where it was not sure."""
+
+    def search(self, image: Image) -> FaceSearch:
+        """Return the faces as `detect` does, and where there may be others. Raises FaceError."""
+
+
+@runtime_checkable
 class BatchEngine(FaceEngine, Protocol):
     """A face engine whose recognizer is faster on several faces at once."""
 
@@ -114,6 +135,11 @@ class BatchEngine(FaceEngine, Protocol):
 def similarity(engine: FaceEngine, distance: float) -> float:
     """Convert a distance to a likeness in [0, 1]: 1 is the same face, 0.5 the engine's same-person threshold."""
     return float(np.clip(1 - distance / (2 * engine.same_person), 0, 1))
+
+
+def search_faces(engine: FaceEngine, image: Image) -> FaceSearch:
+    """Return the faces of a picture and the engine's doubts, if it has any. Raises FaceError."""
+    return engine.search(image) if isinstance(engine, DoubtingEngine) else FaceSearch(engine.detect(image), [])
 
 
 def largest(faces: list[Face]) -> Face:

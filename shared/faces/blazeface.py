@@ -10,7 +10,7 @@ eyes at the mouth, at a lower score than in an upright face. So each candidate i
 those with about the best score are returned.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ TOUCHED = 0.3  # overlap, of the smaller box: on an upside-down face a candidate
 CONFIRMED = 0.7  # score of the second search: faces have 0.79 and more, false candidates 0.65 at most
 AS_LIKELY = 0.12  # score below the best rotation's that still counts; of 300 rotated faces the best is right for 92 %
 APART = 45.0  # degrees of roll up to which two rotations show the same face
+BESIDE = 0.15  # overlap with the candidate below which it is surely not about it: upside-down ones have about 0.3
 FAINT = 0.3  # score from which a network's closer look says where the parts of a half hidden face are
 
 
@@ -89,14 +90,20 @@ class BlazeFace:
             found += [one for one in self._full.look(small, window) if not _is_cut_off(one.box, window, width, height)]
         return [Candidate(one.box.scaled(1 / factor), one.eyes / factor, one.score) for one in _merge(found)]
 
-    def detect_rotated(self, image: Image, candidate: Candidate) -> list[Candidate]:
-        """Search a candidate again in four rotations; return it as each likely one shows it, best first, or nothing."""
+    def detect_rotated(self, image: Image, candidate: Candidate, others: Sequence[Candidate] = ()) -> list[Candidate]:
+        """Search a candidate again in four rotations; return it as each likely one shows it, best first, or nothing.
+
+        Args:
+            others: the picture's candidates; a face that is one of them is not this one, though it is near.
+        """
         view = crop_face_quickly(image, candidate.box, TURNED_FACE, TURNED_SIDE)
+        near = _neighbors(candidate, others)
         found = []
         for turn in TURNS:
-            best = self._short.look_at_middle(view, measure_eye_tilt(*candidate.eyes) + turn, CONFIRMED)
-            if best is not None:
-                found.append(best)
+            seen = self._short.look_at_middle(view, measure_eye_tilt(*candidate.eyes) + turn, CONFIRMED)
+            own = _leave_out(seen, near, candidate)
+            if own:
+                found.append(max(own, key=lambda one: one.score))
         likely: list[Candidate] = []
         for one in sorted(found, key=lambda one: -one.score):
             rolls = [abs(wrap_angle(measure_eye_tilt(*one.eyes) - measure_eye_tilt(*other.eyes))) for other in likely]
@@ -104,12 +111,16 @@ class BlazeFace:
                 likely.append(one)
         return likely
 
-    def look_closely(self, image: Image, candidate: Candidate, turn: float) -> list[Candidate]:
+    def look_closely(
+        self, image: Image, candidate: Candidate, turn: float, others: Sequence[Candidate] = ()
+    ) -> list[Candidate]:
         """Return what each network sees of a candidate when it is turned by `turn` degrees, even if faintly."""
         view = crop_face_quickly(image, candidate.box, TURNED_FACE, TURNED_SIDE)
         roll = measure_eye_tilt(*candidate.eyes) + turn
         seen = [network.look_at_middle(view, roll, FAINT) for network in (self._full, self._short)]
-        return [one for one in seen if one is not None]
+        near = _neighbors(candidate, others)
+        own = [_leave_out(some, near, candidate) for some in seen]
+        return [max(some, key=lambda one: one.score) for some in own if some]
 
 
 class _Network:
@@ -141,11 +152,10 @@ class _Network:
             )
         ]
 
-    def look_at_middle(self, view: ResizedCrop, roll: float, least: float) -> Candidate | None:
-        """Return the best candidate in the middle of a crop that is rotated by `roll`, in pixels of the picture."""
+    def look_at_middle(self, view: ResizedCrop, roll: float, least: float) -> list[Candidate]:
+        """Return the candidates in the middle of a crop that is rotated by `roll`, in pixels of the picture."""
         seen = self.look(turn_upright(view.image, roll), Window(0, 0, TURNED_SIDE), least)
-        middle = [one for one in seen if _overlap(one.box, MIDDLE)[1] > TOUCHED]
-        return _rotate_back(max(middle, key=lambda one: one.score), view, roll) if middle else None
+        return [_rotate_back(one, view, roll) for one in seen if _overlap(one.box, MIDDLE)[1] > TOUCHED]
 
 
 def _rotate_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
@@ -153,6 +163,27 @@ def _rotate_back(found: Candidate, view: ResizedCrop, roll: float) -> Candidate:
     center, *eyes = view.outwards(turn_back(np.array([found.box.center, *found.eyes]), view.image, roll))
     half = max(found.box.width, found.box.height) / view.factor / 2
     return Candidate(Box(*(center - half), *(center + half)), np.array(eyes), found.score)
+
+
+def _neighbors(candidate: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that reach into the square in which this one is looked at."""
+    seen = candidate.box.square(TURNED_SIDE / TURNED_FACE)
+    return [one for one in others if one is not candidate and _overlap(one.box, seen)[0] > 0]
+
+
+def _leave_out(seen: list[Candidate], others: Sequence[Candidate], own: Candidate) -> list[Candidate]:
+    """Return those that are none of the other candidates."""
+    return [one for one in seen if not any(_is_rather(one, other, own) for other in others)]
+
+
+def _is_rather(seen: Candidate, other: Candidate, own: Candidate) -> bool:
+    """Return whether a face that was seen on or beside a candidate is another candidate.
+
+    A face that is upside down is none of those that lie on it with their eyes at its mouth, however near they are.
+    """
+    here, there = _overlap(seen.box, own.box)[0], _overlap(seen.box, other.box)[0]
+    off = abs(wrap_angle(measure_eye_tilt(*seen.eyes) - measure_eye_tilt(*other.eyes)))
+    return there > here and (off <= APART or here < BESIDE)
 
 
 def _cells(count: int, each: int) -> Points:

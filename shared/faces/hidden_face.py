@@ -11,7 +11,8 @@ loses hidden ones, though BlazeFace's full range finds them with 0.6 and more, a
 | eyes and brows read both ways up, and the mesh is as sure of both | it settles sooner the right way up |
 | the border cuts the face off, or it is larger than the picture | a black margin, as both networks were trained with |
 
-That takes a tenth of a second for a candidate, so it is for pictures in which no face was found otherwise.
+That takes a tenth of a second for a candidate, so it is for candidates of which no face was found otherwise. The margin
+is for pictures in which there is none at all.
 """
 
 from collections.abc import Sequence
@@ -52,28 +53,38 @@ class HiddenFaces:
             image: RGB, in which no face was found.
             candidates: the detector's, best first.
         """
-        return self._find_among(image, candidates) or self._find_with_margin(image)
+        return self.find_among(image, candidates, candidates) or self._find_with_margin(image)
 
-    def settles_upside_down(self, image: Image, candidate: Candidate, unrest: float) -> bool:
+    def settles_upside_down(
+        self, image: Image, candidate: Candidate, unrest: float, others: Sequence[Candidate] = ()
+    ) -> bool:
         """Return whether the mesh sees a face in a candidate turned by 180 degrees, with less than this unrest."""
-        over = self._sure_looks(image, self.detector.look_closely(image, candidate, 180.0))
+        over = self._sure_looks(image, self.detector.look_closely(image, candidate, 180.0, others))
         return bool(over) and _median_unrest(over) < unrest
+
+    def find_among(
+        self, image: Image, candidates: Sequence[Candidate], others: Sequence[Candidate]
+    ) -> list[tuple[Look, float]]:
+        """Return the mesh and the detector's score of each face among candidates, best first; `others` are all."""
+        likely = [one for one in candidates if one.score >= LIKELY][:MOST]
+        looks = [(self.look(image, one, others), one.score) for one in likely]
+        return [(look, score) for look, score in looks if look is not None]
 
     def _find_with_margin(self, image: Image) -> list[tuple[Look, float]]:
         small, factor = reduce_for_search(image)
         margin = round(MARGIN * max(small.shape[:2]))
         wide = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-        found = self._find_among(wide, self.detector.candidates(wide))
+        candidates = self.detector.candidates(wide)
+        found = self.find_among(wide, candidates, candidates)
         return [(replace(look, points=(look.points - [margin, margin, 0]) / factor), score) for look, score in found]
 
-    def _find_among(self, image: Image, candidates: Sequence[Candidate]) -> list[tuple[Look, float]]:
-        likely = [one for one in candidates if one.score >= LIKELY][:MOST]
-        looks = [(self.look(image, one), one.score) for one in likely]
-        return [(look, score) for look, score in looks if look is not None]
+    def look(self, image: Image, candidate: Candidate, others: Sequence[Candidate]) -> Look | None:
+        """Return the steadiest of several looks at a candidate; None if they do not show a face, upright as it is.
 
-    def look(self, image: Image, candidate: Candidate) -> Look | None:
-        """Return the steadiest of several looks at a candidate; None if they do not show a face, upright as it is."""
-        again = self.detector.look_closely(image, candidate, 0.0)
+        Args:
+            others: the picture's candidates; a face that is one of them is not this one, though it is near.
+        """
+        again = self.detector.look_closely(image, candidate, 0.0, others)
         if max((one.score for one in again), default=0.0) < SEEN_AGAIN:
             return None
         upright = self._sure_looks(image, [candidate, *again])
@@ -82,7 +93,7 @@ class HiddenFaces:
         unrest = _median_unrest(upright)
         if unrest > STEADY:
             return None
-        if self.settles_upside_down(image, candidate, STEADIER * unrest):
+        if self.settles_upside_down(image, candidate, STEADIER * unrest, others):
             return None
         return min(upright, key=lambda look: look.unrest)
 

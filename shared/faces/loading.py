@@ -1,6 +1,7 @@
 """Loads the configured face engine; the packages of the other engines are not imported."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from shared.errors import how_to_install
 from shared.faces.base import EngineUnavailable, FaceEngine
@@ -8,6 +9,11 @@ from shared.settings import FaceSettings
 
 DLIB_NEEDED = ("dlib", "face_recognition_models")
 NEEDED = ("insightface", "onnxruntime", "onnx", "skimage", "scipy", "requests", "tqdm")  # by the insightface engine
+
+
+def name_engine(settings: FaceSettings) -> str:
+    """Return what the configured engine is called, by which users' models know it; nothing is loaded."""
+    return f"insightface/{Path(settings.model).name}" if settings.engine == "insightface" else settings.engine
 
 
 def load_engine(settings: FaceSettings) -> FaceEngine:

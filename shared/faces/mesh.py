@@ -6,6 +6,8 @@
 | candidate | result |
 |---|---|
 | confirmed in no rotation, or not by the mesh, or the mesh's points do not settle | none; `hidden_face` looks again |
+| the same, and not by `hidden_face` either, though the detector was nearly sure | none, but a doubt |
+| a neighbor's face that its closer look shows too | not this candidate's |
 | same place as a better candidate | none |
 | tilted by more than 110 degrees | none: the picture is upside down, which `lying.advise_turn` reports |
 | any other | a face, with its roll |
@@ -13,13 +15,14 @@
 The weights lie in `weights/`, with their model card and licenses.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from shared.devices import device_errors
-from shared.faces.base import Box, Face, FaceError
+from shared.faces.base import Box, Face, FaceError, FaceSearch
 from shared.faces.blazeface import BlazeFace, Candidate
 from shared.faces.face_mesh import FaceMesh, Look
 from shared.faces.face_vector import SIDE, FaceVector, chip
@@ -38,6 +41,9 @@ MOST_CANDIDATES = 100  # of one picture, best first: a crowd takes three seconds
 MOST_ROLL = 110.0  # degrees; a face on its side is measured with some noise, beyond that it is upside down
 SURELY_OVER = 140.0  # degrees of tilt by the detector's own eyes, whose error is up to 30
 SAME_FACE = 0.5  # distance of two faces' centers, in widths of the better one, below which they are one face
+# score from which an unconfirmed candidate may be a face: 0.80 and more had those in 248 pictures, 0.71 what is none
+NEARLY_SURE = 0.75
+PLAINLY_SMALLER = 0.5  # of the smallest face's width: whoever is that far behind is hardly meant
 OF_THE_PICTURE = (MemoryError, cv2.error)  # the picture is too large for the machine; `photos.assessment` reports it
 SAME_PERSON = 0.49  # the dlib engine's; one person reaches 0.43, relatives begin at 0.51, benchmarks/verification.py
 # the box by the 68 points: how far their mean lies below the box's center, in box widths, and the box's width in root
@@ -70,13 +76,21 @@ class MeshEngine:
 
         Raises FaceError for a picture that is not RGB; DeviceError, OutOfMemory or DeviceBroken if the device fails.
         """
+        return self.search(image).faces
+
+    def search(self, image: Image) -> FaceSearch:
+        """Return the faces as `detect` does, and where the detector is nearly sure of others that are not too small."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise FaceError(f"no RGB picture of 8 bits: {image.dtype}, {image.shape}")
         with device_errors(but=OF_THE_PICTURE):
             candidates = self._detector.candidates(image)[:MOST_CANDIDATES]
-            looks = [(self._confirm(image, candidate), candidate.score) for candidate in candidates]
-            faces = _upright_faces([(look, score) for look, score in looks if look is not None])
-            return faces or _upright_faces(self._hidden.find(image, candidates))
+            looks = [(self._confirm(image, candidate, candidates), candidate) for candidate in candidates]
+            found = [(look, candidate.score) for look, candidate in looks if look is not None]
+            if not found:
+                return FaceSearch(_upright_faces(self._hidden.find(image, candidates)), [])
+            missed = [candidate for look, candidate in looks if look is None]
+            faces = _upright_faces([*found, *self._hidden.find_among(image, missed, candidates)])
+            return FaceSearch(faces, _doubt(missed, faces))
 
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return 128 numbers of about unit length."""
@@ -97,17 +111,21 @@ class MeshEngine:
         self._mesh.look(blank, Box(0, 0, SIDE, SIDE), np.array([[0.3, 0.4], [0.7, 0.4]]) * SIDE)
         self._recognizer.vector(blank)
 
-    def _confirm(self, image: Image, candidate: Candidate) -> Look | None:
-        """Return the mesh of the rotation in which it is surest of a face; None if it sees no face in any."""
-        turns = self._detector.detect_rotated(image, candidate)
+    def _confirm(self, image: Image, candidate: Candidate, candidates: Sequence[Candidate] = ()) -> Look | None:
+        """Return the mesh of the rotation in which it is surest of a face; None if it sees no face in any.
+
+        Args:
+            candidates: all of the picture.
+        """
+        turns = self._detector.detect_rotated(image, candidate, candidates)
         if all(abs(measure_eye_tilt(*one.eyes)) > SURELY_OVER for one in turns):
             return None
         looks = [(self._mesh.look(image, one.box, one.eyes), one) for one in turns]
         best, seen = max(looks, key=lambda one: one[0].presence, default=(None, candidate))
         if best is None or best.presence < PRESENT or best.unrest > UNREST:
             return None
-        if best.unrest > DOUBTFUL and self._hidden.settles_upside_down(image, seen, best.unrest):
-            return self._hidden.look(image, candidate)
+        if best.unrest > DOUBTFUL and self._hidden.settles_upside_down(image, seen, best.unrest, candidates):
+            return self._hidden.look(image, candidate, candidates)
         return best
 
 
@@ -129,6 +147,18 @@ def _upright_faces(found: list[tuple[Look, float]]) -> list[Face]:
             faces.append(face)
     upright = [face for face in faces if abs(measure_roll(face.landmarks)) <= MOST_ROLL]
     return sorted(upright, key=lambda face: face.box.center[0])
+
+
+def _doubt(missed: Sequence[Candidate], faces: Sequence[Face]) -> list[Box]:
+    """Return where an unconfirmed candidate may be another face, about as large as those that were found."""
+    least = PLAINLY_SMALLER * min((face.box.width for face in faces), default=0.0)
+    boxes = [one.box for one in missed if one.score >= NEARLY_SURE and one.box.width >= least]
+    return [box for box in boxes if not any(_lies_on(box, face) for face in faces)]
+
+
+def _lies_on(box: Box, face: Face) -> bool:
+    apart = np.hypot(*np.subtract(box.center, face.box.center))
+    return bool(apart < SAME_FACE * max(face.box.width, box.width))
 
 
 def _is_same(face: Face, better: Face) -> bool:

@@ -7,7 +7,7 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.errors import PhotoError
-from shared.lifecycle.prefetched_photos import PrefetchedPhotos
+from shared.lifecycle.prefetched_photos import TakenPhotos
 from shared.lifecycle.trainings import Trainings
 from shared.lifecycle.uploads import Uploads
 
@@ -28,7 +28,7 @@ class BucketWorkspace:
         self,
         bucket: Bucket,
         attempt: Attempt,
-        fetcher: "PhotoFetcher | PrefetchedPhotos",
+        fetcher: "PhotoFetcher | TakenPhotos",
         hooks: AttemptHook,
         trainings: Trainings | None = None,
         uploads: Uploads | None = None,
@@ -43,11 +43,15 @@ class BucketWorkspace:
 
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
         """Return the bytes of each picture, or why it cannot be fetched."""
-        return self._fetcher.fetch(references)
+        fetched = self._fetcher.fetch(references)
+        self._attempt.meter.read += sum(len(one) for one in fetched if isinstance(one, bytes))
+        return fetched
 
     def read(self, key: str) -> bytes | None:
         """Return an object of the bucket; None if it does not exist."""
-        return self._bucket.find(key)
+        found = self._bucket.find(key)
+        self._attempt.meter.read += len(found or b"")
+        return found
 
     def etag(self, key: str) -> str | None:
         """Return the object's etag; None if it does not exist."""
@@ -68,7 +72,7 @@ class BucketWorkspace:
     def save(self, name: str, data: bytes) -> str:
         """Save an artifact of this attempt and return its key; it is there before the answer is."""
         self.check()
-        self._attempt.saved.add(name)
+        self._attempt.meter.saved[name] = len(data)
         self._uploads.add(self._prefix + name, data)
         return self._prefix + name
 

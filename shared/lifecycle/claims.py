@@ -161,8 +161,12 @@ class Claims:
         return None if record is None else HeldClaim(record)
 
     def withdraw(self, request_id: str, record: ClaimRecord) -> None:
-        """Delete our claim on a request that turned out to need none, before anything was done for it."""
-        self._bucket.delete(self._key(request_id, record.attempt))
+        """Delete our claim on a request that turned out to need none, before anything was done for it.
+
+        It stays if we were frozen so long that another worker has taken over: that one's claim comes after ours.
+        """
+        if not self.is_lost(request_id, record):
+            self._bucket.delete(self._key(request_id, record.attempt))
 
     def acquire(self, request_id: str, manifest: str, payload_sha256: str) -> HeldClaim | ClaimBusy | AttemptsUsedUp:
         """Claim the request if no worker holds it, or if its owner is dead or has released it."""

@@ -52,7 +52,7 @@ class Deadline(AttemptHook):
 
     def _answer(self) -> None:
         error = DeadlineExceeded(f"the request took longer than the limit of {self._seconds:.0f} s")
-        told = {"cost_time": self._attempt.seconds()}
+        told = {"cost_time": self._attempt.seconds(), "usage": self._attempt.usage(answered=False)}
         envelope = failure(self._attempt.request_id, error, told, self._attempt.metadata)
         self._publisher.publish(envelope, self._attempt)
         self._hooks.refused(type(error).__name__)

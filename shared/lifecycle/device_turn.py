@@ -33,13 +33,17 @@ class DeviceTurn(AttemptHook):
         self.changed = Event()
 
     def take(self, stop: Event) -> bool:
-        """Wait for the turn; False if `stop` is set first."""
+        """Wait for the turn; False if `stop` is set first, even if it is while the turn comes."""
         while not stop.is_set():
-            if self._taken.acquire(timeout=STOP_POLL):
-                self._own.has = True
-                self._ends_at = math.inf
-                self.changed.set()
-                return True
+            if not self._taken.acquire(timeout=STOP_POLL):
+                continue
+            if stop.is_set():
+                self._taken.release()
+                break
+            self._own.has = True
+            self._ends_at = math.inf
+            self.changed.set()
+            return True
         return False
 
     def give_back(self) -> None:

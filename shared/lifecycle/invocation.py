@@ -25,6 +25,7 @@ from shared.contract.function import AttemptFailed, DeviceBroken, Function, Func
 from shared.contract.hooks import Attempt, AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, encode, failure, invalid_id, success
 from shared.contract.request import read_metadata
+from shared.contract.usage import read_users
 from shared.devices import device_errors
 from shared.errors import (
     AnswerTooLarge,
@@ -144,9 +145,11 @@ class Invocation:
             manifest = self._reader.peek(created.key)
             if manifest is not None and self._bucket.head(self._publisher.result_key(manifest.request_id)) is None:
                 self._ready = created.key, manifest
-                self._photos.prefetch(manifest.body)
+                self._photos.prefetch(_name_prefetched(manifest), manifest.body)
         except (BucketError, RequestError, OSError) as error:
             log.debug("%s cannot be made ready: %s", created.key, error)
+        except Exception:  # the boundary between requests: this one must not end the worker before its own turn
+            log.exception("%s cannot be made ready", created.key)
 
     def _claim_ready(self, key: str) -> tuple[Manifest, HeldClaim] | None:
         """Claim a request that was made ready and has no claim yet; None if it must be served like any other.
@@ -181,6 +184,8 @@ class Invocation:
 
         Complete answers that dead workers left unfinished, and let the function drop what it cached of deleted objects.
         """
+        self._ready = None  # of a request that another worker has served, or that was erased
+        self._photos.drop()
         self._claims.close_owed()
         self._publisher.finish_left()
         self._function.evict(self._may_exist)
@@ -303,7 +308,8 @@ class Invocation:
 
     def _run(self, manifest: Manifest, record: ClaimRecord, metadata: Json) -> Outcome | None:
         """Run one attempt; returns None if it ended without an answer and the next one may begin."""
-        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata)
+        users = read_users(manifest.body)
+        attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata, users=users)
         heartbeat = Heartbeat(self._claims, attempt, record, self._settings.lease)
         hooks = Hooks(
             [
@@ -318,7 +324,8 @@ class Invocation:
         try:
             hooks.before(attempt)
             with Pulse(f"heartbeat {attempt.request_id}", hooks), self._uploads(attempt, heartbeat) as uploads:
-                workspace = BucketWorkspace(self._bucket, attempt, self._photos, hooks, self._trainings, uploads)
+                photos = self._photos.take(_name_prefetched(manifest))
+                workspace = BucketWorkspace(self._bucket, attempt, photos, hooks, self._trainings, uploads)
                 envelope = self._envelope(manifest, workspace, attempt)
                 # asked now, as the next request may have the function from `finished` on
                 pointers = self._publisher.get_pointers(envelope)
@@ -360,9 +367,11 @@ class Invocation:
         try:
             workspace.progress("start", 0, 1)
             manifest.require_right()
+            self._hooks.admit(attempt)
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
-            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data)
+            counted = {"usage": attempt.usage(answered=True)}
+            data = manifest.add_warnings({"cost_time": attempt.seconds()} | answer.data | counted)
             envelope = success(manifest.request_id, answer.message, data, attempt.metadata)
             self._check_size(envelope)  # an answer too large to write is the request's error, not the worker's
         except (Interrupted, AttemptFailed, FunctionUnavailable, BucketError):
@@ -375,7 +384,7 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        data = manifest.add_warnings({"cost_time": attempt.seconds()})
+        data = manifest.add_warnings({"cost_time": attempt.seconds(), "usage": attempt.usage(answered=False)})
         return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:
@@ -406,6 +415,11 @@ class Invocation:
             self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not released yet: %s", self._function.name, request_id, error)
+
+
+def _name_prefetched(manifest: Manifest) -> str:
+    """Return what tells a request's prefetched photos from those of any other."""
+    return f"{manifest.request_id}/{manifest.sha256}"
 
 
 def _refusal(manifest: Manifest, error: RequestError, told: Json | None = None) -> Json:

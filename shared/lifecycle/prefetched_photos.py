@@ -1,7 +1,8 @@
-"""Pictures of the request that comes next, fetched while another one runs, and kept until it asks for them.
+"""Pictures of the request that comes next, fetched while another one runs, and kept until it begins.
 
-Nothing is kept of a picture that could not be fetched: the request tries again. What it never asked for goes when the
-next request is made ready, or after KEPT_SECONDS.
+Only that request gets them: another one that names the same pictures may have been sent because they were replaced, or
+after they were erased. Nothing is kept of a picture that could not be fetched: the request tries again. What the
+request never took goes when the next one is made ready, or when the worker tidies up.
 """
 
 import threading
@@ -23,18 +24,23 @@ MEMBERS = ("template_image", "images")  # of a request's body, that name picture
 
 
 class PrefetchedPhotos:
-    """Fetches like its fetcher, and some pictures ahead; threads may share it."""
+    """Fetches pictures ahead for one request; threads may share it."""
 
     def __init__(self, fetcher: "PhotoFetcher", clock: Callable[[], float] = time.monotonic) -> None:
         self._fetcher, self._clock = fetcher, clock
         self._lock = threading.Lock()
+        self._request = ""
         self._kept: dict[str, bytes] = {}
         self._until = float("-inf")
 
-    def prefetch(self, body: Json) -> None:
-        """Fetch the pictures that a request names, as many as may be kept; what was kept before goes."""
+    def prefetch(self, request: str, body: Json) -> None:
+        """Fetch the pictures that a request names, as many as may be kept; what was kept before goes.
+
+        Args:
+            request: what tells it from every other request, and from another body under the same id.
+        """
         with self._lock:
-            self._kept = {}
+            self._request, self._kept = request, {}
         left, wanted = MOST_BYTES, list(dict.fromkeys(_named_pictures(body)))
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
@@ -44,14 +50,34 @@ class PrefetchedPhotos:
             if left < 0:
                 return
             with self._lock:
+                if self._request != request:
+                    return  # it was dropped meanwhile
                 self._kept |= files
                 self._until = self._clock() + KEPT_SECONDS
 
+    def take(self, request: str) -> "TakenPhotos":
+        """Return what fetches the pictures of a request, with those that were fetched ahead for it."""
+        with self._lock:
+            kept = self._kept if request == self._request and self._clock() < self._until else {}
+            if request == self._request:
+                self._request, self._kept = "", {}
+        return TakenPhotos(kept, self._fetcher)
+
+    def drop(self) -> None:
+        """Forget what was fetched ahead."""
+        with self._lock:
+            self._request, self._kept = "", {}
+
+
+class TakenPhotos:
+    """Fetches the pictures of one request; one that was fetched ahead is given once."""
+
+    def __init__(self, kept: dict[str, bytes], fetcher: "PhotoFetcher") -> None:
+        self._kept, self._fetcher = kept, fetcher
+
     def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
         """Return the bytes of each picture, or why it cannot be fetched."""
-        with self._lock:
-            kept = self._kept if self._clock() < self._until else {}
-            ready = {reference: kept.pop(reference) for reference in set(references) if reference in kept}
+        ready = {reference: self._kept.pop(reference) for reference in set(references) if reference in self._kept}
         missing = [reference for reference in dict.fromkeys(references) if reference not in ready]
         fetched = dict(zip(missing, self._fetcher.fetch(missing), strict=True)) if missing else {}
         return [ready[one] if one in ready else fetched[one] for one in references]

@@ -146,7 +146,7 @@ class Publisher:
             return
         for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
-        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.saved):
+        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.meter.saved):
             self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 
@@ -243,7 +243,7 @@ class Publisher:
             for pointer, content in pointers.items():
                 self._pointers.swap(pointer, content, key, committed)
         event = completion_event(self._function.name, envelope, self._bucket.address, key)
-        self._hooks.committed(self._function.name, event)
+        self._hooks.committed(self._function.name, event, envelope)
         key = keys.progress(self._function.name, request_id)
         with _tolerate_errors(key):
             self._bucket.delete(key)

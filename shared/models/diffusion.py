@@ -18,7 +18,8 @@ from shared.models.base_model import DiffusionModel
 from shared.models.conditioning import TextEncoder
 from shared.models.flux2_klein import Flux2KleinModel
 from shared.models.licenses import find_license
-from shared.models.model_loading import EMBEDDED, EMBEDDED_FOLDER, BaseModelMissing
+from shared.models.model_loading import EMBEDDED_FOLDER, BaseModelMissing
+from shared.models.model_name import EMBEDDED
 from shared.models.profile import PROFILE_FILE, ModelProfile
 from shared.models.quantization import require_quantization
 from shared.models.rectified_flow import FlowModel

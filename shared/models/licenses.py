@@ -14,7 +14,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from shared.models.architectures import PREFIX
-from shared.models.model_loading import EMBEDDED, ModelSource
+from shared.models.model_loading import ModelSource
+from shared.models.model_name import EMBEDDED
 
 APACHE = "Apache-2.0"
 KLEIN = "FLUX Non-Commercial License"

@@ -13,7 +13,6 @@ else: the other parts are read from the folder in `config`, or from the hub.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,12 +37,11 @@ from transformers import PreTrainedTokenizerBase
 from shared.devices import device_errors
 from shared.errors import ConfigurationError
 from shared.models.architectures import ARCHITECTURES, PREFIX
+from shared.models.model_name import EMBEDDED, HUB_ID, name_base_model
 from shared.models.quantization import configure_quantization
 from shared.settings import ModelSettings
 
-EMBEDDED = "portrait-tiny"
 EMBEDDED_FOLDER = Path(__file__).parent / "portrait_tiny" / "weights"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 FLOWS = {
     "z-image": (ZImagePipeline, ZImageTransformer2DModel),
@@ -82,12 +80,13 @@ class ModelSource:
 def resolve_source(settings: ModelSettings) -> ModelSource:
     """Return the source that the configured path names; BaseModelMissing if there is none."""
     path = EMBEDDED_FOLDER if settings.path == EMBEDDED else Path(settings.path).expanduser()
+    name = name_base_model(settings.path)
     if (path / "model_index.json").is_file():
-        return ModelSource(settings.path if settings.path == EMBEDDED else path.name, str(path), "folder")
+        return ModelSource(name, str(path), "folder")
     if path.is_file() and path.suffix == ".safetensors":
-        return ModelSource(path.stem, str(path), "file")
+        return ModelSource(name, str(path), "file")
     if not path.exists() and HUB_ID.fullmatch(settings.path):
-        return ModelSource(settings.path, settings.path, "hub")
+        return ModelSource(name, settings.path, "hub")
     raise BaseModelMissing(
         f"no diffusers model at {path}: set PHOTOG_MODEL__PATH to a folder with model_index.json, a .safetensors "
         "file, or a hub id such as owner/name"

@@ -15,6 +15,6 @@ class BucketNotifier(AttemptHook):
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def committed(self, function: str, event: Json) -> None:
+    def committed(self, function: str, event: Json, envelope: Json) -> None:
         """Write the event unless it exists."""
         self._bucket.put_if_absent(keys.notification(function, event["id"]), encode(event))

@@ -36,7 +36,7 @@ class Delivery(AttemptHook):
         """Remove the record of an event that will not come."""
         self._outbox.strike(function, request_id)
 
-    def committed(self, function: str, event: Json) -> None:
+    def committed(self, function: str, event: Json, envelope: Json) -> None:
         """Wake the thread, which checks whether there is an entry."""
         with self._changed:
             self._due.add(keys.outbox(function, event["subject"]))

@@ -52,6 +52,18 @@ class Exposition:
         self.success = Gauge(
             "photog_last_success_timestamp_seconds", "When a request was last OK", ["service"], registry=self._registry
         )
+        self.device_seconds = Counter(
+            "photog_device_seconds",
+            "Seconds for which attempts had the device, by the code of their answer",
+            ["service", "code"],
+            registry=self._registry,
+        )
+        self.bytes = Counter(
+            "photog_bytes",
+            "Bytes that answered attempts read, wrote and kept",
+            ["service", "direction"],
+            registry=self._registry,
+        )
         for known in (self.requests, self.running, self.failing, self.success):  # present from the beginning, as zero
             known.labels(service)
 

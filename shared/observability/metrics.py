@@ -11,6 +11,8 @@ is the function's name, or the queue server's name for it in `metrics.service`.
 | `photog_stage_seconds_sum`, `_count{service, stage}` | time in `running` in all, and in each stage that is reported |
 | `photog_running{service}` | requests that this worker is serving: 0, 1, or one more that is being published |
 | `photog_attempts_lost_total{service, reason}` | attempts that ended without an answer |
+| `photog_device_seconds_total{service, code}` | seconds for which attempts had the device; `none`: without an answer |
+| `photog_bytes_total{service, direction}` | bytes that answered attempts `read`, `written` and `kept` |
 | `photog_failing_keys{service}` | keys of the bucket that cannot be served, as `photog status` shows them |
 | `photog_last_success_timestamp_seconds{service}` | when a request was last answered with OK |
 | `photog_process_...{service, process}` | memory, CPU, descriptors of the `worker` and of its `child` with the models |
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # importing it takes a tenth of a second, which only those pa
 log = logging.getLogger(__name__)
 
 MOST_NAMES = 50  # different values of a label; each is a time series in Prometheus
+NO_ANSWER = "none"  # in place of an answer's code
+DIRECTIONS = ("read", "written", "kept")  # of bytes, as in an answer's usage
 OTHER = "other"  # the label of all further values
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,63}")
 
@@ -136,6 +140,7 @@ class WorkerMetrics(AttemptHook):
             return
         self._leave(attempt)
         self.stage("running", attempt.seconds())
+        self._count_usage(envelope)
         if envelope["code"] == "OK":
             self._exposition.answers.labels(self._service, "OK").inc()
             self._exposition.success.labels(self._service).set_to_current_time()
@@ -151,6 +156,16 @@ class WorkerMetrics(AttemptHook):
         if self._exposition is not None:
             self._leave(attempt)
             self._exposition.lost.labels(self._service, self._label("reason", reason)).inc()
+            self._exposition.device_seconds.labels(self._service, NO_ANSWER).inc(attempt.seconds())
+
+    def _count_usage(self, envelope: Json) -> None:
+        """Count what an answer says that its attempt has used."""
+        used = envelope["data"].get("usage")
+        if self._exposition is None or used is None:
+            return
+        self._exposition.device_seconds.labels(self._service, envelope["code"]).inc(used["device_seconds"])
+        for direction in DIRECTIONS:
+            self._exposition.bytes.labels(self._service, direction).inc(used[f"bytes_{direction}"])
 
     def close(self) -> None:
         """Write the file a last time, and close the port."""

@@ -252,7 +252,9 @@ def read_put(places: Places, key: str, text: bytes) -> Mention:
 def read_answer(key: str, text: bytes) -> Naming:
     """Return the people of an answer."""
     data = _parse_object(text).get("data")
+    used = data.get("usage") if isinstance(data, dict) else None
     people = frozenset(_strings(data.get("user_id")) if isinstance(data, dict) else ())
+    people |= frozenset(_strings(used.get("user_ids")) if isinstance(used, dict) else ())
     return Naming(key, people, frozenset() if people else ids(data.get("user_id") if isinstance(data, dict) else data))
 
 

@@ -9,20 +9,20 @@ def redrive(function: str, source: SqsQueue, target: SqsQueue, limit: int) -> in
     """Send every message that names a request of `function` to the target, then delete it; returns their number.
 
     A crash in between leaves a message in both queues, which is harmless because of the claims. Other messages stay.
+    Where a queue fails, those that are not moved yet can be received again at once.
     """
-    moved, others = 0, []
-    while moved < limit:
-        message = source.receive(wait_seconds=1)
-        if message is None:
-            break
-        if _names_request_of(function, message):
-            target.send(message.body)
-            source.delete(message)
-            moved += 1
-        else:
-            others.append(message)
-    for message in others:  # only now, or they would be received over and over
-        source.hold(message, 0)
+    moved, held = 0, list[Message]()
+    try:
+        while moved < limit and (message := source.receive(wait_seconds=1)) is not None:
+            held.append(message)
+            if _names_request_of(function, message):
+                target.send(message.body)
+                source.delete(message)
+                held.pop()
+                moved += 1
+    finally:
+        for message in held:  # only now, or they would be received over and over
+            source.hold(message, 0)
     return moved
 
 

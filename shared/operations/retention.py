@@ -6,6 +6,7 @@
 | `requests` | manifests that are answered | the answer |
 | `results` | answers with their artifacts, claims and conflicts, after their manifests | the answer |
 | `notifications` | completion events | their writing |
+| `usage` | records of what requests used, and quotas' slots | their writing |
 | `users` | everything of a person, as by `photog forget` | the newest of their model and of requests that name them |
 
 Never removed: what a user's model names, and the whole request that made it; what an unanswered request names, and the
@@ -35,7 +36,7 @@ from shared.operations.mentions import Mention, Reader
 from shared.operations.object_names import Places
 
 READ_SECONDS = 2.0  # at most between a worker's reading of a manifest and its look for the answer
-KINDS = ("photos", "requests", "results", "notifications", "users")
+KINDS = ("photos", "requests", "results", "notifications", "usage", "users")
 CAME_SINCE = "a request that has just come names it"
 Identity = tuple[str, str]  # a function and a request_id
 
@@ -92,6 +93,9 @@ class Retention:
         if "notifications" in seconds:
             events = self._reader.list_objects(keys.NOTIFICATIONS)
             found.objects |= dict.fromkeys(self._list_old(events, seconds["notifications"]), "notifications")
+        if "usage" in seconds:
+            used = self._reader.list_objects(keys.USAGE)
+            found.objects |= dict.fromkeys(self._list_old(used, seconds["usage"]), "usage")
         self._add_requests(content, seconds, found)
         if "users" in seconds:
             old = {user for user, newest in content.newest.items() if self._age(newest) >= seconds["users"]}

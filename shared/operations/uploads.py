@@ -28,16 +28,20 @@ class NoSignedUploads(PhotogError):
     """The bucket is no S3 store, so nobody can upload to it without photog; send the picture's bytes instead."""
 
 
-def store_photo(bucket: Bucket, data: bytes, suffix: str = "", user_id: str | None = None) -> str:
+def store_photo(
+    bucket: Bucket, data: bytes, suffix: str = "", user_id: str | None = None, draft: str | None = None
+) -> str:
     """Store a picture and return its key, made from its content, so that the same picture is stored once.
 
     Args:
         suffix: of the file's name, such as .jpg.
         user_id: whose picture it is: it goes when this user is forgotten. None for a picture of nobody known.
+        draft: a word for pictures of somebody who has no user_id yet, which are kept apart from all others.
 
     Raises InvalidField for a suffix or a user_id that cannot be one.
     """
-    key = f"{_folder(user_id)}{hashlib.sha256(data).hexdigest()[:16]}{_require_suffix(suffix)}"
+    folder = _folder(user_id) if draft is None else keys.draft_photos(draft)
+    key = f"{folder}{hashlib.sha256(data).hexdigest()[:16]}{_require_suffix(suffix)}"
     bucket.put(key, data)  # also if it is there: an old one may expire before the request that will name it
     return key
 

@@ -97,6 +97,8 @@ class UserDataSearch:
         kept = [info.key for info in results if keys.whose_photo(info.key) == user_id]
         artifacts += kept
         artifacts += self._notifications(known)
+        used = self._reader.list_objects(keys.USAGE)
+        artifacts += [info.key for info in used if keys.whose_usage(info.key) == user_id]
         answers = [key for one in stored.values() for key in one.answer]
         claims = [key for one in stored.values() for key in one.claims]
         held = [*puts, *artifacts, *photos, *named, *self._failing(user_id, own), *own, *answers, *claims]

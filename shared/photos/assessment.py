@@ -21,7 +21,7 @@ import numpy as np
 
 from shared.errors import PhotoError
 from shared.faces import Face, FaceEngine, FaceError, photo_quality, pose
-from shared.faces.base import largest, similarity
+from shared.faces.base import Box, largest, similarity
 from shared.faces.batched_embedding import BatchedEmbedding
 from shared.faces.lying import advise_turn, name_lying_faces
 from shared.imaging.array_types import Embedding, Image
@@ -67,6 +67,7 @@ class PhotoAssessment:
         quality: overall score in [0, 1], comparable between photos; 0 unless the photo is usable.
         similarity: mean similarity to the other photos of the person in [0, 1]; None if it was not compared.
         retry_after: seconds after which it may be fetched, since its server failed for the moment; None otherwise.
+        found: every face that was found, those that do not count too, from left to right.
     """
 
     code: int
@@ -84,6 +85,7 @@ class PhotoAssessment:
     quality: float = 0.0
     similarity: float | None = None
     retry_after: int | None = None
+    found: list[Box] = field(default_factory=list)
 
     @classmethod
     def of_error(cls, error: PhotoError) -> "PhotoAssessment":
@@ -147,11 +149,18 @@ def judge_photo(image: Image, engine: FaceEngine, warnings: list[str], ignored_f
 
 
 def _judge_face(image: Image, engine: FaceEngine, warnings: list[str], ignored_face: float) -> PhotoAssessment:
-    height, width = image.shape[:2]
     try:
         faces = engine.detect(image)
     except FaceError as error:
+        height, width = image.shape[:2]
         return PhotoAssessment(UNDETECTED, [*warnings, str(error)], width, height)
+    return replace(_judge_faces(image, faces, engine, warnings, ignored_face), found=[face.box for face in faces])
+
+
+def _judge_faces(
+    image: Image, faces: list[Face], engine: FaceEngine, warnings: list[str], ignored_face: float
+) -> PhotoAssessment:
+    height, width = image.shape[:2]
     faces, beside = count_usable(faces, ignored_face)
     if beside:
         warnings = [*warnings, f"{beside} much smaller faces far from the main one were ignored"]
@@ -195,7 +204,8 @@ def embed_later(verdicts: Sequence[PhotoAssessment], engine: BatchedEmbedding) -
     for index, vector in zip(waiting, engine.embed_collected(placeholders), strict=True):
         one = verdicts[index]
         if isinstance(vector, FaceError):
-            answer[index] = PhotoAssessment(UNENCODED, [*one.warnings, str(vector)], one.width, one.height, one.face)
+            warnings = [*one.warnings, str(vector)]
+            answer[index] = PhotoAssessment(UNENCODED, warnings, one.width, one.height, one.face, found=one.found)
         else:
             answer[index] = replace(one, embedding=vector)
     return answer

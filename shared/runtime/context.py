@@ -16,8 +16,10 @@ from shared.errors import ConfigurationError, explain_failed_import, how_to_inst
 from shared.events import parse
 from shared.lifecycle.invocation import Invocation
 from shared.lifecycle.observations import Observations
+from shared.lifecycle.quota import Quota
 from shared.lifecycle.shutdown import Shutdown
 from shared.lifecycle.unread import StrayLog
+from shared.lifecycle.usage_records import UsageRecords
 from shared.notify import Destination
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
@@ -93,6 +95,7 @@ class Context:
         load: loads a function by its name.
         observations: of others' claims; None starts without any.
         hooks: called around every request, beside the hooks that send completion events.
+        owner: name of this process in claims; None makes one for each function.
     """
 
     def __init__(
@@ -103,8 +106,9 @@ class Context:
         load: Load = load_function,
         observations: Observations | None = None,
         hooks: Sequence[AttemptHook] = (),
+        owner: str | None = None,
     ) -> None:
-        self._hooks = hooks
+        self._hooks, self._owner = hooks, owner
         self._bucket, self._settings, self._load, self._observations = bucket, settings, load, observations
         self._shutdown = shutdown or Shutdown(settings.lease.drain_seconds)
         self._invocations: dict[str, Invocation] = {}
@@ -128,9 +132,9 @@ class Context:
                 self._bucket,
                 self._functions[function],
                 self._settings,
-                make_owner_name(),
+                self._owner or make_owner_name(),
                 self._shutdown,
-                [*self._hooks, *self._notifiers(function)],
+                [*self._hooks, *self._accountants(), *self._notifiers(function)],
                 self._observations,
             )
         return self._invocations[function]
@@ -153,6 +157,13 @@ class Context:
                 function.close()
         for delivery in self._deliveries:
             delivery.close()
+
+    def _accountants(self) -> list[AttemptHook]:
+        """Return the hooks that record what is used and hold quotas; none by default, as they take store calls."""
+        quota = self._settings.quota
+        if not (quota.limited or self._settings.usage.record):
+            return []
+        return [UsageRecords(self._bucket), *([Quota(self._bucket, quota)] if quota.limited else [])]
 
     def _notifiers(self, function: str) -> list[AttemptHook]:
         notifiers: list[AttemptHook] = [BucketNotifier(self._bucket)] if self._settings.notify.bucket else []

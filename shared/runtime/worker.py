@@ -17,9 +17,10 @@ from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.observations import Observations
 from shared.lifecycle.shutdown import Shutdown
 from shared.observability.metrics import WorkerMetrics
-from shared.runtime.context import Context, Load, load_function
+from shared.runtime.context import Context, Load, load_function, make_owner_name
 from shared.runtime.eviction import Eviction
 from shared.runtime.liveness import Liveness
+from shared.runtime.presence import Presence
 from shared.runtime.seat import Seat, Vacancy
 from shared.settings import Settings
 from shared.triggers import Trigger
@@ -88,14 +89,16 @@ class Worker:
         )
         eviction = Eviction(self._shutdown.requested)
         turn = DeviceTurn()
-        hooks: list[AttemptHook] = [eviction, metrics, liveness, turn]
+        owner = make_owner_name()
+        presence = Presence(self._bucket, self._function, owner, self._settings.health.presence_seconds)
+        hooks: list[AttemptHook] = [eviction, metrics, liveness, presence, turn]
         if self._seat is not None:
             hooks.append(Vacancy(self._seat, self._idle_seconds, self._shutdown.request))
         queue = self._queue()
         if queue is not None:
             hooks.insert(0, TaskProtection(self._settings.limits.request_seconds))
         trigger = self._trigger(queue, hooks, observations, turn)
-        context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, hooks)
+        context = Context(self._bucket, self._settings, self._shutdown, self._load, observations, hooks, owner)
         try:
             metrics.start()
             invocation = context.invocation(self._function)
@@ -106,10 +109,12 @@ class Worker:
             log.info("%s is ready on %s", self._function, self._bucket.address)
             self._tell_parent()
             tell("ready")
+            presence.begin()
             threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
             eviction.start(invocation.tidy)
             trigger.run(invocation.receive, self._shutdown.requested)
         finally:
+            presence.end()
             context.close()
             metrics.close()
             self._ended.set()

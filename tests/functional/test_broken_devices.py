@@ -150,7 +150,7 @@ def test_no_photo_is_refused_for_a_gpu_that_fails(toy, error, kind):
     with pytest.raises(kind):  # and not TooFewPhotos
         prepare_dataset(names, workspace, toy, ModelProfile(), LIMITS)
     with pytest.raises(kind):  # and not PhotoError
-        template.find_faces(CHIP, "photos/1", 1, toy)
+        template.find_faces(CHIP, "photos/1", toy)
 
 
 # --- once more ---------------------------------------------------------------------------------------------------

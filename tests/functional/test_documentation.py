@@ -53,9 +53,9 @@ CONTEXT = GROUP.make_context("photog", ["doctor"])
 COMPOSE = "".join((ROOT / name).read_text() for name in ("compose.yaml", "deploy/compose.gpu.yaml"))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # of others: their words are not checked, the files that they name are
-FOREIGN = {".", "aws", "docker", "export", "kubectl", "s", "sam"}
+FOREIGN = {".", "aws", "cp", "curl", "docker", "export", "kubectl", "rm", "s", "sam"}
 # verbs that end by themselves and load no model; of the others it is held that their words are understood
-RUN = {"check", "train", "generate", "submit", "status", "forget", "sweep", "redrive"}
+RUN = {"check", "train", "generate", "submit", "status", "forget", "sweep", "redrive", "usage"}
 
 
 def named(page: Path) -> str:
@@ -240,7 +240,7 @@ def run(command: Command, words: list[str]) -> None:
     assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
 
 
-FOLDERS = {"BUCKET", "~/.photog/bucket"}  # `filled` has a folder of its own for them
+FOLDERS = {"BUCKET", "RESTORED", "~/.photog/bucket"}  # `filled` has a folder of its own for them
 LOCAL = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and FOLDERS & {*one.words}]
 AWAY = [one for one in COMMANDS if one.words[:1] == ("photog",) and one.words[1] in RUN and one not in LOCAL]
 
@@ -262,7 +262,8 @@ def test_a_command_that_is_shown_does_it_on_a_store(command, files, cloud, monke
     store, queues = cloud.bucket(), {name: cloud.queue() for name in ("URL", "DLQ_URL", "QUEUE_URL")}
     monkeypatch.setenv("PHOTOG_SQS__ENDPOINT", cloud.endpoint)
     words = [queues.get(word, filled(word, files)).replace("s3://portraits", f"s3://{store}") for word in command.words]
-    with answering(open_bucket(f"s3://{store}", Settings().s3)):
+    place = next((word for word in words if word.startswith("s3://")), f"s3://{store}")  # perhaps with a prefix
+    with answering(open_bucket(place, Settings().s3)):
         run(command, words[1:])
 
 

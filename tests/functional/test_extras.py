@@ -6,11 +6,14 @@ from email.parser import Parser
 from importlib import metadata
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shared.contract.release import VERSION
+from tests.browser import run_page
 from tests.dependencies import EXTRAS, OURS, PROJECT
 from tests.deployment import ROOT
+from tests.documentation import commands
 from tests.extras import Extras, build_wheel, unpack_wheel
 from tests.toy_onnx import model_folder
 
@@ -63,6 +66,23 @@ def test_the_client_is_imported_from_the_core_alone(wheel, tmp_path):
     core = Extras(tmp_path, wheel, ())
     done = core.python("import photog; print(photog.FakeClient().check(['a.jpg']).wait(1).code, photog.__file__)")
     assert done.stdout.split() == ["OK", str(tmp_path / "photog" / "__init__.py")], done.stderr
+
+
+def test_a_light_install_of_the_client_sends_requests_and_reads_answers(wheel, tmp_path):
+    """By the two commands of docs/client.md, of which the second names all that the client imports."""
+    (installs, *_) = [one for one in commands(ROOT / "docs/client.md") if "pydantic" in one.words]
+    links, bucket = tmp_path / "links", tmp_path / "bucket"
+    links.mkdir()
+    bucket.mkdir()
+    packages = [word for word in installs.words[2:] if not word.startswith("-") and "." not in word]
+    light = Extras(links, wheel, instead=packages)
+    done = light.python(
+        f"import photog; job = photog.Client.open_bucket({str(bucket)!r}).generate(b'a template', user_id='ann'); "
+        "print(job.answer(), photog.FakeClient().check(['a.jpg']).wait(1).code); "
+        "photog.Client.open_server('http://127.0.0.1:1', 'token'); photog.AsyncClient"
+    )
+    assert done.stdout.split() == ["None", "OK"], done.stderr
+    assert list((bucket / "requests/generate").iterdir())
 
 
 def test_the_dlib_engine_loads_with_its_extra(wheel, tmp_path):
@@ -125,6 +145,54 @@ def test_a_store_is_spoken_to_with_the_cloud_extra(wheel, tmp_path):
     assert refused.returncode == 75, "boto3 is there, and nobody answers"
     assert refused.stderr.startswith("photog: ")
     assert "Traceback" not in refused.stderr
+
+
+def test_the_page_answers_its_first_request_out_of_the_wheel(wheel, tmp_path):
+    links, bucket = tmp_path / "links", tmp_path / "bucket"
+    links.mkdir()
+    bucket.mkdir()
+    program = Extras(links, wheel, ["page"]).program
+    with run_page(bucket, "--no-workers", program=program) as address:
+        connected = httpx.HTTPTransport(retries=10)  # each after a longer pause: the address is told before it listens
+        with httpx.Client(transport=connected, follow_redirects=True, timeout=30) as client:
+            shown = client.get(address)
+        (style,) = set(re.findall(r"/[^\"' ]*page\.css", shown.text))
+        assert (shown.status_code, httpx.get(httpx.URL(address).join(style)).status_code) == (200, 200)
+    assert "People" in shown.text
+
+
+# stands for torchvision, whose wheels belong to CUDA's torch: spandrel imports three names, for networks not used here
+TORCHVISION = "def normalize(*given): raise AssertionError\nrotate = InterpolationMode = normalize\n"
+ENLARGE = """
+import numpy, torch
+from pathlib import Path
+from spandrel.architectures.Compact import Compact
+from functions.generate.networks.image_network import load_network
+torch.save({{"params": Compact(num_feat=8, num_conv=2, upscale=2).state_dict()}}, {file!r})
+made = load_network(Path({file!r}), "PHOTOG_ENHANCE__UPSCALE_NETWORK", torch.device("cpu"), upscaling=True)
+print(made.name, made(numpy.zeros((8, 8, 3), numpy.uint8)).shape)
+"""
+
+
+@pytest.mark.slow  # a process that imports torch
+def test_a_network_enlarges_a_picture_with_the_enhance_extra(wheel, tmp_path):
+    (about,) = wheel.glob("*.dist-info")
+    needed = Parser().parsestr((about / "METADATA").read_text()).get_all("Requires-Dist")
+    brought = {re.split("[>=]", one)[0] for one in needed if re.search("extra == .enhance.", one)}
+    assert brought == {"spandrel", "torchvision"}
+    links = tmp_path / "links"
+    transforms = links / "torchvision" / "transforms"
+    transforms.mkdir(parents=True)
+    for file in (links / "torchvision/__init__.py", transforms / "__init__.py"):
+        file.touch()
+    (transforms / "functional.py").write_text(TORCHVISION)
+    try:
+        extra = Extras(links, wheel, ["diffusion"], beside=["spandrel", "einops"])
+    except metadata.PackageNotFoundError as missing:
+        pytest.skip(f"{missing} is not installed: pip install --no-deps spandrel einops")
+    done = extra.python(f"exec({ENLARGE.format(file=str(tmp_path / 'twice.pth'))!r})")
+    assert done.stdout.split()[-3:] == ["(16,", "16,", "3)"], done.stderr
+    assert "twice.pth" in done.stdout
 
 
 @pytest.mark.slow  # two processes that import torch

@@ -9,9 +9,10 @@ from shared.buckets import MemoryBucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.function import DeviceBroken
-from shared.events import put_event
+from shared.errors import PhotoUnavailable
+from shared.events import ObjectCreated, put_event
 from shared.lifecycle.device_turn import DeviceTurn
-from shared.lifecycle.invocation import Invocation
+from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime.eviction import Eviction
 from shared.settings import Scan
@@ -20,7 +21,7 @@ from shared.triggers.scan import ScanTrigger
 from shared.triggers.sqs import SqsTrigger
 from shared.triggers.sqs_queue import SqsQueue
 from tests.cloud import REGION
-from tests.echo import QUICK, Echo, until
+from tests.echo import QUICK, Echo, invocation, until
 
 SOON = 1.0  # seconds that a request says it still takes
 
@@ -164,6 +165,75 @@ def test_a_broken_device_ends_the_worker_before_the_next_request_is_claimed():
         scan_with_turn(bucket, function)
     assert function.runs == ["r1"]
     assert list(bucket.list("claims/check/r2/")) == []
+
+
+def test_a_turn_that_comes_when_the_worker_was_just_asked_to_stop_is_not_taken(monkeypatch):
+    monkeypatch.setattr("shared.lifecycle.device_turn.STOP_POLL", 20.0)
+    turn, stop, taken = DeviceTurn(), threading.Event(), []
+    assert turn.take(stop)
+    waiting = threading.Thread(target=lambda: taken.append(turn.take(stop)))
+    waiting.start()
+    threading.Event().wait(0.05)  # in which it begins to wait
+    stop.set()
+    turn.give_back()
+    waiting.join()
+    assert taken == [False]
+    assert not turn.taken
+
+
+def made_ready(bucket, name):
+    """A worker that has made a request with a photo ready, what it finds of photos later, and the object's event."""
+    photos = []
+    function = Echo(lambda body, workspace: photos.extend(workspace.fetch(body["images"])))
+    invoked, created = invocation(bucket, function), drop_request(bucket, name)
+    invoked.prepare(created)
+    return invoked, photos, created
+
+
+def drop_request(bucket, name):
+    key = f"requests/check/{name}.json"
+    bucket.put(key, json.dumps({"request_id": name, "images": ["photos/1.jpg"]}).encode())
+    return ObjectCreated(key)
+
+
+def test_a_photo_that_was_fetched_ahead_for_a_request_that_another_worker_served_is_read_again_for_the_next():
+    bucket = MemoryBucket()
+    bucket.put("photos/1.jpg", b"old")
+    invoked, photos, created = made_ready(bucket, "r1")
+    assert invocation(bucket, Echo(), owner="w2").receive(created) is Outcome.ANSWERED
+    bucket.put("photos/1.jpg", b"new")
+    assert invoked.receive(drop_request(bucket, "r2")) is Outcome.ANSWERED
+    assert photos == [b"new"]
+
+
+def test_a_photo_that_was_erased_after_it_was_fetched_ahead_is_gone_with_the_next_tidying():
+    bucket = MemoryBucket()
+    bucket.put("photos/1.jpg", b"photo")
+    invoked, photos, created = made_ready(bucket, "r1")
+    bucket.delete("photos/1.jpg")
+    invoked.tidy()
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert [type(one) for one in photos] == [PhotoUnavailable]
+
+
+def test_a_request_that_cannot_be_made_ready_for_whatever_reason_is_served_and_the_worker_lives(monkeypatch):
+    def fail(self, request, body):
+        failed.append(request)
+        raise RuntimeError("unforeseen")
+
+    bucket, failed = MemoryBucket(), []
+    monkeypatch.setattr("shared.lifecycle.prefetched_photos.PrefetchedPhotos.prefetch", fail)
+    for name in ("r1", "r2"):
+        drop_request(bucket, name)
+
+    def work(body, workspace):
+        if body["request_id"] == "r1":
+            workspace.progress("work", 0, 1, SOON)
+            until(lambda: failed)
+
+    function = Echo(work)
+    scan_with_turn(bucket, function)
+    assert function.runs == ["r1", "r2"]
 
 
 def test_tidying_waits_for_all_requests_and_is_not_put_off_for_ever_by_the_next_ones(monkeypatch):

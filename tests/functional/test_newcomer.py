@@ -124,6 +124,8 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
         (["me", "--template", "postr.jpg"], "there is no file postr.jpg; did you mean poster.jpg?"),
         (["me/a.jpeg", "--template", "poster.jpg"], "there is no file me/a.jpeg; did you mean me/"),
         (["me", "--template", "me/notes.txt"], "me/notes.txt: "),
+        (["me", "--template", "me/nothing*.jpg"], "no file matches me/nothing*.jpg; in me are C.JPG, a.jpg, b.j"),
+        (["me", "--template", "posters/*.jpg"], "no file matches posters/*.jpg: there is no folder posters"),
         (["me", "--template", "me", "--out", "all.png"], "--out all.png: 6 portraits need a folder"),
         (["me", "--template", "me", "--sheet", "all.png"], "--sheet shows the stages of one portrait: use --grid"),
         (["me", "--template", "me", "--count", "50"], "6 templates x 50 are 300 portraits; 100 at once"),
@@ -289,6 +291,62 @@ class TestPortraitsWithoutATraining:
         assert list(bucket.list(keys.requests("generate"))) == []
         assert photog(*words, "--set", "seed=7").exit_code == 130
         assert len(list(bucket.list(keys.requests("generate")))) == 1
+
+    def test_a_refused_template_is_asked_for_once_and_told_once_and_a_busy_moment_is_not_final(
+        self, bucket, answered, workers
+    ):
+        bucket.put(keys.model("ann"), b"{}")
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b", "--count", "3")
+        error = {"type": "NoFaceInTemplate", "retryable": False}
+        asked = answered({"cost_time": 1.0, "error": error}, "error", "poster.jpg shows no face")
+        done = photog(*words)
+        assert (done.exit_code, len(asked)) == (1, 1)
+        assert done.stderr.count("poster.jpg shows no face") == 1
+        asked = answered({"cost_time": 1.0, "error": error | {"retryable": True}}, "error", "out of memory")
+        done = photog(*words)
+        assert (len(asked), done.stderr.count("out of memory")) == (3, 1)
+
+    def test_nothing_that_nobody_has_named_is_overwritten(self, bucket, folder, answered, workers):
+        bucket.put(keys.model("ann"), b"{}")
+        answered(MADE)
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        for expected in ("portrait.png", "portrait-2.png"):
+            assert photog(*words).stdout.startswith(expected)
+        assert photog(*words, "--out", "portrait.png").stdout.startswith("portrait.png")
+        for expected in ("portraits/", "portraits-2/"):
+            assert photog(*words, "--count", "2").stdout.startswith(expected)
+
+    def test_photos_of_two_people_stop_the_command_and_one_that_strayed_does_not(self, bucket, answered, workers):
+        mixed = [verdict(1)] * 4 + [verdict(6)] * 2
+        asked = answered(MADE | {"check_results": mixed})
+        done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b")
+        assert (done.exit_code, len(asked)) == (1, 1)
+        assert "2 of the 6 good photos show somebody else than the others: me/e.jpeg, me/f.webp; name" in done.stderr
+        asked = answered(MADE | {"check_results": [*mixed[:4], verdict(1), verdict(6)]})
+        done = photog("portrait", "me", "--template", "poster.jpg", "--bucket", "b")
+        assert (done.exit_code, len(asked)) == (0, 2)
+
+    def test_what_the_same_command_does_after_an_interruption_is_said(self, bucket, workers, monkeypatch):
+        def interrupt(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Client, "wait", interrupt)
+        bucket.put(keys.model("ann"), b"{}")
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        assert "continues from there, with another seed for its portrait" in photog(*words).stderr
+        told = photog(*words, "--count", "3").stderr
+        assert "finished portraits in portraits; if you give the same command again" in told
+        assert "all portraits are made anew with other seeds" in told
+        assert "with another seed" not in photog(*words, "--set", "seed=7").stderr
+
+    def test_the_similarity_is_explained_whole_once_and_then_in_short(self, bucket, answered, workers):
+        bucket.put(keys.model("ann"), b"{}")
+        answered(MADE | {"faces": [{"user_id": "ann", "similarity": {"before": 0.2, "after": 0.6}}]})
+        words = ("portrait", "--template", "poster.jpg", "--user", "ann", "--bucket", "b")
+        first, second = photog(*words).stderr, photog(*words).stderr
+        assert "dlib's author" in first
+        assert "dlib's author" not in second
+        assert "similarity by mesh: 0.5 and more is the same person; --set more_like_me=1.0" in second
 
     def test_an_error_is_told_in_the_words_of_the_command_line(self, bucket, answered, workers):
         bucket.put(keys.model("ann"), b"{}")
@@ -482,14 +540,24 @@ def test_generate_without_a_seed_asks_for_another_picture_each_time(folder, answ
     bucket = FolderBucket(folder / "b")
     bucket.put("results/p.png", b"picture")
     faces = [{"user_id": "ann", "similarity": {"before": 0.3, "after": None}}]
-    asked = answered({"image_key": "results/p.png", "faces": faces, "warnings": ["the template is transparent"]})
-    for more in ([], [], ["--set", "seed=7"], ["--id", "mine"]):
+    made = {"image_key": "results/p.png", "faces": faces, "warnings": ["the template is transparent"], "seed": 5}
+    asked = answered(made)
+    again = "   (--set seed=5 makes it again)"
+    calls = [([], f"portrait.png{again}"), ([], f"portrait-2.png{again}"), (["--set", "seed=7"], "portrait-3.png")]
+    for more, told in [*calls, (["--id", "mine", "--out", "portrait.png"], f"portrait.png{again}")]:
         done = photog("generate", "b", "--template", "poster.jpg", "--user", "ann", *more)
-        assert (done.exit_code, done.stdout) == (0, "portrait.png\n")
+        assert (done.exit_code, done.stdout) == (0, f"{told}\n")
         assert "photog: warning: the template is transparent" in done.stderr
     seeds = [one["configure"].get("seed") for one in asked]
     assert seeds[0] != seeds[1]
     assert seeds[2:] == [7, None]
+
+
+@pytest.mark.parametrize("word", ["remove", "rm", "delete", "forget"])
+def test_who_wants_to_remove_a_person_is_told_which_verb_does(word, folder):
+    done = photog("people", word, "ann")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("photog: `photog forget ~/.photog/bucket NAME` removes a person")
 
 
 def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch):
@@ -524,7 +592,7 @@ class TestWaiting:
         return wait
 
     def test_nobody_has_begun_is_said_only_where_it_is_true(self, told):
-        assert "no worker has begun yet; start workers with `photog up " in told()
+        assert "no worker has begun: start workers in another terminal with `photog up " in told()
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
 

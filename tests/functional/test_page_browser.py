@@ -1,19 +1,24 @@
 """The page in a real browser, with real workers: what a person does, what an operator sees, and what attackers try."""
 
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.buckets import FolderBucket
 from shared.contract import keys
-from shared.contract.manifests import encode, running, success
+from shared.contract.manifests import decode, encode, running, success
+from shared.contract.users import ReferenceRecord, UserModel
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.settings import Lease
+from tests import zygotes
 from tests.browser import CHROMIUM, MISSING, open_browser, run_page
 from tests.pictures import astronaut, hopper, jpeg
 
@@ -30,6 +35,13 @@ NAMELESS = """
   .filter(one => !(one.getAttribute('aria-label') || one.getAttribute('alt') !== null || one.innerText?.trim()
     || one.labels?.length || one.title))
   .map(one => one.outerHTML.slice(0, 200))
+"""
+LOADED = """
+Promise.all([...document.querySelectorAll('.validation img')].map(async one => {
+  one.scrollIntoView();
+  await one.decode();
+  return one.naturalWidth > 0;
+}))
 """
 WIDE = """
 document.documentElement.scrollWidth <= window.innerWidth + 1 ? [] : [...document.querySelectorAll('body *')]
@@ -73,23 +85,27 @@ def address(bucket):
         yield found
 
 
-@pytest.fixture(scope="module")
-def workers(bucket):
-    command = [sys.executable, "-P", "-m", "shared.cli", "worker"]
-    started = [
-        subprocess.Popen(
-            [*command, name, bucket.address, "--follow-parent"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for name in ("check", "generate")
-    ]
+@contextmanager
+def run_worker(function, bucket):
+    command = [sys.executable, "-P", "-m", "shared.cli", "worker", function, bucket.address, "--follow-parent"]
+    modules = zygotes.LIGHT if function == "check" else zygotes.HEAVY
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = zygotes.start(command, modules, stdin=subprocess.PIPE, **quiet)
     yield
-    for one in started:
-        one.terminate()
-    for one in started:
-        one.communicate()
+    started.terminate()
+    started.communicate()
+
+
+@pytest.fixture(scope="module")
+def checker(bucket):
+    with run_worker("check", bucket):
+        yield
+
+
+@pytest.fixture(scope="module")
+def generator(bucket):
+    with run_worker("generate", bucket):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +164,51 @@ def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(session)
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
 
 
+def test_each_face_of_a_group_gets_a_person_by_the_keyboard_alone(page, address, checker, photos, bucket, folder):
+    pair = folder / "pair.jpg"
+    pair.write_bytes(jpeg(np.hstack([hopper()[:400, 80:380], astronaut()[:400, 60:360]])))
+    reference = ReferenceRecord(key="photos/c.jpg", landmarks=[(0, 0)] * 68, box=(0, 0, 9, 9), embedding=[1.0])
+    named = {"request_id": "t", "lora": None, "base_model": "b", "face_engine": "f", "trigger": "sks"}
+    cleo = UserModel(user_id="cleo", references=[reference], **named)
+    bucket.put(keys.model("cleo"), cleo.model_dump_json().encode())
+    page.goto(address)
+    page.set_input_files(".photos .q-uploader__input", [photos[0], pair])
+    page.wait_for_selector(".photo-unusable >> text=Two faces", timeout=LONGEST_MS)
+    assert page.locator(".photo-unusable .photo-box").count() == 2
+    assert page.locator(".photo-whole .photo-box").count() == 2
+    page.set_input_files(".templates .q-uploader__input", pair)
+    page.wait_for_selector(".cast-face", timeout=LONGEST_MS)
+    page.wait_for_selector(".photo-usable", timeout=LONGEST_MS)
+    assert page.locator(".cast-face").count() == 2
+    chosen = page.locator(".cast-face .q-field__native").all_inner_texts()
+    assert sorted(chosen) == ["Nobody: leave this face as it is", "The person above"]
+    other = chosen.index("Nobody: leave this face as it is")
+    page.get_by_label(f"Face {other + 1} from the left").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option", name="cleo").wait_for()
+    page.keyboard.type("c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f".cast-face:nth-of-type({other + 1}) >> text=cleo")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(WIDE) == []
+    assert page.evaluate(NAMELESS) == []
+    page.get_by_role("button", name="Make portrait").focus()
+    page.wait_for_selector(".make-button:not([disabled])")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".portrait .stop")
+    (info,) = list(bucket.list(keys.requests("generate")))
+    configure = decode(bucket.get(info.key))["configure"]
+    assert configure["user_id"] == [None if number != other else "cleo" for number in range(2)]
+    assert [len(one) for one in configure["references"]] == [int(number != other) for number in range(2)]
+    page.locator(".portrait .stop").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".portrait >> text=Stopped")
+    bucket.delete(info.key)
+    bucket.delete(keys.model("cleo"))
+
+
 def test_photos_are_checked_and_become_an_instant_portrait_that_is_downloaded_then_forgotten(
-    page, address, workers, photos, bucket
+    page, address, checker, generator, photos, bucket
 ):
     page.goto(address)
     page.set_input_files(".photos .q-uploader__input", photos)
@@ -192,11 +251,18 @@ def test_photos_are_checked_and_become_an_instant_portrait_that_is_downloaded_th
     page.click(".forget-now")
     page.wait_for_selector("text=Nothing remains", timeout=LONGEST_MS)
     assert Client(bucket).answer("generate", request.split("/")[-1].removesuffix(".json")) is None
+    page.wait_for_timeout(
+        5000
+    )  # the server removes the checks of the photos, which are the person's since the portrait
+    left = [one.key for root in (keys.PHOTOS, keys.USERS, keys.requests("check")) for one in bucket.list(root)]
+    assert [
+        key for key in left if any(hashlib.sha256(one.read_bytes()).hexdigest()[:16] in key for one in photos)
+    ] == []
     page.click(".forget-done")
     page.wait_for_selector("text=Nobody is kept yet")
 
 
-def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, workers):
+def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, checker):
     page.goto(address)
     files = []
     for number in range(5):
@@ -215,14 +281,23 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     held = claims.acquire_first(request_id, info.key, "")
     assert held is not None
     for step in (10, 20, 30):
-        figures = {"loss": 1 / step, "likeness": 0.4}
+        figures = {"loss": 1 / step, "likeness": 0.4, "validated": step - 1}
+        for validated in (0, step - 1):
+            name = keys.artifacts("train", request_id, 1) + keys.validation_pictures(validated)
+            bucket.put(name, photos[0].read_bytes())
         data = {"stage": "training", "step": step, "steps": 100, "eta_seconds": 80.0 - step, **figures}
         bucket.put(keys.progress("train", request_id), encode(running(request_id, data)))
         page.wait_for_selector(f"text={80 - step} s left")
     assert page.get_attribute(".training .q-linear-progress", "aria-valuenow") == "0.3"
     assert page.locator(".training canvas").count() == 1
+    page.wait_for_function("document.querySelectorAll('.validation').length == 4")
+    assert page.locator(".validation").all_inner_texts() == ["Before", "Step 9\n0.40", "Step 19\n0.40", "Step 29\n0.40"]
+    assert page.evaluate(LOADED) == [True] * 4
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(WIDE) == []
     page.click(".training .stop")
-    page.wait_for_selector(".training >> text=Stopped.")
+    page.wait_for_selector(".training >> text=Stopped")
+    assert page.locator(".validation").count() == 0, "a stopped training keeps no pictures"
     assert claims.beat(request_id, held.record) is None, "the worker loses its claim"
     answer = Client(bucket).answer("train", request_id)
     assert answer is not None
@@ -230,13 +305,19 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     bucket.delete(keys.progress("train", request_id))
 
 
-def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whatever_it_says(page, address, bucket):
+def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whatever_it_says(
+    page, address, bucket, checker
+):
     body = {"request_id": "hostile-1", "images": [HOSTILE], "configure": {"user_id": HOSTILE, HOSTILE: HOSTILE}}
     bucket.put(keys.request("check", "hostile-1"), encode(body))
     answer = success("hostile-1", HOSTILE, {"check_results": [], "warnings": [HOSTILE], "user_id": HOSTILE})
     bucket.put(keys.result("check", "hostile-1"), encode(answer))
+    bucket.put("requests/check/<b>note.txt", b"{}")
     page.goto(address + "operation")
     page.wait_for_selector("text=/of 100,0\\d\\d/", timeout=LONGEST_MS)
+    page.wait_for_selector(".worker-idle >> text=Check · idle", timeout=LONGEST_MS)
+    assert "<b>note.txt" in page.text_content(".trouble")
+    assert "rename it" in page.text_content(".trouble")
     page.get_by_label("Search by request or person").fill("old-0777")
     page.wait_for_selector("text=/1 to 25 of 100$/")
     page.get_by_role("button", name="Older").click()

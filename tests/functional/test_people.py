@@ -66,6 +66,14 @@ def body(*images, user_id="ann"):
     return {"request_id": "t1", "images": list(images), "configure": {"user_id": user_id, "max_train_steps": 0}}
 
 
+def test_the_close_ups_of_kept_photos_can_be_kept_again_when_the_photos_are_gone(train, photos):
+    desk = FakeWorkspace(photos, "t1", function="train")
+    kept = train.answer(body("1.jpg", "2.jpg"), desk).data
+    close_ups = {one["key"]: desk.objects[one["key"]] for one in kept["references"]}
+    again = train.answer(body(*close_ups), FakeWorkspace(close_ups, "t2", function="train")).data
+    assert (again["images_used"], again["images_rejected"]) == (2, [])
+
+
 def test_checked_photos_are_kept_with_their_points_and_nothing_is_trained(train, photos):
     desk = FakeWorkspace(photos, "t1", function="train")
     data = train.answer(body("1.jpg", "cup.jpg", "stranger.jpg", "2.jpg", "blurred.jpg"), desk).data

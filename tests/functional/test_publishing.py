@@ -82,6 +82,19 @@ def test_a_claim_that_was_deleted_does_not_come_back_by_a_beat(taken):
     assert other.first("r1") == (theirs.record if taken else None)
 
 
+def test_a_claim_that_is_withdrawn_late_stays_before_the_one_of_the_worker_that_took_over():
+    bucket, now = MemoryBucket(), [0.0]
+    owner, other = (Claims(bucket, "check", QUICK.lease, name, clock=lambda: now[0]) for name in ("w1", "w2"))
+    asked = ("r1", "requests/check/r1.json", "")
+    held = owner.acquire_first(*asked)
+    assert held is not None
+    assert isinstance(other.acquire(*asked), ClaimBusy)
+    now[0] += 100.0
+    assert isinstance(other.acquire(*asked), HeldClaim)
+    owner.withdraw("r1", held.record)
+    assert [one.owner for one in other.all("r1")] == ["w1", "w2"]
+
+
 def test_a_worker_that_was_frozen_while_its_request_was_erased_writes_nothing_more(monkeypatch):
     """Nobody has taken the request over, and yet it is no longer to be answered."""
     bucket = MemoryBucket()
@@ -362,7 +375,7 @@ def test_who_refuses_late_has_its_event_noted_again(tmp_path):
             return super().put_if_absent(key, data)
 
     class Telling(Delivery):
-        def committed(self, function, event):
+        def committed(self, function, event, envelope):
             noted.extend(info.key for info in self._outbox.bucket.list("outbox/"))
 
     bucket = Slow(tmp_path)

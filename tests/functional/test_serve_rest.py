@@ -197,6 +197,17 @@ def test_no_body_is_read_before_its_token(client):
         assert (refused.status_code, refused.json()["error"]["type"]) == (422, "InvalidField"), refused.text
 
 
+def test_a_picture_that_is_sent_where_a_url_is_signed_is_told_where_it_goes(client):
+    for body, kind in ((b"\xff\xd8" * 9000, "image/jpeg"), (b"\xff\xd8", "application/octet-stream")):
+        refused = client.post("/v1/uploads", content=body, headers={"Content-Type": kind})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "body")
+        assert "a picture's bytes go to POST /v1/photos" in refused.json()["message"]
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        wished = client.post("/v1/uploads", content=b'{"suffix": ".png"}', headers={"Content-Type": kind})
+        assert wished.status_code == 501, "it is understood, and a bucket in memory signs nothing"
+    assert client.post("/v1/uploads").status_code == 501
+
+
 def test_what_can_be_no_file_and_no_user_is_the_callers_fault_and_nothing_to_try_again(client):
     for name in ("a//b", "a1/", "", "x" * 2000, "%00", "%2e%2e/r1/result.json"):
         assert client.get(f"/v1/check/r1/files/{name}").status_code == 404, name

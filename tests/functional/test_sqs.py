@@ -332,6 +332,17 @@ def test_redrive_moves_a_function_s_letters_and_no_others(cloud):
     assert cloud.counts(letters.url) == (2, 0)
 
 
+def test_redrive_to_a_queue_that_is_not_there_leaves_every_letter_to_be_received_again(cloud):
+    announced = AnnouncedBucket(cloud)
+    letters = announced.connect(cloud.queue())
+    announced.bucket.put("requests/check/a.json", b"{}")
+    letters.send(json.dumps(put_event(announced.bucket.name, announced.bucket.head("requests/check/a.json"))))
+    with pytest.raises(QueueError, match="none"):
+        redrive("check", letters, announced.connect(f"{cloud.endpoint}/123456789012/none"), 100)
+    assert cloud.counts(letters.url) == (1, 0)
+    assert redrive("check", letters, announced.queue, 100) == 1
+
+
 def test_a_queue_that_is_not_there_is_an_error_that_names_it(cloud):
     queue = AnnouncedBucket(cloud).connect(f"{cloud.endpoint}/123456789012/none")
     with pytest.raises(QueueError, match="none"):

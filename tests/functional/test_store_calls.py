@@ -1,18 +1,24 @@
 """How many store calls a request costs, counted where they leave for the store: docs/architecture.md promises them."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from shared.buckets.aws_clients import S3Settings
 from shared.buckets.s3 import S3Bucket
+from shared.contract import keys
+from shared.contract.usage import day_of
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Outcome
+from shared.lifecycle.quota import Quota
+from shared.lifecycle.usage_records import UsageRecords
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
-from shared.settings import Settings
+from shared.runtime.context import Context
+from shared.settings import QuotaSettings, Settings
 from tests.cloud import REGION
 from tests.echo import Echo, invocation
 
@@ -71,6 +77,26 @@ def test_a_new_request_is_claimed_by_three_calls_and_settled_by_four(store):
         "DeleteObject progress/check/r1.json",
     ]
     assert "3 store calls from the event to the claim" in " ".join(ARCHITECTURE.read_text().split())
+
+
+def test_usage_and_quotas_cost_what_the_page_says_and_nothing_unless_they_are_set(store):
+    quota = QuotaSettings(check=5)
+    hooks = [UsageRecords(store.bucket), Quota(store.bucket, quota)]
+    created = store.drop(configure={"user_id": "ann"})
+    assert invocation(store.bucket, Checking(), SETTINGS, hooks=hooks).receive(created) is Outcome.ANSWERED
+    work = store.sent.index(f"PutObject {ARTIFACT}")
+    assert [call for call in store.sent[:work] if "usage" in call or call.startswith("List")] == [
+        "ListObjectsV2 ",
+        f"PutObject {keys.quota_slot(day_of(time.time()), 'ann', 'check', 1)}",
+    ]
+    after = store.sent[store.sent.index("PutObject results/check/r1/result.json") + 1 :]
+    assert [call.split(".")[0] for call in after] == [
+        f"PutObject {keys.usage(day_of(time.time()), 'ann')}check",
+        "HeadObject results/check/r1/result",
+        "DeleteObject progress/check/r1",
+    ]
+    assert Context(store.bucket, SETTINGS)._accountants() == []
+    assert "there are 2 more, and a quota takes 1, or 2" in " ".join(ARCHITECTURE.read_text().split())
 
 
 def test_an_answered_request_that_is_delivered_again_costs_four_calls_and_changes_nothing(store):

@@ -286,7 +286,8 @@ def test_a_function_writes_its_own_keys_and_only_train_writes_users():
                 assert (condition, otherwise) == ("IsTrain", {"Ref": "AWS::NoValue"})
                 assert resource["Fn::Sub"].endswith("/users/*")
             else:
-                assert resource["Fn::Sub"].endswith(("/${Function}/*", "/probes/*"))
+                own = ("/${Function}/*", "/usage/*/${Function}.*", "/usage/*/slots/${Function}-*", "/probes/*")
+                assert resource["Fn::Sub"].endswith(own)
     assert FUNCTION["Conditions"]["IsTrain"] == {"Fn::Equals": [{"Ref": "Function"}, "train"]}
     served = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     prunes = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
@@ -349,7 +350,7 @@ def test_prune_may_delete_what_photog_keeps_and_no_picture_of_the_application():
     (policy,) = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"]
     (deletes,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Action"] == "s3:DeleteObject"]
     roots = {one["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*") for one in deletes["Resource"]}
-    assert roots == set(keys.ROOTS) - {keys.PROBES}
+    assert roots == set(keys.ROOTS) - {keys.PROBES, keys.WORKERS}
 
 
 # --- machines ------------------------------------------------------------------------------------------------

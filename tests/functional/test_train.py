@@ -16,6 +16,7 @@ from functions.train import checkpoint, handler, training, validation
 from functions.train.handler import TrainFunction
 from functions.train.plan import TrainingPlan
 from functions.train.training import Trainer
+from shared.contract import keys
 from shared.contract.users import UserModel
 from shared.errors import InvalidField, TooFewPhotos, TrainingDiverged
 from shared.faces.base import Box, Face
@@ -129,6 +130,10 @@ def test_the_most_similar_checkpoint_becomes_the_users_lora(model, engine, photo
     assert all(0 <= before[stage] <= data["seconds"][stage] + 0.001 for stage in before)
     assert data["warnings"] == []
     assert workspace.objects[data["lora"]]
+    shown = [
+        cv2.imdecode(np.frombuffer(workspace.objects[one["pictures"]], np.uint8), 1) for one in data["checkpoints"]
+    ]
+    assert [one.shape for one in shown] == [(PICTURES * SIZE, SIZE, 3)] * 4
     assert cv2.imdecode(np.frombuffer(workspace.objects[data["validation"]], np.uint8), 1).shape[1] == 4 * SIZE
     json.dumps(data, allow_nan=False)
 
@@ -182,7 +187,8 @@ def test_an_interrupted_training_leaves_the_base_model_as_it_was(model, engine, 
     after = model.unet.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert [name.split("/", 4)[-1] for name in workspace.objects.keys() - photos.keys()] == [checkpoint.NAME]
+    saved = {name.split("/", 4)[-1] for name in workspace.objects.keys() - photos.keys()}
+    assert saved == {checkpoint.NAME, keys.validation_pictures(0), keys.validation_pictures(SPACING)}
 
 
 def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model, engine, photos):
@@ -196,7 +202,12 @@ def test_a_resumed_training_ends_with_the_adapter_of_an_uninterrupted_one(model,
     assert trained_steps == list(range(SPACING + 1, STEPS + 1))
     for key in ("lora", "lora_kohya", "validation", "report"):
         assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
-    assert resumed.data["checkpoints"] == whole.data["checkpoints"]
+    assert _show_checkpoints(resumed, after) == _show_checkpoints(whole, workspace)
+
+
+def _show_checkpoints(answer, workspace):
+    """Return the checkpoints with the pictures themselves."""
+    return [one | {"pictures": workspace.objects[one["pictures"]]} for one in answer.data["checkpoints"]]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_none(model, engine, photos):
@@ -282,7 +293,8 @@ def test_a_resumed_training_ends_at_the_step_of_an_uninterrupted_one(model, engi
         assert resumed.data["resumed_at"] == (2 * SPACING if stage == "saving" else SPACING)
         for key in ("lora", "lora_kohya", "validation", "report"):
             assert after.objects[resumed.data[key]] == workspace.objects[whole.data[key]], key
-        for key in ("stopped", "checkpoints", "best_step", "warnings"):
+        assert _show_checkpoints(resumed, after) == _show_checkpoints(whole, workspace)
+        for key in ("stopped", "best_step", "warnings"):
             assert resumed.data[key] == whole.data[key], key
 
 
@@ -356,6 +368,8 @@ def test_progress_names_stage_step_and_loss(model, engine, photos):
     steps = [(step, figures) for stage, step, _, figures in workspace.said if stage == "training"]
     assert [step for step, _ in steps] == list(range(1, STEPS + 1))
     assert steps[-1][1]["loss"] > 0
+    validated = [figures.get("validated") for _, figures in steps]
+    assert validated == [(step - 1) // SPACING * SPACING or None for step in range(1, STEPS + 1)]
 
 
 def test_checkpoints_beyond_reason_are_thinned_out_with_a_warning(model, engine, photos, monkeypatch):

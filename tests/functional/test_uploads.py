@@ -100,13 +100,23 @@ class CountingFetcher:
 def test_photos_that_were_fetched_ahead_are_fetched_once_and_what_failed_is_tried_again():
     fetcher = CountingFetcher(a=b"a", b=b"b")
     photos = PrefetchedPhotos(fetcher)
-    photos.prefetch({"images": ["a", "gone", 7, "data:image/png;base64,AAAA"], "template_image": "b"})
+    photos.prefetch("r1", {"images": ["a", "gone", 7, "data:image/png;base64,AAAA"], "template_image": "b"})
     assert fetcher.fetched == ["b", "a", "gone"]
     fetcher.files["gone"] = b"back"
-    assert photos.fetch(["a", "gone", "a", "b"]) == [b"a", b"back", b"a", b"b"]
+    taken = photos.take("r1")
+    assert taken.fetch(["a", "gone", "a", "b"]) == [b"a", b"back", b"a", b"b"]
     assert fetcher.fetched == ["b", "a", "gone", "gone"]
-    assert photos.fetch(["a"]) == [b"a"]
-    assert fetcher.fetched[-1] == "a", "nothing is kept for another request"
+    assert taken.fetch(["a"]) == photos.take("r1").fetch(["a"]) == [b"a"]
+    assert fetcher.fetched[-2:] == ["a", "a"], "each is given once"
+
+
+def test_photos_that_were_fetched_ahead_are_for_that_request_alone():
+    fetcher = CountingFetcher(a=b"old")
+    photos = PrefetchedPhotos(fetcher)
+    photos.prefetch("r1", {"images": ["a"]})
+    fetcher.files["a"] = b"new"
+    assert photos.take("r2").fetch(["a"]) == [b"new"]
+    assert photos.take("r1").fetch(["a"]) == [b"old"], "which was sent before it was replaced"
 
 
 def test_photos_that_were_fetched_ahead_are_bounded_in_memory_and_time(monkeypatch):
@@ -114,11 +124,22 @@ def test_photos_that_were_fetched_ahead_are_bounded_in_memory_and_time(monkeypat
     clock = Clock()
     fetcher = CountingFetcher(a=b"aa", b=b"bb", **{str(number): b"x" for number in range(20)})
     photos = PrefetchedPhotos(fetcher, clock)
-    photos.prefetch({"images": ["a", "b"]})
+    photos.prefetch("r1", {"images": ["a", "b"]})
     assert photos._kept == {}
-    photos.prefetch({"images": [str(number) for number in range(20)]})
+    photos.prefetch("r2", {"images": [str(number) for number in range(20)]})
     assert len(fetcher.fetched) <= 2 + 5, "no more is fetched than may be kept"
-    photos.prefetch({"images": ["a"]})
+    photos.prefetch("r3", {"images": ["a"]})
     clock.now += prefetched_photos.KEPT_SECONDS + 1
-    photos.fetch(["a"])
+    photos.take("r3").fetch(["a"])
     assert fetcher.fetched[-2:] == ["a", "a"]
+
+
+def test_photos_that_are_dropped_while_they_are_fetched_are_not_kept():
+    class Dropping(CountingFetcher):
+        def fetch(self, references):
+            photos.drop()
+            return super().fetch(references)
+
+    photos = PrefetchedPhotos(Dropping(a=b"a"))
+    photos.prefetch("r1", {"images": ["a"]})
+    assert photos._kept == {}

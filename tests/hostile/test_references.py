@@ -135,7 +135,7 @@ def test_a_template_is_named_in_errors_without_its_password():
 
     with pytest.raises(NoFaceInTemplate) as raised:
         template.find_faces(
-            np.zeros((8, 8, 3), np.uint8), f"https://bob:{SECRET}@photos.example/a.jpg?sig={SECRET}", 1, Blind()
+            np.zeros((8, 8, 3), np.uint8), f"https://bob:{SECRET}@photos.example/a.jpg?sig={SECRET}", Blind()
         )
     assert SECRET not in raised.value.message
     assert "photos.example/a.jpg" in raised.value.message

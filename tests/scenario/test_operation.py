@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.buckets import FolderBucket
-from tests import pictures
+from tests import pictures, zygotes
 from tests.echo import until
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +25,7 @@ def test_a_workers_lines_are_json_name_their_request_and_tell_no_secret_and_its_
     settings = {"PHOTOG_LOG__FORMAT": "json", "PHOTOG_METRICS__PORT": "0", "PHOTOG_SCAN__SETTLE_SECONDS": "0.5"}
     command = [sys.executable, "-m", "shared.cli", "worker", "check", bucket.address]
     with log.open("wb") as place:
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stderr=place)
+        process = zygotes.start(command, cwd=ROOT, env=os.environ | settings, stderr=place)
     try:
         # refused before anything is sent: the address is private
         unreachable = "http://bob:hunter2@127.0.0.1/a.jpg?X-Amz-Signature=hunter2"

@@ -39,7 +39,7 @@ USED_BY = {  # declared for another package, which imports it itself
     "websockets": "uvicorn's WebSockets",
     "torchvision": "spandrel",
     "requests": "insightface",
-    "scipy": "insightface, and the diffusion extra's own",
+    "scipy": "insightface",
     "tqdm": "insightface",
 }
 WITHOUT_DEPENDENCIES = {"insightface"}  # installed with --no-deps, so the extra of that name lists what it needs

@@ -23,6 +23,7 @@ WORTH_A_RETRY = {
     "DeviceError",
     "InternalError",
     "OutOfMemory",
+    "QuotaExceeded",
     "Undeliverable",
 }
 SOMETIMES = {"NoUsableReference", "PhotoUnavailable", "TooFewPhotos"}

@@ -63,7 +63,7 @@ def test_check_takes_a_photo_with_a_cup_before_the_mouth_and_generate_a_template
     image, face = people["hopper"]
     hidden = hiding.hide(image, face, "cup", "red")
     assert judge_photo(hidden, engine, []).code == 1
-    assert len(template.find_faces(hidden, "a.jpg", 1, engine)) == 1
+    assert len(template.find_faces(hidden, "a.jpg", engine).faces) == 1
 
 
 @pytest.mark.parametrize("gray", [False, True])

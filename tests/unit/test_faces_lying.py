@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from functions.generate import template
+from functions.generate.assignment import assign_people
+from functions.generate.request import FaceAssignment
 from functions.train.dataset import prepare_dataset
 from shared.errors import FaceCountMismatch, NoFaceInTemplate, TooFewPhotos
 from shared.faces import Box, Face, FaceError
 from shared.models.diffusion import ModelProfile
 from shared.photos.assessment import inspect_photo, judge_photo
-from shared.settings import Limits
+from shared.settings import GenerateSettings, Limits
 from tests import pictures
 from tests.fake_workspace import FakeWorkspace
 from tests.toy_onnx import face_shape
@@ -58,7 +60,7 @@ def test_check_train_and_generate_say_the_same_way_to_turn_a_lying_picture(turn,
     photo = pictures.png(lying(turn))
     assert inspect_photo(photo, Compass(), Limits()).warnings == [f"no face was found; {expected}"]
     with pytest.raises(NoFaceInTemplate) as raised:
-        template.find_faces(lying(turn), "a.jpg", 1, Compass())
+        template.find_faces(lying(turn), "a.jpg", Compass())
     assert raised.value.message == f"the template a.jpg shows no face; {expected}"
     with pytest.raises(TooFewPhotos, match=expected):
         prepare_dataset(
@@ -76,8 +78,9 @@ def test_a_detector_that_finds_faces_on_their_side_does_not_mislead():
 def test_faces_found_on_their_side_are_said_to_lie(turn, way):
     advice = f"the picture lies on its side: turn it {way} and save it upright"
     assert advice in judge_photo(lying(turn), Compass(sideways=2), []).warnings
+    found = template.find_faces(lying(turn), "a.jpg", Compass(sideways=2))
     with pytest.raises(FaceCountMismatch, match=advice):
-        template.find_faces(lying(turn), "a.jpg", 3, Compass(sideways=2))
+        assign_people(found, [FaceAssignment("ann")] * 3, "a.jpg", GenerateSettings())
 
 
 def test_a_portrait_on_its_side_is_told_to_be_turned_by_real_networks(engine):

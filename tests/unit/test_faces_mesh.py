@@ -128,7 +128,7 @@ def test_check_and_generate_say_how_to_turn_a_picture_that_is_upside_down(engine
     advice = "there is one when the picture is turned upside down: save it upright"
     assert (verdict.code, verdict.warnings) == (3, [f"no face was found; {advice}"])
     with pytest.raises(NoFaceInTemplate, match=advice):
-        template.find_faces(image, "a.jpg", 1, engine)
+        template.find_faces(image, "a.jpg", engine)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_check_and_generate_say_how_to_turn_a_picture_on_its_side(engine, turn, 
     image = np.ascontiguousarray(cv2.rotate(pictures.astronaut()[20:240, 110:330], turn))
     advice = f"the picture lies on its side: turn it {way} and save it upright"
     assert advice in judge_photo(image, engine, []).warnings
-    assert template.warn_of_lying(template.find_faces(image, "a.jpg", 1, engine)) == [f"template_image: {advice}"]
+    assert template.warn_of_lying(template.find_faces(image, "a.jpg", engine).faces) == [f"template_image: {advice}"]
     assert template.warn_of_lying(engine.detect(pictures.astronaut())) == []
 
 

@@ -46,7 +46,7 @@ class Record(AttemptHook):
     def committing(self, function, request_id):
         self._keep(f"committing {function} {request_id}")
 
-    def committed(self, function, event):
+    def committed(self, function, event, envelope):
         self._keep(f"committed {event['subject']}")
 
     def after(self, attempt, envelope):
@@ -198,13 +198,14 @@ def test_hooks_as_one_pass_every_stage_on(stage):
     attempt = Attempt("check", "r1", 1)
     arguments = {
         "before": [attempt],
+        "admit": [attempt],
         "check": [attempt],
         "progressed": [attempt, Progress("start", 0, 1)],
         "finished": [attempt],
         "after": [attempt, {}],
         "failed": [attempt, "handed back"],
         "committing": ["check", "r1"],
-        "committed": ["check", {}],
+        "committed": ["check", {}, {}],
         "withdrawn": ["check", "r1"],
         "refused": ["InvalidManifest"],
     }

@@ -7,10 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from shared.faces.loading import name_engine
 from shared.models.architectures import ARCHITECTURES
 from shared.models.diffusion import EMBEDDED_FOLDER, PROFILE_FILE, BaseModelMissing, load_model
+from shared.models.model_loading import resolve_source
+from shared.models.model_name import name_base_model
 from shared.models.shapes import read_configured
-from shared.settings import ModelSettings
+from shared.settings import FaceSettings, ModelSettings
 
 INDEX = "model_index.json"
 
@@ -64,3 +67,17 @@ def test_a_single_file_that_lacks_what_it_should_hold(tmp_path, kind, config, sa
     }
     save_file(tensors, tmp_path / "base.safetensors")
     assert said in refusal(tmp_path / "base.safetensors", config=config)
+
+
+def test_the_name_of_a_base_model_is_known_without_loading_it(folder, tmp_path):
+    file = tmp_path / "my.model.safetensors"
+    file.touch()
+    for path in ("portrait-tiny", str(folder), str(file), "someone/model-1.5"):
+        assert name_base_model(path) == resolve_source(ModelSettings(path=path)).name
+    assert name_base_model("/models/sd15") == "sd15", "also where the model is on other machines"
+    assert name_base_model("/models/sd15.safetensors") == "sd15"
+
+
+def test_the_name_of_a_face_engine_is_known_without_loading_it(engine):
+    assert name_engine(FaceSettings()) == engine.name
+    assert name_engine(FaceSettings(engine="insightface", model="/models/antelope")) == "insightface/antelope"

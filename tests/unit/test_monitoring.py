@@ -45,7 +45,7 @@ def labels() -> dict[str, set[str]]:
     attempt = Attempt("generate", "r", 1)
     worker.before(attempt)
     worker.progressed(attempt, Progress("start", 0, 1))
-    worker.after(attempt, success("r", "success", {}))
+    worker.after(attempt, success("r", "success", {"usage": attempt.usage(answered=True)}))
     worker.after(attempt, failure("r", InvalidField("x", "no"), {}))
     worker.failed(attempt, "child died")
     store: Any = SimpleNamespace(services={"photog_check": "check"}, index=SimpleNamespace(states=lambda service: {}))

@@ -3,15 +3,19 @@
 import pytest
 
 from page import texts
+from page.cast import FaceBox
 from page.following import Follower
 from page.knobs import GROUPED, NOT_KNOBS, list_knobs
 from page.settings import PageSettings
+from page.studio import Studio, Taker
 from page.verdict import crop_square, read_verdict
+from shared import errors
 from shared.buckets import MemoryBucket
 from shared.contract import keys
-from shared.contract.manifests import encode, running, success
+from shared.contract.manifests import NOBODY, encode, running, success
 from shared.operations.client import Client
 from shared.runtime.request_models import request_model
+from shared.settings import Settings
 from tests.clock import Clock
 
 
@@ -58,11 +62,47 @@ def test_a_good_photo_is_good_and_a_blurred_one_says_so():
 
 
 def test_the_box_lies_on_the_face_in_a_square_that_keeps_the_face():
-    face = {"left": 800, "top": 100, "right": 900, "bottom": 200}
-    across, down, box = crop_square(read_verdict({"code": 1, "face": face, "width": 1000, "height": 500}))
-    assert (across, down) == (100.0, 50.0)
-    assert box == {"left": 60.0, "top": 20.0, "width": 20.0, "height": 20.0}
-    assert crop_square(read_verdict({"code": 3, "width": 10, "height": 10}))[2] is None
+    face = [800, 100, 900, 200]
+    square = crop_square(read_verdict({"code": 1, "face": face, "faces": [face], "width": 1000, "height": 500}))
+    assert (square.whole, square.across, square.down) == (False, 100.0, 50.0)
+    assert square.boxes == [{"left": 60.0, "top": 20.0, "width": 20.0, "height": 20.0}]
+
+
+def test_every_face_of_a_photo_of_several_has_a_box_in_the_whole_photo():
+    faces = [[0, 0, 250, 250], [750, 250, 1000, 500]]
+    square = crop_square(read_verdict({"code": 3, "face": None, "faces": faces, "width": 1000, "height": 500}))
+    assert square.whole
+    assert [(one["left"], one["top"], one["width"], one["height"]) for one in square.boxes] == [
+        (0.0, 25.0, 25.0, 25.0),
+        (75.0, 50.0, 25.0, 25.0),
+    ]
+    assert crop_square(read_verdict({"code": 3, "width": 10, "height": 10})).boxes == []
+
+
+def test_every_error_of_a_person_is_told_in_the_pages_words():
+    types = set(texts.FAILURES)
+    assert types <= {name for name, one in vars(errors).items() if isinstance(one, type)}
+    assert all(title and advice and "configure." not in title + advice for title, advice in texts.FAILURES.values())
+
+
+def test_the_faces_of_a_group_are_taken_by_persons_from_left_to_right():
+    studio = Studio(MemoryBucket(), Settings(), PageSettings())
+    draft = studio.drafts.begin()
+    people = [Taker("anna", ("photos/1.jpg",)), Taker(NOBODY), Taker("bob")]
+    request_id, body = studio.portray(draft, "templates/group.jpg", people, {"seed": 1})
+    assert body["configure"]["user_id"] == ["anna", "none", "bob"]
+    assert body["configure"]["references"] == [["photos/1.jpg"], [], []]
+    assert studio.bucket.head(keys.request("generate", request_id)) is not None
+    _, alone = studio.portray(draft, "templates/one.jpg", [Taker(None, ("photos/1.jpg",))], {})
+    assert alone["configure"] == {"references": ["photos/1.jpg"], "image_format": "png"}
+
+
+def test_the_thumbnail_of_a_face_is_a_square_around_it():
+    placed = FaceBox((100.0, 200.0, 200.0, 300.0), 1000, 800).crop()
+    side = 160.0
+    assert placed["width"] == 100 * 1000 / side
+    assert placed["left"] == -100 * (150 - side / 2) / side
+    assert placed["top"] == -100 * (250 - side / 2) / side
 
 
 class Counting(MemoryBucket):
@@ -80,7 +120,7 @@ def test_a_request_that_many_tabs_wait_for_is_looked_at_once():
     follower = Follower(Client(bucket), PageSettings(), clock)
     for _ in range(50):
         follower.look("train", "one")
-    progress = {"stage": "training", "step": 2, "steps": 9, "loss": 0.5, "likeness": 0.4}
+    progress = {"stage": "training", "step": 2, "steps": 9, "loss": 0.5, "likeness": 0.4, "validated": 2}
     bucket.put(keys.progress("train", "one"), encode(running("one", progress)))
     follower.refresh()
     assert bucket.reads <= 2

@@ -1,5 +1,6 @@
 """The operator's index of requests: right, and cheap however many old answers there are."""
 
+import hashlib
 import json
 from collections import Counter
 
@@ -8,11 +9,13 @@ from page.request_index import Entry, RequestIndex
 from page.request_life import read_life
 from page.settings import PageSettings
 from page.studio import Studio
+from page.surroundings import list_present
 from shared.buckets import MemoryBucket, UnreadableFolder
 from shared.contract import keys
-from shared.contract.manifests import encode, failure, running, success
-from shared.errors import RequestError, Undeliverable
+from shared.contract.manifests import encode, failure, invalid_id, running, success
+from shared.errors import InvalidManifest, RequestError, Undeliverable
 from shared.lifecycle.claims import Claims
+from shared.observability.failing_keys import Failures
 from shared.operations.client import Client
 from shared.settings import Lease, Limits, Settings
 
@@ -154,13 +157,13 @@ def test_damaged_and_foreign_objects_do_not_stop_the_index():
     bucket = MemoryBucket()
     bucket.put(keys.result("check", "broken"), b"not json")
     bucket.put(keys.result("check", "list"), b"[1]")
-    bucket.put("requests/check/broken2.json", b"\xff\xfe{")
+    bucket.put("requests/check/broken2.json", damaged := b"\xff\xfe{")
     bucket.put(keys.progress("check", "x"), b"{}")
     index = index_of(bucket)
     assert {one.request_id: one.state for one in index.newest()} == {
         "broken": "failed",
         "list": "failed",
-        "broken2": "waiting",
+        invalid_id(hashlib.sha256(damaged).hexdigest()): "waiting",
     }
 
 
@@ -257,3 +260,52 @@ def test_what_no_browser_can_be_sent_is_spelled_out():
     life = read_life(bucket, "check", "r", entry.key, Limits())
     assert life.pending == [keys.outbox("check", "r")]
     life.answer_text.encode()
+
+
+def test_workers_of_others_are_listed_while_they_show_that_they_live():
+    bucket = MemoryBucket()
+    index = index_of(bucket)
+    bucket.put(keys.worker("check", "host-1"), b"{}")
+    bucket.put(keys.worker("train", "host-2"), b"{}")
+    index.look_around()
+    assert [(one.function, one.owner) for one in index.present()] == [("check", "host-1"), ("train", "host-2")]
+    seen = index.present()[0].seen
+    assert list_present(bucket, 60.0, seen + 179) != []
+    assert list_present(bucket, 60.0, seen + 190) == [], "three signs of life are missing"
+
+
+def test_files_that_cannot_be_served_or_are_never_read_are_told_with_the_reason():
+    bucket = MemoryBucket()
+    failures = Failures(bucket, "check", keys.requests("check"))
+    failures.add("requests/check/<b>.json", OSError("the disk is broken"))
+    failures.add("requests/check/<b>.json", OSError("the disk is broken"))
+    bucket.put(f"{keys.FAILING}train/x.json", b"not JSON")
+    bucket.put("requests/check/note.txt", b"{}")
+    bucket.put("requests/Train/a.json", b"{}")
+    index = index_of(bucket)
+    index.look_around()
+    told = {one.key: one for one in index.troubles()}
+    assert told["requests/check/<b>.json"].tries == 2
+    assert "the disk is broken" in told["requests/check/<b>.json"].why
+    assert told[f"{keys.FAILING}train/x.json"].tries == 0
+    assert "requests/check/note.txt" in told
+    assert "lower case" in told["requests/Train/"].why
+    assert len(told) == 4
+
+
+def test_a_file_that_is_no_manifest_is_one_failed_request_under_the_id_of_its_answer():
+    bucket = MemoryBucket()
+    bucket.put("requests/check/broken.json", b"{not json")
+    request_id = invalid_id(hashlib.sha256(b"{not json").hexdigest())
+    index = index_of(bucket)
+    assert [(one.request_id, one.state) for one in index.newest()] == [(request_id, "waiting")]
+    bucket.put(keys.result("check", request_id), encode(failed(request_id, InvalidManifest("it is no JSON object"))))
+    index.refresh()
+    while index.unread():
+        index.read_some()
+    assert [(one.request_id, one.state, one.error) for one in index.newest()] == [
+        (request_id, "failed", "InvalidManifest")
+    ]
+    life = read_life(bucket, "check", request_id, index.newest()[0].key, Limits())
+    assert life is not None
+    assert life.manifest == "{not json"

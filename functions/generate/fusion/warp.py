@@ -10,9 +10,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
+from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
 from shared.imaging.array_types import Image, Mask, Points
 
 GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 face widths apart
@@ -121,9 +121,8 @@ def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, i
     # where cv2.resize places the coarse samples on the canvas
     x = (np.arange(columns) + 0.5) * size[1] / columns - 0.5
     y = (np.arange(rows) + 0.5) * size[0] / rows - 0.5
-    spline = RBFInterpolator(anchors / width, shifts, kernel="thin_plate_spline", smoothing=SMOOTHING / len(anchors))
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    coarse = spline(grid / width).reshape(rows, columns, 2).astype(np.float32)
+    spline = ThinPlateSpline(anchors / width, shifts, SMOOTHING / len(anchors))
+    coarse = spline.evaluate(x / width, y / width).astype(np.float32)
     field: Displacement = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
     return field
 

@@ -32,18 +32,21 @@ def main() -> int:
             sys.stdout.write(f"{make(words.kind, seed, words.requests)}\n")
         return 0
     began = time.monotonic()
-    verdicts = []
+    verdicts = list[Verdict]()
     jobs = min(words.jobs, len(seeds))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        for share in pool.map(_serve, [(words.kind, seeds[job::jobs], words) for job in range(jobs)]):
-            verdicts += share
+    if jobs == 1:
+        verdicts = _serve((words.kind, seeds, words))
+    else:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            for share in pool.map(_serve, [(words.kind, seeds[job::jobs], words) for job in range(jobs)]):
+                verdicts += share
     failed = [verdict for verdict in verdicts if verdict.breaches]
     sys.stdout.write(_tally(words.kind, verdicts, time.monotonic() - began))
     return 1 if failed else 0
 
 
 def _serve(share: tuple[str, list[int], argparse.Namespace]) -> list[Verdict]:
-    """In a process of its own: the seeds one after another, with one zygote and one moto."""
+    """In a process that does nothing else: the seeds one after another, with one zygote and one moto."""
     kind, seeds, words = share
     os.environ.update(CREDENTIALS, OMP_NUM_THREADS="1")
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # moto lists while others write: then it says 500

@@ -25,7 +25,8 @@ class Zygote:
 
     def __enter__(self) -> "Zygote":
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "tests.scenario.chaos.zygote", str(theirs.fileno())]
+        # with an option that `tests.zygotes` does not know: if it were forked, its twin would be taken for an orphan
+        command = [sys.executable, "-X", "faulthandler", "-m", "tests.scenario.chaos.zygote", str(theirs.fileno())]
         self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
         theirs.close()
         self._channel, self._replies = ours, ours.makefile("rb")

@@ -1,0 +1,165 @@
+"""The photos of a tab before it is known whose they are, below a prefix of its own: `photos/<draft>/`.
+
+| what happens | its photos | its checks |
+|---|---|---|
+| a request names a person | are copied to `users/<user_id>/photos/`, all of them, so that forgetting takes them | go |
+| a photo is removed from the tab, or the tab is closed | go | go |
+| a portrait without a name is made | stay until it is answered | stay |
+| the server dies before that | stay until `photog prune` | stay likewise |
+
+What goes is removed once no request of the draft that names it is unanswered. So without a name nothing stays of a
+person but the portrait, and with one everything lies under it.
+"""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from page import texts
+from shared.buckets import Bucket, BucketError
+from shared.contract import keys
+from shared.errors import RequestError
+from shared.operations.client import Client
+from shared.operations.disposal import discard_requests
+
+log = logging.getLogger(__name__)
+
+TIDY_SECONDS = 2.0
+
+
+@dataclass
+class Draft:
+    """What one tab has put into the bucket.
+
+    Attributes:
+        name: in the keys of its photos; nobody can guess it.
+        photos: keys of those that are there.
+        released: those of them that nobody needs any more.
+        checks: its checks that are there, each with the photos that it names.
+        portraits: its portraits without an answer, likewise.
+    """
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    photos: set[str] = field(default_factory=set)
+    released: set[str] = field(default_factory=set)
+    checks: dict[str, frozenset[str]] = field(default_factory=dict)
+    portraits: dict[str, frozenset[str]] = field(default_factory=dict)
+    closed: bool = False
+
+
+class Drafts:
+    """The drafts of all tabs of a server."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket, self._client = bucket, Client(bucket)
+        self._lock = threading.Lock()
+        self._drafts: list[Draft] = []
+
+    def begin(self) -> Draft:
+        """Return the draft of a new tab."""
+        draft = Draft()
+        with self._lock:
+            self._drafts.append(draft)
+        return draft
+
+    def adopt(self, draft: Draft, user_id: str, photos: Sequence[str]) -> dict[str, str]:
+        """Copy photos to a person's own, and release those of the draft; returns the new keys by the old ones.
+
+        Raises RequestError for a photo that is gone, as after its person was forgotten in another tab.
+        """
+        adopted = {}
+        for key in photos:
+            own = keys.user_photos(user_id) + key.rpartition("/")[2]
+            data = self._bucket.find(key)
+            if data is None:
+                raise RequestError(texts.PHOTO_GONE)
+            if own != key:
+                self._bucket.put(own, data)
+            adopted[key] = own
+        with self._lock:
+            draft.released |= draft.photos.intersection(photos)
+        return adopted
+
+    def note_photo(self, draft: Draft, photo: str) -> None:
+        """Say that a tab has uploaded a photo."""
+        with self._lock:
+            draft.photos.add(photo)
+            draft.released.discard(photo)
+
+    def note_request(self, draft: Draft, function: str, request_id: str, photos: Sequence[str]) -> None:
+        """Say that a tab has sent a check, or a portrait without a name, of photos, some of which may be its own."""
+        with self._lock:
+            if own := draft.photos.intersection(photos):
+                (draft.checks if function == "check" else draft.portraits)[request_id] = frozenset(own)
+
+    def release(self, draft: Draft, photo: str) -> None:
+        """Say that a tab does not show a photo any more."""
+        with self._lock:
+            draft.released |= draft.photos & {photo}
+
+    def close(self, draft: Draft) -> None:
+        """Say that the tab is gone."""
+        with self._lock:
+            draft.closed = True
+
+    async def run(self) -> None:
+        """Remove what nobody needs, until canceled."""
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            if self._due():
+                await asyncio.to_thread(self.tidy)
+
+    def tidy(self) -> None:
+        """Remove what nobody needs once; what a failing store refuses is tried again later."""
+        for draft in self._due():
+            try:
+                self._tidy_one(draft)
+            except (BucketError, OSError) as error:
+                log.warning("photos of a closed tab cannot be removed yet: %s", error)
+
+    def end(self) -> None:
+        """Close all drafts, as when the server ends, and remove what can be removed now."""
+        for draft in list(self._drafts):
+            self.close(draft)
+        self.tidy()
+
+    def _due(self) -> list[Draft]:
+        with self._lock:
+            return [one for one in self._drafts if one.released or one.closed]
+
+    def _tidy_one(self, draft: Draft) -> None:
+        with self._lock:
+            going = set(draft.photos) if draft.closed else set(draft.released)
+            checks, portraits = dict(draft.checks), dict(draft.portraits)
+        waiting = {one for one in checks if not self._is_answered("check", one)}
+        withdrawn = {one for one in waiting if draft.closed and self._withdraw(one)}
+        waiting -= withdrawn
+        working = {one for one in portraits if not self._is_answered("generate", one)}
+        ended = [one for one, photos in checks.items() if photos <= going and one not in waiting | withdrawn]
+        gone = withdrawn | {one for _, one in discard_requests(self._bucket, [("check", one) for one in ended])}
+        needed = [checks[one] for one in waiting] + [portraits[one] for one in working]
+        removed = going.difference(*needed)
+        for photo in removed:
+            self._bucket.delete(photo)
+        with self._lock:
+            draft.photos -= removed
+            draft.released -= removed
+            for one in gone:
+                del draft.checks[one]
+            for one in portraits.keys() - working:
+                del draft.portraits[one]
+            if draft.closed and not draft.photos and not draft.checks:
+                self._drafts.remove(draft)
+
+    def _is_answered(self, function: str, request_id: str) -> bool:
+        return self._bucket.head(keys.result(function, request_id)) is not None
+
+    def _withdraw(self, request_id: str) -> bool:
+        """Withdraw a check that no worker has begun; returns whether it was."""
+        if any(True for _ in self._bucket.list(keys.claims("check", request_id))):
+            return False
+        self._client.withdraw("check", request_id)
+        return True
