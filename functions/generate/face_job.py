@@ -150,7 +150,7 @@ def prepare_face_job(
     crop = layer.cleared
     mesh = None if face.mesh is None else face.mesh - [*corner, 0]
     frames = models.frame_cache.find_frames(crop, landmarks)
-    photo = person.choose_reference(who.portrayals, landmarks)
+    photo = replace(person.choose_reference(who.portrayals, landmarks), trace=models.frame_cache.find_frames)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,
@@ -219,6 +219,8 @@ def _editable_mask(landmarks: Points, others: Sequence[Points], size: tuple[int,
     together they make no more than one full change.
     """
     editable = np.ones(size, np.float32)
+    if not others:
+        return editable
     for other in others:
         editable *= 1 - masks.face(other, size, -OTHERS_MARGIN, OTHERS_SOFTNESS)
     own = masks.whole(landmarks, size)

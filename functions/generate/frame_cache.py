@@ -1,4 +1,4 @@
-"""A cache of glasses' frames: tracing them is the slowest step of a fusion, and the same templates are used again."""
+"""A cache of glasses' frames: tracing them is slow, and the same templates and photos are used again."""
 
 import time
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import socket
 import sys
@@ -595,6 +596,11 @@ class TestWaiting:
         assert "no worker has begun: start workers in another terminal with `photog up " in told()
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
+
+    def test_a_worker_that_is_awake_is_not_said_to_be_missing(self, told, tmp_path):
+        assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
+        os.utime(tmp_path / "bucket" / keys.worker("check", "w1"), (1e9, 1e9))
+        assert "no worker has begun" in told(), "it was killed long ago"
 
     def test_a_command_with_workers_of_its_own_says_that_they_start(self, told):
         assert "photog up" not in told(console.WaitOptions(loading=lambda: True))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
-from functions.generate.face.crop import FaceCrop, rescale
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.working_size import rescale
 from tests import pictures
 
 

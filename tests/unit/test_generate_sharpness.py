@@ -69,9 +69,8 @@ def test_a_template_in_focus_changes_nothing(subject):
 
 def raised(subject, smooth, grain):
     free = np.ones_like(smooth)
-    return detail_match.match_sharpness(
-        smooth + grain, smooth, subject.face, free, subject.lightness, subject.face, subject.width
-    )
+    wanted = light.measure_sharpness(subject.lightness, subject.face)
+    return detail_match.match_sharpness(smooth + grain, smooth, subject.face > 0.5, free, wanted, subject.width)
 
 
 def test_a_soft_face_is_raised_to_the_templates_detail(subject):

@@ -88,13 +88,15 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     """
     left, top, right, bottom = square.rounded()
     height, width = picture.shape[:2]
-    columns = _mirror(np.arange(left, max(right, left + 1)), width)
-    rows = _mirror(np.arange(top, max(bottom, top + 1)), height)
-    if left >= 0 and top >= 0 and left + len(columns) <= width and top + len(rows) <= height:
-        cut = np.ascontiguousarray(picture[top : top + len(rows), left : left + len(columns)])
-    else:
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    inside = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
+    room = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if max(room[:2]) < inside.shape[0] and max(room[2:]) < inside.shape[1]:
+        cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101)
+    else:  # what is mirrored does not all lie in the square
+        rows, columns = _mirror(np.arange(top, bottom), height), _mirror(np.arange(left, right), width)
         cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
-    interpolation = cv2.INTER_AREA if len(rows) >= size else cv2.INTER_CUBIC
+    interpolation = cv2.INTER_AREA if len(cut) >= size else cv2.INTER_CUBIC
     return cv2.resize(cut, (size, size), interpolation=interpolation)
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +11,12 @@ from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width, hairline
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import copy_where
+from functions.generate.face.working_size import EVERYTHING, Part, WorkingSize
 from shared.imaging.array_types import Image, Mask, Points
+
+# pixels across the face up to which masks, skin and light are computed on the crop itself, and across the reduced copy
+# on which they are computed from there on; a copy that is hardly smaller would save little and blur much
+LARGE_WIDTH, SMALL_WIDTH = 512.0, 384.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,16 @@ class FaceCrop:
         return face_width(self.points)
 
     @cached_property
+    def working(self) -> WorkingSize:
+        """The crop's size, and the one at which what is smooth over the face is computed."""
+        return WorkingSize.of(self.size, self.width, SMALL_WIDTH if self.width > LARGE_WIDTH else self.width)
+
+    @cached_property
+    def small(self) -> "FaceCrop":
+        """The crop, reduced to the working size; its picture is nothing but the crop."""
+        return self._reduced(self.working)
+
+    @cached_property
     def lab(self) -> light.Lab:
         """The crop's pixels in LAB, (h, w, 3)."""
         return light.to_lab(self.image)
@@ -105,24 +119,30 @@ class FaceCrop:
         wide = FaceCrop.of(self.picture, self.points + corner, facial_hair.MARGIN)
         found = FacialHair.none(self.picture.shape[:2])
         if not wide.empty:
-            seen = FacialHair.of(wide.lab, wide.points)
-            found.mask[wide.rows, wide.columns] = seen.mask
+            seen = FacialHair.of(wide.small.lab, wide.small.points)
+            found.mask[wide.rows, wide.columns] = wide.working.enlarge(seen.mask)
             found = replace(seen, mask=found.mask)
         return found
 
     @cached_property
     def palette(self) -> Palette:
         """The palette of the face."""
-        return Palette.of(self.lab, self.face, self.width)
+        small = self.small
+        return Palette.of(small.lab, small.face, small.width)
 
     def measure_grain(self, width: float) -> tuple[float, ...]:
         """Measure how strong the fine detail of the face's skin is, without that of facial hair.
 
         `width` is that of the face to be compared, in pixels; see `light.measure_grain`.
         """
-        skin = self.skin * (1 - self.cut(self.facial_hair.mask))
-        part = masks.bounds(skin, light.BANDS[-1] * light.SEEN * width)
-        return light.measure_grain(self.lab[..., 0][part], skin[part], width)
+        skin = self.small.skin * (1 - self.working.reduce(self.cut(self.facial_hair.mask)))
+        part = self.working.cover(masks.bounds(skin, light.BANDS[-1] * light.SEEN * self.small.width))
+        return light.measure_grain(self.lab[..., 0][part], self.working.enlarge(skin)[part], width)
+
+    @cached_property
+    def sharpness(self) -> float:
+        """How much fine detail the face has, without that of facial hair; see `light.measure_sharpness`."""
+        return light.measure_sharpness(self.lab[..., 0], self.face * (1 - self.cut(self.facial_hair.mask)))
 
     def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""
@@ -137,23 +157,25 @@ class FaceCrop:
 
         The copy's picture is the reduced crop, not the picture of this crop.
         """
-        factor = min(1.0, width / self.width)
-        height, across = (max(1, round(side * factor)) for side in self.size)
-        small = cv2.resize(self.image, (across, height), interpolation=cv2.INTER_AREA)
-        return FaceCrop.whole(small, rescale(self.points, self.size, (height, across)))
+        return self._reduced(WorkingSize.of(self.size, self.width, width))
 
-    def paste(self, changed: Image, where: NDArray[np.bool_]) -> Image:
-        """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true."""
+    def _reduced(self, working: WorkingSize) -> "FaceCrop":
+        mesh = self.mesh
+        if mesh is not None:
+            mesh = np.column_stack([working.place(mesh[:, :2]), mesh[:, 2] * working.small[1] / working.full[1]])
+        height, width = working.small
+        image = working.reduce(self.image)
+        return FaceCrop(image, slice(0, height), slice(0, width), working.place(self.points), mesh)
+
+    def enlarge(self, plane: Mask, part: Part = EVERYTHING) -> Mask:
+        """Return a mask of the working size, (h, w), enlarged to the crop's size, the whole or a part of it."""
+        return np.ascontiguousarray(self.working.enlarge(plane)[part])
+
+    def paste(self, changed: Image, where: NDArray[np.bool_], part: Part = EVERYTHING) -> Image:
+        """Return a copy of the picture with `changed`, RGB, uint8, (h, w, 3), in it where `where`, (h, w), is true.
+
+        Both cover the crop, or a part of it.
+        """
         done = self.picture.copy()
-        copy_where(changed, where, done[self.rows, self.columns])
+        copy_where(changed, where, done[self.rows, self.columns][part])
         return done
-
-
-def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> Points:
-    """Return where points, (N, 2), of a canvas of (height, width) `size` lie after it is resized to `target`.
-
-    Coordinates refer to pixel centers, as in cv2.resize.
-    """
-    scale = np.array([target[1] / size[1], target[0] / size[0]])
-    placed: Points = (points + 0.5) * scale - 0.5
-    return placed

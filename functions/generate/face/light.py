@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.gaussian import blur
 from functions.generate.face.strips import RowEnlarger, list_strips, repeat
+from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Image, Mask
 from shared.imaging.quantization import require_finite, round_to_levels
 
@@ -17,6 +18,9 @@ Lab = NDArray[np.float32]
 """(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""
 Lightness = NDArray[np.float32]
 """(H, W), 0 to 100."""
+LowLight = NDArray[np.float32]
+"""(H, W, 8): the skin's change in LAB, its LAB, the share of color contrasts that is lost where the light gets dimmer,
+as a negative number, and the lightness of the base's skin."""
 
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
 REACH = 0.12  # sigma of the Gaussian in face widths: keeps shading, drops texture
@@ -75,8 +79,10 @@ def limit_overshoot(raised: Lightness, lightness: Lightness, share: float, radiu
     side = 2 * max(1, round(radius)) + 1
     kernel = np.ones((side, side), np.uint8)
     lowest, highest = cv2.erode(lightness, kernel), cv2.dilate(lightness, kernel)
-    room = share * (highest - lowest)
-    limited: Lightness = np.clip(raised, lowest - room, highest + room)
+    room = np.float32(share) * (highest - lowest)
+    lowest -= room
+    highest += room
+    limited: Lightness = cv2.min(cv2.max(raised, lowest), highest)
     return limited
 
 
@@ -142,15 +148,7 @@ class Border:
     skin_base: Mask
 
 
-def equalize(
-    drawn: Lab,
-    base: Lab,
-    skin_drawn: Mask,
-    skin_base: Mask,
-    width: float,
-    tone: Tone = ORDINARY,
-    border: Border | None = None,
-) -> Lab:
+def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
     """Compute the shift that gives `drawn` the low-frequency light and color of the skin of `base`.
 
     Args:
@@ -159,7 +157,6 @@ def equalize(
             estimates.
         width: the face's width in pixels.
         tone: how the contrasts of `drawn` change.
-        border: where the faces end; None matches them everywhere alike.
 
     Returns:
         float32, (H, W, 3), to be added to `drawn`. It is smooth except for the color of dark pixels, and within
@@ -167,40 +164,51 @@ def equalize(
 
     Normalized convolution after Knutsson & Westin (1993), so that the mask's border does not darken the estimate.
     """
-    factor = min(1.0, WORKING_WIDTH / width)
-    size = (max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor)))
-    sigma = REACH * width * factor
-    small_drawn, small_base = (cv2.resize(lab, size, interpolation=cv2.INTER_AREA) for lab in (drawn, base))
-    low_drawn = _estimate_low(small_drawn, _reduce(skin_drawn, size), sigma)
-    low_base = _estimate_low(small_base, _reduce(skin_base, size), sigma)
-    if border is not None:
-        near, sigma = repeat(_reduce(border.near, size)), BORDER_REACH * width * factor
-        low_drawn += near * (_refine_low(small_drawn, _reduce(border.skin_drawn, size), sigma, low_drawn) - low_drawn)
-        low_base += near * (_refine_low(small_base, _reduce(border.skin_base, size), sigma, low_base) - low_base)
-    # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
-    change = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
-    kept = np.clip(low_base[..., :1] / np.maximum(low_drawn[..., :1], 1), LEAST_CONTRAST, 1) - 1
-    low = RowEnlarger(np.dstack([change, low_drawn, kept, low_base[..., :1]]), drawn.shape[:2])
+    low = RowEnlarger(measure_light(drawn, base, skin_drawn, skin_base, width), drawn.shape[:2])
     result = np.empty_like(drawn)
     for rows in list_strips(drawn.shape):
-        result[rows] = _shift_strip(drawn[rows], low.cut(rows), tone)
+        result[rows] = shift_light(drawn[rows], cv2.split(low.cut(rows)), tone)
     return result
 
 
-def _shift_strip(drawn: Lab, low: NDArray[np.float32], tone: Tone) -> Lab:
-    """Compute the shift of `equalize` for some rows.
+def measure_light(
+    drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, border: Border | None = None
+) -> LowLight:
+    """Measure the low-frequency light and color of the skin of both faces; arguments as in `equalize`.
+
+    `border` says where the faces end; None measures everywhere alike.
+
+    Returns:
+        (h, w, 8), at most WORKING_WIDTH pixels across the face.
+    """
+    working = WorkingSize.of(drawn.shape, width, WORKING_WIDTH)
+    sigma = REACH * min(width, WORKING_WIDTH)
+    small_drawn, small_base = working.reduce(drawn), working.reduce(base)
+    low_drawn = _estimate_low(small_drawn, working.reduce(skin_drawn), sigma)
+    low_base = _estimate_low(small_base, working.reduce(skin_base), sigma)
+    if border is not None:
+        near, sigma = repeat(working.reduce(border.near)), BORDER_REACH * min(width, WORKING_WIDTH)
+        low_drawn += near * (_refine_low(small_drawn, working.reduce(border.skin_drawn), sigma, low_drawn) - low_drawn)
+        low_base += near * (_refine_low(small_base, working.reduce(border.skin_base), sigma, low_base) - low_base)
+    # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
+    change = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
+    kept = np.clip(low_base[..., :1] / np.maximum(low_drawn[..., :1], 1), LEAST_CONTRAST, 1) - 1
+    return np.dstack([change, low_drawn, kept, low_base[..., :1]])
+
+
+def shift_light(drawn: Lab, low: Sequence[NDArray[np.float32]], tone: Tone = ORDINARY) -> Lab:
+    """Compute the shift of `equalize` from the light of both faces, `measure_light`, enlarged to the drawn face's size.
 
     In dim light every camera sees lips as less red: lightness and chroma shrink by the same factor, since all of LAB is
     proportional to the cube root of the light.
 
     Args:
         drawn: LAB, (H, W, 3).
-        low: (H, W, 8): the skin's change in LAB, its LAB, the share of color contrasts that is lost where the light
-            gets dimmer, as a negative number, and the lightness of the base's skin.
+        low: the eight planes of `LowLight`, (H, W) each; they are overwritten.
         tone: how the contrasts change.
     """
     lightness, a, b = cv2.split(drawn)
-    change, change_a, change_b, level, level_a, level_b, lost, wanted = cv2.split(low)
+    change, change_a, change_b, level, level_a, level_b, lost, wanted = low
     relative = lightness / np.maximum(level, 1)
     taken = np.clip(relative * np.float32(1 / DARK), 0, 1)
     taken *= _share_of_shift((a, b), (level_a, level_b), (change_a, change_b))
@@ -278,6 +286,18 @@ def measure_grain(lightness: Lightness, skin: Mask, width: float) -> tuple[float
     )
 
 
+def measure_sharpness(lightness: Lightness, where: Mask) -> float:
+    """Return the variance of a lightness's Laplacian under a mask, both (H, W), after Pech-Pacheco et al. (2000)."""
+    edges = cv2.Laplacian(np.ascontiguousarray(lightness), cv2.CV_32F)
+    return measure_spread(edges, (where > 0.5).view(np.uint8))[1] ** 2
+
+
+def measure_spread(plane: NDArray[np.float32], counted: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a plane, (H, W), where `counted` is not 0; 0 if that is nowhere."""
+    middle, spread = cv2.meanStdDev(plane, mask=counted)
+    return float(middle[0, 0]), float(spread[0, 0])
+
+
 def raise_grain(
     lightness: Lightness, skin: Mask, wanted: Sequence[float], width: float, draw: Callable[[], Lightness]
 ) -> Lightness:
@@ -336,11 +356,6 @@ def _refine_low(lab: Lab, weight: Mask, sigma: float, low: Lab) -> Lab:
     amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
     refined: Lab = (seen + TRUST * low) / (amount + TRUST)
     return refined
-
-
-def _reduce(mask: Mask, size: tuple[int, int]) -> Mask:
-    small: Mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    return small
 
 
 def _band(lightness: Lightness, finer: float, coarser: float) -> Lightness:

@@ -14,6 +14,8 @@ from shared.imaging.array_types import Image
 
 PIXELS = 1 << 15  # of one strip: three channels of floats take 384 kB
 
+ALL = slice(None)
+
 Floats = NDArray[np.float32]
 
 
@@ -60,16 +62,16 @@ class RowEnlarger:
     """
 
     def __init__(self, small: Floats, size: tuple[int, int]) -> None:
-        self._wide: Floats = cv2.resize(small, (size[1], small.shape[0]), interpolation=cv2.INTER_LINEAR)
-        self._height = size[0]
+        self._small, self._size = small, size
 
-    def cut(self, rows: slice) -> Floats:
-        """Return some rows of the enlarged picture."""
-        last = len(self._wide) - 1
-        place = (np.arange(rows.start, rows.stop) + 0.5) * ((last + 1) / self._height) - 0.5
+    def cut(self, rows: slice, columns: slice = ALL) -> Floats:
+        """Return some rows of the enlarged picture, whole or some columns of them."""
+        last = len(self._small) - 1
+        place = (np.arange(rows.start, rows.stop) + 0.5) * ((last + 1) / self._size[0]) - 0.5
         place = np.clip(place, 0, last)
         above = place.astype(np.intp)
-        share = (place - above).astype(np.float32).reshape(-1, *[1] * (self._wide.ndim - 1))
-        upper = self._wide[above]
-        upper += share * (self._wide[np.minimum(above + 1, last)] - upper)
-        return upper
+        share = (place - above).astype(np.float32).reshape(-1, *[1] * (self._small.ndim - 1))
+        upper = self._small[above]
+        upper += share * (self._small[np.minimum(above + 1, last)] - upper)
+        wide: Floats = cv2.resize(upper, (self._size[1], len(upper)), interpolation=cv2.INTER_LINEAR)
+        return wide[:, columns]

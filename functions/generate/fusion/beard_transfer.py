@@ -20,7 +20,8 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.facial_hair import NECK, FacialHair
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lab
-from functions.generate.face.strips import RowEnlarger, blend, list_strips, repeat
+from functions.generate.face.strips import RowEnlarger, list_strips, repeat
+from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Image, Mask
 
 FILL = 0.06  # face widths, sigma of the skin's color where it is filled in
@@ -38,6 +39,7 @@ DEEPEST, SHADED, LIT = (
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.025  # face widths that single hairs stick out of a beard
+GROWN_WIDTH = 256  # pixels across the face at which the template's hair is grown; its mask is soft
 NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
 THINNEST = 0.05  # value of the hair's mask above which a pixel says nothing about what lies behind
@@ -73,17 +75,22 @@ class BeardTransfer:
 
         `width` is the face's width in pixels.
         """
-        side = 2 * round(STRAY * width) + 1
+        if not template.any():
+            return cls(template, person)
+        working = WorkingSize.of(template.shape, width, GROWN_WIDTH)
+        stray = STRAY * min(width, GROWN_WIDTH)
+        side = 2 * round(stray) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        return cls(cv2.GaussianBlur(cv2.dilate(template, kernel), (0, 0), max(STRAY * width / 2, 0.3)), person)
+        grown = cv2.dilate(working.reduce(template), kernel)
+        return cls(working.enlarge(cv2.GaussianBlur(grown, (0, 0), max(stray / 2, 0.3))), person)
 
     @property
     def either(self) -> Mask:
         """Mask, (h, w), of where either face has facial hair."""
         return np.maximum(self.template, self.person)
 
-    def shave(self, drawn: Lab, skin: Mask, usable: Mask, crop: FaceCrop) -> Lab:
-        """Fill in what the template's hair hides and the person's photo does not show.
+    def shave(self, drawn: Lab, skin: Mask, usable: Mask, crop: FaceCrop) -> "Filling | None":
+        """Return what fills in where the template's hair hides and the person's photo does not show the skin.
 
         That is all beyond the face, and inside of it what must not be taken from the photo, such as a lock of hair:
         else a line of the template's beard is left there.
@@ -95,22 +102,22 @@ class BeardTransfer:
             crop: the moved template's face.
 
         Returns:
-            LAB, (h, w, 3); `drawn` itself if the template has no such hair.
+            None if the template has no such hair.
         """
         if not self.template.any():
-            return drawn
+            return None
         face = masks.face(crop.points, crop.size, 0.0, 0.01)
         bare = self.template * (1 - self.person) * np.maximum(1 - face, 1 - usable)
         total = float(skin.sum())
         if not bare.any() or total < LEAST:
-            return drawn
+            return None
         column = np.maximum(_neck_column(crop), face)
         mean = (drawn * repeat(skin)).sum(axis=(0, 1)) / total
-        shaven = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop.width)
+        filling = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop.width)
         beside = bare * (1 - column)
         if beside.max() > LEAST:
-            shaven = blend(shaven, light.to_lab(self._remove_from(crop)), beside.astype(np.float32))
-        return shaven
+            filling = filling.under(Filling.of(light.to_lab(self._remove_from(crop)), beside.astype(np.float32)))
+        return filling
 
     def _remove_from(self, crop: FaceCrop) -> Image:
         """Return the crop without the template's hair, filled in from around it; inpainting after Telea (2004)."""
@@ -126,10 +133,38 @@ class BeardTransfer:
         return around
 
 
-def _draw_neck(drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where: Mask, width: float) -> Lab:
-    """Return the drawn face with its neck where `where`, (h, w), says, and where that shows none, skin as of a neck.
+@dataclass(frozen=True, eq=False)
+class Filling:
+    """Colors that are laid over a picture.
 
-    That skin has the neck's color or the face's, shaded. It is smooth, so it is computed at a bounded size.
+    Attributes:
+        color: LAB, multiplied by the share, (h, w, 3).
+        share: of each pixel that they cover, (h, w).
+    """
+
+    color: Lab
+    share: Mask
+
+    @classmethod
+    def of(cls, color: Lab, share: Mask) -> "Filling":
+        """Return a filling of a color, LAB, (h, w, 3), that covers a share, (h, w), of each pixel."""
+        return cls(color * repeat(share), share)
+
+    def under(self, other: "Filling") -> "Filling":
+        """Return the filling that looks like both, with the other one on top."""
+        free = 1 - other.share
+        return Filling(self.color * repeat(free) + other.color, 1 - (1 - self.share) * free)
+
+    def apply(self, picture: Lab) -> Lab:
+        """Return a picture, LAB, (h, w, 3), with the filling on it."""
+        filled: Lab = picture * repeat(1 - self.share) + self.color
+        return filled
+
+
+def _draw_neck(drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where: Mask, width: float) -> Filling:
+    """Return skin as of a neck, of which `where`, (h, w), says how much is to be seen, where the drawn face shows none.
+
+    It has the neck's color or the face's, shaded. It is smooth, so it is computed at a bounded size.
 
     Args:
         drawn: LAB, (h, w, 3).
@@ -140,13 +175,7 @@ def _draw_neck(drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where:
     """
     neck = _neck_likeness(drawn, mean.astype(np.float32), width) * (1 - hair) * (1 - face)
     low = RowEnlarger(_fill_neck(drawn, mean.astype(np.float32), neck, skin, face, width), drawn.shape[:2])
-    shaven = drawn.copy()
-    for rows in list_strips(drawn.shape):
-        if where[rows].any():
-            change = low.cut(rows) - drawn[rows]
-            change *= repeat(where[rows] * (1 - neck[rows]))
-            shaven[rows] += change
-    return shaven
+    return Filling.of(low.cut(slice(0, len(drawn))), (where * (1 - neck)).astype(np.float32))
 
 
 def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width: float) -> Lab:

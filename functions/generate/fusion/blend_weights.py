@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
-# share at each degree: two fusions in a row leave (1 - share) squared of the template, a sixteenth at the default degree,
-# and each step must be visible. For nearly all pairs each step brings the face nearer to the person, by two recognizers
+# share at each degree: two fusions in a row leave (1 - share) squared of the template, a sixteenth at the default
+# degree, and each step must be visible. For nearly all pairs each step brings the face nearer to the person, by two
+# recognizers
 SKIN = (0.0, 0.46, 0.75, 0.85, 1.0)
 FEATURES = (0.0, 0.5, 0.82, 0.9, 1.0)  # eyes, brows, nose, mouth: ahead, since a half of each face looks like neither
 SHAPE = (0.0, 0.32, 0.6, 0.78, 1.0)

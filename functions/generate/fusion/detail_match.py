@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face import light
 from functions.generate.face.gaussian import blur
@@ -33,8 +34,17 @@ def defocus(lightness: Lightness, where: Mask, template: Lightness, where_templa
         width: the face's width in pixels.
     """
     own, wanted = measure_blur(lightness, where, width), measure_blur(template, where_template, width)
-    sigma = width * float(np.sqrt(max(wanted**2 - own**2, 0.0)))
-    return cv2.GaussianBlur(lightness, (0, 0), sigma) if sigma > LEAST_BLUR else lightness
+    return soften(lightness, width * missing_blur(own, wanted))
+
+
+def missing_blur(own: float, wanted: float) -> float:
+    """Return the sigma by which a face that is blurred by one sigma must be blurred to have another one; 0 for none."""
+    return float(np.sqrt(max(wanted**2 - own**2, 0.0)))
+
+
+def soften(lightness: Lightness, sigma: float) -> Lightness:
+    """Blur the lightness by a sigma in pixels; return it unchanged if that is hardly a blur."""
+    return blur(lightness, sigma) if sigma > LEAST_BLUR else lightness
 
 
 def measure_blur(lightness: Lightness, where: Mask, width: float) -> float:
@@ -63,10 +73,9 @@ def measure_blur(lightness: Lightness, where: Mask, width: float) -> float:
 def match_sharpness(
     lightness: Lightness,
     smooth: Lightness,
-    where: Mask,
+    where: NDArray[np.bool_],
     free: Mask,
-    template: Lightness,
-    where_template: Mask,
+    target: float,
     width: float,
 ) -> Lightness:
     """Raise the detail of a drawn face until it has as much as the template's.
@@ -77,36 +86,36 @@ def match_sharpness(
     Args:
         lightness: of the drawn face with its grain, (H, W).
         smooth: the same without grain.
-        where: mask of the face, (H, W), in which detail is measured.
+        where: the pixels of the face, (H, W), in which detail is measured.
         free: mask, (H, W), in which detail may be raised.
-        template, where_template: the template's lightness and mask of the face, of any size.
+        target: the template's `light.measure_sharpness`.
         width: the face's width in pixels.
     """
-    target = _edges(template, where_template).var()
     radius = max(RAISED * width, NARROWEST)
     raised = _raise_detail(lightness, free * (smooth - blur(smooth, radius)), where, WANTED * target)
     raised = _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
     return light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * width)
 
 
-def _raise_detail(lightness: Lightness, detail: Lightness, where: Mask, target: float) -> Lightness:
+def _raise_detail(lightness: Lightness, detail: Lightness, where: NDArray[np.bool_], target: float) -> Lightness:
     """Add as much of `detail` as brings the variance of the Laplacian to the target, within MOST_RAISED.
 
     The Laplacian of a sum is the sum of the Laplacians, so the factor solves a quadratic equation.
     """
-    own, added = _edges(lightness, where), _edges(detail, where)
-    if own.var() >= target or added.size == 0 or added.var() == 0:
+    counted = where.view(np.uint8)
+    edges = cv2.Laplacian(lightness, cv2.CV_32F)
+    middle, spread = light.measure_spread(edges, counted)
+    if spread**2 >= target:
         return lightness
-    mixed = float(((own - own.mean()) * (added - added.mean())).mean())
-    a, b, c = float(added.var()), mixed, float(own.var() - target)
+    added = cv2.Laplacian(detail, cv2.CV_32F)
+    middle_added, spread_added = light.measure_spread(added, counted)
+    if spread_added == 0:
+        return lightness
+    edges *= added
+    a, b, c = spread_added**2, cv2.mean(edges, counted)[0] - middle * middle_added, spread**2 - target
     factor = (np.sqrt(max(b * b - a * c, 0.0)) - b) / a
-    raised: Lightness = lightness + np.float32(np.clip(factor, 0, MOST_RAISED - 1)) * detail
+    raised: Lightness = cv2.scaleAdd(detail, float(np.clip(factor, 0, MOST_RAISED - 1)), lightness)
     return raised
-
-
-def _edges(lightness: Lightness, where: Mask) -> Lightness:
-    edges: Lightness = cv2.Laplacian(lightness, cv2.CV_32F)[where > 0.5]
-    return edges
 
 
 def _gradient(lightness: Lightness) -> Lightness:

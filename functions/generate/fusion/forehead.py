@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 
 from functions.generate.face import masks
-from functions.generate.face.crop import rescale
 from functions.generate.face.landmarks import BROWS, NOSE_BRIDGE, face_width
 from functions.generate.face.light import Lightness
+from functions.generate.face.working_size import rescale
 from shared.imaging.array_types import Mask, Points
 
 WORKING_WIDTH = 160  # pixels across the face; strands are a few pixels wide there

@@ -9,6 +9,7 @@
 Degree 0 gives the template bit for bit, degree 1 takes all from the person; all shares rise with the degree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,25 +17,24 @@ import cv2
 import numpy as np
 
 from functions.generate.face import facial_hair, light, masks
-from functions.generate.face.crop import FaceCrop, rescale
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
-from functions.generate.face.strips import blend, copy_where
-from functions.generate.fusion import detail_match
-from functions.generate.fusion.beard_transfer import BeardTransfer
+from functions.generate.face.strips import RowEnlarger, list_strips
+from functions.generate.face.working_size import Part
+from functions.generate.fusion.beard_transfer import BeardTransfer, Filling
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
+from functions.generate.fusion.drawn_face import DrawnFace, compose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import find_border, spare, usable_mask, within_outline
-from functions.generate.fusion.relight import relight
+from functions.generate.fusion.relight import Relighting, measure_whites
 from functions.generate.fusion.rigid import make_rigid, span_glasses
-from functions.generate.fusion.warp import Picture, draw, plan_movement
+from functions.generate.fusion.warp import Picture, Projection, plan_movement
 from functions.generate.glasses import detection
 from shared.imaging.array_types import Embedding, Image, Mask, Points
-
-TEETH = 0.01  # face widths around the mouth's opening in which detail is not raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,7 @@ class ReferencePhoto:
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
+        trace: finds the frames of glasses; None for `find_frames`. A cache may stand here.
     """
 
     image: Image
@@ -60,11 +61,12 @@ class ReferencePhoto:
     mesh: Points | None = None
     occluder: Mask | None = None
     hidden: float = 0.0
+    trace: Callable[[Image, Points], Mask] | None = None
 
     @cached_property
     def frames(self) -> Mask:
         """Mask of the frames of the face's glasses, (H, W); cached, since tracing them is slow."""
-        return find_frames(self.image, self.landmarks)
+        return (self.trace or find_frames)(self.image, self.landmarks)
 
     @cached_property
     def facial_hair(self) -> FacialHair:
@@ -117,19 +119,10 @@ def fuse(
     margin = facial_hair.MARGIN if bearded else masks.REGION_MARGIN
     crop = FaceCrop.of(moved, points.landmarks, margin, points.mesh)
     if not crop.empty:
-        drawn = _draw_photo(person, person.image, points, crop)
-        own = theirs = np.zeros(crop.size, np.float32)
-        if person.glasses:
-            own = np.clip(_draw_photo(person, person.frames, points, crop), 0, 1)
-        if frames.any():  # only one pair of glasses on the nose: keep the template's
-            drawn, own = detection.erase_frames(drawn, own), np.zeros_like(own)
-        if person.facial_hair.mask.any():
-            theirs = np.clip(_draw_photo(person, person.facial_hair.mask, points, crop), 0, 1)
-        kept = np.maximum(1 - crop.cut(free), crop.cut(frames))
-        if person.occluder is not None:
-            kept = np.maximum(kept, spare(_draw_photo(person, person.occluder, points, crop), crop.width))
-        beards = BeardTransfer.of(crop.cut(hair), theirs, crop.width)
-        moved[crop.rows, crop.columns] = _blend(crop, light.to_lab(drawn), original, shares, kept, own, beards)
+        drawing = Drawing.of(person, crop, points)
+        moved[crop.rows, crop.columns] = _blend(
+            drawing, original, shares, 1 - crop.cut(free), crop.cut(frames), crop.cut(hair)
+        )
     return FaceView(moved, points.landmarks, frames, points.mesh, hair)
 
 
@@ -148,123 +141,146 @@ def wears_glasses(image: Image, landmarks: Points) -> bool:
     return not crop.empty and detection.wears_glasses(crop.lab, crop.points)
 
 
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A person's photo as it is drawn on a crop.
+
+    Attributes:
+        person: the photo.
+        crop: the crop.
+        projection: from the crop to the photo.
+    """
+
+    person: ReferencePhoto
+    crop: FaceCrop
+    projection: Projection
+
+    @classmethod
+    def of(cls, person: ReferencePhoto, crop: FaceCrop, points: Correspondence) -> "Drawing":
+        """Draw the photo on the crop, so that its points lie where they shall."""
+        target = points.drawn_to - np.array([crop.columns.start, crop.rows.start])
+        height, width = person.image.shape[:2]
+        return cls(person, crop, Projection.of(points.drawn, target, crop.size, (height, width), crop.width))
+
+    def draw(self, picture: Picture, part: Part) -> Picture:
+        """Draw the photo, or a mask of it, on a part of the crop."""
+        return self.projection.draw(self._reduce(picture, self.crop.width), self.crop.size, part)
+
+    def draw_small(self, picture: Picture) -> Picture:
+        """Draw the photo, or a mask of it, on the whole crop at its working size."""
+        small = self.crop.small
+        return self.projection.draw(self._reduce(picture, small.width), small.size)
+
+    def draw_frames(self, part: Part) -> Mask:
+        """Draw the mask of the frames of the person's glasses on a part of the crop."""
+        drawn: Mask = np.clip(self.draw(self.person.frames, part), 0, 1)
+        return drawn
+
+    def _reduce(self, picture: Picture, width: float) -> Picture:
+        """Reduce a large picture to the face's width on the canvas, so that its detail does not alias."""
+        scale = width / face_width(self.person.landmarks)
+        if scale >= 1:
+            return picture
+        reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return reduced
+
+
 def _blend(
-    crop: FaceCrop,
-    drawn: light.Lab,
+    drawing: Drawing,
     original: FaceCrop,
     shares: BlendWeights,
-    kept: Mask,
-    own: Mask,
-    beards: BeardTransfer,
+    fixed: Mask,
+    frames: Mask,
+    hair: Mask,
 ) -> Image:
     """Blend the person's drawn face into the crop of the moved template.
 
+    All that is smooth is computed on the crop's working size: masks, light, and what fills in a shaven chin.
+
     Args:
-        crop: the moved template's face.
-        drawn: the person's face on the crop, LAB, (h, w, 3).
+        drawing: the person's photo on the moved template's face.
         original: the template's unchanged face.
         shares: the person's share in each part.
-        kept: mask, (h, w), of what stays the template's.
-        own: mask, (h, w), of the frames of the person's glasses.
-        beards: the facial hair of both.
+        fixed: mask, (h, w), of what may not change.
+        frames, hair: masks, (h, w), of the frames of glasses and of the facial hair of the moved template.
     """
-    skin_drawn = light.skin_likeness(drawn, crop.bare * (1 - beards.person) if beards.person.any() else crop.bare)
-    theirs = Palette.of(drawn, crop.face, crop.width)
-    tone = original.palette.tone(theirs)
+    person, crop, small = drawing.person, drawing.crop, drawing.crop.small
+    framed = bool(frames.any())
+
+    on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
+    worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
+    framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
+    seen = on_small(person.image)
+    drawn = light.to_lab(detection.erase_frames(seen, worn) if framed else seen)
+    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
+    beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small.width)
+    skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
+    palette = Palette.of(drawn, small.face, small.width)
     # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
-    bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, crop.skin_likeness))
-    skin = crop.bare * skin_drawn * (1 - beards.person * bristly)
-    skin_base = crop.skin * (1 - beards.template * bristly_base)
+    bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, small.skin_likeness))
+    skin = small.bare * skin_drawn * (1 - beards.person * bristly)
+    skin_base = small.skin * (1 - beards.template * bristly_base)
+    whites = _measure_whites(drawing)
     border = find_border(
-        crop.points,
+        small.points,
         drawn,
-        crop.lab,
+        small.lab,
         skin_drawn * (1 - beards.person * bristly),
-        crop.skin_likeness * (1 - beards.template * bristly_base),
+        small.skin_likeness * (1 - beards.template * bristly_base),
     )
-    shift = light.equalize(drawn, crop.lab, skin, skin_base, crop.width, tone, border)
-    usable = usable_mask(crop.points, drawn, skin_drawn, crop.skin_likeness)
-    if crop.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
-        usable *= clear_forehead(crop.points, drawn[..., 0])
+    tone = original.palette.tone(palette)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, beards.person, border)
+    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
+    if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
+        usable *= clear_forehead(small.points, drawn[..., 0])
     # where the template's hair was, what is no skin is filled in
-    within = within_outline(crop.points, crop.lab, crop.skin_likeness)
-    taken = np.maximum(usable * within, beards.either) * (1 - kept)
-    lit = relight(drawn, shift, crop.points, crop.lab, tone, beards.person)
-    face = beards.shave(original.palette.tint(lit, drawn, theirs), skin, usable, crop)
-    return compose(crop, face, original, shares, taken, own * (1 - kept), beards)
+    within = within_outline(small.points, small.lab, small.skin_likeness)
+    taken = np.maximum(usable * within, beards.either)
+    if person.occluder is not None:
+        taken = taken * (1 - spare(on_small(person.occluder), small.width))
+    lit = original.palette.tint(relighting.apply(drawn, cv2.split(relighting.smooth)), drawn, palette)
+    filling = beards.shave(lit, skin, usable, small)
 
+    smooth = [relighting.smooth] if filling is None else [relighting.smooth, filling.color, filling.share]
+    enlarger = RowEnlarger(np.dstack(smooth), crop.size)
 
-def compose(
-    crop: FaceCrop,
-    drawn: light.Lab,
-    original: FaceCrop,
-    shares: BlendWeights,
-    taken: Mask,
-    own: Mask | float = 0.0,
-    beards: BeardTransfer | None = None,
-) -> Image:
-    """Mix a drawn face into a crop and match the sharpness of the template's face.
+    def draw_lit(part: Part) -> light.Lab:
+        """Draw a part of the crop at its full size, a strip at a time."""
+        picture = drawing.draw(person.image, part)
+        if framed and person.glasses:
+            picture = detection.erase_frames(picture, drawing.draw_frames(part))
+        made = np.empty(picture.shape, np.float32)
+        for rows in list_strips(picture.shape):
+            own = light.to_lab(picture[rows])
+            planes = cv2.split(enlarger.cut(slice(part[0].start + rows.start, part[0].start + rows.stop), part[1]))
+            made[rows] = original.palette.tint(relighting.apply(own, planes), own, palette)
+            if filling is not None:
+                made[rows] = Filling(cv2.merge(planes[-4:-1]), planes[-1]).apply(made[rows])
+        return made
 
-    Args:
-        crop: the face as it is.
-        drawn: the face to mix in, relit, LAB, (h, w, 3); it is overwritten.
-        original: the template's face, whose sharpness the result must have.
-        shares: the drawn face's share in each part.
-        taken: mask, (h, w), of where the drawn face may be used.
-        own: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
-        beards: the facial hair of both faces, which is changed also outside the face; None leaves it as it is there.
-
-    Returns:
-        RGB, uint8, (h, w, 3); equal to the crop where the share is 0.
-    """
-    wanted = np.ascontiguousarray(original.lab[..., 0])
-    outline = crop.outline(shares.margin)
-    hair = np.zeros(crop.size, np.float32) if beards is None else beards.either
-    bare = crop.bare * (light.skin_likeness(drawn, crop.bare) * crop.skin_likeness) * (1 - hair)
-    drawn[..., 0] = detail_match.defocus(
-        np.ascontiguousarray(drawn[..., 0]), outline, wanted, original.face, crop.width
+    return compose(
+        crop,
+        DrawnFace(
+            lit if filling is None else filling.apply(lit),
+            draw_lit,
+            taken.astype(np.float32),
+            beards.either,
+            None if framed or not person.glasses else worn,
+            drawing.draw_frames,
+        ),
+        original,
+        shares,
+        np.maximum(fixed, frames),
     )
-    soft = np.maximum(np.maximum(outline, hair) * taken, own)
-    features = masks.features(crop.points, crop.size)
-    share = soft * (shares.skin + (shares.features - shares.skin) * features)
-    share = np.maximum(share, hair * taken * shares.hair)
-    if not share.any():
-        return np.array(crop.image)
-    part = masks.bounds(share, light.BANDS[-1] * light.SEEN * crop.width)  # nothing changes outside of it
-    soft, share, outline, hair = soft[part], share[part], outline[part], hair[part]
-    mixed = blend(crop.lab[part], drawn[part], share)
-    smooth = np.ascontiguousarray(mixed[..., 0])
-    grained = light.raise_grain(
-        smooth,
-        bare[part],
-        original.measure_grain(crop.width),
-        crop.width,
-        lambda: np.ascontiguousarray(light.draw_noise(crop.size)[part]),
-    )
-    grained -= smooth
-    grained *= soft
-    grained += smooth
-    # raised gaps between teeth look engraved: a mouth has as much detail as the photo shows
-    sharp = np.maximum((features * (1 - masks.mouth(crop.points, crop.size, TEETH)))[part], hair)
-    free = soft * (detail_match.RAISED_SKIN + (1 - detail_match.RAISED_SKIN) * sharp).astype(np.float32)
-    shaven = original.face * (1 - original.cut(original.facial_hair.mask))
-    mixed[..., 0] = detail_match.match_sharpness(
-        grained, smooth, outline * (1 - hair), free, wanted, shaven, crop.width
-    )
-    fused = np.array(crop.image)
-    copy_where(light.to_rgb(mixed), share > 0, fused[part])
-    return fused
 
 
-def _draw_photo(person: ReferencePhoto, picture: Picture, points: Correspondence, crop: FaceCrop) -> Picture:
-    """Warp the person's photo, or a mask of it, into the crop, so that its points lie where they shall.
-
-    A large photo is reduced first, so that its detail does not alias.
-    """
-    source, target = points.drawn, points.drawn_to - np.array([crop.columns.start, crop.rows.start])
-    scale = crop.width / face_width(person.landmarks)
-    if scale < 1:
-        reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        source = rescale(source, picture.shape[:2], reduced.shape[:2])
-        picture = reduced
-    return draw(picture, source, target, crop.size, crop.width)
+def _measure_whites(drawing: Drawing) -> tuple[float, float] | None:
+    """Return the lightness of the whites of the drawn eyes and of the crop's; None where no eye shows."""
+    crop = drawing.crop
+    mask = masks.eyes(crop.small.points, crop.small.size, 0.0, 0.0)
+    part = crop.working.cover(masks.bounds(mask, 0.0))
+    eyes = crop.working.enlarge(mask)[part] > 0.5
+    if not eyes.any():
+        return None
+    drawn, own = (light.to_lab(one) for one in (drawing.draw(drawing.person.image, part), crop.image[part]))
+    return measure_whites(drawn[..., 0], eyes), measure_whites(own[..., 0], eyes)

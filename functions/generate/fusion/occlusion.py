@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 
 from functions.generate.face import masks
-from functions.generate.face.crop import rescale
 from functions.generate.face.landmarks import BROWS, CHIN, face_width
 from functions.generate.face.light import Border, Lab
+from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Mask, Points
 
 WORKING_WIDTH = 256  # pixels across the face; the mask is smooth, so a large face needs no more
+OUTLINE_WIDTH = 384  # the same for the outline, which follows the border between skin and background
 HAIR_MARGIN, HAIR_SOFTNESS = 0.03, 0.02  # face widths, around hair on the forehead
 OBJECT_MARGIN = 0.02  # face widths around an object before the person's face, where its edge and its shadow are
 RISE = 0.08  # face widths over which the region above the brows fades in
@@ -23,7 +24,7 @@ OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size o
 # of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
 # has there; up to the first it is like skin, from the second not
 DEEPEST, SHADE_TINT = 0.2, (0.3, 0.6)
-BORDER = 0.06  # face widths inside the outline, over which the jaw turns away from the light
+BORDER = 0.06  # face widths inside the outline, over which the light is matched closely: the jaw turns away there
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
@@ -40,12 +41,9 @@ def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -
         drawn: the person's face on the canvas, LAB, (H, W, 3).
         skin_drawn, skin_base: how much each pixel of the person's and of the template's face looks like its skin.
     """
-    factor = WORKING_WIDTH / face_width(points)
-    if factor >= 1:
-        return _compute_mask(points, drawn, skin_drawn, skin_base)
-    size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
-    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (drawn, skin_drawn, skin_base))
-    taken: Mask = cv2.resize(_compute_mask(rescale(points, drawn.shape[:2], size[::-1]), *small), drawn.shape[1::-1])
+    working = WorkingSize.of(drawn.shape, face_width(points), WORKING_WIDTH)
+    small = (working.reduce(plane) for plane in (drawn, skin_drawn, skin_base))
+    taken: Mask = working.enlarge(_compute_mask(working.place(points), *small))
     return taken
 
 
@@ -89,6 +87,12 @@ def within_outline(points: Points, base: Lab, skin_base: Mask) -> Mask:
         base: the template's face on the canvas, LAB, (H, W, 3).
         skin_base: how much each pixel of the template's face looks like its skin, (H, W).
     """
+    working = WorkingSize.of(skin_base.shape, face_width(points), OUTLINE_WIDTH)
+    within: Mask = working.enlarge(_find_inside(working.place(points), working.reduce(base), working.reduce(skin_base)))
+    return within
+
+
+def _find_inside(points: Points, base: Lab, skin_base: Mask) -> Mask:
     width, size = face_width(points), (skin_base.shape[0], skin_base.shape[1])
     near = (1 - masks.face(points, size, OUTLINE, OUTLINE / 4)) * (1 - masks.brows(points, size))
     seen = np.maximum(skin_base, _shaded(base, skin_base))

@@ -26,7 +26,8 @@ from functions.generate.face import light
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.blend_weights import BlendWeights
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, compose, find_frames
+from functions.generate.fusion.drawn_face import DrawnFace, compose
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames
 from shared.faces.antialiased_warp import warp_antialiased
 from shared.faces.base import EngineUnavailable
 from shared.faces.five_points import five_points
@@ -90,13 +91,15 @@ class OnnxFuser:
         if person.identity is None:
             raise ValueError("the reference photo has no identity: a network needs the person's embedding")
         drawn, taken = self._swap(crop.image, crop.points, person.identity)
-        taken = taken * (1 - crop.cut(frames))
+        fixed = crop.cut(frames)
         if free is not None:
-            taken = taken * crop.cut(free)
+            fixed = np.maximum(1 - crop.cut(free), fixed)
         original = original or crop
         drawn = original.palette.scale_changes(drawn, crop.image)
         shares = BlendWeights.of(min(degree, 1.0))
-        image[crop.rows, crop.columns] = compose(crop, light.to_lab(drawn), original, shares, taken)
+        small = light.to_lab(crop.working.reduce(drawn))
+        face = DrawnFace(small, lambda part: light.to_lab(drawn[part]), crop.working.reduce(taken))
+        image[crop.rows, crop.columns] = compose(crop, face, original, shares, fixed)
         return FaceView(image, landmarks.copy(), frames, mesh, hair)
 
     def _swap(self, patch: Image, points: Points, identity: Embedding) -> tuple[Image, Mask]:

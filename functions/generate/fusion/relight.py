@@ -1,11 +1,16 @@
 """Relight a drawn face for another picture; eyes, teeth and beards take less of the change."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
-from functions.generate.face.crop import rescale
-from functions.generate.face.strips import list_strips, repeat
-from shared.imaging.array_types import Mask, Points
+from functions.generate.face.crop import FaceCrop
+from functions.generate.face.strips import RowEnlarger, repeat
+from shared.imaging.array_types import Mask
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
 USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
@@ -14,63 +19,95 @@ SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes 
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
 # share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow
 COLOR_ON_FEATURES = 0.2
+LIGHT = 8  # channels of `light.LowLight`
 
 
-def relight(
-    drawn: light.Lab,
-    shift: light.Lab,
-    points: Points,
-    base: light.Lab,
-    tone: light.Tone = light.ORDINARY,
-    hair: Mask | float = 0.0,
-) -> light.Lab:
-    """Add the shift of light and color to a drawn face; eyes, teeth and beards take less of it: they are not skin.
+@dataclass(frozen=True, eq=False)
+class Relighting:
+    """How a drawn face is relit for the face in whose picture it is drawn.
 
-    In light that is not ordinary they take the whole shift of lightness, so that nothing glows in a nearly black
-    picture.
-
-    Args:
-        drawn: the face, LAB, (H, W, 3).
-        shift: the change of the skin's light and color, from `light.equalize`.
-        points: the face's landmarks, (68, 2).
-        base: the face in whose picture it is drawn, LAB, (H, W, 3).
-        tone: how ordinary the base's light is.
-        hair: mask, (H, W), of the drawn face's moustache and beard.
+    Attributes:
+        smooth: what is smooth over the face, (h, w, 9), at any size: `light.LowLight`, and the mask of eyes, mouth and
+            hair, which are not skin and take less of the shift.
+        damping: the share of the shift that these do not take, in LAB, (3,).
+        tone: how ordinary the light of that face is.
     """
-    size = drawn.shape[:2]
-    own = np.maximum(np.maximum(masks.eyes(points, size), masks.mouth(points, size)), hair)
-    shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift[..., 0], base[..., 0], points))
-    damping = np.array([1 - shade, 1 - COLOR_ON_FEATURES, 1 - COLOR_ON_FEATURES], np.float32)
-    face = np.empty_like(drawn)
-    for rows in list_strips(size):
-        part = repeat(own[rows])
-        part *= -damping
-        part += 1
-        part *= shift[rows]
-        part += drawn[rows]
-        raised = part[..., 0]
-        part[..., 0] = tone.between(light.compress_highlights(raised, drawn[rows][..., 0]), raised)
-        face[rows] = part
-    return face
+
+    smooth: NDArray[np.float32]
+    damping: NDArray[np.float32]
+    tone: light.Tone
+
+    @classmethod
+    def of(
+        cls,
+        drawn: light.Lab,
+        base: FaceCrop,
+        skin_drawn: Mask,
+        skin_base: Mask,
+        whites: tuple[float, float] | None,
+        tone: light.Tone = light.ORDINARY,
+        hair: Mask | float = 0.0,
+        border: light.Border | None = None,
+    ) -> "Relighting":
+        """Measure how to relight a drawn face.
+
+        In light that is not ordinary, eyes, teeth and beards take the whole shift of lightness, so that nothing glows
+        in a nearly black picture.
+
+        Args:
+            drawn: the face, LAB, (h, w, 3).
+            base: the face in whose picture it is drawn, of the same size.
+            skin_drawn, skin_base: weights, (h, w), of the pixels that show skin.
+            whites: lightness of the whites of the drawn eyes and of the base's, `measure_whites`; None if unknown.
+            tone: how ordinary the base's light is.
+            hair: mask, (h, w), of the drawn face's moustache and beard.
+            border: where the faces end; None matches the light everywhere alike.
+        """
+        low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border)
+        low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
+        own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
+        shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
+        shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
+        damping = np.array([1 - shade, 1 - COLOR_ON_FEATURES, 1 - COLOR_ON_FEATURES], np.float32)
+        return cls(np.dstack([low, own.astype(np.float32)]), damping, tone)
+
+    def apply(self, drawn: light.Lab, smooth: Sequence[NDArray[np.float32]]) -> light.Lab:
+        """Relight some pixels of the drawn face.
+
+        Args:
+            drawn: LAB, (H, W, 3).
+            smooth: the planes of the attribute of that name, of the same pixels, (H, W) each; they are overwritten.
+        """
+        lit = repeat(smooth[LIGHT])
+        lit *= -self.damping
+        lit += 1
+        lit *= light.shift_light(drawn, smooth[:LIGHT], self.tone)
+        lit += drawn
+        raised = lit[..., 0]
+        lit[..., 0] = self.tone.between(light.compress_highlights(raised, drawn[..., 0]), raised)
+        return lit
 
 
-def _measure_shade(drawn: light.Lightness, shift: light.Lightness, base: light.Lightness, points: Points) -> float:
+def measure_whites(lightness: light.Lightness, eyes: NDArray[np.bool_]) -> float:
+    """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""
+    return float(np.quantile(lightness[eyes], WHITES))
+
+
+def _measure_shade(
+    drawn: light.Lightness, shift: light.Lightness, base: FaceCrop, whites: tuple[float, float] | None
+) -> float:
     """Return the share of the skin's lightness shift that brings the whites of the eyes to those of the base.
 
     That share is due to the light; the rest is due to another skin color. The skin's shift alone cannot tell dim light
     from dark skin: in dim light, eyes and teeth that take none of it glow; beside dark skin, those that take all of it
     turn gray.
     """
-    eyes = masks.eyes(points, drawn.shape, 0.0, 0.0) > 0.5
-    every = max(1, max(drawn.shape) // light.SAMPLING_SIDE)
-    sampled = slice(None, None, every), slice(None, None, every)
-    coarse = drawn[sampled].shape
-    skin = masks.bare(rescale(points, drawn.shape, coarse), coarse) > 0.5
-    if not eyes.any() or not skin.any():
+    eyes, skin = masks.eyes(base.points, base.size, 0.0, 0.0) > 0.5, masks.bare(base.points, base.size) > 0.5
+    if whites is None or not eyes.any() or not skin.any():
         return USUAL_SHADE
-    own, wanted = (float(np.quantile(plane[eyes], WHITES)) for plane in (drawn, base))
-    wished = float(np.median(shift[eyes & (drawn >= own)]))
-    shown = own > SHOWING * np.median(drawn[sampled][skin]) and wanted > SHOWING * np.median(base[sampled][skin])
+    (own, wanted), seen = whites, base.lab[..., 0]
+    wished = float(np.median(shift[eyes & (drawn >= measure_whites(drawn, eyes))]))
+    shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(seen[skin])
     if not shown or abs(wished) < FAINT_SHIFT:
         return USUAL_SHADE
     return float(np.clip((wanted - own) / wished, *SHADE_ON_FEATURES))

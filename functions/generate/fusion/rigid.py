@@ -48,7 +48,7 @@ def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Mov
     """
     if movement.shift is None:
         return movement
-    (left, top), (height, across) = movement.corner, movement.shift.shape[:2]
+    (left, top), (height, across) = movement.corner, movement.shift.shape[1:]
     part = slice(top, top + height), slice(left, left + across)
     factor = min(1.0, WORKING_WIDTH / width)
     size = max(1, round(across * factor)), max(1, round(height * factor))
@@ -61,7 +61,7 @@ def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Mov
     shift = movement.shift.copy()
     for axis in range(2):
         along, down, offset = affine[:, axis]
-        shift[..., axis] += near * (along * x + down * y + offset - shift[..., axis])
+        shift[axis] += near * (along * x + down * y + offset - shift[axis])
     return Movement(shift, movement.corner)
 
 
@@ -71,10 +71,10 @@ def _fit_affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.flo
     Returns the coefficients of x, y and 1, (3, 2).
     """
     rows, columns = np.nonzero(where)
-    x = (columns + 0.5) * shift.shape[1] / where.shape[1] - 0.5
-    y = (rows + 0.5) * shift.shape[0] / where.shape[0] - 0.5
+    x = (columns + 0.5) * shift.shape[2] / where.shape[1] - 0.5
+    y = (rows + 0.5) * shift.shape[1] / where.shape[0] - 0.5
     known = np.stack([x, y, np.ones_like(x)], axis=1)
-    there = shift[np.rint(y).astype(int), np.rint(x).astype(int)].astype(np.float64)
+    there = shift[:, np.rint(y).astype(int), np.rint(x).astype(int)].T.astype(np.float64)
     return np.asarray(np.linalg.lstsq(known, there, rcond=None)[0], np.float32)
 
 

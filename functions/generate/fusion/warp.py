@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
+from functions.generate.face.strips import list_strips
+from functions.generate.face.working_size import EVERYTHING, Part
 from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
 from shared.imaging.array_types import Image, Mask, Points
 
@@ -19,9 +21,10 @@ GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 fac
 SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since landmarks are whole pixels
 REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
+LEAST = 1e-3  # pixels; what moves less stays as it is
 
 Displacement = NDArray[np.float32]
-"""(H, W, 2): the offset in x and y, in pixels, from each pixel to the place where its color is sampled."""
+"""(2, H, W): the offset in x and in y, in pixels, from each pixel to the place where its color is sampled."""
 
 
 Picture = TypeVar("Picture", Image, Mask)
@@ -32,7 +35,7 @@ class Movement:
     """The movement of a face and its surroundings in a picture.
 
     Attributes:
-        shift: the displacement in the part of the picture that moves, (h, w, 2); None if nothing moves.
+        shift: the displacement in the part of the picture that moves, (2, h, w); None if nothing moves.
         corner: the top left corner of that part in the picture, x and y.
     """
 
@@ -43,9 +46,9 @@ class Movement:
         """Return a copy of the picture, RGB, uint8, (H, W, 3), or of a mask of its size, with the face moved."""
         result = image.copy()
         if self.shift is not None and (image.ndim == 3 or image.any()):
-            (left, top), (height, width) = self.corner, self.shift.shape[:2]
+            (left, top), (height, width) = self.corner, self.shift.shape[1:]
             # sampled from the whole picture, because pixels at the border of the part may come from outside it
-            result[top : top + height, left : left + width] = sample(image, self.shift, self.corner)
+            sample(image, self.shift, self.corner, result[top : top + height, left : left + width])
         return result
 
 
@@ -76,39 +79,31 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     corner = np.array([left, top])
     anchors = np.vstack([target, ring]) - corner
     shifts = np.vstack([source - target, np.zeros_like(ring)])
-    shift = interpolate_displacement(anchors, shifts, (bottom - top, right - left), width)
-    shift *= _window(shift.shape[:2], center - corner, radius)[..., None]
-    if free is not None:
-        shift *= free[top:bottom, left:right, None]
+    shift = fit_field(anchors, shifts, (bottom - top, right - left), width).enlarge((bottom - top, right - left))
+    for rows in list_strips(shift.shape[1:]):
+        there = _window(rows, shift.shape[2], center - corner, radius)
+        shift[:, rows] *= there if free is None else there * free[top + rows.start : top + rows.stop, left:right]
     return Movement(shift, corner)
 
 
-def draw(photo: Picture, source: Points, target: Points, size: tuple[int, int], width: float) -> Picture:
-    """Warp a photo so that the points `source` land on `target`.
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A smooth displacement on a canvas.
 
-    Args:
-        photo: RGB, uint8, (H, W, 3), or a mask, (H, W); at about the scale of the canvas, else details alias.
-        source, target: (N, 2), in pixels of the photo and of the canvas.
-        size: height and width of the canvas.
-        width: the face's width on the canvas, in pixels.
-
-    Returns:
-        The canvas, of the photo's type.
+    Attributes:
+        coarse: the displacement on a coarse grid, (2, rows, columns), in pixels of the canvas.
     """
-    align = _fit_affine(target, source)
-    rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
-    field = interpolate_displacement(target, source - rough, size, width)
-    x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
-    fetch_x = (align[0, 0] * x + align[0, 1] * y + align[0, 2]).astype(np.float32) + field[..., 0]
-    fetch_y = (align[1, 0] * x + align[1, 1] * y + align[1, 2]).astype(np.float32) + field[..., 1]
-    # beyond the photo its mirror image is better than a black edge, but a mirrored beard or frame is none
-    border = cv2.BORDER_CONSTANT if photo.ndim == 2 else cv2.BORDER_REFLECT_101
-    drawn: Picture = cv2.remap(photo, fetch_x, fetch_y, cv2.INTER_CUBIC, borderMode=border)
-    return drawn
+
+    coarse: Displacement
+
+    def enlarge(self, size: tuple[int, int]) -> Displacement:
+        """Return it at every pixel of the canvas drawn at this height and width, still in pixels of the canvas."""
+        planes = [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_CUBIC) for plane in self.coarse]
+        return np.stack(planes)
 
 
-def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, int], width: float) -> Displacement:
-    """Interpolate shifts by a thin-plate spline to every pixel of a canvas.
+def fit_field(anchors: Points, shifts: Points, size: tuple[int, int], width: float) -> Field:
+    """Interpolate shifts by a thin-plate spline to a canvas.
 
     Args:
         anchors: points on the canvas, (N, 2).
@@ -122,27 +117,82 @@ def interpolate_displacement(anchors: Points, shifts: Points, size: tuple[int, i
     x = (np.arange(columns) + 0.5) * size[1] / columns - 0.5
     y = (np.arange(rows) + 0.5) * size[0] / rows - 0.5
     spline = ThinPlateSpline(anchors / width, shifts, SMOOTHING / len(anchors))
-    coarse = spline.evaluate(x / width, y / width).astype(np.float32)
-    field: Displacement = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
-    return field
+    coarse = spline.evaluate(x / width, y / width)
+    return Field(np.ascontiguousarray(coarse.transpose(2, 0, 1), np.float32))
 
 
-def sample(image: Picture, field: Displacement, corner: NDArray[np.int64]) -> Picture:
-    """Return the patch at `corner`, (x, y), of the picture, each pixel sampled from where the displacement says."""
-    height, width = field.shape[:2]
-    x = np.arange(corner[0], corner[0] + width, dtype=np.float32)
-    y = np.arange(corner[1], corner[1] + height, dtype=np.float32)
-    fetched: Picture = cv2.remap(
-        image,
-        x[None, :] + field[..., 0],
-        y[:, None] + field[..., 1],
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    still = np.maximum(np.abs(field[..., 0]), np.abs(field[..., 1])) < 1e-3
-    unchanged = np.ascontiguousarray(image[corner[1] : corner[1] + height, corner[0] : corner[0] + width])
-    cv2.copyTo(unchanged, still.view(np.uint8), fetched)
-    return fetched
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Where on a photo the pixels of a canvas lie; the spline is evaluated once for all that is drawn by it.
+
+    Attributes:
+        align: the affine map from the canvas to the photo, (2, 3), in pixels of both.
+        field: the spline's departure from it.
+        size: height and width of the canvas.
+        photo: height and width of the photo.
+    """
+
+    align: NDArray[np.float64]
+    field: Field
+    size: tuple[int, int]
+    photo: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, source: Points, target: Points, size: tuple[int, int], photo: tuple[int, int], width: float
+    ) -> "Projection":
+        """Project so that the points `source` of the photo land on `target` of the canvas, (N, 2) each.
+
+        `size` and `photo` are heights and widths; the face on the canvas is `width` pixels wide.
+        """
+        align = _fit_affine(target, source)
+        rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
+        return cls(align, fit_field(target, source - rough, size, width), size, photo)
+
+    def draw(self, photo: Picture, size: tuple[int, int], part: Part = EVERYTHING) -> Picture:
+        """Draw a part of the canvas, at a size of its own.
+
+        Args:
+            photo: the photo, RGB, uint8, (H, W, 3), or a mask of it, (H, W), of any size, at about the scale of what
+                is drawn, else details alias.
+            size: height and width that the canvas is drawn at.
+            part: rows and columns of that.
+
+        Returns:
+            The part, of the photo's type.
+        """
+        rows, columns = (np.arange(side, dtype=np.float32)[one] for side, one in zip(size, part, strict=True))
+        (down, across), shown = (np.array(self.size) / size), np.array(photo.shape[:2]) / self.photo
+        y, x = (rows + 0.5) * down - 0.5, (columns + 0.5) * across - 0.5
+        maps = self.field.enlarge(size)[(slice(None), *part)]
+        fetched = [
+            plane * np.float32(factor)
+            + ((along[0] * x + along[2] + 0.5) * factor - 0.5).astype(np.float32)
+            + (along[1] * factor * y).astype(np.float32)[:, None]
+            for plane, along, factor in zip(maps, self.align, shown[::-1], strict=True)
+        ]
+        # beyond the photo its mirror image is better than a black edge, but a mirrored beard or frame is none
+        border = cv2.BORDER_CONSTANT if photo.ndim == 2 else cv2.BORDER_REFLECT_101
+        drawn: Picture = cv2.remap(photo, fetched[0], fetched[1], cv2.INTER_CUBIC, borderMode=border)
+        return drawn
+
+
+def sample(image: Picture, field: Displacement, corner: NDArray[np.int64], target: Picture) -> None:
+    """Write each pixel of the patch at `corner`, (x, y), of the picture, sampled from where the displacement says.
+
+    The target, of the patch's size, holds the patch; where the displacement is zero it is left as it is.
+    """
+    x = np.arange(corner[0], corner[0] + field.shape[2], dtype=np.float32)
+    y = np.arange(corner[1], corner[1] + field.shape[1], dtype=np.float32)
+    for rows in list_strips(field.shape[1:]):
+        across, down = field[0, rows], field[1, rows]
+        moves = (cv2.max(cv2.absdiff(across, 0), cv2.absdiff(down, 0)) >= LEAST).view(np.uint8)
+        if not moves.any():
+            continue
+        fetched = cv2.remap(image, x + across, y[rows, None] + down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        strip = np.ascontiguousarray(target[rows])
+        cv2.copyTo(fetched, moves, strip)
+        target[rows] = strip
 
 
 def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
@@ -154,10 +204,10 @@ def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
     return np.asarray(solution.T)
 
 
-def _window(shape: tuple[int, ...], center: Points, radius: float) -> NDArray[np.float32]:
-    """Return a window that is 1 in the middle and falls smoothly over the last third to exactly 0 at the radius."""
-    y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(center[1])
-    x = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(center[0])
-    t = np.clip((1 - np.hypot(x, y) / np.float32(radius)) * 3, 0, 1)
+def _window(rows: slice, columns: int, center: Points, radius: float) -> NDArray[np.float32]:
+    """Return some rows of a window that is 1 in the middle and falls smoothly over the last third to 0."""
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - np.float32(center[1])
+    x = np.arange(columns, dtype=np.float32)[None, :] - np.float32(center[0])
+    t = np.clip((1 - np.sqrt(x * x + y * y) / np.float32(radius)) * 3, 0, 1)
     window: NDArray[np.float32] = t * t * (3 - 2 * t)
     return window

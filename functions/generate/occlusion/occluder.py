@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import masks
-from functions.generate.face.crop import FaceCrop, rescale
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE, with_forehead
 from functions.generate.face.light import Lab, to_lab
+from functions.generate.face.working_size import rescale
 from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.network import OccluderNetwork
 from shared.faces.antialiased_warp import warp_antialiased

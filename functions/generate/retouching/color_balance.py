@@ -35,25 +35,30 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
         return image.copy()
     shift = np.clip(wanted_mean - mean, -SHIFT_LIMIT, SHIFT_LIMIT)
     factor = np.array([np.clip(wanted_spread / spread, *CONTRAST), 1, 1], np.float32)
-    soft = crop.face * crop.cut(editable)
+    small, where = crop.small, crop.small.face
     if skin_only:
-        soft = soft * (1 - np.maximum(masks.eyes(crop.points, crop.size), masks.lips(crop.points, crop.size)))
-    constant = mean * (1 - factor) + shift
-    mixed = np.array(crop.image)
-    for rows in list_strips(crop.size):
+        where = where * (1 - np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size)))
+    part = crop.working.cover(masks.bounds(where, 0.0))
+    soft = crop.enlarge(where, part) * crop.cut(editable)[part]
+    constant = (mean * (1 - factor) + shift).astype(np.float32)
+    before = crop.image[part]
+    mixed = np.array(before)
+    for rows in list_strips(soft.shape):
         share = soft[rows]
         if share.any():
-            lab = light.to_lab(crop.image[rows])
-            change = lab * (factor - 1) + constant
+            lab = light.to_lab(before[rows])
+            change = lab * (factor - 1)
+            change += constant
             change *= repeat(share)
-            mixed[rows] = light.to_rgb(lab + change)
-    return crop.paste(mixed, soft > 0)
+            lab += change
+            mixed[rows] = light.to_rgb(lab)
+    return crop.paste(mixed, soft > 0, part)
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
     """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows."""
     every = max(1, max(crop.size) // light.SAMPLING_SIDE)
-    bare = crop.bare[::every, ::every]
+    bare = crop.enlarge(crop.small.bare)[::every, ::every]
     lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
     skin = bare * light.skin_likeness(lab, bare)
     total = float(skin.sum())

@@ -8,6 +8,7 @@ retouching removes. Values are kept near the range of their neighborhood, so tha
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,13 +46,17 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
     if crop.empty:
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
-    lightness = crop.lab[..., 0]
+    lightness = np.ascontiguousarray(crop.lab[..., 0])
     raised = _raise_detail(FaceDetail.of(crop), clear, _measure_template(template))
     sharp = light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * crop.width)
-    soft = crop.face * clear
-    lab = crop.lab.copy()
-    lab[..., 0] += soft * (sharp - lightness)
-    return crop.paste(light.to_rgb(lab), (soft > masks.LEAST) & (sharp != lightness))
+    where = crop.enlarge(crop.small.face)
+    where *= clear
+    part = masks.bounds(where, 0.0)
+    change = (sharp - lightness)[part]
+    change *= where[part]
+    lab = np.array(crop.lab[part])
+    lab[..., 0] += change
+    return crop.paste(light.to_rgb(lab), (where[part] > masks.LEAST) & (change != 0), part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +77,10 @@ class FaceDetail:
     @classmethod
     def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Split a face's lightness into bands."""
-        lightness = crop.lab[..., 0]
-        features = masks.features(crop.points, crop.size) * (1 - masks.mouth(crop.points, crop.size, TEETH))
-        return cls(lightness, _split_into_bands(lightness, crop.width), crop.bare, features)
+        lightness, small = np.ascontiguousarray(crop.lab[..., 0]), crop.small
+        features = masks.features(small.points, small.size) * (1 - masks.mouth(small.points, small.size, TEETH))
+        skin, features = crop.enlarge(small.bare), crop.enlarge(features)
+        return cls(lightness, _split_into_bands(lightness, crop.width), skin, features)
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:
         """Return the strength of each band on the skin and on the features, (bands, 2); 0 if too little is visible.
@@ -82,8 +88,8 @@ class FaceDetail:
         Args:
             clear: mask, (H, W), of the pixels to measure.
         """
-        places = [self.skin * clear > 0.5, self.features * clear > 0.5]
-        return np.array([[_measure_strength(band[place]) for place in places] for band in self.bands])
+        places = [(one * clear > 0.5).view(np.uint8) for one in (self.skin, self.features)]
+        return np.array([[_measure_strength(band, place) for place in places] for band in self.bands])
 
 
 def _measure_template(template: FaceView) -> NDArray[np.float64]:
@@ -101,7 +107,10 @@ def _raise_detail(detail: FaceDetail, clear: Mask, wanted: NDArray[np.float64]) 
     raised = detail.lightness.copy()
     for band, (skin, feature) in zip(detail.bands, gains.astype(np.float32), strict=True):
         if skin or feature:
-            raised += (skin + (feature - skin) * detail.features) * band
+            gain = detail.features * (feature - skin)
+            gain += skin
+            gain *= band
+            raised += gain
     return raised
 
 
@@ -115,5 +124,7 @@ def _split_into_bands(lightness: light.Lightness, width: float) -> list[light.Li
     return bands
 
 
-def _measure_strength(values: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.square(values, dtype=np.float64).mean())) if len(values) >= SEEN else 0.0
+def _measure_strength(band: light.Lightness, where: NDArray[np.uint8]) -> float:
+    """Return the root mean square of a band where `where` is not 0; 0 if that is at too few pixels."""
+    count = cv2.countNonZero(where)
+    return float(cv2.norm(band, cv2.NORM_L2, where) / np.sqrt(count)) if count >= SEEN else 0.0

@@ -19,6 +19,7 @@ from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import face_width
+from functions.generate.face.strips import list_strips, repeat
 from shared.imaging.array_types import Image, Mask, Points
 
 WORKING_WIDTH = 192  # pixels across the face; PORES is a little more than one of these pixels
@@ -56,7 +57,12 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
         away = cv2.resize(away, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
         soft = cv2.resize(soft, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
     soft = soft * (crop.cut(free) * (1 - crop.cut(frames)))
-    even = light.to_rgb(crop.lab - soft[..., None] * away)
+    even = np.array(crop.image)
+    for rows in list_strips(crop.size):
+        if soft[rows].any():
+            lab = light.to_lab(crop.image[rows])
+            lab -= repeat(soft[rows]) * away[rows]
+            even[rows] = light.to_rgb(lab)
     return crop.paste(even, soft > masks.LEAST)
 
 
