@@ -549,7 +549,9 @@ def test_generate_without_a_seed_asks_for_another_picture_each_time(folder, answ
         done = photog("generate", "b", "--template", "poster.jpg", "--user", "ann", *more)
         assert (done.exit_code, done.stdout) == (0, f"{told}\n")
         assert "photog: warning: the template is transparent" in done.stderr
-    seeds = [one["configure"].get("seed") for one in asked]
+    told = json.loads(photog("generate", "b", "--template", "poster.jpg", "--user", "ann", "--json").stdout)
+    assert (told["out"], told["data"]["seed"]) == ("portrait-4.png", 5)
+    seeds = [one["configure"].get("seed") for one in asked][:4]
     assert seeds[0] != seeds[1]
     assert seeds[2:] == [7, None]
 
