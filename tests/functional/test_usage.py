@@ -7,14 +7,14 @@ from itertools import count
 import pytest
 from typer.testing import CliRunner
 
-from shared.buckets import FolderBucket, MemoryBucket
+from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.cli import app
 from shared.contract import keys
 from shared.contract.function import Answer, AttemptFailed
 from shared.contract.manifests import encode, success
 from shared.contract.usage import Meter, day_of, parse_record, read_users, records_of
 from shared.errors import NoFaceInTemplate
-from shared.events import ObjectCreated
+from shared.events import ObjectCreated, completion_event
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.quota import Quota
 from shared.lifecycle.shutdown import Shutdown
@@ -24,7 +24,7 @@ from shared.operations.erasure import Erasure
 from shared.operations.retention import Retention
 from shared.operations.usage import sum_usage
 from shared.runtime.context import Context
-from shared.settings import QuotaSettings, Settings, UsageSettings
+from shared.settings import NotifySettings, QuotaSettings, Settings, UsageSettings
 from tests.echo import QUICK
 
 DAY = 86_400.0
@@ -216,6 +216,21 @@ class TestRecords:
         assert hooks() == []
         assert hooks(usage=UsageSettings(record=True)) == [UsageRecords]
         assert hooks(quota=QuotaSettings(train=1)) == [UsageRecords, Quota]
+
+    def test_a_store_that_refuses_them_holds_up_no_event(self):
+        class Refuses(MemoryBucket):
+            def put(self, key, data):
+                if key.startswith(keys.USAGE):
+                    raise BucketError("no right to write there")
+                super().put(key, data)
+
+        bucket = Refuses()
+        settings = Settings(usage=UsageSettings(record=True), notify=NotifySettings(bucket=True))
+        hooks = Context(bucket, settings, load=lambda name, settings: Work()).invocation("generate")._hooks
+        envelope = success("r", "success", {"usage": Meter().usage(1.0, ["ann"], NOON, answered=True)})
+        with pytest.raises(BucketError, match="no right"):
+            hooks.committed("generate", completion_event("generate", envelope, bucket.address, "result"), envelope)
+        assert len(listed(bucket, keys.NOTIFICATIONS)) == 1
 
 
 class TestTheVerb:
