@@ -9,8 +9,8 @@ matplotlib and insightface install, and for those in the repositories of deepfac
 and CodeFormer. Labeled people that are not found are left out.
 
 The people are split in two halves, SPLITS times. Each time a model is fitted to one half and judged on the other; the
-first table has the means; the second one has the model in use. Stubble counts neither way. `--fit` prints the model of `functions.generate.face.facial_hair`,
-which is fitted to everybody.
+first table has the means, the second one the model in use. Stubble counts neither way. `--fit` prints the model of
+`functions.generate.face.facial_hair`, which is fitted to everybody.
 """
 
 import argparse
