@@ -102,7 +102,7 @@ def plane(skin, thing, color, where):
     return lab + np.random.default_rng(0).normal(0, 2, lab.shape).astype(np.float32)
 
 
-def test_a_colored_cup_has_the_edge_of_its_color_and_no_hole_where_it_is_dark_inside():
+def test_a_colored_cup_ends_where_its_color_ends_and_its_dark_inside_belongs_to_it():
     """What the network takes for the cup beside it would be left as hairlines of the old face."""
     width = 320
     x, y, thing, spurs, share = network_sees(width)
