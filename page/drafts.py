@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 TIDY_SECONDS = 2.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Draft:
     """What one tab has put into the bucket.
 
@@ -88,12 +88,19 @@ class Drafts:
         with self._lock:
             draft.photos.add(photo)
             draft.released.discard(photo)
+            self._keep(draft)
 
     def note_request(self, draft: Draft, function: str, request_id: str, photos: Sequence[str]) -> None:
         """Say that a tab has sent a check, or a portrait without a name, of photos, some of which may be its own."""
         with self._lock:
             if own := draft.photos.intersection(photos):
                 (draft.checks if function == "check" else draft.portraits)[request_id] = frozenset(own)
+                self._keep(draft)
+
+    def _keep(self, draft: Draft) -> None:
+        """Look after a draft also if its tab was closed and its draft done while this photo was on its way."""
+        if draft not in self._drafts:
+            self._drafts.append(draft)
 
     def release(self, draft: Draft, photo: str) -> None:
         """Say that a tab does not show a photo any more."""

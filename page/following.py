@@ -14,6 +14,8 @@ from shared.operations.client import Client
 
 log = logging.getLogger(__name__)
 
+QUICK_SECONDS = 0.1  # between two looks for what was sent just now: a check takes a few tenths
+YOUNG_SECONDS = 5.0
 FORGOTTEN_SECONDS = 10.0  # after which nobody counts as waiting for a request, unless it was looked at again
 
 
@@ -26,8 +28,8 @@ class Seen:
     curve: list[tuple[int, float]] = field(default_factory=list)  # loss by step, as far as somebody looked
     likeness: list[tuple[int, float]] = field(default_factory=list)  # likewise; one for each validation
     pictures: dict[int, str] = field(default_factory=dict)  # of a training's validations: keys by step
-    since: float = field(default_factory=time.monotonic)
-    wanted: float = field(default_factory=time.monotonic)
+    begun: float = 0.0  # when it was looked for first, and last, by the follower's clock
+    wanted: float = 0.0
 
 
 class Follower:
@@ -39,15 +41,24 @@ class Follower:
 
     def look(self, function: str, request_id: str) -> Seen:
         """Return what is known of the request, and keep looking for it during the next seconds; costs nothing."""
-        found = self._seen.setdefault((function, request_id), Seen())
-        found.wanted = self._clock()
+        now = self._clock()
+        found = self._seen.setdefault((function, request_id), Seen(begun=now))
+        found.wanted = now
         return found
 
     async def run(self) -> None:
-        """Look for everything that is wanted, until canceled."""
+        """Look for everything that is wanted, until canceled: what is young more often."""
+        looked = float("-inf")
         while True:
-            await asyncio.to_thread(self.refresh)
-            await asyncio.sleep(self._seconds)
+            now = self._clock()
+            pause = QUICK_SECONDS if self._has_young(now) else self._seconds
+            if self._seen and now - looked >= pause:
+                looked = now
+                await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(min(QUICK_SECONDS, self._seconds))
+
+    def _has_young(self, now: float) -> bool:
+        return any(one.answer is None and now - one.begun < YOUNG_SECONDS for one in self._seen.values())
 
     def refresh(self) -> None:
         """Look once for everything that is wanted; a store that fails is looked at again later."""

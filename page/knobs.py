@@ -111,7 +111,17 @@ class KnobForm:
 
 
 def _labels(knob: Knob) -> tuple[str, str]:
-    return texts.KNOB.get(knob.name, (knob.name.replace("_", " ").capitalize(), ""))
+    """Return a knob's name, and its meaning with its default."""
+    label, meaning = texts.KNOB.get(knob.name, (knob.name.replace("_", " ").capitalize(), ""))
+    return label, f"{meaning} {texts.default_of(_show_default(knob))}".strip()
+
+
+def _show_default(knob: Knob) -> str:
+    if knob.kind == "switch":
+        return texts.ON if knob.default else texts.OFF
+    if knob.kind == "choice":
+        return texts.CHOICES.get(knob.default, str(knob.default))
+    return f"{knob.default:.2f}" if knob.kind == "share" else str(knob.default) or texts.NONE
 
 
 def _make_switch(knob: Knob) -> Any:

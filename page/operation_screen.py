@@ -5,7 +5,7 @@ import time
 from nicegui import ui
 
 from page import texts
-from page.charts import bin_answers, latency_options, throughput_options
+from page.charts import Bin, bin_answers, latency_options, throughput_options
 from page.request_index import DEAD, Entry, Running
 from page.studio import Studio
 from page.surroundings import Present, Trouble
@@ -29,7 +29,8 @@ class OperationScreen:
 
     def __init__(self, studio: Studio, state: str, text: str) -> None:
         self._studio, self._state, self._page = studio, state, 0
-        self._drawn, self._charted = object(), float("-inf")
+        self._drawn, self._charted, self._charted_all = object(), float("-inf"), False
+        self._bins: list[Bin] = []
         studio.index.look()
         heading(texts.OPERATION, 1)
         self._chips = ui.element("div").classes("chips")
@@ -85,6 +86,8 @@ class OperationScreen:
             *(found.total, dict(counts), dict(errors), running, index.ready, index.unread(), unreadable, self._state),
             *(troubles, [(one.function, one.owner) for one in present]),
         )
+        if time.monotonic() - self._charted > CHART_SECONDS or index.ready > self._charted_all:
+            self._chart()
         if shown == self._drawn:
             return  # nothing has changed, so nothing is sent
         self._drawn = shown
@@ -100,8 +103,6 @@ class OperationScreen:
         self._show_troubles(troubles)
         self._show_workers(running, present)
         self._show_errors(dict(errors))
-        if time.monotonic() - self._charted > CHART_SECONDS:
-            self._chart()
 
     def _show_chips(self, counts: dict[str, int]) -> None:
         self._chips.clear()
@@ -212,8 +213,11 @@ class OperationScreen:
             ui.label(state).classes("hint")
 
     def _chart(self) -> None:
-        self._charted = time.monotonic()
+        self._charted, self._charted_all = time.monotonic(), self._studio.index.ready
         bins = bin_answers(self._studio.index.newest(), time.time(), self._studio.page.chart_hours)
+        if bins == self._bins:
+            return
+        self._bins = bins
         for chart, options in ((self._throughput, throughput_options(bins)), (self._latency, latency_options(bins))):
             chart.options.update(options)
             chart.update()

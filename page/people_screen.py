@@ -5,7 +5,7 @@ from nicegui import ui
 from page import texts
 from page.request_index import Entry
 from page.studio import Forgotten, Person, Studio
-from page.widgets import ROOT, ask, heading, icon_button, picture
+from page.widgets import ROOT, ask, heading, picture
 from shared.buckets import BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json
@@ -41,11 +41,15 @@ class PeopleScreen:
                 picture(person.photos[0], "", 96).classes("avatar")
                 with ui.element("div").classes("person-name"):
                     heading(person.user_id)
-                    kind = texts.TRAINED if person.trained else texts.INSTANT
+                    kind = texts.TRAINED if person.trained else texts.INSTANT if person.known else texts.UPLOADED
                     ui.label(f"{kind} · {texts.photos_kept(len(person.photos))}").classes("hint")
-                make = ui.button(texts.MAKE_WITH, on_click=lambda: ui.navigate.to(f"{ROOT}/?user={person.user_id}"))
-                make.props("outline no-caps dense")
-                icon_button("delete_outline", f"{texts.FORGET} {person.user_id}", lambda: self._ask(person))
+                if person.known:
+                    make = ui.button(texts.MAKE_WITH, on_click=lambda: ui.navigate.to(f"{ROOT}/?user={person.user_id}"))
+                    make.props("outline no-caps dense")
+                forget = ui.button(texts.FORGET, icon="delete_outline", on_click=lambda: self._ask(person), color=None)
+                forget.props("flat no-caps dense").classes("forget").props["aria-label"] = (
+                    f"{texts.FORGET} {person.user_id}"
+                )
             with ui.element("div").classes("strip"):
                 for key in person.photos[:MOST_SHOWN]:
                     picture(key, f"{texts.PHOTOS} {person.user_id}", 320)

@@ -8,7 +8,7 @@ from nicegui import ui
 from page import texts
 from page.following import Seen
 from page.studio import Studio
-from page.widgets import ask, compare, heading, picture, picture_url
+from page.widgets import ask, compare, heading, icon_button, picture, picture_url
 from shared.contract.manifests import Json, is_canceled
 
 HINT_SECONDS = 8.0  # without progress, after which the viewer is told about workers
@@ -38,7 +38,9 @@ class PortraitCard:
                     self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded instant-feedback")
                     self._bar.props["aria-label"] = texts.PROGRESS
                     self._left = ui.label("").classes("hint")
-                    ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
+                    ui.button(texts.STOP, on_click=self._stop, color=None).props("outline dense no-caps").classes(
+                        "stop"
+                    )
 
     def tick(self, now: float) -> bool:
         """Show what is new; returns whether the portrait has just been finished."""
@@ -46,7 +48,7 @@ class PortraitCard:
             return False
         seen = self._studio.follower.look("generate", self._request_id)
         if seen.answer is None:
-            show_progress(seen, self._stage, self._bar, self._left, now)
+            show_progress(seen, self._stage, self._bar, self._left, now, self._studio.supervisor is not None)
             return False
         self.finished = True
         self._wait.delete()
@@ -68,6 +70,8 @@ class PortraitCard:
                     _show_likeness(face)
                 ui.label(texts.seed_text(data.get("seed", 0))).classes("hint")
             with ui.element("div").classes("actions"):
+                whole = ui.button(texts.FULL_SIZE, icon="zoom_in", on_click=lambda: self._show_full(data))
+                whole.props("flat no-caps")
                 again = ui.button(texts.AGAIN, icon="tune", on_click=lambda: self._on_again(self._used(data)))
                 again.props("flat no-caps")
                 save = ui.element("a").classes("download")
@@ -77,20 +81,36 @@ class PortraitCard:
                     ui.icon("download")
                     ui.label(texts.DOWNLOAD)
         for warning in data.get("warnings") or []:
-            ui.label(texts.sentence(str(warning))).classes("advice")
+            ui.label(texts.warning(str(warning))).classes("advice")
         if stages := data.get("stages"):
             _show_stages(stages)
+
+    def _show_full(self, data: Json) -> None:
+        """Show both pictures over the whole window, each pixel as it is."""
+        with ui.dialog().props("maximized") as dialog, ui.element("div").classes("full"):
+            with ui.element("div").classes("full-frame"):
+                compare(str(self._body["template_image"]), str(data["image_key"]))
+            close = icon_button("close", texts.CLOSE, dialog.close)
+            close.classes("full-close").props("autofocus")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
 
     def _used(self, data: Json) -> Json:
         """Return the body with the seed that was used."""
         return self._body | {"configure": self._body["configure"] | {"seed": data.get("seed")}}
 
 
-def show_progress(seen: Seen, stage: ui.label, bar: ui.linear_progress, left: ui.label, now: float) -> None:
-    """Show how far a request is."""
+def show_progress(
+    seen: Seen, stage: ui.label, bar: ui.linear_progress, left: ui.label, now: float, own_workers: bool
+) -> None:
+    """Show how far a request is.
+
+    Args:
+        own_workers: whether the page has workers of its own, so that one will begin.
+    """
     if seen.progress is None:
-        if now - seen.since > HINT_SECONDS:
-            left.set_text(texts.NO_WORKER)
+        if now - seen.begun > HINT_SECONDS:
+            left.set_text(texts.BUSY_WORKER if own_workers else texts.NO_WORKER)
         return
     steps = max(1, int(seen.progress["steps"]))
     stage.set_text(texts.stage_name(str(seen.progress["stage"])))

@@ -14,10 +14,10 @@ from page.portrait_card import PortraitCard
 from page.studio import FEWEST_TO_TRAIN, Studio, Taker, make_user_id
 from page.template_section import TemplateSection
 from page.training_card import TrainingCard
-from page.widgets import announce, ask, card, heading
+from page.widgets import ask, card, heading
 from shared.contract.manifests import NOBODY, Json
 
-TICK_SECONDS = 0.3
+TICK_SECONDS, IDLE_SECONDS = 0.1, 0.5  # between two looks while something is waited for, and while nothing is
 SEEDS = 2**32
 MOST_VARIANTS = 8
 STEPS = 400  # of a training, as the command line's default
@@ -40,7 +40,7 @@ class PortraitScreen:
                 self._make_knobs()
             with ui.element("div").classes("outputs"):
                 self._make_output()
-        ui.timer(TICK_SECONDS, self._tick)
+        self._timer = ui.timer(IDLE_SECONDS, self._tick)
 
     async def fill(self, user_id: str) -> None:
         """Show what the bucket has; a person who comes from the list of people is chosen."""
@@ -53,7 +53,7 @@ class PortraitScreen:
 
     async def _fill_people(self) -> None:
         """Offer the people whom the bucket knows now."""
-        self._people = [one.user_id for one in await ask(self._studio.people) or []]
+        self._people = [one.user_id for one in await ask(self._studio.people) or [] if one.known]
         chosen = self._known.value if self._known.value in self._people else ""
         self._known.set_options({"": texts.NOBODY_CHOSEN} | {one: one for one in self._people}, value=chosen)
         self._known.set_visibility(bool(self._people))
@@ -70,6 +70,8 @@ class PortraitScreen:
                 self._steps = ui.number(texts.TRAIN_STEPS, value=STEPS, min=1, max=10_000, precision=0)
                 self._steps.props("outlined dense")
                 self._train = ui.button(texts.TRAIN, on_click=self._start_training).props("outline no-caps")
+                self._why_no_training = ui.label("").classes("hint")
+                self._why_no_training.props["aria-live"] = "polite"
 
     def _make_knobs(self) -> None:
         with card(texts.KNOBS, texts.KNOBS_HINT, "knobs"):
@@ -124,7 +126,11 @@ class PortraitScreen:
         self._button.set_enabled(not missing)
         self._why.set_text(missing)
         self._kept.set_text(texts.tell_id(user) if user and user != self._name.value else "")
-        self._train.set_enabled(len(self._photos.usable()) >= FEWEST_TO_TRAIN and bool(user))
+        needed = texts.NEED_NAME if not user else ""
+        if (usable := len(self._photos.usable())) < FEWEST_TO_TRAIN:
+            needed = texts.need_photos(FEWEST_TO_TRAIN, usable)
+        self._train.set_enabled(not needed)
+        self._why_no_training.set_text(needed)
 
     async def _make(self) -> None:
         first = int(self._seed.value) if self._seed.value is not None else random.randrange(SEEDS)
@@ -162,13 +168,7 @@ class PortraitScreen:
         self._variants.set_value(1)
 
     async def _start_training(self) -> None:
-        if len(self._photos.usable()) < FEWEST_TO_TRAIN:
-            announce(texts.NEED_PHOTOS, "warning")
-            return
         user = self._user()
-        if not user:
-            announce(texts.NEED_NAME, "warning")
-            return
         if not await self._photos.adopt(user):
             return
         request_id = await ask(self._studio.train, user, self._photos.usable(), int(self._steps.value or STEPS))
@@ -183,6 +183,9 @@ class PortraitScreen:
         if self._waited != self._templates.waiting():
             self._waited = not self._waited
             self._update()
+        waits = self._photos.waiting() or self._waited
+        waits |= any(not one.finished for one in self._portraits) or any(not one.finished for one in self._trainings)
+        self._timer.interval = TICK_SECONDS if waits else IDLE_SECONDS
         ended = [one.tick(now) for one in self._portraits] + [one.tick(now) for one in self._trainings]
         if any(ended):
             await self._fill_people()  # whoever was just made known can take a face of the next template

@@ -25,7 +25,7 @@ from page.surroundings import MOST_TROUBLES, Present, Trouble, list_failing, lis
 from shared.buckets import Bucket, BucketError, ObjectInfo, StoreUnavailable, UnreadableFolder
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import Json, decode, invalid_id, parse
+from shared.contract.manifests import NOBODY, Json, decode, invalid_id, parse
 from shared.contract.visible import visible
 from shared.errors import RequestError
 from shared.operations.client import Client
@@ -455,7 +455,7 @@ def _people(body: Any) -> tuple[str, ...]:
     configure = body.get("configure")
     given = configure.get("user_id") if isinstance(configure, dict) else None
     given = given if isinstance(given, list) else [given]
-    return tuple(dict.fromkeys(visible(one) for one in given if isinstance(one, str)))
+    return tuple(dict.fromkeys(visible(one) for one in given if isinstance(one, str) and one != NOBODY))
 
 
 def _describe_running(name: str, request_id: str, progress: Json, claim: Json, attempts: int) -> Running:

@@ -66,7 +66,7 @@ class RequestScreen:
             if life.answer and life.key:
                 ui.button(texts.RETRY, icon="replay", on_click=self._retry).props("outline no-caps dense")
             if not life.answer:
-                ui.button(texts.STOP, on_click=self._stop).props("outline no-caps dense").classes("stop")
+                ui.button(texts.STOP, on_click=self._stop, color=None).props("outline no-caps dense").classes("stop")
         with card(texts.MANIFEST, life.key or texts.NO_MANIFEST):
             ui.label(life.manifest).classes("code")
         with card(texts.CLAIMS):

@@ -42,13 +42,14 @@ class Person:
     """Somebody whom the bucket knows.
 
     Attributes:
+        known: whether portraits can be made; not of somebody whose photos were uploaded for a request that failed.
         trained: whether a LoRA was trained.
-        photos: keys of the close-ups that portraits are made from.
+        photos: keys of the close-ups that portraits are made from, or of the uploaded photos.
     """
 
     user_id: str
+    known: bool
     trained: bool
-    base_model: str
     photos: tuple[str, ...]
 
 
@@ -178,7 +179,14 @@ class Studio:
     def people(self) -> list[Person]:
         """Return the people whom the bucket knows, by name; one whose record cannot be read is left out."""
         names = islice(self.bucket.folders(keys.USERS), MOST_PEOPLE)
-        return [person for name in names if (person := self.person(name)) is not None]
+        return [person for name in names if (person := self.person(name) or self._uploaded(name)) is not None]
+
+    def _uploaded(self, user_id: str) -> Person | None:
+        """Return somebody of whom there are photos alone, so that they can be forgotten too; None without any."""
+        if not USER_ID.fullmatch(user_id):
+            return None
+        photos = tuple(info.key for info in islice(self.bucket.list(keys.user_photos(user_id)), MOST_TEMPLATES))
+        return Person(user_id, False, False, photos) if photos else None
 
     def person(self, user_id: str) -> Person | None:
         """Return somebody; None if the bucket does not know them."""
@@ -190,7 +198,7 @@ class Studio:
         if model is None or model.user_id != user_id:
             return None  # a record of somebody else, which no worker would use either
         photos = tuple(one.key for one in model.references)
-        return Person(user_id, model.lora is not None, model.base_model, photos)
+        return Person(user_id, True, model.lora is not None, photos)
 
     def forget(self, user_id: str) -> Forgotten:
         """Remove everything of a person; the answer says what remains."""

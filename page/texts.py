@@ -159,12 +159,18 @@ KNOB = {
     "background_restore": ("Repaint the background", "Everything but the people. Needs a large model."),
     "additional_prompt": ("More words", "Added to the description that the model paints by."),
 }
+ON, OFF, NONE = "on", "off", "none"
 CHOICES = {
     "edge": "Rim, eyes and lips",
     "face": "Whole face",
     "photo_fix": "Detail of the face",
     "super_resolution": "Twice the size",
 }
+
+
+def default_of(value: str) -> str:
+    return f"Default: {value}."
+
 
 # --- making ---------------------------------------------------------------------------------------------------------
 
@@ -177,13 +183,14 @@ EMPTY = "Add photos or choose a person, then a template."
 NEED_FACE = "Add a usable photo, or choose a person."
 NEED_TEMPLATE = "Choose a template."
 WAIT_CHECKS = "Wait until the photos are checked."
-NEED_PHOTOS = "A training needs 5 usable photos or more."
 NEED_NAME = "Give the person a name first."
 WAITING = "Waiting for a worker"
-NO_WORKER = "No worker has begun yet. Workers are started by `photog up`, or by this page with --workers."
+BUSY_WORKER = "The worker is loading its models, or busy with an earlier request."
+NO_WORKER = "All workers are busy, or none is running: they are started by `photog up`, or by this page with --workers."
 BEFORE, AFTER = "Template", "Portrait"
 COMPARE = "Compare template and portrait"
 DOWNLOAD = "Download"
+FULL_SIZE, CLOSE = "Full size", "Close"
 AGAIN = "Same settings again"
 STAGES = "Step by step"
 STOP = "Stop"
@@ -191,7 +198,7 @@ TRAINING = "Training"
 LOSS, LIKENESS = "Loss", "Likeness"
 STEP = "Step"
 BASE_MODEL = "Before"
-VALIDATION = "Test portraits by step"
+VALIDATION = "Test portraits by step, with their likeness"
 CURVE = "Loss by training step"
 LIKENESS_LABEL = "Likeness"
 ALIKE = ((0.6, "clearly the same person"), (0.5, "the same person"), (0.39, "alike"), (0.0, "not much alike"))
@@ -232,6 +239,25 @@ FAILED_ADVICE = "Try again in a minute. If it fails again, tell whoever runs the
 DETAILS = "What the worker said"
 
 
+WARNINGS = {
+    "adds less likeness to portraits than another seed": (
+        "With the small built-in model a training adds little: the likeness comes from the photos. "
+        "It pays with a Stable Diffusion base model."
+    ),
+}  # by a part of the worker's sentence
+
+
+def warning(text: str) -> str:
+    """Return a worker's warning in words for a person, where there are such."""
+    return next((words for part, words in WARNINGS.items() if part in text), sentence(text))
+
+
+def need_photos(needed: int, usable: int) -> str:
+    return (
+        f"A training needs {needed} usable photos or more; there {'is' if usable == 1 else 'are'} {usable or 'none'}."
+    )
+
+
 def likeness(value: float) -> str:
     return next(words for least, words in ALIKE if value >= least)
 
@@ -270,7 +296,7 @@ def trained_text(best: int, similarity: float | None) -> str:
 
 NO_PEOPLE = "Nobody is kept yet"
 NO_PEOPLE_HINT = "Give a person a name when you make a portrait or train."
-TRAINED, INSTANT = "Trained", "Photos kept"
+TRAINED, INSTANT, UPLOADED = "Trained", "Photos kept", "Photos uploaded, no portrait or training yet"
 PORTRAITS_OF, TRAININGS_OF = "Portraits", "Trainings"
 MAKE_WITH = "Make a portrait"
 FORGET = "Forget"

@@ -8,7 +8,7 @@ from nicegui import ui
 from page import texts
 from page.portrait_card import show_error, show_progress
 from page.studio import Studio
-from page.widgets import ask, card, picture, picture_url
+from page.widgets import ask, card, heading, picture, picture_url
 from shared.contract.manifests import Json
 
 LOSS_COLOR, LIKENESS_COLOR, AXIS_COLOR = "#0f9d8f", "#d97706", "#8a8a90"  # readable on light and on dark
@@ -29,9 +29,11 @@ class TrainingCard:
                     self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded instant-feedback")
                     self._bar.props["aria-label"] = texts.PROGRESS
                     self._left = ui.label("").classes("hint")
-                ui.button(texts.STOP, on_click=self._stop).props("outline dense no-caps").classes("stop")
+                ui.button(texts.STOP, on_click=self._stop, color=None).props("outline dense no-caps").classes("stop")
             self._chart = ui.echart(chart_options()).classes("chart")
             self._chart.props["aria-label"], self._chart.props["role"] = texts.CURVE, "img"
+            self._caption = heading(texts.VALIDATION, 3)
+            self._caption.set_visibility(False)
             self._validations = ui.element("div").classes("validations")
             self._validations.props.update({"role": "list", "aria-label": texts.VALIDATION})
 
@@ -41,7 +43,7 @@ class TrainingCard:
             return False
         seen = self._studio.follower.look("train", self._request_id)
         if seen.answer is None:
-            show_progress(seen, self._stage, self._bar, self._left, now)
+            show_progress(seen, self._stage, self._bar, self._left, now, self._studio.supervisor is not None)
             if len(seen.curve) != self._shown:
                 self._shown = len(seen.curve)
                 self._draw([list(one) for one in seen.curve], [list(one) for one in seen.likeness])
@@ -53,6 +55,7 @@ class TrainingCard:
             if seen.answer.get("code") == "OK":
                 self._show(seen.answer["data"])
             else:
+                self._caption.delete()
                 self._validations.delete()  # a training that fails keeps no pictures
                 show_error(seen.answer)
         return True
@@ -71,6 +74,7 @@ class TrainingCard:
                     if (value := likeness.get(step)) is not None:
                         ui.label(f"{value:.2f}").classes("hint")
             self._pictures[step] = figure
+            self._caption.set_visibility(True)
             figure.move(self._validations, sorted(self._pictures).index(step))
         if best in self._pictures:
             self._pictures[best].classes(add="validation-best")
@@ -92,7 +96,7 @@ class TrainingCard:
         self._show_pictures(pictures, likeness, data.get("best_step") or 0)
         ui.label(texts.trained_text(data.get("best_step") or 0, data.get("similarity"))).classes("stage")
         for warning in data.get("warnings") or []:
-            ui.label(texts.sentence(str(warning))).classes("advice")
+            ui.label(texts.warning(str(warning))).classes("advice")
         if (key := data.get("validation")) and not pictures:  # of an answer that an earlier photog has written
             with ui.element("figure").classes("sheet"):
                 link = ui.element("a")

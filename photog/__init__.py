@@ -11,23 +11,29 @@
 It imports neither torch nor numpy, OpenCV or dlib, and boto3 only for `s3://`. docs/client.md has the rest.
 """
 
-from photog.async_client import AsyncClient, AsyncJob
-from photog.client import Client, Job
-from photog.fake import FakeClient
-from photog.transport import RequestFailed, ServerRefused, Transport
-from shared.contract.answers import (
-    Answer,
-    CheckData,
-    CheckResult,
-    CompletionEvent,
-    ErrorAnswer,
-    ErrorDetail,
-    GenerateData,
-    PortraitFace,
-    ProgressData,
-    TrainData,
-)
-from shared.operations.uploads import SignedUpload
+from photog.hidden_packages import explain_hidden_package
+
+try:
+    from photog.async_client import AsyncClient, AsyncJob
+    from photog.client import Client, Job
+    from photog.fake import FakeClient
+    from photog.transport import RequestFailed, ServerRefused, Transport
+    from shared.contract.answers import (
+        Answer,
+        CheckData,
+        CheckResult,
+        CompletionEvent,
+        ErrorAnswer,
+        ErrorDetail,
+        GenerateData,
+        PortraitFace,
+        ProgressData,
+        TrainData,
+        Usage,
+    )
+    from shared.operations.uploads import SignedUpload
+except ImportError as error:
+    raise explain_hidden_package(error) from error
 
 __all__ = [
     "Answer",
@@ -49,4 +55,5 @@ __all__ = [
     "SignedUpload",
     "TrainData",
     "Transport",
+    "Usage",
 ]

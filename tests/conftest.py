@@ -1,6 +1,7 @@
 """Fixtures that several files share."""
 
 import gc
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ gc.disable()  # until all is collected: modules and tests stay, and searching th
 def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, object]:
     """Test processes that will run everything are forked, as they import the same."""
     everything = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if not (everything and session.config.pluginmanager.hasplugin("dsession")):
+    beside = session.config.pluginmanager.hasplugin("dsession")
+    if not (everything and beside and sys.platform == "linux"):
         return (yield)
     with fork_test_processes():
         return (yield)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from tests import zygotes
@@ -17,7 +18,8 @@ def main(descriptor: str, *modules: str) -> list[str]:
     """Fork what is ordered; returns only in a process that was, its program."""
     signal.pthread_sigmask(signal.SIG_BLOCK, zygotes.HELD)
     for module in modules:
-        import_module(module)
+        with suppress(ImportError):  # the program that needs it will tell
+            import_module(module)
     gc.freeze()  # what is shared by all should not be written to by each one's search for garbage
     channel = socket.socket(fileno=int(descriptor))
     while True:

@@ -58,6 +58,10 @@ def make_bucket(folder: Path) -> list[Path]:
     with Pillow.open(source) as picture:
         picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT).save(templates / "grace_mirrored.jpg", quality=92)
         picture.convert("L").save(templates / "grace_gray.jpg", quality=92)
+        group = Pillow.new("RGB", (800, 500))
+        group.paste(picture.crop((60, 0, 460, 500)), (0, 0))
+        group.paste(Pillow.fromarray(skimage.data.astronaut()).crop((30, 0, 430, 500)), (400, 0))
+        group.save(templates / "two_faces.jpg", quality=92)
     return [*photos, pair, cat]
 
 
@@ -86,11 +90,17 @@ def take_all(browser: Browser, address: str, photos: list[Path], out: Path, step
             page.wait_for_timeout(600)
             page.fill(".train-options input", str(steps))
             page.click(".train-options .q-btn")
-            page.wait_for_selector(".training .chart", timeout=LONGEST_MS)
-            page.wait_for_selector(".sheet img, .training .failure", timeout=LONGEST_MS)
+            enough = "document.querySelectorAll('.validation').length >= 6 || document.querySelector('.failure')"
+            page.wait_for_function(enough, timeout=LONGEST_MS)
             page.wait_for_timeout(1500)
             page.evaluate("window.scrollTo(0, 0)")
             take(page, out / "page-training.jpg")
+            page.wait_for_selector(".validation-best, .failure", timeout=LONGEST_MS)
+        page.click("[aria-label='Template two_faces']")
+        page.wait_for_selector(".cast-face", timeout=LONGEST_MS)
+        page.locator(".templates").scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
+        take(page, out / "page-group.jpg", ".templates")
         page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
         page.wait_for_timeout(500)
         take(page, out / "page-narrow.jpg")
@@ -117,9 +127,10 @@ def open_page(browser: Browser, size: tuple[int, int], scheme: str) -> Iterator[
     context.close()
 
 
-def take(page: Page, out: Path) -> None:
-    """Take what the tab shows as a JPEG that is small enough for a repository."""
-    with Pillow.open(BytesIO(page.screenshot())) as picture:
+def take(page: Page, out: Path, part: str = "") -> None:
+    """Take what the tab shows, or a part of it, as a JPEG that is small enough for a repository."""
+    shown = page.locator(part).screenshot() if part else page.screenshot()
+    with Pillow.open(BytesIO(shown)) as picture:
         picture.thumbnail((WIDEST, WIDEST), Pillow.Resampling.LANCZOS)
         picture.convert("RGB").save(out, quality=80, optimize=True)
 

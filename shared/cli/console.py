@@ -24,6 +24,7 @@ from shared.settings import Settings
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
 ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
+AWAKE_SECONDS = 150.0  # since the last sign of life of an idle worker, which gives one a minute
 HINT_SECONDS = 3.0  # without any progress, after which a waiting user is told about workers, and between two looks
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
@@ -228,4 +229,7 @@ class _Waiting:
             return None  # one has begun, and says nothing of its progress yet
         if next(iter(bucket.list(keys.running(self._function))), None) is not None:
             return "its worker is busy with another request; this one comes after it"
+        signs = (time.time() - info.modified for info in bucket.list(keys.workers(self._function)))
+        if any(age < AWAKE_SECONDS for age in signs):
+            return "a worker is there and has not begun it yet"
         return f"no worker has begun: start workers in another terminal with `photog up {bucket.address}`"

@@ -17,6 +17,7 @@ from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavai
 from shared.contract.manifests import Json
 from shared.contract.release import VERSION
 from shared.devices import device_errors
+from shared.devices.torchvision import require_matching_torchvision
 from shared.errors import ConfigurationError, DeviceError, explain_failed_import
 from shared.runtime.context import installed_functions, load_function, planned_peaks
 from shared.runtime.isolation import IsolatedFunction
@@ -125,6 +126,7 @@ def _diffusion(settings: Settings) -> Json:
         return {"missing": missing}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about packages that photog does not need
     try:
+        require_matching_torchvision()
         from shared.devices.gpu import describe
         from shared.models.diffusion import resolve_device, working
         from shared.models.licenses import describe_license

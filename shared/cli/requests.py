@@ -149,6 +149,7 @@ def generate(
     envelope = submit_request(client, "generate", _with_id(body, identity))
     if envelope["code"] == "OK":
         save_portrait(client, envelope, place)
+        envelope = envelope | {"out": str(place)}  # printed with --json
     again = "" if knobs and "seed" in knobs_of(knobs) else how_to_repeat(envelope)
     finish(envelope, as_json, "\n".join([*likenesses(envelope), f"{place}{again}"]), pictures.explain)
 

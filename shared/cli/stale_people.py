@@ -62,7 +62,8 @@ def _describe(told: Json) -> str:
     if state == "impossible":
         return f"cannot be retrained: {told['why']}"
     if state == "none":
-        return f"would be retrained on {told['source']}"
+        how = "retrained on" if told["trained"] else "kept anew from"
+        return f"would be {how} {told['source']}"
     return f"retraining {told['request_id']} on {told['source']}: {state}"
 
 

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from shared.buckets.base import Bucket
 from shared.contract import keys
-from shared.contract.manifests import Json
 from shared.events import completion_event
-from shared.lifecycle.answers import parse_answer
+from shared.lifecycle.answers import DamagedAnswer, parse_answer
 from shared.operations.retention import READ_SECONDS, Identity
 
 
@@ -37,9 +37,10 @@ def _is_done(bucket: Bucket, function: str, request_id: str) -> bool:
 def _delete_stored(bucket: Bucket, function: str, request_id: str) -> None:
     """Delete the event, the artifacts, the answer and then the claims."""
     result = keys.result(function, request_id)
-    answer: Json = parse_answer(result, request_id, bucket.get(result))
-    event = completion_event(function, answer, bucket.address, result)
-    bucket.delete(keys.notification(function, event["id"]))
+    with suppress(DamagedAnswer):  # of which nobody was told
+        answer = parse_answer(result, request_id, bucket.get(result))
+        event = completion_event(function, answer, bucket.address, result)
+        bucket.delete(keys.notification(function, event["id"]))
     for info in list(bucket.list(keys.result_folder(function, request_id))):
         if info.key != result:
             bucket.delete(info.key)

@@ -12,6 +12,7 @@ from shared.buckets import Bucket, prefix_of
 from shared.contract.function import Function
 from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
+from shared.devices.torchvision import require_matching_torchvision
 from shared.errors import ConfigurationError, explain_failed_import, how_to_install
 from shared.events import parse
 from shared.lifecycle.invocation import Invocation
@@ -54,6 +55,8 @@ def _unknown_function(name: str) -> UnknownFunction:
 def _get_loader(entry: EntryPoint) -> Callable[[Settings], Function]:
     """Return the loader of a function; raises ConfigurationError if a package that it imports is missing or broken."""
     try:
+        if entry.name != "check":
+            require_matching_torchvision()
         loader: Callable[[Settings], Function] = entry.load()
     except (ImportError, RuntimeError) as error:
         needed = (getattr(error, "name", None) or "").partition(".")[0]

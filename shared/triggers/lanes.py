@@ -11,7 +11,7 @@ At most one is made ready, so that the others stay where a free worker finds the
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import Event
 
 from shared.contract.function import FunctionUnavailable
@@ -85,11 +85,15 @@ class Lanes:
             self._in_hand.add(future)
         future.add_done_callback(self._leave)
 
-    def drain(self) -> None:
-        """Wait until nothing is in hand any more; raises the error that ended a delivery."""
+    def drain(self, over: Callable[[], None] = lambda: None) -> None:
+        """Wait until nothing is in hand any more; raises the error that ended a delivery.
+
+        Args:
+            over: called whenever a delivery may be over.
+        """
         while self._in_hand:
-            for future in tuple(self._in_hand):
-                future.exception()
+            wait(tuple(self._in_hand), return_when=FIRST_COMPLETED)
+            over()
         self._raise_error()
 
     def _await_change(self) -> None:

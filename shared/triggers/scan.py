@@ -150,7 +150,9 @@ class ScanTrigger:
 
     def _offer(self, info: ObjectInfo, receive: Receive, stop: Event) -> None:
         """Offer one manifest as soon as there is room for it, unless the worker is stopped before."""
-        if self._lanes.await_room(stop) and (written := self._is_complete(info)) is not None:
+        room = self._lanes.await_room(stop)
+        self._note_offered()
+        if room and (written := self._is_complete(info)) is not None:
             self._lanes.begin(partial(self._serve, info, written, receive), stop)
 
     def _serve(self, info: ObjectInfo, written: bool, receive: Receive, lane: Lane) -> None:
@@ -167,15 +169,19 @@ class ScanTrigger:
 
     @contextmanager
     def _note_outcomes(self) -> Iterator[None]:
-        """Wait at the end for all manifests that were offered, and note what came of them."""
+        """Wait at the end for all manifests that were offered, and note what came of each as soon as it is over."""
         try:
             try:
                 yield
             finally:
-                self._lanes.drain()
+                self._lanes.drain(self._note_offered)
         finally:
-            while self._offered:
-                self._note(*self._offered.popleft())
+            self._note_offered()
+
+    def _note_offered(self) -> None:
+        """Note what came of the manifests that are over; others may still be in hand."""
+        while self._offered:
+            self._note(*self._offered.popleft())
 
     def _note(self, info: ObjectInfo, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Exception):

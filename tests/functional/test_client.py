@@ -10,7 +10,7 @@ import pytest
 
 from functions.generate.request import GenerateConfigure
 from functions.train.request import TrainConfigure
-from photog import AsyncClient, Client, FakeClient, RequestFailed, ServerRefused
+from photog import AsyncClient, Client, FakeClient, RequestFailed, ServerRefused, Usage
 from photog.bucket_transport import BucketTransport
 from photog.client import Watch
 from photog.fake import PIXEL
@@ -62,6 +62,12 @@ def test_the_fake_answers_each_function_as_the_contract_says(fake, tmp_path):
     for function, body in fake.sent:
         require_contract(f"{function}.request", body)
         require_contract(f"{function}.answer", fake.find_job(function, body["request_id"]).look())
+
+
+def test_an_answer_tells_what_it_has_used_as_a_typed_object(fake):
+    used = fake.generate(b"a template", user_id="ann").wait(1).data.usage
+    assert isinstance(used, Usage)
+    assert (used.device_seconds, used.user_ids, used.bytes_kept) == (0.1, ["ann"], 0)
 
 
 def test_a_request_that_is_wrong_is_refused_before_it_is_sent(fake):

@@ -55,11 +55,28 @@ def test_nothing_asks_the_installation_for_the_release_whose_name_there_may_chan
             assert not {"SOFTWARE", '"photog"', "'photog'", '"photog-portraits"'} & set(asked), path
 
 
-def test_nothing_can_be_published_while_its_packages_would_meet_others(wheel):
+def test_nothing_keeps_the_wheel_from_being_published(wheel):
     (about,) = wheel.glob("*.dist-info")
-    private = "Private :: Do Not Upload" in (about / "METADATA").read_text()
-    tops = {path.name for path in wheel.iterdir()} - {about.name, "photog"}
-    assert private == bool(tops), "remove the classifier once everything lies below photog"
+    told = Parser().parsestr((about / "METADATA").read_text())
+    assert not [one for one in told.get_all("Classifier") if one.startswith("Private ::")]
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Description-Content-Type"] == "text/markdown"
+    assert not [one for one in told.get_all("Requires-Dist") if "@" in one], "PyPI takes no addresses"
+
+
+@pytest.mark.parametrize("hidden", ["shared", "functions"])
+def test_the_client_names_the_package_of_an_application_that_hides_one_of_its_own(wheel, tmp_path, hidden):
+    links = tmp_path / "links"
+    links.mkdir()
+    core = Extras(links, wheel, ())
+    for name in ("shared.py", "functions/__init__.py"):
+        if name.startswith(hidden):
+            path = tmp_path / "application" / name
+            path.parent.mkdir(parents=True)
+            path.touch()
+    refused = core.python(f"import sys; sys.path.insert(0, {str(tmp_path / 'application')!r}); import photog")
+    assert refused.stderr.splitlines()[-1].startswith(f"ImportError: {tmp_path / 'application' / hidden}")
+    assert "give yours another name" in refused.stderr
 
 
 def test_the_client_is_imported_from_the_core_alone(wheel, tmp_path):

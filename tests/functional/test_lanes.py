@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shared.buckets import MemoryBucket
+from shared.buckets import BucketError, MemoryBucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
 from shared.contract.function import DeviceBroken
@@ -234,6 +234,29 @@ def test_a_request_that_cannot_be_made_ready_for_whatever_reason_is_served_and_t
     function = Echo(work)
     scan_with_turn(bucket, function)
     assert function.runs == ["r1", "r2"]
+
+
+class Refusing(MemoryBucket):
+    """Lets nobody claim r1."""
+
+    def put_if_absent(self, key, data):
+        if key.startswith("claims/check/r1/"):
+            raise BucketError("access denied")
+        return super().put_if_absent(key, data)
+
+
+def test_a_key_that_fails_is_shown_while_other_requests_still_run():
+    """Else it would be shown hours later, by when another worker may have answered it."""
+    bucket, shown = Refusing(), []
+    for name in ("r1", "r2"):
+        drop_request(bucket, name)
+
+    def work(body, workspace):
+        until(lambda: list(bucket.list("failing/check/")))
+        shown.append(body["request_id"])
+
+    scan_with_turn(bucket, Echo(work))
+    assert shown == ["r2"]
 
 
 def test_tidying_waits_for_all_requests_and_is_not_put_off_for_ever_by_the_next_ones(monkeypatch):

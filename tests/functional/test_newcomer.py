@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import socket
 import sys
@@ -548,7 +549,9 @@ def test_generate_without_a_seed_asks_for_another_picture_each_time(folder, answ
         done = photog("generate", "b", "--template", "poster.jpg", "--user", "ann", *more)
         assert (done.exit_code, done.stdout) == (0, f"{told}\n")
         assert "photog: warning: the template is transparent" in done.stderr
-    seeds = [one["configure"].get("seed") for one in asked]
+    told = json.loads(photog("generate", "b", "--template", "poster.jpg", "--user", "ann", "--json").stdout)
+    assert (told["out"], told["data"]["seed"]) == ("portrait-4.png", 5)
+    seeds = [one["configure"].get("seed") for one in asked][:4]
     assert seeds[0] != seeds[1]
     assert seeds[2:] == [7, None]
 
@@ -595,6 +598,11 @@ class TestWaiting:
         assert "no worker has begun: start workers in another terminal with `photog up " in told()
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
+
+    def test_a_worker_that_is_awake_is_not_said_to_be_missing(self, told, tmp_path):
+        assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
+        os.utime(tmp_path / "bucket" / keys.worker("check", "w1"), (1e9, 1e9))
+        assert "no worker has begun" in told(), "it was killed long ago"
 
     def test_a_command_with_workers_of_its_own_says_that_they_start(self, told):
         assert "photog up" not in told(console.WaitOptions(loading=lambda: True))

@@ -36,6 +36,14 @@ NAMELESS = """
     || one.labels?.length || one.title))
   .map(one => one.outerHTML.slice(0, 200))
 """
+FULL = """
+[...document.querySelectorAll('.full img')].length == 2 && [...document.querySelectorAll('.full img')]
+  .every(one => one.naturalWidth > 0 && one.clientWidth == one.naturalWidth && one.clientHeight == one.naturalHeight)
+"""
+CHARTED = """
+[...document.querySelectorAll('.chart')].some(one =>
+  getElement(+one.id.slice(1)).chart?.getOption().series[0].data.some(value => value > 0))
+"""
 LOADED = """
 Promise.all([...document.querySelectorAll('.validation img')].map(async one => {
   one.scrollIntoView();
@@ -235,6 +243,11 @@ def test_photos_are_checked_and_become_an_instant_portrait_that_is_downloaded_th
     page.keyboard.press("End")
     assert page.evaluate("document.querySelector('.compare').style.getPropertyValue('--cut')") == "100%"
     assert "Seed 7" in page.text_content(".portrait")
+    page.get_by_role("button", name="Full size").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(FULL)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".full", state="detached")
     with page.expect_download() as download:
         page.click(".download")
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
@@ -316,6 +329,7 @@ def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whateve
     page.goto(address + "operation")
     page.wait_for_selector("text=/of 100,0\\d\\d/", timeout=LONGEST_MS)
     page.wait_for_selector(".worker-idle >> text=Check · idle", timeout=LONGEST_MS)
+    page.wait_for_function(CHARTED)
     assert "<b>note.txt" in page.text_content(".trouble")
     assert "rename it" in page.text_content(".trouble")
     page.get_by_label("Search by request or person").fill("old-0777")

@@ -275,7 +275,7 @@ def test_no_role_may_touch_everything():
             assert one["Action"] == "ecr:GetAuthorizationToken", "the one for which Amazon demands it"
 
 
-def test_a_function_writes_its_own_keys_and_only_train_writes_users():
+def test_a_function_writes_its_own_keys_and_check_keeps_nobody():
     policy = FUNCTION["Resources"]["BucketAccess"]["Properties"]["PolicyDocument"]["Statement"]
     changing = [one for one in policy if {"s3:PutObject", "s3:DeleteObject"} & set(listed(one["Action"]))]
     assert len(changing) == 2
@@ -283,12 +283,13 @@ def test_a_function_writes_its_own_keys_and_only_train_writes_users():
         for resource in one["Resource"]:
             if "Fn::If" in resource:
                 condition, resource, otherwise = resource["Fn::If"]
-                assert (condition, otherwise) == ("IsTrain", {"Ref": "AWS::NoValue"})
+                assert (condition, otherwise) == ("KeepsPeople", {"Ref": "AWS::NoValue"})
                 assert resource["Fn::Sub"].endswith("/users/*")
             else:
                 own = ("/${Function}/*", "/usage/*/${Function}.*", "/usage/*/slots/${Function}-*", "/probes/*")
                 assert resource["Fn::Sub"].endswith(own)
-    assert FUNCTION["Conditions"]["IsTrain"] == {"Fn::Equals": [{"Ref": "Function"}, "train"]}
+    functions = [one["Fn::Equals"][1] for one in FUNCTION["Conditions"]["KeepsPeople"]["Fn::Or"]]
+    assert functions == ["train", "generate"]
     served = SERVE["Resources"]["TaskRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     prunes = MAIN["Resources"]["PruneRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     others = [one for _, one in statements() if one not in [*policy, *served, *prunes]]

@@ -66,6 +66,15 @@ def test_photos_that_were_dropped_before_the_name_are_the_persons_and_forgetting
         studio.drafts.adopt(draft, "anna", list(own.values()))
 
 
+def test_a_person_of_whom_there_are_only_photos_is_listed_to_be_forgotten(studio):
+    draft = studio.drafts.begin()
+    own = studio.drafts.adopt(draft, "anna", drop(studio, draft, FACE))
+    assert [(one.user_id, one.known, one.photos) for one in studio.people()] == [("anna", False, tuple(own.values()))]
+    studio.drafts.end()
+    assert studio.forget("anna").remaining == []
+    assert (listed(studio), studio.people()) == ([], [])
+
+
 def test_a_person_who_gets_another_name_takes_the_photos_along(studio):
     draft = studio.drafts.begin()
     anna = studio.drafts.adopt(draft, "anna", drop(studio, draft, FACE))
@@ -105,6 +114,26 @@ def test_a_check_that_no_worker_has_begun_goes_with_the_tab_and_one_that_runs_wh
     studio.bucket.put(keys.result("check", runs), encode(success(runs, "success", {})))
     studio.drafts.tidy()
     assert listed(studio) == []
+
+
+def test_a_photo_that_arrives_after_its_tab_was_closed_goes_too(studio):
+    draft = studio.drafts.begin()
+    studio.drafts.end()
+    photo = studio.add_picture("a.jpg", FACE, draft)
+    studio.check(draft, [photo])
+    studio.drafts.tidy()
+    assert listed(studio) == []
+
+
+def test_a_check_whose_answer_was_overwritten_goes_with_the_rest(studio):
+    draft = studio.drafts.begin()
+    (photo,) = drop(studio, draft, FACE)
+    for info in list(studio.bucket.list(keys.results("check"))):
+        studio.bucket.put(info.key, b"not JSON")
+    studio.drafts.close(draft)
+    studio.drafts.tidy()
+    assert listed(studio) == []
+    assert photo.startswith(keys.PHOTOS)
 
 
 def test_the_same_photo_in_two_tabs_is_two_photos(studio):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import standardwebhooks
 
 from shared.contract.manifests import Json, canonical_hash, decode
+from shared.contract.usage import parse_record, records_of
 from shared.errors import RequestError
 from shared.events import completion_event
 from shared.triggers.lanes import MOST
@@ -49,6 +50,7 @@ class Judgment:
             *self._unreadable(answers),
             *self._pointers(answers),
             *self._events(answers, posts, told),
+            *self._usage(answers),
             *self._residue(),
             *self._deaths(answers),
         ]
@@ -174,6 +176,19 @@ class Judgment:
             moment = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
             if signer.sign(headers["webhook-id"], moment, body.decode()) != _signature(headers):
                 yield f"signature: of {headers['webhook-id']}"
+
+    def _usage(self, answers: dict[str, Json]) -> Iterator[str]:
+        """What each answer has used is recorded once, and nothing else is; a request has one slot of each user."""
+        due = {record.key for answer in answers.values() for record in records_of(NAME, answer)}
+        below = self._inventory.below("usage/")
+        there = {key for key in below if (record := parse_record(key)) is not None and record.function == NAME}
+        yield from (f"usage missing: {key}" for key in due - there)
+        yield from (f"usage of no answer: {key}" for key in there - due)
+        slots = [key for key in below if f"/slots/{NAME}-" in key]
+        whose = Counter((key.split("/")[2], decode(self._inventory.get(key))["request_id"]) for key in slots)
+        yield from (f"two slots: {user} for {identity}" for (user, identity), count in whose.items() if count > 1)
+        self.soft["records of usage"] += len(there)
+        self.soft["slots of quotas"] += len(slots)
 
     def _residue(self) -> Iterator[str]:
         self.soft["probes of workers that were killed at their start"] += len(self._inventory.below("probes/"))

@@ -19,7 +19,7 @@ from shared.settings import Lease, Limits
 from tests.cloud import REGION, Cloud
 from tests.receiver import Receiver
 from tests.scenario.chaos.disk import Disk
-from tests.scenario.chaos.labour import DEADLINE
+from tests.scenario.chaos.labour import DEADLINE, NAME
 from tests.scenario.chaos.proxy import Proxy
 from tests.scenario.chaos.schedule import LARGEST, LEASE, Delivery, Schedule
 from tests.scenario.chaos.watch import FolderWatch, ProxyWatch
@@ -28,6 +28,7 @@ from tests.scenario.chaos.weather import Weather
 SECRET = "a secret of the chaos"
 REST_SECONDS = 0.35  # between the halves of a slow manifest
 OLD = 86_400 * 400
+MANY = 100_000  # requests of a user per day
 
 
 class Site(Protocol):
@@ -105,6 +106,8 @@ def common(receiver: Receiver) -> Json:
             "webhook_seconds": 1.0,
             "redelivery_seconds": 0.5,
         },
+        "usage": {"record": True},
+        "quota": {NAME: MANY},  # never used up, but each request takes a slot
     }
 
 
