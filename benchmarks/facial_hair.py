@@ -171,7 +171,7 @@ def judge(faces: Sequence[Labeled], split: int) -> Values:
     for index in range(len(REGIONS)):
         bare, stubble, hair = (sure[labels[:, index] == label, index] for label in range(3))
         area = (hair[:, None] > bare).mean()
-        counts = facial_hair.UNSURE
+        counts = float(facial_hair.UNSURE[index])
         found.append([area, (bare > counts).mean(), (hair <= counts).mean(), (stubble > counts).mean()])
     return np.array(found)
 

@@ -165,7 +165,7 @@ class OperationScreen:
                 ui.label(texts.ago(time.time() - entry.written) if entry.written else "")
             with ui.element("td").classes("number"):
                 took = entry.answered - entry.written if entry.answered and entry.written else None
-                ui.label("" if took is None else f"{max(0.0, took):.1f} s")
+                ui.label("" if took is None else texts.took(took))
 
     def _show_troubles(self, troubles: list[Trouble]) -> None:
         self._troubles.clear()

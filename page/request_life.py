@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from itertools import islice
 
+from page import texts
 from shared.buckets import Bucket, BucketError
 from shared.contract import keys
 from shared.contract.manifests import Json, decode
@@ -67,7 +68,7 @@ def read_life(bucket: Bucket, function: str, request_id: str, key: str, limits: 
 
 def _show_manifest(bucket: Bucket, key: str, size: int) -> str:
     if size > LARGEST_SHOWN:
-        return f"{size:,} bytes"
+        return texts.size(size)
     try:
         text = bucket.get(key, LARGEST_SHOWN)
     except BucketError as error:

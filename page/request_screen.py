@@ -113,8 +113,8 @@ def _show_claim(claim: Json) -> None:
     with ui.element("li"):
         ui.label(texts.attempt(int(claim["attempt"]), str(claim["owner"])))
         began = datetime.fromtimestamp(float(claim["started"])).isoformat(" ", "seconds")
-        told = [f"{began}, {texts.ago(time.time() - float(claim['started']))}", f"beat {claim['beat']}"]
-        told += ["released"] if claim["released"] else []
+        told = [f"{began}, {texts.ago(time.time() - float(claim['started']))}", texts.beat(claim["beat"])]
+        told += [texts.RELEASED] if claim["released"] else []
         told += [str(claim["ended"])] if claim["ended"] else []
         ui.label(" · ".join(told)).classes("hint")
 
@@ -144,4 +144,4 @@ def _show_files(life: Life) -> None:
         for key, size in life.files:
             with ui.element("li"):
                 ui.label(key).classes("mono")
-                ui.label(f"{size:,} B").classes("hint")
+                ui.label(texts.size(size)).classes("hint")

@@ -418,6 +418,21 @@ def unread_note(count: int) -> str:
     return f"{count:,} old answers have not been read yet; they are found by id, and by person once they were read."
 
 
+RELEASED = "released"
+
+
+def beat(number: int) -> str:
+    return f"beat {number}"
+
+
+def size(count: int) -> str:
+    return f"{count:,} B"
+
+
+def took(seconds: float) -> str:
+    return f"{max(0.0, seconds):.1f} s"
+
+
 def attempt(number: int, owner: str) -> str:
     return f"Attempt {number} by {owner or 'an unknown worker'}"
 

@@ -1,5 +1,6 @@
 """A real browser for tests: Debian's chromium without a screen, and the page as its own process."""
 
+import base64
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "there is no chromium here: apt-get install chromium"
@@ -27,6 +28,19 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 PROGRAM = (sys.executable, "-P", "-m", "shared.cli")
+DROP = """async ([area, name, data]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([Uint8Array.from(atob(data), one => one.charCodeAt(0))], name, {type: 'image/jpeg'}));
+  const fire = (target, kind) =>
+    target.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: files}));
+  const box = document.querySelector(area).getBoundingClientRect();
+  const below = () => document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  fire(below(), 'dragenter');
+  fire(below(), 'dragover');
+  await new Promise(done => setTimeout(done, 200));
+  fire(below(), 'dragover');
+  fire(below(), 'drop');
+}"""
 LISTENS = re.compile(r"the page of .*: (http://\S+)")
 
 
@@ -39,6 +53,11 @@ def open_browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def drop_file(page: Page, area: str, file: Path) -> None:
+    """Drag a file over the middle of an element and drop it there, as a mouse would."""
+    page.evaluate(DROP, [area, file.name, base64.b64encode(file.read_bytes()).decode()])
 
 
 @contextmanager

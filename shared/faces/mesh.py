@@ -9,7 +9,8 @@
 | the same, and not by `hidden_face` either, though the detector was nearly sure | none, but a doubt |
 | a neighbor's face that its closer look shows too | not this candidate's |
 | same place as a better candidate | none |
-| tilted by more than 110 degrees | none: the picture is upside down, which `lying.advise_turn` reports |
+| tilted by more than 110 degrees, plainly | none: the picture is upside down, which `lying.advise_turn` reports |
+| the same with doubt | none; `hidden_face` looks again |
 | any other | a face, with its roll |
 
 The weights lie in `weights/`, with their model card and licenses.
@@ -37,6 +38,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 PRESENT = float(np.log(0.9 / 0.1))  # logit of the mesh's presence: 0.9; MediaPipe's own default is 0.5
 UNREST = 0.06  # movement between two looks, in sides of the box; up to 0.03 for faces, 0.02 to 0.5 for others
 DOUBTFUL = 0.02  # unrest from which the way up is checked: upright faces have up to 0.01, half hidden ones more
+PLAIN = 0.01  # unrest of a whole face that is upside down; half hidden upright ones that look so have 0.019 and more
 MOST_CANDIDATES = 100  # of one picture, best first: a crowd takes three seconds of one core
 MOST_ROLL = 110.0  # degrees; a face on its side is measured with some noise, beyond that it is upside down
 SURELY_OVER = 140.0  # degrees of tilt by the detector's own eyes, whose error is up to 30
@@ -118,12 +120,12 @@ class MeshEngine:
             candidates: all of the picture.
         """
         turns = self._detector.detect_rotated(image, candidate, candidates)
-        if all(abs(measure_eye_tilt(*one.eyes)) > SURELY_OVER for one in turns):
-            return None
         looks = [(self._mesh.look(image, one.box, one.eyes), one) for one in turns]
         best, seen = max(looks, key=lambda one: one[0].presence, default=(None, candidate))
         if best is None or best.presence < PRESENT or best.unrest > UNREST:
             return None
+        if abs(measure_eye_tilt(*seen.eyes)) > SURELY_OVER:
+            return best if best.unrest <= PLAIN else None
         if best.unrest > DOUBTFUL and self._hidden.settles_upside_down(image, seen, best.unrest, candidates):
             return self._hidden.look(image, candidate, candidates)
         return best

@@ -222,7 +222,7 @@ def _rgb(strip: Pillow.Image) -> Pillow.Image:
     if strip.has_transparency_data:
         layered = strip.convert("RGBA")
         return Pillow.alpha_composite(Pillow.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    return strip.convert("RGB")
+    return strip if strip.mode == "RGB" else strip.convert("RGB")  # which copies an RGB picture too
 
 
 def _unknown(data: bytes) -> str:

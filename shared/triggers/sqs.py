@@ -6,7 +6,8 @@
 | made ready | held, while the one before still works | fetch its pictures, claim nothing (`lanes.py`) |
 | deleted | every object that it names is answered, was answered before, or is not a request | delete it |
 | postponed | another worker has the claim: its answer or death decides | send it again with a delay and what was seen |
-| returned | SIGTERM came, before or while it ran or was made ready | make it visible at once |
+| returned | SIGTERM came before or while it ran | make it visible at once |
+| sent again | SIGTERM came when it was only made ready | send it again, so that this receive does not count |
 | returned later | the store failed | make it visible after a pause that doubles with each receive |
 | left to the dead letters | unreadable, or for another worker | make it visible after a pause; drop it the 10th time |
 
@@ -151,11 +152,10 @@ class SqsTrigger:
         try:
             with Pulse(f"keeping {message.identity}", MessageVisibility(self._queue, message)):
                 created = self._objects(message)
-                if lane.take_turn(created):
+                begun = lane.take_turn(created)
+                if begun:
                     self._learn(message)
                     outcomes = {self._offer(one, receive) for one in created}
-                else:
-                    outcomes = {Outcome.HANDED_BACK}
         except (UnknownEvent, ForeignEvent) as error:
             self._leave(message, error)
         except FunctionUnavailable:
@@ -168,12 +168,25 @@ class SqsTrigger:
         else:
             for one in created:
                 self._failures.remove(one.key, shown=message.receives > 1)
-            self._settle(message, outcomes)
+            if begun:
+                self._settle(message, outcomes)
+            else:
+                self._give_back(message)
 
     def _learn(self, message: Message) -> None:
         """Take over what the worker that postponed the message saw, and the time since then."""
         self._observations.take_tokens()
         self._observations.learn(message.seen, message.kept_back)
+
+    def _give_back(self, message: Message) -> None:
+        """Return a message that was only made ready: sent again, lest workers that stop use up its receives.
+
+        What another worker has seen is passed on with its age, which only the message itself tells.
+        """
+        if message.seen:
+            self._queue.hold(message, 0)
+        else:
+            self._queue.postpone(message, 0, ())
 
     def _settle(self, message: Message, outcomes: set[Outcome]) -> None:
         if Outcome.HANDED_BACK in outcomes:

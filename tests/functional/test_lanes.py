@@ -91,6 +91,9 @@ def test_a_message_that_was_made_ready_is_given_back_by_a_worker_that_stops(clou
     queued.serve(Echo(work)).join(60)
     assert len(queued.answers()) == 1, "the running request was finished"
     assert cloud.counts(queued.url) == (1, 0), "the other one waits for the next worker, and at once"
+    waiting = queued.queue.receive()
+    assert waiting is not None
+    assert waiting.receives == 1, "however many workers stop, it does not become a dead letter"
     assert len(list(queued.bucket.list("claims/"))) == 1
 
 

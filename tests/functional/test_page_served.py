@@ -11,7 +11,7 @@ from shared.contract.manifests import encode, failure
 from shared.errors import Undeliverable
 from shared.events import put_event
 from shared.triggers.sqs_queue import SqsQueue
-from tests.browser import CHROMIUM, MISSING, open_browser, run_page
+from tests.browser import CHROMIUM, MISSING, drop_file, open_browser, run_page
 from tests.cloud import REGION
 from tests.pictures import hopper, jpeg
 from tests.sdk import Server
@@ -80,7 +80,8 @@ def test_the_page_beside_the_queue_protocol_works_as_the_one_alone(page, tmp_pat
         page.click("button")
         photo = tmp_path / "a.jpg"
         photo.write_bytes(jpeg(hopper()[::4, ::4]))
-        page.set_input_files(".photos .q-uploader__input", photo)
+        page.wait_for_selector(".photos .q-uploader__input[aria-label]", state="attached")
+        drop_file(page, ".photos .q-uploader__header", photo)
         page.wait_for_selector(".photo >> text=Checking")
         page.click("nav >> text=Operation")
         page.wait_for_selector(".rows >> text=Waiting")
@@ -92,3 +93,5 @@ def test_the_page_beside_the_queue_protocol_works_as_the_one_alone(page, tmp_pat
         page.wait_for_selector("input[name=token]")
     finally:
         assert server.stop() == 0
+    left = [path for root in (keys.PHOTOS, keys.requests("check")) for path in (server.bucket / root).rglob("*.*")]
+    assert left == [], "the photo of a tab goes with it, and the check that nobody has begun"

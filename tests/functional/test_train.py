@@ -268,7 +268,7 @@ def test_a_training_ends_when_it_no_longer_helps_and_says_at_which_step_and_why(
     assert max(step for stage, step, *_ in workspace.said if stage == "training") == 2 * SPACING
     assert workspace.objects[data["lora"]]
     sample = json.loads((ROOT / "events/train-answer.json").read_text())["data"]
-    assert sample.keys() - {"committed"} == data.keys()
+    assert sample.keys() - {"committed", "usage"} == data.keys(), "what the worker adds"
     assert sample["stopped"].keys() == data["stopped"].keys()
     assert {*sample["checkpoints"][0]} == {*data["checkpoints"][0]}
 

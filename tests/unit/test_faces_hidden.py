@@ -108,11 +108,25 @@ def test_walls_and_meadows_show_nobody(engine):
         assert engine.detect(image) == []
 
 
-def test_a_picture_with_a_clear_face_is_searched_once(engine, people, monkeypatch):
+@pytest.fixture
+def once(monkeypatch):
+    """Makes the second search of a whole picture an error."""
+
     def search_again(*_arguments: object) -> None:
         raise AssertionError("a second search for a face that was found")
 
     monkeypatch.setattr(HiddenFaces, "find", search_again)
+
+
+@pytest.mark.usefixtures("once")
+def test_a_whole_face_that_is_upside_down_is_none_at_once(engine, people):
+    """It was looked for thrice, which took longer than two upright photos."""
+    for image, _ in people.values():
+        assert engine.detect(np.ascontiguousarray(image[::-1, ::-1])) == []
+
+
+@pytest.mark.usefixtures("once")
+def test_a_picture_with_a_clear_face_is_searched_once(engine, people):
     for image, face in people.values():
         (found,) = engine.detect(image)
         assert found.landmarks == pytest.approx(face.landmarks)

@@ -1,5 +1,7 @@
 """Facial hair: found on lip, chin and jaws, also beyond the outline, and changed to the person's by the fusion."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -134,7 +136,7 @@ def test_a_persons_beard_comes_along_whole_and_by_degree(woman, man):
         lightness(fuse(woman.image, woman.landmarks, person, degree).image, chin) for degree in (0.0, 0.25, 0.5, 1.0)
     ]
     bare = lightness(fuse(woman.image, woman.landmarks, man, 1.0).image, chin)
-    assert dark == sorted(dark, reverse=True)
+    assert all(later < earlier + 0.5 for earlier, later in pairwise(dark))  # grain moves it by a quarter
     assert dark[-1] < bare - 8
 
 

@@ -217,7 +217,8 @@ def test_workers_of_one_machine_get_ports_in_a_row(monkeypatch):
     class Process:
         def __init__(self, command, env, **more):
             started.append((command[command.index("worker") + 1], env.get("PHOTOG_METRICS__PORT", "")))
-            self.stdin, self.returncode = None, 0
+            self.stdin = self.stdout = None
+            self.returncode = 0
 
         def poll(self):
             return 0

@@ -1,5 +1,9 @@
 """What the page tells a person: verdicts in plain words, and every knob of a portrait with its meaning."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from page import texts
@@ -95,6 +99,28 @@ def test_the_faces_of_a_group_are_taken_by_persons_from_left_to_right():
     assert studio.bucket.head(keys.request("generate", request_id)) is not None
     _, alone = studio.portray(draft, "templates/one.jpg", [Taker(None, ("photos/1.jpg",))], {})
     assert alone["configure"] == {"references": ["photos/1.jpg"], "image_format": "png"}
+
+
+def spell(node):
+    """Return the texts that an expression consists of, apart from what it asks others for."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    inner = {ast.JoinedStr: ("values",), ast.IfExp: ("body", "orelse"), ast.BinOp: ("left", "right")}
+    parts = [getattr(node, name) for name in inner.get(type(node), ())]
+    return [text for part in parts for one in (part if isinstance(part, list) else [part]) for text in spell(one)]
+
+
+def test_everything_that_people_read_is_in_the_file_of_texts():
+    shown = {"label", "button", "input", "number", "select", "switch", "textarea", "expansion", "tooltip", "heading"}
+    shown |= {"card", "announce", "set_text"}
+    found = []
+    for path in sorted(Path(texts.__file__).parent.glob("*.py")):
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        for call in calls if path.name != "texts.py" else ():
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            literal = spell(call.args[0]) if call.args and name in shown else ()
+            found += [f"{path.name}:{call.lineno}: {one}" for one in literal if re.search("[A-Za-z]", one)]
+    assert found == []
 
 
 def test_the_thumbnail_of_a_face_is_a_square_around_it():

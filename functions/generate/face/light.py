@@ -24,8 +24,9 @@ as a negative number, and the lightness of the base's skin."""
 
 WORKING_WIDTH = 160  # pixels across the face where low frequencies are estimated
 REACH = 0.12  # sigma of the Gaussian in face widths: keeps shading, drops texture
+BORDER_REACH = 0.035  # the same along the face's border, where a jaw turns away from the light within 0.1 face widths
 TRUST = 0.02  # where the mask's weight is below this, the estimate tends to the face's mean
-SHIFT_LIMIT = np.array([45.0, 40.0, 45.0], np.float32)  # largest change of light or color, per channel
+SHIFT_LIMIT = np.array([70.0, 40.0, 45.0], np.float32)  # largest change of light or color, per channel
 KNEE = 90.0  # lightness above which brightening is compressed, so that teeth and highlights do not burn out
 SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice as far is hair or glasses
 SAMPLING_SIDE = 400  # pixels per row sampled to find the skin's median color; more give the same median
@@ -38,6 +39,8 @@ GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 EDGE = 4.0  # in units of the grain's strength; stronger detail is an edge
 NOISE = (0.8, 0.4)  # per band, share of the missing detail filled with noise; coarser noise looks like orange peel
 GRAIN_SEED = 68  # fixed, so that every run gives the same grain
+DARKENING = (-8.0, -24.0)  # change of lightness up to which highlights keep their height, and from which they scale
+BRIGHTEST = 1.5  # relative to the skin's lightness; brighter highlights are darkened no more than this
 LEAST_CONTRAST = 0.4  # share of its color contrast that a face keeps in the dimmest light
 DARK = 0.6  # relative to the skin's lightness; darker pixels (hair, lashes, pupils) take less of the color shift
 
@@ -131,6 +134,20 @@ class Tone:
 ORDINARY = Tone()
 
 
+@dataclass(frozen=True, eq=False)
+class Border:
+    """Where a face ends: there its light is matched more closely, since what surrounds it is seen beside it.
+
+    Attributes:
+        near: mask, (H, W), that is 1 along the border and 0 inside of the face.
+        skin_drawn, skin_base: weights, (H, W), of the pixels that show skin, up to the border and also in the shade.
+    """
+
+    near: Mask
+    skin_drawn: Mask
+    skin_base: Mask
+
+
 def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, tone: Tone = ORDINARY) -> Lab:
     """Compute the shift that gives `drawn` the low-frequency light and color of the skin of `base`.
 
@@ -154,16 +171,25 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
     return result
 
 
-def measure_light(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float) -> LowLight:
+def measure_light(
+    drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, border: Border | None = None
+) -> LowLight:
     """Measure the low-frequency light and color of the skin of both faces; arguments as in `equalize`.
+
+    `border` says where the faces end; None measures everywhere alike.
 
     Returns:
         (h, w, 8), at most WORKING_WIDTH pixels across the face.
     """
     working = WorkingSize.of(drawn.shape, width, WORKING_WIDTH)
     sigma = REACH * min(width, WORKING_WIDTH)
-    low_drawn = _estimate_low(working.reduce(drawn), working.reduce(skin_drawn), sigma)
-    low_base = _estimate_low(working.reduce(base), working.reduce(skin_base), sigma)
+    small_drawn, small_base = working.reduce(drawn), working.reduce(base)
+    low_drawn = _estimate_low(small_drawn, working.reduce(skin_drawn), sigma)
+    low_base = _estimate_low(small_base, working.reduce(skin_base), sigma)
+    if border is not None:
+        near, sigma = repeat(working.reduce(border.near)), BORDER_REACH * min(width, WORKING_WIDTH)
+        low_drawn += near * (_refine_low(small_drawn, working.reduce(border.skin_drawn), sigma, low_drawn) - low_drawn)
+        low_base += near * (_refine_low(small_base, working.reduce(border.skin_base), sigma, low_base) - low_base)
     # black has no color to shift and gray none to lose: else black and gray brows turn blue as brown skin becomes pale
     change = np.clip(low_base - low_drawn, -SHIFT_LIMIT, SHIFT_LIMIT)
     kept = np.clip(low_base[..., :1] / np.maximum(low_drawn[..., :1], 1), LEAST_CONTRAST, 1) - 1
@@ -186,7 +212,9 @@ def shift_light(drawn: Lab, low: Sequence[NDArray[np.float32]], tone: Tone = ORD
     relative = lightness / np.maximum(level, 1)
     taken = np.clip(relative * np.float32(1 / DARK), 0, 1)
     taken *= _share_of_shift((a, b), (level_a, level_b), (change_a, change_b))
-    shift = change * np.clip(relative, 0, 1)
+    # dark skin scales all contrasts of a light person: highlights that keep their height look like ash on it
+    most = 1 + (BRIGHTEST - 1) * np.clip((DARKENING[0] - change) / (DARKENING[0] - DARKENING[1]), 0, 1)
+    shift = change * np.clip(relative, 0, most)
     if tone.modeled < 1:
         shift = tone.between(shift, wanted + np.float32(tone.contrast) * (lightness - level) - lightness)
     for own, at, color in ((a, level_a, change_a), (b, level_b, change_b)):
@@ -320,6 +348,14 @@ def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
     amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
     low: Lab = (blurred + TRUST * mean.astype(np.float32)) / (amount + TRUST)
     return low
+
+
+def _refine_low(lab: Lab, weight: Mask, sigma: float, low: Lab) -> Lab:
+    """Estimate low frequencies more closely, with a narrower Gaussian; where the weight is small, `low` stays."""
+    seen = cv2.GaussianBlur(lab * repeat(weight), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
+    refined: Lab = (seen + TRUST * low) / (amount + TRUST)
+    return refined
 
 
 def _band(lightness: Lightness, finer: float, coarser: float) -> Lightness:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
-# share at each degree: two fusions in a row leave (1 - share) squared of the template, a twelfth at the default degree,
-# and each step must be visible. For nearly all pairs each step brings the face nearer to the person, by two recognizers
-SKIN = (0.0, 0.44, 0.72, 0.82, 1.0)
-FEATURES = (0.0, 0.48, 0.78, 0.87, 1.0)  # eyes, brows, nose, mouth: ahead, since a half of each face looks like neither
+# share at each degree: two fusions in a row leave (1 - share) squared of the template, a sixteenth at the default
+# degree, and each step must be visible. For nearly all pairs each step brings the face nearer to the person, by two
+# recognizers
+SKIN = (0.0, 0.46, 0.75, 0.85, 1.0)
+FEATURES = (0.0, 0.5, 0.82, 0.9, 1.0)  # eyes, brows, nose, mouth: ahead, since a half of each face looks like neither
 SHAPE = (0.0, 0.32, 0.6, 0.78, 1.0)
 # face widths that the person's face stays inside the outline at degree 0, and by how much less at degree 1
-MARGIN, REACHING = 0.045, 0.02
+MARGIN, REACHING = 0.025, 0.01
 LATE = 4  # power of the skin's share for that: the outlines agree only after most of the shape is taken over
 
 

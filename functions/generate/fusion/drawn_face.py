@@ -13,6 +13,8 @@ from functions.generate.fusion import detail_match
 from functions.generate.fusion.blend_weights import BlendWeights
 from shared.imaging.array_types import Image, Mask
 
+TEETH = 0.01  # face widths around the mouth's opening in which detail is not raised
+
 
 @dataclass(frozen=True, eq=False)
 class DrawnFace:
@@ -66,7 +68,9 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
         return crop.enlarge(plane.astype(np.float32, copy=False), part)
 
     bare = enlarge(small.bare * light.skin_likeness(drawn.small, small.bare) * small.skin_likeness * (1 - hair))
-    soft, share, sharp = enlarge(soft), enlarge(share), enlarge(np.maximum(features, hair))
+    # raised gaps between teeth look engraved: a mouth has as much detail as the photo shows
+    detailed = features * (1 - masks.mouth(small.points, small.size, TEETH))
+    soft, share, sharp = enlarge(soft), enlarge(share), enlarge(np.maximum(detailed, hair))
     if drawn.worn is not None and drawn.draw_worn is not None:
         worn = drawn.draw_worn(part)
         soft, share = np.maximum(soft, worn), np.maximum(share, worn * enlarge(weight))

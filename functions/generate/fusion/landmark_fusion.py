@@ -29,7 +29,7 @@ from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
 from functions.generate.fusion.forehead import clear_forehead
-from functions.generate.fusion.occlusion import spare, usable_mask, within_outline
+from functions.generate.fusion.occlusion import find_border, spare, usable_mask, within_outline
 from functions.generate.fusion.relight import Relighting, measure_whites
 from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, Projection, plan_movement
@@ -221,7 +221,15 @@ def _blend(
     skin = small.bare * skin_drawn * (1 - beards.person * bristly)
     skin_base = small.skin * (1 - beards.template * bristly_base)
     whites = _measure_whites(drawing)
-    relighting = Relighting.of(drawn, small, skin, skin_base, whites, original.palette.tone(palette), beards.person)
+    border = find_border(
+        small.points,
+        drawn,
+        small.lab,
+        skin_drawn * (1 - beards.person * bristly),
+        small.skin_likeness * (1 - beards.template * bristly_base),
+    )
+    tone = original.palette.tone(palette)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, beards.person, border)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])

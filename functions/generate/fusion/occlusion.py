@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from functions.generate.face import masks
-from functions.generate.face.landmarks import face_width
-from functions.generate.face.light import Lab
+from functions.generate.face.landmarks import BROWS, CHIN, face_width
+from functions.generate.face.light import Border, Lab
 from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Mask, Points
 
@@ -24,6 +24,7 @@ OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size o
 # of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
 # has there; up to the first it is like skin, from the second not
 DEEPEST, SHADE_TINT = 0.2, (0.3, 0.6)
+BORDER = 0.06  # face widths inside the outline, over which the light is matched closely: the jaw turns away there
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
@@ -100,6 +101,23 @@ def _find_inside(points: Points, base: Lab, skin_base: Mask) -> Mask:
     seen = cv2.GaussianBlur(np.clip(2 * seen, 0, 1), (0, 0), max(PORES * width, 0.5))
     within: Mask = (1 - near * (1 - seen)).astype(np.float32)
     return within
+
+
+def find_border(points: Points, drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask) -> Border:
+    """Return where the face ends at cheeks and jaw, and the skin there, for matching its light.
+
+    Args:
+        points: the face's landmarks, (68, 2), in pixels of the canvas.
+        drawn, base: the person's and the template's face on the canvas, LAB, (H, W, 3).
+        skin_drawn, skin_base: how much each of their pixels looks like the skin of its face, (H, W).
+    """
+    size = skin_base.shape[0], skin_base.shape[1]
+    brows, chin = points[BROWS].mean(axis=0), points[CHIN]
+    above = points[BROWS] + (brows - chin)  # hair and hats shade a forehead, and are no border
+    near = 1 - masks.face(points, size, BORDER, BORDER / 3, above)
+    inside = masks.face(points, size, 0.0, 0.01, above) * (1 - masks.features(points, size))
+    skins = (inside * np.maximum(skin, _shaded(lab, skin)) for lab, skin in ((drawn, skin_drawn), (base, skin_base)))
+    return Border(near, *skins)
 
 
 def _shaded(base: Lab, skin_base: Mask) -> Mask:

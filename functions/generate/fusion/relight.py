@@ -17,7 +17,8 @@ USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
 WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
 SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes is darker, it is lids or shade
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
-COLOR_ON_FEATURES = 0.35  # share of the skin's color shift that eyes and teeth take
+# share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow
+COLOR_ON_FEATURES = 0.2
 LIGHT = 8  # channels of `light.LowLight`
 
 
@@ -46,6 +47,7 @@ class Relighting:
         whites: tuple[float, float] | None,
         tone: light.Tone = light.ORDINARY,
         hair: Mask | float = 0.0,
+        border: light.Border | None = None,
     ) -> "Relighting":
         """Measure how to relight a drawn face.
 
@@ -59,8 +61,9 @@ class Relighting:
             whites: lightness of the whites of the drawn eyes and of the base's, `measure_whites`; None if unknown.
             tone: how ordinary the base's light is.
             hair: mask, (h, w), of the drawn face's moustache and beard.
+            border: where the faces end; None matches the light everywhere alike.
         """
-        low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width)
+        low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border)
         low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
         own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]

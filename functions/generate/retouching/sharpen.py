@@ -25,6 +25,7 @@ AIM = 0.95  # of the template's strength; not 1, since bands overlap and raising
 MOST = 1.8  # largest factor on a band; beyond it, noise and jpg blocks show
 OVERSHOOT = 0.15  # how far a sharpened pixel may leave its neighborhood's range, in ranges
 NEIGHBORHOOD = 0.01  # radius in face widths
+TEETH = 0.01  # face widths around the mouth's opening that are no features: sharpened teeth look engraved
 SEEN = 64  # pixels from which the strength of a band can be measured
 
 
@@ -77,7 +78,8 @@ class FaceDetail:
     def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Split a face's lightness into bands."""
         lightness, small = np.ascontiguousarray(crop.lab[..., 0]), crop.small
-        skin, features = crop.enlarge(small.bare), crop.enlarge(masks.features(small.points, small.size))
+        features = masks.features(small.points, small.size) * (1 - masks.mouth(small.points, small.size, TEETH))
+        skin, features = crop.enlarge(small.bare), crop.enlarge(features)
         return cls(lightness, _split_into_bands(lightness, crop.width), skin, features)
 
     def strengths(self, clear: Mask) -> NDArray[np.float64]:

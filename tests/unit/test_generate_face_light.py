@@ -1,0 +1,89 @@
+"""A fused face in the template's light: along the jaw, on dark skin, and between the teeth."""
+
+import cv2
+import numpy as np
+import pytest
+
+from functions.generate.face import light, masks
+from functions.generate.face.face_view import FaceView
+from functions.generate.face.landmarks import JAW, face_width
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
+from functions.generate.retouching.sharpen import sharpen
+from tests import pictures
+
+
+def seen(engine, image):
+    face = engine.detect(image)[-1]
+    return ReferencePhoto(image, face.landmarks, mesh=face.mesh)
+
+
+@pytest.fixture(scope="module")
+def person(engine):
+    return seen(engine, pictures.astronaut())
+
+
+@pytest.fixture(scope="module")
+def template(engine):
+    return seen(engine, pictures.hopper())
+
+
+def colors(image, landmarks, inwards):
+    """LAB along the lower jaw, so many face widths inside of it, (9, 3)."""
+    lab = cv2.GaussianBlur(light.to_lab(image), (0, 0), 0.015 * face_width(landmarks))
+    jaw, middle = landmarks[JAW][4:13], landmarks[48:60].mean(axis=0)
+    towards = (middle - jaw) / np.linalg.norm(middle - jaw, axis=1)[:, None]
+    x, y = np.round(jaw + inwards * face_width(landmarks) * towards).astype(int).T
+    return lab[y, x]
+
+
+@pytest.fixture(scope="module")
+def made(template, person):
+    return fuse(template.image, template.landmarks, person, 1.0, mesh=template.mesh)
+
+
+def test_along_the_jaw_the_face_has_the_templates_light_and_color(template, made):
+    apart = np.abs(colors(made.image, made.landmarks, 0.05) - colors(template.image, template.landmarks, 0.05))
+    assert np.all(apart.mean(axis=0) < [3.5, 1.8, 1.2])  # 4.8, 2.2, 1.6 if the border is matched as loosely as the rest
+
+
+def test_the_chin_turns_away_from_the_light_as_the_templates_does(template, made):
+    """A chin that stays lit to its end meets the shade below it as a dark line across the neck."""
+
+    def fall(view):
+        inner, outer = (colors(view.image, view.landmarks, inwards)[3:6, 0].mean() for inwards in (0.12, 0.05))
+        return inner - outer
+
+    assert fall(made) > 0.6 * fall(template)
+
+
+def test_a_light_person_is_as_dark_as_a_dark_template(template, person):
+    dark = light.to_rgb(light.to_lab(template.image) * np.float32(0.4))
+    made = fuse(dark, template.landmarks, person, 1.0, mesh=template.mesh)
+
+    def lightness(image, points):
+        return light.to_lab(image)[..., 0][masks.bare(points, image.shape[:2]) > 0.5]
+
+    wanted, got = lightness(dark, template.landmarks), lightness(made.image, made.landmarks)
+    assert np.median(got) == pytest.approx(np.median(wanted), abs=2)
+    assert got.std() < 1.2 * wanted.std()  # contrasts of light skin would look like ash on dark skin
+
+
+def test_teeth_have_no_more_contrast_than_in_the_photo(person, made):
+    """A small photo in a sharp template has its lashes and lips raised; raised gaps between teeth look engraved."""
+
+    def contrast(view):
+        mouth = masks.mouth(view.landmarks, view.image.shape[:2], 0.0, 0.0) > 0.5
+        return light.to_lab(view.image)[..., 0][mouth].std()
+
+    assert contrast(made) < 1.06 * contrast(person)
+
+
+def test_photo_fix_sharpens_eyes_and_leaves_teeth(person):
+    size, nothing = person.image.shape[:2], np.zeros(person.image.shape[:2], np.float32)
+    soft = cv2.GaussianBlur(person.image, (0, 0), 1.0)
+    view = FaceView(person.image, person.landmarks, nothing)
+    change = np.abs(light.to_lab(sharpen(soft, person.landmarks, view, 1 - nothing, nothing)) - light.to_lab(soft))
+    eyes, teeth = (
+        change[..., 0][draw(person.landmarks, size, 0.0, 0.0) > 0.5].mean() for draw in (masks.eyes, masks.mouth)
+    )
+    assert teeth < 0.4 * eyes
