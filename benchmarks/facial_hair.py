@@ -9,8 +9,8 @@ matplotlib and insightface install, and for those in the repositories of deepfac
 and CodeFormer. Labeled people that are not found are left out.
 
 The people are split in two halves, SPLITS times. Each time a model is fitted to one half and judged on the other; the
-table has the means. Stubble counts neither way. `--fit` prints the model of `functions.generate.face.facial_hair`,
-which is fitted to everybody.
+first table has the means, the second one the model in use. Stubble counts neither way. `--fit` prints the model of
+`functions.generate.face.facial_hair`, which is fitted to everybody.
 """
 
 import argparse
@@ -79,7 +79,10 @@ def main() -> int:
     faces = list(list_labeled(arguments.folders, load_engine(FaceSettings(engine="mesh"))))
     if not faces:
         sys.exit("skipped: none of the labeled pictures is below these folders")
+    print(f"{len(faces)} faces; models fitted to half of the people, judged on the others:")
     show(np.mean([judge(faces, split) for split in range(SPLITS)], axis=0), faces)
+    print("the model in use, which was fitted to these people too:")
+    show(rate(faces, facial_hair.WEIGHTS.astype(float), facial_hair.PRESENCE.astype(float)), faces)
     if arguments.fit:
         weights, presence = fit(faces)
         print("WEIGHTS", weights.tolist(), "PRESENCE", presence.tolist(), sep="\n")
@@ -159,14 +162,18 @@ def regress(terms: Values, positive: NDArray[np.bool_]) -> Values:
 
 
 def judge(faces: Sequence[Labeled], split: int) -> Values:
-    """Fit a model to one half and return what it gets wrong on the other, (3, 4): a row for each region.
+    """Fit a model to one half and return what it gets wrong on the other, as `rate` does."""
+    weights, presence = fit([face for face in faces if face.in_half(split)])
+    return rate([face for face in faces if not face.in_half(split)], weights, presence)
+
+
+def rate(faces: Sequence[Labeled], weights: Values, presence: Values) -> Values:
+    """Return what a model gets wrong, (3, 4): a row for each region.
 
     The columns: area under the curve, shares of bare regions taken for hair, of hair missed, of stubble taken for hair.
     """
-    weights, presence = fit([face for face in faces if face.in_half(split)])
-    others = [face for face in faces if not face.in_half(split)]
-    sure = np.array([_sure(presence[:, :4] @ face.means(weights) + presence[:, 4]) for face in others])
-    labels = np.array([face.labels for face in others])
+    sure = np.array([_sure(presence[:, :4] @ face.means(weights) + presence[:, 4]) for face in faces])
+    labels = np.array([face.labels for face in faces])
     found = []
     for index in range(len(REGIONS)):
         bare, stubble, hair = (sure[labels[:, index] == label, index] for label in range(3))

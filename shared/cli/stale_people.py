@@ -4,10 +4,11 @@ from itertools import islice
 
 import typer
 
-from shared.buckets import Bucket
+from shared.buckets import Bucket, BucketError, StoreUnavailable
 from shared.cli.console import show
 from shared.cli.requests import count_of
 from shared.contract.manifests import Json
+from shared.errors import RequestError
 from shared.models.model_name import name_base_model
 from shared.operations.people import list_people
 from shared.operations.stale_people import NotRetrainable, StalePerson, find_stale, plan_retraining, retrain
@@ -51,9 +52,11 @@ def _plan(bucket: Bucket, one: StalePerson, train: bool) -> Json:
     }
     try:
         planned = plan_retraining(bucket, one)
-    except NotRetrainable as error:
+        state = "asked for" if train and retrain(bucket, planned) else planned.state
+    except StoreUnavailable:
+        raise
+    except (NotRetrainable, BucketError, RequestError) as error:  # of this person; the others go on
         return told | {"retraining": "impossible", "why": str(error)}
-    state = "asked for" if train and retrain(bucket, planned) else planned.state
     return told | {"retraining": state, "request_id": planned.request_id, "source": planned.source}
 
 

@@ -40,7 +40,7 @@ def usage(
     """
     if user is not None and not USER_ID.fullmatch(user):
         fail(f"{user} is no user id: 1 to 64 of A-Z a-z 0-9 . _ -")
-    place, begin = existing_bucket(bucket), time.time() - parse_age("--since", since)
+    place, begin = existing_bucket(bucket), max(0.0, time.time() - parse_age("--since", since))
     users, total = sum_usage(place, begin, user or "")
     if as_json:
         told = {user_id: asdict(one) for user_id, one in users.items()}

@@ -29,7 +29,7 @@ MILLISECONDS = 1000.0
 MOST = 1e11  # of bytes, seconds, and seconds since 1970, until the year 5138; more was not counted by photog
 AMOUNTS = ("device_seconds", "bytes_read", "bytes_written", "bytes_kept", "ended")
 RECORD = re.compile(
-    keys.USAGE + r"\d{4}-\d\d-\d\d/(?P<user_id>[^/]+)/(?P<function>[a-z]+)"
+    keys.USAGE + r"\d{4}-\d\d-\d\d/(?P<user_id>[^/]+)/(?P<function>[^/.]+)"
     r"\.(?P<ended>\d+)-(?P<device>\d+)-(?P<read>\d+)-(?P<written>\d+)-(?P<kept>\d+)\.(?P<request_id>[^/]+)\.json",
     re.ASCII,
 )
@@ -138,17 +138,17 @@ def records_of(function: str, envelope: Json) -> list[UsageRecord]:
     given = told.get("user_ids")
     users = [one for one in given if isinstance(one, str) and USER_ID.fullmatch(one)] if isinstance(given, list) else []
     users = list(dict.fromkeys(users))[:MOST_USERS] or [NOBODY]
+    milliseconds = _share(round(told["device_seconds"] * MILLISECONDS), len(users))
+    shares = [_share(int(told[name]), len(users)) for name in ("bytes_read", "bytes_written", "bytes_kept")]
     return [
-        UsageRecord(
-            user_id,
-            function,
-            envelope["request_id"],
-            float(told["ended"]),
-            told["device_seconds"] / len(users),
-            *(int(told[name]) // len(users) for name in ("bytes_read", "bytes_written", "bytes_kept")),
-        )
-        for user_id in users
+        UsageRecord(user_id, function, envelope["request_id"], float(told["ended"]), device / MILLISECONDS, *moved)
+        for user_id, device, *moved in zip(users, milliseconds, *shares, strict=True)
     ]
+
+
+def _share(amount: int, people: int) -> list[int]:
+    """Return equal shares of an amount, as near as whole numbers are; they add up to it."""
+    return [(amount + number) // people for number in range(people)]
 
 
 def _is_amount(value: object) -> bool:

@@ -364,10 +364,12 @@ class Invocation:
     def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
         """Return the function's answer, or the error with which it failed; raises interruptions and store failures."""
         error: RequestError
+        admitted = False
         try:
             workspace.progress("start", 0, 1)
             manifest.require_right()
             self._hooks.admit(attempt)
+            admitted = True
             with device_errors():
                 answer = self._function.answer(manifest.body, workspace)
             counted = {"usage": attempt.usage(answered=True)}
@@ -384,7 +386,8 @@ class Invocation:
             error = InternalError(f"{told}{unforeseen}; the worker's log has the traceback")
         else:
             return envelope
-        data = manifest.add_warnings({"cost_time": attempt.seconds(), "usage": attempt.usage(answered=False)})
+        used = {"usage": attempt.usage(answered=False)} if admitted else {}  # what was never begun is in no bill
+        data = manifest.add_warnings({"cost_time": attempt.seconds()} | used)
         return failure(manifest.request_id, error, data, attempt.metadata)
 
     def _check_size(self, envelope: Json) -> None:

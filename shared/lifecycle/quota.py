@@ -4,7 +4,7 @@
 |---|---|---|---|
 | claimed | its worker | no free slot, or the seconds of today's records are used up | answered with QuotaExceeded |
 | claimed | its worker | creates the first free slot of each user, if absent | admitted |
-| claimed, of several people of whom one has no slot left | its worker | deletes the others' slots | answered |
+| claimed, of several people of whom one has no slot left | its worker | deletes the slots of the others | answered |
 | admitted, its worker died | the next worker | finds the request's slots of today or yesterday | admitted |
 
 Of two requests that take a user's last slot at once exactly one gets it, and however many workers die over a request,
@@ -15,6 +15,7 @@ those that run beside it.
 import math
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from shared.buckets.base import Bucket, ObjectInfo
 from shared.contract import keys
@@ -43,8 +44,10 @@ class Quota(AttemptHook):
         taken: list[str] = []
         try:
             for user_id in attempt.users:
-                if attempt.number == 1 or not self._was_admitted(attempt, user_id):
+                if attempt.number == 1:
                     taken += self._take(attempt, user_id)
+                elif self._get_limit(attempt) is not None:  # else the first attempt began below the limit of seconds
+                    taken += self._find_slots(attempt, user_id) or self._take(attempt, user_id)
         except QuotaExceeded:
             for key in taken:
                 self._bucket.delete(key)
@@ -53,7 +56,7 @@ class Quota(AttemptHook):
     def _take(self, attempt: Attempt, user_id: str) -> list[str]:
         """Return the key of the slot that was taken, if requests are limited."""
         now = self._wall()
-        day, limit = day_of(now), getattr(self._settings, attempt.function)
+        day, limit = day_of(now), self._get_limit(attempt)
         there = list(self._bucket.list(keys.usage(day, user_id)))
         self._require_seconds(there, user_id, now)
         if limit is None:
@@ -74,16 +77,21 @@ class Quota(AttemptHook):
         if used >= limit:
             raise _exceeded(f"{user_id} has used {used:.0f} of {limit:.0f} seconds of a device today", now)
 
-    def _was_admitted(self, attempt: Attempt, user_id: str) -> bool:
-        """Return whether an earlier attempt has taken a slot for the user; it may have been yesterday."""
-        if getattr(self._settings, attempt.function) is None:
-            return True  # only seconds are limited, and the first attempt began below the limit
+    def _get_limit(self, attempt: Attempt) -> int | None:
+        """Return how many requests to the attempt's function a user has; None for one that has no quota."""
+        limit: int | None = getattr(self._settings, attempt.function, None)
+        return limit
+
+    def _find_slots(self, attempt: Attempt, user_id: str) -> list[str]:
+        """Return the key of the slot that an earlier attempt has taken for the user; it may have been yesterday."""
         now = self._wall()
-        return any(
-            self._is_slot_of(attempt, info.key)
+        found = (
+            info.key
             for moment in (now, now - DAY)
             for info in self._bucket.list(keys.quota_slots(day_of(moment), user_id, attempt.function))
+            if self._is_slot_of(attempt, info.key)
         )
+        return list(islice(found, 1))
 
     def _is_slot_of(self, attempt: Attempt, key: str) -> bool:
         text = self._bucket.find(key, LARGEST)

@@ -17,13 +17,14 @@ from shared.contract import keys
 from shared.contract.data_urls import is_embedded
 from shared.contract.manifests import Json, canonical_hash, parse
 from shared.contract.users import MOST_BYTES, UserModel
-from shared.errors import PhotogError, RequestError
+from shared.errors import PhotogError, RequestError, TooFewPhotos
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.operations.people import Person
 from shared.settings import Lease
 
 FEWEST_PHOTOS = 5  # of a training, as in a train request
+FORGOTTEN = "was forgotten meanwhile"
 MOST_TRIES = 100  # retrainings of one model that failed, each under an id of its own
 
 
@@ -90,21 +91,37 @@ def plan_retraining(bucket: Bucket, stale: StalePerson) -> Retraining:
     person, client = stale.person, Client(bucket)
     made_for = [person.user_id, person.request_id, stale.base_model, stale.face_engine]
     name = f"retrain-{canonical_hash({'for': made_for})[:16]}"
-    body, source = _find_request(bucket, person) or _use_close_ups(bucket, person)
+    lacks_photos = False
     for number in range(1, MOST_TRIES):
         request_id = name if number == 1 else f"{name}-{number}"
         answer = client.answer("train", request_id)
         if answer is None:
+            given = None if lacks_photos else _find_request(bucket, person)
+            body, source = given or _use_close_ups(bucket, person)
             return Retraining(request_id, {"request_id": request_id} | body, source, _state(bucket, request_id))
-    return Retraining(name, body, source, "error")
+        lacks_photos = lacks_photos or _lacks_photos(answer)
+    return Retraining(name, {}, f"its photos, {MOST_TRIES} times", "error")
 
 
 def retrain(bucket: Bucket, planned: Retraining) -> bool:
-    """Ask for a retraining, unless somebody has done so; returns whether this call did."""
+    """Ask for a retraining, unless somebody has done so; returns whether this call did.
+
+    Raises NotRetrainable if the person was forgotten meanwhile: then the request is withdrawn.
+    """
     if planned.state != "none":
         return False
-    Client(bucket).submit("train", planned.body)
+    client = Client(bucket)
+    client.submit("train", planned.body)
+    if bucket.head(keys.model(planned.body["configure"]["user_id"])) is None:  # looked at last: erasure comes before it
+        client.withdraw("train", planned.request_id)
+        raise NotRetrainable(FORGOTTEN)
     return True
+
+
+def _lacks_photos(answer: Json) -> bool:
+    """Return whether a training failed because too few of its photos could be had, such as behind expired links."""
+    error = answer["data"].get("error")
+    return isinstance(error, dict) and error.get("type") == TooFewPhotos.__name__
 
 
 def _state(bucket: Bucket, request_id: str) -> str:
@@ -146,7 +163,9 @@ def _may_exist(bucket: Bucket, reference: str) -> bool:
 def _use_close_ups(bucket: Bucket, person: Person) -> tuple[Json, str]:
     """Return a request of the faces that the model keeps, which are there as long as the person is."""
     text = bucket.find(keys.model(person.user_id), MOST_BYTES)
-    references = [] if text is None else [one.key for one in UserModel.model_validate_json(text).references]
+    if text is None:
+        raise NotRetrainable(FORGOTTEN)
+    references = [one.key for one in UserModel.model_validate_json(text).references]
     if person.trained and len(references) < FEWEST_PHOTOS:
         raise NotRetrainable(
             f"its photos are gone, and {len(references)} close-ups are too few to train on; send new photos"

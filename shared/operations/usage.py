@@ -49,11 +49,12 @@ def list_records(bucket: Bucket, since: float, user_id: str = "") -> Iterator[Us
 def sum_usage(bucket: Bucket, since: float, user_id: str = "") -> tuple[dict[str, Usage], Usage]:
     """Return the sum of each user, by id, and of all; a request of several people counts once in the latter."""
     users: dict[str, Usage] = {}
-    total, counted = Usage(), set[tuple[str, str]]()
+    total, counted = Usage(), set[tuple[str, str, float]]()
     for one in list_records(bucket, since, user_id):
         users.setdefault(one.user_id, Usage()).add(one)
         total.add(one)
-        if (one.function, one.request_id) in counted:
+        answer = one.function, one.request_id, one.ended  # an id may be used again, once its answer was removed
+        if answer in counted:
             total.requests[one.function] -= 1
-        counted.add((one.function, one.request_id))
+        counted.add(answer)
     return dict(sorted(users.items())), total

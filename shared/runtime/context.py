@@ -137,7 +137,8 @@ class Context:
                 self._settings,
                 self._owner or make_owner_name(),
                 self._shutdown,
-                [*self._hooks, *self._accountants(), *self._notifiers(function)],
+                # events first: a record that the store refuses must not hold them up
+                [*self._hooks, *self._notifiers(function), *self._accountants()],
                 self._observations,
             )
         return self._invocations[function]

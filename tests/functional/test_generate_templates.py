@@ -162,6 +162,19 @@ def test_the_second_of_a_row_that_looks_away_is_refused_by_a_real_picture(portra
         portrayed(pictures.png(pictures.group()), ids)
 
 
+def test_those_of_a_row_that_look_away_need_no_none(portrayed):
+    """The second and the fifth do; the last of four people takes the sixth face, and the answer says who is where."""
+    row = pictures.group()
+    made, data = portrayed(pictures.png(row), ["none", "none", "none", "collins"])
+    assert [face["user_id"] for face in data["faces"]] == ["none"] * 5 + ["collins"]
+    for number in (2, 5):
+        assert any(one.startswith(f"template_image: face {number} from the left looks") for one in data["warnings"])
+    left, top, right, bottom = data["faces"][5]["box"]
+    changed = (made != row).any(axis=2)
+    assert changed[top:bottom, left:right].mean() > 0.5
+    assert not changed[:, : data["faces"][4]["box"][2]].any()
+
+
 EVERYTHING = {
     "background_restore": True,
     "makeup_transfer": True,

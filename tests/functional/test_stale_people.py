@@ -11,13 +11,14 @@ from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import encode, failure
 from shared.contract.users import UserModel
-from shared.errors import TooFewPhotos
+from shared.errors import AttemptsExhausted, TooFewPhotos
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
 from shared.operations.client import Client
+from shared.operations.erasure import Erasure
 from shared.operations.people import CHUNK, find_person, list_people
-from shared.operations.stale_people import find_stale
+from shared.operations.stale_people import NotRetrainable, find_stale, plan_retraining, retrain
 from tests.echo import QUICK
 
 
@@ -167,6 +168,43 @@ def test_where_the_photos_are_gone_the_close_ups_are_used_and_too_few_say_what_t
     assert sent["configure"] == {"user_id": "ann"}
     assert told["bob"]["retraining"] == "impossible"
     assert "3 close-ups are too few to train on; send new photos" in told["bob"]["why"]
+
+
+def test_photos_that_could_not_be_had_are_replaced_by_the_close_ups_and_no_other_failure_does_that(bucket, other_base):
+    train(bucket, "ann")
+    sources = []
+    for error in (AttemptsExhausted("died"), TooFewPhotos("0 of 5: the links have expired"), None):
+        (told,) = listed(bucket, "--train")["stale"]
+        sources.append(told["source"])
+        if error is not None:
+            bucket.put(keys.result("train", told["request_id"]), encode(failure(told["request_id"], error, {})))
+    assert sources[:2] == ["the 5 photos of its request ann-1"] * 2
+    assert sources[2] == "the 5 close-ups that are kept"
+
+
+def test_what_is_damaged_of_one_person_stops_nobody_else(bucket, other_base):
+    for user in ("ann", "bob", "zoe"):
+        train(bucket, user)
+    damaged = {one["user_id"]: one["request_id"] for one in listed(bucket)["stale"]}
+    bucket.put(keys.result("train", damaged["ann"]), b"no answer")
+    made = json.loads(bucket.get(keys.model("bob")))
+    bucket.put(keys.model("bob"), encode(made | {"request_id": "a//b"}))
+    told = listed(bucket, "--train")["stale"]
+    assert [one["retraining"] for one in told] == ["impossible", "impossible", "asked for"]
+    assert "is no answer of photog's" in told[0]["why"]
+
+
+@pytest.mark.parametrize("steps", [400, 0])
+def test_nothing_is_asked_for_somebody_who_is_forgotten_meanwhile(bucket, steps):
+    train(bucket, "ann", max_train_steps=steps)
+    (stale,) = find_stale(list_people(bucket), "sd15", "insightface/buffalo_l")
+    planned = plan_retraining(bucket, stale)
+    Erasure(bucket, QUICK.lease).forget("ann")
+    with pytest.raises(NotRetrainable, match="forgotten"):
+        retrain(bucket, planned)
+    with pytest.raises(NotRetrainable, match="forgotten"):
+        plan_retraining(bucket, stale)
+    assert not list(bucket.list(keys.REQUESTS))
 
 
 def test_somebody_who_is_only_kept_is_kept_anew_for_another_engine(bucket, monkeypatch):

@@ -7,14 +7,14 @@ from itertools import count
 import pytest
 from typer.testing import CliRunner
 
-from shared.buckets import FolderBucket, MemoryBucket
+from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.cli import app
 from shared.contract import keys
 from shared.contract.function import Answer, AttemptFailed
 from shared.contract.manifests import encode, success
 from shared.contract.usage import Meter, day_of, parse_record, read_users, records_of
 from shared.errors import NoFaceInTemplate
-from shared.events import ObjectCreated
+from shared.events import ObjectCreated, completion_event
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.quota import Quota
 from shared.lifecycle.shutdown import Shutdown
@@ -24,7 +24,7 @@ from shared.operations.erasure import Erasure
 from shared.operations.retention import Retention
 from shared.operations.usage import sum_usage
 from shared.runtime.context import Context
-from shared.settings import QuotaSettings, Settings, UsageSettings
+from shared.settings import NotifySettings, QuotaSettings, Settings, UsageSettings
 from tests.echo import QUICK
 
 DAY = 86_400.0
@@ -127,7 +127,7 @@ class TestRecords:
             ("ann", "generate", "both"),
             ("bob", "generate", "both"),
         ]
-        assert [(one.bytes_read, one.bytes_kept) for one in found] == [(5, 3), (5, 3)]
+        assert [(one.bytes_read, one.bytes_kept) for one in found] == [(5, 3), (5, 4)], "which add up to all"
         told = json.loads(bucket.get(found[0].key))
         assert (told["user_id"], told["bytes_written"]) == ("ann", 18)
 
@@ -217,6 +217,21 @@ class TestRecords:
         assert hooks(usage=UsageSettings(record=True)) == [UsageRecords]
         assert hooks(quota=QuotaSettings(train=1)) == [UsageRecords, Quota]
 
+    def test_a_store_that_refuses_them_holds_up_no_event(self):
+        class Refuses(MemoryBucket):
+            def put(self, key, data):
+                if key.startswith(keys.USAGE):
+                    raise BucketError("no right to write there")
+                super().put(key, data)
+
+        bucket = Refuses()
+        settings = Settings(usage=UsageSettings(record=True), notify=NotifySettings(bucket=True))
+        hooks = Context(bucket, settings, load=lambda name, settings: Work()).invocation("generate")._hooks
+        envelope = success("r", "success", {"usage": Meter().usage(1.0, ["ann"], NOON, answered=True)})
+        with pytest.raises(BucketError, match="no right"):
+            hooks.committed("generate", completion_event("generate", envelope, bucket.address, "result"), envelope)
+        assert len(listed(bucket, keys.NOTIFICATIONS)) == 1
+
 
 class TestTheVerb:
     @pytest.fixture
@@ -237,7 +252,7 @@ class TestTheVerb:
         }
         assert told["total"]["requests"] == {"check": 1, "generate": 2}
         assert told["total"]["bytes_read"] == 30
-        assert told["total"]["bytes_kept"] == 7 + 6 + 7
+        assert told["total"]["bytes_kept"] == 7 + 7 + 7
         seconds = sum(one["device_seconds"] for one in told["users"].values())
         assert told["total"]["device_seconds"] == pytest.approx(seconds)
 
@@ -250,6 +265,25 @@ class TestTheVerb:
         assert "2 generate" in shown
         everything = json.loads(run(tmp_path / "bucket", "--user", "ann", "--since", "100y", "--json").stdout)
         assert everything["users"]["ann"]["requests"] == {"train": 1, "generate": 2}
+
+    def test_counts_an_id_that_is_used_again_once_its_answer_was_removed(self, bucket):
+        for user_id in ("ann", ["ann", "bob"]):
+            serve(bucket, user_id, request_id="again")
+            Client(bucket).withdraw("generate", "again")
+            for info in listed(bucket, "results/") + listed(bucket, "claims/"):
+                bucket.delete(info)
+        users, total = sum_usage(bucket, 0.0)
+        assert (users["ann"].requests, total.requests) == ({"generate": 2}, {"generate": 2})
+
+    def test_counts_functions_of_others_by_any_name(self, bucket):
+        serve(bucket, "ann", Work("my_own-2"))
+        assert sum_usage(bucket, 0.0)[1].requests == {"my_own-2": 1}
+
+    @pytest.mark.parametrize("age", ["3000y", "9" * 30 + "y", "0d"])
+    def test_takes_any_age(self, folder, tmp_path, age):
+        asked = run(tmp_path / "bucket", "--since", age, "--json")
+        assert asked.exit_code == 0, asked.output
+        assert bool(json.loads(asked.stdout)["users"]) == (age != "0d")
 
     def test_reads_no_object(self, folder, monkeypatch):
         monkeypatch.setattr(FolderBucket, "get", lambda *arguments: pytest.fail("it reads"))
@@ -275,6 +309,11 @@ class TestAQuota:
         error = answer["data"]["error"]
         assert error == {"type": "QuotaExceeded", "retryable": True, "retry_after": 43_200}
         assert "ann has sent 2 requests to generate today" in answer["message"]
+        assert "usage" not in answer["data"]
+        assert sum_usage(bucket, 0.0)[0]["ann"].requests == {"generate": 2}, "what was refused is in no bill"
+
+    def test_leaves_functions_of_others_alone(self, bucket):
+        assert serve(bucket, "ann", Work("own"), hooks=self.hooks(bucket, generate=0))["code"] == "OK"
 
     def test_is_of_one_user_one_function_and_one_day(self, bucket):
         hooks = self.hooks(bucket, generate=1)
@@ -348,6 +387,18 @@ class TestAQuota:
         assert serve(bucket, ["ann", "bob"], hooks=hooks)["data"]["error"]["type"] == "QuotaExceeded"
         assert listed(bucket, keys.quota_slots(day_of(NOON), "ann", "generate")) == []
         assert serve(bucket, "ann", hooks=hooks)["code"] == "OK"
+
+    def test_a_portrait_of_two_that_is_refused_returns_the_slot_that_a_dead_worker_took_for_one_of_them(self, bucket):
+        class Dies(Quota):
+            def _take(self, attempt, user_id):
+                if attempt.number == 1 and user_id == "bob":
+                    raise AttemptFailed("killed")
+                return super()._take(attempt, user_id)
+
+        assert serve(bucket, "bob", hooks=self.hooks(bucket, generate=1))["code"] == "OK"
+        hooks = [Dies(bucket, QuotaSettings(generate=1), lambda: NOON)]
+        assert serve(bucket, ["ann", "bob"], hooks=hooks)["data"]["error"]["type"] == "QuotaExceeded"
+        assert listed(bucket, keys.quota_slots(day_of(NOON), "ann", "generate")) == []
 
     def test_of_seconds_ends_with_the_seconds_of_today_and_stops_nothing_that_runs(self, bucket):
         hooks = self.hooks(bucket, device_seconds=60)

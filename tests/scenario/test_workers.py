@@ -130,9 +130,13 @@ def test_bad_input_is_answered_by_name_and_the_worker_lives_on(bucket):
 
 
 def test_up_restarts_a_worker_that_dies_and_drains_all_on_sigterm(bucket, tmp_path):
-    command = [Path(sys.executable).parent / "photog", "up", bucket.address]
     here = decoys.folder(tmp_path / "mine")  # a project whose packages are called like ours
-    supervisor = subprocess.Popen(command, cwd=here, env=os.environ | QUICK_LEASE, stderr=subprocess.PIPE, text=True)
+    program = [Path(sys.executable).parent / "photog", "status", bucket.address]
+    assert subprocess.run(program, cwd=here, capture_output=True, check=False).returncode == 0
+    # -P, as the program has no folder but its own among its modules
+    command = [sys.executable, "-P", "-m", "shared.cli", "up", bucket.address]
+    told = {"stderr": subprocess.PIPE, "text": True}
+    supervisor = zygotes.start(command, zygotes.HEAVY, cwd=here, env=os.environ | QUICK_LEASE, **told)
     try:
         request(bucket, "r1", ["photos/one.jpg"])
         until(lambda: answer(bucket, "r1"), 90)
