@@ -7,7 +7,7 @@ from nicegui import ui
 
 from page import texts
 from page.studio import Studio
-from page.verdict import read_faces
+from page.verdict import read_faces, read_size
 from page.widgets import ask, heading, picture
 from shared.contract.manifests import NOBODY, Json
 
@@ -116,5 +116,5 @@ def _read(answer: Json) -> list[FaceBox]:
     """Return the faces in a check's answer; none of an answer that has no picture."""
     results = (answer.get("data") or {}).get("check_results")
     result = results[0] if isinstance(results, list) and results and isinstance(results[0], dict) else {}
-    width, height = int(result.get("width") or 0), int(result.get("height") or 0)
+    width, height = read_size(result)
     return [FaceBox(box, width, height) for box in read_faces(result)] if width and height else []

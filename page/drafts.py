@@ -155,10 +155,10 @@ class Drafts:
             draft.photos -= removed
             draft.released -= removed
             for one in gone:
-                del draft.checks[one]
+                draft.checks.pop(one, None)  # as `end` may tidy beside `run`
             for one in portraits.keys() - working:
-                del draft.portraits[one]
-            if draft.closed and not draft.photos and not draft.checks:
+                draft.portraits.pop(one, None)
+            if draft.closed and not draft.photos and not draft.checks and draft in self._drafts:
                 self._drafts.remove(draft)
 
     def _is_answered(self, function: str, request_id: str) -> bool:

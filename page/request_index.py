@@ -28,6 +28,7 @@ from shared.contract.function import NAMES
 from shared.contract.manifests import NOBODY, Json, decode, invalid_id, parse
 from shared.contract.visible import visible
 from shared.errors import RequestError
+from shared.lifecycle.pointers import is_plausible
 from shared.operations.client import Client
 
 log = logging.getLogger(__name__)
@@ -459,13 +460,12 @@ def _people(body: Any) -> tuple[str, ...]:
 
 
 def _describe_running(name: str, request_id: str, progress: Json, claim: Json, attempts: int) -> Running:
-    started = claim.get("started")
     return Running(
         name,
         request_id,
         str(claim.get("owner", "")),
         attempts,
-        float(started) if isinstance(started, int | float) else 0.0,
+        is_plausible(claim.get("started")) or 0.0,
         str(progress["stage"]),
         int(progress["step"]),
         int(progress["steps"]),

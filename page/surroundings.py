@@ -5,17 +5,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from pydantic import BaseModel, Field, ValidationError
+
 from shared.buckets import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
 from shared.contract.function import NAMES
-from shared.contract.manifests import Json, decode
 from shared.contract.visible import visible
+from shared.lifecycle.pointers import LATEST
 from shared.lifecycle.unread import Stray, find_strays, find_unlisted
 
 MISSED_BEATS = 3.0  # signs of life without which a worker counts as gone
 MOST_WORKERS = 1000
 MOST_TROUBLES = 50  # of each kind
 LARGEST_RECORD = 64 * 1024  # bytes
+NO_RECORD = "this is no record of a failing file, so photog has not written it; remove it"
+
+
+class _Record(BaseModel):
+    """What a worker writes of a key that fails; anybody may have overwritten it."""
+
+    key: str
+    error: str
+    tries: int = Field(ge=0, lt=10**9, strict=True)
+    since: float = Field(ge=0, lt=LATEST, strict=True)
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,9 @@ def _read_failing(bucket: Bucket, place: str) -> Trouble | None:
         text = bucket.find(place, LARGEST_RECORD)
         if text is None:
             return None
-        told: Json = decode(text)
-        return Trouble(visible(str(told["key"])), visible(str(told["error"])), int(told["tries"]), float(told["since"]))
-    except (BucketError, ValueError, KeyError, TypeError) as error:
+        told = _Record.model_validate_json(text)
+    except ValidationError:
+        return Trouble(place, NO_RECORD)
+    except BucketError as error:
         return Trouble(place, visible(str(error)))
+    return Trouble(visible(told.key), visible(told.error), told.tries, told.since)

@@ -10,6 +10,7 @@ from shared.contract.manifests import Json
 Sides = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 USABLE, NOT_ONE_FACE = 1, 3  # codes of check
 GOOD_QUALITY = 0.4
+LARGEST = 1e6  # pixels of a side; no picture that photog reads has more
 FACES = re.compile(r"(\d+) faces were found")
 
 
@@ -38,9 +39,9 @@ class Verdict:
 def read_verdict(result: Json) -> Verdict:
     """Return the verdict in one entry of `check_results`."""
     usable, warnings = result.get("code") == USABLE, [str(one) for one in result.get("warnings") or []]
-    quality = float(result.get("quality") or 0.0)
+    quality = _read_number(result.get("quality"))
     title, advice = _describe_good(quality, warnings) if usable else _describe_fault(result.get("code"), warnings)
-    width, height = int(result.get("width") or 0), int(result.get("height") or 0)
+    width, height = read_size(result)
     face, faces = _box(result.get("face")), tuple(read_faces(result))
     return Verdict(usable, title, advice, face, faces, width, height, quality)
 
@@ -49,6 +50,17 @@ def read_faces(result: Json) -> list[Sides]:
     """Return the boxes of all faces in one entry of `check_results`, from left to right."""
     found = result.get("faces")
     return [box for one in found if (box := _box(one)) is not None] if isinstance(found, list) else []
+
+
+def read_size(result: Json) -> tuple[int, int]:
+    """Return width and height in pixels in one entry of `check_results`; 0 where it tells none."""
+    return int(_read_number(result.get("width"))), int(_read_number(result.get("height")))
+
+
+def _read_number(told: Any) -> float:
+    """Return a number of an answer, which anybody may have overwritten; 0 for what is none."""
+    known = isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= LARGEST
+    return float(told) if known else 0.0
 
 
 def _describe_good(quality: float, warnings: list[str]) -> tuple[str, str]:
@@ -72,10 +84,14 @@ def _describe_fault(code: Any, warnings: list[str]) -> tuple[str, str]:
 def _box(face: Any) -> Sides | None:
     if isinstance(face, dict):
         face = [face.get(side) for side in ("left", "top", "right", "bottom")]
-    if isinstance(face, list) and len(face) == 4 and all(isinstance(one, int | float) for one in face):
+    if isinstance(face, list) and len(face) == 4 and all(map(_is_place, face)):
         left, top, right, bottom = map(float, face)
         return left, top, right, bottom
     return None
+
+
+def _is_place(told: Any) -> bool:
+    return isinstance(told, int | float) and abs(told) <= LARGEST  # also beside the picture, as of a face cut off
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ WISHES = (
     'body: this call signs a URL, so send JSON of any Content-Type, such as {"user_id": "ann", "suffix": ".jpg"}, or '
     "nothing; a picture's bytes go to POST /v1/photos"
 )
+BYTES = "send the bytes of one picture, as `curl --data-binary @photo.jpg` does"
+NO_FORMS = f"body: this call takes no form; {BYTES}"
 SUFFIXES = {"image/png": ".png", "image/webp": ".webp", "image/avif": ".avif", "image/heic": ".heic"}
 
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]  # REQUEST_ID without a look-ahead
@@ -282,9 +284,13 @@ def _pictures(rest: Rest) -> APIRouter:
         token: Token = None,
     ) -> StoredPhoto:
         rest.require_token(token)
-        kind = request.headers.get("Content-Type", "").partition(";")[0]
+        kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind.startswith("multipart/"):
+            raise InvalidField(NO_FORMS, "body")
         ending = SUFFIXES.get(kind, ".jpg") if suffix is None else suffix
         async with rest.bodies.read(request, rest.settings.limits.photo_bytes, PhotoTooLarge) as data:
+            if not data:
+                raise InvalidField(f"body: it is empty; {BYTES}", "body")
             return StoredPhoto(key=await run_in_threadpool(store_photo, rest.bucket, data, ending, user_id))
 
     wished = {"required": True, "content": {"application/json": {"schema": UploadWish.model_json_schema()}}}

@@ -125,6 +125,18 @@ def test_the_pages_commands_back_up_and_restore_a_folder(tmp_path, saving_index)
     assert serving(bucket) == "told", "the first bucket is left alone"
 
 
+def test_the_copy_of_a_bucket_in_use_is_run_twice_and_goes_into_an_empty_folder(tmp_path):
+    """`cp -a BUCKET BACKUP` made BACKUP/BUCKET at the second time, and what had come since was in no backup."""
+    bucket = FolderBucket(tmp_path / "BUCKET")
+    (tmp_path / "RESTORED").mkdir()
+    backup, *_, restore = COPY
+    for name in ("old", "new"):
+        invocation(bucket, Echo()).receive(drop(bucket, name))
+        run(backup, tmp_path)
+    run(restore, tmp_path)
+    assert overview(FolderBucket(tmp_path / "RESTORED"), Limits())["check"]["ok"] == ["new", "old"]
+
+
 def test_a_copy_of_a_bucket_in_another_goes_on_too(tmp_path, cloud):
     """As `aws s3 sync` makes it: all times are new."""
     settings = S3Settings(endpoint=cloud.endpoint, region=REGION)

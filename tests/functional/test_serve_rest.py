@@ -158,6 +158,10 @@ def test_pictures_go_in_by_their_bytes_and_files_of_answers_come_out(served, cli
     assert key.startswith("photos/")
     assert key.endswith(".png")
     assert served.bucket.get(key) == b"a picture"
+    for kind, content in (("multipart/form-data; boundary=x", b"--x"), ("IMAGE/PNG", b"")):
+        refused = client.post("/v1/photos", content=content, headers={"Content-Type": kind})
+        assert refused.status_code == 422
+        assert "--data-binary" in refused.json()["message"]
     mine = client.post("/v1/photos", content=b"me", params={"user_id": "ann", "suffix": ".webp"}).json()["key"]
     assert mine.startswith("users/ann/photos/")
     for wrong in ({"user_id": "../x"}, {"user_id": "none"}, {"suffix": "/../x"}):

@@ -162,3 +162,11 @@ def test_a_request_that_many_tabs_wait_for_is_looked_at_once():
     follower.look("train", "two")
     follower.refresh()
     assert ("train", "one") not in follower._seen, "nobody waits for it any more"
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), -(10**400), 10**400, "1", [2], None])
+def test_a_verdict_of_numbers_that_photog_has_not_written_has_none(number):
+    told = {"code": 1, "quality": number, "width": number, "height": number, "faces": [[number] * 4], "face": number}
+    verdict = read_verdict(told)
+    assert (verdict.width, verdict.height, verdict.quality, verdict.face) == (0, 0, 0.0, None)
+    crop_square(verdict)

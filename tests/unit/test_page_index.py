@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections import Counter
 
+import pytest
+
 from page.charts import bin_answers
 from page.request_index import Entry, RequestIndex
 from page.request_life import read_life
@@ -309,3 +311,18 @@ def test_a_file_that_is_no_manifest_is_one_failed_request_under_the_id_of_its_an
     life = read_life(bucket, "check", request_id, index.newest()[0].key, Limits())
     assert life is not None
     assert life.manifest == "{not json"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1", "1" + "0" * 400, "NaN", "true", '"<b>"', "null"])
+def test_numbers_that_photog_has_not_written_stop_no_list(number):
+    """The thread that makes the lists ended, for good, with an infinite number of tries."""
+    bucket = MemoryBucket()
+    send(bucket, "train", "r")
+    bucket.put(keys.claim("train", "r", 1), f'{{"owner": "w", "started": {number}}}'.encode())
+    bucket.put(keys.progress("train", "r"), encode(running("r", {"stage": "training", "step": 1, "steps": 2})))
+    record = f'{{"key": "requests/train/a.json", "error": "e", "tries": {number}, "since": {number}}}'
+    bucket.put(f"{keys.FAILING}train/x.json", record.encode())
+    index = index_of(bucket)
+    index.look_around()
+    assert [(one.request_id, one.started) for one in index.running()] == [("r", 0.0)]
+    assert [(one.key, one.tries) for one in index.troubles()] == [(f"{keys.FAILING}train/x.json", 0)]
