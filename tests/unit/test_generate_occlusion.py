@@ -14,7 +14,7 @@ from functions.generate.face import masks
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.network import WEIGHTS, OccluderNetwork
-from functions.generate.occlusion.occluder import find_occluder, measure_hidden
+from functions.generate.occlusion.occluder import compare_colors, find_occluder, measure_hidden
 from functions.generate.person import choose_reference, mirror_image
 from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
@@ -83,6 +83,41 @@ def test_an_object_is_found_at_any_size_of_the_picture(astronaut, network):
         found = mask_of(resized, landmarks, network)
         there = cv2.resize(alpha, resized.shape[1::-1]) > 0.9
         assert (found[there & inside(landmarks, resized)] > COUNTED).mean() > 0.9
+
+
+def network_sees(width):
+    """An object of 0.4 by 0.5 face widths, and what the network may say: it is sure of it, and spurs stick out."""
+    size = round(1.2 * width)
+    y, x = np.mgrid[:size, :size].astype(np.float32) / width
+    thing = (abs(x - 0.6) < 0.2) & (abs(y - 0.6) < 0.25)
+    spurs = (abs(x - 0.6) < 0.275) & (abs(y - 0.8) < 0.05)
+    share = cv2.GaussianBlur(np.where(thing, 1.0, np.where(spurs, 0.8, 0.0)).astype(np.float32), (0, 0), 0.01 * width)
+    return x, y, thing, spurs & ~thing, share
+
+
+def plane(skin, thing, color, where):
+    lab = np.full((*thing.shape, 3), skin, np.float32)
+    lab[thing] = color
+    lab[where] = color * np.float32(0.3)
+    return lab + np.random.default_rng(0).normal(0, 2, lab.shape).astype(np.float32)
+
+
+def test_a_colored_cup_ends_where_its_color_ends_and_its_dark_inside_belongs_to_it():
+    """What the network takes for the cup beside it would be left as hairlines of the old face."""
+    width = 320
+    x, y, thing, spurs, share = network_sees(width)
+    inside = np.hypot((x - 0.6) / 0.17, (y - 0.4) / 0.035) < 1
+    found = compare_colors(plane((65, 16, 18), thing, np.array([45, 60, 40]), inside), share, width)
+    assert (found[spurs] > 0.5).mean() < 0.03
+    assert (found[thing] > 0.5).mean() > 0.98
+
+
+def test_a_hand_keeps_what_the_network_says():
+    """Its color is the face's, so that nothing far from the network's border is told from the face by color."""
+    width = 320
+    _, _, thing, _, share = network_sees(width)
+    found = compare_colors(plane((65, 16, 18), thing, np.array([60, 17, 18]), thing & False), share, width)
+    assert (found[thing] > 0.5).mean() > 0.95
 
 
 def test_what_is_covered_stays_bit_for_bit_whatever_the_stages_do(astronaut):

@@ -33,6 +33,16 @@ def test_a_part_covers_all_pixels_that_its_values_reach():
     assert working.cover((slice(0, working.small[0]), slice(0, working.small[1]))) == (slice(0, 230), slice(0, 310))
 
 
+def test_a_large_plane_is_averaged_to_the_same_places():
+    working = WorkingSize.of((901, 1303), 1000, 100)
+    x = np.broadcast_to(np.arange(1303, dtype=np.float32), (901, 1303)).copy()
+    at = working.place(np.column_stack([x[0], np.zeros(1303)]))[:, 0]
+    small = working.reduce(x)
+    expected = np.interp(np.arange(small.shape[1]), at, x[0])
+    assert small.shape == working.small
+    assert np.abs(small - expected).max() < 1.2  # pixels, of which 10 make one of the small plane
+
+
 def test_a_photo_is_drawn_at_the_same_place_in_parts_and_at_any_size():
     photo = cv2.GaussianBlur(pictures.astronaut(), (0, 0), 3)
     source = np.random.default_rng(3).uniform(100, 400, (30, 2))

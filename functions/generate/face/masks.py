@@ -19,7 +19,7 @@ from functions.generate.face.landmarks import (
     forehead,
     with_forehead,
 )
-from shared.imaging.array_types import Mask, Points
+from shared.imaging.array_types import Image, Mask, Points
 
 DRAWING_WIDTH = 256  # pixels across the face while drawing
 FRACTION_BITS = 4  # of cv2's polygon coordinates
@@ -107,7 +107,7 @@ def region(points: Points, size: tuple[int, int], margin: float = REGION_MARGIN)
     return slice(int(top), int(min(bottom, size[0]))), slice(int(left), int(min(right, size[1])))
 
 
-def bounds(mask: Mask, room: float) -> tuple[slice, slice]:
+def bounds(mask: Mask | Image, room: float) -> tuple[slice, slice]:
     """Return the rows and columns of a mask, (H, W), outside of which it is 0, and `room` pixels around them."""
     left, top, across, down = cv2.boundingRect((mask > 0).view(np.uint8))
     reach = int(np.ceil(room))

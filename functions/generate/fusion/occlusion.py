@@ -50,8 +50,9 @@ def usable_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -
 def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask) -> Mask:
     width = face_width(points)
     height, face = _height(points, skin_base.shape), masks.face(points, skin_base.shape[:2])
+    rim = 1 - masks.face(points, skin_base.shape[:2], RIM, 0.02)
     hair = _hair(drawn, skin_drawn, height, face, DARKER)
-    locks = _locks(points, _hair(drawn, skin_drawn, height, face, LOCK))
+    locks = _locks(points, _hair(drawn, skin_drawn, height, face, LOCK)) * rim
     hidden = measure_fringe(hair, height, face)
     both = cv2.GaussianBlur(skin_drawn * skin_base * (1 - hair), (0, 0), HAIR_SOFTNESS * width)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
@@ -59,7 +60,7 @@ def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask)
     start = ABOVE + (BELOW - ABOVE) * hidden
     # an arched brow reaches higher than the middle of both: unless a fringe hides it, it is the person's as a whole
     above = np.clip((height - start) / RISE, 0, 1) * (1 - masks.brows(points, skin_base.shape[:2]) * (1 - hidden))
-    taken: Mask = (1 - above * (1 - clear)) * (1 - np.maximum(_strange(points, drawn, skin_drawn), locks))
+    taken: Mask = (1 - above * (1 - clear)) * (1 - np.maximum(_strange(drawn, skin_drawn, face, width) * rim, locks))
     return taken.astype(np.float32)
 
 
@@ -145,7 +146,7 @@ def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
 
 
 def _locks(points: Points, hair: Mask) -> Mask:
-    """Return the mask, (H, W), of hair that hangs beside the eyes and cheeks near the outline; beards are left out.
+    """Return the mask, (H, W), of hair that hangs beside the eyes and cheeks; beards are left out.
 
     The hair may be the person's or a neighbor's.
     """
@@ -158,7 +159,7 @@ def _locks(points: Points, hair: Mask) -> Mask:
         hair * ~below_mouth * (1 - masks.eyes(points, size, growth=0.03)), cv2.MORPH_OPEN, _disc(0.01 * width)
     )
     found = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
-    locks: Mask = found * (1 - masks.face(points, size, RIM, 0.02)) * (1 - masks.features(points, size, 0.0, 0.015))
+    locks: Mask = found * (1 - masks.features(points, size, 0.0, 0.015))
     return locks
 
 
@@ -181,18 +182,15 @@ def _height(points: Points, size: tuple[int, ...]) -> Mask:
     return height
 
 
-def _strange(points: Points, drawn: Lab, skin_drawn: Mask) -> Mask:
-    """Return the mask, (H, W), of colors near the outline that neither skin nor hair has."""
-    size = drawn.shape[:2]
-    width = face_width(points)
-    skin = drawn[(skin_drawn > 0.5) & (masks.face(points, size) > 0.5)]
+def _strange(drawn: Lab, skin_drawn: Mask, face: Mask, width: float) -> Mask:
+    """Return the mask, (H, W), of colors that neither skin nor hair has."""
+    skin = drawn[(skin_drawn > 0.5) & (face > 0.5)]
     if len(skin) == 0:
-        return np.zeros(size, np.float32)
+        return np.zeros(face.shape, np.float32)
     away = np.linalg.norm(drawn[..., 1:] - np.median(skin[:, 1:], axis=0), axis=-1)
     found = np.clip((away - STRANGE[0]) / (STRANGE[1] - STRANGE[0]), 0, 1).astype(np.float32)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # removes specks
-    found = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
-    strange: Mask = found * (1 - masks.face(points, size, RIM, 0.02))
+    strange: Mask = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
     return strange
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.strips import RowEnlarger, repeat
+from functions.generate.face.strips import RowEnlarger
 from shared.imaging.array_types import Mask
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
@@ -78,9 +78,7 @@ class Relighting:
             drawn: LAB, (H, W, 3).
             smooth: the planes of the attribute of that name, of the same pixels, (H, W) each; they are overwritten.
         """
-        lit = repeat(smooth[LIGHT])
-        lit *= -self.damping
-        lit += 1
+        lit: light.Lab = cv2.merge([1 - one * smooth[LIGHT] for one in self.damping])
         lit *= light.shift_light(drawn, smooth[:LIGHT], self.tone)
         lit += drawn
         raised = lit[..., 0]

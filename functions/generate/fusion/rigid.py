@@ -25,16 +25,23 @@ def span_glasses(frames: Mask, landmarks: Points) -> Mask:
         landmarks: the face's landmarks, (68, 2), in pixels of the mask.
     """
     spanned = np.zeros(frames.shape, np.float32)
-    rows, columns = np.nonzero(frames > 0.5)
-    if not len(rows):
+    found = _find_ends(frames > 0.5)
+    if not len(found):
         return spanned
-    found = np.column_stack([columns, rows]).astype(float)
     left, right = (landmarks[eye].mean(axis=0) for eye in EYES)
     across = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     mirrored = found - 2 * ((found - (left + right) / 2) @ across)[:, None] * across
     around = np.vstack([found, mirrored, landmarks[JAW][[0, -1]]]).astype(np.float32)
     cv2.fillConvexPoly(spanned, np.round(cv2.convexHull(around)).astype(np.int32), 1.0)
     return spanned
+
+
+def _find_ends(where: NDArray[np.bool_]) -> Points:
+    """Return the first and the last pixel of each row in which there is any, (N, 2); they have the hull of all."""
+    rows = np.flatnonzero(where.any(axis=1))
+    first, last = where[rows].argmax(axis=1), where.shape[1] - 1 - where[rows, ::-1].argmax(axis=1)
+    ends: Points = np.column_stack([np.concatenate([first, last]), np.concatenate([rows, rows])]).astype(float)
+    return ends
 
 
 def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:

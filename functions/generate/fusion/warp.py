@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
+from functions.generate.face.masks import bounds
 from functions.generate.face.strips import list_strips
 from functions.generate.face.working_size import EVERYTHING, Part
 from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
@@ -21,6 +22,7 @@ GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 fac
 SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since landmarks are whole pixels
 REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
+KERNEL = 2  # pixels beside a place that cubic interpolation reads
 LEAST = 1e-3  # pixels; what moves less stays as it is
 
 Displacement = NDArray[np.float32]
@@ -45,10 +47,20 @@ class Movement:
     def of(self, image: Picture) -> Picture:
         """Return a copy of the picture, RGB, uint8, (H, W, 3), or of a mask of its size, with the face moved."""
         result = image.copy()
-        if self.shift is not None and (image.ndim == 3 or image.any()):
-            (left, top), (height, width) = self.corner, self.shift.shape[1:]
-            # sampled from the whole picture, because pixels at the border of the part may come from outside it
-            sample(image, self.shift, self.corner, result[top : top + height, left : left + width])
+        if self.shift is None:
+            return result
+        (left, top), (height, width) = self.corner, self.shift.shape[1:]
+        rows, columns = slice(0, height), slice(0, width)
+        if image.ndim == 2:  # a mask stays 0 where nothing of it can get
+            seen = bounds(image, float(np.abs(self.shift).max()) + KERNEL)
+            rows, columns = (
+                slice(max(one.start - first, 0), max(min(one.stop - first, side), 0))
+                for one, first, side in zip(seen, (top, left), (height, width), strict=True)
+            )
+        part = self.shift[:, rows, columns]
+        # sampled from the whole picture, because pixels at the border of the part may come from outside it
+        corner = self.corner + np.array([columns.start, rows.start])
+        sample(image, part, corner, result[corner[1] :, corner[0] :][: part.shape[1], : part.shape[2]])
         return result
 
 

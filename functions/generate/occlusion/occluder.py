@@ -36,8 +36,16 @@ BEFORE = 0.35  # of a piece that must lie there; the background and the hair tha
 HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
 WORKING_WIDTH = 320  # pixels across the face at which the edges are found
-BAND = 0.035  # face widths on both sides of the network's border in which the edge is looked for: two of its pixels
-LOCAL = 0.05  # sigma in face widths of the surroundings whose colors are compared
+# face widths on both sides of the border in which the edge is looked for: two of the network's pixels; and sigma in
+# face widths of the surroundings whose colors are compared
+BAND, LOCAL = 0.035, 0.05
+# the same for an object whose color no skin or hair has: there the network's border is often five of its pixels off
+WIDE_BAND, WIDE_LOCAL = 0.08, 0.1
+COLORED = 15.0  # distance in a and b from all between gray and the face beside it that such an object has
+REDDEST = 1.5  # of the chroma of the face beside it, which other skin may have
+AROUND = 0.3  # face widths around an object in which that face is looked at
+SKIN = 30.0  # LAB; distance from the face's color that its lit and shaded skin has at most
+TRACE = 0.02  # share up to which a pixel is surely the face's
 NOISE = 4.0  # LAB; colors this near to each other cannot be told apart
 ROUNDS = 2  # of comparing; the second one knows the colors better
 STEEPNESS = 2.0  # of the share across an edge: a doubtful quarter on the face's side is the face's
@@ -171,28 +179,52 @@ def compare_colors(lab: Lab, share: Mask, width: float) -> Mask:
         share: the network's share of objects, 0 to 1, (H, W).
         width: the face's width in pixels.
     """
-    reach = 2 * max(1, round(BAND * width)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    return _compare_beside(lab, _cut_off_skin(lab, share, width), BAND * width, LOCAL * width)
+
+
+def _cut_off_skin(lab: Lab, share: Mask, width: float) -> Mask:
+    """Return the share, (H, W), without the skin that the network took for a part of a colored object beside it.
+
+    An object is colored if its color is far from all between gray and that of the face around it: all skin and hair
+    lies between, or is a little redder. The share of other objects is returned as it is.
+    """
+    sure = share > SURE
+    side = 2 * round(AROUND * width) + 1
+    beside = (cv2.dilate(sure.astype(np.uint8), np.ones((side, side), np.uint8)) > 0) & (share <= TRACE)
+    if not sure.any() or not beside.any():
+        return share
+    own, face = (np.median(lab[where], axis=0) for where in (sure, beside))
+    along = float(np.clip(own[1:] @ face[1:] / max(float(face[1:] @ face[1:]), 1.0), 0, REDDEST))
+    if float(np.linalg.norm(own[1:] - along * face[1:])) < COLORED:
+        return share
+    refined = _compare_beside(lab, share, WIDE_BAND * width, WIDE_LOCAL * width)
+    skin = np.linalg.norm(lab - face, axis=2) < SKIN  # the dark inside of a cup is none
+    return np.where(skin, np.minimum(refined, share), share)
+
+
+def _compare_beside(lab: Lab, share: Mask, reach: float, sigma: float) -> Mask:
+    """Compare colors up to `reach` pixels from the border with those around, whose distance has the given sigma."""
+    side = 2 * max(1, round(reach)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     inside = (share > 0.5).astype(np.uint8)
     band = (cv2.dilate(inside, disc) - cv2.erode(inside, disc)).astype(bool)
     prior = np.clip(share, 0.05, 0.95)
     refined = share.copy()
     for _ in range(ROUNDS):
-        own = _unlikeness(lab, np.where(band, refined * 0.2, inside), width)
-        other = _unlikeness(lab, np.where(band, (1 - refined) * 0.2, 1.0 - inside), width)
+        own = _unlikeness(lab, np.where(band, refined * 0.2, inside), sigma)
+        other = _unlikeness(lab, np.where(band, (1 - refined) * 0.2, 1.0 - inside), sigma)
         odds = np.log(prior / (1 - prior)) + np.clip((other - own) / 2, -6, 6)
         refined = np.where(band, 1 / (1 + np.exp(-odds)), inside).astype(np.float32)
         refined = cv2.medianBlur((refined * 255).astype(np.uint8), 3).astype(np.float32) / 255
     return refined
 
 
-def _unlikeness(lab: Lab, weight: NDArray[np.floating], width: float) -> Mask:
+def _unlikeness(lab: Lab, weight: NDArray[np.floating], sigma: float) -> Mask:
     """Return how far each pixel's color is from the colors with a weight around it, (H, W).
 
     Twice the negative logarithm of a normal density whose mean and variance are those of the surroundings.
     """
     weight = weight.astype(np.float32) + np.float32(1e-6)
-    sigma = LOCAL * width
     total = blur(weight, sigma)[..., None]
     mean = blur(lab * weight[..., None], sigma) / total
     variance = blur(np.square(lab) * weight[..., None], sigma) / total - np.square(mean)

@@ -1,5 +1,6 @@
 """Color balance: give the skin of a face the color of the template's skin."""
 
+import cv2
 import numpy as np
 
 from functions.generate.face import light, masks
@@ -40,15 +41,14 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
         where = where * (1 - np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size)))
     part = crop.working.cover(masks.bounds(where, 0.0))
     soft = crop.enlarge(where, part) * crop.cut(editable)[part]
-    constant = (mean * (1 - factor) + shift).astype(np.float32)
+    change_of = np.column_stack([np.diag(factor - 1), mean * (1 - factor) + shift])  # of a color, LAB and 1
     before = crop.image[part]
     mixed = np.array(before)
     for rows in list_strips(soft.shape):
         share = soft[rows]
         if share.any():
             lab = light.to_lab(before[rows])
-            change = lab * (factor - 1)
-            change += constant
+            change = cv2.transform(lab, change_of)
             change *= repeat(share)
             lab += change
             mixed[rows] = light.to_rgb(lab)
