@@ -337,8 +337,9 @@ class TestAQuota:
         assert again.receive(ObjectCreated("requests/generate/hard.json")) is Outcome.ALREADY
         assert len(listed(bucket, keys.quota_slots(day_of(NOON), "ann", "generate"))) == 2
 
-    def test_an_attempt_after_midnight_has_the_slot_of_the_day_before(self, bucket):
-        times = iter([NOON, *[NOON + DAY / 2] * 9])
+    @pytest.mark.parametrize(("first", "later"), [(NOON, NOON + DAY / 2), (NOON + DAY / 2, NOON + DAY / 2 - 1)])
+    def test_an_attempt_after_midnight_or_with_a_clock_before_it_has_the_first_ones_slot(self, bucket, first, later):
+        times = iter([first, *[later] * 9])
 
         def die(workspace):
             if workspace.attempt == 1:
@@ -346,7 +347,7 @@ class TestAQuota:
 
         hooks = [Quota(bucket, QuotaSettings(generate=1), lambda: next(times))]
         assert serve(bucket, "ann", Work(each=die), hooks=hooks)["code"] == "OK"
-        assert listed(bucket) == [keys.quota_slot(day_of(NOON), "ann", "generate", 1)]
+        assert listed(bucket) == [keys.quota_slot(day_of(first), "ann", "generate", 1)]
 
     def test_a_worker_that_died_between_claim_and_slot_lets_the_next_one_take_it(self, bucket):
         class Dies(Quota):
