@@ -417,3 +417,17 @@ class TestAQuota:
         assert answer["data"]["error"]["type"] == "QuotaExceeded"
         assert "of 60 seconds of a device today" in answer["message"]
         assert serve(bucket, "bob", hooks=hooks)["code"] == "OK"
+
+
+def test_a_deadline_counts_what_is_saved_at_that_moment():
+    """It is answered in another thread than the one that saves: a dictionary that grows cannot be read."""
+
+    class Grows(dict):
+        def items(self):
+            for one in super().items():
+                self[f"{len(self)}.png"] = 1
+                yield one
+
+    meter = Meter()
+    meter.saved = Grows({"0.png": 1})
+    assert meter.usage(1.0, [], NOON, answered=True)["bytes_kept"] == 1
