@@ -216,7 +216,11 @@ class _Waiting:
         if self._options.loading is not None:
             return "its worker is starting" if self._options.loading() else ""
         if time.monotonic() - self._looked > HINT_SECONDS:
-            self._looked, found = time.monotonic(), self._look()
+            self._looked = time.monotonic()
+            try:
+                found = self._look()
+            except (BucketError, OSError):
+                return self._hint  # nobody waits for a hint, and who may only send may not look at workers
             self._hint = found or "its worker has begun"
             if found is not None and found not in self._said:
                 self._said.add(found)

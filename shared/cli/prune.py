@@ -15,6 +15,7 @@ from shared.operations.retention import KINDS, Expired, Retention
 from shared.settings import RetentionSettings, Settings
 
 SHORTEST = 3600.0  # seconds: a photo is uploaded before the request that names it
+SHORTEST_USAGE = 2 * DAY  # a request that began before midnight has its slot in the records of the day before
 WITHOUT_ASKING = tuple(kind for kind in KINDS if kind not in ("users", "usage"))  # what --older alone means
 
 
@@ -74,7 +75,10 @@ def _choose(older: str | None, kinds: list[str], kept: RetentionSettings) -> dic
         if kind not in KINDS:
             fail(f"there is no kind {kind}; there are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     if older is not None:
-        return dict.fromkeys(kinds or WITHOUT_ASKING, _require_age(older))
+        seconds = _require_age(older)
+        if "usage" in kinds and seconds < SHORTEST_USAGE:
+            fail(f"--older {older} would give back to users what they have used of today's quota; the least is 2d")
+        return dict.fromkeys(kinds or WITHOUT_ASKING, seconds)
     days: dict[str, float | None] = kept.model_dump()
     chosen = {kind: value * DAY for kind, value in days.items() if value is not None and (not kinds or kind in kinds)}
     if not chosen:

@@ -39,6 +39,10 @@ class FunctionFailed(PhotogError):
     """The function raised an unexpected exception; the message says which, its process's log has the traceback."""
 
 
+class PointersUnknown(PhotogError):
+    """Only the function itself knows what points to its answers, and this process has none loaded."""
+
+
 class Function(Protocol):
     """One of the three functions, with its models loaded."""
 
@@ -57,5 +61,6 @@ class Function(Protocol):
     def pointers(self, data: Json) -> dict[str, Json]:
         """Return the objects to write once an answer with this `data` is committed, key to content.
 
-        Must be a pure function of `data`, because it is called again when a commit is repeated.
+        Must be a pure function of `data`, because it is called again when a commit is repeated. Raises PointersUnknown
+        in what stands in for a function: then the answer is left to a worker that has it.
         """

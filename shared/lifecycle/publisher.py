@@ -15,11 +15,11 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract import keys
-from shared.contract.function import AttemptFailed, Function, FunctionUnavailable
+from shared.contract.function import AttemptFailed, Function, FunctionUnavailable, PointersUnknown
 from shared.contract.hooks import Attempt, AttemptHook
 from shared.contract.manifests import REQUEST_ID, Json, encode, is_invalid_id, running
 from shared.events import completion_event
@@ -61,8 +61,10 @@ class Publisher:
             text = self._bucket.find(self.result_key(request_id), LARGEST)
             if text is not None:
                 envelope = parse_answer(self.result_key(request_id), request_id, text)
-                self._clear_left(request_id, text.decode(), envelope["code"])
-                self._finish(envelope)
+                with suppress(PointersUnknown):  # its progress stays, by which a worker of the function finds it
+                    pointers = self.get_pointers(envelope)
+                    self._clear_left(request_id, text.decode(), envelope["code"])
+                    self._finish(envelope, pointers)
         return True
 
     def finish_left(self) -> None:

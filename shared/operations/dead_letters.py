@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from shared.contract.function import Answer
+from shared.contract.function import Answer, PointersUnknown
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.errors import Undeliverable
@@ -27,5 +27,5 @@ class DeadLetterFunction:
         """Do nothing, as nothing is cached."""
 
     def pointers(self, data: Json) -> dict[str, Json]:
-        """Return no pointers, as there is no success to point to."""
-        return {}
+        """Raise PointersUnknown: a success is that of a worker, which may have died before it has pointed to it."""
+        raise PointersUnknown(f"{self.name} is not loaded here")

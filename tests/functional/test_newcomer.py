@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from shared.buckets import FolderBucket, aws_clients
+from shared.buckets import BucketError, FolderBucket, aws_clients
 from shared.cli import app, beforehand, console, environment, extensions
 from shared.cli.durations import EMBEDDED, Durations
 from shared.cli.likeness import meaning
@@ -603,6 +603,13 @@ class TestWaiting:
         assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
         os.utime(tmp_path / "bucket" / keys.worker("check", "w1"), (1e9, 1e9))
         assert "no worker has begun" in told(), "it was killed long ago"
+
+    def test_a_store_that_shows_no_workers_ends_no_wait(self, told, monkeypatch):
+        def refuse(self: FolderBucket, prefix: str, after: str = "") -> None:
+            raise BucketError(f"access to {prefix} denied")
+
+        monkeypatch.setattr(FolderBucket, "list", refuse)
+        assert "worker has begun" not in told()
 
     def test_a_command_with_workers_of_its_own_says_that_they_start(self, told):
         assert "photog up" not in told(console.WaitOptions(loading=lambda: True))

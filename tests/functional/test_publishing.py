@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import threading
 import time
 
@@ -9,16 +10,18 @@ import pytest
 
 from shared.buckets import BucketError, FolderBucket, MemoryBucket
 from shared.contract import keys
-from shared.contract.manifests import invalid_id
+from shared.contract.manifests import decode, invalid_id
 from shared.events import ObjectCreated
 from shared.lifecycle import heartbeat
 from shared.lifecycle import invocation as invoking
 from shared.lifecycle.claims import ClaimBusy, Claims, HeldClaim
 from shared.lifecycle.invocation import Outcome
 from shared.lifecycle.manifest_reader import COUNTED_BYTES
+from shared.lifecycle.pointers import Pointers
 from shared.notify.bucket import BucketNotifier
 from shared.notify.delivery import Delivery
 from shared.notify.outbox import Outbox
+from shared.operations.dead_letters import DeadLetterFunction
 from shared.operations.status import overview
 from shared.settings import Lease, Limits, Scan, Settings
 from shared.triggers.scan import ScanTrigger
@@ -420,3 +423,23 @@ def test_scratch_of_an_answer_without_artifacts_goes_although_its_worker_died_be
     bucket.put("progress/check/r1.json", b"{}")
     invocation(bucket, Echo()).tidy()
     assert [info.key for info in bucket.list("results/")] == ["results/check/r1/a1/kept.txt", RESULT]
+
+
+def test_who_stands_in_for_a_function_leaves_it_to_point_to_an_answer(monkeypatch):
+    """The dead letters' worker completed a training whose worker had died after its commit: an older model served."""
+    bucket, letters = MemoryBucket(), DeadLetterFunction("check", Settings())
+    configure = {"configure": {"user_id": "u"}}
+    assert invocation(bucket, Echo()).receive(drop(bucket, "old", **configure)) is Outcome.ANSWERED
+
+    made, worker = drop(bucket, "new", **configure), invocation(bucket, Echo())
+    monkeypatch.setattr(Pointers, "swap", lambda *arguments: sys.exit("killed"))
+    with pytest.raises(SystemExit):
+        worker.receive(made)
+    monkeypatch.undo()
+    assert "/old/" in decode(bucket.get("users/u/model.json"))["artifact"]
+    for _ in range(2):
+        assert invocation(bucket, letters, owner="letters").receive(made) is Outcome.ALREADY
+        invocation(bucket, letters, owner="letters").tidy()
+    invocation(bucket, Echo(), owner="next").tidy()
+    assert "/new/" in decode(bucket.get("users/u/model.json"))["artifact"]
+    assert list(bucket.list(keys.PROGRESS)) == []

@@ -264,6 +264,7 @@ class TestVerb:
             ((), "give --older"),
             (("--older", "soon"), "is no age"),
             (("--older", "0.5h"), "the least is 1h"),
+            (("--older", "47h", "--kind", "usage"), "the least is 2d"),
             (("--older", "30d", "--kind", "photo"), "did you mean photos"),
         ],
     )
