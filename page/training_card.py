@@ -21,6 +21,7 @@ class TrainingCard:
         self._studio, self._request_id, self.finished = studio, request_id, False
         self._shown = -1
         self._pictures: dict[int, ui.element] = {}
+        self._picture_keys: dict[int, str] = {}
         with card(f"{texts.TRAINING} · {user_id}", "", "training") as self.root:
             with ui.element("div").classes("training-head") as self._head:
                 with ui.element("div").classes("training-progress"):
@@ -61,8 +62,10 @@ class TrainingCard:
         return True
 
     def _show_pictures(self, pictures: Mapping[int, str], likeness: Mapping[int, float], best: int = -1) -> None:
-        """Show the pictures of validations that are not shown yet, by step."""
-        for step in sorted(pictures.keys() - self._pictures.keys()):
+        """Show the pictures of validations that are not shown yet, by step; those of a later attempt replace others."""
+        for step in sorted(step for step, key in pictures.items() if self._picture_keys.get(step) != key):
+            if step in self._pictures:
+                self._pictures.pop(step).delete()
             with self._validations, ui.element("figure").classes("validation") as figure:
                 figure.props["role"] = "listitem"
                 link = ui.element("a")
@@ -73,7 +76,7 @@ class TrainingCard:
                     ui.label(texts.step_name(step))
                     if (value := likeness.get(step)) is not None:
                         ui.label(f"{value:.2f}").classes("hint")
-            self._pictures[step] = figure
+            self._pictures[step], self._picture_keys[step] = figure, pictures[step]
             self._caption.set_visibility(True)
             figure.move(self._validations, sorted(self._pictures).index(step))
         if best in self._pictures:

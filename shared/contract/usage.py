@@ -55,11 +55,12 @@ class Meter:
             ended: seconds since 1970.
             answered: whether the artifacts are kept, as those of an error are not.
         """
-        kept = [size for name, size in self.saved.items() if answered and not name.startswith(keys.SCRATCH)]
+        saved = self.saved.copy()  # a deadline is told while the function goes on saving
+        kept = [size for name, size in saved.items() if answered and not name.startswith(keys.SCRATCH)]
         return {
             "device_seconds": round(seconds, 3),
             "bytes_read": self.read,
-            "bytes_written": sum(self.saved.values()),
+            "bytes_written": sum(saved.values()),
             "bytes_kept": sum(kept),
             "user_ids": list(users),
             "ended": round(ended, 3),

@@ -148,7 +148,7 @@ class Publisher:
             return
         for earlier in range(1, attempt.number):
             self.clear(request_id, earlier)
-        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in attempt.meter.saved):
+        if any(name.startswith(keys.SCRATCH) or envelope["code"] != "OK" for name in tuple(attempt.meter.saved)):
             self.clear(request_id, attempt.number, keys.SCRATCH if envelope["code"] == "OK" else "")
         self._finish(envelope, pointers)
 

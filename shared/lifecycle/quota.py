@@ -5,7 +5,7 @@
 | claimed | its worker | no free slot, or the seconds of today's records are used up | answered with QuotaExceeded |
 | claimed | its worker | creates the first free slot of each user, if absent | admitted |
 | claimed, of several people of whom one has no slot left | its worker | deletes the slots of the others | answered |
-| admitted, its worker died | the next worker | finds the request's slots of today or yesterday | admitted |
+| admitted, its worker died | the next worker | finds the request's slots of today, or of a day beside | admitted |
 
 Of two requests that take a user's last slot at once exactly one gets it, and however many workers die over a request,
 it has one slot. Seconds are known afterwards only: a request that begins below the limit runs to its end, and so do
@@ -87,7 +87,7 @@ class Quota(AttemptHook):
         now = self._wall()
         found = (
             info.key
-            for moment in (now, now - DAY)
+            for moment in (now, now - DAY, now + DAY)  # the last where that worker's clock was ahead of ours
             for info in self._bucket.list(keys.quota_slots(day_of(moment), user_id, attempt.function))
             if self._is_slot_of(attempt, info.key)
         )

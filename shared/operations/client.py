@@ -15,6 +15,7 @@ from shared.errors import ConflictingRequest
 from shared.lifecycle.answers import parse_answer
 
 POLL_SECONDS = 0.25
+MOST_STEPS = 10**9  # of a request's progress; with more it is none of photog's, and no float may have room for them
 
 
 class _Figures(BaseModel):
@@ -22,8 +23,8 @@ class _Figures(BaseModel):
     __pydantic_extra__: dict[str, float]
 
     stage: str
-    step: int = Field(ge=0)
-    steps: int = Field(ge=0)
+    step: int = Field(ge=0, lt=MOST_STEPS)
+    steps: int = Field(ge=0, lt=MOST_STEPS)
     eta_seconds: float | None = None
 
 

@@ -337,8 +337,9 @@ class TestAQuota:
         assert again.receive(ObjectCreated("requests/generate/hard.json")) is Outcome.ALREADY
         assert len(listed(bucket, keys.quota_slots(day_of(NOON), "ann", "generate"))) == 2
 
-    def test_an_attempt_after_midnight_has_the_slot_of_the_day_before(self, bucket):
-        times = iter([NOON, *[NOON + DAY / 2] * 9])
+    @pytest.mark.parametrize(("first", "later"), [(NOON, NOON + DAY / 2), (NOON + DAY / 2, NOON + DAY / 2 - 1)])
+    def test_an_attempt_after_midnight_or_with_a_clock_before_it_has_the_first_ones_slot(self, bucket, first, later):
+        times = iter([first, *[later] * 9])
 
         def die(workspace):
             if workspace.attempt == 1:
@@ -346,7 +347,7 @@ class TestAQuota:
 
         hooks = [Quota(bucket, QuotaSettings(generate=1), lambda: next(times))]
         assert serve(bucket, "ann", Work(each=die), hooks=hooks)["code"] == "OK"
-        assert listed(bucket) == [keys.quota_slot(day_of(NOON), "ann", "generate", 1)]
+        assert listed(bucket) == [keys.quota_slot(day_of(first), "ann", "generate", 1)]
 
     def test_a_worker_that_died_between_claim_and_slot_lets_the_next_one_take_it(self, bucket):
         class Dies(Quota):
@@ -416,3 +417,17 @@ class TestAQuota:
         assert answer["data"]["error"]["type"] == "QuotaExceeded"
         assert "of 60 seconds of a device today" in answer["message"]
         assert serve(bucket, "bob", hooks=hooks)["code"] == "OK"
+
+
+def test_a_deadline_counts_what_is_saved_at_that_moment():
+    """It is answered in another thread than the one that saves: a dictionary that grows cannot be read."""
+
+    class Grows(dict):
+        def items(self):
+            for one in super().items():
+                self[f"{len(self)}.png"] = 1
+                yield one
+
+    meter = Meter()
+    meter.saved = Grows({"0.png": 1})
+    assert meter.usage(1.0, [], NOON, answered=True)["bytes_kept"] == 1

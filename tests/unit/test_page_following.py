@@ -55,3 +55,9 @@ def test_a_bucket_is_listed_once_for_a_validation_however_often_it_is_looked_at(
         report(bucket, step, validated=10)
         follower.refresh()
     assert listed == [keys.result_folder("train", "t")]
+
+
+def test_progress_of_more_steps_than_a_float_holds_is_nobodys():
+    bucket = MemoryBucket()
+    report(bucket, 10**400)
+    assert Client(bucket).progress("train", "t") is None
