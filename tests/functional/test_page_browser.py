@@ -264,15 +264,21 @@ def test_photos_are_checked_and_become_an_instant_portrait_that_is_downloaded_th
     page.click(".forget-now")
     page.wait_for_selector("text=Nothing remains", timeout=LONGEST_MS)
     assert Client(bucket).answer("generate", request.split("/")[-1].removesuffix(".json")) is None
-    page.wait_for_timeout(
-        5000
-    )  # the server removes the checks of the photos, which are the person's since the portrait
-    left = [one.key for root in (keys.PHOTOS, keys.USERS, keys.requests("check")) for one in bucket.list(root)]
-    assert [
-        key for key in left if any(hashlib.sha256(one.read_bytes()).hexdigest()[:16] in key for one in photos)
-    ] == []
+    # the server removes the checks of the photos, which are the person's since the portrait, and then the photos
+    for _ in range(60):
+        if not find_photos(bucket, photos):
+            break
+        page.wait_for_timeout(500)
+    assert find_photos(bucket, photos) == []
     page.click(".forget-done")
     page.wait_for_selector("text=Nobody is kept yet")
+
+
+def find_photos(bucket, photos):
+    """Return the keys of photos of these contents, and of requests and what else is named after them."""
+    names = [hashlib.sha256(one.read_bytes()).hexdigest()[:16] for one in photos]
+    found = [one.key for root in (keys.PHOTOS, keys.USERS, keys.requests("check")) for one in bucket.list(root)]
+    return [key for key in found if any(name in key for name in names)]
 
 
 def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, checker):

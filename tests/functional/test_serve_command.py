@@ -13,7 +13,8 @@ from shared.cli import app, extensions
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     monkeypatch.delenv("PHOTOG_TOKEN", raising=False)
-    return lambda *words, **env: CliRunner().invoke(app, ["serve", str(tmp_path / "bucket"), *words], env=env)
+    command = ["serve", str(tmp_path / "bucket"), "--port", "0"]
+    return lambda *words, **env: CliRunner().invoke(app, [*command, *words], env=env)
 
 
 def test_a_server_that_nobody_could_call_does_not_start(run):
