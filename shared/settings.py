@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.observability.logs import LogSettings
-from shared.observability.metrics import MetricsSettings
+from shared.observability.metrics_settings import MetricsSettings
 
 MEBIBYTE = 1024 * 1024
 

@@ -23,10 +23,10 @@ from diffusers import ModelMixin
 
 from shared.models.profile import ModelProfile
 from shared.models.quantization import Quantization
+from shared.models.residuals import Residuals
 from shared.models.step_count import StepCount
 
 if TYPE_CHECKING:
-    from shared.models.conditioning import Residuals
     from shared.models.planned_peak import Footprint
 
 
@@ -205,7 +205,7 @@ class DiffusionModel(ABC):
         latents: torch.Tensor,
         times: torch.Tensor,
         conditioning: Conditioning,
-        residuals: "Residuals | None" = None,
+        residuals: Residuals | None = None,
     ) -> torch.Tensor:
         """Return the network's prediction for noisy latents (B, C, h, w); of the same shape.
 

@@ -1,4 +1,4 @@
-"""The inputs that condition a UNet: text states, SDXL's pooled state and picture size, and ControlNets' residuals."""
+"""The inputs that condition a UNet: text states, SDXL's pooled state and picture size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from shared.models.base_model import Conditioning
+from shared.models.residuals import Residuals
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,6 @@ def encode_prompt(
     return TextStates(states, {"text_embeds": outputs[1].text_embeds.to(dtype), "time_ids": sizes})
 
 
-@dataclass(frozen=True, eq=False)
-class Residuals:
-    """What ControlNets add to the activations of a UNet: a tensor for each skip connection, and one for the middle."""
-
-    down: list[torch.Tensor]
-    middle: torch.Tensor
-
-    def __add__(self, other: "Residuals") -> "Residuals":
-        """Add the residuals of another ControlNet, as diffusers' MultiControlNetModel does."""
-        pairs = zip(self.down, other.down, strict=True)
-        return Residuals([one + another for one, another in pairs], self.middle + other.middle)
-
-    def after_nothing(self) -> "Residuals":
-        """Prepend zeros for a batch whose first half, the one with the negative prompt, is not controlled."""
-        return Residuals([_after_zeros(one) for one in self.down], _after_zeros(self.middle))
-
-
 def predict_noise(
     unet: UNet2DConditionModel,
     latents: torch.Tensor,
@@ -96,10 +80,6 @@ def predict_noise(
         mid_block_additional_residual=residuals and residuals.middle,
     ).sample
     return predicted
-
-
-def _after_zeros(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.cat([torch.zeros_like(tensor), tensor])
 
 
 def _encode(text: TextEncoder, words: str, device: torch.device, **options: bool) -> Any:

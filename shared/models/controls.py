@@ -10,10 +10,11 @@ from diffusers import ControlNetModel
 
 from shared.devices import device_errors
 from shared.models.base_model import Conditioning, DiffusionModel
-from shared.models.conditioning import Residuals, TextStates
+from shared.models.conditioning import TextStates
 from shared.models.diffusion import fit_convolutions
 from shared.models.model_loading import BaseModelMissing
 from shared.models.model_name import HUB_ID
+from shared.models.residuals import Residuals
 from shared.models.unet_model import UNetModel
 from shared.settings import ControlSettings
 

@@ -10,8 +10,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from shared.models import lora_names
 from shared.models.base_model import Conditioning
-from shared.models.conditioning import Residuals
 from shared.models.rectified_flow import FlowModel
+from shared.models.residuals import Residuals
 
 PATCH = 2  # latent pixels to a side of one token
 APART = 10  # steps on the axis of time between the picture and what it refers to, as in diffusers' pipelines

@@ -22,9 +22,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from shared.models import latent_codec, lora_names
 from shared.models import noise as noising
 from shared.models.base_model import Conditioning, DiffusionModel, Schedule
-from shared.models.conditioning import Residuals, TextEncoder, TextStates, encode_prompt, predict_noise
+from shared.models.conditioning import TextEncoder, TextStates, encode_prompt, predict_noise
 from shared.models.cross_attention_cache import cache_cross_attention
 from shared.models.profile import ModelProfile
+from shared.models.residuals import Residuals
 from shared.models.unet_footprint import UNetFootprint
 from shared.models.unet_objective import UNetObjective
 

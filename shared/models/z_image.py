@@ -8,8 +8,8 @@ from diffusers.pipelines.z_image.pipeline_z_image import calculate_shift
 
 from shared.models import latent_codec
 from shared.models.base_model import Conditioning
-from shared.models.conditioning import Residuals
 from shared.models.rectified_flow import FlowModel
+from shared.models.residuals import Residuals
 
 
 @dataclass(frozen=True, eq=False)

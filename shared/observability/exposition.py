@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from shared.observability.metrics import MetricsSettings
+from shared.observability.metrics_settings import MetricsSettings
 
 log = logging.getLogger(__name__)
 

@@ -25,13 +25,11 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import BaseModel, Field
 
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.contract.manifests import Json
+from shared.observability.metrics_settings import MetricsSettings
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second, which only those pay who use metrics
     from shared.observability.exposition import Exposition
@@ -43,31 +41,6 @@ NO_ANSWER = "none"  # in place of an answer's code
 DIRECTIONS = ("read", "written", "kept")  # of bytes, as in an answer's usage
 OTHER = "other"  # the label of all further values
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,63}")
-
-
-class MetricsSettings(BaseModel):
-    """Where a worker's metrics can be read."""
-
-    port: int | None = Field(
-        None, ge=0, le=65535, description="port of GET /metrics; 0 takes a free one, None none; `up` counts on from it"
-    )
-    host: str = Field("127.0.0.1", description="address of the port; 0.0.0.0 in a container. Anybody there may read")
-    file: Path | None = Field(
-        None,
-        description="rewritten every few seconds for node_exporter's textfile collector: NAME.prom, where {function} "
-        "is the function's name. One file per worker",
-    )
-    file_seconds: float = Field(15.0, gt=0, description="between two writes of the file")
-    service: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
-        description="value of the label `service`; None is the function's name",
-    )
-
-    @property
-    def wanted(self) -> bool:
-        """Whether a port or a file is configured."""
-        return self.port is not None or self.file is not None
 
 
 class WorkerMetrics(AttemptHook):

@@ -22,7 +22,8 @@ from shared.contract.hooks import Attempt, Progress
 from shared.contract.manifests import failure, success
 from shared.errors import AttemptsExhausted, InvalidField, RequestError
 from shared.observability import exposition
-from shared.observability.metrics import MetricsSettings, WorkerMetrics
+from shared.observability.metrics import WorkerMetrics
+from shared.observability.metrics_settings import MetricsSettings
 from shared.runtime.supervisor import Supervisor
 from shared.settings import Settings
 

@@ -17,7 +17,8 @@ from shared.contract.hooks import Attempt, Progress
 from shared.contract.manifests import failure, success
 from shared.errors import InvalidField
 from shared.observability.exposition import Exposition
-from shared.observability.metrics import MetricsSettings, WorkerMetrics
+from shared.observability.metrics import WorkerMetrics
+from shared.observability.metrics_settings import MetricsSettings
 
 FOLDER = Path(__file__).parents[2] / "deploy/monitoring"
 DASHBOARD = json.loads((FOLDER / "grafana.json").read_text())

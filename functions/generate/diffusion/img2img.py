@@ -28,10 +28,10 @@ from shared.faces import Box
 from shared.imaging.array_types import Image
 from shared.imaging.quantization import ADVICE
 from shared.models.base_model import Conditioning, DiffusionModel
-from shared.models.conditioning import Residuals
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.guidance import guide
+from shared.models.residuals import Residuals
 from shared.models.step_count import StepCount
 from shared.models.transfers import copy_to_device
 
