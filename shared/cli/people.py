@@ -123,7 +123,7 @@ def add(
     """
     settings = Settings()
     log_quietly(settings, verbose)
-    if "/" in name:
+    if "/" in name and (name.startswith(("/", "~", ".")) or "://" in name):
         fail(f"{name} is no person's name; --bucket names the bucket: photog people add NAME PHOTO... --bucket {name}")
     require_user(name)
     given = files_of(photos)
