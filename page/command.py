@@ -20,7 +20,7 @@ from page.studio import Studio
 from page.widgets import ROOT
 from shared.buckets.conditional_writes import require_conditions
 from shared.cli.beforehand import require_installed
-from shared.cli.console import bucket_at, fail, log_to_stderr
+from shared.cli.console import bucket_at, fail, log_to_stderr, require_parent
 from shared.cli.workers import retire_left
 from shared.contract.function import NAMES
 from shared.runtime.supervisor import Supervisor, WorkerGivenUp
@@ -36,7 +36,7 @@ LONGEST_FRAME = 256 * 1024  # bytes of what a browser sends over its WebSocket; 
 
 def page(
     bucket: Annotated[
-        str, typer.Argument(metavar="BUCKET", help="A folder, made if it does not exist, or s3://NAME[/PREFIX].")
+        str, typer.Argument(metavar="BUCKET", help="A folder, made if its parent exists, or s3://NAME[/PREFIX].")
     ],
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one and logs it.")
@@ -62,6 +62,7 @@ def page(
     log_to_stderr()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it logs every tab that opens, with its secret
     settings, configured = Settings(), read_settings(host)
+    require_parent(bucket)
     place = bucket_at(bucket)
     own = workers if workers is not None else "://" not in bucket
     if own:

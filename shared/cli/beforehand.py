@@ -68,14 +68,18 @@ def require_different(files: list[str], fewest: int) -> None:
         fail(f"{len(files)} photos, but only {different} different ones; give {fewest} or more")
 
 
-def require_known(client: Client, user: str) -> None:
-    """Exit if the bucket has no such person, with the one who may be meant."""
+def require_known(client: Client, user: str, instead: str = "name photos of them") -> None:
+    """Exit if the bucket has no such person, with the one who may be meant.
+
+    Args:
+        instead: what the user can do where nobody of a like name is known.
+    """
     pointer = keys.model(user)
     if client.bucket.head(pointer) is not None or Trainings(client.bucket).restore(pointer):
         return
     known = [name for name in client.bucket.folders(keys.USERS) if client.bucket.head(keys.model(name)) is not None]
     told = f"; known are {', '.join(known[:MOST_NAMES])}" if known else ""
-    near = did_you_mean(user, known) or f"{told}; name photos of them"
+    near = did_you_mean(user, known) or f"{told}; {instead}"
     fail(f"nobody called {user} is known in {client.bucket.address}{near}")
 
 

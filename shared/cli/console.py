@@ -12,7 +12,7 @@ import typer
 
 from shared.buckets import Bucket, BucketError, StoreAbsent, StoreMisconfigured, StoreUnavailable, open_bucket
 from shared.cli import INTERRUPTED
-from shared.cli.nearest import did_you_mean
+from shared.cli.nearest import did_you_mean_path
 from shared.cli.progress import Part, ProgressLine
 from shared.contract import keys
 from shared.contract.manifests import Json
@@ -47,7 +47,8 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
         try:
             bucket = open_bucket(address, Settings().s3)
             if made:
-                typer.echo(f"photog: made the folder {bucket.address}, which did not exist", err=True)
+                near = _name_near_folder(address)
+                typer.echo(f"photog: made the folder {bucket.address}, which did not exist{near}", err=True)
             return bucket
         except StoreMisconfigured as error:
             fail(str(error))
@@ -69,7 +70,7 @@ def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
         make_folder: for verbs that put something into it; verbs that look or remove never make a bucket.
     """
     if _is_folder(address) and not make_folder and not _exists(address):
-        fail(f"there is no bucket {address}{did_you_mean(address, _list_beside(address))}")
+        fail(f"there is no bucket {address}{_name_near_folder(address)}")
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
@@ -77,6 +78,13 @@ def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
         except StoreAbsent as error:
             fail(str(error))
     return bucket
+
+
+def require_parent(address: str) -> None:
+    """Exit if a folder could be made only together with the folder that it lies in: more than its name is mistyped."""
+    parent = Path(address).expanduser().parent
+    if _is_folder(address) and not _exists(address) and not _exists(str(parent)):
+        fail(f"there is no bucket {address}, and no folder {parent} in which to make it")
 
 
 def _is_folder(address: str) -> bool:
@@ -93,13 +101,14 @@ def _exists(address: str) -> bool:
     return True
 
 
-def _list_beside(address: str) -> list[str]:
-    """Return the folders beside the address, one of which may be meant."""
+def _name_near_folder(address: str) -> str:
+    """Return which other folder beside the address may be meant, as `did_you_mean` does."""
     path = Path(address).expanduser()
     try:
-        return [str(path.parent / one.name) for one in path.parent.iterdir() if one.is_dir()]
+        beside = [one.name for one in path.parent.iterdir() if one.is_dir() and one.name != path.name]
     except OSError:
-        return []
+        return ""
+    return did_you_mean_path(path, beside)
 
 
 def fail(message: str) -> NoReturn:

@@ -123,6 +123,8 @@ def add(
     """
     settings = Settings()
     log_quietly(settings, verbose)
+    if "/" in name and (name.startswith(("/", "~", ".")) or "://" in name):
+        fail(f"{name} is no person's name; --bucket names the bucket: photog people add NAME PHOTO... --bucket {name}")
     require_user(name)
     given = files_of(photos)
     require_valid("train", train_body(given, name, 0, 1))

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.buckets import Bucket
-from shared.cli.beforehand import require_valid, require_writable
+from shared.buckets import Bucket, BucketError, StoreUnavailable
+from shared.cli.beforehand import require_known, require_valid, require_writable
 from shared.cli.completion import complete_knobs
 from shared.cli.console import AsJson, existing_bucket, fail, finish, show, submit_request, wait_for_answer
 from shared.cli.identity import require_user
-from shared.cli.pictures import Pictures, files_of, find_free
+from shared.cli.pictures import Pictures, files_of, find_free, is_file
 from shared.cli.workers import BucketArgument, ExistingBucket, FunctionArgument, require_function
 from shared.contract.manifests import NOBODY, Json, parse
 from shared.contract.visible import visible
@@ -67,7 +67,7 @@ def check(
         require_user(user)
     given = files_of(photos)
     require_valid("check", check_body(given, same_person, user))
-    client = Client(existing_bucket(bucket, make_folder=True))
+    client = Client(_first_bucket("check BUCKET PHOTO...", bucket))
     pictures = Pictures(client, user)
     body = check_body([pictures.reference(photo) for photo in given], same_person, user)
     envelope = submit_request(client, "check", _with_id(body, identity))
@@ -97,7 +97,7 @@ def train(
     require_user(user)
     given = files_of(photos)
     require_valid("train", train_body(given, user, steps, every))
-    client = Client(existing_bucket(bucket, make_folder=True))
+    client = Client(_first_bucket("train BUCKET PHOTO... --user NAME", bucket))
     pictures = Pictures(client, user)
     body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
     envelope = submit_request(client, "train", _with_id(body, identity))
@@ -141,8 +141,10 @@ def generate(
     require_valid("generate", generate_body(template, users, configure, given))
     place = out or find_free(Path("portrait.png"))
     require_writable(place)
-    client = Client(existing_bucket(bucket, make_folder=True))
+    client = Client(_first_bucket("generate BUCKET --template FILE", bucket))
     named = [one for one in users if one != NOBODY]
+    if not given and "references" not in configure:
+        _require_people(client, named)
     pictures = Pictures(client, named[0] if len(named) == 1 else None)
     references = [pictures.reference(photo) for photo in given]
     body = generate_body(pictures.reference(template), users, configure, references)
@@ -152,6 +154,24 @@ def generate(
         envelope = envelope | {"out": str(place)}  # printed with --json
     again = "" if knobs and "seed" in knobs_of(knobs) else how_to_repeat(envelope)
     finish(envelope, as_json, "\n".join([*likenesses(envelope), f"{place}{again}"]), pictures.explain)
+
+
+def _first_bucket(usage: str, address: str) -> Bucket:
+    """Open the bucket, which is the first argument; exit with the usage where that is a picture."""
+    if is_file(address):
+        fail(f"{address} is a file and no bucket, which comes first: photog {usage}")
+    return existing_bucket(address, make_folder=True)
+
+
+def _require_people(client: Client, users: list[str]) -> None:
+    """Exit if one of the people is not known, unless the store does not let us look: the worker will tell then."""
+    try:
+        for one in users:
+            require_known(client, one, f"keep photos by `photog people add {one} PHOTO...`, or name some: --reference")
+    except StoreUnavailable:
+        raise
+    except BucketError:
+        return
 
 
 def submit(
@@ -369,12 +389,14 @@ def describe_history(found: Json) -> list[str]:
     for function, one in found.items():
         answer, progress = one["answer"], one["progress"]
         attempts = [f"attempt {claim['attempt']} by {claim['owner']}" for claim in one["claims"]]
-        state = "waits" if not attempts else "runs"
+        held = bool(attempts) and not (one["claims"][-1]["released"] or one["claims"][-1]["ended"])
+        state = "runs" if held else "waits"
         if answer is not None:
             state = f"{answer.get('code', '?')}: {answer.get('message', answer.get('unreadable', '?'))}"
         elif progress is not None:
             data = progress.get("data", {})
-            state = f"runs: {data.get('stage', '?')}, {data.get('step', '?')} of {data.get('steps', '?')}"
+            reached = f"{data.get('stage', '?')}, {data.get('step', '?')} of {data.get('steps', '?')}"
+            state = f"runs: {reached}" if held else f"waits, handed back at: {reached}"
         lines.append(f"{function:<9} {visible(state)}")
         lines += [f"  {visible(line)}" for line in attempts]
         data = {} if answer is None else answer.get("data", {})

@@ -73,6 +73,11 @@ class ClaimRecord(BaseModel):
     ended: str = ""
 
     @property
+    def closed(self) -> bool:
+        """Whether its owner has handed it back or ended it, so that the request waits for any worker."""
+        return self.released or bool(self.ended)
+
+    @property
     def broken(self) -> bool:
         """Whether it was handed back because its worker's device broke."""
         return self.released and bool(self.ended)
@@ -260,7 +265,7 @@ class Claims:
         return record
 
     def _is_free(self, request_id: str, record: ClaimRecord) -> bool:
-        return record.released or bool(record.ended) or self._is_stale(request_id, record)
+        return record.closed or self._is_stale(request_id, record)
 
     def _is_stale(self, request_id: str, record: ClaimRecord) -> bool:
         unchanged = self._observations.seconds_unchanged(self._prefix(request_id), _encode(record))

@@ -43,12 +43,15 @@ def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
 
 
 def describe_state(bucket: Bucket, function: str, request_id: str) -> str:
-    """Return `ok` or `error` of an answered request, `running` or `waiting` of another."""
+    """Return `ok` or `error` of an answered request, `running` or `waiting` of another.
+
+    A request that its worker has handed back waits, as one that no worker has begun.
+    """
     answer = _read(bucket, keys.result(function, request_id))
     if answer is not None:
         return "ok" if answer.get("code") == "OK" else "error"
-    claimed = any(True for _ in bucket.list(keys.claims(function, request_id)))
-    return "running" if claimed else "waiting"
+    attempts = Claims(bucket, function, Lease(), "status").all(request_id)
+    return "running" if attempts and not attempts[-1].closed else "waiting"
 
 
 def find_manifest(bucket: Bucket, function: str, request_id: str, limits: Limits) -> str | None:

@@ -20,6 +20,7 @@ from serve.settings import ServeSettings
 from shared.buckets import FolderBucket, open_bucket
 from shared.buckets.base import Bucket
 from shared.cli import app
+from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
@@ -254,7 +255,8 @@ def test_a_command_that_is_shown_does_it_on_a_folder(command, files):
     bucket.put("requests/check/r1.json", (files / "manifest.json").read_bytes())
     with answering(bucket):
         for words in variants(command.words[1:]):
-            bucket.put("photos/a.jpg", b"a photo")  # again, as one of them removes it
+            for known in ("photos/a.jpg", keys.model("ann"), keys.model("bob")):
+                bucket.put(known, b"{}")  # again, as one of them removes it
             run(command, [filled(word, files) for word in words])
 
 

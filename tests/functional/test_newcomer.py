@@ -117,6 +117,17 @@ def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
     done = photog("submit", "check", "new", "m.json")
     assert (done.exit_code, done.stderr) == (0, f"photog: made the folder {folder / 'new'}, which did not exist\n")
     assert photog("submit", "check", "new", "m.json").stderr == ""
+    made = photog("submit", "check", folder / "nwe", "m.json").stderr
+    assert made == f"photog: made the folder {folder / 'nwe'}, which did not exist; did you mean {folder / 'new'}?\n"
+
+
+def test_the_page_makes_no_folder_whose_parent_is_missing(folder):
+    pytest.importorskip("nicegui")
+    done = photog("page", "nowhere/bucket")
+    assert (done.exit_code, done.stderr) == (
+        2, "photog: there is no bucket nowhere/bucket, and no folder nowhere in which to make it\n",
+    )  # fmt: skip
+    assert not (folder / "nowhere").exists()
 
 
 @pytest.mark.parametrize(
@@ -484,13 +495,47 @@ def test_every_function_has_a_model_of_its_requests_beside_it(function):
         (["check", "b", *["x.jpg"] * 21], "the photos: List should have at most 20 items"),
         (["train", "b", "me", "--user", "ann", "--steps", "20000"], "--steps: Input should be less than or equal to"),
         (["generate", "b", "--template", "poster.jpg", "--user", "ann", "--set", "sed=1"], "did you mean seed?"),
+        (["generate", "b", "--template", "poster.jpg", "--user", "none", "--user", "dda"],
+         "nobody called dda is known in "),
+        (["check", "poster.jpg", "me"], "poster.jpg is a file and no bucket, which comes first: photog check BUCKET P"),
+        (["train", "poster.jpg", "me", "--user", "ann"], "comes first: photog train BUCKET PHOTO... --user NAME"),
+        (["generate", "poster.jpg", "--template", "me/a.jpg", "--user", "ann"], "comes first: photog generate BUCKET"),
+        (["people", "add", "/home/me/bucket", "mom", "me/a.jpg"], "photog people add NAME PHOTO... --bucket /home/me"),
     ],
-)
+)  # fmt: skip
 def test_the_verbs_that_ask_refuse_what_can_be_known_too(words, told, folder):
     done = photog(*words)
     assert done.exit_code == 2
     assert told in done.stderr
     assert not list((folder / "b").rglob("requests/*")) if (folder / "b").exists() else True
+
+
+def test_generate_names_the_person_who_is_meant_before_anything_is_sent(folder, answered):
+    bucket, asked = FolderBucket(folder / "b"), answered({"warnings": []}, "error", "told")
+    bucket.put(keys.model("dad"), b"{}")
+    call = ("generate", "b", "--template", "poster.jpg", "--user", "dad")
+    done = photog(*call, "--user", "dda")
+    assert (done.exit_code, done.stderr) == (
+        2, f"photog: nobody called dda is known in {bucket.address}; did you mean dad?\n",
+    )  # fmt: skip
+    assert [info.key for info in bucket.list("")] == [keys.model("dad")]
+    for more in ([], ["--user", "none"]):
+        assert photog(*call, *more).stderr == "photog: told\n"
+    assert photog(*call[:-1], "dda", "--reference", "me/a.jpg").stderr == "photog: told\n", "photos make anybody known"
+    assert len(asked) == 3
+
+
+def test_a_store_that_shows_nobody_leaves_it_to_the_worker_who_is_known(folder, answered, monkeypatch):
+    def refuse(self: FolderBucket, key: str) -> None:
+        raise BucketError(f"access to {key} denied")
+
+    answered({"warnings": []}, "error", "told")
+    photo = Client(FolderBucket(folder / "b")).reference("poster.jpg")
+    head = FolderBucket.head
+    monkeypatch.setattr(
+        FolderBucket, "head", lambda self, key: refuse(self, key) if key.startswith(keys.USERS) else head(self, key)
+    )
+    assert photog("generate", "b", "--template", photo, "--user", "ann").stderr == "photog: told\n"
 
 
 def test_folders_and_patterns_are_their_pictures(folder):
@@ -522,6 +567,7 @@ def test_check_names_files_as_they_were_given_with_every_warning_and_what_was_no
 
 def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder, answered):
     client = Client(FolderBucket(folder / "b"))
+    client.bucket.put(keys.model("ann"), b"{}")
     pictures = Pictures(client, "ann")
     key = pictures.reference("me/a.jpg")
     answered({"warnings": []}, "error", f"{key}: is no picture")
@@ -540,6 +586,7 @@ def test_an_error_names_the_users_file_and_train_says_what_it_did_not_use(folder
 def test_generate_without_a_seed_asks_for_another_picture_each_time(folder, answered):
     bucket = FolderBucket(folder / "b")
     bucket.put("results/p.png", b"picture")
+    bucket.put(keys.model("ann"), b"{}")
     faces = [{"user_id": "ann", "similarity": {"before": 0.3, "after": None}}]
     made = {"image_key": "results/p.png", "faces": faces, "warnings": ["the template is transparent"], "seed": 5}
     asked = answered(made)

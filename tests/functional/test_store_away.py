@@ -122,6 +122,7 @@ UNREADABLE = "/proc/self/mem"  # a file by its looks, whose first byte nobody ca
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line_and_a_status_of_its_own(words, tmp_path):
+    FolderBucket(tmp_path).put("users/ann/model.json", b"{}")
     done = photog(*(tmp_path if word == "B" else word for word in words))
     assert done.exit_code == 74
     [line] = done.stderr.strip().splitlines()
@@ -133,6 +134,7 @@ def test_a_portrait_that_does_not_fit_on_the_disk_is_one_line_and_a_status_of_it
     envelope = {"request_id": "g", "code": "OK", "message": "success", "data": picture}
     bucket = FolderBucket(tmp_path)
     bucket.put("t.png", b"a template")
+    bucket.put("users/ann/model.json", b"{}")
     bucket.put("results/generate/g/result.json", json.dumps(envelope).encode())
     done = photog("generate", tmp_path, "--template", "t.png", "--user", "ann", "--id", "g", "--out", "/dev/full")
     assert done.exit_code == 74
