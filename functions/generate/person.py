@@ -18,6 +18,7 @@ from functions.generate.fusion.landmark_fusion import ReferencePhoto, wears_glas
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder
+from functions.generate.photo_size import missing_size
 from functions.generate.request import FaceAssignment
 from functions.generate.user_model import FIELD, unusable_error
 from shared.contract import keys
@@ -44,6 +45,9 @@ GLASSES_PENALTY = 0.03  # misfit added for glasses; a turn of the head by 15 deg
 # in 21 of 96 choices, from the grin to the closed mouth and from the serious face to the smile
 EXPRESSION_WEIGHT = 0.3
 ENLARGING_PENALTY = 0.01  # misfit added each time that the photo has to be doubled in size
+# misfit added each time that a photo that is too small would have to double, if a larger one is there: a face of 64
+# pixels gives way to one of 128 that is turned by up to 30 degrees more
+SMALL_PENALTY = 0.06
 AT_ONCE = 5  # photo files in memory at a time
 REFERENCE_PIXELS = 2048 * 2048  # limit of a reference photo; training saves at most 1024 x 1024
 NARROWEST = 4.0  # least width of a face in pixels; training accepts none below 18
@@ -116,7 +120,7 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
         raise error.retry_in(found.retry_after)
     mean = np.mean([photo.embedding for photo in found.photos], axis=0)
     photos = [
-        _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1].landmarks), models.occluders)
+        _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1]), models.occluders)
         for one in found.photos
     ]
     name = wanted.user_id or f"the person of {place}"
@@ -128,16 +132,19 @@ def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) ->
     """Return the photo, or its mirror image, that is nearest in pose and expression to the face at `landmarks`.
 
     A photo with glasses is chosen only if all have glasses or if no other is near: a person who has photos without
-    glasses does not always wear them. So is a photo with a hand or a cup before the face.
+    glasses does not always wear them. So is a photo with a hand or a cup before the face. A photo that is too small for
+    the face at `landmarks` gives way to a larger one.
     """
     width, expression = face_width(landmarks), measure_expression(landmarks)
+    largest = max(portrayal.across for portrayal in portrayals)
 
     def cost(portrayal: ReferencePhoto) -> float:
         apart = float(np.linalg.norm(measure_expression(portrayal.landmarks) - expression))
         enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
         hidden = (GLASSES_PENALTY if portrayal.glasses else 0.0) + HIDDEN_PENALTY * portrayal.hidden
         misfit = measure_misfit(portrayal.landmarks, landmarks) + EXPRESSION_WEIGHT * apart
-        return misfit + ENLARGING_PENALTY * enlarging + hidden
+        small = SMALL_PENALTY * missing_size(portrayal, landmarks, largest)
+        return misfit + ENLARGING_PENALTY * enlarging + hidden + small
 
     best = min(portrayals, key=cost)
     flipped = min((mirror_image(portrayal) for portrayal in portrayals), key=cost)
@@ -152,9 +159,10 @@ def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
     return replace(portrayal, image=image, landmarks=landmarks, mesh=None, occluder=occluder)
 
 
-def _describe_photo(name: str, image: Image, landmarks: Points) -> ReferencePhoto:
+def _describe_photo(name: str, image: Image, face: Face) -> ReferencePhoto:
     """Return a photo with what is seen in it, whether it came with the request or from the bucket."""
-    return ReferencePhoto(image, landmarks, glasses=wears_glasses(image, landmarks), name=name)
+    glasses = wears_glasses(image, face.landmarks)
+    return ReferencePhoto(image, face.landmarks, glasses=glasses, name=name, box_width=face.box.width)
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:
@@ -198,10 +206,10 @@ def _load_photo(
         image = decode_photo(file, limits).image
     except PhotoError as error:
         raise UnknownUser(f"a photo of {user_id} cannot be read ({reference.key}); train again", FIELD) from error
-    landmarks = np.array(reference.landmarks, float)
-    if not _is_face(landmarks, Box(*reference.box), image):
+    landmarks, box = np.array(reference.landmarks, float), Box(*reference.box)
+    if not _is_face(landmarks, box, image):
         raise unusable_error(user_id, f"has landmarks that cannot be a face in the photo {reference.key}")
-    return _describe_photo(reference.key, image, landmarks)
+    return _describe_photo(reference.key, image, Face(box, landmarks, 1.0))
 
 
 def _note_occluder(photo: ReferencePhoto, network: OccluderNetwork) -> ReferencePhoto:

@@ -14,6 +14,7 @@ from functions.generate.kept_people import keep_person
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
+from functions.generate.photo_size import describe_too_small, is_too_small
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
 from functions.generate.provenance import Provenance
@@ -60,7 +61,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, assignments, people, occluders, workspace, models)
-    warnings += warn_of_facial_hair(jobs)
+    warnings += warn_of_facial_hair(jobs) + warn_of_small_photos(jobs)
     face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
@@ -165,9 +166,25 @@ def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
     return [
         f"face {job.index + 1} from the left: {difficulty}"
         for job in jobs
-        if isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
+        if _draws_photo(job)
         for difficulty in list_difficulties(job.original.facial_hair, job.photo.facial_hair)
     ]
+
+
+def warn_of_small_photos(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face that is drawn much larger than the person's photo shows it."""
+    return [
+        f"face {job.index + 1} from the left: "
+        + describe_too_small(
+            job.photo, job.person.user_id or "the person", len(job.person.portrayals), job.face.box.width
+        )
+        for job in jobs
+        if _draws_photo(job) and is_too_small(job.photo, job.template_landmarks)
+    ]
+
+
+def _draws_photo(job: FaceJob) -> bool:
+    return isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
 
 
 def prepare_jobs(

@@ -15,6 +15,7 @@ THRESHOLDS = {
 }
 """By face engine; `similarity` in `shared/faces/base.py` defines the scale."""
 
+SAYS_NOTHING = "it compares faces, and says nothing about sharpness"
 USUAL = "with the default knobs (more_like_me 0.5), portraits by the embedded models mostly have 0.4 to 0.7"
 """benchmarks/portraits.py over three people and five templates: dlib distances of 0.30 to 0.57."""
 
@@ -40,4 +41,4 @@ def explain_similarity(settings: Settings) -> str:
 
 def meaning(engine: str) -> str:
     """Return what the figure means, what is usual, and which knob raises it."""
-    return f"similarity by {engine}: {THRESHOLDS[engine]}; {USUAL}; {RAISE}"
+    return f"similarity by {engine}: {THRESHOLDS[engine]}; {SAYS_NOTHING}; {USUAL}; {RAISE}"

@@ -51,6 +51,7 @@ class ReferencePhoto:
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
         trace: finds the frames of glasses; None for `find_frames`. A cache may stand here.
+        box_width: width in pixels of the face's box, which check tells; None for that of the landmarks.
     """
 
     image: Image
@@ -62,6 +63,12 @@ class ReferencePhoto:
     occluder: Mask | None = None
     hidden: float = 0.0
     trace: Callable[[Image, Points], Mask] | None = None
+    box_width: float | None = None
+
+    @property
+    def across(self) -> float:
+        """Width of the face in pixels, as check tells it."""
+        return float(np.ptp(self.landmarks[:, 0])) if self.box_width is None else self.box_width
 
     @cached_property
     def frames(self) -> Mask:
