@@ -220,6 +220,8 @@ class Client:
             picture: a file, or its bytes.
             suffix: of the name of a picture that is given as bytes.
             user_id: whose picture it is: it goes when this user is forgotten.
+
+        Raises PhotoUndecodable where a server looks at it, for bytes that begin like no picture.
         """
         data, ending = (picture.read_bytes(), picture.suffix) if isinstance(picture, Path) else (picture, suffix)
         return self._transport.upload(data, ending, user_id)

@@ -63,6 +63,8 @@ class Transport(Protocol):
         Args:
             suffix: of the file's name, such as .jpg.
             user_id: whose picture it is; it goes when this user is forgotten.
+
+        Raises PhotoUndecodable where a server looks at it, for bytes that begin like no picture.
         """
 
     def sign_upload(self, suffix: str, user_id: str | None, content_type: str, seconds: int) -> SignedUpload:

@@ -36,6 +36,7 @@ from shared.contract.answers import ANSWERS, ErrorAnswer, ProgressEnvelope
 from shared.contract.manifests import NOBODY, RUNNING, USER_ID, Json, parse, running
 from shared.contract.validation import validate
 from shared.errors import ConflictingRequest, InvalidField, ManifestTooLarge, PhotogError, PhotoTooLarge, RequestError
+from shared.lifecycle.bucket_photos import require_picture
 from shared.operations.cancellation import Cancellation, UnknownRequest
 from shared.operations.client import Client
 from shared.operations.uploads import NoSignedUploads, SignedUpload, sign_upload, store_photo
@@ -291,6 +292,7 @@ def _pictures(rest: Rest) -> APIRouter:
         async with rest.bodies.read(request, rest.settings.limits.photo_bytes, PhotoTooLarge) as data:
             if not data:
                 raise InvalidField(f"body: it is empty; {BYTES}", "body")
+            require_picture(data)
             return StoredPhoto(key=await run_in_threadpool(store_photo, rest.bucket, data, ending, user_id))
 
     wished = {"required": True, "content": {"application/json": {"schema": UploadWish.model_json_schema()}}}

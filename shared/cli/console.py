@@ -25,7 +25,10 @@ from shared.settings import Settings
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the command is right, supervisors restart it
 ABSENCE_SECONDS = 1.0  # between two checks for a bucket whose volume is not mounted yet
 AWAKE_SECONDS = 150.0  # since the last sign of life of an idle worker, which gives one a minute
+START_SECONDS = 12.0  # of waiting before no worker is said to be there: those of a new `photog up` are loading
 HINT_SECONDS = 3.0  # without any progress, after which a waiting user is told about workers, and between two looks
+
+WAITING = "waiting for a worker"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the workers in place of progress.")]
@@ -218,7 +221,8 @@ class _Waiting:
 
     def __init__(self, client: Client, function: str, request_id: str, options: WaitOptions) -> None:
         self._client, self._function, self._request_id, self._options = client, function, request_id, options
-        self._looked, self._hint, self._said = time.monotonic(), "waiting for a worker", set[str]()
+        self._looked, self._hint, self._said = time.monotonic(), WAITING, set[str]()
+        self._begun = self._looked
 
     def explain(self, line: ProgressLine) -> str:
         """Return what is waited for; says once, above the line, why no worker has begun and what the user can do."""
@@ -231,7 +235,7 @@ class _Waiting:
             except (BucketError, OSError):
                 return self._hint  # nobody waits for a hint, and who may only send may not look at workers
             self._hint = found or "its worker has begun"
-            if found is not None and found not in self._said:
+            if found not in (None, WAITING) and found not in self._said:
                 self._said.add(found)
                 line.say(f"{self._function}: {found}; Ctrl-C ends the wait, and the request stays")
         return self._hint
@@ -245,4 +249,7 @@ class _Waiting:
         signs = (time.time() - info.modified for info in bucket.list(keys.workers(self._function)))
         if any(age < AWAKE_SECONDS for age in signs):
             return "a worker is there and has not begun it yet"
-        return f"no worker has begun: start workers in another terminal with `photog up {bucket.address}`"
+        if time.monotonic() - self._begun < START_SECONDS:
+            return WAITING
+        up = f"`photog up {bucket.address}`"
+        return f"no worker is ready yet: unless some are starting, start them in another terminal with {up}"

@@ -65,6 +65,7 @@ def doctor(
     """
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
+    typer.echo("photog: loading the packages", err=True)
     report: Json = {
         "python": platform.python_version(),
         "packages": {"photog": VERSION} | {name: _version(name) for name in PACKAGES},
@@ -92,6 +93,7 @@ def doctor(
 
 def _describe_start(name: str, settings: Settings) -> str | Json:
     """Load a function as its worker does; return how long it took, or what is missing."""
+    typer.echo(f"photog: loading {name}, as its worker does", err=True)
     begun = time.monotonic()
     function = IsolatedFunction(name, settings, load_function)
     try:

@@ -152,8 +152,18 @@ def _may_be_file(given: str) -> bool:
 def _list_folder(folder: Path) -> list[str]:
     found = [str(path) for path in sorted(folder.iterdir()) if _is_picture(path)]
     if not found:
-        fail(f"there is no picture in the folder {folder} ({', '.join(sorted(SUFFIXES))})")
+        inner = [str(one) for one in sorted(folder.iterdir()) if one.is_dir() and _has_picture(one)]
+        more = ", ..." if len(inner) > MOST_SHOWN else ""
+        hint = f"; name a folder in it that has some: {', '.join(inner[:MOST_SHOWN])}{more}" if inner else ""
+        fail(f"there is no picture in the folder {folder} ({', '.join(sorted(SUFFIXES))}){hint}")
     return found
+
+
+def _has_picture(folder: Path) -> bool:
+    try:
+        return any(_is_picture(path) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _is_picture(path: Path) -> bool:

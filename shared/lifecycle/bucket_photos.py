@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING
 
 from shared.buckets import open_bucket, prefix_of, s3_name
 from shared.buckets.base import Bucket, BucketError, InvalidKey, StoreUnavailable
-from shared.errors import PhotoUnavailable
+from shared.errors import PhotoUnavailable, PhotoUndecodable
 from shared.photos.keys import find_similar_key
+from shared.photos.packing import GZIP
 from shared.photos.references import CUT, show_reference
+from shared.photos.signatures import explain_file, is_picture
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.photos import PhotoFetcher
 
 NEIGHBORS = 1000  # keys searched for a similar one: one call of a store
+
+
+def require_picture(data: bytes) -> None:
+    """Raise PhotoUndecodable, which says what they are, for bytes that do not begin like a picture; decodes nothing."""
+    if not (is_picture(data) or data.startswith(GZIP)):
+        raise PhotoUndecodable(explain_file(data))
 
 
 class PhotoSource:

@@ -231,10 +231,7 @@ def _unknown(data: bytes) -> str:
         return "the picture is broken: it cannot be decoded" if AVIF else AVIF_MISSING
     if signatures.is_picture(data):
         return "the picture is broken: its header cannot be read"
-    return (
-        signatures.describe_file(data)
-        or "the file is not a picture in a known format: send a jpg, png, webp, heic or avif"
-    )
+    return signatures.explain_file(data)
 
 
 def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:

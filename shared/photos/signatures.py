@@ -114,6 +114,11 @@ def describe_file(data: bytes) -> str | None:
     return found or _of_text(data) or _of_prefix(data)
 
 
+def explain_file(data: bytes) -> str:
+    """Return what kind of file it is that is no picture, or that it is none, and what its sender can do."""
+    return describe_file(data) or "the file is not a picture in a known format: send a jpg, png, webp, heic or avif"
+
+
 def _of_text(data: bytes) -> str | None:
     text = _text(data)
     if ENCODED.match(data):

@@ -17,7 +17,7 @@ from photog.fake import PIXEL
 from photog.http_transport import HttpTransport
 from photog.knobs import GenerateKnobs, TrainKnobs
 from shared.buckets.aws_clients import S3Settings
-from shared.errors import ConflictingRequest, InvalidField, PhotoUnavailable
+from shared.errors import ConflictingRequest, InvalidField, PhotoUnavailable, PhotoUndecodable
 from shared.operations.cancellation import UnknownRequest
 from shared.operations.uploads import NoSignedUploads
 from shared.settings import Settings
@@ -186,12 +186,15 @@ def test_the_rest_interface_is_the_same_client(tmp_path):
     served = Served(tmp_path)
     with served.running() as http:
         client = Client(HttpTransport("http://testserver", "secret", http=http))
-        key = client.upload(b"a photo", user_id="ann")
-        assert served.bucket.get(key) == b"a photo"
+        photo = b"\xff\xd8\xff of a person"
+        key = client.upload(photo, user_id="ann")
+        assert served.bucket.get(key) == photo
+        with pytest.raises(PhotoUndecodable, match="this is text"):
+            client.upload(b"a letter", user_id="ann")
         job = client.check([key], request_id="r1", metadata={"order": 7})
         assert job.answer() is None
         with pytest.raises(ConflictingRequest):
-            client.check([b"another"], request_id="r1")
+            client.check([b"\xff\xd8\xff of another"], request_id="r1")
         served.work()
         answer: Any = job.look()
         assert (answer["code"], answer["metadata"]) == ("OK", {"order": 7})

@@ -72,6 +72,10 @@ def test_doctor_loads_each_function_as_its_worker_does_and_exits_with_1_if_one_c
     damaged.write_bytes(b"no network")
     monkeypatch.setenv("PHOTOG_ENHANCE__PEOPLE_NETWORK", str(damaged))
     done = here("doctor", "--json")
+    assert [line for line in done.stderr.splitlines() if line.startswith("photog: loading ")] == [
+        "photog: loading the packages", "photog: loading check, as its worker does",
+        "photog: loading generate, as its worker does",
+    ]  # fmt: skip
     workers = json.loads(done.stdout)["workers"]
     assert workers["check"].startswith("starts in ")
     assert str(damaged) in workers["generate"]["missing"]

@@ -546,6 +546,12 @@ def test_folders_and_patterns_are_their_pictures(folder):
     ]  # fmt: skip
     (folder / "empty").mkdir()
     assert "there is no picture in the folder empty" in photog("check", "b", "empty").stderr
+    for name in ("ann", "bob", "cem"):
+        (folder / "empty" / name).mkdir()
+    (folder / "empty" / "bob" / "1.jpg").write_bytes(dot(1))
+    (folder / "empty" / "cem" / "1.jpg").write_bytes(dot(2))
+    told = photog("check", "b", "empty").stderr
+    assert told.endswith("; name a folder in it that has some: empty/bob, empty/cem\n")
 
 
 def test_check_names_files_as_they_were_given_with_every_warning_and_what_was_not_read(folder, answered):
@@ -628,6 +634,7 @@ class TestWaiting:
     @pytest.fixture
     def told(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+        monkeypatch.setattr(console, "START_SECONDS", 0.0)
 
         def wait(options: console.WaitOptions = console.DEFAULT_WAIT, *there: str) -> str:
             bucket = FolderBucket(tmp_path / "bucket")
@@ -642,14 +649,19 @@ class TestWaiting:
         return wait
 
     def test_nobody_has_begun_is_said_only_where_it_is_true(self, told):
-        assert "no worker has begun: start workers in another terminal with `photog up " in told()
+        assert "unless some are starting, start them in another terminal with `photog up " in told()
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
 
     def test_a_worker_that_is_awake_is_not_said_to_be_missing(self, told, tmp_path):
         assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
         os.utime(tmp_path / "bucket" / keys.worker("check", "w1"), (1e9, 1e9))
-        assert "no worker has begun" in told(), "it was killed long ago"
+        assert "no worker is ready yet" in told(), "it was killed long ago"
+
+    def test_workers_that_may_be_starting_get_time_before_they_are_said_to_be_missing(self, told, monkeypatch):
+        monkeypatch.setattr(console, "START_SECONDS", 60.0)
+        assert told() == ""
+        assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
 
     def test_a_store_that_shows_no_workers_ends_no_wait(self, told, monkeypatch):
         def refuse(self: FolderBucket, prefix: str, after: str = "") -> None:

@@ -1,5 +1,6 @@
 """The REST interface of photog serve: plain JSON, server-sent events, CORS, and its page."""
 
+import gzip
 import json
 import threading
 
@@ -7,6 +8,7 @@ import pytest
 
 from shared.buckets import open_bucket
 from shared.buckets.aws_clients import S3Settings
+from shared.contract import keys
 from shared.contract.manifests import CONTRACT
 from tests.cloud import REGION
 from tests.contract import require_contract
@@ -151,21 +153,40 @@ def test_what_is_not_there_is_said_so(client, method, path, status):
     assert refused.json()["message"]
 
 
+PICTURE = b"\x89PNG\r\n\x1a\n of a person"  # what begins like one: nothing decodes it here
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"a letter to you", "this is text, not a picture"), (b"%PDF-1.7", "a pdf is a document"),
+     (bytes(range(1, 99)), "the file is not a picture in a known format")],
+)  # fmt: skip
+def test_bytes_that_are_no_pictures_are_refused_with_what_they_are(served, client, content, told):
+    before = list(served.bucket.list(keys.PHOTOS))
+    refused = client.post("/v1/photos", content=content, headers={"Content-Type": "image/jpeg"})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (422, "PhotoUndecodable")
+    assert told in refused.json()["message"]
+    assert list(served.bucket.list(keys.PHOTOS)) == before
+    assert client.post("/v1/photos", content=gzip.compress(PICTURE)).status_code == 201, "it is unpacked when read"
+
+
 def test_pictures_go_in_by_their_bytes_and_files_of_answers_come_out(served, client):
-    stored = client.post("/v1/photos", content=b"a picture", headers={"Content-Type": "image/png"})
+    stored = client.post("/v1/photos", content=PICTURE, headers={"Content-Type": "image/png"})
     assert stored.status_code == 201
     key = stored.json()["key"]
     assert key.startswith("photos/")
     assert key.endswith(".png")
-    assert served.bucket.get(key) == b"a picture"
+    assert served.bucket.get(key) == PICTURE
     for kind, content in (("multipart/form-data; boundary=x", b"--x"), ("IMAGE/PNG", b"")):
         refused = client.post("/v1/photos", content=content, headers={"Content-Type": kind})
         assert refused.status_code == 422
         assert "--data-binary" in refused.json()["message"]
-    mine = client.post("/v1/photos", content=b"me", params={"user_id": "ann", "suffix": ".webp"}).json()["key"]
+    mine = client.post("/v1/photos", content=PICTURE + b"me", params={"user_id": "ann", "suffix": ".webp"}).json()[
+        "key"
+    ]
     assert mine.startswith("users/ann/photos/")
     for wrong in ({"user_id": "../x"}, {"user_id": "none"}, {"suffix": "/../x"}):
-        assert client.post("/v1/photos", content=b"x", params=wrong).status_code == 422
+        assert client.post("/v1/photos", content=PICTURE, params=wrong).status_code == 422
     place = send(client, 4).headers["Location"]
     served.work()
     artifact = client.get(place).json()["data"]["artifact"].removeprefix("results/check/r4/")

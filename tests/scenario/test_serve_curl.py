@@ -21,6 +21,7 @@ from tests.sdk import Server
 
 PAGE = ROOT / "docs/serve.md"
 ROUND = [one for one in commands(PAGE) if one.words[0] == "curl"]
+TEMPLATE, PHOTO = b"\x89PNG\r\n\x1a\n of a poster", b"\xff\xd8\xff of a person"
 MADE = b"\x89PNG, a portrait"
 
 
@@ -77,8 +78,8 @@ def curl(command: Command, server: Server, folder) -> str:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_round_of_the_page_works_as_it_stands(server, portraits, tmp_path):
-    (tmp_path / "poster.jpg").write_bytes(b"a template")
-    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    (tmp_path / "poster.jpg").write_bytes(TEMPLATE)
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
     upload, upload_of_ann, send, follow, read, fetch = ROUND
     template, photo = (json.loads(curl(one, server, tmp_path))["key"] for one in (upload, upload_of_ann))
     (shown,) = [json.loads(text) for text in fenced(PAGE, "json") if "A-1007" in text]
@@ -95,4 +96,4 @@ def test_the_round_of_the_page_works_as_it_stands(server, portraits, tmp_path):
     assert answer["data"]["image_key"] == f"results/generate/A-1007/{name}"
     curl(fetch, server, tmp_path)
     assert (tmp_path / "portrait.png").read_bytes() == MADE
-    assert portraits.fetched == [b"a template", b"a photo"]
+    assert portraits.fetched == [TEMPLATE, PHOTO]

@@ -87,3 +87,10 @@ def test_photo_fix_sharpens_eyes_and_leaves_teeth(person):
         change[..., 0][draw(person.landmarks, size, 0.0, 0.0) > 0.5].mean() for draw in (masks.eyes, masks.mouth)
     )
     assert teeth < 0.4 * eyes
+
+
+def test_a_face_of_which_nothing_may_change_is_not_sharpened(person):
+    nothing = np.zeros(person.image.shape[:2], np.float32)
+    view = FaceView(person.image, person.landmarks, nothing)
+    soft = cv2.GaussianBlur(person.image, (0, 0), 1.0)
+    assert np.array_equal(sharpen(soft, person.landmarks, view, nothing, nothing), soft)

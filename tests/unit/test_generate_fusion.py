@@ -180,6 +180,19 @@ def test_moving_nothing_moves_nothing(template):
     assert np.array_equal(still.of(template.image), template.image)
 
 
+@pytest.mark.parametrize("place", [None, (0, 0), (-1, -1)])
+def test_a_mask_of_which_nothing_is_where_the_face_moves_stays_as_it_is(template, place):
+    """As the beard of a bare face in a wide picture whose top cuts the hair."""
+    height, width = 300, 900
+    face = template.landmarks - template.landmarks.min(axis=0) + [400, 40]
+    movement = plan_movement(face, face + np.linspace(0, 6, len(face))[:, None], (height, width))
+    assert movement.corner[1] == 0 < movement.corner[0]
+    mask = np.zeros((height, width), np.float32)
+    if place is not None:
+        mask[place] = 1
+    assert np.array_equal(movement.of(mask), mask)
+
+
 def test_the_photo_with_the_nearest_pose_is_taken(template, person):
     turned = person.landmarks.copy()
     turned[27:36, 0] += 12  # nose to one side: a face that looks away

@@ -58,6 +58,8 @@ class Movement:
                 for one, first, side in zip(seen, (top, left), (height, width), strict=True)
             )
         part = self.shift[:, rows, columns]
+        if part.size == 0:  # an empty mask, or one that lies elsewhere
+            return result
         # sampled from the whole picture, because pixels at the border of the part may come from outside it
         corner = self.corner + np.array([columns.start, rows.start])
         sample(image, part, corner, result[corner[1] :, corner[0] :][: part.shape[1], : part.shape[2]])

@@ -51,6 +51,8 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
     sharp = light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * crop.width)
     where = crop.enlarge(crop.small.face)
     where *= clear
+    if not where.any():
+        return image.copy()
     part = masks.bounds(where, 0.0)
     change = (sharp - lightness)[part]
     change *= where[part]
