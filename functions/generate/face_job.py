@@ -14,7 +14,7 @@ from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.face.strips import list_strips
-from functions.generate.fusion.fuser import Fuser
+from functions.generate.fusion.fuser import Fuser, LandmarkFuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.layer import OccluderLayer
@@ -97,6 +97,11 @@ class FaceJob:
     def finished(self) -> Image:
         """The crop as it is now, RGB, uint8, (H, W, 3), with what lies before the face."""
         return self.layer.put_back(self.image)
+
+    @property
+    def draws_photo(self) -> bool:
+        """Whether the face is drawn from the photo itself, not painted by a network."""
+        return isinstance(self.fuser, LandmarkFuser) and (self.configure.fuses_before or self.configure.fuses_after)
 
     def cut_photo(self, framing: float, size: int) -> Image:
         """Return the square around the person's face in the reference photo, RGB, uint8, (size, size, 3)."""

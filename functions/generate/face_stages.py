@@ -22,6 +22,7 @@ from functools import partial
 from functions.generate.diffusion.img2img import Denoising, DiffusionFailed
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.face import masks
+from functions.generate.face.landmarks import face_width
 from functions.generate.face_job import FaceJob
 from functions.generate.models import GenerateModels
 from functions.generate.request import GenerateConfigure
@@ -150,6 +151,8 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
     network = models.enhancers.face
     for job in jobs:
         if network is None:
+            if job.draws_photo and job.photo.is_faint(face_width(job.template_landmarks)):
+                continue
             job.image = sharpen(job.image, job.landmarks, job.template_view, job.editable, job.frames)
         else:
             restored = restore_face(job.image, job.landmarks, network, models.engine, job.editable, job.frames)

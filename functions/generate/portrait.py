@@ -9,7 +9,6 @@ from functions.generate.assignment import assign_people
 from functions.generate.face_job import FaceJob, measure_distance_after, measure_distance_before, prepare_face_job
 from functions.generate.face_stages import plan_face_stages
 from functions.generate.fusion.beard_transfer import list_difficulties
-from functions.generate.fusion.fuser import LandmarkFuser
 from functions.generate.kept_people import keep_person
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.occluder import Occluder
@@ -166,7 +165,7 @@ def warn_of_facial_hair(jobs: Sequence[FaceJob]) -> list[str]:
     return [
         f"face {job.index + 1} from the left: {difficulty}"
         for job in jobs
-        if _draws_photo(job)
+        if job.draws_photo
         for difficulty in list_difficulties(job.original.facial_hair, job.photo.facial_hair)
     ]
 
@@ -179,12 +178,8 @@ def warn_of_small_photos(jobs: Sequence[FaceJob]) -> list[str]:
             job.photo, job.person.user_id or "the person", len(job.person.portrayals), job.face.box.width
         )
         for job in jobs
-        if _draws_photo(job) and is_too_small(job.photo, job.template_landmarks)
+        if job.draws_photo and is_too_small(job.photo, job.template_landmarks)
     ]
-
-
-def _draws_photo(job: FaceJob) -> bool:
-    return isinstance(job.fuser, LandmarkFuser) and (job.configure.fuses_before or job.configure.fuses_after)
 
 
 def prepare_jobs(

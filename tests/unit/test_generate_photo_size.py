@@ -3,12 +3,12 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from functions.generate.face.landmarks import face_width
-from functions.generate.fusion.fuser import LandmarkFuser
-from functions.generate.fusion.landmark_fusion import ReferencePhoto
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.person import choose_reference
 from functions.generate.photo_size import is_too_small
 from functions.generate.portrait import warn_of_small_photos
@@ -57,8 +57,7 @@ def test_a_profile_does_not_take_the_place_of_a_photo_that_is_too_small(face):
 def made(photo, photos, landmarks, **looks):
     """What the warning looks at in a face job."""
     person = SimpleNamespace(user_id="ann", portrayals=[photo] * photos)
-    knobs = SimpleNamespace(**{"fuses_before": True, "fuses_after": True} | looks.pop("configure", {}))
-    known = {"index": 1, "person": person, "photo": photo, "fuser": LandmarkFuser(), "configure": knobs}
+    known = {"index": 1, "person": person, "photo": photo, "draws_photo": looks.get("drawn", True)}
     return SimpleNamespace(
         **known | {"face": SimpleNamespace(box=Box(0, 0, 410, 500)), "template_landmarks": landmarks}
     )
@@ -76,10 +75,26 @@ def test_a_warning_says_both_widths_what_it_will_look_like_and_what_to_add(face)
 
 
 def test_nothing_is_said_where_the_photo_is_large_enough_or_is_not_drawn(face):
-    small, unused = shown(face, 49), {"configure": {"fuses_before": False, "fuses_after": False}}
+    small = shown(face, 49)
     assert not warn_of_small_photos([made(shown(face, 128), 1, face * 4.1)])
-    assert not warn_of_small_photos([made(small, 1, face * 4.1, **unused)])
+    assert not warn_of_small_photos([made(small, 1, face * 4.1, drawn=False)])
 
 
 def test_without_a_box_the_landmarks_say_how_wide_the_face_is(face):
     assert replace(shown(face, 49), box_width=None).across == pytest.approx(np.ptp(face[:, 0]) * 0.49)
+
+
+def test_the_detail_of_a_face_below_80_pixels_is_not_raised(engine):
+    """The same photo is drawn once as what it is, and once as if it were larger."""
+    template, photo = pictures.hopper(), pictures.astronaut()
+    face = largest(engine.detect(photo))
+    factor = 60 / face_width(face.landmarks)
+    tiny = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    landmarks = largest(engine.detect(template)).landmarks
+    faint, raised = (
+        fuse(template, landmarks, ReferencePhoto(tiny, face.landmarks * factor, box_width=width), 1.0).image
+        for width in (60.0, 90.0)
+    )
+    left, top, right, bottom = (int(x) for x in (*landmarks[36:].min(axis=0), *landmarks[36:].max(axis=0)))
+    detail = [cv2.Laplacian(one[top:bottom, left:right], cv2.CV_32F).std() for one in (faint, raised)]
+    assert detail[0] < 0.9 * detail[1]

@@ -28,6 +28,7 @@ class DrawnFace:
             it is there.
         worn: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
         draw_worn: returns the same for a part of the crop at its full size.
+        detailed: whether it has detail that can be raised to the template's.
     """
 
     small: light.Lab
@@ -36,6 +37,7 @@ class DrawnFace:
     hair: Mask | None = None
     worn: Mask | None = None
     draw_worn: Callable[[Part], Mask] | None = None
+    detailed: bool = True
 
 
 def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendWeights, fixed: Mask) -> Image:
@@ -97,8 +99,10 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
     sharp *= 1 - detail_match.RAISED_SKIN
     sharp += detail_match.RAISED_SKIN
     sharp *= soft
-    where = enlarge(outline * (1 - hair)) > 0.5
-    mixed[..., 0] = detail_match.match_sharpness(grained, smooth, where, sharp, original.sharpness, crop.width)
+    mixed[..., 0] = grained
+    if drawn.detailed:
+        where = enlarge(outline * (1 - hair)) > 0.5
+        mixed[..., 0] = detail_match.match_sharpness(grained, smooth, where, sharp, original.sharpness, crop.width)
     fused = np.array(crop.image)
     copy_where(light.to_rgb(mixed), share > 0, fused[part])
     return fused
