@@ -5,7 +5,7 @@
 | row | program |
 |---|---|
 | python | nothing |
-| command line | `import shared.cli`, which every command does |
+| command line | `import shared.cli.verbs`, which every command does |
 | help | `photog --help`, which also imports the extensions |
 | worker FUNCTION | imports the function and loads its models, as a worker's child does |
 
@@ -26,7 +26,7 @@ LOAD = (
 )
 PROGRAMS = {
     "python": ["-c", "pass"],
-    "command line": ["-c", "import shared.cli"],
+    "command line": ["-c", "import shared.cli.verbs"],
     "help": ["-m", "shared.cli", "--help"],
     **{f"worker {name}": ["-c", LOAD.format(name=name)] for name in NAMES},
 }

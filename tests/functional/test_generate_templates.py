@@ -108,9 +108,12 @@ def test_a_beard_too_long_to_be_taken_off_is_said(portrayed, engine):
     hopper = pictures.hopper()
     points = engine.detect(hopper)[0].landmarks
     long = beards.grow(hopper, points, beards.full(points, hopper.shape[:2], 0.5))
-    said = portrayed(pictures.png(long))[1]["warnings"]
-    assert said == ["face 1 from the left: the template's beard reaches further down than it is taken off"]
-    assert portrayed(pictures.png(hopper))[1]["warnings"] == []
+
+    def told(template):
+        return [one for one in portrayed(pictures.png(template))[1]["warnings"] if "beard" in one]
+
+    assert told(long) == ["face 1 from the left: the template's beard reaches further down than it is taken off"]
+    assert told(hopper) == []
 
 
 def test_a_tiny_face_is_refused_with_its_width_and_the_limit(portrayed):

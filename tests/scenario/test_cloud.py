@@ -25,7 +25,7 @@ QUICK = {
 }
 DEFAULTS = {"OMP_NUM_THREADS": "1"}
 TRAIN = {"user_id": "grace", "max_train_steps": 12, "val_save_checkpointing_steps": 6}
-FEW_STEPS = {"first_diffusion_steps": 6, "second_diffusion_steps": 4}
+STEPS = {"first_diffusion_steps": 100, "second_diffusion_steps": 4}  # a diffusion long enough to be killed within it
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -177,7 +177,7 @@ def test_a_training_and_a_portrait_are_killed_in_the_middle_and_made_by_the_next
     data = killed_once(site, "train", training, lambda: site.stage("train", "t1") == "training")
     assert site.bucket.head(data["lora"]).size > 10_000
     assert site.read("users/grace/model.json")["lora"] == data["lora"]
-    configure = {"user_id": "grace", "image_format": "png", "seed": 5} | FEW_STEPS
+    configure = {"user_id": "grace", "image_format": "png", "seed": 5} | STEPS
     portrait = {"request_id": "p1", "template_image": "templates/t.png", "configure": configure}
     data = killed_once(site, "generate", portrait, lambda: site.stage("generate", "p1").startswith("diffusion"))
     assert site.bucket.get(data["image_key"]).startswith(b"\x89PNG")
