@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = {"PHOTOG_LEASE__SECONDS": "2", "PHOTOG_SCAN__SECONDS": "0.3", "OMP_NUM_THREADS": "1"}
 STEPS, SPACING = 20, 10
 TRAIN = {"user_id": "grace", "max_train_steps": STEPS, "val_save_checkpointing_steps": SPACING}
-STEPS = {"first_diffusion_steps": 60, "second_diffusion_steps": 10}  # long enough to be killed within the first
+DIFFUSION_STEPS = {"first_diffusion_steps": 60, "second_diffusion_steps": 10}  # to be killed within the first
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -130,7 +130,7 @@ def test_a_training_killed_in_the_middle_is_resumed_and_ends_as_an_unharmed_one_
 def test_a_portrait_killed_in_the_middle_is_made_by_the_next_worker(bucket):
     if bucket.head("users/grace/model.json") is None:
         pytest.skip("needs the training of the test before")
-    configure = {"user_id": "grace", "image_format": "png", "seed": 5} | STEPS
+    configure = {"user_id": "grace", "image_format": "png", "seed": 5} | DIFFUSION_STEPS
     body = {"request_id": "p1", "template_image": "templates/t.png", "configure": configure}
     nobody = {"template_image": "templates/t.png", "configure": {"user_id": "nobody"}}
     missing = {"template_image": "none.png", "configure": {"user_id": "x"}}
