@@ -10,8 +10,10 @@ others are trained on, with mirrored and brightened copies up to 7, as in `train
 |---|---|
 | default | the plan of `TrainingPlan.for_model`, 400 steps |
 | NAME in `PLANS` | the same with what stands there |
-| script | what diffusers' `train_dreambooth_lora.py` does by default: attention only, rank 4, a constant rate of 5e-4, \
-batches of 4, every time step and pixel alike, the seed's order; on our crops and cached latents, which helps it |
+| script | the defaults of diffusers' `train_dreambooth_lora.py` |
+
+The script cannot load portrait-tiny, whose autoencoder has no distribution. Its plan here is attention only, rank 4, a
+constant rate of 5e-4, batches of 4, and every time step and pixel alike, in our loop, on our crops and cached latents.
 
 A row has the CPU seconds of the updates alone, the held-out loss by the default plan's weights, with the same noise for
 all plans, and the similarity to the held-out photos of 4 pictures, as validation measures it. OUT keeps a line for each
@@ -61,8 +63,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "default": {},
     "batch 4": {"batch": 4},
     "batch 2": {"batch": 2},
-    "batch 2, rate 2e-3": {"batch": 2, "learning_rate": 2e-3},
-    "batch 2, rate 4e-3": {"batch": 2, "learning_rate": 4e-3},
+    "batch 2, rate 5e-3": {"batch": 2, "learning_rate": 5e-3},
     "batch 1": {"batch": 1},
     "batch 4, 200 steps": {"batch": 4, "steps": 200},
     SCRIPT: {

@@ -1,7 +1,7 @@
-"""Frozen layers computed by oneDNN on a CPU, convolutions with their weights packed once for the size of their pictures.
+"""Frozen layers computed by oneDNN on a CPU, convolutions with weights that are packed once for the size of pictures.
 
-torch computes a linear layer in float32 by MKL, which uses half of what an AMD processor can do, and lets oneDNN bring a
-convolution's weights into its own layout again in every pass, which takes longer than the convolution where pictures
+torch computes a linear layer in float32 by MKL, which uses half of what an AMD processor can do, and lets oneDNN bring
+a convolution's weights into its own layout again in every pass, which takes longer than the convolution where pictures
 are small. Here both go straight to oneDNN, forward and backward; results differ from torch's own by rounding alone.
 
 | layer | computed by oneDNN if | otherwise |
@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 FEWEST = 16  # rows of a linear layer; below, reading the weights is all of the work, and MKL is as fast or faster
 MOST_BYTES = 256 * 2**20  # of convolutions that are packed; their weights are in memory two times, in training three
@@ -38,9 +39,9 @@ def pack_layers(*parts: nn.Module) -> None:
         for layer in convolutions:
             layer.__class__ = PackedConv2d
             vars(layer)["packs"] = Packs()
-    for layer in layers:
-        if type(layer) is nn.Linear:
-            layer.__class__ = DirectLinear
+    for part in layers:
+        if type(part) is nn.Linear:
+            part.__class__ = DirectLinear
 
 
 def is_available() -> bool:
@@ -48,9 +49,14 @@ def is_available() -> bool:
     names = ("_linear_pointwise", "_convolution_pointwise", "_reorder_convolution_weight")
     return (
         platform.machine() in PROCESSORS
-        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and all(hasattr(torch.ops.mkldnn, name) for name in names)
     )
+
+
+def is_packed(part: nn.Module) -> bool:
+    """Return whether `pack_layers` has found convolutions to pack in the module."""
+    return any(isinstance(layer, PackedConv2d) for layer in part.modules())
 
 
 def _select_convolutions(layers: list[nn.Module]) -> Iterator[nn.Conv2d]:
@@ -64,12 +70,16 @@ class DirectLinear(nn.Linear):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for states, (..., in)."""
-        if not _suits(states, self.weight) or states.numel() < FEWEST * self.in_features:
-            return super().forward(states)
+        return self.compute(states, self.weight)
+
+    def compute(self, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the output of a layer with this weight, (out, in), and this layer's bias."""
+        if not _suits(states, weight) or states.numel() < FEWEST * self.in_features:
+            return functional.linear(states, weight, self.bias)
         if _needs_gradient(states):
-            made: torch.Tensor = _LinearFunction.apply(states, self.weight, self.bias)
+            made: torch.Tensor = _LinearFunction.apply(states, weight, self.bias)  # type: ignore[no-untyped-call]
             return made
-        return _compute_linear(states, self.weight, self.bias)
+        return _compute_linear(states, weight, self.bias)
 
 
 class PackedConv2d(nn.Conv2d):
@@ -86,7 +96,7 @@ class PackedConv2d(nn.Conv2d):
         if not _suits(pictures, self.weight) or pictures.ndim != 4 or not self.packs.fit(self, pictures):
             return super().forward(pictures)
         if _needs_gradient(pictures):
-            made: torch.Tensor = _ConvolutionFunction.apply(pictures, self)
+            made: torch.Tensor = _ConvolutionFunction.apply(pictures, self)  # type: ignore[no-untyped-call]
             return made
         return self.compute(pictures)
 
@@ -125,8 +135,12 @@ class PackedConv2d(nn.Conv2d):
 
     @property
     def _padding_back(self) -> tuple[int, ...]:
-        sides = zip(self.kernel_size, self.padding, strict=True)
-        return tuple(side - 1 - int(padding) for side, padding in sides)
+        return tuple(side - 1 - around for side, around in zip(self.kernel_size, self._padding, strict=True))
+
+    @property
+    def _padding(self) -> tuple[int, ...]:
+        assert not isinstance(self.padding, str)
+        return self.padding
 
 
 class Packs:
@@ -140,11 +154,13 @@ class Packs:
     def __init__(self) -> None:
         self._size: torch.Size | None = None
         self._source: tuple[int, int] | None = None
-        self.forward = self.backward = None
+        self.forward: Any = None
+        self.backward: Any = None
 
     def fit(self, layer: PackedConv2d, pictures: torch.Tensor) -> bool:
         """Return whether the packed weights fit pictures of this size; packs the weights if they have changed."""
-        size, source = pictures.shape[2:], (layer.weight.data_ptr(), layer.weight._version)
+        version = 0 if layer.weight.is_inference() else layer.weight._version
+        size, source = pictures.shape[2:], (layer.weight.data_ptr(), version)
         if self._source == source:
             return self._size == size
         weight = layer.weight.detach()
@@ -190,8 +206,7 @@ def _suits(states: torch.Tensor, weight: torch.Tensor) -> bool:
         and states.is_cpu
         and weight.is_cpu
         and not weight.requires_grad
-        and not weight.is_inference()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 
@@ -204,11 +219,11 @@ def _compute_linear(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tens
     return made
 
 
-def _compute_convolution(pictures: torch.Tensor, packed: Any, bias: torch.Tensor | None, *geometry: Any) -> torch.Tensor:
+def _compute_convolution(
+    pictures: torch.Tensor, packed: Any, bias: torch.Tensor | None, *geometry: Any
+) -> torch.Tensor:
     """Convolve; `geometry` is padding, stride, dilation and groups."""
-    made: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-        pictures, packed, bias, *geometry, "none", [], ""
-    )
+    made: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(pictures, packed, bias, *geometry, "none", [], "")
     return made
 
 
