@@ -52,7 +52,7 @@ def goatee(photo):
 def test_a_dark_upper_lip_is_hidden_by_hair_only_where_there_surely_is_some(man, monkeypatch, surely, told):
     """A shaven lip in shade looks a little like a moustache; nobody is warned of hair that is not there."""
     found = facial_hair.UNSURE + np.array([surely, 1.0, 1.0]) * (facial_hair.SURE - facial_hair.UNSURE)
-    monkeypatch.setattr(facial_hair, "judge_regions", lambda likeness, points: found)
+    monkeypatch.setattr(facial_hair, "judge_regions", lambda features, likeness, natural, points: found)
     photo = bearded(man)
     lips = masks.lips(photo.landmarks, photo.image.shape[:2])[..., None]
     image = np.where(lips > 0.5, np.uint8(30), photo.image)

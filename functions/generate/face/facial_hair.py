@@ -1,7 +1,7 @@
 """Facial hair: where a face has moustache and beard, inside its outline and beyond it.
 
     the face upright, WIDTH pixels wide --each pixel beside the cheeks' skin--> likeness of hair
-    mean likeness of lip, chin and jaws --> how surely there is a moustache, a beard on the chin, one on the jaws
+    lip, chin and jaws, described --> how surely there is a moustache, a beard on the chin, one on the jaws
     likeness inside the outline, colors of hair and of all else --graph cut--> the hair, beyond the outline too
 
 Hair is darker or grayer than the skin, and rougher. Shade is darker but not grayer, grain is rougher but not darker:
@@ -9,6 +9,7 @@ a logistic model of all of them together tells hair from both. It was fitted to 
 `benchmarks/facial_hair.py`, which also says how often it is right on faces that it has not seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,18 +31,37 @@ STRONGEST = 12.0  # lightness; stronger detail is an edge
 PALEST = 4.0  # chroma that color differences are relative to at least; a gray picture has none
 LOWEST = np.array([-1.0, -1.5, -1.5, -1.0, -1.0], np.float32)  # bounds of the features
 HIGHEST = np.array([0.6, 1.0, 1.0, 2.0, 2.0], np.float32)
+FEATURES = 5
 FEWEST = 12  # pixels from which a region can be judged; the far side of a turned face has fewer
 # the model: of the features, of their products in the order of np.triu_indices, and of 1
-OF_FEATURES = [-0.25, -3.95, -3.22, -0.52, 2.73]
-OF_PRODUCTS = [2.60, -1.30, -0.46, -3.94, 0.33, 1.93, 3.97, -0.42, 0.66, 0.65, -1.11, 1.73, -0.29, -0.33, -0.39]
-WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.28], np.float32)
-# rows: moustache, chin, jaws; columns: mean likeness of lip, chin and jaws, the lesser of both jaws', and 1
+OF_FEATURES = [-0.27, -3.86, -3.37, -0.49, 2.74]
+OF_PRODUCTS = [2.43, -0.75, -0.88, -3.89, 0.35, 2.07, 3.82, -0.37, 0.64, 0.68, -1.1, 1.82, -0.27, -0.36, -0.38]
+WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.29], np.float32)
+# rows: moustache, chin, jaws; columns: what `describe_regions` returns, and 1
 PRESENCE = np.array(
-    [[10.32, 3.97, -0.74, 1.06, -6.79], [0.1, 13.99, -0.59, -0.59, -5.38], [1.09, 11.03, 4.23, 0.66, -8.19]], np.float32
-)
-# likeness of lip, chin and jaws from which their hair counts, and from which it counts in full. A face taken for
-# bearded loses its neck, so that thin beards are left to the fusion: of bare chins one in the shade of a hat has 0.84
-UNSURE, SURE = np.array([0.55, 0.86, 0.86]), np.array([0.85, 0.93, 0.93])
+    [
+        [
+            5.64, 1.04, 0.26, 0.86, -4.79, -4.05, -1.12, -0.29, -0.64, -3.78, 1.13, -0.59, -2.5, -8.67, -0.47, 1.54,
+            -0.79, 0.42, 0.69, 0.63, 3.1, 5.03, -1.49, -1.19, 1.27, 1, -0.27, -0.15, -0.38, 2.14, 5.69, -2.7, -1.99,
+            -0.38, -1.55,
+        ],
+        [
+            1.69, 4.1, 0.88, 0.29, -2.59, -0.84, 1.69, 0.08, 0.56, -6.24, 1.29, -3.76, -0.51, -1.7, -2.29, -4.08, -2.1,
+            0.68, 1.22, -0.1, 14.97, 6.84, -3.79, -6, 0.35, -0.4, 0.38, -0.35, -0.69, 1.34, -1.19, 1.11, -1.33, -1.57,
+            -4.31,
+        ],
+        [
+            1.18, 3.34, 2.34, 2.14, -2.22, 0.2, 0.26, 0.48, 0.07, -4.66, 2.41, -0.94, -2.73, -1.4, -1.24, -3.4, -3.27,
+            0.93, 0.73, 0.85, 6.15, 4.17, -2.05, -6.68, 2.22, -0.49, -0.81, 0.33, -0.75, 2.18, 2.45, 1.03, -0.54, -0.3,
+            -5.09,
+        ],
+    ],
+    np.float32,
+)  # fmt: skip
+# how surely lip, chin and jaws have hair, from where on it counts, and from where on it counts in full. A face taken
+# for bearded loses its neck, so that thin beards are left to the fusion: of bare chins of people that the model had not
+# seen 2 % count, and 1 % in full
+UNSURE, SURE = np.array([0.60, 0.70, 0.70]), np.array([0.85, 0.85, 0.85])
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -105,8 +125,9 @@ class FacialHair:
         features = measure_features(upright)
         if features is None:
             return cls.none(lab.shape[:2])
-        likeness = hair_likeness(features) * _has_natural_color(upright.lab)
-        moustache, chin, jaw = _ramp(judge_regions(likeness, upright.points))
+        natural = _has_natural_color(upright.lab)
+        likeness = hair_likeness(features) * natural
+        moustache, chin, jaw = _ramp(judge_regions(features, likeness, natural, upright.points))
         if max(moustache, chin, jaw) == 0:
             return cls.none(lab.shape[:2])
         surely = _spread(upright.points, moustache, chin, jaw)
@@ -201,16 +222,40 @@ def _has_natural_color(lab: Lab) -> NDArray[np.bool_]:
     return off < UNNATURAL
 
 
-def judge_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
-    """Return how surely lip, chin and jaws have hair, (3,), by the likeness of hair, (SIDE, SIDE), upright."""
-    means = mean_of_regions(likeness, points)
-    return _logistic(PRESENCE[:, :4] @ means + PRESENCE[:, 4])
+def judge_regions(
+    features: Features, likeness: Mask, natural: NDArray[np.bool_], points: Points
+) -> NDArray[np.float32]:
+    """Return how surely lip, chin and jaws have hair, (3,), on an upright face.
+
+    Args:
+        features: of all pixels, (SIDE, SIDE, 5).
+        likeness: of hair, (SIDE, SIDE).
+        natural: which pixels have a color that skin or hair has, (SIDE, SIDE).
+        points: the face's landmarks, (68, 2).
+    """
+    lip, chin, *jaws = where = region_masks(points)
+    described = describe_regions([features[one] for one in where], [likeness[one] for one in where])
+    shares = [natural[one].mean() if one.any() else 0.0 for one in (lip, chin, jaws[0] | jaws[1])]
+    return _logistic(PRESENCE[:, :-1] @ described + PRESENCE[:, -1]) * np.array(shares, np.float32)
 
 
-def mean_of_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
-    """Return the mean likeness of hair on lip, chin and jaws, and the lesser of both jaws', (4,)."""
-    lip, chin, *jaws = (_mean(likeness, region) for region in region_masks(points))
-    return np.array([lip, chin, (jaws[0] + jaws[1]) / 2, min(jaws)], np.float32)
+def describe_regions(features: Sequence[Features], likeness: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Describe lip, chin and jaws, (34,).
+
+    The mean likeness of lip, chin and jaws, and the lesser of both jaws'; then of each of the three the features' means
+    and standard deviations: a beard is mottled, shade is even.
+
+    Args:
+        features: of the pixels of lip, chin, left and right jaw, (N, 5) each.
+        likeness: the same pixels' likeness of hair, (N,) each.
+    """
+    seen = [len(one) >= FEWEST for one in likeness]
+    lip, chin, *jaws = (float(one.mean()) if enough else 0.0 for one, enough in zip(likeness, seen, strict=True))
+    described = [lip, chin, (jaws[0] + jaws[1]) / 2, min(jaws)]
+    for pixels in (features[0], features[1], np.concatenate(features[2:])):
+        enough = len(pixels) >= FEWEST
+        described += [*pixels.mean(axis=0), *pixels.std(axis=0)] if enough else [0.0] * 2 * FEATURES
+    return np.array(described, np.float32)
 
 
 def region_masks(points: Points) -> list[NDArray[np.bool_]]:
@@ -338,10 +383,6 @@ def _covers_lips(face: UprightFace, hair: Mask) -> bool:
 
 def _ramp(values: NDArray[np.float32]) -> list[float]:
     return [float(value) for value in np.clip((values - UNSURE) / (SURE - UNSURE), 0, 1)]
-
-
-def _mean(plane: Mask, where: NDArray[np.bool_]) -> float:
-    return float(plane[where].mean()) if np.count_nonzero(where) >= FEWEST else 0.0
 
 
 def _fill(outline: Points) -> NDArray[np.bool_]:

@@ -228,23 +228,24 @@ def _blend(
     seen = on_small(person.image)
     drawn = light.to_lab(detection.erase_frames(seen, worn) if framed else seen)
     theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
-    beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small.width)
+    beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
     palette = Palette.of(drawn, small.face, small.width)
     # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
     bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, small.skin_likeness))
-    skin = small.bare * skin_drawn * (1 - beards.person * bristly)
+    hairy = beards.person * bristly
+    skin = small.bare * skin_drawn * (1 - hairy)
     skin_base = small.skin * (1 - beards.template * bristly_base)
     whites = _measure_whites(drawing)
     border = find_border(
         small.points,
         drawn,
         small.lab,
-        skin_drawn * (1 - beards.person * bristly),
+        skin_drawn * (1 - hairy),
         small.skin_likeness * (1 - beards.template * bristly_base),
     )
     tone = original.palette.tone(palette)
-    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, beards.person, border)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
