@@ -41,7 +41,7 @@ DEEPEST, SHADED, LIT = (
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.025  # face widths that single hairs stick out of a beard
-UNDER_MOUTH = 0.1  # face widths below the mouth, over which stubble beyond the outline begins to count
+UNDER_MOUTH = 0.1  # face widths below the mouth, over which stubble at the outline and beyond it begins to count
 TEXTURE = 0.02  # face widths, sigma over which skin between hairs is averaged with them
 GROWN_WIDTH = 256  # pixels across the face at which the template's hair is grown; its mask is soft
 NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
@@ -89,7 +89,7 @@ class BeardTransfer:
         working = WorkingSize.of(template.shape, crop.width, GROWN_WIDTH)
         width = min(crop.width, GROWN_WIDTH)
         stray = STRAY * width
-        stubbly = np.maximum(crop.outline(0.0), _neck_column(crop) * _below_mouth(crop))
+        stubbly = np.maximum(crop.outline(0.0), _neck_column(crop) * below_mouth(crop))
         hair, like, stubbly = (working.reduce(one) for one in (template, crop.skin_likeness, stubbly))
         bristly = np.clip(3 - 3 * blur(like, TEXTURE * width), 0, 1)
         side = 2 * round(stray) + 1
@@ -239,7 +239,7 @@ def _neck_column(crop: FaceCrop) -> Mask:
     return column
 
 
-def _below_mouth(crop: FaceCrop) -> Mask:
+def below_mouth(crop: FaceCrop) -> Mask:
     """Return the mask, (h, w), of what lies below the mouth, with a soft border."""
     mouth, down = crop.points[LIPS].mean(axis=0), crop.points[8] - crop.points[27]
     x = np.arange(crop.size[1], dtype=np.float32)
