@@ -572,3 +572,9 @@ def test_a_put_is_answered_alike_on_the_short_way_and_on_the_usual_one(served, p
     if status != 200:
         assert short.text == usual.text
     assert short.headers.keys() == usual.headers.keys()
+
+
+def test_answers_to_puts_vary_by_origin_where_browsers_may_call(tmp_path):
+    with Served(tmp_path, cors_origins=["https://a.example"]).running() as client:
+        assert client.post(INPUT, content=b"{}").headers["Vary"] == "Origin"
+        assert client.post(INPUT, content=b"{}", headers={"Authorization": "wrong"}).headers["Vary"] == "Origin"
