@@ -89,8 +89,6 @@ class Invocation:
     Args:
         hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
         observations: of others' claims; None starts without any.
-        validate: raises the RequestError of a body that the function would refuse, before a quota admits it; None
-            leaves that to the function.
     """
 
     def __init__(
@@ -102,10 +100,8 @@ class Invocation:
         shutdown: Shutdown,
         hooks: Sequence[AttemptHook] = (),
         observations: Observations | None = None,
-        validate: Callable[[Json], object] | None = None,
     ) -> None:
         self._bucket, self._function, self._settings = bucket, function, settings
-        self._validate = validate
         self._shutdown, self._hooks = shutdown, Hooks(hooks)
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
         self._reader = ManifestReader(bucket, self._claims, settings.limits.manifest_bytes)
@@ -426,8 +422,6 @@ class Invocation:
         try:
             workspace.progress("start", 0, 1)
             manifest.require_right()
-            if self._validate is not None:
-                self._validate(manifest.body)
             if self._settings.quota.limited:
                 recheck.wait()  # before a slot is taken for it
             self._hooks.admit(attempt)

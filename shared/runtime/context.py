@@ -12,7 +12,6 @@ from shared.buckets import Bucket, prefix_of
 from shared.contract.function import Function
 from shared.contract.hooks import AttemptHook
 from shared.contract.manifests import Json
-from shared.contract.validation import validate
 from shared.devices.torchvision import require_matching_torchvision
 from shared.errors import ConfigurationError, explain_failed_import, how_to_install
 from shared.events import parse
@@ -141,18 +140,8 @@ class Context:
                 # events first: a record that the store refuses must not hold them up
                 [*self._hooks, *self._notifiers(function), *self._accountants()],
                 self._observations,
-                self._validator(function),
             )
         return self._invocations[function]
-
-    def _validator(self, function: str) -> Callable[[Json], object] | None:
-        """Return what refuses a body before it takes a slot of a quota; None where there are no quotas."""
-        if not self._settings.quota.limited:
-            return None
-        from shared.runtime.request_models import request_model  # here, for it imports this module
-
-        model = request_model(function)
-        return None if model is None else lambda body: validate(model, body)
 
     def work_process(self) -> int | None:
         """Return the process id of a function that runs in a child process; None if there is none."""

@@ -312,18 +312,6 @@ class TestAQuota:
         assert "usage" not in answer["data"]
         assert sum_usage(bucket, 0.0)[0]["ann"].requests == {"generate": 2}, "what was refused is in no bill"
 
-    def test_of_a_worker_takes_no_slot_for_a_body_that_its_function_refuses(self, bucket):
-        class Check(Work):
-            def answer(self, body, workspace):
-                pytest.fail("it works")
-
-        context = Context(bucket, Settings(quota=QuotaSettings(check=1)), load=lambda name, _: Check("check"))
-        Client(bucket).submit("check", {"request_id": "bad", "images": 5, "configure": {"user_id": "ann"}})
-        context.invocation("check").receive(ObjectCreated(keys.request("check", "bad")))
-        answer = json.loads(bucket.get(keys.result("check", "bad")))
-        assert answer["data"]["error"]["field"].startswith("images")
-        assert listed(bucket) == []
-
     def test_leaves_functions_of_others_alone(self, bucket):
         assert serve(bucket, "ann", Work("own"), hooks=self.hooks(bucket, generate=0))["code"] == "OK"
 
