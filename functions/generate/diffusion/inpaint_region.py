@@ -92,7 +92,7 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     inside = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
     room = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     if max(room[:2]) < inside.shape[0] and max(room[2:]) < inside.shape[1]:
-        cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101)
+        cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101) if any(room) else inside
     else:  # what is mirrored does not all lie in the square
         rows, columns = _mirror(np.arange(top, bottom), height), _mirror(np.arange(left, right), width)
         cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
