@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from functions.generate.face.strips import list_strips, repeat
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
-from shared.imaging.quantization import round_to_levels
+from shared.imaging.quantization import add_change
 from shared.models.base_model import Conditioning
 
 PromptPair = tuple[Conditioning, Conditioning]
@@ -75,9 +75,7 @@ class InpaintRegion:
             there = slice(rows.start + strip.start, rows.start + strip.stop)
             share = self.mask[there, columns]
             if share.any():
-                change = part[strip] * repeat(share)
-                change += self.image[there, columns]
-                result[there, columns] = round_to_levels(change)
+                result[there, columns] = add_change(self.image[there, columns], part[strip] * repeat(share))
         return result
 
 

@@ -15,6 +15,7 @@ from shared.imaging.array_types import Image
 PIXELS = 1 << 15  # of one strip: three channels of floats take 384 kB
 
 ROWS = 16  # of a small picture that are widened at once
+FEW = 3  # rows that a small one becomes, below which each of them is widened by itself
 ALL = slice(None)
 
 Floats = NDArray[np.float32]
@@ -99,12 +100,17 @@ class RowEnlarger:
         place = np.clip((np.arange(rows.start, rows.stop) + 0.5) * ((last + 1) / self._size[0]) - 0.5, 0, last)
         above = place.astype(np.intp)
         share = (place - above).astype(np.float32).reshape(-1, *[1] * (self._small.ndim - 1))
+        if self._size[0] < FEW * len(self._small):
+            upper = self._small[above]
+            upper += share * (self._small[np.minimum(above + 1, last)] - upper)
+            wide = cv2.resize(upper, (self._size[1], len(upper)), interpolation=cv2.INTER_LINEAR)
+            return np.asarray(wide[:, columns])
         wide = self._widen(int(above[0]), min(int(above[-1]) + 1, last))[:, columns]
         made = np.empty((len(place), *wide.shape[1:]), np.float32)
         ends = [*(np.flatnonzero(np.diff(above)) + 1).tolist(), len(place)]
         for start, end in zip([0, *ends], ends, strict=False):  # all rows between the same two small ones at once
-            upper = int(above[start] - above[0])
-            one, other = wide[upper], wide[min(upper + 1, len(wide) - 1)]
+            number = int(above[start] - above[0])
+            one, other = wide[number], wide[min(number + 1, len(wide) - 1)]
             np.multiply(share[start:end], other - one, out=made[start:end])
             made[start:end] += one
         return made
